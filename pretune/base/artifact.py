@@ -1,0 +1,216 @@
+"""Artifacts: folders that know what they are and where they came from.
+
+    runs/tuned/
+      artifact.json        the card, written last: a folder without it is unfinished or raw
+      model.safetensors    payload: what the id is made of, in formats that other tools read
+      metrics.jsonl        a note: digested, but not part of the id
+
+`key` is known before the work (stage, version, settings, ids of the inputs): the same key need not be
+made again. `id` is known after it (digest of the payload): a corpus rebuilt to the same bytes retrains
+nothing. Raw files, and folders without a card, are artifacts too; their id is the digest of their files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from glob import glob, has_magic
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pretune.base.digest import digest, file_digests
+from pretune.base.errors import Changed, EmptyInput, NoSuchFile, NotAnArtifact, WrongKind
+
+CARD = "artifact.json"
+SCHEMA = 1
+SCHEMES = {"python": "pretune.text.python_library"}
+"""Text that lies in no folder: `python:code` is read through this module's `files(part)`."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an artifact says of itself; `digest` guards the card's own bytes."""
+
+    kind: str
+    key: str
+    id: str
+    stage: str
+    version: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+    digest: str = ""
+
+    def sealed(self) -> Card:
+        return replace(self, digest=digest(asdict(replace(self, digest=""))))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self.sealed()), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a finished artifact; raises Changed when its own digest does not hold."""
+    try:
+        tree = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = Card(**tree)
+    except (ValueError, TypeError) as error:
+        raise Changed(f"{folder.as_posix()}/{CARD} cannot be read: {error}", hint="build the artifact again") from None
+    if card.sealed().digest != card.digest:
+        raise Changed(f"{folder.as_posix()}/{CARD} was changed after it was written", hint="build the artifact again")
+    return card
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact or raw input: its folder (or file, or pattern) and its card."""
+
+    path: Path
+    card: Card
+    scheme: str | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, kind: str | None = None) -> Artifact:
+        """Find what lies at `path`; `kind` may name several, joined by `|`.
+
+        Raises:
+            NoSuchFile, NotAnArtifact, WrongKind, Changed (a damaged card).
+        """
+        found = cls._find(path)
+        if kind and found.card.kind not in kind.split("|"):
+            wanted = " or ".join(f"a {k}" for k in kind.split("|"))
+            raise WrongKind(f"{str(path)!r} is a {found.card.kind}, but {wanted} is needed here")
+        return found
+
+    @classmethod
+    def _find(cls, given: str | Path) -> Artifact:
+        text = str(given)
+        if text.partition(":")[0] in SCHEMES and ":" in text:
+            return _open_scheme(text)
+        path = Path(text)
+        if (path / CARD).is_file():
+            return cls(path, read_card(path))
+        if not path.exists() and not has_magic(text):
+            if Path(f"{text}.scratch").exists():
+                hint = "run the command that makes it again; it continues where it was"
+                raise NotAnArtifact(f"{text!r} is unfinished: only {text}.scratch is there", hint=hint)
+            raise NoSuchFile(f"there is no {text!r}", hint="check the path; it is taken from the folder you are in")
+        return _open_raw(path)
+
+    def files(self) -> list[Path]:
+        """The files of a raw input, sorted; of an artifact, its payload."""
+        if self.scheme:
+            return []
+        return sorted(self._root / name for name in self.card.files)
+
+    @cached_property
+    def _root(self) -> Path:
+        return raw_root(self.path) if self.is_raw else self.path
+
+    @property
+    def is_raw(self) -> bool:
+        return self.card.stage == "raw"
+
+    def verify(self) -> Artifact:
+        """Compare every payload file with its digest; raises Changed naming each that differs."""
+        if self.is_raw:
+            return self
+        there = {n: self.path / n for n in self.card.files if (self.path / n).is_file()}
+        now = file_digests(there)
+        bad = [f"{n} (missing)" for n in self.card.files if n not in there]
+        bad += [n for n, d in now.items() if d != self.card.files[n]]
+        if bad:
+            hint = "restore the file, or delete the folder and build it again"
+            raise Changed(f"{self.path.as_posix()} was changed after it was made: {', '.join(sorted(bad))}", hint=hint)
+        return self
+
+    def source(self, place: str) -> Artifact | None:
+        """The input at a dotted place, if it is still to be found (beside this one, when it was moved)."""
+        said = self.card.inputs[place]
+        if ":" in said["path"] and said["path"].partition(":")[0] in SCHEMES:
+            return _open_scheme(said["path"])
+        wanted = Path(os.path.normpath(self.path / said["path"]))
+        candidates = [wanted, *(p for p in sorted(self.path.parent.glob("*")) if (p / CARD).is_file())]
+        for candidate in candidates:
+            try:
+                found = Artifact.open(candidate)
+            except (NoSuchFile, NotAnArtifact, EmptyInput, Changed):
+                continue
+            if found.card.id == said["id"]:
+                return found
+        return None
+
+    def ancestors(self) -> Iterator[Artifact]:
+        """This artifact, then what it was made from, depth first, each once."""
+        seen: set[str] = set()
+        todo: list[Artifact] = [self]
+        while todo:
+            one = todo.pop(0)
+            if one.card.id in seen:
+                continue
+            seen.add(one.card.id)
+            yield one
+            todo = [a for p in one.card.inputs if (a := one.source(p))] + todo
+
+
+# ---- raw inputs ---------------------------------------------------------------------------------
+
+
+def raw_root(path: Path) -> Path:
+    """The folder that names of files count from: the folder itself, a file's parent, a pattern's fixed part."""
+    if has_magic(str(path)):
+        fixed = list(path.parts[: next(i for i, p in enumerate(path.parts) if has_magic(p))])
+        return Path(*fixed) if fixed else Path()
+    return path if path.is_dir() else path.parent
+
+
+def _open_raw(path: Path) -> Artifact:
+    files = _raw_files(path)
+    root = raw_root(path)
+    names = {f.relative_to(root).as_posix(): f for f in files}
+    if not names:
+        raise EmptyInput(f"{str(path)!r} holds no files", hint="check the path or the pattern")
+    digests = file_digests(names)
+    card = Card(kind=_raw_kind(path), key="", id=digest(sorted(digests.items())), stage="raw", files=digests)
+    return Artifact(path, card)
+
+
+def _raw_files(path: Path) -> list[Path]:
+    if has_magic(str(path)):
+        return sorted(Path(f) for f in glob(str(path), recursive=True) if Path(f).is_file())
+    if path.is_file():
+        return [path]
+    inside = (f for f in path.rglob("*") if f.is_file())
+    return sorted(f for f in inside if not any(part.startswith(".") for part in f.relative_to(path).parts))
+
+
+def _raw_kind(path: Path) -> str:
+    if not path.is_dir():
+        return "files"
+    has_weights = any(path.glob("*.safetensors"))
+    if has_weights and ((path / "config.json").is_file() or (path / "adapter_config.json").is_file()):
+        return "model"
+    return "tokenizer" if (path / "tokenizer.json").is_file() else "files"
+
+
+def _open_scheme(text: str) -> Artifact:
+    scheme, _, part = text.partition(":")
+    module = import_module(SCHEMES[scheme])
+    files: list[Path] = module.files(part)
+    digests = sorted(file_digests({f.as_posix(): f for f in files}).values())
+    identity = digest([text, module.VERSION, digests])
+    return Artifact(Path(text), Card(kind="files", key="", id=identity, stage="raw"), scheme=text)
+
+
+def relative(path: Path, start: Path) -> str:
+    """`path` as written on a card: relative to the artifact's folder, with forward slashes."""
+    if str(path).partition(":")[0] in SCHEMES and ":" in str(path):
+        return str(path)
+    return PurePosixPath(Path(os.path.relpath(path, start)).as_posix()).as_posix()

@@ -1,0 +1,151 @@
+"""What a run tells: lines and progress bars on stderr, numbers in `metrics.jsonl`.
+
+The bar shows what is done, the time left, and whatever the work wants to show (loss, tokens/s, share of
+the machine's matrix speed). Nothing is drawn when stderr is no terminal: then a line every ten seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LINE_EVERY_SECONDS = 10.0
+
+
+class Bar:
+    """Progress of one piece of work; made by `Log.progress`."""
+
+    def __init__(self, log: Log, title: str, total: float | None, unit: str):
+        self._log, self._title, self._total, self._unit = log, title, total, unit
+        self._started = self._told = time.monotonic()
+        self.done = 0.0
+        self._first = 0.0
+        self._shown: dict[str, Any] = {}
+        self._live: Any = None
+        self._task: Any = None
+
+    def start_at(self, done: float) -> None:
+        """Work that was done before (a resumed run): counts as done, not as speed."""
+        self.done = self._first = done
+        self._draw()
+
+    def advance(self, amount: float = 1, **shown: Any) -> None:
+        self.done += amount
+        self._shown |= shown
+        self._draw()
+
+    def _text(self) -> str:
+        shown = "  ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in self._shown.items())
+        return shown
+
+    def _draw(self) -> None:
+        if self._live is not None:
+            self._live.update(self._task, completed=self.done, shown=self._text())
+        elif not self._log.quiet and time.monotonic() - self._told > LINE_EVERY_SECONDS:
+            self._told = time.monotonic()
+            self._log.info(f"{self._title}: {self._progress()}  {self._text()}")
+
+    def _progress(self) -> str:
+        if not self._total:
+            return f"{self.done:,.0f} {self._unit}"
+        speed = (self.done - self._first) / max(time.monotonic() - self._started, 1e-9)
+        left = (self._total - self.done) / speed if speed > 0 else math.inf
+        eta = f", {_duration(left)} left" if math.isfinite(left) else ""
+        return f"{self.done:,.0f} of {self._total:,.0f} {self._unit}{eta}"
+
+
+class Log:
+    """Console and metrics of one run.
+
+    Args:
+        quiet: nothing but warnings on the console.
+        metrics_file: where `metrics` appends; None keeps no file.
+    """
+
+    def __init__(self, *, quiet: bool = False, metrics_file: Path | None = None):
+        self.quiet, self.metrics_file = quiet, metrics_file
+        self.warnings: list[str] = []
+
+    def info(self, text: str) -> None:
+        if not self.quiet:
+            self._print(text)
+
+    def warn(self, text: str) -> None:
+        """Something the user can act on."""
+        self.warnings.append(text)
+        self._print(f"warning: {text}", style="yellow")
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        if sys.stderr.isatty():
+            _console().print(text, style=style, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self, title: str, *, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+        bar = Bar(self, title, total, unit)
+        if self.quiet or not sys.stderr.isatty():
+            yield bar
+            return
+        with _rich_progress() as live:
+            bar._live, bar._task = live, live.add_task(title, total=total, shown="")
+            yield bar
+
+    def metrics(self, **values: Any) -> None:
+        """Append one JSON line; numbers that are not finite are written as text."""
+        if self.metrics_file is None:
+            return
+        plain = {k: (v if not isinstance(v, float) or math.isfinite(v) else str(v)) for k, v in values.items()}
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the lines of steps after `step`: a resumed run writes them again."""
+        if self.metrics_file is None or not self.metrics_file.exists():
+            return
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step_of(line) <= step]
+        self.metrics_file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line).get("step", 0))
+    except (ValueError, AttributeError):  # a line that was cut by a crash
+        return math.inf
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _rich_progress() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[shown]}"),
+    )
+    return Progress(*columns, console=_console(), transient=True)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,447 @@
+"""A recipe: stages by name, their settings, and how they hang together.
+
+    plan   says what would run, and because of which change
+    run    skips what is current, continues what was interrupted, and stops early where an input
+           comes out with the bytes it had before
+
+A single stage's command is a recipe too; there is one way in.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretune.base.artifact import CARD, Artifact, Card, read_card, relative
+from pretune.base.config import Config, Input, Mistake, check, complete, inputs_of, mistakes_error
+from pretune.base.errors import PretuneError, UnknownKind, did_you_mean
+from pretune.base.log import Log
+from pretune.base.stage import STAGE, Context, Forecast, Machine, Stage, derive_seed, stage_key
+from pretune.base.staging import Workspace, current, disk_errors, scratch_key, take_back
+from pretune.base.yaml import override, read_yaml, set_in
+
+RESERVED = ("name", "work", "seed", "sizes")
+STAGE_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+class Head(Config):
+    """What stands above the stages of a recipe."""
+
+    name: str = "recipe"
+    """What the recipe is called in reports."""
+    work: str = "runs"
+    """The folder that the artifacts lie in, `work/STAGE`. Ending in a dot (`runs/base.`), the last stage lies at
+    `runs/base` and the others beside it, at `runs/base.STAGE`."""
+    seed: int = 0
+    """Everything random derives from this number and the kind of the stage."""
+    sizes: dict[str, dict[str, Any]] = {}
+    """Named sets of overrides; `--size smoke` takes those under `smoke`."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What would happen to one stage, and why."""
+
+    name: str
+    kind: str
+    out: str
+    status: str
+    """current | will run | may run (skipped if its inputs come out as they were)"""
+    reasons: list[str] = field(default_factory=list)
+    forecast: Forecast = field(default_factory=Forecast)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe. Make one with `Recipe.read(path)` or `Recipe.build(tree)`."""
+
+    head: Head
+    stages: dict[str, Stage]
+    source: str = "recipe"
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: tuple[str, ...] = (), size: str | None = None) -> Recipe:
+        """Read a YAML recipe and apply overrides; raises SettingsError that tells every mistake."""
+        tree, lines = read_yaml(Path(path))
+        return cls.build(tree, overrides=overrides, size=size, source=Path(path).as_posix(), lines=lines)
+
+    @classmethod
+    def build(
+        cls,
+        tree: Mapping[str, Any],
+        *,
+        overrides: tuple[str, ...] = (),
+        size: str | None = None,
+        source: str = "recipe",
+        lines: Mapping[tuple[str, ...], int] | None = None,
+    ) -> Recipe:
+        whole: dict[str, Any] = _deep_copy(tree)
+        where = {place[1:] if place[0] == "stages" else place: line for place, line in (lines or {}).items()}
+        mistakes = _apply(whole, overrides, size)
+        head, wrong = check(Head, {k: v for k, v in whole.items() if k != "stages"})
+        mistakes += wrong
+        given = whole.get("stages")
+        if not isinstance(given, dict) or not given:
+            mistakes.append(Mistake(("stages",), "a recipe needs stages", given, "missing-setting"))
+            given = {}
+        stages: dict[str, Stage] = {}
+        for name, settings in given.items():
+            stage, wrong = _check_stage(name, settings)
+            mistakes += wrong
+            if stage:
+                stages[name] = stage
+        if not mistakes:
+            mistakes = list(_bad_references(stages))
+        if mistakes or head is None:
+            raise mistakes_error(mistakes, source=source, lines=where)
+        return cls(head, _ordered(stages), source)
+
+    def out(self, name: str) -> Path:
+        """Where a stage's artifact lies."""
+        if not self.head.work.endswith("."):
+            return Path(self.head.work) / name
+        last = list(self.stages)[-1]
+        return Path(self.head.work[:-1]) if name == last else Path(self.head.work + name)
+
+    # ---- plan ---------------------------------------------------------------------------------
+
+    def plan(self) -> list[StagePlan]:
+        """For every stage, in order: would it run, and because of what. Touches nothing."""
+        plans: dict[str, StagePlan] = {}
+        made: dict[str, Artifact] = {}
+        forecasts: dict[str, Forecast] = {}
+        machine = Machine.here()
+        for name, stage in self.stages.items():
+            status, reasons = self._status(name, stage, plans, made)
+            given = self._input_forecasts(stage, forecasts)
+            forecasts[name] = stage.forecast(given, machine)
+            plans[name] = StagePlan(name, stage.kind, self.out(name).as_posix(), status, reasons, forecasts[name])
+        return list(plans.values())
+
+    def _status(
+        self, name: str, stage: Stage, plans: Mapping[str, StagePlan], made: dict[str, Artifact]
+    ) -> tuple[str, list[str]]:
+        waiting = [s for _, s in _references(stage) if plans[s].status != "current"]
+        if waiting:
+            changed = self._own_changes(name, stage)
+            told = [f"{s} {plans[s].status}s" if plans[s].status == "may run" else f"{s} will run" for s in waiting]
+            finished = (self.out(name) / CARD).is_file()
+            return ("may run" if finished and not changed else "will run"), changed + sorted(set(told))
+        inputs = self._resolve(stage, made)
+        key = self._key(stage, inputs)
+        found = current(self.out(name), key)
+        if found is None:
+            return "will run", self._why(name, stage, inputs, key)
+        made[name] = found
+        there = found.path == self.out(name)
+        return "current", [] if there else [f"taken back from {found.path.as_posix()}"]
+
+    def _own_changes(self, name: str, stage: Stage) -> list[str]:
+        card = _old_card(self.out(name))
+        return _setting_changes(card, stage, self.head.seed) if card else []
+
+    def _why(self, name: str, stage: Stage, inputs: Mapping[str, Artifact], key: str) -> list[str]:
+        out, reasons = self.out(name), []
+        if scratch_key(out) == key:
+            reasons.append("was interrupted; continues")
+        card = _old_card(out)
+        if card is None:
+            return reasons or ["not made yet"]
+        reasons += _setting_changes(card, stage, self.head.seed)
+        for place, artifact in inputs.items():
+            before = card.inputs.get(place, {}).get("id")
+            if before != artifact.card.id:
+                verb = "is new" if before is None else "changed"
+                reasons.append(f"{place} {verb} ({relative(artifact.path, Path())})")
+        reasons += [f"{place} is gone" for place in card.inputs if place not in inputs]
+        return [
+            *(reasons or ["settings or inputs changed"]),
+            f"the finished one is set aside as {out.name}@{card.key[:8]}",
+        ]
+
+    # ---- inputs and keys ----------------------------------------------------------------------
+
+    def _resolve(self, stage: Stage, made: Mapping[str, Artifact]) -> dict[str, Artifact]:
+        found: dict[str, Artifact] = {}
+        for place, given, mark in inputs_of(stage):
+            path = made[given[1:]].path if given.startswith("$") else given
+            found[place] = Artifact.open(path, None if mark.kind == "files" else mark.kind)
+        return found
+
+    def _key(self, stage: Stage, inputs: Mapping[str, Artifact]) -> str:
+        return stage_key(stage, {p: a.card.id for p, a in inputs.items()}, self.head.seed)
+
+    def _input_forecasts(self, stage: Stage, known: Mapping[str, Forecast]) -> dict[str, Forecast]:
+        given: dict[str, Forecast] = {}
+        for place, reference, _ in inputs_of(stage):
+            if reference.startswith("$"):
+                given[place] = known[reference[1:]]
+            else:
+                given[place] = forecast_of(Artifact.open(reference))
+        return given
+
+    # ---- run ----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        log: Log | None = None,
+        command: str = "",
+        stopping: Callable[[bool], Callable[[], bool]] | None = None,
+    ) -> dict[str, Artifact]:
+        """Run what is not current; returns the artifact of every stage.
+
+        Args:
+            command: what the user typed, for the cards.
+            stopping: given whether a stage stops gently, returns its stop flag (cli installs signal handlers).
+        """
+        log = log or Log()
+        made: dict[str, Artifact] = {}
+        self._check_extras()
+        for number, (name, stage) in enumerate(self.stages.items(), 1):
+            inputs = self._resolve(stage, made)
+            key = self._key(stage, inputs)
+            title = f"[{number}/{len(self.stages)}] {name}"
+            done = take_back(self.out(name), key)
+            if done is not None:
+                log.info(f"{title}: current, nothing to do (same settings, same inputs; {done.path.as_posix()})")
+                made[name] = done
+                continue
+            for artifact in inputs.values():
+                artifact.verify()
+            log.info(f"{title}: {'; '.join(self._why(name, stage, inputs, key))}")
+            flag = stopping(stage.stops_gently) if stopping else (lambda: False)
+            made[name] = self._make(name, stage, inputs, key, log=log, command=command, stopping=flag)
+        return made
+
+    def _check_extras(self) -> None:
+        from pretune.base.extras import need
+
+        need({extra for stage in self.stages.values() for extra in stage.extras})
+
+    def _make(
+        self,
+        name: str,
+        stage: Stage,
+        inputs: Mapping[str, Artifact],
+        key: str,
+        *,
+        log: Log,
+        command: str,
+        stopping: Callable[[], bool],
+    ) -> Artifact:
+        started = time.time()
+        out = self.out(name)
+        with Workspace(out, key).opened() as work:
+            if work.finished_card is None:
+                run_log = Log(quiet=log.quiet, metrics_file=work.scratch / "metrics.jsonl")
+                context = Context(
+                    seed=derive_seed(self.head.seed, stage.kind),
+                    log=run_log,
+                    scratch=work.scratch,
+                    stopping=stopping,
+                    choose=work.choose,
+                    command=command,
+                )
+                with disk_errors():
+                    metrics = stage.run(inputs, work.payload, context)
+                    _add_notes(work, context)
+                    work.seal(self._card(name, stage, inputs, key, metrics, command, started), context.notes)
+            artifact = work.publish()
+        log.info(
+            f"    done in {time.time() - started:.1f} s: {artifact.path.as_posix()}  {_brief(artifact.card.metrics)}"
+        )
+        return artifact
+
+    def _card(
+        self,
+        name: str,
+        stage: Stage,
+        inputs: Mapping[str, Artifact],
+        key: str,
+        metrics: dict[str, Any],
+        command: str,
+        started: float,
+    ) -> Card:
+        out = self.out(name)
+        said = {p: {"kind": a.card.kind, "id": a.card.id, "path": relative(a.path, out)} for p, a in inputs.items()}
+        settings = {**complete(stage), "seed": self.head.seed}
+        return Card(
+            kind=stage.makes,
+            key=key,
+            id="",
+            stage=stage.kind,
+            version=stage.version,
+            settings=settings,
+            inputs=said,
+            metrics=metrics,
+            made=_made(command, started),
+        )
+
+
+def _add_notes(work: Workspace, context: Context) -> None:
+    log = work.scratch / "metrics.jsonl"
+    if log.exists() and log.stat().st_size:
+        (work.payload / "metrics.jsonl").write_bytes(log.read_bytes())
+        context.notes.add("metrics.jsonl")
+
+
+def _made(command: str, started: float) -> dict[str, Any]:
+    from pretune.base.extras import git_commit, machine_name, versions
+
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "seconds": round(time.time() - started, 2),
+        "command": command,
+        "versions": versions(),
+        "machine": machine_name(),
+        "git": git_commit(),
+    }
+
+
+def _brief(metrics: Mapping[str, Any]) -> str:
+    numbers = [(k, v) for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    return "  ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in numbers[:6])
+
+
+def forecast_of(artifact: Artifact) -> Forecast:
+    """What is known of an artifact that exists, or of raw files."""
+    size = sum(p.stat().st_size for p in artifact.files() if p.exists())
+    metrics = artifact.card.metrics
+    known = {name: float(metrics.get(name, 0) or 0) for name in ("documents", "tokens", "parameters")}
+    text = float(metrics.get("bytes", 0) or 0) or (size if artifact.card.kind == "files" else 0)
+    return Forecast(disk_bytes=size, text_bytes=text, **known)
+
+
+# ---- checking a tree ----------------------------------------------------------------------------
+
+
+def _apply(tree: dict[str, Any], overrides: tuple[str, ...], size: str | None) -> list[Mistake]:
+    """Apply a size and overrides in place; a first part that is no stage is a mistake."""
+    mistakes: list[Mistake] = []
+    stages = tree.get("stages") if isinstance(tree.get("stages"), dict) else {}
+    assert isinstance(stages, dict)
+    sizes = tree.get("sizes") if isinstance(tree.get("sizes"), dict) else {}
+    assert isinstance(sizes, dict)
+    if size is not None and size not in sizes:
+        mistakes.append(Mistake(("sizes", size), f"no such size; {did_you_mean(size, sizes)}", size, "unknown-setting"))
+    for path, value in (sizes.get(size) or {}).items():
+        mistakes += _set(tree, stages, str(path).split("."), value)
+    for assignment in overrides:
+        scratch: dict[str, Any] = {}
+        override(scratch, assignment)
+        path = assignment.partition("=")[0].split(".")
+        found: Any = scratch
+        for part in path:
+            found = found[part]
+        mistakes += _set(tree, stages, path, found)
+    return mistakes
+
+
+def _set(tree: dict[str, Any], stages: dict[str, Any], path: list[str], value: Any) -> list[Mistake]:
+    if path[0] in RESERVED:
+        set_in(tree, path, value)
+    elif path[0] in stages and len(path) > 1:
+        set_in(stages, path, value)
+    else:
+        problem = "no such stage; " + did_you_mean(path[0], [*stages, *RESERVED])
+        return [Mistake(tuple(path), problem, value, "unknown-setting")]
+    return []
+
+
+def _check_stage(name: str, settings: Any) -> tuple[Stage | None, list[Mistake]]:
+    if not STAGE_NAME.match(name) or name in (*RESERVED, "stages"):
+        return None, [
+            Mistake(
+                (name,), "a stage's name is lower-case letters, digits and _, and not reserved", name, "wrong-value"
+            )
+        ]
+    if isinstance(settings, str):
+        settings = {"kind": settings}
+    if not isinstance(settings, dict) or not isinstance(settings.get("kind"), str):
+        return None, [
+            Mistake(
+                (name,), f"a stage needs `kind`; choose one of: {', '.join(STAGE.kinds())}", settings, "missing-setting"
+            )
+        ]
+    try:
+        cls = STAGE.find(settings["kind"])
+    except UnknownKind as error:
+        problem = f"no such stage kind; {error.hint}"
+        return None, [Mistake((name, "kind"), problem, settings["kind"], "unknown-kind")]
+    stage, mistakes = check(cls, settings, prefix=(name,))
+    assert stage is None or isinstance(stage, Stage)
+    return stage, mistakes
+
+
+def _references(stage: Stage) -> list[tuple[str, str]]:
+    """(place, stage name) of every `$name`."""
+    return [(place, given[1:]) for place, given, _ in inputs_of(stage) if given.startswith("$")]
+
+
+def _bad_references(stages: Mapping[str, Stage]) -> Iterator[Mistake]:
+    for name, stage in stages.items():
+        marks: dict[str, Input] = {place: mark for place, _, mark in inputs_of(stage)}
+        for place, target in _references(stage):
+            where = (name, *place.split("."))
+            if target not in stages:
+                yield Mistake(where, f"no such stage; {did_you_mean(target, stages)}", f"${target}", "bad-reference")
+            elif (kind := marks[place].kind) != "files" and stages[target].makes not in kind.split("|"):
+                made = stages[target].makes
+                yield Mistake(where, f"{target} makes a {made}, but a {kind} is needed", f"${target}", "bad-reference")
+    if _circle(stages):
+        yield Mistake(("stages",), "these stages need each other in a circle", _circle(stages), "bad-reference")
+
+
+def _circle(stages: Mapping[str, Stage]) -> list[str]:
+    left = {n: {t for _, t in _references(s) if t in stages} for n, s in stages.items()}
+    while free := [n for n, needs in left.items() if not needs & left.keys()]:
+        for n in free:
+            del left[n]
+    return sorted(left)
+
+
+def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
+    """In the order of writing, but each after what it needs."""
+    done: dict[str, Stage] = {}
+    while len(done) < len(stages):
+        for name, stage in stages.items():
+            if name not in done and all(t in done for _, t in _references(stage)):
+                done[name] = stage
+                break
+    return done
+
+
+def _old_card(out: Path) -> Card | None:
+    try:
+        return read_card(out) if (out / CARD).is_file() else None
+    except PretuneError:
+        return None
+
+
+def _setting_changes(card: Card, stage: Stage, seed: int) -> list[str]:
+    before, now = _flat(card.settings), _flat({**complete(stage), "seed": seed})
+    inputs = {place for place, _, _ in inputs_of(stage)} | set(card.inputs)
+    names = [n for n in sorted({*before, *now}) if n not in inputs and before.get(n) != now.get(n)]
+    changes = [f"{n} {before.get(n, 'unset')!r} -> {now.get(n, 'unset')!r}" for n in names]
+    if card.version != stage.version:
+        changes.append(f"version {card.version} -> {stage.version} of {stage.kind}")
+    return changes
+
+
+def _flat(tree: Any, place: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict) and tree:
+        return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{place}.{name}" if place else name).items()}
+    if isinstance(tree, list) and any(isinstance(v, dict) for v in tree):
+        return {k: v for i, sub in enumerate(tree) for k, v in _flat(sub, f"{place}.{i}").items()}
+    return {place: tree}
+
+
+def _deep_copy(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {k: _deep_copy(v) for k, v in tree.items()}
+    return [_deep_copy(v) for v in tree] if isinstance(tree, list | tuple) else tree

@@ -1,0 +1,128 @@
+"""A stage: a pure function of settings and inputs that writes one artifact.
+
+It reads nothing but its settings and inputs, writes nothing outside the folder it is given, and never
+calls another stage. So it can be rerun, cached, moved to a cluster, or replaced by another program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pretune.base.artifact import SCHEMA, Artifact
+from pretune.base.config import Choice, Variant, differing
+from pretune.base.digest import digest
+from pretune.base.log import Log
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine has: logical cores, bytes of memory (whole and free), bytes of disk that are free."""
+
+    cores: int
+    memory_bytes: int
+    free_memory_bytes: int
+    free_disk_bytes: int
+
+    @classmethod
+    def here(cls, folder: Path = Path()) -> Machine:
+        import os
+
+        import psutil
+
+        memory = psutil.virtual_memory()
+        there = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+        return cls(cores, memory.total, memory.available, psutil.disk_usage(str(there)).free)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a stage will take (seconds, bytes) and what comes out of it. Zero means: not known."""
+
+    seconds: float = 0
+    memory_bytes: float = 0
+    disk_bytes: float = 0
+    documents: float = 0
+    text_bytes: float = 0
+    tokens: float = 0
+    parameters: float = 0
+
+
+@dataclass
+class Context:
+    """What a running stage may use besides its inputs.
+
+    Args:
+        seed: derived from the recipe's seed and the stage's kind.
+        scratch: survives a crash; checkpoints lie here.
+        stopping: true once the user asked to stop (Ctrl-C, SIGTERM).
+        choose: `choose(name, settle)` settles a choice of the run once and keeps it for resume.
+        notes: names of files in `out` that are notes (logs, pages), not payload.
+    """
+
+    seed: int
+    log: Log
+    scratch: Path
+    stopping: Callable[[], bool]
+    choose: Callable[[str, Callable[[], Any]], Any]
+    command: str = ""
+    notes: set[str] = field(default_factory=set)
+
+    @property
+    def stop(self) -> bool:
+        return self.stopping()
+
+
+class Stage(Variant):
+    """Settings of one stage; `run` does the work."""
+
+    makes: ClassVar[str]
+    """The kind of artifact that comes out."""
+    version: ClassVar[int] = 1
+    """Raised in the commit that changes what the same settings write, or a default."""
+    extras: ClassVar[tuple[str, ...]] = ()
+    """Extras of pretune that `run` needs; checked before the first second of a recipe."""
+    stops_gently: ClassVar[bool] = False
+    """True if `run` watches `context.stop` and saves; otherwise Ctrl-C interrupts it at once."""
+
+    def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
+        """Time, memory and disk that `run` will take, and what comes out, from forecasts of the inputs."""
+        return Forecast()
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        """Write the payload into `out`; returns the metrics for the card (JSON)."""
+        raise AssertionError(f"{type(self).__name__} has no run()")
+
+
+STAGE = Choice(
+    Stage,
+    {
+        "corpus": "pretune.text.corpus:CorpusStage",
+        "dataset": "pretune.text.dataset:DatasetStage",
+        "tokenizer": "pretune.tokens.train:TokenizerStage",
+        "tokens": "pretune.tokens.tokenise:TokensStage",
+        "pretrain": "pretune.train.pretrain:PretrainStage",
+        "finetune": "pretune.task.finetune:FinetuneStage",
+        "evaluate": "pretune.evaluate.stage:EvaluateStage",
+        "summary": "pretune.evaluate.summary:SummaryStage",
+        "compress": "pretune.compress.stage:CompressStage",
+        "export": "pretune.export.stage:ExportStage",
+    },
+    group="pretune.stages",
+)
+
+
+def stage_key(stage: Stage, inputs: Mapping[str, str], seed: int) -> str:
+    """Digest of everything that decides the payload: settings, versions, ids of the inputs, the seed."""
+    return digest([SCHEMA, stage.kind, differing(stage), sorted(inputs.items()), seed])
+
+
+def derive_seed(seed: int, name: str) -> int:
+    """A stage's own seed in [0, 2**63), from the recipe's seed and the stage's kind."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1

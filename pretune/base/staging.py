@@ -1,0 +1,248 @@
+"""How an artifact comes into being: in `OUT.scratch/`, then in one rename.
+
+    OUT.scratch/key            whose work this is; another key is set aside as OUT.scratch@<8 of its key>
+    OUT.scratch/lock           pid and host of the process at work; a second one is refused
+    OUT.scratch/choices.json   what the run chose by itself, settled once
+    OUT.scratch/checkpoints/   of training
+    OUT.scratch/payload/       becomes OUT; its card is written last
+
+A crash leaves nothing that looks done. A finished artifact is never overwritten: one with another key is
+first renamed OUT@<8 of its key>, and found again when its settings return.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pretune.base.artifact import CARD, Artifact, Card, read_card
+from pretune.base.digest import digest, file_digests
+from pretune.base.errors import Changed, DiskFull, Locked, PretuneError, UserError
+
+T = TypeVar("T")
+
+
+def beside(out: Path, suffix: str) -> Path:
+    return out.with_name(out.name + suffix)
+
+
+def set_aside(out: Path, key: str) -> Path:
+    """Where an artifact with this key waits while another one stands at `out`."""
+    return beside(out, f"@{key[:8]}")
+
+
+def current(out: Path, key: str) -> Artifact | None:
+    """The finished artifact with this key, at `out` or set aside, or None."""
+    for place in (out, set_aside(out, key)):
+        if (place / CARD).is_file():
+            with suppress(Changed):
+                card = read_card(place)
+                if card.key == key:
+                    return Artifact(place, card)
+    return None
+
+
+def take_back(out: Path, key: str) -> Artifact | None:
+    """The finished artifact with this key, moved to `out` if it was set aside; its files verified."""
+    found = current(out, key)
+    if found is None:
+        return None
+    if found.path != out:
+        make_room(out)
+        found.path.rename(out)
+        found = Artifact(out, found.card)
+    return found.verify()
+
+
+def make_room(out: Path) -> Path | None:
+    """Rename what stands at `out` out of the way; returns where it went."""
+    if not out.exists():
+        return None
+    if not (out / CARD).is_file():
+        if out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+            return None
+        hint = "choose another --out, or move the folder away"
+        raise UserError(f"{str(out)!r} exists and is no artifact of pretune", hint=hint)
+    try:
+        old = read_card(out).key
+    except Changed:
+        old = "damaged"
+    aside = set_aside(out, old)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = beside(out, f"@{old[:8]}-{number}")
+    out.rename(aside)
+    return aside
+
+
+class Workspace:
+    """The scratch folder of one artifact in the making."""
+
+    def __init__(self, out: Path, key: str):
+        self.out, self.key = out, key
+        self.scratch = beside(out, ".scratch")
+        self.payload = self.scratch / "payload"
+
+    @contextmanager
+    def opened(self) -> Iterator[Workspace]:
+        """Take the lock, find or make this key's scratch folder."""
+        with disk_errors():
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._switch()
+            self.scratch.mkdir(exist_ok=True)
+            self._lock()
+        try:
+            with disk_errors():
+                (self.scratch / "key").write_text(self.key, encoding="utf-8")
+                if not (self.payload / CARD).is_file():
+                    shutil.rmtree(self.payload, ignore_errors=True)
+                    self.payload.mkdir()
+                yield self
+        finally:
+            with suppress(OSError):
+                (self.scratch / "lock").unlink(missing_ok=True)
+
+    def _switch(self) -> None:
+        """Keep another key's scratch; take this key's own back."""
+        old = scratch_key(self.out)
+        if old is not None and old != self.key:
+            self._refuse_if_locked()
+            aside = beside(self.scratch, f"@{old[:8]}")
+            if aside.exists():
+                shutil.rmtree(aside)
+            self.scratch.rename(aside)
+        own = beside(self.scratch, f"@{self.key[:8]}")
+        if own.exists() and not self.scratch.exists():
+            own.rename(self.scratch)
+
+    def _refuse_if_locked(self) -> None:
+        with suppress(OSError, ValueError):
+            holder = json.loads((self.scratch / "lock").read_text(encoding="utf-8"))
+            if _alive(holder):
+                raise Locked(
+                    f"process {holder['pid']} on {holder['host']} is working on {str(self.out)!r}",
+                    hint="wait for it, or choose another --out",
+                )
+
+    def _lock(self) -> None:
+        import psutil
+
+        lock = self.scratch / "lock"
+        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
+        for _ in range(2):
+            try:
+                with lock.open("x", encoding="utf-8") as file:
+                    file.write(json.dumps(me))
+                return
+            except FileExistsError:
+                self._refuse_if_locked()
+                lock.unlink(missing_ok=True)
+        raise Locked(f"{str(self.out)!r} is taken by another process", hint="wait for it, or choose another --out")
+
+    @property
+    def finished_card(self) -> Card | None:
+        """The card of a payload that was complete when a crash came, if every file still verifies."""
+        if not (self.payload / CARD).is_file():
+            return None
+        try:
+            card = read_card(self.payload)
+            Artifact(self.payload, card).verify()
+        except Changed:
+            shutil.rmtree(self.payload)
+            self.payload.mkdir()
+            return None
+        return card if card.key == self.key else None
+
+    def choose(self, name: str, settle: Callable[[], T]) -> T:
+        """What the run chooses by itself (JSON): settled once, taken again on resume."""
+        path = self.scratch / "choices.json"
+        choices: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if name not in choices:
+            choices[name] = settle()
+            write_durably(path, json.dumps(choices, indent=1, sort_keys=True))
+        return choices[name]  # type: ignore[no-any-return]
+
+    def seal(self, card: Card, notes: set[str]) -> Card:
+        """Hash and fsync the payload, then write the card into it."""
+        paths = {p.relative_to(self.payload).as_posix(): p for p in sorted(self.payload.rglob("*")) if p.is_file()}
+        paths.pop(CARD, None)
+        for path in paths.values():
+            fsync(path)
+        digests = file_digests(paths)
+        files = {n: d for n, d in digests.items() if n not in notes}
+        noted = {n: d for n, d in digests.items() if n in notes}
+        sealed = replace(card, files=files, notes=noted, id=digest(sorted(files.items()))).sealed()
+        write_durably(self.payload / CARD, sealed.to_json())
+        return sealed
+
+    def publish(self) -> Artifact:
+        """Rename the sealed payload to its place and drop the scratch folder."""
+        make_room(self.out)
+        self.payload.rename(self.out)
+        fsync(self.out.parent)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return Artifact(self.out, read_card(self.out))
+
+
+def scratch_key(out: Path) -> str | None:
+    try:
+        return (beside(out, ".scratch") / "key").read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small file so that after a crash it is either the old or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def fsync(path: Path) -> None:
+    """Force a file or folder to the disk (folders cannot be opened on Windows)."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn a failed write, by whichever library, into DiskFull."""
+    try:
+        yield
+    except PretuneError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+            raise DiskFull(f"a write failed: {error}", hint="free disk space, then run the same command") from error
+        raise
+
+
+def _alive(holder: dict[str, Any]) -> bool:
+    import psutil
+
+    if holder["host"] != socket.gethostname():
+        return True
+    if holder["pid"] == os.getpid():
+        return False
+    with suppress(psutil.Error):
+        started: float = psutil.Process(holder["pid"]).create_time()
+        return abs(started - float(holder["started"])) < 1
+    return False
