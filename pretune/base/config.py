@@ -108,7 +108,7 @@ class Choice:
 
     def __call__(self, value: Any) -> Any:
         """Validate a value: a variant, a kind, or settings with a `kind`."""
-        if isinstance(value, self.base):
+        if value is None or isinstance(value, self.base):
             return value
         settings: Any = {"kind": value} if isinstance(value, str) else value
         if not isinstance(settings, Mapping):

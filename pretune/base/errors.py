@@ -258,6 +258,18 @@ class NoParity(PretuneError):
     code = "no-parity"
 
 
+class TooLong(UserError):
+    """A prompt leaves the model no room to answer: it has as many tokens as the model can read, or more."""
+
+    code = "too-long"
+
+
+class BadMessages(UserError):
+    """The model's chat template cannot write these messages: an unknown role, two turns of one side, say."""
+
+    code = "bad-messages"
+
+
 class NotSupported(UserError):
     """This combination of model and action is not supported; the message says which are."""
 

@@ -78,7 +78,13 @@ class Recipe:
         size: str | None = None,
         source: str = "recipe",
         lines: Mapping[tuple[str, ...], int] | None = None,
+        main: str | None = None,
     ) -> Recipe:
+        """Check a tree of settings.
+
+        Args:
+            main: the stage of a one-stage command, whose name the user did not write: left out in messages.
+        """
         whole: dict[str, Any] = _deep_copy(tree)
         where = {place[1:] if place[0] == "stages" else place: line for place, line in (lines or {}).items()}
         mistakes = _apply(whole, overrides, size)
@@ -90,12 +96,12 @@ class Recipe:
             given = {}
         stages: dict[str, Stage] = {}
         for name, settings in given.items():
-            stage, wrong = _check_stage(name, settings)
+            stage, wrong = _check_stage(name, settings, prefix=() if name == main else (name,))
             mistakes += wrong
             if stage:
                 stages[name] = stage
         if not mistakes:
-            mistakes = list(_bad_references(stages))
+            mistakes = list(_bad_references(stages, main))
         if mistakes or head is None:
             raise mistakes_error(mistakes, source=source, lines=where)
         return cls(head, _ordered(stages), source)
@@ -243,6 +249,7 @@ class Recipe:
                     seed=derive_seed(self.head.seed, stage.kind),
                     log=run_log,
                     scratch=work.scratch,
+                    home=out,
                     stopping=stopping,
                     choose=work.choose,
                     command=command,
@@ -353,7 +360,7 @@ def _set(tree: dict[str, Any], stages: dict[str, Any], path: list[str], value: A
     return []
 
 
-def _check_stage(name: str, settings: Any) -> tuple[Stage | None, list[Mistake]]:
+def _check_stage(name: str, settings: Any, *, prefix: tuple[str, ...]) -> tuple[Stage | None, list[Mistake]]:
     if not STAGE_NAME.match(name) or name in (*RESERVED, "stages"):
         return None, [
             Mistake(
@@ -373,7 +380,7 @@ def _check_stage(name: str, settings: Any) -> tuple[Stage | None, list[Mistake]]
     except UnknownKind as error:
         problem = f"no such stage kind; {error.hint}"
         return None, [Mistake((name, "kind"), problem, settings["kind"], "unknown-kind")]
-    stage, mistakes = check(cls, settings, prefix=(name,))
+    stage, mistakes = check(cls, settings, prefix=prefix)
     assert stage is None or isinstance(stage, Stage)
     return stage, mistakes
 
@@ -383,11 +390,11 @@ def _references(stage: Stage) -> list[tuple[str, str]]:
     return [(place, given[1:]) for place, given, _ in inputs_of(stage) if given.startswith("$")]
 
 
-def _bad_references(stages: Mapping[str, Stage]) -> Iterator[Mistake]:
+def _bad_references(stages: Mapping[str, Stage], main: str | None) -> Iterator[Mistake]:
     for name, stage in stages.items():
         marks: dict[str, Input] = {place: mark for place, _, mark in inputs_of(stage)}
         for place, target in _references(stage):
-            where = (name, *place.split("."))
+            where = (*(() if name == main else (name,)), *place.split("."))
             if target not in stages:
                 yield Mistake(where, f"no such stage; {did_you_mean(target, stages)}", f"${target}", "bad-reference")
             elif (kind := marks[place].kind) != "files" and stages[target].makes not in kind.split("|"):

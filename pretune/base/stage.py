@@ -61,6 +61,7 @@ class Context:
     Args:
         seed: derived from the recipe's seed and the stage's kind.
         scratch: survives a crash; checkpoints lie here.
+        home: where the artifact will lie when it is finished (for paths relative to it).
         stopping: true once the user asked to stop (Ctrl-C, SIGTERM).
         choose: `choose(name, settle)` settles a choice of the run once and keeps it for resume.
         notes: names of files in `out` that are notes (logs, pages), not payload.
@@ -69,6 +70,7 @@ class Context:
     seed: int
     log: Log
     scratch: Path
+    home: Path
     stopping: Callable[[], bool]
     choose: Callable[[str, Callable[[], Any]], Any]
     command: str = ""

@@ -1,1 +1,1 @@
-"""model"""
+"""Models: shapes, folders, adaptation methods, generation."""

@@ -1,1 +1,1 @@
-"""objective"""
+"""What to predict: causal, masked, labels. Sums and counts, never means."""

@@ -1,1 +1,1 @@
-"""train"""
+"""Training: the loop, its state, optimizers, checkpoints; stage pretrain."""

@@ -1,0 +1,83 @@
+"""`pretune explain NAME`: what a setting, an error code or a metric means, its default, where it comes from."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from pretune.base.config import Choice, Config, FieldFacts, describe, facts
+from pretune.base.errors import UnknownSetting, all_errors, did_you_mean
+from pretune.base.stage import STAGE
+
+METRICS = {
+    "accuracy": "Share of answers that equal the label. With uneven classes read macro_f1 beside it.",
+    "macro_f1": "Mean over the classes of F1 = 2 x right / (said + true): every class counts alike.",
+    "bits_per_byte": "Negative log2 likelihood of the text divided by its bytes: comparable between tokenizers, lower is better.",
+    "perplexity": "exp of the mean loss per token: between how many tokens the model hesitates. Not comparable between tokenizers.",
+    "validation_loss": "Mean negative log likelihood per target in nats, on text that is not trained on.",
+    "rouge_l": "F1 of the longest common subsequence of words between answer and reference (Lin 2004).",
+    "exact": "Share of answers that equal the reference word for word.",
+    "keyword": "Share of answers that hold the keywords of the example.",
+    "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
+}
+
+
+def explain(name: str) -> str:
+    """The answer as text; raises UnknownSetting with the nearest name."""
+    errors = all_errors()
+    if name in errors:
+        return f"{name} (error, exit code {errors[name].exit_code})\n\n{inspect.cleandoc(errors[name].__doc__ or '')}"
+    if name in METRICS:
+        return f"{name} (metric)\n\n{METRICS[name]}"
+    first, *rest = name.split(".")
+    if first in STAGE.kinds():
+        return _setting(STAGE.find(first), rest, name)
+    found = [f"{kind}.{name}" for kind in STAGE.kinds() if name in STAGE.find(kind).model_fields]
+    if found:
+        return "\n\n".join(explain(full) for full in found)
+    raise UnknownSetting(f"nothing is called {name!r}", hint=did_you_mean(name, [*errors, *METRICS, *STAGE.kinds()]))
+
+
+def _setting(cls: type[Config], path: list[str], name: str) -> str:
+    if not path:
+        return _block(cls, name)
+    head, *rest = path
+    if head not in cls.model_fields:
+        raise UnknownSetting(f"there is no setting {name!r}", hint=did_you_mean(head, cls.model_fields))
+    known, field = facts(cls, head), cls.model_fields[head]
+    if known.choice is not None:
+        return _choice(known.choice, rest, name, field.description)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+        return _setting(field.annotation, rest, name)
+    default = next(d for n, d, _ in describe(cls) if n == head)
+    return f"{name} (setting, default {_shown(default)}{_marks(known)})\n\n{field.description or ''}"
+
+
+def _choice(choice: Choice, rest: list[str], name: str, text: str | None) -> str:
+    kinds = choice.kinds()
+    if not rest:
+        told = "\n".join(f"  {kind}: {_first_line(choice.find(kind))}" for kind in kinds)
+        return f"{name} (one of several kinds)\n\n{text or ''}\n\n{told}"
+    for kind in kinds:
+        if rest[0] == kind or rest[0] in choice.find(kind).model_fields:
+            return _setting(choice.find(kind), rest[1:] if rest[0] == kind else rest, name)
+    raise UnknownSetting(f"there is no setting {name!r}", hint=did_you_mean(rest[0], kinds))
+
+
+def _block(cls: type[Config], name: str) -> str:
+    rows = "\n".join(f"  {n} = {_shown(default)}\n      {text}" for n, default, text in describe(cls))
+    return f"{name}: {inspect.cleandoc(cls.__doc__ or '')}\n\n{rows}"
+
+
+def _first_line(cls: type[Config]) -> str:
+    return inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Config):
+        return str(getattr(value, "kind", "") or value)
+    return str(value)
+
+
+def _marks(known: FieldFacts) -> str:
+    return ", decides only where or how fast" if known.free else ""

@@ -1,0 +1,130 @@
+"""Plans, cards and lineage as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pretune.base.artifact import Artifact
+from pretune.base.errors import PretuneError
+from pretune.base.recipe import StagePlan
+from pretune.base.stage import Forecast, Machine
+
+MIB = 2**20
+
+
+def plan_text(plans: Sequence[StagePlan], machine: Machine, tight: Sequence[str]) -> str:
+    width = max(len(p.name) for p in plans)
+    lines = [f"{p.name:<{width}}  {p.status:<9} {_cost(p):<34} {'; '.join(p.reasons)}".rstrip() for p in plans]
+    todo = [p for p in plans if p.status != "current"]
+    seconds, disk = sum(p.forecast.seconds for p in todo), sum(p.forecast.disk_bytes for p in todo)
+    free = f"free: {machine.free_memory_bytes / MIB:,.0f} MiB memory, {machine.free_disk_bytes / MIB:,.0f} MiB disk"
+    total = f"{len(todo)} of {len(plans)} stages to run, about {_time(seconds)}, {disk / MIB:,.0f} MiB of disk; {free}"
+    return "\n".join([*lines, "", total if todo else "everything is current; nothing to run", *tight])
+
+
+def _cost(plan: StagePlan) -> str:
+    if plan.status == "current" or plan.forecast == Forecast():
+        return ""
+    told = plan.forecast
+    parts = [f"~{_time(told.seconds)}"] if told.seconds else []
+    parts += [f"{told.memory_bytes / MIB:,.0f} MiB"] if told.memory_bytes else []
+    parts += [f"{told.parameters / 1e6:.1f}M parameters"] if told.parameters else []
+    return ", ".join(parts)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def does_not_fit(plans: Sequence[StagePlan], machine: Machine) -> list[str]:
+    """Why the plan does not fit this machine; empty if it does."""
+    todo = [p for p in plans if p.status != "current"]
+    told = [
+        f"{p.name} needs about {p.forecast.memory_bytes / MIB:,.0f} MiB of memory  [does-not-fit]"
+        for p in todo
+        if p.forecast.memory_bytes > machine.memory_bytes
+    ]
+    disk = sum(p.forecast.disk_bytes for p in todo)
+    if disk > machine.free_disk_bytes:
+        told.append(f"the stages need about {disk / MIB:,.0f} MiB of disk  [does-not-fit]")
+    return told
+
+
+def artifact_text(artifact: Artifact) -> str:
+    """A card for people: what, how good, from what."""
+    card = artifact.card
+    lines = [f"{artifact.path.as_posix()}: a {card.kind}", f"  id      {card.id}"]
+    if card.made:
+        lines.append(f"  made    {card.made['time']} in {card.made['seconds']} s by {card.made['command'] or card.stage}")
+    lines += [f"  {name:<24} {_value(value)}" for name, value in card.metrics.items() if not isinstance(value, dict | list)]
+    size = sum((artifact.path / n).stat().st_size for n in card.files if (artifact.path / n).is_file())
+    lines.append(f"  files   {len(card.files)}, {size / 1e6:,.1f} MB")
+    if card.inputs:
+        lines += ["  from", *lineage(artifact)]
+    return "\n".join(lines)
+
+
+def lineage(artifact: Artifact, depth: int = 2) -> Iterator[str]:
+    """The tree of what an artifact was made from, a line each."""
+    for place, said in artifact.card.inputs.items():
+        source = artifact.source(place)
+        gone = "" if source else "  (not to be found)"
+        yield f"{'  ' * depth}{place}: {said['kind']} {said['id'][:8]}  {said['path']}{gone}"
+        if source is not None:
+            yield from lineage(source, depth + 1)
+
+
+def _value(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+def check_rows(artifact: Artifact) -> list[dict[str, Any]]:
+    """One row for each artifact back to the raw files: does it have the bytes it was made with."""
+    rows: list[dict[str, Any]] = []
+    _check(artifact, rows, set())
+    return rows
+
+
+def _check(artifact: Artifact, rows: list[dict[str, Any]], seen: set[str]) -> None:
+    if artifact.card.id in seen:
+        return
+    seen.add(artifact.card.id)
+    row: dict[str, Any] = {"path": artifact.path.as_posix(), "kind": artifact.card.kind, "ok": True, "problem": ""}
+    try:
+        artifact.verify()
+    except PretuneError as error:
+        row |= {"ok": False, "problem": error.problem}
+    rows.append(row)
+    for place, said in artifact.card.inputs.items():
+        source = artifact.source(place)
+        if source is not None:
+            _check(source, rows, seen)
+        else:
+            problem = f"{place} ({said['kind']} {said['id'][:8]}) is not to be found, or was changed"
+            rows.append({"path": said["path"], "kind": said["kind"], "ok": False, "problem": problem})
+
+
+def check_text(rows: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(f"{'ok ' if r['ok'] else 'BAD'}  {r['kind']:<9} {r['path']}  {r['problem']}".rstrip() for r in rows)
+
+
+NEXT = {
+    "corpus": ("pretune tokenizer {path} --out NAME",),
+    "tokenizer": ("pretune tokens CORPUS {path} --out NAME",),
+    "tokens": ("pretune pretrain {path} --out NAME minutes=5",),
+    "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
+    "report": ("open {path}/report.html",),
+    "bundle": ("pretune serve {path}",),
+    "dataset": ("pretune finetune MODEL {path} --out NAME task=classify",),
+}
+
+
+def result_text(artifact: Artifact) -> str:
+    """The end of a command: where the artifact lies, its figures, what to do next."""
+    card = artifact.card
+    shown = [f"  {n}: {_value(v)}" for n, v in card.metrics.items() if isinstance(v, int | float | str)]
+    steps = [f"  next: {line.format(path=artifact.path.as_posix())}" for line in NEXT.get(card.kind, ())]
+    return "\n".join([f"{card.kind}: {artifact.path.as_posix()}", *shown, *steps])

@@ -1,0 +1,214 @@
+"""Messages to tokens: the only renderer, for training, evaluation, the terminal and the server.
+
+    [{role: user, content: Hi}]  ──template──▶  <|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n  ──▶ ids
+
+The template is the model's own (Jinja, sandboxed). The ids equal those of transformers' `apply_chat_template`,
+with one difference: a control token's text inside a message stays text. Otherwise a user who writes
+`<|im_end|>` ends their turn and speaks as the system (trap 36).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Template, TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from pretune.base.errors import BadMessages, NotSupported
+from pretune.tokens.tokenizer import encode_text
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from pretune.tokens.tokenizer import Specials
+
+Message = Mapping[str, Any]
+SENTINELS = [chr(c) for c in range(0xFDD0, 0xFDF0)]
+"""Unicode promises that these are never characters; the first that no message holds is used."""
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """A model's chat template with its tokenizer.
+
+    Args:
+        eos_ids: tokens that end a reply, beside the tokenizer's own eos.
+    """
+
+    template: str
+    tokenizer: Tokenizer
+    specials: Specials
+    eos_ids: tuple[int, ...] = ()
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Every token that ends a reply."""
+        own = () if self.specials.eos is None else (self.specials.eos,)
+        return frozenset((*own, *self.eos_ids))
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
+        """The messages' tokens and the beginning of the reply that comes next.
+
+        Raises:
+            BadMessages: the template refuses them.
+        """
+        return self._ids(messages, tools, reply_follows=True)
+
+    def dialogue_ids(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+        """A whole dialogue up to its last reply, and which tokens are targets.
+
+        Targets are every reply's tokens and the one end token behind it. Before the first target of reply i stand exactly
+        the tokens of `prompt_ids(messages[:i])`, which is what the server feeds.
+
+        Returns:
+            ids and targets, of one length; both empty if nobody replies.
+
+        Raises:
+            BadMessages: the template refuses them.
+        """
+        replies = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        if not replies:
+            return [], []
+        prompts = [self.prompt_ids(messages[:i]) for i in replies]
+        ids = self._ids(messages[: replies[-1] + 1], None, reply_follows=False)
+        if ids[: len(prompts[-1])] != prompts[-1]:
+            # A merge crosses the border (a reply that begins with a newline): cut there, as the server does.
+            ids = prompts[-1] + self._tail(messages[: replies[-1] + 1])
+        if not any(token in self.ends for token in ids[len(prompts[-1]) :]) and self.specials.eos is not None:
+            ids = [*ids, self.specials.eos]
+        return ids, self._targets(ids, prompts)
+
+    def _targets(self, ids: list[int], prompts: list[list[int]]) -> list[bool]:
+        """Mark each reply up to its end token; a reply whose prompt the server would write otherwise is no target."""
+        targets = [False] * len(ids)
+        limits = [len(prompt) for prompt in prompts[1:]] + [len(ids)]
+        for prompt, limit in zip(prompts, limits, strict=True):
+            end = next((k for k in range(len(prompt), limit) if ids[k] in self.ends), None)
+            if end is not None and ids[: len(prompt)] == prompt:
+                targets[len(prompt) : end + 1] = [True] * (end + 1 - len(prompt))
+        return targets
+
+    def _tail(self, messages: Sequence[Message]) -> list[int]:
+        """The last reply's tokens, encoded apart from its prompt."""
+        marked, _, sentinel = self._marked(messages, None)
+        whole = self._render(marked, None, reply_follows=False)
+        prompt = self._render(marked[:-1], None, reply_follows=True)
+        if not whole.startswith(prompt):
+            hint = "its generation prompt must be how it begins a reply"
+            raise NotSupported("the chat template writes the last reply otherwise than it asks for one", hint=hint)
+        return self._encode(whole[len(prompt) :], sentinel)
+
+    def _ids(self, messages: Sequence[Message], tools: Any, *, reply_follows: bool) -> list[int]:
+        marked, tools, sentinel = self._marked(messages, tools)
+        return self._encode(self._render(marked, tools, reply_follows=reply_follows), sentinel)
+
+    def _encode(self, text: str, sentinel: str | None) -> list[int]:
+        """Tokens of rendered text. With a sentinel, the template's control tokens are told from the messages' by it."""
+        if sentinel is None:
+            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        ids: list[int] = []
+        for k, piece in enumerate(self._control.split(text)):
+            if k % 2:
+                ids.append(self.tokenizer.token_to_id(piece))
+            elif piece:
+                ids += encode_text(self.tokenizer, piece.replace(sentinel, ""))
+        return ids
+
+    def _marked(self, messages: Sequence[Message], tools: Any) -> tuple[list[Any], Any, str | None]:
+        """Copies of the messages in which no control token is whole, and the sentinel that breaks them."""
+        plain = [dict(message) for message in messages]
+        texts = "\0".join(_strings([plain, tools]))
+        if not self._control.search(texts):
+            return plain, tools, None
+        sentinel = next((s for s in SENTINELS if s not in texts), None)
+        if sentinel is None:
+            raise BadMessages("the messages hold every Unicode non-character", hint="take them out")
+        broken = _mapped([plain, tools], lambda text: _broken(text, self._control, sentinel))
+        return broken[0], broken[1], sentinel
+
+    @cached_property
+    def _control(self) -> re.Pattern[str]:
+        """Any control token's text, as one group; the longer first."""
+        tokens = [t.content for t in self.tokenizer.get_added_tokens_decoder().values() if t.special and len(t.content) > 1]
+        return re.compile("(" + ("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)) or "(?!)") + ")")
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """`bos_token` and so on, as templates know them."""
+        ids = {name: getattr(self.specials, name) for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")}
+        return {f"{name}_token": self.tokenizer.id_to_token(id) for name, id in ids.items() if id is not None}
+
+    def _render(self, messages: Sequence[Any], tools: Any, *, reply_follows: bool) -> str:
+        settings = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": reply_follows}
+        try:
+            return _compiled(self.template).render(**settings, **self._names)
+        except (TemplateError, TypeError, ValueError) as error:
+            hint = "roles are usually system, user and assistant, the latter two in turn"
+            raise BadMessages(f"the model's chat template cannot write these messages: {error}", hint=hint) from None
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks replies for trainers; here it shows its body."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
+@lru_cache(maxsize=32)
+def _compiled(template: str) -> Template:
+    """A template as transformers compiles it, without the clock: the same messages give the same tokens any day."""
+    room = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    room.filters["tojson"] = _tojson
+    room.globals["raise_exception"] = _refuse
+    return room.from_string(template)
+
+
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    # Jinja's own filter escapes <, > and & for HTML.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _broken(text: str, control: re.Pattern[str], sentinel: str) -> str:
+    """The text with a sentinel behind the first character of each control token, until none is whole."""
+    while control.search(text):
+        text = control.sub(lambda found: found[0][0] + sentinel + found[0][1:], text)
+    return text
+
+
+def _strings(tree: Any) -> list[str]:
+    """Every string in a tree of lists and mappings; keys too, as tools are written out with them."""
+    if isinstance(tree, str):
+        return [tree]
+    if isinstance(tree, Mapping):
+        return [s for pair in tree.items() for part in pair for s in _strings(part)]
+    if isinstance(tree, list | tuple):
+        return [s for part in tree for s in _strings(part)]
+    return []
+
+
+def _mapped(tree: Any, change: Callable[[str], str]) -> Any:
+    """The tree with every string changed."""
+    if isinstance(tree, str):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {_mapped(key, change): _mapped(value, change) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_mapped(part, change) for part in tree]
+    return tree

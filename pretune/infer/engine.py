@@ -1,0 +1,51 @@
+"""What runs a model: two small protocols of numpy arrays, so that answers are made the same way by every back end.
+
+    tokens ──▶ Decoder.feed ──▶ logits of the next token       torch: pretune.model.generate
+    rows   ──▶ Encoder.logits ──▶ logits of the labels         onnxruntime: pretune.infer.ort
+
+*B rows, L positions, V vocabulary.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Decoder(Protocol):
+    """A causal language model with a cache."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the width of the logits."""
+
+    @property
+    def max_length(self) -> int:
+        """How many positions a row may have, prompt and answer together."""
+
+    def start(self) -> Any:
+        """An empty cache."""
+
+    def feed(self, state: Any, ids_BL: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Read L more tokens of every row.
+
+        Args:
+            state: from `start` or the last `feed`; it is used up.
+            ids_BL: whole numbers; all rows have the same length, there is no padding.
+
+        Returns:
+            float32 logits_BV of the last position, and the next state.
+        """
+
+
+class Encoder(Protocol):
+    """A sequence classifier."""
+
+    @property
+    def max_length(self) -> int:
+        """How many positions a row may have."""
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """float32 [rows, labels]; rows have their own lengths and are padded inside."""

@@ -1,0 +1,117 @@
+"""The engine on onnxruntime: a bundle's graph, with the names that every exporter uses.
+
+    decoder   input_ids, attention_mask, position_ids, past_key_values.{i}.key/.value  ──▶  logits, present.{i}.key/.value
+    encoder   input_ids, attention_mask (, token_type_ids)                             ──▶  logits
+
+*B rows, L positions, P positions in the cache, V vocabulary.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.base.errors import BadFile
+from pretune.base.extras import need
+
+ROWS_AT_ONCE = 32
+
+
+def open_session(graph: Path) -> Any:
+    """An onnxruntime session on the CPU.
+
+    Raises:
+        MissingExtra: onnxruntime is not installed.
+        BadFile: the graph cannot be read.
+    """
+    need(["export"])
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        hint = "export the model again"
+        raise BadFile(f"{graph.as_posix()} is no graph that onnxruntime reads: {error}", hint=hint) from None
+
+
+@dataclass(frozen=True)
+class OrtDecoder:
+    """A decoder's graph. The cache stays inside onnxruntime from token to token."""
+
+    session: Any
+    vocab_size: int
+    max_length: int
+    num_layers: int
+    num_kv_heads: int
+    head_dim: int
+
+    def start(self) -> dict[str, Any]:
+        """Nothing yet; the number of rows is known with the first tokens."""
+        return {}
+
+    def feed(self, state: dict[str, Any], ids_BL: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """float32 logits_BV of the last position, and the cache."""
+        past = state or self._empty(len(ids_BL))
+        inputs = self._inputs(ids_BL.astype(np.int64), past["past_key_values.0.key"].shape()[2])
+        names = [output.name for output in self.session.get_outputs()]
+        found = dict(zip(names, self.session.run_with_ort_values(names, {**inputs, **past}), strict=True))
+        logits_BV = np.asarray(found["logits"].numpy()[:, -1], dtype=np.float32)
+        return logits_BV, {n.replace("present", "past_key_values"): v for n, v in found.items() if n != "logits"}
+
+    def _inputs(self, ids_BL: np.ndarray, num_past: int) -> dict[str, Any]:
+        """What the graph asks for, of the usual three."""
+        rows, length = ids_BL.shape
+        positions_BL = np.tile(np.arange(num_past, num_past + length, dtype=np.int64), (rows, 1))
+        mask = np.ones((rows, num_past + length), dtype=np.int64)
+        usual = {"input_ids": ids_BL, "attention_mask": mask, "position_ids": positions_BL}
+        return {i.name: _value(usual[i.name]) for i in self.session.get_inputs() if i.name in usual}
+
+    def _empty(self, rows: int) -> dict[str, Any]:
+        shape = (rows, self.num_kv_heads, 0, self.head_dim)
+        names = [f"past_key_values.{i}.{part}" for i in range(self.num_layers) for part in ("key", "value")]
+        return {name: _value(np.zeros(shape, dtype=np.float32)) for name in names}
+
+
+@dataclass(frozen=True)
+class OrtEncoder:
+    """A classifier's graph."""
+
+    session: Any
+    max_length: int
+    pad_id: int | None
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """float32 [rows, labels]; rows of like length run together."""
+        order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
+        groups = [order[i : i + ROWS_AT_ONCE] for i in range(0, len(order), ROWS_AT_ONCE)]
+        found = np.concatenate([self._run([rows[k] for k in group]) for group in groups])
+        back = np.empty(len(rows), dtype=np.int64)
+        back[order] = np.arange(len(rows))
+        return np.asarray(found[back])
+
+    def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        ids_BL, mask_BL = padded(rows, self.pad_id or 0)
+        usual = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": np.zeros_like(ids_BL)}
+        wanted = [i.name for i in self.session.get_inputs()]
+        return np.asarray(self.session.run(["logits"], {name: usual[name] for name in wanted})[0], dtype=np.float32)
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 ids_BL padded on the right to the longest row, and the mask: 1 where there is text."""
+    lengths = np.array([len(row) for row in rows])
+    mask_BL = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    ids_BL = np.full(mask_BL.shape, pad_id, dtype=np.int64)
+    ids_BL[mask_BL == 1] = [token for row in rows for token in row]
+    return ids_BL, mask_BL
+
+
+def _value(array: np.ndarray) -> Any:
+    import onnxruntime
+
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)

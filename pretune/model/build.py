@@ -1,0 +1,51 @@
+"""A model from a shape, with weights drawn from a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pretune.model.shape import Shape
+from pretune.tokens.tokenizer import Specials
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def build_model(
+    shape: Shape, *, vocab_size: int, max_length: int, specials: Specials, seed: int, attention: str = "eager"
+) -> PreTrainedModel:
+    """A float32 model of this shape, the same for the same seed.
+
+    Args:
+        max_length: positions that the model will ever see.
+        attention: transformers' attention implementation.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+
+    settings = shape.config(vocab_size=vocab_size, max_length=max_length, specials=specials)
+    config = AutoConfig.for_model(shape.family, **settings)
+    head: Any = AutoModelForCausalLM if shape.causal else AutoModelForMaskedLM
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = head.from_config(config, attn_implementation=attention, dtype=torch.float32)
+        if shape.causal:
+            start_as_identity(model)
+    return model  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def start_as_identity(model: nn.Module) -> None:
+    """Zero the last matrix of every branch, so that each block begins as the identity.
+
+    Source: muP (arXiv:2203.03466) and modded-nanogpt; ours on tiny-shakespeare in docs/LOG.md.
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight", "attn.c_proj.weight", "mlp.c_proj.weight")):
+            parameter.zero_()
+
+
+def num_parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

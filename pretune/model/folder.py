@@ -1,0 +1,182 @@
+"""Model folders: plain Hugging Face layout, read and written.
+
+Weights are safetensors with the one metadata entry {"format": "pt"} (more entries are written in random
+order: the same tensors, other bytes). The tokenizer lies in the model's own folder and is taken from there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pretune.base.errors import BadFile, DoesNotFit, NotSupported
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TORTURE = (
+    "Hello world  \t two spaces\n\n    indent\n你好，世界 🙂👩‍👩‍👧 naïve café Ｆｕｌｌ ２ ① C++ 3.14 don't\r\n"
+    "Привет مرحبا こんにちは 안녕 <|endoftext|> [MASK] <s> a < b and c > d"
+)
+
+
+def quiet_transformers() -> None:
+    """Keep transformers' own chatter (new heads, progress bars) off the console."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("torch").setLevel(logging.ERROR)
+
+
+def weight_bytes(folder: Path, *, bytes_per_parameter: int = 4) -> int:
+    """Memory of the weights, in float32 unless said otherwise, read from the files' headers alone."""
+    from safetensors import safe_open
+
+    parameters = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118
+                    size = 1
+                    for side in file.get_slice(name).get_shape():
+                        size *= side
+                    parameters += size
+        except Exception as error:
+            raise BadFile(f"{path.as_posix()} is no readable safetensors file: {error}") from None
+    return parameters * bytes_per_parameter
+
+
+def check_memory(needed: float, what: str) -> None:
+    """Raise DoesNotFit if `needed` bytes are more than what is free."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if needed > free:
+        problem = f"{what} needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+        raise DoesNotFit(problem, hint="take a smaller model, or method=lora, or a machine with more memory")
+
+
+def load_model(folder: Path, head: Any, *, attention: str | None = None, **config: Any) -> PreTrainedModel:
+    """A float32 model from a folder.
+
+    Args:
+        head: a transformers auto class, say AutoModelForCausalLM.
+        config: changes to the model's config (num_labels, id2label ...).
+    """
+    quiet_transformers()
+    if not any(folder.glob("*.safetensors")):
+        hint = "convert it with the program that made it; pickled weights are never read"
+        raise NotSupported(f"{folder.as_posix()} has no safetensors weights", hint=hint)
+    check_memory(weight_bytes(folder), f"loading {folder.as_posix()}")
+    extra = {"attn_implementation": attention} if attention else {}
+    model = head.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        **extra,
+        **config,
+    )
+    return model  # type: ignore[no-any-return]
+
+
+def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model folder: float32 weights, config, tokenizer; the tokenizer's ids are checked afterwards.
+
+    Args:
+        weights: float32 masters by parameter name, where they are finer than the model's own weights.
+    """
+    core: Any = model
+    state = {name: tensor.detach().float() for name, tensor in core.state_dict().items()}
+    state |= {name: tensor.detach().float() for name, tensor in (weights or {}).items()}
+    write_safetensors(_untied(core, state), out / "model.safetensors")
+    _write_config(core, out)
+    copy_tokenizer(tokenizer, out)
+
+
+def _untied(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the second name of shared tensors (a tied head), as `save_pretrained` does."""
+    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    return {name: tensor for name, tensor in state.items() if name not in tied}
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Tensors in the order of their names, with no metadata but the format, synced to the disk."""
+    from safetensors.torch import save_file
+
+    save_file({n: tensors[n].detach().cpu().contiguous() for n in sorted(tensors)}, path, metadata={"format": "pt"})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _write_config(model: Any, out: Path) -> None:
+    config = {**model.config.to_dict(), "dtype": "float32", "architectures": [type(model).__name__]}
+    for key in ("_name_or_path", "transformers_version", "_attn_implementation"):
+        config.pop(key, None)
+    _write_json(out / "config.json", config)
+    generation = getattr(model, "generation_config", None)
+    if generation is not None and model.can_generate():
+        kept = {k: v for k, v in generation.to_diff_dict().items() if k.endswith("_token_id") and v is not None}
+        kept.pop("transformers_version", None)
+        _write_json(out / "generation_config.json", kept)
+
+
+def _write_json(path: Path, tree: Any) -> None:
+    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def copy_tokenizer(source: Path, out: Path) -> None:
+    """Copy a tokenizer so that AutoTokenizer and tokenizers agree on its ids.
+
+    Without `tokenizer_class: PreTrainedTokenizerFast` transformers 5 rebuilds it by its model's class, with
+    other ids; padding and truncation that lie in `tokenizer.json` are taken out.
+    """
+    if not (source / "tokenizer.json").is_file():
+        hint = "convert the tokenizer to tokenizer.json (transformers does: AutoTokenizer(...).save_pretrained)"
+        raise NotSupported(f"{source.as_posix()} has no tokenizer.json", hint=hint)
+    tree = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    _write_json_compact(out / "tokenizer.json", {**tree, "padding": None, "truncation": None})
+    config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config.pop("auto_map", None)
+    _write_json(out / "tokenizer_config.json", config)
+    for name in ("chat_template.jinja", "special_tokens_map.json"):
+        if (source / name).is_file():
+            (out / name).write_bytes((source / name).read_bytes())
+    check_tokenizer(out)
+
+
+def _write_json_compact(path: Path, tree: Any) -> None:
+    path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Assert that AutoTokenizer and the tokenizers library give equal ids on a torture text."""
+    from transformers import AutoTokenizer
+
+    from pretune.tokens.tokenizer import load_tokenizer
+
+    quiet_transformers()
+    ours: list[int] = load_tokenizer(folder).encode(TORTURE, add_special_tokens=False).ids
+    theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True).encode(TORTURE, add_special_tokens=False)
+    if list(ours) != list(theirs):
+        raise NotSupported(
+            f"AutoTokenizer reads {folder.as_posix()} with other ids than its tokenizer.json",
+            hint="use a folder whose tokenizer.json is complete",
+        )
+
+
+def set_model_length(folder: Path, max_length: int) -> None:
+    """Write into the folder how many tokens an input may have (`model_max_length`)."""
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    _write_json(path, {**config, "model_max_length": max_length})

@@ -1,0 +1,200 @@
+"""The engine on torch: a model folder, or a model in memory, behind the protocols of `pretune.infer.engine`.
+
+Everything is computed in float32 unless the model in memory says otherwise (DESIGN section 5, precision after training).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pretune.base.artifact import CARD, Artifact
+from pretune.base.errors import BadFile, NoSuchFile, NotSupported
+from pretune.infer.classify import Architecture, TextClassifier, frame_for
+from pretune.infer.language import LanguageModel
+from pretune.infer.load import language_model
+from pretune.infer.ort import padded
+from pretune.model.folder import load_model
+from pretune.tokens.tokenizer import load_tokenizer, special_ids
+
+ROWS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class TorchDecoder:
+    """A causal model with transformers' own cache."""
+
+    model: Any
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.model.config.vocab_size)
+
+    @property
+    def max_length(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+    def start(self) -> Any:
+        """An empty cache."""
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.model.config)
+
+    def feed(self, state: Any, ids_BL: np.ndarray) -> tuple[np.ndarray, Any]:
+        """float32 logits_BV of the last position, and the cache, which grew in place."""
+        ids = torch.from_numpy(np.ascontiguousarray(ids_BL, dtype=np.int64)).to(self.model.device)
+        with torch.inference_mode():
+            output = self.model(input_ids=ids, past_key_values=state, use_cache=True, logits_to_keep=1)
+        return output.logits[:, -1].float().cpu().numpy(), output.past_key_values
+
+
+@dataclass(frozen=True)
+class TorchEncoder:
+    """A sequence classifier, called as in training: padded on the right, with a mask."""
+
+    model: Any
+    pad_id: int | None
+
+    @property
+    def max_length(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """float32 [rows, labels]; rows of like length run together."""
+        at_once = ROWS_AT_ONCE if self.pad_id is not None else 1
+        order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
+        found = np.empty((len(rows), self.model.config.num_labels), dtype=np.float32)
+        for i in range(0, len(order), at_once):
+            group = order[i : i + at_once]
+            found[group] = self._run([rows[k] for k in group])
+        return found
+
+    def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        ids_BL, mask_BL = (torch.from_numpy(a).to(self.model.device) for a in padded(rows, self.pad_id or 0))
+        with torch.inference_mode():
+            logits: torch.Tensor = self.model(input_ids=ids_BL, attention_mask=mask_BL).logits
+        return np.asarray(logits.float().cpu().numpy())
+
+
+def open_folder(path: str | Path) -> TextClassifier | LanguageModel:
+    """The model or adapter folder at `path`, in float32 on the CPU.
+
+    Raises:
+        NotSupported: no tokenizer.json, no safetensors, or no head that answers.
+        NoSuchFile: an adapter's base model is gone.
+        DoesNotFit: the weights need more memory than is free.
+    """
+    folder = Path(path)
+    if not (folder / "tokenizer.json").is_file():
+        hint = "convert the tokenizer to tokenizer.json (transformers does: AutoTokenizer(...).save_pretrained)"
+        raise NotSupported(f"{folder.as_posix()} has no tokenizer.json", hint=hint)
+    model = _adapted(folder) if (folder / "adapter_config.json").is_file() else _plain(folder)
+    return from_objects(model, folder)
+
+
+def from_objects(model: Any, tokenizer_folder: str | Path) -> TextClassifier | LanguageModel:
+    """A model in memory, put into eval mode; what it is told by its class.
+
+    Labels are those of the model's `id2label`; a classifier reads `model_max_length` tokens of the folder's tokenizer.
+    """
+    model.eval()
+    folder = Path(tokenizer_folder)
+    if is_classifier(getattr(model.config, "architectures", None) or [], type(model).__name__):
+        return _classifier(model, folder)
+    return language_model(TorchDecoder(model), folder, end_ids(model))
+
+
+def is_classifier(architectures: Sequence[str], class_name: str = "") -> bool:
+    """Whether a model, by the names of its classes, gives a text one label."""
+    return any(name.endswith("ForSequenceClassification") for name in (*architectures, class_name))
+
+
+def architecture_of(model_type: str) -> Architecture:
+    """`decoder` for what transformers lists as causal and not as masked (Qwen3, Llama, GPT-2), else `encoder`."""
+    from transformers.models.auto import modeling_auto as auto
+
+    causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
+
+
+def end_ids(model: Any) -> tuple[int, ...]:
+    """The end tokens that the model's config and generation config name."""
+    settings = (model.config, getattr(model, "generation_config", None))
+    named = [getattr(setting, "eos_token_id", None) for setting in settings if setting is not None]
+    lists = [[n] if isinstance(n, int) else n or [] for n in named]
+    return tuple(sorted({int(token) for group in lists for token in group}))
+
+
+def read_length(folder: Path, config: Any) -> int:
+    """How many tokens a classifier reads: `model_max_length`, at most the model's positions."""
+    said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("model_max_length")
+    return int(min(said or config.max_position_embeddings, config.max_position_embeddings))
+
+
+def _classifier(model: Any, folder: Path) -> TextClassifier:
+    config, specials = model.config, special_ids(folder)
+    labels = [config.id2label[k] for k in range(config.num_labels)]
+    frame = frame_for(architecture_of(config.model_type), specials)
+    encoder = TorchEncoder(model, config.pad_token_id)
+    return TextClassifier(encoder, load_tokenizer(folder), labels, read_length(folder, config), frame)
+
+
+def _plain(folder: Path) -> Any:
+    """A model folder by the head that its config names."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    config = _json(folder / "config.json")
+    names = config.get("architectures") or []
+    if is_classifier(names):
+        return load_model(folder, AutoModelForSequenceClassification)
+    if not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) or config.get("is_encoder_decoder"):
+        hint = "fine-tune it first: pretune finetune MODEL DATA task=classify"
+        raise NotSupported(f"{folder.as_posix()} ({', '.join(names) or 'unknown'}) has no head that answers", hint=hint)
+    return load_model(folder, AutoModelForCausalLM)
+
+
+def _adapted(folder: Path) -> Any:
+    """An adapter on its base, merged in float32 (in bf16 merging moves logits by 1e-2, trap 12)."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    config = _json(folder / "adapter_config.json")
+    base = _base(folder, config)
+    if config.get("task_type") == "SEQ_CLS":
+        labels = dict(enumerate(_json(folder / "labels.json")))
+        named = {"num_labels": len(labels), "id2label": labels, "label2id": {n: k for k, n in labels.items()}}
+        pad = special_ids(folder).pad
+        model: Any = load_model(base, AutoModelForSequenceClassification, **named)
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = pad
+    else:
+        model = load_model(base, AutoModelForCausalLM)
+    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()  # type: ignore[operator]
+
+
+def _base(folder: Path, config: dict[str, Any]) -> Path:
+    """Where the base model lies: as the adapter says, or, when it was moved, by the id on the card."""
+    said = config.get("base_model_name_or_path") or ""
+    near = folder / said
+    if said and (near / "config.json").is_file():
+        return near
+    if (folder / CARD).is_file():
+        found = Artifact.open(folder)
+        for place, one in found.card.inputs.items():
+            if one["kind"] == "model" and (base := found.source(place)):
+                return base.path
+    hint = "put the base model back; the path is counted from the adapter's folder"
+    raise NoSuchFile(f"the base model {said!r} of the adapter {folder.as_posix()} is not there", hint=hint)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{path.as_posix()} cannot be read: {error}", hint="write the model folder again") from None

@@ -1,0 +1,18 @@
+"""All weights train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pretune.model.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Full(Method):
+    """Train every weight."""
+
+    def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
+        model.requires_grad_(True)
+        return model  # type: ignore[no-any-return]

@@ -1,0 +1,22 @@
+"""Only the new head trains; the rest is frozen and in eval mode, so that its dropout is off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pretune.base.errors import NotSupported
+from pretune.model.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Head(Method):
+    """Train the new head alone: fast, and forgets nothing."""
+
+    def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
+        if not heads:
+            raise NotSupported("method=head needs a task with a head of its own", hint="use method=lora or method=full")
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] in heads)
+        return model  # type: ignore[no-any-return]

@@ -1,0 +1,71 @@
+"""LoRA (arXiv:2106.09685): a low-rank change beside every linear layer, by PEFT.
+
+The result is an adapter folder in PEFT's layout; it names its base model by a path relative to itself.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from pretune.model.methods.base import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+
+class Lora(Method):
+    """Train low-rank changes of the linear layers; the base stays as it is."""
+
+    rank: int = Field(16, gt=0)
+    """Rank of the change."""
+    alpha: float = Field(32.0, gt=0)
+    """The change is scaled by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout in front of the change."""
+    target: str = "all-linear"
+    """Which layers: `all-linear`, or a regular expression over module names."""
+
+    def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=self.target,
+            task_type="SEQ_CLS" if heads else "CAUSAL_LM",
+            modules_to_save=list(heads) or None,
+        )
+        return get_peft_model(model, config)  # type: ignore[no-any-return]
+
+    def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
+        from peft import get_peft_model_state_dict
+
+        from pretune.model.folder import copy_tokenizer, write_safetensors
+
+        state = {**model.state_dict(), **weights}
+        adapter = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
+        write_safetensors({name: tensor.float() for name, tensor in adapter.items()}, out / "adapter_model.safetensors")
+        config = model.peft_config["default"].to_dict() | {"inference_mode": True}
+        config["base_model_name_or_path"] = base
+        plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
+        text = json.dumps(plain, indent=2, sort_keys=True, default=_by_value)
+        (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+        copy_tokenizer(tokenizer, out)
+        labels = getattr(model.config, "id2label", None) if model.peft_config["default"].modules_to_save else None
+        if labels:
+            named = json.dumps([labels[i] for i in range(len(labels))], ensure_ascii=False)
+            (out / "labels.json").write_text(named + "\n", encoding="utf-8")
+
+
+def _by_value(value: Any) -> Any:
+    """Enums of PEFT by their value; sets sorted. Anything else is a bug."""
+    if isinstance(value, set):
+        return sorted(value)
+    return value.value

@@ -1,0 +1,50 @@
+"""Hide some tokens and predict them (BERT, arXiv:1810.04805 section 3.1).
+
+Of the tokens that are chosen, 80 % become [MASK], 10 % a random token, 10 % stay. The choice is drawn
+row by row from (seed, step, slot), so that it is the same however a step is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary, packed_batch, packed_loss_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Masked(Objective):
+    """Predict tokens that were hidden, from both sides."""
+
+    rate: float = Field(0.15, gt=0, lt=1)
+    """Share of the tokens that is chosen."""
+    keep: float = Field(0.1, ge=0, le=1)
+    """Share of the chosen that stays as it is."""
+    replace: float = Field(0.1, ge=0, le=1)
+    """Share of the chosen that becomes a random token; the rest becomes [MASK]."""
+
+    def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
+        """Row of `ids` and `segments` (L each) -> the same with hidden tokens, and `labels`."""
+        assert vocabulary.mask is not None, "the tokenizer has no mask token"
+        ids, segments = row["ids"].copy(), row["segments"]
+        free = np.flatnonzero((segments >= 0) & ~np.isin(ids, vocabulary.specials))
+        number = max(1, round(self.rate * len(free))) if len(free) else 0
+        chosen = rng.permutation(free)[:number]
+        fate = rng.random(number)
+        labels = np.full(len(ids), IGNORE, dtype=np.int64)
+        labels[chosen] = ids[chosen]
+        ids[chosen[fate >= self.keep + self.replace]] = vocabulary.mask
+        swapped = chosen[(fate >= self.keep) & (fate < self.keep + self.replace)]
+        ids[swapped] = rng.integers(len(vocabulary.specials), vocabulary.size, len(swapped))
+        return {"ids": ids, "segments": segments, "labels": labels}
+
+    def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
+        return packed_batch(rows, np.stack([row["labels"] for row in rows]), vocabulary.pad)
+
+    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": packed_loss_sum(model, batch, causal=False)}

@@ -1,0 +1,60 @@
+"""What a task is: how labelled examples become rows, which model answers, how answers are scored.
+
+A task module is named in a table, so it imports no torch at its top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pretune.base.config import Choice, Variant
+from pretune.objective.base import Objective, Row
+
+if TYPE_CHECKING:
+    from pretune.infer.classify import TextClassifier
+    from pretune.infer.language import LanguageModel
+
+
+class Task(Variant):
+    """Settings of what is asked of a model."""
+
+    shape: ClassVar[str]
+    """Shape of the examples: labelled or dialogue."""
+    heads: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Names of new modules by model family (`*` for the rest), which train under every method."""
+    grouped: ClassVar[bool] = False
+    """Rows of like length share a step, since each batch is padded to its longest row."""
+    epochs: ClassVar[float] = 3.0
+    """Epochs when no budget is given."""
+    better: ClassVar[str] = "accuracy"
+    """The score of the validation split that chooses the best model; higher is better."""
+
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Any:
+        """The pretrained model with what the task puts on top, in float32."""
+        raise AssertionError("a task has load()")
+
+    def rows(
+        self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
+    ) -> list[Row]:
+        """Examples as rows; `folder` holds the tokenizer."""
+        raise AssertionError("a task has rows()")
+
+    def objective(self) -> Objective:
+        raise AssertionError("a task has objective()")
+
+    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Any:
+        """The model as the thing that answers, the same code that serves."""
+        raise AssertionError("a task has ready()")
+
+    def score(self, ready: TextClassifier | LanguageModel, examples: Sequence[Any]) -> dict[str, float]:
+        """Scores of the answers to labelled examples."""
+        raise AssertionError("a task has score()")
+
+
+TASK = Choice(
+    Task,
+    {"classify": "pretune.task.classify:Classify", "chat": "pretune.task.chat:Chat"},
+    group="pretune.tasks",
+)

@@ -1,0 +1,106 @@
+"""Answer in dialogues: only the replies, and the token that ends each, are targets.
+
+Dialogues are packed into rows of one length, as in pretraining; a mask keeps them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pretune.base.errors import NoTarget, NotSupported
+from pretune.objective.base import Objective, Row
+from pretune.objective.causal import Causal
+from pretune.task.base import Task
+
+if TYPE_CHECKING:
+    from pretune.infer.chat import ChatFormat
+    from pretune.text.example import Dialogue
+
+
+class Chat(Task):
+    """Reply as in the dialogues."""
+
+    shape: ClassVar[str] = "dialogue"
+    better: ClassVar[str] = "loss"
+    epochs: ClassVar[float] = 3.0
+
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        from pretune.model.folder import load_model
+
+        return load_model(folder, AutoModelForCausalLM, attention="eager")
+
+    def rows(
+        self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
+    ) -> list[Row]:
+        """Packed rows of `max_length` + 1 ids, segments and targets.
+
+        Raises:
+            NoTarget: no reply of any dialogue fits.
+        """
+        from pretune.tokens.packing import pack_rows
+
+        chat = chat_format(folder)
+        coded = [c for e in examples if (c := fitted(chat, e, max_length + 1))]
+        if not coded:
+            raise NoTarget(f"no reply fits into max_length={max_length} tokens", hint="raise max_length")
+        packs = pack_rows([len(ids) for ids, _ in coded], max_length + 1)
+        return [packed_row([coded[i] for i in pack], max_length + 1) for pack in packs]
+
+    def objective(self) -> Objective:
+        return Causal(kind="causal")
+
+    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Any:
+        from pretune.model.generate import from_objects
+
+        return from_objects(model, folder)
+
+    def score(self, ready: Any, examples: Sequence[Dialogue]) -> dict[str, float]:
+        """Training chooses by the loss alone; stage evaluate reads the answers."""
+        return {}
+
+
+def chat_format(folder: Path) -> ChatFormat:
+    """The chat format of a model folder; raises NotSupported when it has no template."""
+    from pretune.infer.chat import ChatFormat
+    from pretune.tokens.tokenizer import chat_template, load_tokenizer, special_ids
+
+    template = chat_template(folder)
+    if template is None:
+        hint = "use a model with a chat template, or one whose tokenizer was trained by pretune"
+        raise NotSupported(f"{folder.as_posix()} has no chat template", hint=hint)
+    return ChatFormat(template, load_tokenizer(folder), special_ids(folder))
+
+
+def fitted(chat: ChatFormat, dialogue: Dialogue, room: int) -> tuple[list[int], list[bool]] | None:
+    """Ids and targets of a dialogue within `room` tokens, or None if no reply fits.
+
+    Early turns are dropped first (a system message stays), since the last reply is what should be learnt;
+    of a reply that is still too long the end is cut, and with it the token that would end it.
+    """
+    messages = list(dialogue.messages)
+    while True:
+        ids, targets = chat.dialogue_ids(messages)
+        first = 1 if messages[0].role == "system" else 0
+        if len(ids) <= room or len(messages) - first <= 2:
+            break
+        del messages[first : first + 2]
+    ids, targets = ids[:room], targets[:room]
+    return (ids, targets) if any(targets[1:]) else None
+
+
+def packed_row(parts: Sequence[tuple[list[int], list[bool]]], length: int) -> Row:
+    """Dialogues one after another; segments number them, -1 is padding."""
+    ids, targets = np.zeros(length, dtype=np.int64), np.zeros(length, dtype=bool)
+    segments = np.full(length, -1, dtype=np.int64)
+    at = 0
+    for number, (part, scored) in enumerate(parts):
+        end = at + len(part)
+        ids[at:end], targets[at:end], segments[at:end] = part, scored, number
+        at = end
+    return {"ids": ids, "segments": segments, "targets": targets}

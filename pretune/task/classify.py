@@ -1,0 +1,83 @@
+"""One label for each text: a head on an encoder or a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from pretune.base.errors import NotSupported
+from pretune.objective.base import Objective, Row
+from pretune.objective.labels import Labels
+from pretune.task.base import Task
+
+if TYPE_CHECKING:
+    from pretune.infer.classify import TextClassifier
+    from pretune.text.example import Labelled
+
+
+class Classify(Task):
+    """Tell which label a text carries."""
+
+    shape: ClassVar[str] = "labelled"
+    heads: ClassVar[dict[str, tuple[str, ...]]] = {"bert": ("classifier",), "*": ("score",)}
+    grouped: ClassVar[bool] = True
+    better: ClassVar[str] = "accuracy"
+    epochs: ClassVar[float] = 4.0
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target that is spread over all labels."""
+
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Any:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        from pretune.model.folder import load_model
+        from pretune.tokens.tokenizer import special_ids
+
+        assert labels is not None
+        specials = special_ids(folder)
+        named = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+        torch.manual_seed(seed)
+        model = load_model(
+            folder, AutoModelForSequenceClassification, num_labels=len(labels), ignore_mismatched_sizes=True, **named
+        )
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
+        if model.config.pad_token_id is None:
+            raise NotSupported(f"the tokenizer of {folder.as_posix()} has neither a pad nor an end token")
+        return model
+
+    def rows(
+        self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
+    ) -> list[Row]:
+        assert labels is not None
+        classifier = self._encoder_of(folder, labels, max_length)
+        number = {name: i for i, name in enumerate(labels)}
+        ids = classifier.rows([e.text for e in examples])
+        return [{"ids": row, "label": number[e.label]} for row, e in zip(ids, examples, strict=True)]
+
+    def _encoder_of(self, folder: Path, labels: Sequence[str], max_length: int) -> TextClassifier:
+        """A classifier without a model: it knows how a text becomes a row, the same for training and serving."""
+        from pretune.infer.classify import TextClassifier
+        from pretune.model.generate import classifier_parts
+
+        return TextClassifier(None, labels=tuple(labels), max_length=max_length, **classifier_parts(folder))
+
+    def objective(self) -> Objective:
+        return Labels(kind="labels", label_smoothing=self.label_smoothing)
+
+    def score(self, ready: Any, examples: Sequence[Labelled]) -> dict[str, float]:
+        """Accuracy and macro-F1 over the labels that occur."""
+        answers = [label.name for label in ready.predict([e.text for e in examples])]
+        right = [a == e.label for a, e in zip(answers, examples, strict=True)]
+        scores = [_f1(answers, [e.label for e in examples], name) for name in sorted({e.label for e in examples})]
+        return {"accuracy": sum(right) / len(right), "macro_f1": sum(scores) / len(scores)}
+
+
+def _f1(answers: Sequence[str], gold: Sequence[str], name: str) -> float:
+    hits = sum(a == g == name for a, g in zip(answers, gold, strict=True))
+    said, true = sum(a == name for a in answers), sum(g == name for g in gold)
+    return 2 * hits / (said + true) if said + true else 0.0

@@ -1,0 +1,69 @@
+"""Stage finetune: a pretrained model and labelled examples in, a model for the task out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pretune.base.artifact import Artifact
+from pretune.base.config import Free, Input, chosen
+from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.model.methods.base import METHOD, Method
+from pretune.task.base import TASK, Task
+from pretune.train.budget import Budget
+from pretune.train.optim import OPTIM, Optim
+
+
+class FinetuneStage(Stage, Budget):
+    """Adapt a pretrained model to a task."""
+
+    makes: ClassVar[str] = "model"
+    stops_gently: ClassVar[bool] = True
+
+    model: Annotated[str, Input("model")]
+    """The pretrained model."""
+    data: Annotated[str, Input("dataset")]
+    """Labelled examples; the validation split chooses the best model, the test split is not read."""
+    task: Annotated[Task, *chosen(TASK)]
+    """What is asked: classify or chat."""
+    method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
+    """How the weights are adapted: full, head, lora."""
+    optim: Annotated[Optim | None, *chosen(OPTIM)] = None
+    """Optimizer and schedule; by default AdamW at a rate that suits the method."""
+    max_length: int = Field(256, gt=1)
+    """Tokens of an input; longer ones are cut (of dialogues the early turns)."""
+    batch: int = Field(32, gt=0)
+    """Rows of a step."""
+    evaluate_every: int | None = Field(None, gt=0)
+    """Steps between evaluations on the validation split; by default once an epoch."""
+    patience: int = Field(3, gt=0)
+    """Evaluations without a better score after which training stops."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """bfloat16 weights with float32 masters, or float32; auto measures which is faster."""
+    micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
+    """Rows of one forward pass; what fits is found when not given."""
+    device: Annotated[str, Free] = "auto"
+    """cpu, cuda, or auto."""
+    save_every: Annotated[int | None, Free] = Field(None, gt=0)
+    """Steps between checkpoints; by default one a minute."""
+
+    def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
+        base, data = inputs["model"], inputs["data"]
+        parameters = base.parameters or base.disk_bytes / 4
+        tokens = (data.tokens or data.text_bytes / 4) * (self.epochs or self.task.epochs)
+        if self.steps:
+            tokens = self.steps * self.batch * self.max_length
+        return Forecast(
+            seconds=(self.minutes or 0) * 60 or 6 * parameters * tokens / 3e11,
+            memory_bytes=22.0 * parameters + 6e8,
+            disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+            parameters=parameters,
+        )
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        from pretune.task.finetuning import finetune
+
+        return finetune(self, inputs["model"], inputs["data"], out, context)

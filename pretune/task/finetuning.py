@@ -1,0 +1,255 @@
+"""What stage finetune does: load, train with an eye on the validation split, keep the best, save."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from pretune.base.artifact import Artifact, relative
+from pretune.base.errors import EmptyInput, OneClass, WrongKind
+from pretune.base.stage import Context
+from pretune.model.build import num_parameters
+from pretune.model.folder import set_model_length, write_safetensors
+from pretune.objective.base import Objective, Row, Vocabulary, plain_model
+from pretune.task.finetune import FinetuneStage
+from pretune.text.example import read_labels, read_split, shape_of
+from pretune.train.budget import planned_steps
+from pretune.train.loop import Scored, StepReport, TrainState
+from pretune.train.optim import OPTIM, Optim
+from pretune.train.pretraining import DTYPES, vocabulary_of
+from pretune.train.runtime import Runtime, best_precision, evaluating, remembered
+from pretune.train.session import Session
+from pretune.train.stream import Cut, RowStream
+from pretune.train.update import Update
+from pretune.train.validate import loss_over
+
+RATES = {"full": 5e-5, "head": 1e-3, "lora": 5e-4}
+"""Peak learning rates of AdamW by method: chosen on the dev split of SST-2 (docs/LOG.md)."""
+
+
+@dataclass
+class Work:
+    """Everything one fine-tuning holds in its hands."""
+
+    stage: FinetuneStage
+    folder: Path
+    labels: list[str] | None
+    examples: list[Any]
+    rows: list[Row]
+    dev_examples: list[Any]
+    dev_rows: list[Row]
+    vocabulary: Vocabulary
+    objective: Objective
+    runtime: Runtime
+    context: Context
+    choices: dict[str, Any] = field(default_factory=dict)
+
+
+def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, context: Context) -> dict[str, Any]:
+    """Train and write the model (or adapter) folder; returns the metrics of the card."""
+    work = _prepared(stage, base, data, context)
+    model = _model(work, context.seed)
+    state = _state(work, model)
+    session = _session(work, state)
+    context.log.info(
+        f"    {len(work.examples):,} examples, {num_parameters(model) / 1e6:.1f} million parameters "
+        f"({sum(p.numel() for p in state.update.weights.values()) / 1e6:.2f} train), {state.total} steps, "
+        f"{work.choices['precision']}, micro-batch {work.choices['micro_batch']}"
+    )
+    started = time.monotonic()
+    session.run(_watch(work, state))
+    _take_best(work, state)
+    metrics = _final_metrics(work, state) | {"train_seconds": round(time.monotonic() - started, 1)}
+    weights = state.update.exact
+    home = relative(base.path, context.home)
+    with state.update.exact_weights():
+        stage.method.save(model, out, base=home, tokenizer=work.folder, weights=weights)
+    set_model_length(out, min(stage.max_length, _longest(model)) if work.labels else _longest(model))
+    return metrics | work.choices
+
+
+def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Context) -> Work:
+    if shape_of(data.path) != stage.task.shape:
+        hint = {"labelled": "task=classify", "dialogue": "task=chat"}[shape_of(data.path)]
+        raise WrongKind(
+            f"task={stage.task.kind} needs {stage.task.shape} examples, these are {shape_of(data.path)}", hint=hint
+        )
+    labels = read_labels(data.path) if stage.task.shape == "labelled" else None
+    if labels is not None and len(labels) < 2:
+        raise OneClass(f"all examples carry the label {labels[0]!r}" if labels else "no example carries a label")
+    examples, dev = read_split(data.path, "train"), read_split(data.path, "validation")
+    if not examples:
+        raise EmptyInput(f"{data.path.as_posix()} has no training examples")
+    length = min(stage.max_length, _longest_of_folder(base.path))
+    rows = stage.task.rows(examples, base.path, labels, max_length=length)
+    dev_rows = stage.task.rows(dev, base.path, labels, max_length=length) if dev else []
+    runtime = Runtime.start(stage.device)
+    vocabulary = vocabulary_of(base.path)
+    objective = stage.task.objective()
+    work = Work(stage, base.path, labels, examples, rows, dev, dev_rows, vocabulary, objective, runtime, context)
+    work.choices = context.choose("run", lambda: _settle(work))
+    return work
+
+
+def _settle(work: Work) -> dict[str, Any]:
+    stage = work.stage
+    precision = stage.precision
+    if precision == "auto":
+        precision = remembered("precision", lambda: best_precision(work.runtime.device))
+    tokens_per_row = sum(len(r["ids"]) for r in work.rows) / len(work.rows)
+    micro = stage.micro_batch or max(1, min(stage.batch, int(8192 / max(tokens_per_row, 1)) or 1))
+    budget = stage if _budgeted(stage) else stage.model_copy(update={"epochs": stage.task.epochs})
+    seconds = _step_seconds(work, precision, micro) if stage.minutes else 0.0
+    steps = planned_steps(
+        budget,
+        rows=len(work.rows),
+        batch=stage.batch,
+        tokens_per_row=tokens_per_row,
+        seconds_per_step=max(seconds, 1e-3),
+    )
+    return {"precision": precision, "micro_batch": micro, "steps": steps}
+
+
+def _budgeted(stage: FinetuneStage) -> bool:
+    return any(b is not None for b in (stage.steps, stage.epochs, stage.tokens_read, stage.minutes))
+
+
+def _step_seconds(work: Work, precision: str, micro: int) -> float:
+    """Seconds of a step on a throw-away model, for a budget in minutes."""
+    from pretune.train.loop import take_step
+
+    work.choices = {"precision": precision, "micro_batch": micro, "steps": 1000}
+    state = _state(work, _model(work, 0))
+    cut = _cut(work)
+    return min(take_step(state, work.objective, cut.batches(i), work.runtime).seconds for i in range(4))
+
+
+def _model(work: Work, seed: int) -> Any:
+    task, method = work.stage.task, work.stage.method
+    torch.manual_seed(seed)
+    model = task.load(work.folder, work.labels, seed=seed)
+    heads = task.heads.get(model.config.model_type, task.heads.get("*", ()))
+    return method.apply(model, heads=heads).to(work.runtime.device)
+
+
+def _optim(stage: FinetuneStage) -> Optim:
+    if stage.optim is not None:
+        return stage.optim
+    rate = RATES.get(stage.method.kind, RATES["full"])
+    return OPTIM({"kind": "adamw", "learning_rate": rate, "betas": (0.9, 0.999)})  # type: ignore[no-any-return]
+
+
+def _state(work: Work, model: Any) -> TrainState:
+    narrow = torch.bfloat16 if DTYPES[work.choices["precision"]] == torch.bfloat16 else None
+    update = Update(model, _optim(work.stage), narrow=narrow)
+    scored = work.runtime.wrap(Scored(model, work.objective))
+    return TrainState(model=model, scored=scored, update=update, total=int(work.choices["steps"]))
+
+
+def _stream(work: Work) -> RowStream:
+    return RowStream(work.rows, work.stage.batch, work.context.seed, group=work.stage.task.grouped)
+
+
+def _cut(work: Work) -> Cut:
+    runtime = work.runtime
+    micro = int(work.choices["micro_batch"])
+    return Cut(_stream(work), work.objective, work.vocabulary, work.context.seed, micro, runtime.rank, runtime.world)
+
+
+def _session(work: Work, state: TrainState) -> Session:
+    tokens = sum(len(r["ids"]) for r in work.rows) / len(work.rows) * work.stage.batch
+    cut = _cut(work)
+    return Session(state, work.objective, cut, work.runtime, work.context, tokens, save_every=work.stage.save_every)
+
+
+# ---- the validation split ------------------------------------------------------------------------
+
+
+def _scores(work: Work, state: TrainState) -> dict[str, float]:
+    """Loss and scores on the validation split, in float32 with the exact weights."""
+    stage = work.stage
+    with state.update.exact_weights(), evaluating(state.model):
+        micro = int(work.choices["micro_batch"])
+        loss = loss_over(state.model, work.objective, work.dev_rows, work.vocabulary, work.runtime, batch=micro)
+        ready = stage.task.ready(state.model, work.folder, work.labels, max_length=stage.max_length)
+        return {"loss": loss.per_target, **stage.task.score(ready, work.dev_examples)}
+
+
+def _watch(work: Work, state: TrainState) -> Any:
+    """After each step: evaluate when due, keep the best weights, stop when it has stalled."""
+    every = work.stage.evaluate_every or _stream(work).steps_per_epoch
+
+    def after(report: StepReport) -> bool:
+        last = report.step == state.total
+        if not work.dev_rows or (report.step % every and not last):
+            return False
+        scores = _scores(work, state)
+        log = work.context.log
+        log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
+        better = _is_better(work, state, scores)
+        log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
+        if better:
+            state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
+            trained = {n: state.update.masters[n] for n in state.update.weights}
+            write_safetensors(trained, work.context.scratch / "best.safetensors")
+        else:
+            state.extra["stalled"] = state.extra.get("stalled", 0) + 1
+        return bool(state.extra["stalled"] >= work.stage.patience)
+
+    return after
+
+
+def _is_better(work: Work, state: TrainState, scores: dict[str, float]) -> bool:
+    """By the task's score, higher is better; among equals, and for `loss` itself, by the lower loss. NaN never is."""
+    if not math.isfinite(scores["loss"]):
+        return False
+    best = state.extra.get("best")
+    return best is None or _rank(work, scores) > _rank(work, best)
+
+
+def _rank(work: Work, scores: dict[str, float]) -> tuple[float, float]:
+    name = work.stage.task.better
+    return (scores[name] if name != "loss" else 0.0, -scores["loss"])
+
+
+def _take_best(work: Work, state: TrainState) -> None:
+    path = work.context.scratch / "best.safetensors"
+    if "best" not in state.extra or state.extra["best_step"] == state.step:
+        return
+    with torch.no_grad():
+        for name, tensor in load_file(path).items():
+            state.update.masters[name].copy_(tensor)
+            state.update.weights[name].copy_(tensor)
+
+
+def _final_metrics(work: Work, state: TrainState) -> dict[str, Any]:
+    best = {f"validation_{k}": v for k, v in state.extra.get("best", {}).items()}
+    return {
+        **best,
+        "best_step": state.extra.get("best_step", state.step),
+        "steps_taken": state.step,
+        "parameters": num_parameters(state.model),
+        "trained_parameters": sum(p.numel() for p in state.update.weights.values()),
+        "examples": len(work.examples),
+    }
+
+
+# ---- lengths -------------------------------------------------------------------------------------
+
+
+def _longest(model: Any) -> int:
+    return int(getattr(plain_model(model).config, "max_position_embeddings", 0) or 1 << 20)
+
+
+def _longest_of_folder(folder: Path) -> int:
+    import json
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or config.get("n_positions") or 1 << 20)

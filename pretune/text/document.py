@@ -1,0 +1,32 @@
+"""A document: a raw text that knows where it came from. Nothing is cut here; packing cuts rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pretune.base.digest import digest
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One raw text.
+
+    Args:
+        id: digest of source, relative path and record number; 32 hex digits.
+        source: the part of the mixture it belongs to ("logs", "manual").
+        origin: `path#record`, for people.
+        meta: whatever else the record carried (JSON).
+    """
+
+    text: str
+    id: str = ""
+    source: str = ""
+    origin: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def document_id(source: str, path: str, record: int) -> str:
+    """The id of the document at `path` (relative, with `/`), counted from record 0."""
+    return digest([source, path, record])

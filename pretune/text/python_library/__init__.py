@@ -1,0 +1,471 @@
+"""The text of the quickstart: the Python that is installed, read without a download.
+
+    python:code         the standard library's sources without their docstrings, a document per file
+    python:docs         every docstring under its public name, a document per module; the language reference of `pydoc`
+    python:questions    "What does `shutil.copytree` do?" -> the first sentence of its docstring
+    python:areas        docstring -> the chapter of the library reference it belongs to
+
+Some 8 % of the docstrings are *held out*: they stand neither in code nor in docs, nobody trains on them, and the
+tests ask for them ("guessed", and the test side of areas). What decides is a keyed hash of the cluster of near copies
+(`twins`), so no copy of a held-out docstring was read under another name.
+
+`python:questions?functions=2000&only=guessed` narrows a part: `functions` takes the most useful ones (well-known modules
+first, then by how often the library itself says the name), `only` keeps one of `remembered` and `guessed`.
+Docstrings of compiled modules depend on the platform; everything else on the version of Python alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pretune.base.errors import UserError
+from pretune.text.document import Document, document_id
+from pretune.text.python_library.areas import AREAS, area_of
+from pretune.text.python_library.compiled import compiled_entries, compiled_files
+from pretune.text.python_library.names import Namespace, is_private, named, short_methods
+from pretune.text.python_library.sentences import first_sentence, keywords, word_frequencies
+from pretune.text.python_library.sources import (
+    Entry,
+    Source,
+    library_root,
+    python_version,
+    read_sources,
+    source_files,
+    tidy,
+)
+from pretune.text.python_library.twins import Clusters, join_near_copies
+
+# The version of Python stands in it because compiled docstrings have no file that could be digested.
+VERSION = f"1 with Python {python_version()}"
+PARTS = ("code", "docs", "questions", "areas")
+
+TRAIN_WORDINGS = ("What does `{}` do?", "What is {} for?", "Explain `{}` in one sentence.")
+VALIDATION_WORDING = "Describe {} briefly."
+TEST_WORDING = "Can you tell me what `{}` does?"
+
+DEFAULT_FUNCTIONS = 4000
+NUM_VALIDATION, NUM_REMEMBERED = 300, 500
+HELD_OUT, AREA_VALIDATION = 0.08, 0.08
+# A sentence that nine docstrings share is a formula, not a fact about one of them.
+MAX_CLUSTER = 8
+# Shown in the README and by the quickstart: what a reader will try first must have been read.
+SHOWN = ("shutil.copytree", "json.dumps", "os.path.join", "Path.read_text", "str.split", "random.shuffle")
+
+MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
+
+WELL_KNOWN = frozenset(
+    [
+        "builtins",
+        "os",
+        "os.path",
+        "sys",
+        "re",
+        "json",
+        "math",
+        "random",
+        "datetime",
+        "time",
+        "pathlib",
+        "shutil",
+        "collections",
+        "collections.abc",
+        "itertools",
+        "functools",
+        "string",
+        "textwrap",
+        "io",
+        "csv",
+        "subprocess",
+        "threading",
+        "asyncio",
+        "logging",
+        "argparse",
+        "typing",
+        "dataclasses",
+        "contextlib",
+        "copy",
+        "enum",
+        "glob",
+        "tempfile",
+        "urllib.parse",
+        "urllib.request",
+        "socket",
+        "struct",
+        "hashlib",
+        "base64",
+        "pickle",
+        "sqlite3",
+        "statistics",
+        "decimal",
+        "fractions",
+        "heapq",
+        "bisect",
+        "queue",
+        "zipfile",
+        "tarfile",
+        "gzip",
+        "configparser",
+        "unittest",
+        "unittest.mock",
+        "inspect",
+        "traceback",
+        "warnings",
+        "operator",
+        "string",
+        "shlex",
+        "fnmatch",
+        "getpass",
+        "platform",
+        "signal",
+        "uuid",
+        "secrets",
+        "http.client",
+        "http.server",
+        "multiprocessing",
+        "concurrent.futures",
+        "calendar",
+        "difflib",
+        "pprint",
+        "timeit",
+        "types",
+        "weakref",
+        "abc",
+        "ast",
+        "dis",
+        "locale",
+        "zlib",
+        "html",
+        "email.message",
+        "smtplib",
+        "ssl",
+        "select",
+        "selectors",
+        "xml.etree.ElementTree",
+    ]
+)
+RARELY_WANTED = frozenset(
+    [
+        "tkinter",
+        "turtle",
+        "ctypes",
+        "curses",
+        "msilib",
+        "xml",
+        "xmlrpc",
+        "wsgiref",
+        "email",
+        "mailbox",
+        "imaplib",
+        "nntplib",
+        "telnetlib",
+    ]
+)
+# Programs and leavings rather than a library that one calls.
+NOT_ASKED = frozenset(
+    [
+        "idlelib",
+        "lib2to3",
+        "distutils",
+        "encodings",
+        "test",
+        "unittest.test",
+        "antigravity",
+        "this",
+        "venv",
+        "pydoc",
+        "asyncore",
+        "asynchat",
+        "smtpd",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A function, class or method that can be asked for, and what the answer is."""
+
+    name: str
+    answer: str
+    entry: int
+    is_held_out: bool
+
+
+@dataclass(frozen=True)
+class Library:
+    """Everything read, once per process. `side[k]` is "train", "validation" or "test" (held out) for entries[k]."""
+
+    sources: list[Source]
+    entries: list[Entry]
+    topics: dict[str, str]
+    side: list[str]
+    asked: list[Asked]
+
+
+# ---- the four parts -----------------------------------------------------------------------------
+
+
+def files(part: str) -> list[Path]:
+    """The files that `part` is made of, sorted; their digests and VERSION make its id."""
+    _parse(part)
+    root = library_root()
+    return sorted([*source_files(root), *compiled_files(root), *_topic_files(root)])
+
+
+def documents(part: str) -> Iterator[Document]:
+    """The documents of "code" or "docs", in the order of their origins.
+
+    Raises:
+        UserError: no such part.
+    """
+    name, _ = _parse(part)
+    found = library()
+    pages = {"code": _code, "docs": _docs}
+    if name not in pages:
+        raise UserError(f"python:{part} holds examples, not documents", hint="for text take python:code or python:docs")
+    for origin, text in sorted(pages[name](found)):
+        yield Document(text=text, id=document_id(name, origin, 0), source=name, origin=origin)
+
+
+def rows(part: str) -> Iterator[dict[str, Any]]:
+    """The rows of "questions" (messages, keywords, group) or "areas" (text, label), each with split and origin.
+
+    Raises:
+        UserError: no such part, or a setting of it that is no number or does not exist.
+    """
+    name, settings = _parse(part)
+    if name == "questions":
+        yield from _questions(library(), **settings)
+    elif name == "areas":
+        yield from _areas(library())
+    else:
+        raise UserError(f"python:{part} holds documents, not examples", hint="take python:questions or python:areas")
+
+
+def _parse(part: str) -> tuple[str, dict[str, Any]]:
+    name, _, query = part.partition("?")
+    if name not in PARTS:
+        raise UserError(f"there is no python:{name}", hint=f"there are {', '.join(f'python:{p}' for p in PARTS)}")
+    settings: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+    for key, value in settings.items():
+        is_fine = name == "questions" and (
+            (key == "functions" and value.isdecimal() and int(value) > 0)
+            or (key == "only" and value in ("remembered", "guessed"))
+        )
+        if not is_fine:
+            hint = "python:questions?functions=2000&only=remembered (or guessed)"
+            raise UserError(f"python:{part} has no setting {key}={value!r}", hint=hint)
+    return name, settings | ({"functions": int(settings["functions"])} if "functions" in settings else {})
+
+
+@lru_cache(maxsize=1)
+def library() -> Library:
+    """The installed standard library; read on the first call, some seconds on one core."""
+    root = library_root()
+    return build(read_sources(root), compiled_entries(), _read_topics(root))
+
+
+def build(sources: list[Source], compiled: list[Entry], topics: dict[str, str]) -> Library:
+    """A library of given sources, compiled entries and pages of reference: names, clusters, sides, questions."""
+    mine = [entry for source in sources for entry in source.entries]
+    entries = _distinct([*named(mine, Namespace(sources).public_names()), *compiled])
+    answers = [_answer(entry) for entry in entries]
+    clusters = Clusters(len(entries))
+    join_near_copies(clusters, [entry.doc for entry in entries])
+    join_near_copies(clusters, answers)
+    short = short_methods([entry for entry, answer in zip(entries, answers, strict=True) if answer])
+    labels = [short.get(entry.name, entry.name) for entry in entries]
+    side = _sides(entries, labels, clusters)
+    asked = [
+        Asked(labels[k], answer, k, side[k] == "test") for k, answer in enumerate(answers) if answer and side[k] != ""
+    ]
+    found = Library(sources, entries, topics, side, [])
+    return Library(sources, entries, topics, side, _ranked(found, _without_known(found, asked)))
+
+
+def _distinct(entries: Iterable[Entry]) -> list[Entry]:
+    """One entry per public name (Python's before C's), and one of those that say the same under the same last name."""
+    by_name: dict[str, Entry] = {}
+    for entry in entries:
+        by_name.setdefault(entry.name, entry)
+    best: dict[tuple[str, str], str] = {}
+    for entry in sorted(by_name.values(), key=lambda entry: (entry.name.count("."), len(entry.name), entry.name)):
+        best.setdefault(_said(entry), entry.name)
+    return [entry for name, entry in sorted(by_name.items()) if best[_said(entry)] == name]
+
+
+def _said(entry: Entry) -> tuple[str, str]:
+    # Methods of two classes may say the same and are two; io.open and open are one.
+    key = entry.name if entry.kind in ("method", "module") else entry.name.rpartition(".")[2]
+    return key, " ".join(entry.doc.split())
+
+
+# ---- what is asked ------------------------------------------------------------------------------
+
+
+def _answer(entry: Entry) -> str | None:
+    parts = entry.name.split(".")
+    is_hidden = any(part.startswith("_") for part in parts) or (
+        is_private(entry.module) and entry.name.startswith(entry.module)
+    )
+    is_left_out = any(".".join(parts[:num]) in NOT_ASKED for num in range(1, len(parts) + 1))
+    is_helper = any(part.startswith(("visit_", "do_", "test")) for part in parts[1:])
+    if entry.kind == "module" or is_hidden or is_left_out or is_helper:
+        return None
+    return first_sentence(entry.doc)
+
+
+def _sides(entries: list[Entry], labels: list[str], clusters: Clusters) -> list[str]:
+    """The side of every entry, the same for all of its cluster; from a keyed hash of the cluster's first name."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for k in range(len(entries)):
+        members[clusters.find(k)].append(k)
+    side = [""] * len(entries)
+    for group in members.values():
+        place = _place(min(entries[k].name for k in group))
+        is_free = len(group) <= MAX_CLUSTER and not any(labels[k] in SHOWN for k in group)
+        if is_free and place < HELD_OUT:
+            where = "test"
+        else:
+            where = "validation" if is_free and place < HELD_OUT + AREA_VALIDATION else "train"
+        for k in group:
+            side[k] = where
+    return side
+
+
+def _place(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone."""
+    return int.from_bytes(hashlib.sha256(f"pretune python {name}".encode()).digest()[:6], "big") / 2**48
+
+
+def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
+    """Held-out functions whose answer can be read elsewhere (a comment, a page of reference) are asked of nobody."""
+    text = _plain("\n".join([*(text for _, text in _code(found)), *(text for _, text in _docs(found))]))
+    reference = "\n".join(found.topics.values())
+    return [
+        one
+        for one in asked
+        if not one.is_held_out or (_plain(one.answer).strip(" .") not in text and f"{one.name}(" not in reference)
+    ]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s#]+", " ", text.lower())
+
+
+def _ranked(found: Library, asked: list[Asked]) -> list[Asked]:
+    """The most useful first; of two that are called alike the more useful one stays."""
+    mentions = Counter(re.findall(r"[A-Za-z_]\w+", "\n".join(source.code for source in found.sources)))
+    order = sorted(
+        asked, key=lambda one: (_tier(found.entries[one.entry]), -mentions[one.name.rpartition(".")[2]], one.name)
+    )
+    return list({one.name: one for one in reversed(order)}.values())[::-1]
+
+
+def _tier(entry: Entry) -> int:
+    prefixes = {entry.module, entry.name.rpartition(".")[0], entry.name.rpartition(".")[0].rpartition(".")[0]}
+    if prefixes & WELL_KNOWN:
+        return 0
+    return 2 if entry.name.split(".")[0] in RARELY_WANTED else 1
+
+
+def _questions(found: Library, functions: int = DEFAULT_FUNCTIONS, only: str | None = None) -> Iterator[dict[str, Any]]:
+    chosen = found.asked[:functions]
+    frequencies = word_frequencies(one.answer for one in chosen)
+    read = [one for one in chosen if not one.is_held_out]
+    # Which of the read ones are asked again, in other words, does not depend on their rank.
+    drawn = [one.name for one in sorted(read, key=lambda one: _place(f"asked again: {one.name}"))]
+    tested, watched = set(drawn[:NUM_REMEMBERED]), set(drawn[NUM_REMEMBERED:][:NUM_VALIDATION])
+    for one in chosen:
+        group = "guessed" if one.is_held_out else "remembered"
+        if only in (None, group):
+            words = keywords(one.answer, one.name, frequencies)
+            for split, wording in _wordings(one, one.name in tested, one.name in watched):
+                yield _question(one, wording, split, group, words)
+
+
+def _wordings(one: Asked, is_tested: bool, is_watched: bool) -> Iterator[tuple[str, str]]:
+    if one.is_held_out:
+        yield "test", TRAIN_WORDINGS[0]  # the wording is known, the function is not
+        return
+    yield from (("train", wording) for wording in TRAIN_WORDINGS)
+    if is_watched:
+        yield "validation", VALIDATION_WORDING
+    if is_tested:
+        yield "test", TEST_WORDING
+
+
+def _question(one: Asked, wording: str, split: str, group: str, words: list[str]) -> dict[str, Any]:
+    asked = {"role": "user", "content": wording.format(one.name)}
+    told = {"role": "assistant", "content": one.answer}
+    facts = {"keywords": words, "split": split, "group": group, "origin": f"{group}/{one.name}"}
+    return {"messages": [asked, told], **facts}
+
+
+# ---- areas --------------------------------------------------------------------------------------
+
+
+def _areas(found: Library) -> Iterator[dict[str, Any]]:
+    """At most 500 texts of an area (chosen by hash), so that no area is a multiple of another."""
+    texts: dict[str, dict[str, int]] = {area: {} for area in AREAS}
+    for k, entry in enumerate(found.entries):
+        area = area_of(entry.module)
+        if area and len(entry.doc) >= MIN_AREA_CHARACTERS:
+            texts[area].setdefault(_excerpt(entry.doc), k)
+    twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
+    for area in AREAS:
+        fitting = [(text, k) for text, k in texts[area].items() if text not in twice]
+        for text, k in sorted(fitting, key=lambda pair: _place(f"area: {found.entries[pair[1]].name}"))[:MAX_PER_AREA]:
+            yield {"text": text, "label": area, "split": found.side[k], "origin": found.entries[k].name}
+
+
+def _excerpt(doc: str) -> str:
+    return doc if len(doc) <= MAX_AREA_CHARACTERS else doc[:MAX_AREA_CHARACTERS].rpartition(" ")[0]
+
+
+# ---- code and docs ------------------------------------------------------------------------------
+
+
+def _code(found: Library) -> Iterator[tuple[str, str]]:
+    return ((source.path, source.code) for source in found.sources if source.code.strip())
+
+
+def _docs(found: Library) -> Iterator[tuple[str, str]]:
+    pages: dict[str, list[str]] = defaultdict(list)
+    for entry, side in zip(found.entries, found.side, strict=True):
+        if side != "test":
+            pages[entry.module].append(_page(entry))
+    for module in sorted(pages):
+        yield f"library/{module}", "\n\n".join(pages[module]) + "\n"
+    for topic in sorted(found.topics):
+        yield f"reference/{topic}", found.topics[topic] + "\n"
+
+
+def _page(entry: Entry) -> str:
+    head = {"module": f"module {entry.name}", "class": f"class {entry.name}{entry.signature}"}
+    indented = "\n".join(f"    {line}" if line else "" for line in entry.doc.splitlines())
+    return f"{head.get(entry.kind, f'{entry.name}{entry.signature}')}\n{indented}"
+
+
+def _topic_files(root: Path) -> list[Path]:
+    path = root / "pydoc_data" / "topics.py"
+    return [path] if path.is_file() else []
+
+
+def _read_topics(root: Path) -> dict[str, str]:
+    """The pages that `help("FOR")` shows; none where a distribution leaves them out."""
+    found: dict[str, str] = {}
+    for path in _topic_files(root):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+                found |= {key: tidy(text) for key, text in ast.literal_eval(node.value).items()}
+    return found

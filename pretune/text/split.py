@@ -1,0 +1,57 @@
+"""Which side a text falls on: train, validation or test.
+
+A keyed hash of the text's cluster gives u in [0, 1). Validation takes the low end and test the high end:
+
+    0 ....... validation ........................................ 1 - test ....... 1
+
+So text that is added later moves nothing, copies fall on one side, and a smaller share lies inside a
+larger one: what a corpus holds out at 1 % is held out by a data set at 10 %.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+SPLITS = ("train", "validation", "test")
+NAMES = {"train": "train", "test": "test", **dict.fromkeys(("dev", "valid", "validation", "val"), "validation")}
+MARKS = re.compile(r"[\W_]+")
+KEY = b"pretune split 1"
+
+
+def near_exact(text: str) -> str:
+    """Letters and figures alone, in one case and width: what two near-equal copies share."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return MARKS.sub("", plain) or text
+
+
+def cluster_of(text: str) -> str:
+    """The cluster of a text: 32 hex digits, equal for copies that differ in case, spaces or marks."""
+    return hashlib.blake2b(near_exact(text).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def place_of(cluster: str) -> float:
+    """A keyed hash of the cluster, in [0, 1)."""
+    return int.from_bytes(hashlib.blake2b(cluster.encode(), key=KEY, digest_size=8).digest(), "big") / 2**64
+
+
+def split_of(cluster: str, *, validation: float, test: float) -> str:
+    """The side of a cluster for these shares (0 ... 1 each, together at most 1)."""
+    place = place_of(cluster)
+    if place < validation:
+        return "validation"
+    return "test" if place >= 1 - test else "train"
+
+
+def split_all(clusters: Iterable[str], *, validation: float, test: float) -> dict[str, str]:
+    """The side of every cluster; a wanted side is never empty where there are three clusters or more."""
+    found = {c: split_of(c, validation=validation, test=test) for c in clusters}
+    ordered = sorted(found, key=lambda c: (place_of(c), c))
+    if len(ordered) >= 3:
+        if validation and "validation" not in found.values():
+            found[ordered[0]] = "validation"
+        if test and "test" not in found.values():
+            found[ordered[-1]] = "test"
+    return found

@@ -1,0 +1,40 @@
+"""How long to train: steps, epochs, tokens or minutes - one of them. No torch here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from pretune.base.config import Config
+
+
+class Budget(Config):
+    """Mixed into the stages that train; exactly one of the four may be given."""
+
+    steps: int | None = Field(None, gt=0)
+    """Optimizer steps."""
+    epochs: float | None = Field(None, gt=0)
+    """Times that the training data is read."""
+    tokens_read: float | None = Field(None, gt=0)
+    """Tokens to read (2e6 for two million), repetitions included."""
+    minutes: float | None = Field(None, gt=0)
+    """Wall-clock time of the steps; how many that buys is measured before the first one and then kept."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Any:
+        given = [n for n in ("steps", "epochs", "tokens_read", "minutes") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} contradict each other; give one")
+        return self
+
+
+def planned_steps(budget: Budget, *, rows: int, batch: int, tokens_per_row: float, seconds_per_step: float) -> int:
+    """Steps that the budget buys, at least 1. `seconds_per_step` matters for `minutes` only."""
+    if budget.steps is not None:
+        return budget.steps
+    if budget.tokens_read is not None:
+        return max(1, round(budget.tokens_read / (batch * tokens_per_row)))
+    if budget.minutes is not None:
+        return max(1, int(budget.minutes * 60 / seconds_per_step))
+    return max(1, -(-round(rows * (budget.epochs or 1.0)) // batch))

@@ -1,0 +1,275 @@
+"""What stage pretrain does: build, measure, train, validate, save."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pretune.base.artifact import Artifact
+from pretune.base.stage import Context
+from pretune.model.build import build_model, num_parameters
+from pretune.model.folder import quiet_transformers, save_model, set_model_length
+from pretune.model.shape import SHAPE, Shape
+from pretune.objective.base import Vocabulary
+from pretune.tokens.packing import Blocks
+from pretune.tokens.store import Store
+from pretune.tokens.tokenizer import load_tokenizer, special_ids
+from pretune.train.budget import planned_steps
+from pretune.train.loop import Scored, StepReport, TrainState, take_step
+from pretune.train.pretrain import PretrainStage, need_text, settled_shape, tokenizer_folder, validation_rows
+from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
+from pretune.train.session import Session
+from pretune.train.stream import BlockStream, Cut
+from pretune.train.update import Update
+from pretune.train.validate import Loss, bits_per_byte, loss_over
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+COMPILE_SECONDS = 45.0
+"""A cold compile of one training shape on two cores (docs/LOG.md); it must be won back."""
+COMPILE_GAIN = 1.25
+"""Speed of the compiled step over the eager one (docs/LOG.md)."""
+
+
+def pretrain(stage: PretrainStage, tokens: Artifact, out: Path, context: Context) -> dict[str, Any]:
+    """Train on a token store and write the model folder; returns the metrics of the card."""
+    quiet_transformers()
+    runtime = Runtime.start(stage.device)
+    store = Store.open(tokens.path, "train")
+    need_text(store, stage.length)
+    tokenizer = tokenizer_folder(tokens)
+    vocabulary = vocabulary_of(tokenizer)
+    masked = stage.objective.kind == "masked"
+    blocks = Blocks(store, stage.length - 1 if masked else stage.length)
+    choices = context.choose("run", lambda: _settle(stage, store, blocks, tokenizer, vocabulary, runtime, context))
+    shape = SHAPE(choices["shape"])
+    model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
+    state = _state(model, stage, choices, runtime)
+    cut = _cut(stage, blocks, vocabulary, context.seed, choices["micro_batch"], runtime)
+    context.log.info(
+        f"    {shape.kind}: {num_parameters(model) / 1e6:.1f} million parameters, {state.total} steps of "
+        f"{stage.batch} x {stage.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
+        f"{', compiled' if choices['compile'] else ''}"
+    )
+    session = _session(stage, state, cut, runtime, context, shape, vocabulary, choices)
+    rows = validation_rows(stage, _validation(tokens.path), vocabulary)
+    started = time.monotonic()
+    session.run(_validator(stage, session, rows, vocabulary, tokens.path))
+    seconds = time.monotonic() - started
+    save_model(model, out, tokenizer=tokenizer, weights=state.update.exact)
+    set_model_length(out, stage.length)
+    return _metrics(stage, session, rows, vocabulary, tokens.path) | {"train_seconds": round(seconds, 1), **choices}
+
+
+def vocabulary_of(folder: Path) -> Vocabulary:
+    """Size and special ids of a tokenizer folder."""
+    specials = special_ids(folder)
+    size = load_tokenizer(folder).get_vocab_size(with_added_tokens=True)
+    ids = {
+        i
+        for i in (specials.bos, specials.eos, specials.pad, specials.cls, specials.sep, specials.mask)
+        if i is not None
+    }
+    pad = specials.pad if specials.pad is not None else (specials.eos or 0)
+    return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))
+
+
+def _validation(folder: Path) -> Store | None:
+    return Store.open(folder, "validation") if (folder / "validation.bin").is_file() else None
+
+
+# ---- what a run chooses by itself, settled before step 1 ----------------------------------------
+
+
+def _settle(
+    stage: PretrainStage,
+    store: Store,
+    blocks: Blocks,
+    tokenizer: Path,
+    vocabulary: Vocabulary,
+    runtime: Runtime,
+    context: Context,
+) -> dict[str, Any]:
+    precision = (
+        stage.precision
+        if stage.precision != "auto"
+        else remembered("precision", lambda: best_precision(runtime.device))
+    )
+    flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
+    shape = settled_shape(stage, tokens=store.num_tokens, vocab_size=vocabulary.size, flops=flops)
+    attention = "eager" if runtime.device.type == "cpu" and stage.length <= 512 else "sdpa"
+    choices: dict[str, Any] = {"precision": precision, "shape": shape.kind, "attention": attention, "compile": False}
+    choices["shape"] = shape.model_dump(mode="json")
+    seconds = 0.0
+    if stage.micro_batch is None or stage.minutes is not None:
+        measured = _measure(stage, shape, blocks, tokenizer, vocabulary, runtime, context, choices)
+        choices["micro_batch"], seconds = int(measured["micro_batch"]), float(measured["seconds"])
+    if stage.micro_batch is not None:
+        choices["micro_batch"] = min(stage.micro_batch, stage.batch)
+    steps = _steps(stage, blocks, seconds)
+    if stage.compile != "no" and _compiling_pays(stage, steps * seconds):
+        choices["compile"] = True
+        steps = _steps(stage, blocks, seconds / COMPILE_GAIN) if stage.minutes else steps
+    return choices | {"steps": steps, "seconds_per_step": seconds}
+
+
+def _steps(stage: PretrainStage, blocks: Blocks, seconds: float) -> int:
+    return planned_steps(
+        stage, rows=len(blocks), batch=stage.batch, tokens_per_row=stage.length, seconds_per_step=max(seconds, 1e-3)
+    )
+
+
+def _compiling_pays(stage: PretrainStage, eager_seconds: float) -> bool:
+    """Compiling needs a C++ compiler and must win back its own time, with some to spare."""
+    import shutil
+
+    if stage.compile == "yes":
+        return True
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
+        return False
+    return eager_seconds * (1 - 1 / COMPILE_GAIN) > 2 * COMPILE_SECONDS
+
+
+def _measure(
+    stage: PretrainStage,
+    shape: Shape,
+    blocks: Blocks,
+    tokenizer: Path,
+    vocabulary: Vocabulary,
+    runtime: Runtime,
+    context: Context,
+    choices: dict[str, Any],
+) -> dict[str, float]:
+    """Seconds of a step for micro-batches of several sizes, on a throw-away model; remembered per machine."""
+    settings = shape.model_dump(mode="json")
+    parts = [
+        settings,
+        stage.batch,
+        stage.length,
+        vocabulary.size,
+        choices["precision"],
+        stage.optim.kind,
+        stage.objective.kind,
+    ]
+
+    def measure() -> dict[str, float]:
+        model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
+        state = _state(model, stage, {**choices, "steps": 1000}, runtime)
+        best = {"micro_batch": 0.0, "seconds": math.inf}
+        for micro in _candidates(stage.batch, stage.length, vocabulary.size):
+            cut = _cut(stage, blocks, vocabulary, context.seed, micro, runtime)
+            seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(3))
+            if seconds < best["seconds"]:
+                best = {"micro_batch": micro, "seconds": seconds}
+        return best
+
+    return remembered(f"step {parts} {runtime.device.type}", measure)  # type: ignore[no-any-return]
+
+
+def _candidates(batch: int, length: int, vocab_size: int) -> list[int]:
+    """Micro-batches of 2,048 to 16,384 tokens whose logits (float32 twice, bfloat16 twice) fit a quarter of memory."""
+    import psutil
+
+    room = psutil.virtual_memory().available / 4
+    sizes = [n for n in (4, 8, 16, 32, 64, 128) if n < batch] + [batch]
+    fitting = [n for n in sizes if 12.0 * n * length * vocab_size < room] or [1]
+    good = [n for n in fitting if 2048 <= n * length <= 16384]
+    return good or [fitting[-1]]
+
+
+# ---- building ------------------------------------------------------------------------------------
+
+
+def _build(
+    stage: PretrainStage, shape: Shape, tokenizer: Path, vocabulary: Vocabulary, seed: int, choices: dict[str, Any]
+) -> Any:
+    return build_model(
+        shape,
+        vocab_size=vocabulary.size,
+        max_length=max(stage.length, 512),
+        specials=special_ids(tokenizer),
+        seed=seed,
+        attention=choices["attention"],
+    )
+
+
+def _state(model: Any, stage: PretrainStage, choices: dict[str, Any], runtime: Runtime) -> TrainState:
+    narrow = torch.bfloat16 if choices["precision"] == "bfloat16" else None
+    update = Update(model, stage.optim, narrow=narrow)
+    scored: torch.nn.Module = runtime.wrap(Scored(model, stage.objective))
+    if choices["compile"]:
+        scored = torch.compile(scored)  # type: ignore[assignment]
+    return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
+
+
+def _cut(stage: PretrainStage, blocks: Blocks, vocabulary: Vocabulary, seed: int, micro: int, runtime: Runtime) -> Cut:
+    stream = BlockStream(blocks, stage.batch, seed, cls=vocabulary.cls if stage.objective.kind == "masked" else None)
+    return Cut(stream, stage.objective, vocabulary, seed, micro, runtime.rank, runtime.world)
+
+
+def _session(
+    stage: PretrainStage,
+    state: TrainState,
+    cut: Cut,
+    runtime: Runtime,
+    context: Context,
+    shape: Shape,
+    vocabulary: Vocabulary,
+    choices: dict[str, Any],
+) -> Session:
+    return Session(
+        state=state,
+        objective=stage.objective,
+        cut=cut,
+        runtime=runtime,
+        context=context,
+        tokens_per_step=stage.batch * stage.length,
+        flops_per_token=shape.layout().flops_per_token(vocabulary.size, stage.length),
+        machine_flops=matrix_speed(DTYPES[choices["precision"]], runtime.device),
+        save_every=stage.save_every,
+    )
+
+
+# ---- validating ----------------------------------------------------------------------------------
+
+
+def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabulary: Vocabulary, folder: Path) -> Any:
+    every = stage.evaluate_every or max(1, math.ceil(session.state.total / 8))
+
+    def after(report: StepReport) -> bool:
+        if rows and report.step % every == 0 and report.step < session.state.total:
+            part = rows[:: max(1, len(rows) // 64)]
+            batch = session.cut.micro
+            loss = loss_over(session.state.model, stage.objective, part, vocabulary, session.runtime, batch=batch)
+            session.context.log.metrics(step=report.step, validation_loss=loss.per_target)
+            session.context.log.info(f"    step {report.step}: validation loss {loss.per_target:.4f} nats per token")
+        return False
+
+    return after
+
+
+def _metrics(
+    stage: PretrainStage, session: Session, rows: list[Any], vocabulary: Vocabulary, folder: Path
+) -> dict[str, Any]:
+    """Validation in float32 with the weights that were saved."""
+    state = session.state
+    metrics: dict[str, Any] = {
+        "parameters": num_parameters(state.model),
+        "tokens": int(state.step * session.tokens_per_step),
+        "steps": state.step,
+        "refused_steps": state.step - state.updates,
+    }
+    if not rows:
+        return metrics
+    with state.update.exact_weights():
+        loss: Loss = loss_over(state.model, stage.objective, rows, vocabulary, session.runtime, batch=session.cut.micro)
+    session.context.log.metrics(step=state.step, validation_loss=loss.per_target)
+    metrics["validation_loss"] = loss.per_target
+    store = _validation(folder)
+    if store is not None and stage.objective.kind == "causal":
+        sizes = {"tokens": store.num_tokens, "documents": store.num_documents, "num_bytes": store.num_bytes}
+        metrics["validation_bits_per_byte"] = bits_per_byte(loss, **sizes)
+    return metrics

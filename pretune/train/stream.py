@@ -1,0 +1,136 @@
+"""Which rows a step sees. The rows of step s are a pure function of (seed, s): resuming needs one integer.
+
+A stream gives the rows of a whole step; `Cut` deals them to ranks and micro-batches. What is random in a
+row is drawn from (seed, step, slot), so the cut does not change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary
+from pretune.tokens.order import Order
+from pretune.tokens.packing import Blocks
+
+
+class Stream(Protocol):
+    """Rows by step."""
+
+    def rows(self, step: int) -> list[Row]:
+        """The rows of a step, of all ranks."""
+
+    def where(self, step: int) -> str:
+        """The place of a step's rows in the data, for messages."""
+
+
+@dataclass(frozen=True)
+class BlockStream:
+    """Blocks of a token store in keyed random order, another order each epoch.
+
+    Args:
+        cls: for encoders, the id that begins each row.
+    """
+
+    blocks: Blocks
+    batch: int
+    seed: int
+    cls: int | None = None
+
+    def _chosen(self, step: int) -> list[int]:
+        order = Order(len(self.blocks), self.seed)
+        return [order.row(step * self.batch + slot) for slot in range(self.batch)]
+
+    def rows(self, step: int) -> list[Row]:
+        return [block_row(self.blocks, k, self.cls) for k in self._chosen(step)]
+
+    def where(self, step: int) -> str:
+        chosen = self._chosen(step)
+        return f"blocks {', '.join(map(str, chosen[:4]))}{' ...' if len(chosen) > 4 else ''} of the training split"
+
+
+def block_row(blocks: Blocks, k: int, cls: int | None) -> Row:
+    """Block k as a row; with `cls`, [cls] and the block's L tokens (a causal row reads L + 1)."""
+    ids, segments = blocks[k]
+    if cls is None:
+        return {"ids": ids, "segments": segments}
+    ids, segments = ids[:-1], segments[:-1]
+    return {"ids": np.concatenate([[cls], ids]), "segments": np.concatenate([[max(segments[0], 0)], segments])}
+
+
+@dataclass(frozen=True)
+class RowStream:
+    """Rows in memory, in random order each epoch; with `group`, rows of like length share a step.
+
+    Grouping sorts within pools of 50 steps, so order stays random while padding falls to a few per cent.
+    """
+
+    all_rows: Sequence[Row]
+    batch: int
+    seed: int
+    group: bool = False
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.all_rows) // self.batch)
+
+    def rows(self, step: int) -> list[Row]:
+        return [self.all_rows[i] for i in self._chosen(step)]
+
+    def _chosen(self, step: int) -> list[int]:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.all_rows))
+        if not self.group:
+            return [int(i) for i in order[place * self.batch : (place + 1) * self.batch]]
+        pool = self.batch * 50
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        ordered = [sorted(map(int, p), key=lambda i: (len(self.all_rows[i]["ids"]), i)) for p in pools]
+        chunks = [p[i : i + self.batch] for p in ordered for i in range(0, len(p), self.batch)]
+        return chunks[rng.permutation(len(chunks))[place]]
+
+    def where(self, step: int) -> str:
+        chosen = self._chosen(step)
+        return f"training rows {', '.join(map(str, chosen[:4]))}{' ...' if len(chosen) > 4 else ''}"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A stream cut into micro-batches of one rank.
+
+    Args:
+        micro: rows of a micro-batch.
+    """
+
+    stream: Stream
+    objective: Objective
+    vocabulary: Vocabulary
+    seed: int
+    micro: int
+    rank: int = 0
+    world: int = 1
+
+    def batches(self, step: int) -> list[Batch]:
+        """The micro-batches of this rank: rows rank, rank + world, ... of the step."""
+        rows = self.stream.rows(step)
+        ready = [self._prepared(rows[slot], step, slot) for slot in range(self.rank, len(rows), self.world)]
+        if not ready:
+            return [self._idle(rows[0], step)]
+        cuts = (ready[i : i + self.micro] for i in range(0, len(ready), self.micro))
+        return [self.objective.collate(cut, self.vocabulary) for cut in cuts]
+
+    def _idle(self, row: Row, step: int) -> Batch:
+        """A batch without targets: a rank without rows must still take part in the exchange of gradients."""
+        batch = self.objective.collate([self._prepared(row, step, 0)], self.vocabulary)
+        batch.pop("at", None)
+        batch["labels"].fill_(IGNORE)
+        return batch
+
+    def _prepared(self, row: Row, step: int, slot: int) -> Row:
+        return self.objective.prepare(row, self.vocabulary, np.random.default_rng([self.seed, step, slot]))
+
+    def where(self, step: int) -> str:
+        return self.stream.where(step)

@@ -1,0 +1,134 @@
+import json
+
+import pytest
+
+from pretune.base.errors import EmptyInput, NoSuchColumn, NotText
+from pretune.text.corpus import CorpusStage
+from pretune.text.tables import read_rows
+
+SENTENCES = [f"Sentence {i} says 你好 🙂 {'and more ' * (i % 5)}" for i in range(40)]
+
+
+def world(folder):
+    (folder / "logs").mkdir()
+    (folder / "docs").mkdir()
+    lines = [json.dumps({"text": s, "when": i}, ensure_ascii=False) + "\n" for i, s in enumerate(SENTENCES)]
+    (folder / "logs" / "a.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "docs" / "page.md").write_bytes("# Title\r\n\r\nWords e\u0301\r\n".encode())
+    (folder / "docs" / "gbk.txt").write_bytes("这是一个中国的老文件，我们都看过。\n".encode("gb18030"))
+    (folder / "docs" / ".hidden.txt").write_text("hidden", encoding="utf-8")
+    (folder / "docs" / "code.py").write_text("def f():\n\treturn 1\n", encoding="utf-8")
+    (folder / "docs" / "empty.py").write_text("", encoding="utf-8")
+    return {"logs": [str(folder / "logs" / "*.jsonl")], "docs": [str(folder / "docs")]}
+
+
+def rows_of(artifact):
+    return {split: list(read_rows(artifact.path, split)) for split in ("train", "validation", "test", "dropped")}
+
+
+def test_every_document_stands_on_exactly_one_side_with_its_text_whole(tmp_path, run_stage):
+    rows = rows_of(run_stage("corpus", read=world(tmp_path), validation=0.2, test=0.2))
+    kept = [r["text"] for split in ("train", "validation", "test") for r in rows[split]]
+    docs = ["# Title\n\nWords é\n", "这是一个中国的老文件，我们都看过。\n", "def f():\n\treturn 1\n"]
+    assert sorted(kept) == sorted([*SENTENCES, *docs])
+    assert rows["validation"]
+    assert rows["test"]
+    assert rows["dropped"] == []
+
+
+def test_the_card_counts_what_the_files_hold(tmp_path, run_stage):
+    artifact = run_stage("corpus", read=world(tmp_path), validation=0.2, test=0.2)
+    rows, card = rows_of(artifact), artifact.card.metrics
+    everything = [r for s in ("train", "validation", "test") for r in rows[s]]
+    assert card["documents"] == len(everything) == 43
+    assert card["bytes"] == sum(len(r["text"].encode()) for r in everything)
+    assert card["characters"] == sum(len(r["text"]) for r in everything)
+    assert {n: f["documents"] for n, f in card["sources"].items()} == {"docs": 3, "logs": 40}
+    assert card["splits"]["validation"]["documents"] == len(rows["validation"])
+    assert card["dropped"] == {"empty file": 1}
+
+
+def test_columns_are_those_of_the_contract(tmp_path, run_stage):
+    row = next(read_rows(run_stage("corpus", read=world(tmp_path)).path, "train"))
+    assert list(row) == ["id", "text", "source", "origin", "language", "cluster", "meta", "bytes", "characters"]
+    assert row["origin"] == "a.jsonl#0" or row["origin"].startswith("a.jsonl#")
+    assert json.loads(row["meta"])["when"] == int(row["origin"].partition("#")[2])
+
+
+def test_of_equal_texts_the_first_is_kept_and_the_others_name_it(tmp_path, run_stage):
+    (tmp_path / "a.jsonl").write_text('{"text": "one text"}\n{"text": "one\\u0020text"}\n{"text": " "}\n{"text": "other"}\n', encoding="utf-8")
+    artifact = run_stage("corpus", read=str(tmp_path / "a.jsonl"), validation=0, test=0)
+    rows = rows_of(artifact)
+    assert [r["text"] for r in rows["train"]] == ["one text", "other"]
+    assert [(r["reason"], r["because_of"]) for r in rows["dropped"]] == [("duplicate", rows["train"][0]["id"]), ("empty", None)]
+
+
+def test_the_same_text_in_another_folder_gives_the_same_bytes(tmp_path, run_stage):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    ids = [run_stage("corpus", read=world(tmp_path / name)).card.id for name in ("a", "b")]
+    assert ids[0] == ids[1]
+
+
+def test_three_documents_are_enough_to_hold_one_out(tmp_path, run_stage):
+    for i in range(3):
+        (tmp_path / f"{i}.txt").write_text(f"text number {i} of three", encoding="utf-8")
+    splits = run_stage("corpus", read=[str(tmp_path / "*.txt")], validation=0.01, test=0).card.metrics["splits"]
+    assert {s: f["documents"] for s, f in splits.items()} == {"train": 2, "validation": 1, "test": 0}
+
+
+def test_a_single_book_is_held_out_by_its_tail_and_loses_nothing(tmp_path, run_stage):
+    book = "".join(f"Line {i} of the book.\n" for i in range(500))
+    (tmp_path / "book.txt").write_text(book, encoding="utf-8")
+    artifact = run_stage("corpus", read=str(tmp_path / "book.txt"))
+    rows = rows_of(artifact)
+    assert rows["train"][0]["text"] + rows["validation"][0]["text"] == book
+    assert rows["test"] == []
+    assert 0.09 < len(rows["validation"][0]["text"]) / len(book) < 0.12
+    assert artifact.card.metrics["cut"] == 1
+
+
+def test_a_binary_page_is_an_error_and_a_picture_beside_pages_is_left_out(tmp_path, run_stage):
+    (tmp_path / "a.txt").write_text("words of a page", encoding="utf-8")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r")
+    assert run_stage("corpus", read=str(tmp_path)).card.metrics["left_out_files"] == ["b.png"]
+    with pytest.raises(NotText, match=r"b\.png"):
+        run_stage("corpus", read=str(tmp_path / "b.png"))
+    (tmp_path / "c.md").write_bytes(b"\0\1\2\3")
+    with pytest.raises(NotText, match=r"c\.md"):
+        run_stage("corpus", read=str(tmp_path))
+
+
+def test_a_missing_column_is_told_with_those_that_exist(tmp_path, run_stage):
+    (tmp_path / "a.csv").write_text("id,inhalt\n1,Worte\n", encoding="utf-8")
+    with pytest.raises(NoSuchColumn, match="id, inhalt"):
+        run_stage("corpus", read=str(tmp_path / "a.csv"))
+    with pytest.raises(NoSuchColumn, match="did you mean 'inhalt'"):
+        run_stage("corpus", read=str(tmp_path / "a.csv"), text="inhal")
+    assert run_stage("corpus", read=str(tmp_path / "a.csv"), text="inhalt").card.metrics["documents"] == 1
+
+
+def test_nothing_left_is_an_error_with_the_reasons(tmp_path, run_stage):
+    (tmp_path / "a.jsonl").write_text('{"text": ""}\n{"text": null}\n', encoding="utf-8")
+    with pytest.raises(EmptyInput, match="2 empty"):
+        run_stage("corpus", read=str(tmp_path / "a.jsonl"))
+
+
+def test_short_texts_are_left_out_only_when_asked(tmp_path, run_stage):
+    (tmp_path / "a.jsonl").write_text('{"text": "好"}\n{"text": "a text of more than twenty characters"}\n', encoding="utf-8")
+    assert run_stage("corpus", read=str(tmp_path / "a.jsonl")).card.metrics["documents"] == 2
+    card = run_stage("corpus", read=str(tmp_path / "a.jsonl"), filters=["short"]).card.metrics
+    assert (card["documents"], card["dropped"]) == (1, {"short": 1})
+
+
+def test_a_lone_surrogate_is_replaced_and_counted(tmp_path, run_stage):
+    (tmp_path / "a.jsonl").write_text('{"text": "x \\ud800 y", "k": "\\ud800"}\n', encoding="utf-8")
+    artifact = run_stage("corpus", read=str(tmp_path / "a.jsonl"), validation=0, test=0)
+    assert next(read_rows(artifact.path, "train"))["text"] == "x \ufffd y"
+    assert artifact.card.metrics["surrogates_mended"] == 1
+
+
+def test_a_bare_string_a_list_and_named_sources_are_all_read():
+    assert CorpusStage(read="docs").read == ["docs"]
+    assert CorpusStage(read={"a": "docs", "b": ["x", "y"]}).read == {"a": ["docs"], "b": ["x", "y"]}
+    assert [c.kind for c in CorpusStage(read="docs", clean="lines,nfc").clean] == ["lines", "nfc"]
