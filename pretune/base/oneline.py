@@ -59,7 +59,8 @@ def stage_recipe(kind: str, arguments: Sequence[str], out: str) -> tuple[Recipe,
 
 
 def _named(settings: Sequence[str]) -> set[str]:
-    return {s.partition("=")[0].partition(".")[0] for s in settings}
+    """Fields that are given by name; a dotted one reaches into a stage or a block."""
+    return {name for s in settings if "." not in (name := s.partition("=")[0])}
 
 
 def _input_fields(kind: str) -> list[tuple[str, Input]]:
@@ -73,13 +74,13 @@ def _stage_of(kind: str, building: Building, *, named: set[str]) -> dict[str, An
     cls = STAGE.find(kind)
     assert issubclass(cls, Stage)
     tree: dict[str, Any] = {"kind": kind}
-    fields = [(n, m) for n, m in _input_fields(kind) if n not in named or n in building.stages]
+    fields = [(n, m) for n, m in _input_fields(kind) if n not in named]
     for name, mark in fields:
         if (taken := _take(building, mark.kind, many=mark.kind == "files")) is not None:
             tree[name] = taken
     needed = sorted((f for f in fields if f[0] not in tree), key=lambda f: not cls.model_fields[f[0]].is_required())
     for name, mark in needed:
-        made = _made_by(mark.kind, building, named=named, required=cls.model_fields[name].is_required())
+        made = _made_by(mark.kind, building, required=cls.model_fields[name].is_required())
         if made is not None:
             tree[name] = made
     return tree
@@ -97,7 +98,7 @@ def _take(building: Building, kinds: str, *, many: bool) -> Any:
     return paths if many else paths[0]
 
 
-def _made_by(kinds: str, building: Building, *, named: set[str], required: bool) -> str | None:
+def _made_by(kinds: str, building: Building, *, required: bool) -> str | None:
     """`$stage` of a stage that makes one of these kinds from what is left, if it can."""
     for kind in kinds.split("|"):
         maker = MAKERS.get(kind)
@@ -105,9 +106,7 @@ def _made_by(kinds: str, building: Building, *, named: set[str], required: bool)
             return f"${maker}"
         rawer = any(k in ("files", "corpus") for k, _ in building.left) or "corpus" in building.stages
         if maker and rawer and (required or any(k == "files" for k, _ in building.left)):
-            building.stages.setdefault(maker, {})
-            building.stages[maker] = _stage_of(maker, building, named=named)
-            building.stages = {**{n: s for n, s in building.stages.items() if n != maker}, maker: building.stages[maker]}
+            building.stages[maker] = _stage_of(maker, building, named=set())
             return f"${maker}"
     return None
 

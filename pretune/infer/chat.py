@@ -22,7 +22,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pretune.base.errors import BadMessages, NotSupported
-from pretune.tokens.tokenizer import encode_text
+from pretune.tokens.tokenizer import encode_text, encode_with_controls
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pretune.tokens.tokenizer import Specials
 
 Message = Mapping[str, Any]
+PROBE = "the probe of a reply"
 SENTINELS = [chr(c) for c in range(0xFDD0, 0xFDF0)]
 """Unicode promises that these are never characters; the first that no message holds is used."""
 
@@ -49,9 +50,19 @@ class ChatFormat:
 
     @cached_property
     def ends(self) -> frozenset[int]:
-        """Every token that ends a reply."""
+        """Every token that ends a reply: eos, and what the template writes behind one (`<|im_end|>`)."""
         own = () if self.specials.eos is None else (self.specials.eos,)
-        return frozenset((*own, *self.eos_ids))
+        return frozenset((*own, *self.eos_ids, *self._turn_end()))
+
+    def _turn_end(self) -> list[int]:
+        """The first control token behind a reply's content, if the template writes one."""
+        probe = [{"role": "user", "content": "question"}, {"role": "assistant", "content": PROBE}]
+        try:
+            after = self._render(probe, None, reply_follows=False).rpartition(PROBE)[2]
+        except BadMessages:
+            return []
+        found = self._control.search(after)
+        return encode_with_controls(self.tokenizer, found[0]) if found else []
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
         """The messages' tokens and the beginning of the reply that comes next.
@@ -64,8 +75,8 @@ class ChatFormat:
     def dialogue_ids(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
         """A whole dialogue up to its last reply, and which tokens are targets.
 
-        Targets are every reply's tokens and the one end token behind it. Before the first target of reply i stand exactly
-        the tokens of `prompt_ids(messages[:i])`, which is what the server feeds.
+        Targets are every reply's tokens and the one end token behind it. Before the first target of
+        reply i stand exactly the tokens of `prompt_ids(messages[:i])`, which is what the server feeds.
 
         Returns:
             ids and targets, of one length; both empty if nobody replies.
@@ -112,11 +123,11 @@ class ChatFormat:
     def _encode(self, text: str, sentinel: str | None) -> list[int]:
         """Tokens of rendered text. With a sentinel, the template's control tokens are told from the messages' by it."""
         if sentinel is None:
-            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+            return encode_with_controls(self.tokenizer, text)
         ids: list[int] = []
         for k, piece in enumerate(self._control.split(text)):
             if k % 2:
-                ids.append(self.tokenizer.token_to_id(piece))
+                ids += encode_with_controls(self.tokenizer, piece)
             elif piece:
                 ids += encode_text(self.tokenizer, piece.replace(sentinel, ""))
         return ids
@@ -136,14 +147,16 @@ class ChatFormat:
     @cached_property
     def _control(self) -> re.Pattern[str]:
         """Any control token's text, as one group; the longer first."""
-        tokens = [t.content for t in self.tokenizer.get_added_tokens_decoder().values() if t.special and len(t.content) > 1]
-        return re.compile("(" + ("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)) or "(?!)") + ")")
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        # A token of one character cannot be broken by a sentinel.
+        tokens = sorted((t.content for t in added if t.special and len(t.content) > 1), key=len, reverse=True)
+        return re.compile("(" + ("|".join(re.escape(t) for t in tokens) or "(?!)") + ")")
 
     @cached_property
     def _names(self) -> dict[str, str]:
         """`bos_token` and so on, as templates know them."""
         ids = {name: getattr(self.specials, name) for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")}
-        return {f"{name}_token": self.tokenizer.id_to_token(id) for name, id in ids.items() if id is not None}
+        return {f"{name}_token": self.tokenizer.id_to_token(id) or "" for name, id in ids.items() if id is not None}
 
     def _render(self, messages: Sequence[Any], tools: Any, *, reply_follows: bool) -> str:
         settings = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": reply_follows}

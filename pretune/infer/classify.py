@@ -1,7 +1,7 @@
 """From label logits to labels with probabilities; and the one place that frames a row for a classifier.
 
-    encoder   [cls] ids [sep]      the first position is scored
-    decoder   ids [eos]            the last position is scored
+encoder   [cls] ids [sep]      the first position is scored
+decoder   ids [eos]            the last position is scored
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 from pretune.base.errors import NotSupported, TooLong
 from pretune.infer.chat import ChatFormat, Message
 from pretune.infer.engine import Decoder
-from pretune.infer.sampling import Sampling, choose
+from pretune.infer.sampling import GREEDY, Sampling, choose
 from pretune.infer.streaming import Characters, StopText
 from pretune.tokens.tokenizer import encode_text
 
@@ -124,11 +124,11 @@ class LanguageModel:
         assert finish is not None, "the last piece of a stream says why it ended"
         return Reply("".join(piece.text for piece in pieces), finish, len(prompt_ids), pieces[-1].num_tokens)
 
-    def reply(self, messages: Sequence[Message], sampling: Sampling = Sampling()) -> Reply:
+    def reply(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Reply:
         """The next turn of a dialogue."""
         return self.answer(self.chat_prompt(messages), sampling)
 
-    def complete(self, text: str, sampling: Sampling = Sampling()) -> Reply:
+    def complete(self, text: str, sampling: Sampling = GREEDY) -> Reply:
         """How a text goes on; the text itself is not repeated."""
         return self.answer(self.text_prompt(text), sampling)
 

@@ -1,7 +1,7 @@
 """What can answer, opened from its folder: a bundle on onnxruntime without torch, a model folder on torch.
 
-    bundle.json                         ──▶ pretune.infer.ort
-    config.json or adapter_config.json  ──▶ pretune.model.generate (found by name: this package knows no torch)
+bundle.json                         ──▶ pretune.infer.ort
+config.json or adapter_config.json  ──▶ pretune.model.generate (found by name: this package knows no torch)
 """
 
 from __future__ import annotations
@@ -70,15 +70,16 @@ def language_model(decoder: Any, folder: Path, eos_ids: tuple[int, ...]) -> Lang
     """A decoder with the tokenizer, the end tokens and the chat template of a folder."""
     tokenizer, specials, template = load_tokenizer(folder), special_ids(folder), chat_template(folder)
     own = () if specials.eos is None else (specials.eos,)
-    ends = tuple(sorted({*own, *eos_ids}))
-    return LanguageModel(decoder, tokenizer, ends, ChatFormat(template, tokenizer, specials, ends) if template else None)
+    chat = ChatFormat(template, tokenizer, specials, eos_ids) if template else None
+    ends = {*own, *eos_ids, *(chat.ends if chat else ())}
+    return LanguageModel(decoder, tokenizer, tuple(sorted(ends)), chat)
 
 
 def _graph(folder: Path, about: dict[str, Any]) -> Path:
     graph = about.get("graph")
     if not graph:
         raise NotSupported(f"{folder.as_posix()} holds no ONNX graph", hint="export with to=[onnx] to serve it here")
-    path = (folder / graph).resolve()
+    path: Path = (folder / graph).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         raise BadFile(f"{folder.as_posix()}/bundle.json names a graph that is not there: {graph!r}")
     return path

@@ -1,6 +1,6 @@
 """The engine on onnxruntime: a bundle's graph, with the names that every exporter uses.
 
-    decoder   input_ids, attention_mask, position_ids, past_key_values.{i}.key/.value  ──▶  logits, present.{i}.key/.value
+    decoder   input_ids, attention_mask, position_ids, past_key_values.{i}.key/.value  ──▶  logits, present.{i}...
     encoder   input_ids, attention_mask (, token_type_ids)                             ──▶  logits
 
 *B rows, L positions, P positions in the cache, V vocabulary.*

@@ -36,6 +36,9 @@ class Sampling:
     repetition_penalty: float = 1.0
 
 
+GREEDY = Sampling()
+
+
 def choose(logits_V: np.ndarray, written: Sequence[int], sampling: Sampling, rng: np.random.Generator) -> int:
     """The next token. Raises NotFinite when the model gave no numbers."""
     if np.isnan(logits_V).any() or np.isposinf(logits_V).any():

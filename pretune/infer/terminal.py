@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pretune.base.errors import TooLong
 from pretune.infer.language import LanguageModel
-from pretune.infer.sampling import Sampling
+from pretune.infer.sampling import GREEDY, Sampling
 
 HELP = "Type a message. /reset forgets the conversation, /system TEXT sets its first words, /quit leaves.\n"
 
@@ -17,7 +17,7 @@ def chat(
     read: Callable[[str], str] = input,
     write: Callable[[str], object] = lambda text: print(text, end="", flush=True),
     *,
-    sampling: Sampling = Sampling(),
+    sampling: Sampling = GREEDY,
     system: str | None = None,
 ) -> None:
     """Talk until /quit or the end of input. A model without a chat template goes on with the text instead.

@@ -1,6 +1,6 @@
 """The engine on torch: a model folder, or a model in memory, behind the protocols of `pretune.infer.engine`.
 
-Everything is computed in float32 unless the model in memory says otherwise (DESIGN section 5, precision after training).
+Everything is computed in float32 unless the model in memory says otherwise: in bf16 greedy texts differ (trap 44).
 """
 
 from __future__ import annotations
@@ -168,14 +168,18 @@ def _adapted(folder: Path) -> Any:
     base = _base(folder, config)
     if config.get("task_type") == "SEQ_CLS":
         labels = dict(enumerate(_json(folder / "labels.json")))
-        named = {"num_labels": len(labels), "id2label": labels, "label2id": {n: k for k, n in labels.items()}}
+        named: dict[str, Any] = {
+            "num_labels": len(labels),
+            "id2label": labels,
+            "label2id": {n: k for k, n in labels.items()},
+        }
         pad = special_ids(folder).pad
         model: Any = load_model(base, AutoModelForSequenceClassification, **named)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = pad
     else:
         model = load_model(base, AutoModelForCausalLM)
-    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()  # type: ignore[operator]
+    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
 
 
 def _base(folder: Path, config: dict[str, Any]) -> Path:

@@ -8,12 +8,14 @@ Every shape becomes an ordinary Hugging Face config, so that other tools read wh
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from pretune.base.config import Choice, Variant
-from pretune.tokens.tokenizer import Specials
+
+if TYPE_CHECKING:
+    from pretune.tokens.tokenizer import Specials
 
 
 class Shape(Variant):

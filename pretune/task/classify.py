@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from pretune.base.errors import NotSupported
+from pretune.infer.classify import Frame, TextClassifier, frame_for
 from pretune.objective.base import Objective, Row
 from pretune.objective.labels import Labels
 from pretune.task.base import Task
 
 if TYPE_CHECKING:
-    from pretune.infer.classify import TextClassifier
     from pretune.text.example import Labelled
 
 
@@ -53,18 +55,20 @@ class Classify(Task):
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
     ) -> list[Row]:
+        from pretune.tokens.tokenizer import encode_texts, load_tokenizer
+
         assert labels is not None
-        classifier = self._encoder_of(folder, labels, max_length)
-        number = {name: i for i, name in enumerate(labels)}
-        ids = classifier.rows([e.text for e in examples])
-        return [{"ids": row, "label": number[e.label]} for row, e in zip(ids, examples, strict=True)]
+        frame, number = frame_of(folder), {name: i for i, name in enumerate(labels)}
+        coded = encode_texts(load_tokenizer(folder), [e.text for e in examples])
+        rows = zip(coded, examples, strict=True)
+        return [{"ids": frame.row(ids, max_length), "label": number[e.label]} for ids, e in rows]
 
-    def _encoder_of(self, folder: Path, labels: Sequence[str], max_length: int) -> TextClassifier:
-        """A classifier without a model: it knows how a text becomes a row, the same for training and serving."""
-        from pretune.infer.classify import TextClassifier
-        from pretune.model.generate import classifier_parts
+    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> TextClassifier:
+        from pretune.model.generate import from_objects
 
-        return TextClassifier(None, labels=tuple(labels), max_length=max_length, **classifier_parts(folder))
+        found = from_objects(model, folder)
+        assert isinstance(found, TextClassifier)
+        return replace(found, max_length=max_length)
 
     def objective(self) -> Objective:
         return Labels(kind="labels", label_smoothing=self.label_smoothing)
@@ -75,6 +79,15 @@ class Classify(Task):
         right = [a == e.label for a, e in zip(answers, examples, strict=True)]
         scores = [_f1(answers, [e.label for e in examples], name) for name in sorted({e.label for e in examples})]
         return {"accuracy": sum(right) / len(right), "macro_f1": sum(scores) / len(scores)}
+
+
+def frame_of(folder: Path) -> Frame:
+    """How a text is framed for the model in `folder`: the same for training and serving."""
+    from pretune.model.generate import architecture_of
+    from pretune.tokens.tokenizer import special_ids
+
+    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    return frame_for(architecture_of(model_type), special_ids(folder))
 
 
 def _f1(answers: Sequence[str], gold: Sequence[str], name: str) -> float:

@@ -95,7 +95,7 @@ def test_a_missing_column_is_told_with_those_that_exist(tmp_path, run_stage):
         run_stage("dataset", read=str(tmp_path / "a.csv"))
     with pytest.raises(NoSuchColumn, match="did you mean 'words'"):
         run_stage("dataset", read=str(tmp_path / "a.csv"), text="word", label="kind")
-    assert sum(sizes(run_stage("dataset", read=str(tmp_path / "a.csv"), text="words", label="kind")).values()) == 2
+    assert sum(sizes(run_stage("dataset", read=str(tmp_path / "a.csv"), text="words", label="kind", validation=0, test=0)).values()) == 2
 
 
 def test_one_class_is_refused(tmp_path, run_stage):
@@ -105,7 +105,7 @@ def test_one_class_is_refused(tmp_path, run_stage):
 
 def test_rows_without_text_or_label_are_counted_and_left_out(tmp_path, run_stage):
     rows = [{"text": "a", "label": 0}, {"text": "b", "label": 1}, {"text": " ", "label": 1}, {"text": "c", "label": None}, {"text": "d", "label": 0}]
-    metrics = run_stage("dataset", read=write(tmp_path / "a.json", rows)).card.metrics
+    metrics = run_stage("dataset", read=write(tmp_path / "a.json", rows), validation=0, test=0).card.metrics
     assert metrics["dropped"] == {"empty text": 1, "no label": 1}
     with pytest.raises(EmptyInput, match="1 no label"):
         run_stage("dataset", read=write(tmp_path / "b.json", [{"text": "a", "label": None}]))

@@ -9,8 +9,8 @@ Some 8 % of the docstrings are *held out*: they stand neither in code nor in doc
 tests ask for them ("guessed", and the test side of areas). What decides is a keyed hash of the cluster of near copies
 (`twins`), so no copy of a held-out docstring was read under another name.
 
-`python:questions?functions=2000&only=guessed` narrows a part: `functions` takes the most useful ones (well-known modules
-first, then by how often the library itself says the name), `only` keeps one of `remembered` and `guessed`.
+`python:questions?functions=2000&only=guessed` narrows a part: `functions` takes the most useful ones (well-known
+modules first, then by how often the library itself says the name), `only` keeps one of `remembered` and `guessed`.
 Docstrings of compiled modules depend on the platform; everything else on the version of Python alone.
 """
 
@@ -21,7 +21,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,131 +62,24 @@ SHOWN = ("shutil.copytree", "json.dumps", "os.path.join", "Path.read_text", "str
 
 MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
 
-WELL_KNOWN = frozenset(
-    [
-        "builtins",
-        "os",
-        "os.path",
-        "sys",
-        "re",
-        "json",
-        "math",
-        "random",
-        "datetime",
-        "time",
-        "pathlib",
-        "shutil",
-        "collections",
-        "collections.abc",
-        "itertools",
-        "functools",
-        "string",
-        "textwrap",
-        "io",
-        "csv",
-        "subprocess",
-        "threading",
-        "asyncio",
-        "logging",
-        "argparse",
-        "typing",
-        "dataclasses",
-        "contextlib",
-        "copy",
-        "enum",
-        "glob",
-        "tempfile",
-        "urllib.parse",
-        "urllib.request",
-        "socket",
-        "struct",
-        "hashlib",
-        "base64",
-        "pickle",
-        "sqlite3",
-        "statistics",
-        "decimal",
-        "fractions",
-        "heapq",
-        "bisect",
-        "queue",
-        "zipfile",
-        "tarfile",
-        "gzip",
-        "configparser",
-        "unittest",
-        "unittest.mock",
-        "inspect",
-        "traceback",
-        "warnings",
-        "operator",
-        "string",
-        "shlex",
-        "fnmatch",
-        "getpass",
-        "platform",
-        "signal",
-        "uuid",
-        "secrets",
-        "http.client",
-        "http.server",
-        "multiprocessing",
-        "concurrent.futures",
-        "calendar",
-        "difflib",
-        "pprint",
-        "timeit",
-        "types",
-        "weakref",
-        "abc",
-        "ast",
-        "dis",
-        "locale",
-        "zlib",
-        "html",
-        "email.message",
-        "smtplib",
-        "ssl",
-        "select",
-        "selectors",
-        "xml.etree.ElementTree",
-    ]
+_WELL_KNOWN = (
+    "builtins os os.path sys re json math random datetime time pathlib shutil collections collections.abc itertools "
+    "functools string textwrap io csv subprocess threading asyncio logging argparse typing dataclasses contextlib "
+    "copy enum glob tempfile urllib.parse urllib.request socket struct hashlib base64 pickle sqlite3 statistics "
+    "decimal fractions heapq bisect queue zipfile tarfile gzip configparser unittest unittest.mock inspect traceback "
+    "warnings operator string shlex fnmatch getpass platform signal uuid secrets http.client http.server "
+    "multiprocessing concurrent.futures calendar difflib pprint timeit types weakref abc ast dis locale zlib html "
+    "email.message smtplib ssl select selectors xml.etree.ElementTree"
 )
-RARELY_WANTED = frozenset(
-    [
-        "tkinter",
-        "turtle",
-        "ctypes",
-        "curses",
-        "msilib",
-        "xml",
-        "xmlrpc",
-        "wsgiref",
-        "email",
-        "mailbox",
-        "imaplib",
-        "nntplib",
-        "telnetlib",
-    ]
-)
+WELL_KNOWN = frozenset(_WELL_KNOWN.split())
+_RARELY_WANTED = "tkinter turtle ctypes curses msilib xml xmlrpc wsgiref email mailbox imaplib nntplib telnetlib"
+RARELY_WANTED = frozenset(_RARELY_WANTED.split())
 # Programs and leavings rather than a library that one calls.
-NOT_ASKED = frozenset(
-    [
-        "idlelib",
-        "lib2to3",
-        "distutils",
-        "encodings",
-        "test",
-        "unittest.test",
-        "antigravity",
-        "this",
-        "venv",
-        "pydoc",
-        "asyncore",
-        "asynchat",
-        "smtpd",
-    ]
+_NOT_ASKED = (
+    "idlelib lib2to3 distutils encodings test unittest.test antigravity this venv pydoc asyncore asynchat smtpd "
+    "unicodedata.UCD"
 )
+NOT_ASKED = frozenset(_NOT_ASKED.split())
 
 
 @dataclass(frozen=True)
@@ -201,13 +94,18 @@ class Asked:
 
 @dataclass(frozen=True)
 class Library:
-    """Everything read, once per process. `side[k]` is "train", "validation" or "test" (held out) for entries[k]."""
+    """Everything read, once per process.
+
+    `side[k]` is "train", "validation" or "test" (held out) for entries[k]; `told` is all text of code and docs in
+    lower case with single blanks, to look for what should not stand there.
+    """
 
     sources: list[Source]
     entries: list[Entry]
     topics: dict[str, str]
     side: list[str]
-    asked: list[Asked]
+    asked: list[Asked] = field(default_factory=list)
+    told: str = ""
 
 
 # ---- the four parts -----------------------------------------------------------------------------
@@ -284,11 +182,11 @@ def build(sources: list[Source], compiled: list[Entry], topics: dict[str, str]) 
     short = short_methods([entry for entry, answer in zip(entries, answers, strict=True) if answer])
     labels = [short.get(entry.name, entry.name) for entry in entries]
     side = _sides(entries, labels, clusters)
-    asked = [
-        Asked(labels[k], answer, k, side[k] == "test") for k, answer in enumerate(answers) if answer and side[k] != ""
-    ]
-    found = Library(sources, entries, topics, side, [])
-    return Library(sources, entries, topics, side, _ranked(found, _without_known(found, asked)))
+    asked = [Asked(labels[k], answer, k, side[k] == "test") for k, answer in enumerate(answers) if answer]
+    found = Library(sources, entries, topics, side)
+    pages = (text for part in (_code, _docs) for _, text in part(found))
+    found = replace(found, told=_plain("\n".join(pages)))
+    return replace(found, asked=_ranked(found, _without_known(found, asked)))
 
 
 def _distinct(entries: Iterable[Entry]) -> list[Entry]:
@@ -313,9 +211,8 @@ def _said(entry: Entry) -> tuple[str, str]:
 
 def _answer(entry: Entry) -> str | None:
     parts = entry.name.split(".")
-    is_hidden = any(part.startswith("_") for part in parts) or (
-        is_private(entry.module) and entry.name.startswith(entry.module)
-    )
+    has_no_public_name = is_private(entry.module) and entry.name.startswith(f"{entry.module}.")
+    is_hidden = has_no_public_name or any(part.startswith("_") for part in parts)
     is_left_out = any(".".join(parts[:num]) in NOT_ASKED for num in range(1, len(parts) + 1))
     is_helper = any(part.startswith(("visit_", "do_", "test")) for part in parts[1:])
     if entry.kind == "module" or is_hidden or is_left_out or is_helper:
@@ -348,13 +245,14 @@ def _place(name: str) -> float:
 
 def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
     """Held-out functions whose answer can be read elsewhere (a comment, a page of reference) are asked of nobody."""
-    text = _plain("\n".join([*(text for _, text in _code(found)), *(text for _, text in _docs(found))]))
     reference = "\n".join(found.topics.values())
     return [
-        one
-        for one in asked
-        if not one.is_held_out or (_plain(one.answer).strip(" .") not in text and f"{one.name}(" not in reference)
+        one for one in asked if not one.is_held_out or not (_is_told(one.answer, found) or f"{one.name}(" in reference)
     ]
+
+
+def _is_told(text: str, found: Library) -> bool:
+    return _plain(text).strip(" .") in found.told
 
 
 def _plain(text: str) -> str:
@@ -364,17 +262,30 @@ def _plain(text: str) -> str:
 def _ranked(found: Library, asked: list[Asked]) -> list[Asked]:
     """The most useful first; of two that are called alike the more useful one stays."""
     mentions = Counter(re.findall(r"[A-Za-z_]\w+", "\n".join(source.code for source in found.sources)))
-    order = sorted(
-        asked, key=lambda one: (_tier(found.entries[one.entry]), -mentions[one.name.rpartition(".")[2]], one.name)
-    )
-    return list({one.name: one for one in reversed(order)}.values())[::-1]
+    sharers = Counter(_last(one) for one in asked)
+
+    def rank(one: Asked) -> tuple[int, float, str]:
+        # "name" and "get" are said everywhere and mean something else each time.
+        return _tier(found.entries[one.entry]), -mentions[_last(one)] / sharers[_last(one)] ** 2, one.name
+
+    kept: dict[str, Asked] = {}
+    for one in sorted(asked, key=rank):
+        kept.setdefault(one.name, one)
+    return list(kept.values())
+
+
+def _last(one: Asked) -> str:
+    return one.name.rpartition(".")[2]
 
 
 def _tier(entry: Entry) -> int:
-    prefixes = {entry.module, entry.name.rpartition(".")[0], entry.name.rpartition(".")[0].rpartition(".")[0]}
-    if prefixes & WELL_KNOWN:
+    """0: functions and classes of well-known modules, methods of built-in types; 1: their methods; 2, 3: the rest."""
+    owner = entry.name.rpartition(".")[0]
+    if entry.name.split(".")[0] in RARELY_WANTED and owner not in WELL_KNOWN:
+        return 3
+    if entry.module == "builtins" or owner in WELL_KNOWN:
         return 0
-    return 2 if entry.name.split(".")[0] in RARELY_WANTED else 1
+    return 1 if owner.rpartition(".")[0] in WELL_KNOWN else 2
 
 
 def _questions(found: Library, functions: int = DEFAULT_FUNCTIONS, only: str | None = None) -> Iterator[dict[str, Any]]:
@@ -418,8 +329,9 @@ def _areas(found: Library) -> Iterator[dict[str, Any]]:
     texts: dict[str, dict[str, int]] = {area: {} for area in AREAS}
     for k, entry in enumerate(found.entries):
         area = area_of(entry.module)
-        if area and len(entry.doc) >= MIN_AREA_CHARACTERS:
-            texts[area].setdefault(_excerpt(entry.doc), k)
+        excerpt = _excerpt(entry.doc)
+        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.side[k] == "test" and _is_told(excerpt, found)):
+            texts[area].setdefault(excerpt, k)
     twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
     for area in AREAS:
         fitting = [(text, k) for text, k in texts[area].items() if text not in twice]

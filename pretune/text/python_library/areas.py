@@ -7,22 +7,43 @@ operating system). Modules that the reference does not place (idlelib, lib2to3) 
 from __future__ import annotations
 
 _CHAPTERS = {
-    "text": "string re difflib textwrap unicodedata stringprep rlcompleter struct codecs encodings gettext locale cmd shlex",
-    "data types": "builtins datetime zoneinfo calendar _strptime collections _collections_abc heapq bisect array weakref _weakrefset "
-    "types copy pprint reprlib enum graphlib",
-    "mathematics": "numbers math cmath decimal _pydecimal fractions random statistics itertools functools operator secrets hashlib hmac",
-    "files": "pathlib posixpath os.path genericpath fileinput stat filecmp tempfile glob fnmatch linecache shutil io _pyio zlib gzip bz2 "
-    "lzma zipfile tarfile _compression",
-    "formats": "csv configparser tomllib netrc plistlib pickle _compat_pickle copyreg shelve marshal dbm sqlite3 json base64 "
-    "binascii quopri html xml mimetypes uu binhex xdrlib pyexpat",
-    "concurrency": "threading _threading_local multiprocessing concurrent subprocess sched queue contextvars asyncio",
-    "network": "socket ssl select selectors urllib http ftplib poplib imaplib smtplib smtpd uuid socketserver xmlrpc ipaddress webbrowser "
-    "wsgiref nntplib telnetlib asyncore asynchat cgi cgitb email mailbox mailcap",
-    "operating system": "os time argparse getopt optparse logging getpass curses platform errno ctypes pwd grp termios tty pty fcntl resource syslog "
-    "signal mmap pipes msvcrt winreg crypt",
-    "development": "typing pydoc doctest unittest lib2to3 bdb faulthandler pdb timeit trace tracemalloc profile cProfile pstats distutils venv zipapp",
-    "runtime": "sys sysconfig warnings dataclasses contextlib abc _py_abc atexit traceback gc inspect site code codeop zipimport pkgutil modulefinder "
-    "runpy importlib imp ast symtable token tokenize tabnanny pyclbr py_compile compileall dis pickletools opcode _sitebuiltins",
+    "text": (
+        "string re difflib textwrap unicodedata stringprep rlcompleter struct codecs encodings gettext locale cmd shlex"
+    ),
+    "data types": (
+        "builtins datetime zoneinfo calendar _strptime collections _collections_abc heapq bisect array weakref "
+        "_weakrefset types copy pprint reprlib enum graphlib"
+    ),
+    "mathematics": (
+        "numbers math cmath decimal _pydecimal fractions random statistics itertools functools operator secrets "
+        "hashlib hmac"
+    ),
+    "files": (
+        "pathlib posixpath os.path genericpath fileinput stat filecmp tempfile glob fnmatch linecache shutil io "
+        "_pyio zlib gzip bz2 lzma zipfile tarfile _compression"
+    ),
+    "formats": (
+        "csv configparser tomllib netrc plistlib pickle _compat_pickle copyreg shelve marshal dbm sqlite3 json "
+        "base64 binascii quopri html xml mimetypes uu binhex xdrlib pyexpat"
+    ),
+    "concurrency": ("threading _threading_local multiprocessing concurrent subprocess sched queue contextvars asyncio"),
+    "network": (
+        "socket ssl select selectors urllib http ftplib poplib imaplib smtplib smtpd uuid socketserver xmlrpc "
+        "ipaddress webbrowser wsgiref nntplib telnetlib asyncore asynchat cgi cgitb email mailbox mailcap"
+    ),
+    "operating system": (
+        "os time argparse getopt optparse logging getpass curses platform errno ctypes pwd grp termios tty pty "
+        "fcntl resource syslog signal mmap pipes msvcrt winreg crypt"
+    ),
+    "development": (
+        "typing pydoc doctest unittest lib2to3 bdb faulthandler pdb timeit trace tracemalloc profile cProfile "
+        "pstats distutils venv zipapp"
+    ),
+    "runtime": (
+        "sys sysconfig warnings dataclasses contextlib abc _py_abc atexit traceback gc inspect site code codeop "
+        "zipimport pkgutil modulefinder runpy importlib imp ast symtable token tokenize tabnanny pyclbr "
+        "py_compile compileall dis pickletools opcode _sitebuiltins"
+    ),
     "windows and media": "tkinter turtle wave colorsys sndhdr aifc chunk sunau imghdr",
 }
 AREA_OF = {module: area for area, modules in _CHAPTERS.items() for module in modules.split()}

@@ -19,73 +19,30 @@ from typing import Any
 
 from pretune.text.python_library.sources import Entry, tidy
 
-# What is imported -> the module under which a user knows it ("" is no prefix at all).
+_PUBLIC = (
+    "array atexit binascii cmath errno faulthandler fcntl gc grp itertools marshal math mmap pwd pyexpat resource "
+    "select sys syslog termios time unicodedata zlib msvcrt winreg"
+)
+_UNDERSCORED = (
+    "bisect bz2 codecs collections contextvars csv datetime functools heapq io locale lzma operator pickle queue "
+    "random signal socket sqlite3 ssl stat struct tracemalloc weakref hashlib asyncio decimal"
+)
 MODULES: dict[str, str] = {
     "builtins": "",
-    **{
-        name: name
-        for name in [
-            "array",
-            "atexit",
-            "binascii",
-            "cmath",
-            "errno",
-            "faulthandler",
-            "fcntl",
-            "gc",
-            "grp",
-            "itertools",
-            "marshal",
-            "math",
-        ]
-    },
-    **{
-        name: name
-        for name in [
-            "mmap",
-            "pwd",
-            "pyexpat",
-            "resource",
-            "select",
-            "sys",
-            "syslog",
-            "termios",
-            "time",
-            "unicodedata",
-            "zlib",
-        ]
-    },
-    **{
-        f"_{name}": name
-        for name in [
-            "bisect",
-            "bz2",
-            "codecs",
-            "collections",
-            "contextvars",
-            "csv",
-            "datetime",
-            "functools",
-            "heapq",
-            "io",
-        ]
-    },
-    **{
-        f"_{name}": name
-        for name in ["locale", "lzma", "operator", "pickle", "queue", "random", "signal", "socket", "sqlite3", "ssl"]
-    },
-    **{f"_{name}": name for name in ["stat", "struct", "tracemalloc", "weakref", "hashlib", "asyncio"]},
+    **{name: name for name in _PUBLIC.split()},
+    **{f"_{name}": name for name in _UNDERSCORED.split()},
     "posix": "os",
     "nt": "os",
     "_decimal": "decimal",
     "_elementtree": "xml.etree.ElementTree",
-    "winreg": "winreg",
-    "msvcrt": "msvcrt",
     "re": "re",
 }
+"""What is imported -> the module under which a user knows it ("" is no prefix at all)."""
 # Of these only the types that C gives them: the rest has sources.
 ONLY = {"re": ("Match", "Pattern")}
 
+# "($self, /, key)" is written "(key)", "($module, x, /)" is written "(x)".
+_MACHINERY = re.compile(r"\(\$(?:self|module|type)(?:, /)?(?:, )?")
 _FIRST_LINE = re.compile(r"^[\w.]+\(.*$")
 
 
@@ -124,7 +81,7 @@ def _of_module(module: ModuleType, name: str, public: str) -> Iterator[Entry]:
         thing = vars(module)[member]
         if member.startswith("_") or not _is_its_own(thing, module, public):
             continue
-        if inspect.isclass(thing):
+        if inspect.isclass(thing) and thing.__name__ == member:  # else it is an alias, as array.ArrayType is
             yield from _of_class(thing, member, public)
         elif inspect.isbuiltin(thing):
             yield from _entry(thing, member, "function", public)
@@ -133,7 +90,7 @@ def _of_module(module: ModuleType, name: str, public: str) -> Iterator[Entry]:
 def _is_its_own(thing: Any, module: ModuleType, public: str) -> bool:
     """True where `thing` was made in this module, not imported into it from a Python file."""
     home = getattr(thing, "__module__", None)
-    return home in (None, module.__name__, public, "builtins" if not public else None)
+    return home in (None, module.__name__, public) or (not public and home in ("builtins", "io", "_io"))
 
 
 def _of_class(kind: type, member: str, public: str) -> Iterator[Entry]:
@@ -147,7 +104,9 @@ def _of_class(kind: type, member: str, public: str) -> Iterator[Entry]:
 
 def _entry(thing: Any, qualname: str, kind: str, public: str) -> Iterator[Entry]:
     doc = getattr(thing, "__doc__", None)
-    if isinstance(doc, str) and (text := tidy(doc)):
+    # A constant in a class (n_fields = 19) answers with the docstring of int.
+    is_its_own = kind == "class" or doc != type(thing).__doc__
+    if is_its_own and isinstance(doc, str) and (text := tidy(doc)):
         name = f"{public}.{qualname}" if public else qualname
         signature = "" if kind == "class" else _signature(thing, text)
         yield Entry(public or "builtins", qualname, kind, signature, text, name)

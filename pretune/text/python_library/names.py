@@ -1,4 +1,4 @@
-"""The name under which a user knows a thing: `os.path.join`, not `posixpath.join`; `asyncio.gather`, not `asyncio.tasks.gather`.
+"""The name that users know: `os.path.join`, not `posixpath.join`; `asyncio.gather`, not `asyncio.tasks.gather`.
 
 Read from the sources: a module that lists a name in `__all__`, a package that imports from its own parts, and
 a public module that imports from a private one all say that the name is theirs to give. Of several the one
@@ -87,6 +87,10 @@ class Namespace:
         return is_listed or is_above or is_private(home)
 
 
+def _plainness(name: str) -> tuple[int, int, str]:
+    return name.count("."), len(name), name
+
+
 def named(entries: Iterable[Entry], names: dict[Place, str]) -> list[Entry]:
     """The entries with the names that users write; those without one keep the place where they are defined."""
     return [replace(entry, name=_name(entry, names)) for entry in entries]
@@ -103,8 +107,12 @@ def _name(entry: Entry, names: dict[Place, str]) -> str:
     return f"{public}.{rest}" if rest else public
 
 
+# Of classes that share a name, the one that is meant when nothing else is said.
+MEANT = {"Path": "pathlib.Path", "Popen": "subprocess.Popen"}
+
+
 def short_methods(entries: list[Entry]) -> dict[str, str]:
-    """Full name -> `Path.read_text` for methods whose class is the only one of its name, and has a capital."""
+    """Full name -> `Path.read_text` for methods whose class is the only one of its name (or meant), with a capital."""
     owners: dict[str, set[str]] = {}
     for entry in entries:
         if entry.kind in ("method", "class"):
@@ -112,7 +120,9 @@ def short_methods(entries: list[Entry]) -> dict[str, str]:
             owners.setdefault(owner.rpartition(".")[2], set()).add(owner)
     found = {}
     for entry in entries:
-        owner = entry.name.rpartition(".")[0].rpartition(".")[2]
-        if entry.kind == "method" and owner[:1].isupper() and len(owners.get(owner, ())) == 1:
+        full = entry.name.rpartition(".")[0]
+        owner = full.rpartition(".")[2]
+        is_clear = MEANT.get(owner) == full or len(owners.get(owner, ())) == 1
+        if entry.kind == "method" and owner[:1].isupper() and is_clear:
             found[entry.name] = f"{owner}.{entry.name.rpartition('.')[2]}"
     return found

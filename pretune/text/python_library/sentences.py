@@ -10,133 +10,30 @@ MIN_CHARACTERS, MAX_CHARACTERS = 15, 200
 
 # "range(stop) -> range object", "S.find(sub) -> int", "D.keys() -> a set-like object ..."
 _SIGNATURE = re.compile(r"^[A-Za-z_][\w.]*\(.*?\)\]?(?P<rest>\s*(->|=>|=|--|:).*)?$")
+_LISTING = re.compile(r"\s*([-*] |>>> |\w+ = |:\w+)")
 _SENTENCE_END = re.compile(r"[.!?](?=['\")`]*(\s|$))['\")`]*")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|eg|ie|etc|vs|cf|approx|resp|incl|No|Mr|St|[A-Z])|\.\.)\.$")
-_WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|\d+")
 _TRIVIAL = re.compile(
     r"(?i)^(return self\b|return value\b|implement |helper for|initialize self|x\.__|see |same as |alias |todo|"
-    r"private|internal|this (method|function|class) is (called|used)|undocumented|override|overridden|like )|deprecated|"
-    r"obsolete|https?://|>>>"
+    r"private|internal|this (method|function|class) is (called|used)|undocumented|override|overridden|like )|"
+    r"deprecated|obsolete|https?://|>>>"
 )
-_COMMON = frozenset(
-    [
-        "about",
-        "above",
-        "after",
-        "again",
-        "against",
-        "also",
-        "always",
-        "another",
-        "argument",
-        "arguments",
-        "because",
-        "been",
-        "before",
-        "being",
-        "below",
-        "between",
-        "both",
-        "call",
-        "called",
-        "calls",
-        "cannot",
-        "could",
-        "does",
-        "done",
-        "each",
-        "either",
-        "else",
-        "ever",
-        "every",
-        "false",
-        "first",
-        "following",
-        "from",
-        "function",
-        "given",
-        "have",
-        "having",
-        "here",
-        "into",
-        "itself",
-        "just",
-        "last",
-        "less",
-        "like",
-        "make",
-        "many",
-        "method",
-        "might",
-        "more",
-        "most",
-        "must",
-        "need",
-        "never",
-        "none",
-        "only",
-        "onto",
-        "other",
-        "otherwise",
-        "over",
-        "return",
-        "returned",
-        "returning",
-        "returns",
-        "same",
-        "self",
-        "should",
-        "since",
-        "some",
-        "such",
-        "than",
-        "that",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "true",
-        "under",
-        "until",
-        "upon",
-        "used",
-        "uses",
-        "using",
-        "value",
-        "values",
-        "very",
-        "want",
-        "were",
-        "what",
-        "when",
-        "where",
-        "whether",
-        "which",
-        "while",
-        "will",
-        "with",
-        "within",
-        "without",
-        "would",
-        "your",
-        "object",
-        "objects",
-        "class",
-        "instance",
-    ]
+_WORDS_COMMON = (
+    "about above after again against also always another argument arguments because been before being below between "
+    "both call called calls cannot could does done each either else ever every false first following from function "
+    "given have having here into itself just last less like make many method might more most must need never none "
+    "only onto other otherwise over return returned returning returns same self should since some such than that "
+    "their them then there these they this those through true under until upon used uses using value values very want "
+    "were what when where whether which while will with within without would your object objects class instance"
 )
+_COMMON = frozenset(_WORDS_COMMON.split())
 
 
 def first_sentence(doc: str) -> str | None:
     """The first sentence on one line, word for word; None where there is none that could be an answer.
 
-    Signatures at the head of a compiled function's docstring are passed over. A first paragraph without a full stop counts
-    as one sentence. Shorter than 15 or longer than 200 characters, trivial, or deprecated: None.
+    Signatures at the head of a compiled function's docstring are passed over. A first paragraph without a full stop
+    counts as one sentence. Shorter than 15 or longer than 200 characters, trivial, or deprecated: None.
     """
     text = " ".join(_first_paragraph(doc).split())
     for end in _SENTENCE_END.finditer(text):
@@ -158,33 +55,25 @@ def _first_paragraph(doc: str) -> str:
         lines = paragraph.splitlines()
         told = ""
         while lines and (found := _SIGNATURE.match(lines[0].strip())):
-            told = told or (found["rest"] or "").partition("--")[2].strip()
+            # "S.keys() -- the names" tells something; "range(stop) --> range object" does not.
+            told = told or (found["rest"] or "").partition("-- ")[2].strip()
             lines = lines[1:]
+        lines = lines[: next((k for k, line in enumerate(lines) if _LISTING.match(line)), len(lines))]
         if told or lines:
             return "\n".join([*([told] if told else []), *lines])
     return ""
 
 
-def words(text: str) -> list[str]:
-    """The words of a text or a name in lower case: `ThreadPool.imap_unordered` has four."""
-    return [word.lower() for word in _WORD.findall(text)]
-
-
 def keywords(answer: str, name: str, frequencies: Counter[str]) -> list[str]:
-    """Up to two words that the name does not give away, the rarest over all answers first; in the answer's order.
+    """Up to two words that the name does not give away, the rarest over all answers, in the answer's order.
 
-    A word counts as given away when it shares its first four letters with a word of the name, so that "copies" does
-    not prove that `copytree` was known.
+    A word counts as given away when the name holds its first four letters, so that "copies" does not prove that
+    `copytree` was known. Only words in lower case count: they read the same wherever an answer puts them.
     """
-    of_name = words(name)
     seen = dict.fromkeys(word for word in re.findall(r"[A-Za-z]+", answer) if len(word) >= 4 and word.islower())
-    fitting = [word for word in seen if word not in _COMMON and not any(_is_kin(word, part, name) for part in of_name)]
+    fitting = [word for word in seen if word not in _COMMON and word[:4] not in name.lower()]
     best = sorted(fitting, key=lambda word: (frequencies[word], word))[:2]
     return [word for word in fitting if word in best]
-
-
-def _is_kin(word: str, part: str, name: str) -> bool:
-    return word[:4] in name.lower() if len(part) >= 4 else word == part
 
 
 def word_frequencies(answers: Iterable[str]) -> Counter[str]:

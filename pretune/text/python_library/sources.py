@@ -1,6 +1,6 @@
 """Reads Python sources without running them: what they define, what they re-export, what their docstrings say.
 
-    def copytree(src, dst):                        Entry("shutil", "copytree", "function", "(src, dst)", "Recursively ...")
+    def copytree(src, dst):                       Entry("shutil", "copytree", "function", "(src, dst)", "Recur...")
         \"\"\"Recursively copy a tree.\"\"\"    ->    and the code without the docstring:
         with os.scandir(src) as found: ...         def copytree(src, dst):
                                                        with os.scandir(src) as found: ...
@@ -23,22 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 # Tests, tables of characters, other people's packages and data: no prose, no style to learn from.
-SKIPPED_FOLDERS = frozenset(
-    [
-        "test",
-        "tests",
-        "idle_test",
-        "site-packages",
-        "dist-packages",
-        "__pycache__",
-        "turtledemo",
-        "ensurepip",
-        "pydoc_data",
-        "lib-dynload",
-        "__phello__",
-        "config",
-    ]
+_SKIPPED_FOLDERS = (
+    "test tests idle_test site-packages dist-packages __pycache__ turtledemo ensurepip pydoc_data lib-dynload "
+    "__phello__ config"
 )
+SKIPPED_FOLDERS = frozenset(_SKIPPED_FOLDERS.split())
 KEPT_ENCODINGS = frozenset({"__init__.py", "idna.py", "punycode.py"})
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -58,7 +47,10 @@ class Entry:
 
 @dataclass
 class Source:
-    """What one file defines. `imports` maps a name here to (module, name) there; `exported` is `__all__`, if literal."""
+    """What one file defines.
+
+    `imports` maps a name here to (module, name) there; `exported` is `__all__`, as far as it is literal.
+    """
 
     path: str
     module: str

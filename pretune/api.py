@@ -1,0 +1,152 @@
+"""Python is the same tree as YAML and the command line: keywords are settings.
+
+    base = pretune.pretrain("books/", out="runs/base", minutes=5)
+    clf = pretune.fine_tune(base, "reviews.csv", task="classify", method="lora", out="runs/clf")
+    clf.predict(["A lovely film"])                       # [Label("positive", 0.97)]
+    pretune.load("runs/clf").evaluate("test.csv")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretune.base.artifact import Artifact
+from pretune.base.errors import NotSupported
+from pretune.base.log import Log
+from pretune.base.oneline import stage_recipe
+from pretune.base.recipe import Recipe, StagePlan
+
+if TYPE_CHECKING:
+    from pretune.infer.classify import Label, TextClassifier
+    from pretune.infer.language import LanguageModel
+
+Given = Any
+"""A path, or what `load`, `pretrain` and `fine_tune` return."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An artifact by its folder, and what can be done with it."""
+
+    artifact: Artifact
+
+    @property
+    def path(self) -> Path:
+        return self.artifact.path
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The figures on the card."""
+        return self.artifact.card.metrics
+
+    @cached_property
+    def model(self) -> TextClassifier | LanguageModel:
+        """The thing that answers; loaded when it is first asked."""
+        from pretune.infer.load import open_model
+
+        return open_model(self.path)
+
+    def predict(self, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Any]:
+        """Labels of texts, or greedy answers to prompts (messages where the model has a chat template)."""
+        texts = [inputs] if isinstance(inputs, str) else list(inputs)
+        from pretune.infer.classify import TextClassifier
+
+        model = self.model
+        if isinstance(model, TextClassifier):
+            labels: list[Label] = model.predict(texts)
+            return labels
+        return [self._answer(model, text, max_tokens) for text in texts]
+
+    def _answer(self, model: LanguageModel, text: str, max_tokens: int) -> str:
+        from pretune.infer.sampling import Sampling
+
+        sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+        if model.chat is None:
+            return model.complete(text, sampling).text
+        return model.reply([{"role": "user", "content": text}], sampling).text
+
+    def chat(self, *, system: str | None = None, max_tokens: int = 512, temperature: float = 0.7) -> None:
+        """Talk in the terminal."""
+        from pretune.infer.classify import TextClassifier
+        from pretune.infer.sampling import Sampling
+        from pretune.infer.terminal import chat
+
+        if isinstance(self.model, TextClassifier):
+            raise NotSupported(f"{self.path.as_posix()} tells labels, it does not talk", hint="use pretune predict")
+        chat(self.model, sampling=Sampling(temperature=temperature, max_tokens=max_tokens), system=system)
+
+    def evaluate(self, data: Given, *, out: str | Path | None = None, **settings: Any) -> Loaded:
+        """Measure this model on data; the report lies at `out` (default: beside the model)."""
+        return _stage("evaluate", [self, data], out or f"{self.path}.report", settings)
+
+    def fine_tune(self, data: Given, *, out: str | Path, **settings: Any) -> Loaded:
+        return fine_tune(self, data, out=out, **settings)
+
+    def export(self, *, out: str | Path, **settings: Any) -> Loaded:
+        """Write a bundle that needs no torch."""
+        return _stage("export", [self], out, settings)
+
+    def serve(self, *, host: str = "127.0.0.1", port: int = 8000, api_key: str | None = None) -> None:
+        """Serve this model until stopped."""
+        from pretune.serve.run import serve
+
+        serve([str(self.path)], host=host, port=port, api_key=api_key)
+
+
+def load(path: str | Path) -> Loaded:
+    """Any artifact, or plain model folder, by its folder."""
+    return Loaded(Artifact.open(path))
+
+
+def pretrain(data: Given, *, out: str | Path, **settings: Any) -> Loaded:
+    """A model from raw text, a corpus, or tokens. `tokenizer={"vocab_size": 8000}` reaches earlier stages."""
+    return _stage("pretrain", [data], out, settings)
+
+
+def fine_tune(model: Given, data: Given, *, out: str | Path, **settings: Any) -> Loaded:
+    """A model for a task, from a pretrained model and labelled data."""
+    return _stage("finetune", [model, data], out, settings)
+
+
+def predict(model: Given, inputs: str | Sequence[str], **settings: Any) -> list[Any]:
+    """What `load(model).predict(inputs)` gives."""
+    return (model if isinstance(model, Loaded) else load(_path(model))).predict(inputs, **settings)
+
+
+def run(recipe: str | Path, *settings: str, size: str | None = None, quiet: bool = False) -> dict[str, Loaded]:
+    """Run a recipe; returns every stage's artifact."""
+    made = Recipe.read(recipe, settings, size).run(log=Log(quiet=quiet), command=f"pretune.run({str(recipe)!r})")
+    return {name: Loaded(artifact) for name, artifact in made.items()}
+
+
+def plan(recipe: str | Path, *settings: str, size: str | None = None) -> list[StagePlan]:
+    """What `run` would do, and why."""
+    return Recipe.read(recipe, settings, size).plan()
+
+
+def _path(given: Any) -> str:
+    return str(given.path if isinstance(given, Loaded) else given)
+
+
+def _stage(kind: str, inputs: Sequence[Any], out: str | Path, settings: dict[str, Any]) -> Loaded:
+    quiet = bool(settings.pop("quiet", False))
+    words = [f"{name}={value}" for name, value in _flat(settings)]
+    recipe, _ = stage_recipe(kind, [*map(_path, inputs), *words], str(out))
+    made = recipe.run(log=Log(quiet=quiet), command=f"pretune.{kind}")
+    return Loaded(list(made.values())[-1])
+
+
+def _flat(settings: dict[str, Any], place: str = "") -> list[tuple[str, str]]:
+    """Nested keywords as dotted settings with YAML values."""
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{place}{name}.")
+        else:
+            rows.append((f"{place}{name}", value if isinstance(value, str) else json.dumps(value)))
+    return rows

@@ -1,0 +1,285 @@
+"""The graphs of causal models: Llama, Qwen2, Qwen3, Mistral (rotary positions) and GPT-2 (learned positions).
+
+One graph reads a prompt and goes on token by token, so there is one copy of the weights:
+
+    input_ids [B, L], attention_mask [B, P + L], position_ids [B, L], past_key_values.{i}.key/.value [B, Hkv, P, D]
+        ──▶  logits [B, 1, V] of the last position, present.{i}.key/.value [B, Hkv, P + L, D]
+
+P may be 0. The mask is part of the graph: rows padded on the left give what they give alone. A classifier on a
+decoder reads whole rows (input_ids, attention_mask) and scores the last position that is not padding.
+
+*B rows, L positions, P positions in the cache, T = P + L, D width of a head, H heads, V vocabulary.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pretune.base.errors import NotSupported
+from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The attention of a causal model: layers, query and key heads, width of a head."""
+
+    layers: int
+    query: int
+    key: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one kind of causal model is written.
+
+    Args:
+        heads: sizes from the config.
+        prefix: where the trunk's parameters lie.
+        trunk: (writer, model, ids, positions, attend) -> hidden [B, L, D].
+        embedding: the name of the token embedding.
+        check: raises NotSupported for a config that the trunk does not write.
+    """
+
+    prefix: str
+    embedding: str
+    heads: Callable[[Any], Heads]
+    trunk: Callable[[GraphWriter, Any, str, str, Attend], str]
+    check: Callable[[Any], None]
+
+
+class Attend:
+    """Attention with its mask and, if there is one, its cache.
+
+    Args:
+        mask: [B, 1, L, T] as 0 or the lowest float32.
+        cached: whether the graph has a cache; then `present` collects (key, value) of every layer.
+    """
+
+    def __init__(self, writer: GraphWriter, heads: Heads, mask: str, *, cached: bool):
+        self.writer, self.heads, self.cached = writer, heads, cached
+        groups = heads.query // heads.key
+        self.mask = writer.op("Concat", *[mask] * groups, axis=2) if groups > 1 else mask
+        self.present: list[tuple[str, str]] = []
+
+    def __call__(self, query: str, key: str, value: str, *, layer: int, scale: float) -> str:
+        """query [B, H, L, D], key and value [B, Hkv, L, D] to [B, L, H * D]."""
+        w, heads = self.writer, self.heads
+        if self.cached:
+            key, value = (
+                w.op("Concat", past, new, axis=2) for past, new in zip(cache_names(layer), (key, value), strict=True)
+            )
+            self.present.append((key, value))
+        grouped = w.reshape(query, [0, heads.key, -1, heads.width])
+        return w.attention(grouped, key, value, self.mask, heads=heads.query, width=heads.width, scale=scale)
+
+
+def cache_names(layer: int, *, present: bool = False) -> tuple[str, str]:
+    """The names of a layer's cache, as every exporter writes them."""
+    before = "present" if present else "past_key_values"
+    return f"{before}.{layer}.key", f"{before}.{layer}.value"
+
+
+def causal_mask(w: GraphWriter, ids_BL: str, mask_BT: str) -> str:
+    """[B, 1, L, T]: a position sees itself and what stands before it, but no padding."""
+    one, zero = w.constant(1), w.constant(0)
+    length, total = (w.op("Squeeze", w.side(x, 1), w.constant([0])) for x in (ids_BL, mask_BT))
+    keys_T = w.op("Range", zero, total, one)
+    queries_L1 = w.op("Unsqueeze", w.op("Range", w.op("Sub", total, length), total, one), w.constant([1]))
+    before_LT = w.op("LessOrEqual", keys_T, queries_L1)
+    text_B11T = w.op("Unsqueeze", w.op("Cast", mask_BT, to=9), w.constant([1, 2]))
+    return w.lowest_where_not(w.op("And", before_LT, text_B11T))
+
+
+# ---- rotary families ----------------------------------------------------------------------------
+
+
+def _rotary_trunk(w: GraphWriter, model: Any, ids: str, positions: str, attend: Attend) -> str:
+    config, trunk = model.config, model.base_model
+    angles = _rotation(w, trunk.rotary_emb, positions)
+    x = w.lookup("model.embed_tokens.weight", ids)
+    for i in range(config.num_hidden_layers):
+        at = f"model.layers.{i}"
+        normed = w.rms_norm(x, f"{at}.input_layernorm", config.rms_norm_eps)
+        x = w.op("Add", x, _rotary_attention(w, normed, at, i, angles, attend, config.rms_norm_eps))
+        normed = w.rms_norm(x, f"{at}.post_attention_layernorm", config.rms_norm_eps)
+        x = w.op("Add", x, _gated(w, normed, f"{at}.mlp", config.hidden_act))
+    return w.rms_norm(x, "model.norm", config.rms_norm_eps)
+
+
+def _rotary_attention(
+    w: GraphWriter, x: str, at: str, layer: int, angles: tuple[str, str], attend: Attend, epsilon: float
+) -> str:
+    heads, found = attend.heads, {}
+    for part, count in (("q", heads.query), ("k", heads.key), ("v", heads.key)):
+        y = w.reshape(w.linear(x, f"{at}.self_attn.{part}_proj"), [0, 0, count, heads.width])
+        if f"{at}.self_attn.{part}_norm.weight" in w.weights:
+            y = w.rms_norm(y, f"{at}.self_attn.{part}_norm", epsilon)
+        found[part] = w.op("Transpose", y, perm=[0, 2, 1, 3])
+    query, key = (_rotated(w, found[part], angles) for part in ("q", "k"))
+    mixed = attend(query, key, found["v"], layer=layer, scale=heads.width**-0.5)
+    return w.linear(mixed, f"{at}.self_attn.o_proj")
+
+
+def _gated(w: GraphWriter, x: str, at: str, activation: str) -> str:
+    gate = w.activation(w.linear(x, f"{at}.gate_proj"), activation)
+    return w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
+
+
+def _rotation(w: GraphWriter, rotary: Any, positions_BL: str) -> tuple[str, str]:
+    """cos and sin [B, 1, L, D / 2] of the model's own frequencies."""
+    frequencies = w.constant(rotary.inv_freq.numpy(), np.float32)
+    wide = w.op("Unsqueeze", w.op("Cast", positions_BL, to=1), w.constant([1, 3]))
+    angles = w.op("Mul", wide, frequencies)
+    factor = float(rotary.attention_scaling)
+    cos, sin = w.op("Cos", angles), w.op("Sin", angles)
+    return (cos, sin) if factor == 1 else (w.op("Mul", cos, w.number(factor)), w.op("Mul", sin, w.number(factor)))
+
+
+def _rotated(w: GraphWriter, x: str, angles: tuple[str, str]) -> str:
+    """Halves turned against each other, as Llama's weights expect (not neighbouring pairs)."""
+    cos, sin = angles
+    low, high = w.ops("Split", 2, x, axis=-1)
+    turned_low = w.op("Sub", w.op("Mul", low, cos), w.op("Mul", high, sin))
+    turned_high = w.op("Add", w.op("Mul", high, cos), w.op("Mul", low, sin))
+    return w.op("Concat", turned_low, turned_high, axis=-1)
+
+
+def _rotary_heads(config: Any) -> Heads:
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return Heads(config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads, width)
+
+
+def _check_rotary(config: Any) -> None:
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope in ("dynamic", "longrope"):
+        raise NotSupported(f"rotary positions of kind {rope!r} change with the length and cannot be exported")
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None) or config.max_position_embeddings
+    uses_window = kinds != {"full_attention"} or (
+        config.model_type == "mistral" and window < config.max_position_embeddings
+    )
+    if uses_window:
+        raise NotSupported(f"sliding-window attention ({config.model_type}) cannot be exported yet")
+    _check_activation(config.hidden_act)
+
+
+def _check_activation(kind: str) -> None:
+    if kind not in ACTIVATIONS:
+        known = ", ".join(sorted(ACTIVATIONS))
+        raise NotSupported(f"the activation {kind!r} cannot be exported", hint=f"these can: {known}")
+
+
+# ---- GPT-2 --------------------------------------------------------------------------------------
+
+
+def _gpt2_trunk(w: GraphWriter, model: Any, ids: str, positions: str, attend: Attend) -> str:
+    config = model.config
+    x = w.op("Add", w.lookup("transformer.wte.weight", ids), w.lookup("transformer.wpe.weight", positions))
+    for i in range(config.num_hidden_layers):
+        at = f"transformer.h.{i}"
+        normed = w.layer_norm(x, f"{at}.ln_1", config.layer_norm_epsilon)
+        x = w.op("Add", _gpt2_attention(w, config, normed, at, i, attend), x)
+        normed = w.layer_norm(x, f"{at}.ln_2", config.layer_norm_epsilon)
+        inner = w.activation(w.linear(normed, f"{at}.mlp.c_fc", columns=True), config.activation_function)
+        x = w.op("Add", x, w.linear(inner, f"{at}.mlp.c_proj", columns=True))
+    return w.layer_norm(x, "transformer.ln_f", config.layer_norm_epsilon)
+
+
+def _gpt2_attention(w: GraphWriter, config: Any, x: str, at: str, layer: int, attend: Attend) -> str:
+    heads = attend.heads
+    parts = w.ops("Split", 3, w.linear(x, f"{at}.attn.c_attn", columns=True), axis=-1)
+    query, key, value = (w.by_head(part, heads.query, heads.width) for part in parts)
+    scale = heads.width**-0.5 if config.scale_attn_weights else 1.0
+    scale /= layer + 1 if config.scale_attn_by_inverse_layer_idx else 1
+    mixed = attend(query, key, value, layer=layer, scale=scale)
+    return w.linear(mixed, f"{at}.attn.c_proj", columns=True)
+
+
+def _gpt2_heads(config: Any) -> Heads:
+    count = config.num_attention_heads
+    return Heads(config.num_hidden_layers, count, count, config.hidden_size // count)
+
+
+def _check_gpt2(config: Any) -> None:
+    if config.add_cross_attention:
+        raise NotSupported("GPT-2 with cross attention cannot be exported")
+    _check_activation(config.activation_function)
+
+
+_ROTARY = Family("model", "model.embed_tokens.weight", _rotary_heads, _rotary_trunk, _check_rotary)
+FAMILIES = {
+    "llama": _ROTARY,
+    "mistral": _ROTARY,
+    "qwen2": _ROTARY,
+    "qwen3": _ROTARY,
+    "gpt2": Family("transformer", "transformer.wte.weight", _gpt2_heads, _gpt2_trunk, _check_gpt2),
+}
+"""Causal models by the `model_type` of their config."""
+
+
+# ---- whole graphs -------------------------------------------------------------------------------
+
+
+def family_of(config: Any) -> Family:
+    """How this model is written; raises NotSupported."""
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise NotSupported(
+            f"a {config.model_type} decoder cannot be exported", hint=f"these can: {', '.join(FAMILIES)}"
+        )
+    family.check(config)
+    return family
+
+
+def decoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
+    """The graph of a causal language model, with its cache."""
+    family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
+    heads = family.heads(model.config)
+    ids = w.input("input_ids", ["batch", "length"])
+    mask = w.input("attention_mask", ["batch", "total"])
+    positions = w.input("position_ids", ["batch", "length"])
+    for name in (name for i in range(heads.layers) for name in cache_names(i)):
+        w.input(name, ["batch", heads.key, "past", heads.width], np.float32)
+    attend = Attend(w, heads, causal_mask(w, ids, mask), cached=True)
+    hidden = family.trunk(w, model, ids, positions, attend)
+    last_BD = w.op("Gather", hidden, w.constant(-1), axis=1)
+    logits = w.op("Unsqueeze", w.scores(last_BD, _head_name(family, weights, model)), w.constant([1]))
+    w.output("logits", logits, ["batch", 1, model.config.vocab_size])
+    _outputs_of_cache(w, attend, heads)
+    return w
+
+
+def _head_name(family: Family, weights: Weights, model: Any) -> str:
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    return family.embedding if tied else "lm_head.weight"
+
+
+def _outputs_of_cache(w: GraphWriter, attend: Attend, heads: Heads) -> None:
+    for i, pair in enumerate(attend.present):
+        for name, x in zip(cache_names(i, present=True), pair, strict=True):
+            w.output(name, x, ["batch", heads.key, "total", heads.width])
+
+
+def row_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
+    """The graph of a classifier on a decoder: the last position that is not padding is scored."""
+    family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
+    ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
+    counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))
+    positions = w.op("Max", counted, w.constant(0))
+    attend = Attend(w, family.heads(model.config), causal_mask(w, ids, mask), cached=False)
+    hidden = family.trunk(w, model, ids, positions, attend)
+    pooled_BD = w.op("GatherND", hidden, _last_text(w, mask), batch_dims=1)
+    w.output("logits", w.linear(pooled_BD, "score"), ["batch", model.config.num_labels])
+    return w
+
+
+def _last_text(w: GraphWriter, mask_BL: str) -> str:
+    """int64 [B, 1]: the last position whose mask is 1."""
+    length = w.op("Squeeze", w.side(mask_BL, 1), w.constant([0]))
+    numbers_L = w.op("Range", w.constant(0), length, w.constant(1))
+    return w.op("ReduceMax", w.op("Mul", mask_BL, numbers_L), axes=[1], keepdims=1)

@@ -1,0 +1,62 @@
+"""The graph of a classifier on BERT: [CLS] through the pooler to the labels.
+
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels]
+
+A text stands alone, so its token types are all 0 and their embedding is a constant of the graph.
+
+*B rows, L positions, D width.*
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretune.base.errors import NotSupported
+from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+
+
+def encoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
+    """The graph of BertForSequenceClassification; raises NotSupported for other encoders."""
+    _check(model.config)
+    w = GraphWriter(weights, dynamic=dynamic)
+    ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
+    seen = w.op("Unsqueeze", w.op("Cast", mask, to=9), w.constant([1, 2]))
+    blocked = w.lowest_where_not(seen)
+    x = _embedded(w, model.config, ids)
+    for i in range(model.config.num_hidden_layers):
+        x = _block(w, model.config, x, f"bert.encoder.layer.{i}", blocked)
+    first_BD = w.op("Gather", x, w.constant(0), axis=1)
+    pooled = w.op("Tanh", w.linear(first_BD, "bert.pooler.dense"))
+    w.output("logits", w.linear(pooled, "classifier"), ["batch", model.config.num_labels])
+    return w
+
+
+def _check(config: Any) -> None:
+    if config.model_type != "bert" or getattr(config, "is_decoder", False):
+        raise NotSupported(f"a {config.model_type} encoder cannot be exported", hint="these can: bert")
+    if config.hidden_act not in ACTIVATIONS:
+        raise NotSupported(f"the activation {config.hidden_act!r} cannot be exported")
+
+
+def _embedded(w: GraphWriter, config: Any, ids: str) -> str:
+    at = "bert.embeddings"
+    length = w.op("Squeeze", w.side(ids, 1), w.constant([0]))
+    positions = w.op("Range", w.constant(0), length, w.constant(1))
+    kind_D = w.constant(w.weights[f"{at}.token_type_embeddings.weight"][0], "float32")
+    x = w.op("Add", w.lookup(f"{at}.word_embeddings.weight", ids), kind_D)
+    x = w.op("Add", x, w.lookup(f"{at}.position_embeddings.weight", positions))
+    return w.layer_norm(x, f"{at}.LayerNorm", config.layer_norm_eps)
+
+
+def _block(w: GraphWriter, config: Any, x: str, at: str, blocked: str) -> str:
+    heads = config.num_attention_heads
+    width = config.hidden_size // heads
+    query, key, value = (
+        w.by_head(w.linear(x, f"{at}.attention.self.{part}"), heads, width) for part in ("query", "key", "value")
+    )
+    mixed = w.attention(query, key, value, blocked, heads=heads, width=width, scale=width**-0.5)
+    mixed = w.linear(mixed, f"{at}.attention.output.dense")
+    x = w.layer_norm(w.op("Add", mixed, x), f"{at}.attention.output.LayerNorm", config.layer_norm_eps)
+    inner = w.activation(w.linear(x, f"{at}.intermediate.dense"), config.hidden_act)
+    out = w.linear(inner, f"{at}.output.dense")
+    return w.layer_norm(w.op("Add", out, x), f"{at}.output.LayerNorm", config.layer_norm_eps)

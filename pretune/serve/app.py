@@ -1,0 +1,295 @@
+"""The server's routes: what OpenAI's clients expect, plus /v1/classify, and a page to talk to.
+
+    GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
+    GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
+    GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
+
+A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from pretune.infer.classify import Label, TextClassifier
+from pretune.infer.language import LanguageModel, Piece
+from pretune.infer.sampling import Sampling
+from pretune.serve.errors import HANDLERS, ApiError, translated
+from pretune.serve.guard import Guard
+from pretune.serve.requests import Chat, Classify, Complete, Generate, Limits, read
+
+Model = TextClassifier | LanguageModel
+Kind = TypeVar("Kind", TextClassifier, LanguageModel)
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass
+class Served:
+    """A model with its queue."""
+
+    name: str
+    model: Model
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+    @property
+    def task(self) -> str:
+        if isinstance(self.model, TextClassifier):
+            return "classify"
+        return "chat" if self.model.chat else "complete"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n."""
+
+    object: str
+    asked: Generate
+    model: str
+    prompts: list[list[int]]
+    sampling: Sampling
+    id: str = field(default_factory=lambda: secrets.token_hex(12))
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def is_chat(self) -> bool:
+        return self.object == "chat.completion"
+
+    def choices(self) -> list[tuple[int, list[int], Sampling]]:
+        """Number, prompt and settings of every choice; the k-th answer to a prompt is drawn with seed + k."""
+        n = self.asked.n or 1
+        rounds = [
+            (prompt, replace(self.sampling, seed=self.sampling.seed + k)) for prompt in self.prompts for k in range(n)
+        ]
+        return [(index, prompt, sampling) for index, (prompt, sampling) in enumerate(rounds)]
+
+    def head(self, *, chunk: bool) -> dict[str, Any]:
+        """What every answer begins with."""
+        prefix = "chatcmpl-" if self.is_chat else "cmpl-"
+        kind = f"{self.object}.chunk" if chunk and self.is_chat else self.object
+        return {"id": prefix + self.id, "object": kind, "created": self.created, "model": self.model}
+
+    def usage(self, num_tokens: int) -> dict[str, int]:
+        """Tokens read (each prompt once) and written."""
+        read_tokens = sum(len(prompt) for prompt in self.prompts)
+        total = read_tokens + num_tokens
+        return {"prompt_tokens": read_tokens, "completion_tokens": num_tokens, "total_tokens": total}
+
+
+def create_app(models: Mapping[str, Model], *, api_key: str | None = None, limits: Limits | None = None) -> Starlette:
+    """The server as an ASGI application.
+
+    Args:
+        models: what is served, by the names that clients use.
+        api_key: needed on every route; without one, only requests whose Host is this machine are answered.
+    """
+    server = Server({name: Served(name, model) for name, model in models.items()}, limits or Limits())
+    routes = [
+        Route("/", server.page),
+        Route("/health", server.health),
+        Route("/v1/models", server.list_models),
+        Route("/v1/models/{name:path}", server.one_model),
+        Route("/v1/chat/completions", server.chat, methods=["POST"]),
+        Route("/v1/completions", server.complete, methods=["POST"]),
+        Route("/v1/classify", server.classify, methods=["POST"]),
+    ]
+    guard = Middleware(Guard, api_key=api_key)
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
+
+
+class Server:
+    """The routes' functions over the models that are served."""
+
+    def __init__(self, served: Mapping[str, Served], limits: Limits):
+        self.served, self.limits, self.created = served, limits, int(time.time())
+
+    async def page(self, request: Request) -> Response:
+        return HTMLResponse(files("pretune.serve").joinpath("page.html").read_text("utf-8"), headers=PAGE_HEADERS)
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def list_models(self, request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [self._about(one) for one in self.served.values()]})
+
+    async def one_model(self, request: Request) -> Response:
+        return JSONResponse(self._about(self._named(request.path_params["name"])))
+
+    async def chat(self, request: Request) -> Response:
+        asked = await read(request, Chat, self.limits)
+        served, model = self._of_kind(asked.model, LanguageModel)
+        sampling = asked.sampling(self.limits, _seed)
+        messages = [message.plain() for message in asked.messages]
+        prompt = await run_sync(model.chat_prompt, messages)
+        return await self._generated(
+            request, served, model, Answer("chat.completion", asked, served.name, [prompt], sampling)
+        )
+
+    async def complete(self, request: Request) -> Response:
+        asked = await read(request, Complete, self.limits)
+        served, model = self._of_kind(asked.model, LanguageModel)
+        sampling = asked.sampling(self.limits, _seed)
+        texts = asked.prompts(self.limits)
+        prompts = await run_sync(lambda: [model.text_prompt(text) for text in texts])
+        return await self._generated(
+            request, served, model, Answer("text_completion", asked, served.name, prompts, sampling)
+        )
+
+    async def classify(self, request: Request) -> Response:
+        asked = await read(request, Classify, self.limits)
+        served, model = self._of_kind(asked.model, TextClassifier)
+        texts = asked.texts(self.limits)
+        async with self._turn(served):
+            labels = await run_sync(model.predict, texts)
+        data = [_label(index, label) for index, label in enumerate(labels)]
+        return JSONResponse({"object": "list", "model": served.name, "data": data})
+
+    def _about(self, one: Served) -> dict[str, Any]:
+        labels = {"labels": one.model.labels} if isinstance(one.model, TextClassifier) else {}
+        about = {"id": one.name, "object": "model", "created": self.created, "owned_by": "pretune", "task": one.task}
+        return {**about, **labels}
+
+    def _named(self, name: str | None) -> Served:
+        """The model a client means; it need not say when there is one."""
+        if name is None and len(self.served) == 1:
+            return next(iter(self.served.values()))
+        if name is None:
+            names = ", ".join(self.served)
+            raise ApiError(400, f"say which model: {names}", code="missing_required_parameter", param="model")
+        if name not in self.served:
+            problem = f"there is no model {name!r} here, but {', '.join(self.served)}"
+            raise ApiError(404, problem, code="model_not_found", param="model")
+        return self.served[name]
+
+    def _of_kind(self, name: str | None, kind: type[Kind]) -> tuple[Served, Kind]:
+        """The model a client means, if it does what is asked."""
+        served = self._named(name)
+        if not isinstance(served.model, kind):
+            way = "/v1/classify" if served.task == "classify" else "/v1/chat/completions or /v1/completions"
+            problem = f"the model {served.name!r} cannot do this; ask it at {way}"
+            raise ApiError(400, problem, code="wrong_model_kind", param="model")
+        return served, served.model
+
+    async def _generated(self, request: Request, served: Served, model: LanguageModel, answer: Answer) -> Response:
+        for prompt in answer.prompts:
+            model.room(prompt)
+        if served.waiting >= self.limits.max_waiting:
+            raise _busy()
+        if answer.asked.stream:
+            return EventStream(self._events(served, model, answer), media_type="text/event-stream")
+        return await self._plain(request, served, model, answer)
+
+    async def _plain(self, request: Request, served: Served, model: LanguageModel, answer: Answer) -> Response:
+        """All choices in one object; a client that leaves is noticed between two tokens."""
+        texts: dict[int, list[str]] = {}
+        finishes: dict[int, Piece] = {}
+        async with aclosing(self._pieces(served, model, answer)) as pieces:
+            async for index, piece in pieces:
+                texts.setdefault(index, []).append(piece.text)
+                finishes[index] = piece
+                if await request.is_disconnected():
+                    return Response(status_code=499)
+        choices = [_choice(answer, k, "".join(texts[k]), finishes[k].finish) for k in sorted(texts)]
+        usage = answer.usage(sum(piece.num_tokens for piece in finishes.values()))
+        return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
+
+    async def _events(self, served: Served, model: LanguageModel, answer: Answer) -> AsyncGenerator[str, None]:
+        """Server-sent events: a chunk per piece, then perhaps the usage, then [DONE]; an error is whole JSON too."""
+        num_tokens = 0
+        try:
+            if answer.is_chat:
+                for index, _, _ in answer.choices():
+                    yield _event({**answer.head(chunk=True), "choices": [_opening(index)]})
+            async with aclosing(self._pieces(served, model, answer)) as pieces:
+                async for index, piece in pieces:
+                    if piece.text or piece.finish:
+                        yield _event({**answer.head(chunk=True), "choices": [_delta(answer, index, piece)]})
+                    num_tokens += piece.num_tokens if piece.finish else 0
+            if answer.asked.stream_options and answer.asked.stream_options.include_usage:
+                yield _event({**answer.head(chunk=True), "choices": [], "usage": answer.usage(num_tokens)})
+        except Exception as error:
+            yield _event(translated(error).body())
+        yield "data: [DONE]\n\n"
+
+    async def _pieces(
+        self, served: Served, model: LanguageModel, answer: Answer
+    ) -> AsyncGenerator[tuple[int, Piece], None]:
+        """The pieces of every choice, one choice after the other, each token made in a thread."""
+        async with self._turn(served):
+            for index, prompt, sampling in answer.choices():
+                stream = model.stream(prompt, sampling)
+                while (piece := await run_sync(next, stream, None)) is not None:
+                    yield index, piece
+
+    @asynccontextmanager
+    async def _turn(self, served: Served) -> AsyncIterator[None]:
+        """Wait for the model; it answers one request at a time."""
+        if served.waiting >= self.limits.max_waiting:
+            raise _busy()
+        served.waiting += 1
+        try:
+            async with served.lock:
+                yield
+        finally:
+            served.waiting -= 1
+
+
+class EventStream(StreamingResponse):
+    """A stream that is closed with its client, so that the model is free for the next one at once."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        events: Any = self.body_iterator
+        async with aclosing(events):
+            await super().__call__(scope, receive, send)
+
+
+def _seed() -> int:
+    return secrets.randbits(32)
+
+
+def _busy() -> ApiError:
+    return ApiError(429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded")
+
+
+def _event(tree: Mapping[str, Any]) -> str:
+    return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
+
+
+def _choice(answer: Answer, index: int, text: str, finish: str | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
+    return {"index": index, **said, "logprobs": None, "finish_reason": finish}
+
+
+def _opening(index: int) -> dict[str, Any]:
+    return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+
+
+def _delta(answer: Answer, index: int, piece: Piece) -> dict[str, Any]:
+    said: dict[str, Any] = {"delta": {"content": piece.text}} if answer.is_chat else {"text": piece.text}
+    return {"index": index, **said, "logprobs": None, "finish_reason": piece.finish}
+
+
+def _label(index: int, label: Label) -> dict[str, Any]:
+    return {"index": index, "label": label.name, "score": label.score, "scores": label.scores}

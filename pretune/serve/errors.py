@@ -1,0 +1,51 @@
+"""Every error of the server has the shape that OpenAI's clients read: {"error": {message, type, code, param}}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from pretune.base.errors import PretuneError, TooLong, UserError
+
+
+class ApiError(Exception):
+    """A request that is refused, with its HTTP status."""
+
+    def __init__(self, status: int, message: str, *, code: str, param: str | None = None):
+        super().__init__(message)
+        self.status, self.message, self.code, self.param = status, message, code, param
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(self.status, kind)
+        return {"error": {"message": self.message, "type": kind, "code": self.code, "param": self.param}}
+
+    def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
+        return JSONResponse(self.body(), self.status, headers=headers)
+
+
+def translated(error: Exception) -> ApiError:
+    """Any error as the client may see it; what is a bug of ours says nothing about our insides."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, TooLong):
+        return ApiError(400, error.problem, code="context_length_exceeded", param="messages")
+    if isinstance(error, UserError):
+        return ApiError(400, error.problem, code=error.code)
+    if isinstance(error, HTTPException):
+        return ApiError(error.status_code, str(error.detail), code=str(error.detail).lower().replace(" ", "_"))
+    problem = error.problem if isinstance(error, PretuneError) else "the server failed; its log says why"
+    return ApiError(500, problem, code="internal_error")
+
+
+async def answer_error(request: Request, error: Exception) -> JSONResponse:
+    """starlette's handler for every kind of error."""
+    headers = getattr(error, "headers", None) if isinstance(error, HTTPException) else None
+    return translated(error).response(headers)
+
+
+HANDLERS: dict[Any, Any] = dict.fromkeys((ApiError, PretuneError, HTTPException, Exception), answer_error)

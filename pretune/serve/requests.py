@@ -1,0 +1,212 @@
+"""What a client may ask, checked before any work.
+
+A setting that would change the answer and that we do not have (`tools`, `logit_bias` ...) is refused, not
+ignored; its neutral value (`"tools": null`, `"logprobs": false`) is accepted. There is no way to send a
+template or a regular expression.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from pretune.infer.sampling import Sampling
+from pretune.serve.errors import ApiError
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logprobs": (False, 0),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "echo": (False,),
+    "best_of": (1,),
+    "suffix": ("",),
+}
+"""Settings of OpenAI's that we do not have, and the values at which they say nothing."""
+SILENT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
+"""Settings that cannot change an answer."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may ask of the server.
+
+    Args:
+        max_body_bytes: size of a request.
+        max_n: answers per request.
+        max_tokens: tokens of an answer.
+        default_tokens: tokens of an answer when the client does not say.
+        max_inputs: texts per request (classify, completions).
+        max_waiting: requests in the queue of a model; the next is told to come back.
+    """
+
+    max_body_bytes: int = 1 << 20
+    max_n: int = 8
+    max_tokens: int = 4096
+    default_tokens: int = 512
+    max_inputs: int = 256
+    max_waiting: int = 64
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class TextPart(_Strict):
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(_Strict):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+    name: str | None = None
+
+    def plain(self) -> dict[str, str]:
+        """The message as templates know it."""
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+
+
+class StreamOptions(_Strict):
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+StopText = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Generate(_Strict):
+    """What chat and completions have in common; sampling is greedy unless asked otherwise."""
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    seed: int | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=4)] | None = None
+
+    def asked_tokens(self) -> int | None:
+        return self.max_tokens
+
+    def sampling(self, limits: Limits, draw: Callable[[], int]) -> Sampling:
+        """The answer's settings. Raises ApiError beyond the limits."""
+        _within(self.n or 1, limits.max_n, "n")
+        _within(self.asked_tokens() or 1, limits.max_tokens, "max_tokens")
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        return Sampling(
+            temperature=self.temperature or 0.0,
+            top_p=self.top_p or 1.0,
+            top_k=self.top_k or 0,
+            max_tokens=self.asked_tokens() or min(limits.default_tokens, limits.max_tokens),
+            seed=abs(self.seed) if self.seed is not None else draw(),
+            stop=stop,
+            repetition_penalty=self.repetition_penalty or 1.0,
+        )
+
+
+class Chat(Generate):
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    def asked_tokens(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+
+class Complete(Generate):
+    prompt: str | Annotated[list[str], Field(min_length=1)]
+
+    def prompts(self, limits: Limits) -> list[str]:
+        found = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        _within(len(found), limits.max_inputs, "prompt")
+        return found
+
+
+class Classify(_Strict):
+    model: str | None = None
+    input: str | list[str]
+
+    def texts(self, limits: Limits) -> list[str]:
+        found = [self.input] if isinstance(self.input, str) else self.input
+        _within(len(found), limits.max_inputs, "input")
+        return found
+
+
+Asked = TypeVar("Asked", bound=_Strict)
+
+
+async def read(request: Request, kind: type[Asked], limits: Limits) -> Asked:
+    """The request's body as `kind`. Raises ApiError: too big, no JSON, a wrong or unknown setting."""
+    tree = _parsed(request, await _body(request, limits.max_body_bytes))
+    known = {name: value for name, value in tree.items() if name not in SILENT and not _says_nothing(name, value)}
+    try:
+        return kind.model_validate(known)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """At most `most` bytes, counted as they come: what a client says of the length need not be true."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
+    except ClientDisconnect:
+        raise ApiError(499, "the client left", code="client_left") from None
+    return bytes(body)
+
+
+def _parsed(request: Request, body: bytes) -> dict[str, Any]:
+    # A web page elsewhere may post text/plain to a local server without asking; JSON it may not.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "send the request with Content-Type: application/json", code="unsupported_media_type")
+    try:
+        tree = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the request is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(tree, dict):
+        raise ApiError(400, "the request is not a JSON object", code="invalid_json")
+    return tree
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    return name in NEUTRAL and (value is None or value in NEUTRAL[name])
+
+
+def _refusal(error: ValidationError) -> ApiError:
+    """The first mistake, by its dotted name."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained", "list[")))
+    if first["type"] == "extra_forbidden":
+        known = "is not supported by this server" if first["loc"][0] in NEUTRAL else "is unknown"
+        return ApiError(400, f"the setting {place!r} {known}", code="unsupported_parameter", param=place)
+    code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+    return ApiError(400, f"{place}: {first['msg']}", code=code, param=place)
+
+
+def _within(value: int, most: int, name: str) -> None:
+    if value > most:
+        raise ApiError(400, f"{name} is {value}, this server allows {most}", code="invalid_value", param=name)

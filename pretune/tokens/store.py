@@ -1,0 +1,133 @@
+"""The token store: raw files that any program can map into memory.
+
+train.bin                 ids, little-endian uint16 (uint32 from 65,536 words on)
+train.ends                uint64; ends[k] is one past document k, its end token included
+train.documents.parquet   row k: id, source, bytes of document k
+manifest.json             dtype, vocab_size, end_id, counts of every split
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.base.errors import Changed, NotAnArtifact
+
+MANIFEST = "manifest.json"
+
+
+def dtype_for(vocab_size: int) -> str:
+    """The smallest type that holds every id."""
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a token store; raises NotAnArtifact if there is none."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise NotAnArtifact(f"{folder.as_posix()!r} has no {MANIFEST}", hint="make it with `pretune tokens`")
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+@dataclass(frozen=True)
+class Store:
+    """One split of a token store.
+
+    Args:
+        ids: all tokens, [num_tokens], mapped from disk.
+        ends: one past each document, [num_documents].
+        num_bytes: bytes of UTF-8 text that the tokens stand for.
+    """
+
+    ids: npt.NDArray[Any]
+    ends: npt.NDArray[np.uint64]
+    num_bytes: int
+    vocab_size: int
+    end_id: int
+
+    @classmethod
+    def open(cls, folder: str | Path, split: str) -> Store:
+        """Open `train`, `validation` or `test`; an absent split is empty.
+
+        Raises:
+            NotAnArtifact: no token store; Changed: a file is missing or has another length than the manifest says.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        facts = manifest["splits"].get(split, {"tokens": 0, "documents": 0, "bytes": 0})
+        ids = _map(folder / f"{split}.bin", manifest["dtype"], facts["tokens"])
+        ends = _map(folder / f"{split}.ends", "uint64", facts["documents"])
+        return cls(ids, ends, facts["bytes"], manifest["vocab_size"], manifest["end_id"])
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_documents(self) -> int:
+        return len(self.ends)
+
+    def document(self, number: int) -> npt.NDArray[Any]:
+        """The tokens of one document, its end token included."""
+        start = int(self.ends[number - 1]) if number else 0
+        return self.ids[start : int(self.ends[number])]
+
+
+def _map(path: Path, dtype: str, length: int) -> npt.NDArray[Any]:
+    kind = np.dtype(dtype).newbyteorder("<")
+    if length == 0:  # an empty file cannot be mapped
+        return np.empty(0, kind)
+    size = path.stat().st_size if path.is_file() else -1
+    if size != length * kind.itemsize:
+        told = "is missing" if size < 0 else f"has {size} bytes, not {length * kind.itemsize}"
+        raise Changed(f"{path.as_posix()!r} {told}", hint="build the tokens again")
+    return np.memmap(path, kind, mode="r", shape=(length,))
+
+
+class StoreWriter:
+    """Writes one split, document by document; `close` returns what the manifest says of it."""
+
+    def __init__(self, folder: Path, split: str, *, vocab_size: int, end_id: int):
+        self._dtype = np.dtype(dtype_for(vocab_size)).newbyteorder("<")
+        self._vocab_size, self._end_id = vocab_size, end_id
+        self._path = folder / f"{split}.documents.parquet"
+        self._ids, self._ends = (folder / f"{split}.bin").open("wb"), (folder / f"{split}.ends").open("wb")
+        self._documents: dict[str, list[Any]] = {"id": [], "source": [], "bytes": []}
+        self._num_tokens = 0
+
+    def add(self, ids: list[int], *, id: str, source: str, num_bytes: int) -> None:
+        """Add a document: its tokens, and one end token behind them."""
+        assert max(ids, default=0) < self._vocab_size, "an id outside the vocabulary"
+        self._ids.write(np.array([*ids, self._end_id], self._dtype).tobytes())
+        self._num_tokens += len(ids) + 1
+        self._ends.write(np.array([self._num_tokens], "<u8").tobytes())
+        for name, value in (("id", id), ("source", source), ("bytes", num_bytes)):
+            self._documents[name].append(value)
+
+    def close(self) -> dict[str, int]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._ids.close()
+        self._ends.close()
+        schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("bytes", pa.int64())])
+        pq.write_table(pa.table(self._documents, schema=schema), self._path, compression="zstd")
+        sizes = self._documents["bytes"]
+        return {"tokens": self._num_tokens, "documents": len(sizes), "bytes": sum(sizes)}
+
+
+def write_manifest(folder: Path, *, vocab_size: int, end_id: int, splits: dict[str, dict[str, int]]) -> None:
+    manifest = {
+        "format": 1,
+        "dtype": dtype_for(vocab_size),
+        "vocab_size": vocab_size,
+        "end_id": end_id,
+        "splits": splits,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n")

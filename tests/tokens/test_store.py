@@ -1,0 +1,68 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pretune.base.errors import Changed, NotAnArtifact
+from pretune.text.tables import read_rows
+from pretune.tokens.store import Store, StoreWriter, dtype_for, write_manifest
+from pretune.tokens.tokenizer import encode_text, load_tokenizer
+
+
+def test_a_document_is_its_tokens_and_one_end_token_in_the_corpus_order(make):
+    artifacts = make()
+    tokenizer = load_tokenizer(artifacts["tokenizer"].path)
+    for split in ("train", "validation"):
+        rows = list(read_rows(artifacts["corpus"].path, split))
+        store = Store.open(artifacts["tokens"].path, split)
+        assert store.num_documents == len(rows) > 0
+        for k, row in enumerate(rows):
+            assert store.document(k).tolist() == [*encode_text(tokenizer, row["text"]), 0]
+        assert store.num_tokens == sum(len(store.document(k)) for k in range(len(rows)))
+        assert store.num_bytes == sum(row["bytes"] for row in rows)
+        documents = pq.read_table(artifacts["tokens"].path / f"{split}.documents.parquet").to_pylist()
+        assert documents == [{"id": r["id"], "source": "notes", "bytes": r["bytes"]} for r in rows]
+
+
+def test_an_absent_split_is_empty(make):
+    store = Store.open(make()["tokens"].path, "test")
+    assert (store.num_tokens, store.num_documents, store.num_bytes) == (0, 0, 0)
+
+
+def test_the_card_counts_the_store(make):
+    tokens = make()["tokens"]
+    stores = [Store.open(tokens.path, s) for s in ("train", "validation", "test")]
+    card = tokens.card.metrics
+    assert card["tokens"] == sum(s.num_tokens for s in stores) == card["sources"]["notes"]["tokens"]
+    assert card["documents"] == sum(s.num_documents for s in stores) == 60
+    assert card["bytes"] == sum(s.num_bytes for s in stores)
+
+
+def test_the_tokenizer_travels_with_its_ids(make):
+    artifacts = make()
+    inside = (artifacts["tokens"].path / "tokenizer" / "tokenizer.json").read_bytes()
+    assert inside == (artifacts["tokenizer"].path / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype"), [(65_536, "uint16"), (65_537, "uint32")])
+def test_the_largest_id_survives(tmp_path, vocab_size, dtype):
+    writer = StoreWriter(tmp_path, "train", vocab_size=vocab_size, end_id=0)
+    writer.add([vocab_size - 1, 5], id="a", source="s", num_bytes=3)
+    write_manifest(tmp_path, vocab_size=vocab_size, end_id=0, splits={"train": writer.close()})
+    store = Store.open(tmp_path, "train")
+    assert store.ids.tolist() == [vocab_size - 1, 5, 0]
+    assert dtype_for(vocab_size) == dtype == store.ids.dtype.name
+    assert (tmp_path / "train.bin").read_bytes() == np.array([vocab_size - 1, 5, 0], f"<u{store.ids.itemsize}").tobytes()
+
+
+def test_a_cut_or_missing_file_is_named(make):
+    folder = make()["tokens"].path
+    data = (folder / "train.bin").read_bytes()
+    (folder / "train.bin").write_bytes(data[:-1])
+    with pytest.raises(Changed, match=r"train\.bin"):
+        Store.open(folder, "train")
+    (folder / "train.bin").unlink()
+    with pytest.raises(Changed, match="missing"):
+        Store.open(folder, "train")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(NotAnArtifact, match=r"manifest\.json"):
+        Store.open(folder, "train")
