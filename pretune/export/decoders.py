@@ -273,13 +273,16 @@ def row_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWr
     positions = w.op("Max", counted, w.constant(0))
     attend = Attend(w, family.heads(model.config), causal_mask(w, ids, mask), cached=False)
     hidden = family.trunk(w, model, ids, positions, attend)
-    pooled_BD = w.op("GatherND", hidden, _last_text(w, mask), batch_dims=1)
+    pooled_BD = w.op("GatherND", hidden, _last_text(w, ids, mask, model.config.pad_token_id), batch_dims=1)
     w.output("logits", w.linear(pooled_BD, "score"), ["batch", model.config.num_labels])
     return w
 
 
-def _last_text(w: GraphWriter, mask_BL: str) -> str:
-    """int64 [B, 1]: the last position whose mask is 1."""
+def _last_text(w: GraphWriter, ids_BL: str, mask_BL: str, pad_id: int | None) -> str:
+    """int64 [B, 1]: the last position that is not padding, which transformers tells by the pad token's id."""
     length = w.op("Squeeze", w.side(mask_BL, 1), w.constant([0]))
     numbers_L = w.op("Range", w.constant(0), length, w.constant(1))
+    if pad_id is not None:
+        other = w.op("Cast", w.op("Not", w.op("Equal", ids_BL, w.constant(pad_id))), to=7)
+        mask_BL = w.op("Mul", mask_BL, other)
     return w.op("ReduceMax", w.op("Mul", mask_BL, numbers_L), axes=[1], keepdims=1)

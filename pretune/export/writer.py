@@ -15,7 +15,7 @@ of linear layers are int8 as well (MatMulInteger): another function, compared by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Weights:
         """The int8 numbers of a rounded weight: weight == grid * scale, bit for bit."""
         found = np.rint(self.tensors[name] / self.scales[name]).astype(np.int8)
         assert np.array_equal(found * self.scales[name], self.tensors[name]), f"{name} is off its int8 grid"
-        return found
+        return np.asarray(found)
 
 
 class GraphWriter:
@@ -97,7 +97,7 @@ class GraphWriter:
     def _store(self, name: str, array: np.ndarray) -> str:
         from onnx import numpy_helper
 
-        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self._initializers[name] = numpy_helper.from_array(array.copy(order="C"), name)
         return name
 
     # ---- weights --------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class GraphWriter:
         return self.op("Transpose", self.reshape(x, [0, 0, heads, width]), perm=[0, 2, 1, 3])
 
     def lowest_where_not(self, seen: str) -> str:
-        """0 where a position may be seen, the lowest float32 elsewhere (not -inf: a row that sees nothing stays finite)."""
+        """0 where a position may be seen, else the lowest float32; -inf would make a row that sees nothing NaN."""
         return self.op("Where", seen, self.number(0.0), self.number(float(np.finfo(np.float32).min)))
 
     # ---- the whole ------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def _silu(w: GraphWriter, x: str) -> str:
     return w.op("Mul", x, w.op("Sigmoid", x))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[GraphWriter, str], str]] = {
     "gelu": _gelu,
     "gelu_new": _gelu_tanh,
     "gelu_pytorch_tanh": _gelu_tanh,

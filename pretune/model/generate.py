@@ -105,14 +105,14 @@ def from_objects(model: Any, tokenizer_folder: str | Path) -> TextClassifier | L
     """
     model.eval()
     folder = Path(tokenizer_folder)
-    if is_classifier(getattr(model.config, "architectures", None) or [], type(model).__name__):
+    if is_classifier([type(model).__name__]):
         return _classifier(model, folder)
     return language_model(TorchDecoder(model), folder, end_ids(model))
 
 
-def is_classifier(architectures: Sequence[str], class_name: str = "") -> bool:
-    """Whether a model, by the names of its classes, gives a text one label."""
-    return any(name.endswith("ForSequenceClassification") for name in (*architectures, class_name))
+def is_classifier(class_names: Sequence[str]) -> bool:
+    """Whether a model of these classes gives a text one label."""
+    return any(name.endswith("ForSequenceClassification") for name in class_names)
 
 
 def architecture_of(model_type: str) -> Architecture:

@@ -123,7 +123,8 @@ class CorpusStage(Stage):
     def _cleaned(self, document: Document, source: str, counts: _Counts) -> Document:
         text = cleaned(document.text, self.clean)
         counts.surrogates += mend_surrogates(document.text) != document.text
-        name = document.source or source
+        named = isinstance(self.read, Mapping)
+        name = source if named else document.source or source
         origin = mend_surrogates(document.origin)
         return Document(text, document.id or document_id(name, origin, 0), name, origin, document.meta)
 
@@ -245,7 +246,7 @@ def _hold_out_something(out: Path, documents: int, validation: float) -> int:
     """Fill an empty validation side; returns how many documents were cut for it.
 
     Three documents or more: the one that is nearest to the validation side moves there, with its cluster.
-    One or two (a book): the last tenth of each, from a line's start, becomes a document of its own.
+    One or two (a book): the last tenth of each that is long enough becomes a document of its own.
     """
     if not validation or next(read_rows(out, "validation", ["id"]), None):
         return 0
@@ -259,9 +260,9 @@ def _hold_out_something(out: Path, documents: int, validation: float) -> int:
         return 0
     parts = [_cut(row, max(validation, 0.1)) for row in rows]
     tails = [tail for _, tail in parts if tail]
-    if len(tails) == len(rows):
+    if tails:
         _rewrite(out, {"train": [head for head, _ in parts], "validation": tails, "test": []})
-    return len(tails) if len(tails) == len(rows) else 0
+    return len(tails)
 
 
 def _rewrite(out: Path, sides: Mapping[str, list[dict[str, Any]]]) -> None:

@@ -22,7 +22,10 @@ ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
 }
 TURNS = ("messages", "conversations", "conversation", "dialogue")
-PAIRS = (("instruction", "output"), ("instruction", "response"), ("prompt", "completion"), ("prompt", "response"))
+PAIRS = (
+    *(("instruction", "output"), ("instruction", "response"), ("prompt", "completion"), ("prompt", "response")),
+    *(("question", "answer"), ("query", "response")),
+)
 
 
 def is_dialogue(names: Collection[str]) -> bool:
@@ -47,8 +50,8 @@ def _turns(turns: Any, origin: str) -> list[Message]:
 
 
 def _message(role: Any, content: Any, origin: str) -> Message:
-    if isinstance(content, list):  # the parts of OpenAI's format
-        content = "".join(str(p.get("text", "")) for p in content if isinstance(p, dict))
+    if isinstance(content, list):  # parts, as OpenAI ("text") and LLaMA-Factory ("value") write them
+        content = "".join(str(p.get("text", p.get("value", ""))) for p in content if isinstance(p, dict))
     known = ROLES.get(str(role).lower())
     if known is None:
         raise BadFile(f"{origin}: unknown role {role!r}", hint=f"known roles: {', '.join(ROLES)}")

@@ -123,7 +123,7 @@ def _not_utf8(sample: bytes, name: str) -> str:
 
 
 def _short_chinese_in_disguise(sample: bytes) -> bool:
-    """GB18030 whose few characters happen to be UTF-8 of two bytes: the bytes of 一 are those of һ (联通 is the famous one).
+    """GB18030 whose few characters happen to be UTF-8 of two bytes: 一 has the bytes of һ (联通 is the famous one).
 
     Accents and Cyrillic read as GB18030 give rare characters, so common ones decide.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -17,7 +16,6 @@ from pretune.text.split import SPLITS
 from pretune.text.tables import read_rows
 
 BATCH_BYTES = 4 << 20
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 class TokensStage(Stage):
@@ -62,7 +60,6 @@ class TokensStage(Stage):
         if not splits["train"]["tokens"]:
             raise EmptyInput("the corpus has no documents to train on")
         write_manifest(out, vocab_size=vocab_size, end_id=end, splits=splits)
-        _copy_tokenizer(folder, out / "tokenizer")
         return _metrics(splits, sources, vocab_size)
 
 
@@ -79,14 +76,6 @@ def _batches(folder: Path, split: str) -> Iterator[list[dict[str, Any]]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _copy_tokenizer(folder: Path, out: Path) -> None:
-    """The tokenizer travels with its ids, so that the two can never part."""
-    out.mkdir()
-    for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, out / name)
 
 
 def _metrics(

@@ -33,5 +33,9 @@ def test_a_surrogate_pair_is_joined_and_a_lone_one_replaced():
 
 
 def test_every_assigned_letter_survives():
-    letters = "".join(c for c in map(chr, range(0x110000)) if unicodedata.category(c)[0] in "LNM" and c == unicodedata.normalize("NFC", c))
+    letters = "".join(
+        c
+        for c in map(chr, range(0x110000))
+        if unicodedata.category(c)[0] in "LNM" and c == unicodedata.normalize("NFC", c)
+    )
     assert all(cleaned(c, CLEANERS) == c for c in letters)

@@ -56,11 +56,16 @@ def test_columns_are_those_of_the_contract(tmp_path, run_stage):
 
 
 def test_of_equal_texts_the_first_is_kept_and_the_others_name_it(tmp_path, run_stage):
-    (tmp_path / "a.jsonl").write_text('{"text": "one text"}\n{"text": "one\\u0020text"}\n{"text": " "}\n{"text": "other"}\n', encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "one text"}\n{"text": "one\\u0020text"}\n{"text": " "}\n{"text": "other"}\n', encoding="utf-8"
+    )
     artifact = run_stage("corpus", read=str(tmp_path / "a.jsonl"), validation=0, test=0)
     rows = rows_of(artifact)
     assert [r["text"] for r in rows["train"]] == ["one text", "other"]
-    assert [(r["reason"], r["because_of"]) for r in rows["dropped"]] == [("duplicate", rows["train"][0]["id"]), ("empty", None)]
+    assert [(r["reason"], r["because_of"]) for r in rows["dropped"]] == [
+        ("duplicate", rows["train"][0]["id"]),
+        ("empty", None),
+    ]
 
 
 def test_the_same_text_in_another_folder_gives_the_same_bytes(tmp_path, run_stage):
@@ -86,6 +91,13 @@ def test_a_single_book_is_held_out_by_its_tail_and_loses_nothing(tmp_path, run_s
     assert rows["test"] == []
     assert 0.09 < len(rows["validation"][0]["text"]) / len(book) < 0.12
     assert artifact.card.metrics["cut"] == 1
+
+
+def test_a_book_beside_a_short_readme_is_still_held_out_by_its_tail(tmp_path, run_stage):
+    (tmp_path / "README").write_text("a short word about the book", encoding="utf-8")
+    (tmp_path / "book.txt").write_text("A line of the book.\n" * 500, encoding="utf-8")
+    splits = run_stage("corpus", read=str(tmp_path)).card.metrics["splits"]
+    assert {s: f["documents"] for s, f in splits.items()} == {"train": 2, "validation": 1, "test": 0}
 
 
 def test_a_binary_page_is_an_error_and_a_picture_beside_pages_is_left_out(tmp_path, run_stage):
@@ -115,7 +127,9 @@ def test_nothing_left_is_an_error_with_the_reasons(tmp_path, run_stage):
 
 
 def test_short_texts_are_left_out_only_when_asked(tmp_path, run_stage):
-    (tmp_path / "a.jsonl").write_text('{"text": "好"}\n{"text": "a text of more than twenty characters"}\n', encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "好"}\n{"text": "a text of more than twenty characters"}\n', encoding="utf-8"
+    )
     assert run_stage("corpus", read=str(tmp_path / "a.jsonl")).card.metrics["documents"] == 2
     card = run_stage("corpus", read=str(tmp_path / "a.jsonl"), filters=["short"]).card.metrics
     assert (card["documents"], card["dropped"]) == (1, {"short": 1})

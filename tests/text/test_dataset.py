@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from pretune.base.digest import digest
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NotSupported, OneClass
 from pretune.text.dataset import label_name, sort_labels
 from pretune.text.example import Dialogue, Labelled, Message, read_labels, read_split, shape_of
@@ -64,7 +65,9 @@ def test_copies_stay_on_one_side(tmp_path, run_stage):
     artifact = run_stage("dataset", read=write(tmp_path / "a.json", rows))
     sides = {s: {cluster_of(e.text) for e in read_split(artifact.path, s)} for s in SPLITS}
     assert all(sides.values())
-    assert not sides["train"] & sides["validation"] | sides["train"] & sides["test"] | sides["validation"] & sides["test"]
+    assert (
+        not sides["train"] & sides["validation"] | sides["train"] & sides["test"] | sides["validation"] & sides["test"]
+    )
 
 
 def test_texts_of_test_that_stand_in_train_are_counted(tmp_path, run_stage):
@@ -75,13 +78,18 @@ def test_texts_of_test_that_stand_in_train_are_counted(tmp_path, run_stage):
 
 
 def test_a_column_split_is_honoured(tmp_path, run_stage):
-    rows = [{"text": f"t {i}", "label": str(i % 2), "split": s} for i, s in enumerate(["train", "train", "dev", "test", "test_hard"])]
+    rows = [
+        {"text": f"t {i}", "label": str(i % 2), "split": s}
+        for i, s in enumerate(["train", "train", "dev", "test", "test_hard"])
+    ]
     artifact = run_stage("dataset", read=write(tmp_path / "a.json", rows))
     assert sizes(artifact) == {"train": 2, "validation": 1, "test": 1}
     assert artifact.card.metrics["left_alone"] == {"rows with split 'test_hard'": 1}
 
 
-@pytest.mark.parametrize(("text", "label"), [("sentence", "sentiment"), ("Review", "Category"), ("评论", "标签"), ("query", "intent")])
+@pytest.mark.parametrize(
+    ("text", "label"), [("sentence", "sentiment"), ("Review", "Category"), ("评论", "标签"), ("query", "intent")]
+)
 def test_columns_are_found_by_their_names(tmp_path, run_stage, text, label):
     rows = [{"idx": i, label: "ab"[i % 2], text: f"words {i}"} for i in range(10)]
     artifact = run_stage("dataset", read=write(tmp_path / "a.json", rows))
@@ -95,7 +103,14 @@ def test_a_missing_column_is_told_with_those_that_exist(tmp_path, run_stage):
         run_stage("dataset", read=str(tmp_path / "a.csv"))
     with pytest.raises(NoSuchColumn, match="did you mean 'words'"):
         run_stage("dataset", read=str(tmp_path / "a.csv"), text="word", label="kind")
-    assert sum(sizes(run_stage("dataset", read=str(tmp_path / "a.csv"), text="words", label="kind", validation=0, test=0)).values()) == 2
+    assert (
+        sum(
+            sizes(
+                run_stage("dataset", read=str(tmp_path / "a.csv"), text="words", label="kind", validation=0, test=0)
+            ).values()
+        )
+        == 2
+    )
 
 
 def test_one_class_is_refused(tmp_path, run_stage):
@@ -104,7 +119,13 @@ def test_one_class_is_refused(tmp_path, run_stage):
 
 
 def test_rows_without_text_or_label_are_counted_and_left_out(tmp_path, run_stage):
-    rows = [{"text": "a", "label": 0}, {"text": "b", "label": 1}, {"text": " ", "label": 1}, {"text": "c", "label": None}, {"text": "d", "label": 0}]
+    rows = [
+        {"text": "a", "label": 0},
+        {"text": "b", "label": 1},
+        {"text": " ", "label": 1},
+        {"text": "c", "label": None},
+        {"text": "d", "label": 0},
+    ]
     metrics = run_stage("dataset", read=write(tmp_path / "a.json", rows), validation=0, test=0).card.metrics
     assert metrics["dropped"] == {"empty text": 1, "no label": 1}
     with pytest.raises(EmptyInput, match="1 no label"):
@@ -123,6 +144,8 @@ MESSAGES = (Message("system", "Be kind."), Message("user", "你好"), Message("a
 SHAPES = {
     "messages": {"messages": [{"role": m.role, "content": m.content} for m in MESSAGES]},
     "parts": {"messages": [{"role": m.role, "content": [{"type": "text", "text": m.content}]} for m in MESSAGES]},
+    "values": {"messages": [{"role": m.role, "content": [{"type": "text", "value": m.content}]} for m in MESSAGES]},
+    "question": {"question": "你好", "answer": "Hello 🙂", "system": "Be kind."},
     "sharegpt": {
         "conversations": [{"from": "human", "value": "你好"}, {"from": "gpt", "value": "Hello 🙂"}],
         "system": "Be kind.",
@@ -174,3 +197,13 @@ def test_the_same_rows_give_the_same_bytes(tmp_path, run_stage):
     labelled(tmp_path, "all", 50)
     ids = [run_stage("dataset", read=str(tmp_path / "all.jsonl")).card.id for _ in range(2)]
     assert ids[0] == ids[1]
+
+
+def test_the_same_settings_write_what_they_wrote_before(tmp_path, run_stage):
+    """If this fails, raise the `version` of the stage, then renew the digest."""
+    labelled(tmp_path, "all", 50)
+    path = run_stage("dataset", read=str(tmp_path / "all.jsonl")).path
+    assert (
+        digest([[[e.text, e.label, e.origin] for e in read_split(path, s)] for s in SPLITS])
+        == "d30cceadf51462a9be6b128e0fd3e190"
+    )

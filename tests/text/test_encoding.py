@@ -29,7 +29,7 @@ def test_utf16_without_a_bom_is_known_by_its_zeros(encoding):
     ],
 )
 def test_other_encodings_are_refused_rather_than_read_as_wrong_letters(text, encoding):
-    with pytest.raises(NotText, match="old.txt"):
+    with pytest.raises(NotText, match=r"old\.txt"):
         decode(text.encode(encoding), "old.txt")
 
 
@@ -62,7 +62,9 @@ def test_lines_are_not_cut_at_unicode_line_separators():
     assert lines == [('{"a": "x\u2028y"}\n', 0), ("z\n", 0)]
 
 
-@pytest.mark.parametrize("text", ["café, naïve, über, señor, ça", "Привет мир", "Ελληνικά", "שלום", "é", "ñ × ÷ ° § ü ö ä ß"])
+@pytest.mark.parametrize(
+    "text", ["café, naïve, über, señor, ça", "Привет мир", "Ελληνικά", "שלום", "é", "ñ × ÷ ° § ü ö ä ß"]
+)
 def test_short_utf8_of_two_byte_letters_stays_utf8(text):
     assert decode(text.encode(), "a.txt").text == text
 

@@ -14,6 +14,7 @@ import pytest
 from pretune.base.digest import digest
 from pretune.base.errors import UserError
 from pretune.text import python_library
+from pretune.text.example import read_split
 from pretune.text.python_library import Library, build
 from pretune.text.python_library.areas import AREAS, area_of
 from pretune.text.python_library.names import Namespace, named, short_methods
@@ -312,7 +313,7 @@ def test_documents_are_not_asked_of_a_part_that_holds_examples_nor_the_other_way
 def test_another_process_with_another_hash_seed_reads_the_same_and_imports_nothing_heavy():
     program = (
         "import sys; from tests.text.test_python_library import everything;"
-        "print(everything(), *sorted({'torch', 'tkinter', 'this', 'antigravity', 'numpy'} & set(sys.modules)))"
+        "print(everything(), *sorted({'torch', 'tkinter', 'this', 'antigravity', 'idlelib'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(root)}
@@ -325,3 +326,20 @@ def everything() -> str:
     examples = [list(python_library.rows(part)) for part in ("questions", "areas")]
     texts = [[document.id, document.text] for part in ("code", "docs") for document in python_library.documents(part)]
     return digest([examples, texts])
+
+
+def test_the_dataset_stage_takes_the_sides_that_the_rows_name(run_stage):
+    areas = run_stage("dataset", read=["python:areas"])
+    given = Counter(row["split"] for row in python_library.rows("areas"))
+    assert {split: len(read_split(areas.path, split)) for split in given} == given
+    guessed = run_stage("dataset", read=["python:questions?functions=500&only=guessed"])
+    kept = [len(read_split(guessed.path, split)) for split in ("train", "validation", "test")]
+    assert kept == [0, 0, len(list(python_library.rows("questions?functions=500&only=guessed")))]
+
+
+def test_the_corpus_stage_keeps_code_and_docs_as_two_sources(run_stage):
+    corpus = run_stage("corpus", read={"code": ["python:code"], "docs": ["python:docs"]}, validation=0.05)
+    told = corpus.card.metrics["sources"]
+    assert set(told) == {"code", "docs"}
+    assert told["code"]["bytes"] > 2 * told["docs"]["bytes"] > 1_000_000
+    assert corpus.card.metrics["splits"]["validation"]["documents"] > 10

@@ -41,5 +41,3 @@ def test_neighbours_are_scattered():
 def test_the_order_never_changes_between_versions():
     """These numbers are what resumed runs rely on."""
     assert Order(10, seed=0).rows(np.arange(10)).tolist() == [1, 9, 2, 6, 5, 3, 8, 0, 7, 4]
-
-

@@ -144,7 +144,10 @@ def test_a_folder_without_a_tokenizer_or_with_a_broken_one_is_told(tmp_path):
 
 def test_special_tokens_and_templates_are_read_in_their_older_spellings(folder, tmp_path):
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-    config = {"eos_token": {"content": "<|im_end|>", "special": True}, "chat_template": [{"name": "default", "template": "T"}]}
+    config = {
+        "eos_token": {"content": "<|im_end|>", "special": True},
+        "chat_template": [{"name": "default", "template": "T"}],
+    }
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "<|pad|>"}', encoding="utf-8")
     assert (special_ids(tmp_path).eos, special_ids(tmp_path).pad) == (3, 1)
@@ -153,7 +156,12 @@ def test_special_tokens_and_templates_are_read_in_their_older_spellings(folder, 
 
 def test_text_and_tokens_import_neither_torch_nor_transformers():
     root = Path(__file__).parents[2] / "pretune"
-    names = [f"pretune.{d}.{p.stem}" for d in ("text", "tokens") for p in sorted((root / d).glob("*.py")) if p.stem != "__init__"]
+    names = [
+        f"pretune.{d}.{p.stem}"
+        for d in ("text", "tokens")
+        for p in sorted((root / d).glob("*.py"))
+        if p.stem != "__init__"
+    ]
     code = f"import sys, importlib\nfor n in {names}: importlib.import_module(n)\nprint(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert told.stdout.strip() == "[]"

@@ -5,7 +5,7 @@
     python:questions    "What does `shutil.copytree` do?" -> the first sentence of its docstring
     python:areas        docstring -> the chapter of the library reference it belongs to
 
-Some 8 % of the docstrings are *held out*: they stand neither in code nor in docs, nobody trains on them, and the
+Some 10 % of the docstrings are *held out*: they stand neither in code nor in docs, nobody trains on them, and the
 tests ask for them ("guessed", and the test side of areas). What decides is a keyed hash of the cluster of near copies
 (`twins`), so no copy of a held-out docstring was read under another name.
 
@@ -54,7 +54,7 @@ TEST_WORDING = "Can you tell me what `{}` does?"
 
 DEFAULT_FUNCTIONS = 4000
 NUM_VALIDATION, NUM_REMEMBERED = 300, 500
-HELD_OUT, AREA_VALIDATION = 0.08, 0.08
+HELD_OUT, AREA_VALIDATION = 0.10, 0.08
 # A sentence that nine docstrings share is a formula, not a fact about one of them.
 MAX_CLUSTER = 8
 # Shown in the README and by the quickstart: what a reader will try first must have been read.
@@ -105,7 +105,7 @@ class Library:
     topics: dict[str, str]
     side: list[str]
     asked: list[Asked] = field(default_factory=list)
-    told: str = ""
+    told: bytes = b""
 
 
 # ---- the four parts -----------------------------------------------------------------------------
@@ -252,11 +252,12 @@ def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
 
 
 def _is_told(text: str, found: Library) -> bool:
-    return _plain(text).strip(" .") in found.told
+    return _plain(text).strip(b" .") in found.told
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[\s#]+", " ", text.lower())
+def _plain(text: str) -> bytes:
+    # Bytes: one 🙂 makes every character of a string four bytes wide, and searching it four times as slow.
+    return re.sub(r"[\s#]+", " ", text.lower()).encode()
 
 
 def _ranked(found: Library, asked: list[Asked]) -> list[Asked]:

@@ -78,7 +78,8 @@ def _imported(name: str) -> ModuleType | None:
 
 def _of_module(module: ModuleType, name: str, public: str) -> Iterator[Entry]:
     for member in sorted(ONLY.get(name, vars(module))):
-        thing = vars(module)[member]
+        # A debugger or a test runner puts its own into sys.excepthook; sys.__excepthook__ stays.
+        thing = vars(module).get(f"__{member}__" if member.endswith("hook") else member, vars(module)[member])
         if member.startswith("_") or not _is_its_own(thing, module, public):
             continue
         if inspect.isclass(thing) and thing.__name__ == member:  # else it is an alias, as array.ArrayType is

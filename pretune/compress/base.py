@@ -1,0 +1,41 @@
+"""What a compressor is, and the table of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pretune.base.config import Choice, Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a compressor leaves behind.
+
+    Args:
+        files: safetensors beside the model's own: file name -> tensors.
+        metrics: figures for the card.
+    """
+
+    files: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+class Compressor(Variant):
+    """Makes a model smaller; its function may change, and the stage reports by how much."""
+
+    def compress(self, model: Any) -> Compressed:
+        """Change a float32 torch model in place."""
+        raise AssertionError(f"{type(self).__name__} has no compress()")
+
+
+COMPRESSOR = Choice(
+    Compressor,
+    {"int8": "pretune.compress.quantise:Int8"},
+    group="pretune.compressors",
+    default="int8",
+)
+"""Later: pruning, distillation, low rank."""

@@ -1,0 +1,108 @@
+"""int8 weights: every weight of a row is a whole number from -127 to 127 times the row's scale.
+
+    row        0.50  -0.25   0.10      scale = 0.50 / 127 = 0.00394
+    int8        127    -64      25
+    rounded    0.500 -0.252  0.098     what the model computes with from now on
+
+The folder stays plain Hugging Face in float32 with the rounded weights, so any reader gives the int8
+model's answers; `int8-scales.safetensors` holds the scales from which an exporter stores a quarter of the bytes.
+
+One scale per output channel: rows of linear layers and embeddings, columns of GPT-2's Conv1D. Norms, biases
+and other vectors stay. Nothing is calibrated, and activations stay float32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pretune.compress.base import Compressed, Compressor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALES = "int8-scales.safetensors"
+LEVELS = 127
+SPARE_BITS = 8
+
+
+def int8_scales(weight: np.ndarray, axis: int) -> np.ndarray:
+    """Scale of every row (axis 0) or column (axis 1) of a float32 matrix, with the other axis kept as 1.
+
+    The last 8 bits of a scale are 0, so that scale times a whole number up to 127 is exact in float32: rounding
+    twice changes nothing, and int8 x scale is the stored weight bit for bit. A scale is at most 2**-15 larger
+    than max |w| / 127 for it; a channel of zeros has scale 1.
+    """
+    largest = np.abs(weight).max(axis=1 - axis, keepdims=True).astype(np.float32)
+    scale = _rounded_up(largest / np.float32(LEVELS))
+    return np.where(scale == 0, np.float32(1), scale)
+
+
+def _rounded_up(scale: np.ndarray) -> np.ndarray:
+    """The next float32 whose last 8 bits are 0."""
+    step = 1 << SPARE_BITS
+    bits = scale.astype(np.float32).view(np.uint32)
+    return (((bits + np.uint32(step - 1)) // np.uint32(step)) * np.uint32(step)).astype(np.uint32).view(np.float32)
+
+
+def on_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The nearest multiples of the scale, float32; no weight moves by more than half a scale."""
+    whole = np.clip(np.rint(weight.astype(np.float64) / scale), -LEVELS, LEVELS)
+    return np.asarray((whole * scale).astype(np.float32))
+
+
+class Int8(Compressor):
+    """Weights rounded to int8, one scale per output channel."""
+
+    def compress(self, model: Any) -> Compressed:
+        """Round every matrix in place; a tied head and its embedding are one matrix.
+
+        Returns:
+            The scales by parameter name, and: bytes as int8 and as float32, share of the weights on the grid, the
+            largest change of a weight in scales (at most 0.5).
+        """
+        import torch
+
+        scales: dict[str, Tensor] = {}
+        largest = 0.0
+        for name, parameter, axis in matrices(model):
+            weight = parameter.detach().cpu().numpy()
+            scale = int8_scales(weight, axis)
+            rounded = on_grid(weight, scale)
+            largest = max(largest, float(np.max(np.abs(rounded.astype(np.float64) - weight) / scale)))
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(rounded))
+            scales[name] = torch.from_numpy(scale)
+        return Compressed({SCALES: scales}, {**_sizes(model, scales), "largest_change_in_scales": largest})
+
+
+def matrices(model: Any) -> list[tuple[str, Any, int]]:
+    """(name, parameter, axis of the output channels) of every matrix of linear layers and embeddings, each once."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    found, seen = [], set()
+    for at, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Embedding | Conv1D) and id(module.weight) not in seen:
+            seen.add(id(module.weight))
+            found.append((f"{at}.weight", module.weight, 1 if isinstance(module, Conv1D) else 0))
+    return found
+
+
+def _sizes(model: Any, scales: dict[str, Tensor]) -> dict[str, Any]:
+    every = dict(model.named_parameters())
+    total = sum(p.numel() for p in every.values())
+    whole = sum(every[name].numel() for name in scales)
+    stored = whole + 4 * (total - whole) + 4 * sum(s.numel() for s in scales.values())
+    return {"bytes_float32": 4 * total, "bytes_int8": stored, "share_of_weights": whole / total}
+
+
+def read_scales(folder: Path) -> dict[str, np.ndarray]:
+    """The scales of an int8 model folder by parameter name; empty for any other folder."""
+    if not (folder / SCALES).is_file():
+        return {}
+    from safetensors.numpy import load_file
+
+    return dict(load_file(folder / SCALES))

@@ -1,0 +1,73 @@
+"""Stage compress: a smaller model, with its quality before and after. No torch at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pretune.base.artifact import Artifact
+from pretune.base.config import Input, chosen
+from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.compress.base import COMPRESSOR, Compressed, Compressor
+
+
+class CompressStage(Stage):
+    """Make a model smaller, and say by how much its function changed."""
+
+    makes: ClassVar[str] = "model"
+
+    model: Annotated[str, Input("model")]
+    """The model; an adapter is merged into its base first."""
+    data: Annotated[str | None, Input("dataset|tokens")] = None
+    """Data that quality is measured on before and after: a dataset or tokens, their validation split."""
+    method: Annotated[Compressor, *chosen(COMPRESSOR)] = COMPRESSOR("int8")
+    """How: int8."""
+
+    def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
+        model = inputs["model"]
+        size = 4 * model.parameters or model.disk_bytes
+        return Forecast(20, 3 * size + 5e8, size, parameters=model.parameters)
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        """Writes a plain Hugging Face folder and the compressor's own files.
+
+        Returns:
+            The compressor's figures, `quality_before`, `quality_after`.
+        """
+        from pretune.model.generate import open_folder
+
+        folder, data = inputs["model"].path, inputs.get("data")
+        ready = open_folder(folder)
+        model = torch_model(ready)
+        before = _quality(ready, data)
+        compressed = self.method.compress(model)
+        after = _quality(ready, data)
+        _write(model, compressed, folder, out)
+        for name in before:
+            context.log.info(f"    {name}: {before[name]:.4g} before, {after[name]:.4g} after")
+        return {**compressed.metrics, "quality_before": before, "quality_after": after}
+
+
+def torch_model(ready: Any) -> Any:
+    """The torch module inside an opened model folder."""
+    from pretune.infer.classify import TextClassifier
+
+    engine: Any = ready.encoder if isinstance(ready, TextClassifier) else ready.decoder
+    return engine.model
+
+
+def _quality(ready: Any, data: Artifact | None) -> dict[str, float]:
+    from pretune.compress.measure import quality
+
+    return quality(ready, data) if data else {}
+
+
+def _write(model: Any, compressed: Compressed, folder: Path, out: Path) -> None:
+    from pretune.model.folder import save_model, write_safetensors
+
+    save_model(model, out, tokenizer=folder)
+    for name, tensors in compressed.files.items():
+        write_safetensors(tensors, out / name)
+    if (folder / "labels.json").is_file():
+        (out / "labels.json").write_bytes((folder / "labels.json").read_bytes())

@@ -1,0 +1,142 @@
+"""What an evaluation found, and the words for it: was the floor beaten, by how much, how sure is that.
+
+The verdict is given in words because a figure alone flatters: 0.81 beside a floor of 0.83 is a failure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pretune.evaluate.scores import Interval, bootstrap
+
+DIGITS = 6
+"""Decimals in reports: sums in another order differ behind these."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A simple system on the same examples.
+
+    Args:
+        name: as figures are named (`tfidf_svm`); `what` says it in words.
+        figures: the same figures as the model's.
+        margin: the model's main figure less the floor's, turned so that more than 0 is better.
+        interval: 95 % interval of the margin; None where it cannot be had.
+    """
+
+    name: str
+    what: str
+    figures: dict[str, float]
+    margin: float
+    interval: Interval | None = None
+
+    def tree(self) -> dict[str, Any]:
+        spread = self.interval.pair() if self.interval else None
+        return {"name": self.name, "what": self.what, "metrics": self.figures, "margin": self.margin, "interval": spread}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Figures of some of the examples (`all`, or what is remembered, what is guessed), and their floors."""
+
+    name: str
+    examples: int
+    figures: dict[str, float]
+    intervals: dict[str, Interval]
+    floors: list[Floor]
+    main: str
+
+    @property
+    def hardest(self) -> Floor | None:
+        """The floor that leaves the least margin."""
+        return min(self.floors, key=lambda floor: floor.margin, default=None)
+
+    def tree(self) -> dict[str, Any]:
+        return {
+            "examples": self.examples,
+            "main": self.main,
+            "metrics": self.figures,
+            "intervals": {name: found.pair() for name, found in self.intervals.items()},
+            "floors": [floor.tree() for floor in self.floors],
+            "beaten": is_beaten(self.hardest),
+            "verdict": verdict(self),
+        }
+
+    def flat(self, prefix: str = "") -> dict[str, Any]:
+        """Figures for a card: the group's own, then those of each floor, then the verdict."""
+        found: dict[str, Any] = {"examples": self.examples, **self.figures}
+        for floor in self.floors:
+            found |= {f"{floor.name}_{self.main}": floor.figures[self.main]}
+        if self.hardest:
+            found |= {"floor": self.hardest.name, "floor_margin": self.hardest.margin}
+            found |= {"floor_beaten": is_beaten(self.hardest)}
+        return {f"{prefix}{name}": value for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything a report says of one model on one split.
+
+    Args:
+        what: classify, chat or language.
+        rows: one per example, for predictions.parquet; `better` orders them from worst to best.
+        tables: further parts of report.json (classes, confusion ...).
+    """
+
+    what: str
+    groups: list[Group]
+    rows: list[dict[str, Any]]
+    better: str
+    tables: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def metrics(self) -> dict[str, Any]:
+        """Flat figures for the card: of all examples, then of each further group with its name in front."""
+        flat: dict[str, Any] = {}
+        for number, group in enumerate(self.groups):
+            flat |= group.flat("" if number == 0 else f"{group.name}_")
+        return rounded(flat)
+
+
+def margin_of(model: Sequence[float], floor: Sequence[float], *, seed: int) -> tuple[float, Interval]:
+    """Mean of the model's figure less the floor's on the same examples, with its interval (paired bootstrap)."""
+    difference = np.asarray(model, dtype=np.float64) - np.asarray(floor, dtype=np.float64)
+    return float(difference.mean()), bootstrap(difference, seed=seed)
+
+
+def is_beaten(floor: Floor | None) -> bool | None:
+    """Whether even the worst end of the margin's interval is a gain; None without a floor."""
+    if floor is None:
+        return None
+    return (floor.interval.low if floor.interval else floor.margin) > 0
+
+
+def verdict(group: Group) -> str:
+    """One sentence that says plainly whether the model was worth it."""
+    floor, name = group.hardest, group.main.replace("_", " ")
+    if floor is None:
+        return "There is no floor to compare with: the data has no training split."
+    spread = f" (95 % interval {floor.interval.low:+.4f} to {floor.interval.high:+.4f})" if floor.interval else ""
+    figures = f"{name} {group.figures[group.main]:.4f} beside {floor.figures[group.main]:.4f}"
+    told = f"{figures}; margin {floor.margin:+.4f}{spread}, where more than 0 is better."
+    if is_beaten(floor):
+        return f"The model beats its floor, {floor.what}: {told}"
+    if floor.margin > 0:
+        return f"The model is ahead of its floor, {floor.what}, but not by more than chance explains: {told}"
+    return f"The model does NOT beat its floor, {floor.what}: {told}"
+
+
+def rounded(value: Any) -> Any:
+    """A JSON tree with floats cut to six decimals; numbers that are not finite become None."""
+    if isinstance(value, float | np.floating):
+        return round(float(value), DIGITS) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(k): rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,145 @@
+"""How well a model foretells text: nats per token, and bits per byte, which do not depend on the tokenizer.
+
+A store is read in blocks as in training: a position sees its own document only, a document's first token is
+no target, its end token is one, and every other token is a target exactly once. A block begins without memory of
+the one before, so figures are those of windows of `length` tokens, no better.
+
+Bits per byte divide by all bytes of the scored documents, those of the first tokens too (nobody guessed them; in a
+document of 1,000 tokens that is 1 in 1,000). Everything is computed in float32.
+
+B rows, L positions, V vocabulary, N targets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pretune.base.errors import NotFinite
+from pretune.base.log import Log
+from pretune.tokens.packing import Blocks
+from pretune.tokens.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+LOGITS_AT_ONCE = 1 << 24
+"""Numbers in one batch of logits: 64 MiB in float32."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What was scored, by document.
+
+    Args:
+        nats, targets, num_bytes: one number per document, float64.
+    """
+
+    nats: NDArray[np.float64]
+    targets: NDArray[np.float64]
+    num_bytes: NDArray[np.float64]
+
+    @property
+    def nats_per_token(self) -> float:
+        return float(self.nats.sum() / self.targets.sum())
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per token); infinite beyond what a float holds."""
+        return math.exp(self.nats_per_token) if self.nats_per_token < 700 else math.inf
+
+    @property
+    def bits_per_byte(self) -> float:
+        return float(self.bits.sum() / self.num_bytes.sum())
+
+    @property
+    def bits(self) -> NDArray[np.float64]:
+        return self.nats / math.log(2)
+
+
+def score_store(
+    model: Any, store: Store, length: int, *, num_bytes: NDArray[np.float64], log: Log | None = None
+) -> Score:
+    """A causal model's score on every document of a store.
+
+    Args:
+        model: a transformers causal model in eval mode.
+        length: tokens of a block.
+        num_bytes: bytes of each document's text.
+
+    Raises:
+        NotFinite: the model's loss is not a number.
+    """
+    nats = np.zeros(store.num_tokens)
+    blocks, batch = Blocks(store, length), max(1, LOGITS_AT_ONCE // (length * store.vocab_size))
+    with (log or Log(quiet=True)).progress("scoring", total=len(blocks) * length, unit="tokens") as bar:
+        for start in range(0, len(blocks), batch):
+            part = range(start, min(start + batch, len(blocks)))
+            found = block_nats(model, blocks, part)
+            end = min(part.stop * length, store.num_tokens - 1)
+            nats[part.start * length + 1 : end + 1] = found.flatten()[: end - part.start * length]
+            bar.advance(len(part) * length)
+    return by_document(nats, store, num_bytes)
+
+
+def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64]:
+    """Nats of every target of some blocks, [B, L]; 0 where there is no target."""
+    import torch
+    from torch.nn import functional
+
+    from pretune.objective.base import IGNORE, block_mask
+    from pretune.objective.causal import Causal
+
+    pairs = [blocks[k] for k in numbers]
+    batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], _vocabulary(blocks.store))
+    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    mask = block_mask(batch["segments"], causal=True, dtype=torch.float32)
+    with torch.inference_mode():
+        logits_BLV: torch.Tensor = model(
+            input_ids=batch["input_ids"], attention_mask=mask, position_ids=batch["positions"], use_cache=False
+        ).logits
+        labels_N = batch["labels"].flatten()
+        nats = functional.cross_entropy(
+            logits_BLV.flatten(0, 1).float(), labels_N, ignore_index=IGNORE, reduction="none"
+        )
+    found = nats.double().cpu().numpy().reshape(len(pairs), -1)
+    if not np.isfinite(found).all():
+        raise NotFinite("the model's loss on this text is not a number", hint="its weights are damaged; train it again")
+    return np.asarray(found)
+
+
+def _vocabulary(store: Store) -> Any:
+    from pretune.objective.base import Vocabulary
+
+    return Vocabulary(size=store.vocab_size, pad=store.end_id)
+
+
+def by_document(nats: NDArray[np.float64], store: Store, num_bytes: NDArray[np.float64]) -> Score:
+    """Nats per token, [num_tokens], summed by document; those of first tokens are left out."""
+    ends = store.ends.astype(np.int64)
+    starts = np.concatenate([[0], ends[:-1]])
+    scored = nats.copy()
+    scored[starts] = 0.0
+    return Score(np.add.reduceat(scored, starts), (ends - starts - 1).astype(np.float64), num_bytes)
+
+
+def byte_counts(folder: Path, split: str) -> NDArray[np.float64]:
+    """Bytes of each document of a split."""
+    import pyarrow.parquet as pq
+
+    column = pq.read_table(folder / f"{split}.documents.parquet", columns=["bytes"]).column("bytes")
+    return np.asarray(column.to_pylist(), dtype=np.float64)
+
+
+def some_documents(store: Store, wanted: int) -> tuple[Store, NDArray[np.int64]]:
+    """`wanted` documents of a store, evenly spread, as a store in memory; and their numbers."""
+    number = min(wanted, store.num_documents)
+    chosen = np.arange(number) * store.num_documents // number
+    parts = [store.document(int(k)) for k in chosen]
+    ends = np.cumsum([len(p) for p in parts]).astype(np.uint64)
+    return Store(np.concatenate(parts), ends, 0, store.vocab_size, store.end_id), chosen

@@ -1,0 +1,53 @@
+"""What an exporter is, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretune.base.config import Choice, Variant
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an exporter works on.
+
+    Args:
+        model: a model or adapter folder.
+        data: a dataset folder whose texts or dialogues the export is compared on, or None.
+        out: the bundle's folder; an exporter writes into its own sub-folder.
+        tell: one line for the console.
+    """
+
+    model: Path
+    data: Path | None
+    out: Path
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an exporter made: its part of `bundle.json`, of `parity.json`, and figures for the card."""
+
+    bundle: dict[str, Any]
+    parity: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+class Exporter(Variant):
+    """Writes a model in another format and proves that it gives the same answers."""
+
+    def export(self, job: Job) -> Exported:
+        """Write into the bundle.
+
+        Raises:
+            NoParity: other answers than the model folder; its sub-folder is then gone.
+            NotSupported: a model that this format cannot hold.
+        """
+        raise AssertionError(f"{type(self).__name__} has no export()")
+
+
+EXPORTER = Choice(Exporter, {"onnx": "pretune.export.onnx_bundle:Onnx"}, group="pretune.exporters", default="onnx")
+"""Later: gguf."""

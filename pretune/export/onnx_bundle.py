@@ -1,0 +1,121 @@
+"""Exporter onnx: one graph file, run by onnxruntime without torch, compared with its model before it is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pretune.base.errors import NoParity
+from pretune.export.base import Exported, Exporter, Job
+
+GRAPH = "onnx/model.onnx"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+class Onnx(Exporter):
+    """An ONNX graph with one copy of the weights."""
+
+    precision: Literal["weights", "dynamic"] = "weights"
+    """weights: the function of the folder, its int8 weights stored as int8; dynamic: int8 activations too, faster, another function."""
+    prompts: int = Field(20, gt=0)
+    """Prompts on which a language model's greedy answers are compared."""
+    tokens: int = Field(32, gt=0)
+    """Tokens of each answer that is compared."""
+    max_logit_difference: float = Field(1e-3, gt=0)
+    """How far a logit may lie from the model's; not asked of precision=dynamic."""
+    min_agreement: float = Field(0.9, gt=0, le=1)
+    """Share of labels or greedy tokens that must agree with precision=dynamic; otherwise all must."""
+
+    def export(self, job: Job) -> Exported:
+        from pretune.export.graph import write_graph
+        from pretune.model.generate import open_folder
+
+        ready = open_folder(job.model)
+        graph = self._graph(ready, job.model)
+        write_graph(graph, job.out / GRAPH)
+        copy_tokenizer_files(job.model, job.out)
+        bundle = {**about(ready, job.model), **graph.facts, "graph": GRAPH, "precision": self.precision}
+        (job.out / "bundle.json").write_text(to_json(bundle), encoding="utf-8")
+        try:
+            parity = self._compared(ready, job).demand()
+        except NoParity:
+            remove(job.out)
+            raise
+        said = f"{parity.decisions - parity.different} of {parity.decisions} {parity.compared} as the model's"
+        job.tell(
+            f"    onnx: {said}, logits within {parity.max_logit_difference:.1e}, {len(graph.content) / 1e6:.1f} MB"
+        )
+        return Exported(bundle, parity.to_json(), {"bytes": len(graph.content), "agreement": parity.agreement})
+
+    def _graph(self, ready: Any, folder: Path) -> Any:
+        from pretune.compress.quantise import read_scales
+        from pretune.compress.stage import torch_model
+        from pretune.export.graph import graph_of
+
+        model, scales = torch_model(ready), read_scales(folder)
+        if self.precision == "dynamic" and not scales:
+            model, scales = rounded_copy(model)
+        return graph_of(model, scales, dynamic=self.precision == "dynamic")
+
+    def _compared(self, ready: Any, job: Job) -> Any:
+        from pretune.export import parity
+        from pretune.infer.classify import TextClassifier
+        from pretune.infer.load import open_bundle
+
+        limits = parity.Thresholds(self.max_logit_difference, 1.0)
+        if self.precision == "dynamic":
+            limits = parity.Thresholds(None, self.min_agreement)
+        bundle = open_bundle(job.out)
+        if isinstance(bundle, TextClassifier):
+            return parity.compare_classifiers(ready, bundle, parity.texts_for(job.data), limits=limits)
+        prompts = parity.prompts_for(ready, job.data, number=self.prompts, num_tokens=self.tokens)
+        return parity.compare_decoders(ready, bundle, prompts, num_tokens=self.tokens, limits=limits)
+
+
+def rounded_copy(model: Any) -> tuple[Any, Mapping[str, np.ndarray]]:
+    """A copy of a torch model on the int8 grid, and its scales; the model itself stays."""
+    from copy import deepcopy
+
+    from pretune.compress.quantise import SCALES, Int8
+
+    rounded = deepcopy(model)
+    compressed = Int8(kind="int8").compress(rounded)
+    return rounded, {name: scale.numpy() for name, scale in compressed.files[SCALES].items()}
+
+
+def about(ready: Any, folder: Path) -> dict[str, Any]:
+    """What `bundle.json` says of any format: task, labels, limits, control tokens."""
+    from pretune.compress.stage import torch_model
+    from pretune.infer.classify import TextClassifier
+    from pretune.tokens.tokenizer import special_ids
+
+    pad = torch_model(ready).config.pad_token_id
+    common = {"format": 1, "pad_id": pad if pad is not None else special_ids(folder).pad}
+    if isinstance(ready, TextClassifier):
+        return {**common, "task": "classify", "labels": ready.labels, "max_length": ready.max_length, "eos_ids": []}
+    task = "chat" if ready.chat is not None else "complete"
+    limits = {"max_length": ready.decoder.max_length, "eos_ids": list(ready.eos_ids)}
+    return {**common, "task": task, "labels": None, **limits}
+
+
+def copy_tokenizer_files(folder: Path, out: Path) -> None:
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+
+
+def remove(out: Path) -> None:
+    """Take back everything this exporter wrote."""
+    shutil.rmtree(out / "onnx", ignore_errors=True)
+    for name in ("bundle.json", *TOKENIZER_FILES):
+        (out / name).unlink(missing_ok=True)
+
+
+def to_json(tree: Any) -> str:
+    return json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"

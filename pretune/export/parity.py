@@ -1,0 +1,219 @@
+"""The parity gate: a bundle gives the answers of the model folder it was made from, or it is not written.
+
+    decoder      the bundle writes greedily, token by token with its cache; torch reads prompt and answer in one
+                 pass, in float32: the same best token at every position, logits no further apart than a threshold
+    classifier   the same label for every text, logits no further apart than a threshold
+
+So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves. Two
+tokens whose logits lie within 1e-4 in the model itself are a tie: float32 may order them either way.
+
+*L positions, V vocabulary.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.base.errors import NoParity, NotSupported
+from pretune.infer.classify import TextClassifier
+from pretune.infer.language import LanguageModel
+
+TIE = 1e-4
+TEXTS = (
+    "What is the capital of France?",
+    "Write a short poem about the sea.",
+    "How do I copy a file in Python?",
+    "def fibonacci(n):\n    ",
+    "Once upon a time there was a little",
+    "The quick brown fox jumps over the lazy dog.",
+    "1 + 1 = 2, 2 + 2 =",
+    "你好，请介绍一下你自己。",
+    "中国的首都是哪里？",
+    "如何学好机器学习？",
+    "今天天气很好，我们去",
+    "写一首关于春天的诗。",
+    "Привет, как дела?",
+    "Bonjour, je voudrais un café",
+    "こんにちは、世界",
+    "مرحبا بالعالم",
+    "안녕하세요 세계",
+    "🙂 naïve résumé — “quotes”",
+    "import os\nfor name in os.listdir('.'):",
+    "A",
+)
+"""What is asked when no data is given: several scripts, code, and one token."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When two models count as the same.
+
+    Args:
+        logit_difference: the largest |difference| of two logits, or None to leave logits alone.
+        agreement: share of the labels or greedy tokens that must be the same (ties aside).
+    """
+
+    logit_difference: float | None
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was compared, and what came out; `parity.json` holds it."""
+
+    compared: str
+    texts: int
+    decisions: int
+    different: int
+    ties: int
+    max_logit_difference: float
+    thresholds: Thresholds
+
+    @property
+    def agreement(self) -> float:
+        return 1 - self.different / self.decisions
+
+    @property
+    def is_same(self) -> bool:
+        limit = self.thresholds.logit_difference
+        near = limit is None or self.max_logit_difference <= limit
+        # Written so that NaN is refused.
+        return bool(near and self.agreement >= self.thresholds.agreement and np.isfinite(self.max_logit_difference))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "agreement": self.agreement, "is_same": self.is_same, "reference": "torch, float32"}
+
+    def demand(self) -> Parity:
+        """This, or NoParity with what differed."""
+        if self.is_same:
+            return self
+        raise NoParity(
+            f"the export differs from its model: {self.different} of {self.decisions} {self.compared} differ, logits by"
+            f" up to {self.max_logit_difference:.2g} (allowed: agreement {self.thresholds.agreement:g}, logits"
+            f" {self.thresholds.logit_difference})",
+            hint="please report it with the model's config.json; the model folder itself can be served",
+        )
+
+
+# ---- decoders -----------------------------------------------------------------------------------
+
+
+def compare_decoders(
+    model: LanguageModel,
+    bundle: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    num_tokens: int,
+    limits: Thresholds,
+) -> Parity:
+    """Greedy answers of a bundle beside the logits of the torch model.
+
+    Args:
+        prompts: token ids; each leaves room for at least one more token.
+    """
+    decisions = different = ties = 0
+    largest = 0.0
+    for prompt in prompts:
+        answer, logits_LV = greedy(bundle, prompt, num_tokens)
+        reference_LV = one_pass(model, [*prompt, *answer[:-1]], len(answer))
+        largest = _larger(largest, np.abs(logits_LV - reference_LV).max())
+        gaps = reference_LV.max(axis=1) - reference_LV[np.arange(len(answer)), answer]
+        decisions, different = decisions + len(answer), different + int((~(gaps <= TIE)).sum())
+        ties += int(((gaps > 0) & (gaps <= TIE)).sum())
+    return Parity("greedy tokens", len(prompts), decisions, different, ties, largest, limits)
+
+
+def greedy(bundle: LanguageModel, prompt: Sequence[int], num_tokens: int) -> tuple[list[int], np.ndarray]:
+    """A greedy answer, its end token included, and the logits_LV that chose it."""
+    state, fresh = bundle.decoder.start(), list(prompt)
+    answer: list[int] = []
+    chosen_by: list[np.ndarray] = []
+    for _ in range(min(num_tokens, bundle.room(prompt))):
+        logits_BV, state = bundle.decoder.feed(state, np.asarray([fresh], dtype=np.int64))
+        chosen_by.append(logits_BV[0])
+        answer.append(int(logits_BV[0].argmax()))
+        if answer[-1] in bundle.eos_ids:
+            break
+        fresh = answer[-1:]
+    return answer, np.stack(chosen_by)
+
+
+def one_pass(model: LanguageModel, ids: Sequence[int], keep: int) -> np.ndarray:
+    """float32 logits_LV of the last `keep` positions, from one forward pass without a cache."""
+    import torch
+
+    core: Any = model.decoder.model  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        logits = core(input_ids=torch.tensor([list(ids)]), use_cache=False).logits
+    return np.asarray(logits[0, -keep:].float().cpu().numpy())
+
+
+def prompts_for(model: LanguageModel, data: Path | None, *, number: int, num_tokens: int) -> list[list[int]]:
+    """`number` prompts, from the data where there is some, with room for an answer."""
+    room = max(model.decoder.max_length - num_tokens, 1)
+    asked = _messages(data, number) if data else [[{"role": "user", "content": t}] for t in TEXTS[:number]]
+    if model.chat is not None:
+        return [model.chat_prompt(messages)[:room] for messages in asked]
+    found = [model.text_prompt(messages[-1]["content"])[:room] for messages in asked]
+    return [ids for ids in found if ids]
+
+
+def _messages(data: Path, number: int) -> list[list[dict[str, str]]]:
+    """What comes before the last reply of dialogues, or the texts of labelled examples as one message each."""
+    from pretune.compress.measure import evenly, examples_of
+    from pretune.text.example import Dialogue
+
+    found: list[list[dict[str, str]]] = []
+    for example in evenly(examples_of(data), number):
+        if not isinstance(example, Dialogue):
+            found.append([{"role": "user", "content": example.text}])
+            continue
+        turns = [{"role": m.role, "content": m.content} for m in example.messages]
+        found.append(turns[:-1] if turns[-1]["role"] == "assistant" and len(turns) > 1 else turns)
+    return found
+
+
+# ---- classifiers --------------------------------------------------------------------------------
+
+
+def compare_classifiers(
+    model: TextClassifier, bundle: TextClassifier, texts: Sequence[str], *, limits: Thresholds
+) -> Parity:
+    """Labels and logits of both for the same texts, each tokenised with its own folder's tokenizer."""
+    ours = bundle.encoder.logits(bundle.rows(texts))
+    theirs = model.encoder.logits(model.rows(texts))
+    best = ours.argmax(axis=1)
+    gaps = theirs.max(axis=1) - theirs[np.arange(len(texts)), best]
+    different, ties = int((~(gaps <= TIE)).sum()), int(((gaps > 0) & (gaps <= TIE)).sum())
+    if model.labels != bundle.labels:
+        different = len(texts)
+    largest = _larger(0.0, np.abs(ours - theirs).max())
+    return Parity("labels", len(texts), len(texts), different, ties, largest, limits)
+
+
+def texts_for(data: Path | None) -> list[str]:
+    """The texts of the test split (validation where there is none), or a fixed list.
+
+    Raises:
+        NotSupported: the data holds dialogues.
+    """
+    from pretune.compress.measure import examples_of
+    from pretune.text.example import Labelled, read_split
+
+    if data is None:
+        return list(TEXTS)
+    examples = read_split(data, "test") or examples_of(data)
+    texts = [e.text for e in examples if isinstance(e, Labelled)]
+    if not texts:
+        raise NotSupported("a classifier cannot be compared on dialogues", hint="give a dataset with labels")
+    return texts
+
+
+def _larger(one: float, other: Any) -> float:
+    """The larger; NaN wins."""
+    return float(np.maximum(one, other))

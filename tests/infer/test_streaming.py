@@ -1,0 +1,54 @@
+"""Trap 35: no half characters, no half stop texts, and the pieces joined are the answer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from pretune.infer.streaming import Characters, StopText
+from pretune.tokens.tokenizer import encode_text
+
+TEXTS = ["你好，世界 🙂 naïve", "👩‍👩‍👧", " leading and trailing ", "a\n\n  b"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pieces_joined_are_the_text_and_no_piece_holds_half_a_character(tokenizer: Tokenizer, text: str) -> None:
+    characters = Characters(tokenizer)
+    pieces = [characters.push(token) for token in encode_text(tokenizer, text)]
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert "".join(pieces) + characters.finish() == text
+
+
+def test_bytes_that_never_become_a_character_are_shown_at_the_end(tokenizer: Tokenizer) -> None:
+    ids = encode_text(tokenizer, "\U0001f6f8")
+    assert len(ids) > 1, "the character must not be one token for this test"
+    characters = Characters(tokenizer)
+    assert [characters.push(token) for token in ids[:-1]] == [""] * (len(ids) - 1)
+    assert characters.finish() == tokenizer.decode(ids[:-1]) != ""
+
+
+def test_control_tokens_show_as_nothing(tokenizer: Tokenizer) -> None:
+    characters = Characters(tokenizer)
+    ids = [*encode_text(tokenizer, "a"), tokenizer.token_to_id("<|im_start|>"), *encode_text(tokenizer, " b")]
+    assert "".join(characters.push(token) for token in ids) == "a b"
+
+
+@given(st.lists(st.text("ab你", max_size=3), max_size=8), st.lists(st.text("ab你", min_size=1, max_size=3), max_size=2))
+def test_what_was_shown_is_the_text_up_to_the_first_stop(pieces: list[str], stops: list[str]) -> None:
+    stop, shown = StopText(tuple(stops)), ""
+    for piece in pieces:
+        for character in piece:
+            if not stop.stopped:
+                shown += stop.push(character)
+            assert not any(s in shown for s in stops)
+    shown += stop.finish()
+    whole = "".join(pieces)
+    ends = [(p + len(s), p) for s in stops if (p := whole.find(s)) >= 0]
+    first_end = min((end for end, _ in ends), default=None)
+    assert shown == (whole if first_end is None else whole[: min(p for end, p in ends if end == first_end)])
+
+
+def test_the_beginning_of_a_stop_text_is_held_until_it_is_known() -> None:
+    stop = StopText(("END",))
+    assert [stop.push("x E"), stop.push("N"), stop.push("T"), stop.push(" END y")] == ["x ", "", "ENT", " "]
+    assert stop.stopped and stop.finish() == ""
