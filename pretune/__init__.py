@@ -23,7 +23,7 @@ _PUBLIC = {
     "Artifact": "pretune.base.artifact",
     "PretuneError": "pretune.base.errors",
 }
-__all__ = list(_PUBLIC)  # noqa: PLE0604
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

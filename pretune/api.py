@@ -1,9 +1,9 @@
 """Python is the same tree as YAML and the command line: keywords are settings.
 
-    base = pretune.pretrain("books/", out="runs/base", minutes=5)
-    clf = pretune.fine_tune(base, "reviews.csv", task="classify", method="lora", out="runs/clf")
-    clf.predict(["A lovely film"])                       # [Label("positive", 0.97)]
-    pretune.load("runs/clf").evaluate("test.csv")
+base = pretune.pretrain("books/", out="runs/base", minutes=5)
+clf = pretune.fine_tune(base, "reviews.csv", task="classify", method="lora", out="runs/clf")
+clf.predict(["A lovely film"])                       # [Label("positive", 0.97)]
+pretune.load("runs/clf").evaluate("test.csv")
 """
 
 from __future__ import annotations

@@ -128,9 +128,7 @@ for _kind, _summary in STAGES.items():
 @click.option("--size", help="`smoke` runs in seconds and learns nothing.")
 @click.argument("settings", nargs=-1)
 @common
-def quickstart(
-    out: str, size: str | None, settings: tuple[str, ...], as_json: bool, quiet: bool, rehash: bool
-) -> None:
+def quickstart(out: str, size: str | None, settings: tuple[str, ...], as_json: bool, quiet: bool, rehash: bool) -> None:
     """Raw text to served model, offline, on the sources and docs of the Python that is installed here."""
     _flags(rehash)
     from pretune.quickstart import quickstart as start
@@ -299,7 +297,7 @@ def tidy(folder: str, yes: bool, as_json: bool, quiet: bool, rehash: bool) -> No
     from pretune.base import tidy as tidying
 
     found = tidying.leftovers(Path(folder))
-    rows = [{"path": p.as_posix(), "bytes": tidying.size(p)} for p in found]
+    rows: list[dict[str, Any]] = [{"path": p.as_posix(), "bytes": tidying.size(p)} for p in found]
     for row in rows if not as_json else []:
         click.echo(f"{row['bytes'] / 1e6:10.1f} MB  {row['path']}")
     if not found and not as_json:
@@ -318,7 +316,8 @@ def _run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
     with _stoppable() as stopping:
         made = recipe.run(log=_log(quiet), command=_command(), stopping=stopping)
     if as_json:
-        _print_json({n: {"path": a.path.as_posix(), "id": a.card.id, "metrics": a.card.metrics} for n, a in made.items()})
+        found = ((n, a.path.as_posix(), a.card) for n, a in made.items())
+        _print_json({n: {"path": path, "id": card.id, "metrics": card.metrics} for n, path, card in found})
         return
     from pretune.base import view
 

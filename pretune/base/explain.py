@@ -12,8 +12,10 @@ from pretune.base.stage import STAGE
 METRICS = {
     "accuracy": "Share of answers that equal the label. With uneven classes read macro_f1 beside it.",
     "macro_f1": "Mean over the classes of F1 = 2 x right / (said + true): every class counts alike.",
-    "bits_per_byte": "Negative log2 likelihood of the text divided by its bytes: comparable between tokenizers, lower is better.",
-    "perplexity": "exp of the mean loss per token: between how many tokens the model hesitates. Not comparable between tokenizers.",
+    "bits_per_byte": "Negative log2 likelihood of the text divided by its bytes: comparable between tokenizers; "
+    "lower is better.",
+    "perplexity": "exp of the mean loss per token: between how many tokens the model hesitates. "
+    "Not comparable between tokenizers.",
     "validation_loss": "Mean negative log likelihood per target in nats, on text that is not trained on.",
     "rouge_l": "F1 of the longest common subsequence of words between answer and reference (Lin 2004).",
     "exact": "Share of answers that equal the reference word for word.",

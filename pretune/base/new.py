@@ -77,7 +77,8 @@ def _task(files: list[Path]) -> str | None:
 def _columns(path: Path) -> set[str]:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         if path.suffix in (".csv", ".tsv"):
-            return {c.strip().lower() for c in next(csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t"), [])}
+            rows = csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t")
+            return {column.strip().lower() for column in next(rows, [])}
         head = "".join(islice(file, 400)).lstrip()
     return set(_first_object(head))
 

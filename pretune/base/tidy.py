@@ -13,7 +13,7 @@ SET_ASIDE = re.compile(r"@([0-9a-f]{8}|damaged)(-\d+)?$")
 
 def leftovers(folder: Path) -> list[Path]:
     """What only `tidy` deletes, sorted: `NAME@8hex` with a card, `NAME.scratch` and `NAME.scratch@8hex`."""
-    found = []
+    found: list[Path] = []
     for path in sorted(p for p in folder.rglob("*") if p.is_dir()):
         if any(path.is_relative_to(one) for one in found):
             continue

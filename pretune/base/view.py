@@ -58,8 +58,10 @@ def artifact_text(artifact: Artifact) -> str:
     card = artifact.card
     lines = [f"{artifact.path.as_posix()}: a {card.kind}", f"  id      {card.id}"]
     if card.made:
-        lines.append(f"  made    {card.made['time']} in {card.made['seconds']} s by {card.made['command'] or card.stage}")
-    lines += [f"  {name:<24} {_value(value)}" for name, value in card.metrics.items() if not isinstance(value, dict | list)]
+        made = card.made
+        lines.append(f"  made    {made['time']} in {made['seconds']} s by {made['command'] or card.stage}")
+    plain = [(name, value) for name, value in card.metrics.items() if not isinstance(value, dict | list)]
+    lines += [f"  {name:<24} {_value(value)}" for name, value in plain]
     size = sum((artifact.path / n).stat().st_size for n in card.files if (artifact.path / n).is_file())
     lines.append(f"  files   {len(card.files)}, {size / 1e6:,.1f} MB")
     if card.inputs:
@@ -108,7 +110,8 @@ def _check(artifact: Artifact, rows: list[dict[str, Any]], seen: set[str]) -> No
 
 
 def check_text(rows: Sequence[dict[str, Any]]) -> str:
-    return "\n".join(f"{'ok ' if r['ok'] else 'BAD'}  {r['kind']:<9} {r['path']}  {r['problem']}".rstrip() for r in rows)
+    told = (f"{'ok ' if r['ok'] else 'BAD'}  {r['kind']:<9} {r['path']}  {r['problem']}" for r in rows)
+    return "\n".join(line.rstrip() for line in told)
 
 
 NEXT = {

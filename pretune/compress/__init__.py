@@ -1,0 +1,1 @@
+"""A smaller model, with its quality before and after."""

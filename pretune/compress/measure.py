@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Scored = tuple[list[int], list[bool]]
-MOST_TEXTS = 2000
+MOST_TEXTS = 1000
 MOST_ROWS = 128
 MOST_LENGTH = 512
 
@@ -72,6 +72,9 @@ def _accuracy(ready: TextClassifier, examples: Sequence[Any]) -> dict[str, float
     chosen = evenly(examples, MOST_TEXTS)
     if not isinstance(chosen[0], Labelled):
         raise NotSupported("a classifier cannot be measured on dialogues", hint="give a dataset with labels")
+    if strange := sorted({e.label for e in chosen} - set(ready.labels)):
+        problem = f"the data has labels that the model does not know: {', '.join(map(repr, strange[:5]))}"
+        raise NotSupported(problem, hint=f"the model's are: {', '.join(map(repr, ready.labels[:20]))}")
     answers = ready.predict([e.text for e in chosen])
     right = sum(a.name == e.label for a, e in zip(answers, chosen, strict=True))
     return {"accuracy": right / len(chosen), "examples": len(chosen)}

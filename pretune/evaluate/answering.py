@@ -11,18 +11,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pretune.base.errors import NoTarget
 from pretune.base.log import Log
 from pretune.evaluate.answers import has_keyword, rouge_l, word_for_word
-from pretune.evaluate.findings import Findings, Floor, Group, margin_of
+from pretune.evaluate.findings import Findings, Floor, Group, drawn_again, margin_of
 from pretune.evaluate.floors import most_frequent, nearest
-from pretune.evaluate.scores import bootstrap, wilson
+from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.language import LanguageModel
 from pretune.infer.streaming import Characters
 from pretune.text.example import Dialogue
 
 PROMPTS_AT_ONCE = 64
-GROUP = re.compile(r"^(remembered|guessed|[a-z_]+(?=:(?!//)[^#]*$))[:/]")
+GROUP = re.compile(r"^(remembered|guessed|[a-z][a-z_]*(?=[:/][^#]*$))[:/]")
+"""An origin that is a record of a file (`train.csv#3`) names no group."""
 REMEMBERED, GUESSED = "remembered", "guessed"
 
 
@@ -81,7 +84,10 @@ def evaluate_answers(
         raise NoTarget("no dialogue of this split has a reply after a question", hint="look at the dataset")
     answers, notes = answered(model, asked, max_tokens=max_tokens, log=log)
     floors = floor_answers(asked, known)
-    rows = [_row(a, answer, {n: f[k] for n, (_, f) in floors.items()}) for k, (a, answer) in enumerate(zip(asked, answers, strict=True))]
+    rows = [
+        _row(a, answer, {n: f[k] for n, (_, f) in floors.items()})
+        for k, (a, answer) in enumerate(zip(asked, answers, strict=True))
+    ]
     names = sorted({a.group for a in asked}, reverse=True)
     groups = [_group("all", rows, floors, seed)]
     groups += [_group(n, [r for r in rows if r["group"] == n], floors, seed) for n in names if len(names) > 1]
@@ -97,10 +103,8 @@ def _told(names: Sequence[str], asked: Sequence[Asked]) -> list[str]:
     return [told.format(number, len(asked)) + ": these are `remembered`, the others `guessed`"]
 
 
-def answered(
-    model: LanguageModel, asked: Sequence[Asked], *, max_tokens: int, log: Log
-) -> tuple[list[str], list[str]]:
-    """Greedy answers in the order of the questions, and what to say of prompts that do not fit (their answer is empty)."""
+def answered(model: LanguageModel, asked: Sequence[Asked], *, max_tokens: int, log: Log) -> tuple[list[str], list[str]]:
+    """Greedy answers in the order of the questions; and what to say of prompts that do not fit (answered with "")."""
     prompts = [model.chat_prompt(a.messages) for a in asked]
     room = model.decoder.max_length
     fitting = sorted((k for k, p in enumerate(prompts) if len(p) < room), key=lambda k: len(prompts[k]))
@@ -170,7 +174,7 @@ def _figures(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def _group(name: str, rows: Sequence[dict[str, Any]], floors: dict[str, tuple[str, list[str]]], seed: int) -> Group:
     figures, mine = _figures(rows), [r["rouge_l"] for r in rows]
-    intervals = {"rouge_l": bootstrap(mine, seed=seed)}
+    intervals: dict[str, Interval | None] = {"rouge_l": drawn_again(np.asarray(mine), seed=seed)}
     for share in ("word_for_word", "any_keyword", "all_keywords"):
         values = [r[share] for r in rows if r[share] is not None]
         if values:

@@ -1,8 +1,8 @@
 """How near an answer is to the one that was wanted. An empty answer scores 0 and is never skipped.
 
-    wanted   The quick brown fox jumps over the lazy dog
-    given    The quick brown dog jumps on the log.
-    ROUGE-L  longest common run of words in order: the quick brown jumps the -> 5;  P 5/8, R 5/9, F 0.588
+wanted   The quick brown fox jumps over the lazy dog
+given    The quick brown dog jumps on the log.
+ROUGE-L  longest common run of words in order: the quick brown jumps the -> 5;  P 5/8, R 5/9, F 0.588
 """
 
 from __future__ import annotations

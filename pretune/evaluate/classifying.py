@@ -9,7 +9,7 @@ from pretune.base.errors import NotSupported
 from pretune.base.log import Log
 from pretune.evaluate.findings import Findings, Floor, Group, margin_of
 from pretune.evaluate.floors import most_frequent, svm_labels
-from pretune.evaluate.scores import class_scores, confusion, label_figures, report_text, wilson
+from pretune.evaluate.scores import Interval, class_scores, confusion, label_figures, report_text, wilson
 from pretune.infer.classify import Label, TextClassifier
 from pretune.text.example import Labelled
 
@@ -30,12 +30,12 @@ def evaluate_labels(
     said = [answer.name for answer in answers]
     labels = [*model.labels, *sorted({*gold} - {*model.labels})]
     figures = label_figures(gold, said, labels)
-    intervals = {"accuracy": wilson(sum(_hits(gold, said)), len(gold))}
+    intervals: dict[str, Interval | None] = {"accuracy": wilson(sum(_hits(gold, said)), len(gold))}
     floors, floor_said = label_floors(gold, said, labels, examples, train, seed=seed)
     group = Group("all", len(gold), figures, intervals, floors, "accuracy")
     counts = confusion(gold, said, labels)
     classes = class_scores(counts, labels)
-    tables = {"classes": classes, "confusion": {"labels": labels, "counts": counts.tolist()}}
+    tables: dict[str, Any] = {"classes": classes, "confusion": {"labels": labels, "counts": counts.tolist()}}
     tables |= {"text": report_text(classes, figures)}
     rows = [_row(e, a, f) for e, a, f in zip(examples, answers, floor_said, strict=True)]
     return Findings("classify", [group], rows, "chance_of_label", tables, notes)

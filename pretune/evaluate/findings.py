@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretune.evaluate.scores import Interval, bootstrap
 
 DIGITS = 6
 """Decimals in reports: sums in another order differ behind these."""
+
+
+FEWEST = 5
+"""Examples below which no interval is drawn: that of one example would have no width at all."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,20 @@ class Floor:
     margin: float
     interval: Interval | None = None
 
+    @property
+    def least(self) -> float:
+        """The worst end of the margin's interval."""
+        return self.interval.low if self.interval else self.margin
+
     def tree(self) -> dict[str, Any]:
         spread = self.interval.pair() if self.interval else None
-        return {"name": self.name, "what": self.what, "metrics": self.figures, "margin": self.margin, "interval": spread}
+        return {
+            "name": self.name,
+            "what": self.what,
+            "metrics": self.figures,
+            "margin": self.margin,
+            "interval": spread,
+        }
 
 
 @dataclass(frozen=True)
@@ -47,21 +63,21 @@ class Group:
     name: str
     examples: int
     figures: dict[str, float]
-    intervals: dict[str, Interval]
+    intervals: dict[str, Interval | None]
     floors: list[Floor]
     main: str
 
     @property
     def hardest(self) -> Floor | None:
-        """The floor that leaves the least margin."""
-        return min(self.floors, key=lambda floor: floor.margin, default=None)
+        """The floor that is ahead by most; else the one whose margin is least sure."""
+        return min(self.floors, key=lambda f: (f.margin > 0, f.least if f.margin > 0 else f.margin), default=None)
 
     def tree(self) -> dict[str, Any]:
         return {
             "examples": self.examples,
             "main": self.main,
             "metrics": self.figures,
-            "intervals": {name: found.pair() for name, found in self.intervals.items()},
+            "intervals": {name: found.pair() for name, found in self.intervals.items() if found},
             "floors": [floor.tree() for floor in self.floors],
             "beaten": is_beaten(self.hardest),
             "verdict": verdict(self),
@@ -100,20 +116,26 @@ class Findings:
         flat: dict[str, Any] = {}
         for number, group in enumerate(self.groups):
             flat |= group.flat("" if number == 0 else f"{group.name}_")
-        return rounded(flat)
+        found: dict[str, Any] = rounded(flat)
+        return found
 
 
-def margin_of(model: Sequence[float], floor: Sequence[float], *, seed: int) -> tuple[float, Interval]:
+def margin_of(model: Sequence[float], floor: Sequence[float], *, seed: int) -> tuple[float, Interval | None]:
     """Mean of the model's figure less the floor's on the same examples, with its interval (paired bootstrap)."""
     difference = np.asarray(model, dtype=np.float64) - np.asarray(floor, dtype=np.float64)
-    return float(difference.mean()), bootstrap(difference, seed=seed)
+    return float(difference.mean()), drawn_again(difference, seed=seed)
+
+
+def drawn_again(sums: NDArray[np.float64], weights: Sequence[float] | None = None, *, seed: int) -> Interval | None:
+    """The bootstrap's interval; None for so few examples that drawing them again tells nothing."""
+    return bootstrap(sums, weights, seed=seed) if len(sums) >= FEWEST else None
 
 
 def is_beaten(floor: Floor | None) -> bool | None:
     """Whether even the worst end of the margin's interval is a gain; None without a floor."""
     if floor is None:
         return None
-    return (floor.interval.low if floor.interval else floor.margin) > 0
+    return floor.least > 0
 
 
 def verdict(group: Group) -> str:
@@ -125,7 +147,8 @@ def verdict(group: Group) -> str:
     figures = f"{name} {group.figures[group.main]:.4f} beside {floor.figures[group.main]:.4f}"
     told = f"{figures}; margin {floor.margin:+.4f}{spread}, where more than 0 is better."
     if is_beaten(floor):
-        return f"The model beats its floor, {floor.what}: {told}"
+        few = "" if floor.interval or floor.name == "xz" else " With so few examples this may be chance."
+        return f"The model beats its floor, {floor.what}: {told}{few}"
     if floor.margin > 0:
         return f"The model is ahead of its floor, {floor.what}, but not by more than chance explains: {told}"
     return f"The model does NOT beat its floor, {floor.what}: {told}"

@@ -26,7 +26,7 @@ from pretune.tokens.store import Store
 ORDER = 5
 MAX_TOKENS = 4_000_000
 """Training tokens that the n-gram model counts at most."""
-XZ_BYTES = 12 << 20
+XZ_BYTES = 8 << 20
 """Training text that xz sees at most; its window at -9 is 64 MiB."""
 
 Ints = NDArray[np.int64]
@@ -115,7 +115,7 @@ def discounts_of(counts: Ints) -> Floats:
         return plain
     y = n1 / (n1 + 2 * n2)
     found = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    return np.clip(found, plain * 0.2, [0.0, 1.0, 2.0, 3.0])
+    return np.asarray(np.clip(found, plain * 0.2, [0.0, 1.0, 2.0, 3.0]))
 
 
 def ngram_nats(model: NGram, store: Store) -> Floats:
@@ -134,7 +134,7 @@ def ngram_nats(model: NGram, store: Store) -> Floats:
 
 
 def xz_bytes(test: bytes, train: bytes) -> int:
-    """Bytes that `xz -9` adds for the test text when the training text (its last 12 MiB) stands before it."""
+    """Bytes that `xz -9` adds for the test text when the training text (its last 8 MiB) stands before it."""
     before = train[-XZ_BYTES:]
     with ThreadPoolExecutor(2) as pool:  # lzma works outside the interpreter's lock
         whole, alone = pool.map(_xz_size, [before + test, before])

@@ -1,0 +1,1 @@
+"""Bundles that other programs run, each proven to give its model's answers."""

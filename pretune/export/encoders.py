@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.base.errors import NotSupported
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
 
 
 def encoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of BertForSequenceClassification; raises NotSupported for other encoders."""
-    _check(model.config)
+    """The graph of a BertForSequenceClassification that `is_written`."""
+    assert is_written(model.config), "graph_of asks first"
     w = GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     seen = w.op("Unsqueeze", w.op("Cast", mask, to=9), w.constant([1, 2]))
@@ -31,11 +30,10 @@ def encoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> Gra
     return w
 
 
-def _check(config: Any) -> None:
-    if config.model_type != "bert" or getattr(config, "is_decoder", False):
-        raise NotSupported(f"a {config.model_type} encoder cannot be exported", hint="these can: bert")
-    if config.hidden_act not in ACTIVATIONS:
-        raise NotSupported(f"the activation {config.hidden_act!r} cannot be exported")
+def is_written(config: Any) -> bool:
+    """Whether `encoder_graph` writes this config; any other encoder is traced."""
+    plain = config.model_type == "bert" and not getattr(config, "is_decoder", False)
+    return plain and config.hidden_act in ACTIVATIONS
 
 
 def _embedded(w: GraphWriter, config: Any, ids: str) -> str:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from pretune.base.errors import NotSupported
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
-from pretune.export.encoders import encoder_graph
+from pretune.export.encoders import encoder_graph, is_written
+from pretune.export.traced import INPUTS, OUTPUTS, traced_encoder
 from pretune.export.writer import GraphWriter, Weights
 
 
@@ -36,13 +38,26 @@ def graph_of(model: Any, scales: Mapping[str, np.ndarray], *, dynamic: bool = Fa
     Raises:
         NotSupported: a model of a family, or with settings, that no graph is written for; or over 2 GiB.
     """
-    weights = Weights(_arrays(model), scales)
+    weights, kind = Weights(_arrays(model), scales), model.config.model_type
     if not type(model).__name__.endswith("ForSequenceClassification"):
-        writer = decoder_graph(model, weights, dynamic=dynamic)
-        return _with_facts(writer, _decoder_facts(model.config))
-    is_decoder = model.config.model_type in FAMILIES
-    writer = (row_graph if is_decoder else encoder_graph)(model, weights, dynamic=dynamic)
-    return _with_facts(writer, {"architecture": "decoder" if is_decoder else "encoder"})
+        return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
+    if kind in FAMILIES:
+        return _with_facts(row_graph(model, weights, dynamic=dynamic), {"architecture": "decoder"})
+    if is_written(model.config):
+        return _with_facts(encoder_graph(model, weights, dynamic=dynamic), {"architecture": "encoder"})
+    return _traced(model, dynamic=dynamic)
+
+
+def _traced(model: Any, *, dynamic: bool) -> Graph:
+    """Any other encoder; its weights are stored as float32 even where they lie on an int8 grid."""
+    from pretune.model.generate import architecture_of
+
+    kind = model.config.model_type
+    if architecture_of(kind) != "encoder":
+        raise NotSupported(f"a {kind} decoder cannot be exported", hint=f"these can: {', '.join(FAMILIES)}")
+    if dynamic:
+        raise NotSupported(f"precision=dynamic is not written for {kind}", hint="use precision=weights")
+    return Graph(traced_encoder(model), {"architecture": "encoder", "inputs": INPUTS, "outputs": OUTPUTS})
 
 
 def _arrays(model: Any) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ class Onnx(Exporter):
     """An ONNX graph with one copy of the weights."""
 
     precision: Literal["weights", "dynamic"] = "weights"
-    """weights: the function of the folder, its int8 weights stored as int8; dynamic: int8 activations too, faster, another function."""
+    """weights: the folder's own function, with int8 weights stored as int8; dynamic: int8 activations too (inexact)."""
     prompts: int = Field(20, gt=0)
     """Prompts on which a language model's greedy answers are compared."""
     tokens: int = Field(32, gt=0)
@@ -34,12 +34,13 @@ class Onnx(Exporter):
 
     def export(self, job: Job) -> Exported:
         from pretune.export.graph import write_graph
+        from pretune.model.folder import copy_tokenizer
         from pretune.model.generate import open_folder
 
         ready = open_folder(job.model)
         graph = self._graph(ready, job.model)
         write_graph(graph, job.out / GRAPH)
-        copy_tokenizer_files(job.model, job.out)
+        copy_tokenizer(job.model, job.out)
         bundle = {**about(ready, job.model), **graph.facts, "graph": GRAPH, "precision": self.precision}
         (job.out / "bundle.json").write_text(to_json(bundle), encoding="utf-8")
         try:
@@ -47,18 +48,19 @@ class Onnx(Exporter):
         except NoParity:
             remove(job.out)
             raise
-        said = f"{parity.decisions - parity.different} of {parity.decisions} {parity.compared} as the model's"
-        job.tell(
-            f"    onnx: {said}, logits within {parity.max_logit_difference:.1e}, {len(graph.content) / 1e6:.1f} MB"
-        )
-        return Exported(bundle, parity.to_json(), {"bytes": len(graph.content), "agreement": parity.agreement})
+        same = f"{parity.decisions - parity.different} of {parity.decisions} {parity.compared}"
+        size, near = len(graph.content), parity.max_logit_difference
+        job.tell(f"    onnx: {same} as the model's, logits within {near:.1e}, {size / 1e6:.1f} MB")
+        metrics = {"bytes": size, "agreement": parity.agreement, "max_logit_difference": near}
+        return Exported(bundle, parity.to_json(), metrics)
 
     def _graph(self, ready: Any, folder: Path) -> Any:
         from pretune.compress.quantise import read_scales
         from pretune.compress.stage import torch_model
         from pretune.export.graph import graph_of
 
-        model, scales = torch_model(ready), read_scales(folder)
+        model = torch_model(ready)
+        scales: Mapping[str, np.ndarray] = read_scales(folder)
         if self.precision == "dynamic" and not scales:
             model, scales = rounded_copy(model)
         return graph_of(model, scales, dynamic=self.precision == "dynamic")
@@ -102,12 +104,6 @@ def about(ready: Any, folder: Path) -> dict[str, Any]:
     task = "chat" if ready.chat is not None else "complete"
     limits = {"max_length": ready.decoder.max_length, "eos_ids": list(ready.eos_ids)}
     return {**common, "task": task, "labels": None, **limits}
-
-
-def copy_tokenizer_files(folder: Path, out: Path) -> None:
-    for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, out / name)
 
 
 def remove(out: Path) -> None:

@@ -12,6 +12,7 @@ tokens whose logits lie within 1e-4 in the model itself are a tie: float32 may o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
 
 TIE = 1e-4
+LONGEST_PROMPT = 512
 TEXTS = (
     "What is the capital of France?",
     "Write a short poem about the sea.",
@@ -86,7 +88,10 @@ class Parity:
         return bool(near and self.agreement >= self.thresholds.agreement and np.isfinite(self.max_logit_difference))
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "agreement": self.agreement, "is_same": self.is_same, "reference": "torch, float32"}
+        """For `parity.json`; the difference is rounded up to one digit, for its last digits belong to the machine."""
+        near = rounded_up(self.max_logit_difference)
+        told = {"agreement": self.agreement, "is_same": self.is_same, "reference": "the model folder, torch, float32"}
+        return {**asdict(self), **told, "max_logit_difference": near}
 
     def demand(self) -> Parity:
         """This, or NoParity with what differed."""
@@ -98,6 +103,14 @@ class Parity:
             f" {self.thresholds.logit_difference})",
             hint="please report it with the model's config.json; the model folder itself can be served",
         )
+
+
+def rounded_up(number: float) -> float:
+    """A positive number rounded up to one significant digit: 1.2e-6 gives 2e-6."""
+    if not number > 0 or not math.isfinite(number):
+        return number
+    unit = 10.0 ** math.floor(math.log10(number))
+    return float(f"{math.ceil(number / unit) * unit:.0e}")
 
 
 # ---- decoders -----------------------------------------------------------------------------------
@@ -155,7 +168,7 @@ def one_pass(model: LanguageModel, ids: Sequence[int], keep: int) -> np.ndarray:
 
 def prompts_for(model: LanguageModel, data: Path | None, *, number: int, num_tokens: int) -> list[list[int]]:
     """`number` prompts, from the data where there is some, with room for an answer."""
-    room = max(model.decoder.max_length - num_tokens, 1)
+    room = max(min(model.decoder.max_length - num_tokens, LONGEST_PROMPT), 1)
     asked = _messages(data, number) if data else [[{"role": "user", "content": t}] for t in TEXTS[:number]]
     if model.chat is not None:
         return [model.chat_prompt(messages)[:room] for messages in asked]
@@ -165,17 +178,26 @@ def prompts_for(model: LanguageModel, data: Path | None, *, number: int, num_tok
 
 def _messages(data: Path, number: int) -> list[list[dict[str, str]]]:
     """What comes before the last reply of dialogues, or the texts of labelled examples as one message each."""
-    from pretune.compress.measure import evenly, examples_of
-    from pretune.text.example import Dialogue
+    from pretune.compress.measure import evenly
+    from pretune.text.example import Dialogue, Labelled
 
     found: list[list[dict[str, str]]] = []
-    for example in evenly(examples_of(data), number):
-        if not isinstance(example, Dialogue):
+    for example in evenly(_held_out(data), number):
+        if isinstance(example, Labelled):
             found.append([{"role": "user", "content": example.text}])
             continue
+        assert isinstance(example, Dialogue), "a dataset holds labelled texts or dialogues"
         turns = [{"role": m.role, "content": m.content} for m in example.messages]
         found.append(turns[:-1] if turns[-1]["role"] == "assistant" and len(turns) > 1 else turns)
     return found
+
+
+def _held_out(data: Path) -> Sequence[Any]:
+    """The first split that is there of test, validation, train: which texts are asked matters little here."""
+    from pretune.text.example import read_split
+
+    found = (read_split(data, split) for split in ("test", "validation", "train"))
+    return next((examples for examples in found if examples), [])
 
 
 # ---- classifiers --------------------------------------------------------------------------------
@@ -197,18 +219,16 @@ def compare_classifiers(
 
 
 def texts_for(data: Path | None) -> list[str]:
-    """The texts of the test split (validation where there is none), or a fixed list.
+    """The texts of the test split (validation, then train, where there is none), or a fixed list.
 
     Raises:
         NotSupported: the data holds dialogues.
     """
-    from pretune.compress.measure import examples_of
-    from pretune.text.example import Labelled, read_split
+    from pretune.text.example import Labelled
 
     if data is None:
         return list(TEXTS)
-    examples = read_split(data, "test") or examples_of(data)
-    texts = [e.text for e in examples if isinstance(e, Labelled)]
+    texts = [e.text for e in _held_out(data) if isinstance(e, Labelled)]
     if not texts:
         raise NotSupported("a classifier cannot be compared on dialogues", hint="give a dataset with labels")
     return texts

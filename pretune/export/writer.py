@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from pretune.base.errors import BadFile, NotSupported
+
 OPSET = 17
 IR_VERSION = 8
 LARGEST_BYTES = 2**31 - 2**20
@@ -45,9 +47,15 @@ class Weights:
         return self.tensors[name]
 
     def grid(self, name: str) -> np.ndarray:
-        """The int8 numbers of a rounded weight: weight == grid * scale, bit for bit."""
+        """The int8 numbers of a rounded weight: weight == grid * scale, bit for bit.
+
+        Raises:
+            BadFile: the scales are not those of these weights.
+        """
         found = np.rint(self.tensors[name] / self.scales[name]).astype(np.int8)
-        assert np.array_equal(found * self.scales[name], self.tensors[name]), f"{name} is off its int8 grid"
+        if not np.array_equal(found * self.scales[name], self.tensors[name]):
+            hint = "the weights were changed after they were rounded; compress the model again"
+            raise BadFile(f"{name} does not lie on the int8 grid of its scales", hint=hint)
         return np.asarray(found)
 
 
@@ -217,8 +225,6 @@ class GraphWriter:
     def serialized(self) -> bytes:
         """The bytes of the .onnx file: the same weights give the same bytes. Raises NotSupported past 2 GiB."""
         from onnx import helper
-
-        from pretune.base.errors import NotSupported
 
         initializers = list(self._initializers.values())
         if sum(len(one.raw_data) for one in initializers) > LARGEST_BYTES:

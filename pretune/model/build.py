@@ -33,7 +33,7 @@ def build_model(
         model = head.from_config(config, attn_implementation=attention, dtype=torch.float32)
         if shape.causal:
             start_as_identity(model)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 @torch.no_grad()

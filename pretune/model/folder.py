@@ -86,7 +86,7 @@ def load_model(folder: Path, head: Any, *, attention: str | None = None, **confi
         **extra,
         **config,
     )
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping[str, Tensor] | None = None) -> None:

@@ -27,6 +27,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from pretune.base.errors import TooLong
 from pretune.infer.classify import Label, TextClassifier
 from pretune.infer.language import LanguageModel, Piece
 from pretune.infer.sampling import Sampling
@@ -193,13 +194,25 @@ class Server:
         return served, served.model
 
     async def _generated(self, request: Request, served: Served, model: LanguageModel, answer: Answer) -> Response:
-        for prompt in answer.prompts:
-            model.room(prompt)
+        self._check_size(model, answer)
         if served.waiting >= self.limits.max_waiting:
             raise _busy()
         if answer.asked.stream:
             return EventStream(self._events(served, model, answer), media_type="text/event-stream")
         return await self._plain(request, served, model, answer)
+
+    def _check_size(self, model: LanguageModel, answer: Answer) -> None:
+        """Raise ApiError when a prompt leaves no room, or there are too many answers in one request."""
+        number = len(answer.prompts) * (answer.asked.n or 1)
+        if number > self.limits.max_inputs:
+            problem = f"{number} answers in one request; this server allows {self.limits.max_inputs}"
+            raise ApiError(400, problem, code="invalid_value", param="n")
+        try:
+            for prompt in answer.prompts:
+                model.room(prompt)
+        except TooLong as error:
+            param = "messages" if answer.is_chat else "prompt"
+            raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
     async def _plain(self, request: Request, served: Served, model: LanguageModel, answer: Answer) -> Response:
         """All choices in one object; a client that leaves is noticed between two tokens."""

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from pretune.base.errors import PretuneError, TooLong, UserError
+from pretune.base.errors import PretuneError, UserError
 
 
 class ApiError(Exception):
@@ -32,8 +32,6 @@ def translated(error: Exception) -> ApiError:
     """Any error as the client may see it; what is a bug of ours says nothing about our insides."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, TooLong):
-        return ApiError(400, error.problem, code="context_length_exceeded", param="messages")
     if isinstance(error, UserError):
         return ApiError(400, error.problem, code=error.code)
     if isinstance(error, HTTPException):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pretune.serve.errors import ApiError
 
-LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 
 
 class Guard:
@@ -42,8 +43,7 @@ def refusal(headers: Headers, api_key: str | None) -> ApiError | None:
     """Why a request may not come in, or None."""
     if api_key is None:
         host = headers.get("host", "")
-        name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-        if name.lower() in LOCAL:
+        if LOCAL.fullmatch(host):
             return None
         return ApiError(403, f"this server answers to localhost only, not to {host!r}", code="wrong_host")
     given = given_key(headers.get("authorization", ""))

@@ -181,6 +181,7 @@ def _parsed(request: Request, body: bytes) -> dict[str, Any]:
         raise ApiError(415, "send the request with Content-Type: application/json", code="unsupported_media_type")
     try:
         tree = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        json.dumps(tree, ensure_ascii=False).encode("utf-8")  # "\\ud800" alone is half a character
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"the request is not JSON: {error}", code="invalid_json") from None
     if not isinstance(tree, dict):

@@ -33,7 +33,10 @@ class Chat(Task):
 
         from pretune.model.folder import load_model
 
-        return load_model(folder, AutoModelForCausalLM, attention="eager")
+        model = load_model(folder, AutoModelForCausalLM, attention="eager")
+        # Whoever generates with this folder stops where a reply ends, and where a document does.
+        model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
+        return model
 
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int

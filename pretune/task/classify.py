@@ -41,7 +41,10 @@ class Classify(Task):
 
         assert labels is not None
         specials = special_ids(folder)
-        named = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+        named: dict[str, Any] = {
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: i for i, name in enumerate(labels)},
+        }
         torch.manual_seed(seed)
         model = load_model(
             folder, AutoModelForSequenceClassification, num_labels=len(labels), ignore_mismatched_sizes=True, **named

@@ -103,7 +103,8 @@ def take_step(
     for i, batch in enumerate(batches):
         with runtime.exchange(state.scored, now=i == len(batches) - 1):
             scored = state.scored(runtime.put(batch))
-            torch.stack([scale[t] * s for t, s in scored.items()]).sum().backward()
+            loss_of_step: Any = torch.stack([scale[t] * s for t, s in scored.items()]).sum()
+            loss_of_step.backward()
         sums.append({t: s.detach() for t, s in scored.items()})
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items()}

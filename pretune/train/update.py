@@ -160,7 +160,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for a, b, c in NEWTON_SCHULZ:
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    found: Tensor = x.mT if tall else x
+    return found
 
 
 def _muon_names(model: nn.Module, weights: dict[str, nn.Parameter]) -> set[str]:

@@ -51,7 +51,9 @@ class Table:
 
     def feed(self, state: Any, ids_BL: np.ndarray) -> tuple[np.ndarray, Any]:
         position = state + ids_BL.shape[1]
-        rows = [np.random.default_rng([self.seed, position, int(k)]).normal(size=self.vocab_size) for k in ids_BL[:, -1]]
+        rows = [
+            np.random.default_rng([self.seed, position, int(k)]).normal(size=self.vocab_size) for k in ids_BL[:, -1]
+        ]
         return np.asarray(rows, dtype=np.float32) * 3, position
 
 

@@ -28,7 +28,11 @@ GENERATION = (
 )
 DIALOGUES = [
     [{"role": "user", "content": "Hello world"}],
-    [{"role": "user", "content": "你好 🙂"}, {"role": "assistant", "content": "  two\nlines "}, {"role": "user", "content": "x"}],
+    [
+        {"role": "user", "content": "你好 🙂"},
+        {"role": "assistant", "content": "  two\nlines "},
+        {"role": "user", "content": "x"},
+    ],
     [{"role": "user", "content": "a"}, {"role": "assistant", "content": "1 < 2 & 'q'"}],
 ]
 
@@ -41,7 +45,9 @@ def rendered(tokenizer: Tokenizer, template: str) -> ChatFormat:
     return ChatFormat(template, tokenizer, specials(tokenizer))
 
 
-@pytest.mark.parametrize("template", ["chatml", LLAMA, TOOLS, GENERATION], ids=["chatml", "llama", "tools", "generation"])
+@pytest.mark.parametrize(
+    "template", ["chatml", LLAMA, TOOLS, GENERATION], ids=["chatml", "llama", "tools", "generation"]
+)
 @pytest.mark.parametrize("messages", DIALOGUES)
 def test_ids_equal_those_of_transformers(
     tokenizer: Tokenizer, chatml: str, template: str, messages: list[dict[str, str]]
@@ -52,7 +58,9 @@ def test_ids_equal_those_of_transformers(
     theirs = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|endoftext|>")
     theirs.chat_template = template
     tools = [{"name": "f", "about": "你 <b>"}] if template == TOOLS else None
-    wanted = theirs.apply_chat_template(messages, tools=tools, add_generation_prompt=True, tokenize=True, return_dict=False)
+    wanted = theirs.apply_chat_template(
+        messages, tools=tools, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
     assert rendered(tokenizer, template).prompt_ids(messages, tools) == list(wanted)
 
 
@@ -102,7 +110,11 @@ def test_bos_stands_once_though_template_and_tokenizer_both_write_it(folder: Pat
 CASES: list[list[dict[str, Any]]] = [
     [{"role": "user", "content": "a"}, {"role": "assistant", "content": "Hello"}],
     [{"role": "system", "content": "s"}, *DIALOGUES[1], {"role": "assistant", "content": "\n\nlate"}],
-    [{"role": "user", "content": "a"}, {"role": "assistant", "content": "say <|im_end|> now"}, {"role": "user", "content": "b"}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "say <|im_end|> now"},
+        {"role": "user", "content": "b"},
+    ],
 ]
 
 

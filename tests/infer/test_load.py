@@ -51,7 +51,9 @@ def test_corpus_is_no_model(tmp_path: Path) -> None:
 def test_opening_and_serving_import_neither_torch_nor_transformers() -> None:
     code = (
         "import sys, pretune.infer.load, pretune.infer.ort, pretune.infer.terminal, pretune.serve.run, pretune.serve.app;"
-        "sys.exit(','.join(m for m in ('torch', 'transformers', 'peft') if m in sys.modules))"
+        "sys.exit(','.join(m for m in ('torch', 'transformers', 'peft') if m in sys.modules) or 0)"
     )
-    done = subprocess.run([sys.executable, "-X", "warn_default_encoding", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-X", "warn_default_encoding", "-c", code], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

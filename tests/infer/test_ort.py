@@ -83,7 +83,11 @@ def counting_encoder(path: Path) -> None:
         helper.make_node("Add", ["nothing", "thousand"], ["other"]),
         helper.make_node("Concat", ["sum", "other"], ["logits"], axis=1),
     ]
-    constants = [constant("one", np.array([1])), constant("zero", np.float32(0)), constant("thousand", np.float32(1000))]
+    constants = [
+        constant("one", np.array([1])),
+        constant("zero", np.float32(0)),
+        constant("thousand", np.float32(1000)),
+    ]
     inputs = [helper.make_tensor_value_info(n, i, ["B", "L"]) for n in ("input_ids", "attention_mask")]
     save(nodes, inputs, [helper.make_tensor_value_info("logits", f, ["B", 2])], constants, path)
 

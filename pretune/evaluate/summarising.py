@@ -1,0 +1,40 @@
+"""The page over several artifacts, and its report.json: the figures of the reports, as they stand there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretune.base.artifact import Artifact
+from pretune.base.stage import Context
+from pretune.evaluate.page import card_section, curves, lineage_list, page, report_section
+from pretune.evaluate.reporting import FORMAT, read_report
+
+if TYPE_CHECKING:
+    from pretune.evaluate.summary import SummaryStage
+
+
+def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context: Context) -> dict[str, Any]:
+    """Write the page; returns the reports' figures, each with its report's name in front."""
+    sections, told, metrics = [], [], dict[str, Any]()
+    for part in parts:
+        name = part.path.name
+        told.append({"name": name, "kind": part.card.kind, "id": part.card.id})
+        if part.card.kind == "report":
+            report, rows = read_report(part.verify().path)
+            told[-1]["metrics"] = report["metrics"]
+            metrics |= {f"{name}.{key}": value for key, value in report["metrics"].items()}
+            model = part.source("model") if "model" in part.card.inputs else None
+            sections.append(report_section(report, rows, curves(model.path) if model else "", name=name))
+        else:
+            sections.append(card_section(part))
+    tree = {"format": FORMAT, "what": "summary", "title": stage.title, "text": stage.text, "parts": told}
+    text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+    lineage = lineage_list([(part.path.name, part) for part in parts])
+    html = page(stage.title, sections, lineage, context.command or "pretune run RECIPE", text=stage.text)
+    (out / "report.html").write_text(html, encoding="utf-8", newline="\n")
+    context.notes.add("report.html")
+    return metrics

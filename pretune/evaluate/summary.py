@@ -1,0 +1,32 @@
+"""Stage summary: one page over several artifacts, a section for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pretune.base.artifact import Artifact
+from pretune.base.config import Input
+from pretune.base.stage import Context, Stage
+
+KINDS = "report|model|corpus|dataset|tokenizer|tokens|bundle"
+
+
+class SummaryStage(Stage):
+    """One page with a section for each of several reports and other artifacts."""
+
+    makes: ClassVar[str] = "report"
+    version: ClassVar[int] = 1
+    kind: str = "summary"
+    of: Annotated[list[str], Input(KINDS)]
+    """What to show, in this order: reports with their figures, models with their curves, others with their card."""
+    title: str = "Report"
+    """What stands above the page."""
+    text: str = ""
+    """Words below the title: what this was, what such a model can and cannot do."""
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        from pretune.evaluate.summarising import summarise
+
+        return summarise(self, list(inputs.values()), out, context)

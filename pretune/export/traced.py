@@ -1,0 +1,93 @@
+"""The graph of any other encoder classifier, traced by torch.onnx.export: slower and larger, but of any family.
+
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels]
+
+Tracing records Python's call stack (absolute paths) in the file; that is taken out, so that the same weights
+give the same bytes everywhere.
+
+*B rows, L positions.*
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pretune.base.errors import NotSupported
+
+INPUTS, OUTPUTS = ["input_ids", "attention_mask"], ["logits"]
+
+
+def traced_encoder(model: Any) -> bytes:
+    """The bytes of an .onnx file for a *ForSequenceClassification encoder.
+
+    Raises:
+        NotSupported: the model cannot be traced, or is larger than 2 GiB.
+    """
+    model.config._attn_implementation = "eager"
+    try:
+        with _quiet():
+            proto = _traced(model)
+    except Exception as error:  # the exporter raises whatever it stumbles upon
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NotSupported(f"a {model.config.model_type} encoder cannot be exported: {why}") from error
+    _strip(proto)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _traced(model: Any) -> Any:
+    import torch
+
+    class Logits(torch.nn.Module):
+        """The model with tensors in and a tensor out."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+
+    # Two rows of different lengths: an all-ones mask, or a side of 0 or 1, would be baked into the graph.
+    ids = torch.full((2, 5), 2, dtype=torch.int64)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    program = torch.onnx.export(
+        Logits().eval(), (ids, mask), dynamo=True, verbose=False, dynamic_shapes=(free, free),
+        input_names=INPUTS, output_names=OUTPUTS, external_data=False,
+    )  # fmt: skip
+    assert program is not None, "the dynamo exporter returns a program"
+    return program.model_proto
+
+
+def _strip(proto: Any) -> None:
+    """Take out what belongs to the machine: stack traces, notes, and names of shapes."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *proto.functions):
+        if part.DESCRIPTOR.fields_by_name.get("metadata_props") is not None:
+            del part.metadata_props[:]
+        if part.DESCRIPTOR.fields_by_name.get("doc_string") is not None:
+            part.ClearField("doc_string")
+    del graph.value_info[:]
+    proto.ClearField("producer_version")
+    for value in (*graph.input, *graph.output):
+        for name, side in zip(("batch", "length"), value.type.tensor_type.shape.dim, strict=False):
+            if side.dim_param:
+                side.dim_param = name
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own future; nobody here can act on that."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,108 @@
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from pretune.base.log import Log
+from pretune.evaluate.answering import answer_scores, answered, asked_of, evaluate_answers, grouped
+from pretune.infer.language import LanguageModel
+from pretune.text.example import Dialogue, Message
+
+
+def dialogue(question, answer, origin="data.jsonl#0", keywords=()):
+    return Dialogue((Message("user", question), Message("assistant", answer)), origin, keywords)
+
+
+def asked(*dialogues):
+    return [asked_of(d) for d in dialogues]
+
+
+def groups(test, train=()):
+    return [a.group for a in grouped(asked(*test), asked(*train))]
+
+
+def test_the_last_reply_is_what_is_wanted_and_later_turns_are_not_shown():
+    turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"), ("user", "e")]
+    found = asked_of(Dialogue(tuple(Message(r, c) for r, c in turns), "x#0"))
+    assert [m["content"] for m in found.messages] == ["a", "b", "c"]
+    assert (found.question, found.wanted) == ("c", "d")
+
+
+def test_a_dialogue_in_which_nobody_replies_asks_nothing():
+    assert asked_of(Dialogue((Message("user", "a"),), "x#0")) is None
+    assert asked_of(Dialogue((Message("assistant", "a"),), "x#0")) is None
+
+
+def test_groups_are_taken_from_origins_that_name_them():
+    origins = ["remembered:python:questions#3", "guessed/os.path.join", "hard:one"]
+    assert groups([dialogue("q", "a", o) for o in origins]) == ["remembered", "guessed", "hard"]
+
+
+def test_a_record_of_a_file_names_no_group_so_training_decides():
+    test = [dialogue("q1", "Known  answer.", "python:questions#1"), dialogue("q2", "New answer.", "folder/a.jsonl#2")]
+    assert groups(test, [dialogue("other words", "Known answer.")]) == ["remembered", "guessed"]
+
+
+def test_keywords_count_only_where_there_are_any():
+    assert answer_scores("copies a tree", "Copies trees.", ("tree", "files"))["any_keyword"] is True
+    assert answer_scores("copies a tree", "Copies trees.", ("tree", "files"))["all_keywords"] is False
+    assert answer_scores("copies a tree", "Copies trees.", ())["any_keyword"] is None
+
+
+@dataclass(frozen=True)
+class Letters:
+    """A decoder that says token 1 twice, then the end, token 0."""
+
+    vocab_size: int = 4
+    max_length: int = 6
+
+    def start(self):
+        return 0
+
+    def feed(self, state, ids_BL):
+        logits_BV = np.zeros((len(ids_BL), 4), dtype=np.float32)
+        logits_BV[:, 1 if state < 2 else 0] = 9
+        return logits_BV, state + 1
+
+
+class Words:
+    """A tokenizer of four words."""
+
+    def decode(self, ids, skip_special_tokens=True):
+        return "".join(("", "yes ", "no ", "hm ")[k] for k in ids)
+
+
+class Format:
+    """A chat format: a token for each letter asked."""
+
+    def prompt_ids(self, messages, tools=None):
+        return [2] * len(messages[-1]["content"])
+
+
+def model():
+    return LanguageModel(Letters(), Words(), (0,), Format())
+
+
+def test_answers_keep_the_order_of_the_questions_and_too_long_ones_are_answered_with_nothing():
+    found, notes = answered(
+        model(), asked(*(dialogue("q" * n, "a") for n in (3, 9, 1))), max_tokens=8, log=Log(quiet=True)
+    )
+    assert found == ["yes yes ", "", "yes yes "]
+    assert notes == ["1 questions are longer than the model's 6 tokens and count as answered with nothing"]
+
+
+def test_an_answer_that_is_right_word_for_word_scores_one_everywhere():
+    found = evaluate_answers(
+        model(), [dialogue("qq", "yes yes", keywords=("yes",))], [], max_tokens=8, seed=0, log=Log(quiet=True)
+    )
+    figures = found.groups[0].figures
+    assert figures == {"rouge_l": 1.0, "word_for_word": 1.0, "any_keyword": 1.0, "all_keywords": 1.0}
+    assert [f.name for f in found.groups[0].floors] == ["question"]
+
+
+def test_the_stages_are_found_without_importing_torch():
+    code = "import sys, pretune.evaluate.stage, pretune.evaluate.summary; print([m for m in ('torch', 'transformers', 'sklearn', 'numpy', 'pyarrow') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -1,0 +1,98 @@
+import pytest
+
+from pretune.evaluate.findings import Floor, Group, margin_of, rounded, verdict
+from pretune.evaluate.floors import features_of, most_frequent, nearest, svm_labels
+from pretune.evaluate.overlap import overlap
+from pretune.evaluate.scores import Interval
+
+
+def test_the_most_frequent_value_does_not_depend_on_order():
+    assert most_frequent(["b", "a", "b", "a", "c"]) == most_frequent(["a", "c", "b", "a", "b"]) == "a"
+
+
+def test_chinese_is_cut_into_characters_and_english_into_words():
+    assert features_of("退款吗") == ["退", "款", "吗", "退 款", "款 吗", "退 款 吗"]
+    assert features_of("a good film") == ["a", "good", "film", "a good", "good film"]
+
+
+def test_the_svm_tells_labels_apart_in_chinese_and_english():
+    pytest.importorskip("sklearn", reason="the extra `evaluate` is not installed")
+    train = ["这部电影很好看", "很好看的电影", "真好看", "这部电影太难看", "难看极了", "真难看", "good", "bad"]
+    labels = ["+", "+", "+", "-", "-", "-", "+", "-"]
+    assert svm_labels(train, labels, ["好看", "难看", "a good one", "a bad one"], seed=2**40) == ["+", "-", "+", "-"]
+
+
+def test_training_texts_without_a_single_word_are_no_error():
+    pytest.importorskip("sklearn", reason="the extra `evaluate` is not installed")
+    assert svm_labels(["!", "?"], ["a", "b"], ["...", "!!"], seed=0) in (["a", "a"], ["b", "b"])
+    assert nearest(["!", "?"], ["..."]) == [0]
+
+
+def test_the_nearest_question_is_the_one_that_shares_its_rare_words():
+    pytest.importorskip("sklearn", reason="the extra `evaluate` is not installed")
+    train = ["What does json.dumps do?", "What does shutil.copytree do?", "What does os.path.join do?"]
+    assert nearest(train, ["Tell me what shutil.copytree does", "unknown words"]) == [1, 0]
+
+
+def group(margin, interval):
+    floor = Floor("tfidf_svm", "a linear SVM on TF-IDF", {"accuracy": 0.8}, margin, interval)
+    return Group("all", 10, {"accuracy": 0.8 + margin}, {}, [floor], "accuracy")
+
+
+def test_the_verdict_says_plainly_when_the_floor_was_not_beaten():
+    assert verdict(group(-0.1, Interval(-0.2, 0.0))).startswith("The model does NOT beat its floor")
+    assert "-0.1000 (95 % interval -0.2000 to +0.0000)" in verdict(group(-0.1, Interval(-0.2, 0.0)))
+
+
+def test_a_lead_within_chance_is_not_called_a_win():
+    told = group(0.1, Interval(-0.05, 0.25))
+    assert "not by more than chance explains" in verdict(told)
+    assert told.flat()["floor_beaten"] is False
+
+
+def test_a_clear_lead_is_called_a_win():
+    told = group(0.1, Interval(0.05, 0.15))
+    assert verdict(told).startswith("The model beats its floor")
+    assert told.flat() == {
+        "examples": 10,
+        "accuracy": 0.9,
+        "tfidf_svm_accuracy": 0.8,
+        "floor": "tfidf_svm",
+        "floor_margin": 0.1,
+        "floor_beaten": True,
+    }
+
+
+def test_all_floors_must_be_beaten_and_the_hardest_is_named():
+    floors = {"sure": (0.2, 0.1), "unsure": (0.3, -0.1), "ahead": (-0.01, -0.02)}
+    made = [Floor(n, n, {"accuracy": 0.5}, m, Interval(low, 0.5)) for n, (m, low) in floors.items()]
+    assert [Group("all", 9, {"accuracy": 0.7}, {}, made[:n], "accuracy").hardest.name for n in (1, 2, 3)] == [*floors]
+
+
+def test_the_margin_is_paired_so_equal_answers_leave_no_doubt():
+    assert margin_of([1, 0, 1, 1, 0], [1, 0, 1, 1, 0], seed=0) == (0.0, Interval(0.0, 0.0))
+
+
+def test_so_few_examples_that_an_interval_would_lie_get_none():
+    assert margin_of([1, 1], [0, 0], seed=0) == (1.0, None)
+    assert verdict(group(0.1, None)).endswith("With so few examples this may be chance.")
+
+
+def test_numbers_in_reports_are_rounded_and_never_nan():
+    assert rounded({"a": 0.12345678, "b": [float("inf"), True, 3]}) == {"a": 0.123457, "b": [None, True, 3]}
+
+
+def test_a_text_counts_as_read_when_half_of_its_runs_stand_in_the_corpus(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pages = ["It is said: one two three four five six seven eight nine. And so on.", "你好世界今天天气很好啊"]
+    pq.write_table(pa.table({"text": pages}), tmp_path / "train-00000.parquet")
+    texts = [
+        "one two three four five six seven eight nine",
+        "nine eight seven six five four three two",
+        "今天天气很好啊",
+        "世界今天天气很好",
+        "short",
+    ]
+    assert overlap(tmp_path, texts) == (2, 3, True)

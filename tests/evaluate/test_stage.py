@@ -1,0 +1,181 @@
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pyarrow.parquet as pq
+import pytest
+
+from pretune.base.artifact import Artifact
+from pretune.base.errors import EmptyInput, NotSupported
+
+
+def report_of(artifact):
+    return json.loads((artifact.path / "report.json").read_text(encoding="utf-8"))
+
+
+def html_of(artifact):
+    return (artifact.path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def reports(world):
+    found = {
+        "labels": world.run("evaluate", model=str(world.classifier), data=str(world.reviews), title="Reviews 评论"),
+        "answers": world.run("evaluate", model=str(world.decoder), data=str(world.dialogues), max_tokens=8),
+        "text": world.run("evaluate", model=str(world.decoder), data=str(world.tokens)),
+    }
+    parts = [str(a.path) for a in found.values()] + [str(world.decoder), str(world.tokens)]
+    return found | {"all": world.run("summary", of=parts, title="All <of> it", text="一行\nline two")}
+
+
+def test_the_figures_on_the_card_are_those_of_report_json(reports):
+    for name in ("labels", "answers", "text"):
+        assert reports[name].card.metrics == report_of(reports[name])["metrics"]
+
+
+def test_accuracy_is_the_share_of_right_rows_in_predictions(reports):
+    rows = pq.read_table(reports["labels"].path / "predictions.parquet").to_pylist()
+    metrics = report_of(reports["labels"])["metrics"]
+    assert metrics["accuracy"] == pytest.approx(sum(r["said"] == r["label"] for r in rows) / len(rows), abs=1e-6)
+    assert metrics["examples"] == len(rows)
+    assert metrics["majority_accuracy"] < metrics["tfidf_svm_accuracy"]
+
+
+def test_an_untrained_classifier_is_said_not_to_beat_its_floor(reports):
+    group = report_of(reports["labels"])["groups"]["all"]
+    assert group["beaten"] is False
+    assert group["verdict"].startswith("The model does NOT beat its floor, a linear SVM")
+    assert group["verdict"].replace("'", "&#x27;") in html_of(reports["labels"])
+
+
+def test_what_is_remembered_and_what_is_guessed_are_told_apart(reports):
+    report = report_of(reports["answers"])
+    assert {name: g["examples"] for name, g in report["groups"].items()} == {"all": 4, "remembered": 3, "guessed": 1}
+    floors = {f["name"]: f["metrics"] for f in report["groups"]["remembered"]["floors"]}
+    assert floors["nearest"]["word_for_word"] == 1.0  # the same tool under another question
+    assert "remembered_rouge_l" in report["metrics"] and "guessed_nearest_rouge_l" in report["metrics"]
+
+
+def test_an_untrained_language_model_knows_about_as_much_as_even_chances(reports, world):
+    metrics = report_of(reports["text"])["metrics"]
+    size = json.loads((world.tokens / "manifest.json").read_text(encoding="utf-8"))["vocab_size"]
+    assert metrics["nats_per_token"] == pytest.approx(math.log(size), abs=0.15)
+    expected = metrics["nats_per_token"] * metrics["targets"] / math.log(2) / metrics["bytes"]
+    assert metrics["bits_per_byte"] == pytest.approx(expected, rel=1e-4)
+    assert metrics["ngram_bits_per_byte"] < metrics["bits_per_byte"] and not metrics["floor_beaten"]
+    assert metrics["xz_bits_per_byte"] > 0
+
+
+def test_the_same_evaluation_twice_gives_the_same_bytes(reports, world):
+    again = world.run("evaluate", model=str(world.decoder), data=str(world.dialogues), max_tokens=8)
+    assert again.card.id == reports["answers"].card.id
+
+
+def test_payload_holds_no_path_and_the_page_is_a_note(reports, world):
+    for one in reports.values():
+        assert "report.html" in one.card.notes and "report.html" not in one.card.files
+        assert str(world.root) not in (one.path / "report.json").read_text(encoding="utf-8")
+
+
+def test_text_from_data_never_becomes_markup(reports):
+    for one in reports.values():
+        assert "<script" not in html_of(one).lower()
+        assert "<b>bold" not in html_of(one)
+    assert "&lt;script&gt;alert(&#x27;data&#x27;)" in html_of(reports["labels"])
+    assert "&lt;script&gt;alert(&#x27;chat&#x27;)" in html_of(reports["answers"])
+    assert "<h1>All &lt;of&gt; it</h1>" in html_of(reports["all"])
+
+
+def test_the_page_loads_nothing_from_outside(reports):
+    for one in reports.values():
+        assert not re.search(r"(src|href)\s*=|url\(|@import|https?://", html_of(one))
+        assert "default-src 'none'" in html_of(one)
+
+
+def test_every_element_of_the_page_is_closed(reports):
+    for one in reports.values():
+        stack = Elements()
+        stack.feed(html_of(one))
+        assert stack.open == [] and stack.wrong == []
+
+
+class Elements(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+
+def test_the_page_shows_curves_lineage_and_the_command(reports):
+    page = html_of(reports["answers"])
+    assert page.count("<polyline") == 2 and "validation: 4.5000 at the end" in page
+    assert "model: <b>model</b>" in page and "data: <b>dataset</b>" in page and "read.0: <b>files</b>" in page
+    assert "pretune evaluate" in page
+
+
+def test_a_report_without_training_split_says_that_there_is_no_floor(world):
+    rows = [{"text": "a lovely film", "label": "good"}, {"text": "a dull film", "label": "bad"}]
+    path = world.root / "test.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    data = world.run("dataset", read=[str(path)])
+    group = report_of(world.run("evaluate", model=str(world.classifier), data=str(data.path)))["groups"]["all"]
+    assert group["floors"] == [] and group["beaten"] is None
+    assert group["verdict"].startswith("There is no floor")
+
+
+def test_the_summary_repeats_the_figures_of_its_reports(reports):
+    metrics = reports["all"].card.metrics
+    for name in ("labels", "answers", "text"):
+        for key, value in reports[name].card.metrics.items():
+            assert metrics[f"{reports[name].path.name}.{key}"] == value
+    page = html_of(reports["all"])
+    assert page.count("<section>") == 6 and "<p>一行</p><p>line two</p>" in page and "Reviews 评论" in page
+
+
+def test_a_split_that_is_absent_is_named_with_those_that_exist(world):
+    with pytest.raises(EmptyInput, match=r"'tset'.*\n.*train, .*test"):
+        world.run("evaluate", model=str(world.classifier), data=str(world.reviews), split="tset")
+
+
+def test_a_model_that_talks_is_not_measured_on_labels_and_the_other_way_round(world):
+    with pytest.raises(NotSupported, match="gives text, the data holds labels"):
+        world.run("evaluate", model=str(world.decoder), data=str(world.reviews))
+    with pytest.raises(NotSupported, match="gives labels, the data holds dialogues"):
+        world.run("evaluate", model=str(world.classifier), data=str(world.dialogues))
+    with pytest.raises(NotSupported, match="is a classifier"):
+        world.run("evaluate", model=str(world.classifier), data=str(world.tokens))
+
+
+def test_tokens_of_another_tokenizer_are_refused(world):
+    corpus = Artifact.open(world.tokens).source("corpus")
+    other = world.run("tokenizer", corpus=str(corpus.path), vocab_size=300)
+    tokens = world.run("tokens", corpus=str(corpus.path), tokenizer=str(other.path))
+    with pytest.raises(NotSupported, match="made with another tokenizer"):
+        world.run("evaluate", model=str(world.decoder), data=str(tokens.path))
+
+
+def test_labels_that_the_model_does_not_know_count_as_wrong_and_are_told(world):
+    rows = [{"text": f"film {k}", "label": label} for k, label in enumerate(["good", "bad", "odd", "odd"])]
+    path = world.root / "validation.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    data = world.run("dataset", read=[str(path)])
+    report = report_of(world.run("evaluate", model=str(world.classifier), data=str(data.path), split="validation"))
+    assert report["classes"]["odd"]["recall"] == 0.0 and report["metrics"]["accuracy"] <= 0.5
+    assert any("2 examples carry a label that the model does not know" in note for note in report["notes"])
+
+
+def test_fewer_examples_are_spread_over_the_split(world):
+    found = world.run("evaluate", model=str(world.decoder), data=str(world.dialogues), max_tokens=2, max_examples=2)
+    rows = pq.read_table(found.path / "predictions.parquet").to_pylist()
+    assert [r["question"] for r in rows] == ["Tell me about tool 0.", "Tell me about tool 2."]

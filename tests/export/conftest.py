@@ -1,0 +1,132 @@
+"""Tiny random models in folders, with a byte-level tokenizer of their own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3ForSequenceClassification,
+)
+
+from pretune.model.folder import save_model
+
+SPECIALS = ["<pad>", "<eos>", "<cls>", "<sep>", "<user>", "<bot>"]
+TEMPLATE = "{% for m in messages %}{{ '<user>' if m.role == 'user' else '<bot>' }}{{ m.content }}{% if m.role != 'user' %}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
+SIZES: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 96,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": None,
+}
+ROPE3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+GPT2 = {
+    "vocab_size": 300,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 96,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+    "bos_token_id": None,
+}
+BERT = {k: v for k, v in SIZES.items() if k not in ("num_key_value_heads", "bos_token_id")}
+NAMES = {"num_labels": 3, "id2label": {0: "坏", 1: "so-so", 2: "good"}, "label2id": {"坏": 0, "so-so": 1, "good": 2}}
+
+
+def build(kind: str) -> Any:
+    """A random float32 model; weights are spread so that answers differ from token to token."""
+    torch.manual_seed(7)
+    model: Any = {
+        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True)),
+        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=False)),
+        "llama": lambda: LlamaForCausalLM(
+            LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters=ROPE3)
+        ),
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
+        "qwen3-labels": lambda: Qwen3ForSequenceClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
+        "gpt2-labels": lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2, **NAMES)),
+        "bert-labels": lambda: BertForSequenceClassification(BertConfig(**BERT, **NAMES)),
+    }[kind]()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def write_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=SPECIALS, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(["the cat and the hat. 你好 🙂"] * 8, trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": "<pad>",
+        "eos_token": "<eos>",
+        "cls_token": "<cls>",
+        "sep_token": "<sep>",
+        "model_max_length": 64,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write a model of a kind (see `build`); `chat` adds a chat template."""
+
+    def write(kind: str, *, chat: bool = False, model: Any = None) -> Path:
+        words, folder = tmp_path / "words", tmp_path / f"{kind}{'-chat' if chat else ''}"
+        for each in (words, folder):
+            each.mkdir(exist_ok=True)
+        write_tokenizer(words)
+        if chat:
+            (words / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+        save_model(model if model is not None else build(kind), folder, tokenizer=words)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def stage_run(tmp_path: Path) -> Callable[..., Any]:
+    """Run one stage through a recipe; returns its artifact."""
+    from pretune.base.log import Log
+    from pretune.base.recipe import Recipe
+
+    def run(kind: str, name: str = "made", **settings: Any) -> Any:
+        recipe = Recipe.build({"work": str(tmp_path / "work"), "stages": {name: {"kind": kind, **settings}}})
+        return recipe.run(log=Log(quiet=True))[name]
+
+    return run

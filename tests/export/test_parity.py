@@ -1,0 +1,122 @@
+"""The gate: what differs is refused and leaves nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from pretune.base.errors import NoParity
+from pretune.export.base import Job
+from pretune.export.onnx_bundle import GRAPH, Onnx
+from pretune.export.parity import (
+    TEXTS,
+    Parity,
+    Thresholds,
+    compare_classifiers,
+    compare_decoders,
+    prompts_for,
+    rounded_up,
+)
+from pretune.infer.load import open_bundle
+from pretune.infer.sampling import Sampling
+from pretune.model.generate import open_folder
+
+EXACT = Thresholds(1e-3, 1.0)
+
+
+def export(folder: Path, out: Path, **settings: Any) -> Any:
+    """Export by hand, as the stage does, without data."""
+    out.mkdir(exist_ok=True)
+    return Onnx(kind="onnx", prompts=4, tokens=8, **settings).export(Job(folder, None, out, lambda text: None))
+
+
+def damage(graph: Path, initializer: str) -> None:
+    """Move one weight of a graph by a tenth of its size."""
+    model = onnx.load(graph)
+    found = next(t for t in model.graph.initializer if t.name == initializer)
+    found.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(found) * np.float32(1.1), initializer))
+    onnx.save(model, graph)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+def test_a_bundle_writes_the_greedy_tokens_of_the_torch_model(
+    kind: str, model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = model_folder(kind)
+    export(folder, tmp_path / "out")
+    bundle, model = open_bundle(tmp_path / "out"), open_folder(folder)
+    prompts = [model.text_prompt(text) for text in TEXTS]
+    assert bundle.generate_many(prompts, 12) == model.generate_many(prompts, 12)
+    found = compare_decoders(model, bundle, prompts, num_tokens=12, limits=EXACT)
+    assert (found.texts, found.different, found.is_same) == (20, 0, True)
+    assert found.max_logit_difference < 1e-5
+
+
+def test_a_chat_bundle_answers_like_its_folder(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = model_folder("qwen3", chat=True)
+    made = export(folder, tmp_path / "out")
+    assert made.bundle["task"] == "chat"
+    message = [{"role": "user", "content": "the cat 你好 <eos>"}]
+    sampling = Sampling(max_tokens=10, temperature=0)
+    assert open_bundle(tmp_path / "out").reply(message, sampling) == open_folder(folder).reply(message, sampling)
+
+
+def test_prompts_without_data_are_twenty_and_leave_room_for_the_answer(model_folder: Callable[..., Path]) -> None:
+    model = open_folder(model_folder("qwen3", chat=True))
+    prompts = prompts_for(model, None, number=20, num_tokens=60)
+    assert len(prompts) == 20
+    assert max(len(p) for p in prompts) == 96 - 60
+
+
+def test_a_damaged_decoder_graph_is_refused(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = model_folder("qwen3")
+    export(folder, tmp_path / "out")
+    damage(tmp_path / "out" / GRAPH, "model.layers.1.mlp.down_proj.weight.T")
+    model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
+    found = compare_decoders(model, bundle, [[9, 8, 7]], num_tokens=4, limits=EXACT)
+    with pytest.raises(NoParity, match="the export differs from its model"):
+        found.demand()
+
+
+def test_a_damaged_classifier_graph_is_refused(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = model_folder("bert-labels")
+    export(folder, tmp_path / "out")
+    damage(tmp_path / "out" / GRAPH, "bert.encoder.layer.0.attention.self.value.weight.T")
+    model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
+    with pytest.raises(NoParity):
+        compare_classifiers(model, bundle, TEXTS, limits=EXACT).demand()
+
+
+def test_a_refused_export_leaves_nothing_behind(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(NoParity, match="logits by up to"):
+        export(model_folder("qwen3"), tmp_path / "out", max_logit_difference=1e-12)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nan_logits_and_labels_in_another_order_are_never_the_same(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert not Parity("labels", 1, 1, 0, 0, float("nan"), Thresholds(None, 0.1)).is_same
+    folder = model_folder("bert-labels")
+    export(folder, tmp_path / "out")
+    path = tmp_path / "out" / "bundle.json"
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**tree, "labels": tree["labels"][::-1]}), encoding="utf-8")
+    assert not compare_classifiers(open_folder(folder), open_bundle(tmp_path / "out"), TEXTS, limits=EXACT).is_same
+
+
+def test_agreement_below_its_threshold_is_refused_and_at_it_is_kept() -> None:
+    def found(different: int) -> bool:
+        return Parity("labels", 10, 10, different, 0, 5.0, Thresholds(None, 0.9)).is_same
+
+    assert found(1)
+    assert not found(2)
+
+
+def test_differences_are_told_rounded_up_to_one_digit() -> None:
+    assert [rounded_up(x) for x in (1.19e-6, 2e-5, 0.0, 9.2e-4, 17.0)] == [2e-6, 2e-5, 0.0, 1e-3, 20.0]

@@ -1,0 +1,272 @@
+"""The routes, in this process: shapes, limits, keys and errors (traps 35, 36)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from pretune.infer.classify import TextClassifier
+from pretune.infer.language import LanguageModel
+from pretune.serve.app import create_app
+from pretune.serve.requests import Limits
+
+Client = Callable[..., TestClient]
+CHAT, TEXT, CLASSIFY = "/v1/chat/completions", "/v1/completions", "/v1/classify"
+HI = [{"role": "user", "content": "你好"}]
+ROUTES = [("GET", "/"), ("GET", "/health"), ("GET", "/v1/models"), ("GET", "/v1/models/talker"), ("GET", "/nowhere")]
+ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("DELETE", CHAT)]
+
+
+@pytest.fixture
+def client(talker: LanguageModel, counter: TextClassifier, completer: LanguageModel) -> Client:
+    def make(key: str | None = None, base: str = "http://localhost", **limits: int) -> TestClient:
+        models = {"talker": talker, "counter": counter, "completer": completer}
+        app = create_app(models, api_key=key, limits=Limits(**limits))
+        return TestClient(app, base_url=base, raise_server_exceptions=False)
+
+    return make
+
+
+def error_of(answer: Any, status: int) -> dict[str, Any]:
+    """The error object; every error has the same four fields."""
+    assert answer.status_code == status, answer.text
+    tree = answer.json()
+    assert set(tree) == {"error"} and set(tree["error"]) == {"message", "type", "code", "param"}
+    found: dict[str, Any] = tree["error"]
+    return found
+
+
+def ask(**settings: Any) -> dict[str, Any]:
+    return {"model": "talker", "messages": HI, **settings}
+
+
+def test_plain_answer_has_the_shape_and_the_counts_of_openai(client: Client, talker: LanguageModel) -> None:
+    tree = client().post(CHAT, json=ask(max_tokens=5)).json()
+    prompt = talker.chat_prompt(HI)
+    assert tree["object"] == "chat.completion" and tree["id"].startswith("chatcmpl-") and tree["model"] == "talker"
+    assert tree["choices"][0]["message"]["role"] == "assistant" and tree["choices"][0]["finish_reason"] == "length"
+    assert tree["usage"] == {"prompt_tokens": len(prompt), "completion_tokens": 5, "total_tokens": len(prompt) + 5}
+
+
+def test_without_max_tokens_the_answer_stops_by_itself(client: Client, talker: LanguageModel) -> None:
+    choice = client().post(CHAT, json=ask()).json()["choices"][0]
+    assert choice["finish_reason"] == "stop"
+    assert choice["message"]["content"] == talker.reply(HI).text
+
+
+def test_n_answers_are_drawn_with_seeds_of_their_own_and_again_the_same(client: Client) -> None:
+    body = ask(n=3, temperature=1.5, seed=7, max_tokens=20)
+    first, again = (client().post(CHAT, json=body).json()["choices"] for _ in range(2))
+    texts = [choice["message"]["content"] for choice in first]
+    assert len(set(texts)) == 3 and [choice["index"] for choice in first] == [0, 1, 2]
+    assert texts == [choice["message"]["content"] for choice in again]
+
+
+def test_without_a_seed_two_draws_differ(client: Client) -> None:
+    body = ask(temperature=2, max_tokens=20)
+    texts = {client().post(CHAT, json=body).json()["choices"][0]["message"]["content"] for _ in range(2)}
+    assert len(texts) == 2
+
+
+def events_of(answer: Any) -> list[Any]:
+    parts = answer.text.split("\n\n")
+    assert parts[-1] == "" and parts[-2] == "data: [DONE]"
+    return [json.loads(part.removeprefix("data: ")) for part in parts[:-2]]
+
+
+def test_stream_ends_with_done_and_carries_usage_when_asked(client: Client) -> None:
+    body = ask(stream=True, stream_options={"include_usage": True}, max_tokens=6)
+    answer = client().post(CHAT, json=body)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = events_of(answer)
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert events[-1]["choices"] == [] and events[-1]["usage"]["completion_tokens"] == 6
+    assert len({event["id"] for event in events}) == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"temperature": 1.3, "seed": 3}, {"stop": ["e", "你"]}, {"n": 2, "max_tokens": 9}]
+)
+def test_joined_stream_is_the_plain_answer(client: Client, settings: dict[str, Any]) -> None:
+    plain = client().post(CHAT, json=ask(**settings)).json()["choices"]
+    events = events_of(client().post(CHAT, json=ask(stream=True, **settings)))
+    for choice in plain:
+        mine = [e["choices"][0] for e in events if e["choices"][0]["index"] == choice["index"]]
+        assert "".join(e["delta"]["content"] for e in mine) == choice["message"]["content"]
+        assert [e["finish_reason"] for e in mine if e["finish_reason"]] == [choice["finish_reason"]]
+
+
+def test_completions_take_several_prompts(client: Client, completer: LanguageModel) -> None:
+    body = {"model": "completer", "prompt": ["Hello", "你好"], "max_tokens": 7}
+    tree = client().post(TEXT, json=body).json()
+    assert tree["object"] == "text_completion"
+    from pretune.infer.sampling import Sampling
+
+    wanted = [completer.complete(text, Sampling(max_tokens=7)).text for text in ("Hello", "你好")]
+    assert [choice["text"] for choice in tree["choices"]] == wanted
+    events = events_of(client().post(TEXT, json={**body, "stream": True}))
+    joined = ["".join(e["choices"][0]["text"] for e in events if e["choices"][0]["index"] == k) for k in (0, 1)]
+    assert joined == wanted
+
+
+def test_classify_takes_a_text_or_several_and_gives_every_score(client: Client) -> None:
+    one = client().post(CLASSIFY, json={"model": "counter", "input": "a"}).json()
+    assert one["data"][0]["label"] == "短" and sum(one["data"][0]["scores"].values()) == pytest.approx(1)
+    two = client().post(CLASSIFY, json={"model": "counter", "input": ["a", "Hello world, how are you? " * 3]}).json()
+    assert [row["label"] for row in two["data"]] == ["短", "long"]
+
+
+def test_models_are_listed_with_their_task(client: Client) -> None:
+    data = client().get("/v1/models").json()["data"]
+    assert {row["id"]: row["task"] for row in data} == {
+        "talker": "chat",
+        "counter": "classify",
+        "completer": "complete",
+    }
+    assert client().get("/v1/models/talker").json()["object"] == "model"
+
+
+WRONG: list[tuple[str, dict[str, Any], str, str | None]] = [
+    (CHAT, {"model": "talker"}, "missing_required_parameter", "messages"),
+    (CHAT, ask(messages=[]), "invalid_value", "messages"),
+    (CHAT, ask(messages=[{"role": "wizard", "content": "x"}]), "invalid_value", "messages.0.role"),
+    (CHAT, ask(messages=[{"role": "user", "content": 5}]), "invalid_value", None),
+    (CHAT, ask(messages=[{"role": "user", "content": [{"type": "image_url"}]}]), "invalid_value", None),
+    (CHAT, ask(messages=[{"role": "user", "content": "\ud800"}]), "invalid_json", None),
+    (CHAT, ask(model="\ud800"), "invalid_json", None),
+    (CHAT, ask(temperature="hot"), "invalid_value", "temperature"),
+    (CHAT, ask(temperature=-1), "invalid_value", "temperature"),
+    (CHAT, ask(top_p=0), "invalid_value", "top_p"),
+    (CHAT, ask(max_tokens=0), "invalid_value", "max_tokens"),
+    (CHAT, ask(max_tokens=True), "invalid_value", "max_tokens"),
+    (CHAT, ask(max_completion_tokens=10**6), "invalid_value", "max_tokens"),
+    (CHAT, ask(n=99), "invalid_value", "n"),
+    (CHAT, ask(stop=["a"] * 5), "invalid_value", None),
+    (CHAT, ask(logit_bias={"5": 100}), "unsupported_parameter", "logit_bias"),
+    (CHAT, ask(tools=[{"type": "function"}]), "unsupported_parameter", "tools"),
+    (CHAT, ask(chat_template="{{ 1 }}"), "unsupported_parameter", "chat_template"),
+    (CHAT, ask(guided_regex="(a+)+"), "unsupported_parameter", "guided_regex"),
+    (CHAT, ask(model="completer"), "not-supported", None),
+    (CHAT, ask(model="counter"), "wrong_model_kind", "model"),
+    (CHAT, ask(model=None), "missing_required_parameter", "model"),
+    (CHAT, ask(messages=[{"role": "user", "content": "x" * 999}]), "context_length_exceeded", "messages"),
+    (TEXT, {"model": "talker", "prompt": "x" * 999}, "context_length_exceeded", "prompt"),
+    (TEXT, {"model": "talker", "prompt": ["a"] * 200, "n": 8}, "invalid_value", "n"),
+    (TEXT, {"model": "talker", "prompt": []}, "invalid_value", None),
+    (TEXT, {"model": "talker", "prompt": "a", "echo": True}, "unsupported_parameter", "echo"),
+    (TEXT, {"model": "talker", "prompt": ["a"] * 300}, "invalid_value", "prompt"),
+    (CLASSIFY, {"model": "counter", "input": ["a"] * 300}, "invalid_value", "input"),
+    (CLASSIFY, {"model": "talker", "input": "a"}, "wrong_model_kind", "model"),
+]
+
+
+@pytest.mark.parametrize(("route", "body", "code", "param"), WRONG)
+@pytest.mark.parametrize("stream", [False, True])
+def test_wrong_request_is_refused_with_its_code_and_setting(
+    client: Client, route: str, body: dict[str, Any], code: str, param: str | None, stream: bool
+) -> None:
+    body = {**body, "stream": True} if stream and route != CLASSIFY else body
+    text = json.dumps(body, ensure_ascii=True)
+    found = error_of(client().post(route, content=text, headers={"Content-Type": "application/json"}), 400)
+    assert found["code"] == code
+    assert param is None or found["param"] == param
+    assert found["message"] and "pydantic" not in found["message"]
+
+
+def test_neutral_values_of_unsupported_settings_are_accepted(client: Client) -> None:
+    body = ask(
+        max_tokens=1, tools=None, logprobs=False, frequency_penalty=0, response_format={"type": "text"}, user="me"
+    )
+    assert client().post(CHAT, json=body).status_code == 200
+
+
+@pytest.mark.parametrize("body", ["{", "[1]", "", "[" * 20000, '{"messages": NaN}', b"\xff\xfe"])
+def test_broken_json_is_told_as_an_error_object(client: Client, body: str | bytes) -> None:
+    answer = client().post(CHAT, content=body, headers={"Content-Type": "application/json"})
+    assert error_of(answer, 400)["code"] == "invalid_json"
+
+
+def test_body_that_is_too_big_is_refused_whatever_length_it_claims(client: Client) -> None:
+    big = json.dumps(ask(messages=[{"role": "user", "content": "x" * 5000}])).encode()
+    head = {"Content-Type": "application/json"}
+    assert (
+        error_of(client(max_body_bytes=1000).post(CHAT, content=big, headers=head), 413)["code"] == "request_too_large"
+    )
+    chunked = client(max_body_bytes=1000).post(CHAT, content=iter([big[:600], big[600:]]), headers=head)
+    assert error_of(chunked, 413)["code"] == "request_too_large"
+
+
+def test_a_form_of_another_web_page_is_refused(client: Client) -> None:
+    answer = client().post(CHAT, content=json.dumps(ask()), headers={"Content-Type": "text/plain"})
+    assert error_of(answer, 415)["code"] == "unsupported_media_type"
+
+
+def test_unknown_model_and_unknown_route_are_404(client: Client) -> None:
+    assert error_of(client().post(CHAT, json=ask(model="gpt-9")), 404)["code"] == "model_not_found"
+    assert error_of(client().get("/nowhere"), 404)["code"] == "not_found"
+    assert error_of(client().get(CHAT), 405)["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize(("method", "route"), ROUTES)
+def test_every_route_needs_the_key(client: Client, method: str, route: str) -> None:
+    served = client(key="sésame")
+    assert error_of(served.request(method, route), 401)["code"] == "invalid_api_key"
+    wrong = {"Authorization": "Bearer " + "x" * 6}
+    assert "wrong" in error_of(served.request(method, route, headers=wrong), 401)["message"]
+    right = {"Authorization": "Bearer sésame".encode()}
+    assert served.request(method, route, headers=right).status_code != 401
+
+
+def test_browser_is_asked_for_the_key_and_may_send_it_as_a_password(client: Client) -> None:
+    served = client(key="secret")
+    assert served.get("/").headers["www-authenticate"].startswith("Basic")
+    assert served.get("/", auth=("anyone", "secret")).status_code == 200
+    assert served.get("/v1/models", auth=("anyone", "wrong")).status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Basic !!!", "Basic", "Bearer", "Bearer  ", "Digest x", "secret"])
+def test_broken_authorization_is_refused(client: Client, header: str) -> None:
+    error_of(client(key="secret").get("/health", headers={"Authorization": header}), 401)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "[::1].evil", ""]
+)
+def test_without_a_key_only_this_machines_names_are_answered(client: Client, host: str) -> None:
+    assert error_of(client().get("/v1/models", headers={"Host": host}), 403)["code"] == "wrong_host"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "[::1]"])
+def test_this_machines_names_are_answered(client: Client, host: str) -> None:
+    assert client().get("/health", headers={"Host": host}).json() == {"status": "ok"}
+
+
+def test_no_other_origin_is_allowed(client: Client) -> None:
+    answer = client().get("/v1/models", headers={"Origin": "https://evil.example"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_page_loads_nothing_from_elsewhere_and_writes_no_html(client: Client) -> None:
+    answer = client().get("/")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for forbidden in ("http://", "https://", "innerHTML", "insertAdjacentHTML", "document.write", "src="):
+        assert forbidden not in answer.text
+    assert "发送" in answer.text and "Send" in answer.text
+
+
+def test_bug_in_a_model_is_an_error_object_without_details_plain_and_streaming(
+    client: Client, talker: LanguageModel
+) -> None:
+    talker.decoder.fail_after = 3  # type: ignore[attr-defined]
+    found = error_of(client().post(CHAT, json=ask()), 500)
+    assert "secret" not in found["message"]
+    talker.decoder.fed = 0  # type: ignore[attr-defined]
+    events = events_of(client().post(CHAT, json=ask(stream=True)))
+    assert events[-1]["error"]["code"] == "internal_error" and "secret" not in json.dumps(events)
+
+
+def test_full_queue_is_told_to_come_back(client: Client) -> None:
+    assert error_of(client(max_waiting=0).post(CHAT, json=ask()), 429)["code"] == "rate_limit_exceeded"
+    assert error_of(client(max_waiting=0).post(CHAT, json=ask(stream=True)), 429)["code"] == "rate_limit_exceeded"
