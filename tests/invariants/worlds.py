@@ -1,0 +1,105 @@
+"""Tiny worlds: models of two layers, rows by hand, one step of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pretune.model.build import build_model
+from pretune.model.shape import SHAPE
+from pretune.objective.base import OBJECTIVE, Objective, Row, Vocabulary
+from pretune.objective.labels import Labels
+from pretune.tokens.tokenizer import Specials
+from pretune.train.loop import Scored, TrainState, take_step
+from pretune.train.optim import OPTIM
+from pretune.train.runtime import Runtime
+from pretune.train.stream import Cut, RowStream
+from pretune.train.update import Update
+
+VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3))
+SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
+LENGTH = 12
+
+
+def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
+    """A random model in float64 whose every parameter matters (no zeros left)."""
+    sizes = {"layers": 2, "width": 32, "heads": 2}
+    sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
+    sizes |= {"hidden": 48} if kind == "bert" else {}
+    model = build_model(
+        SHAPE({"kind": kind, **sizes}), vocab_size=40, max_length=32, specials=SPECIALS, seed=seed, attention=attention
+    )
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return model.double()
+
+
+def tiny_classifier(kind: str = "bert") -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    config = tiny(kind).config
+    config.num_labels, config.pad_token_id = 3, 0
+    torch.manual_seed(1)
+    return AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").double()
+
+
+def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
+    """Rows of several documents each, of uneven lengths, some with padding."""
+    rng = np.random.default_rng(seed)
+    rows: list[Row] = []
+    for i in range(number):
+        borders = np.sort(rng.choice(np.arange(2, length - 1), size=2, replace=False))
+        segments = np.searchsorted(borders, np.arange(length), side="right").astype(np.int64)
+        segments[length - i % 4 :] = -1
+        row: Row = {"ids": rng.integers(4, 40, length), "segments": segments}
+        if targets:
+            row["targets"] = rng.random(length) < (0.1 + 0.1 * i)
+        rows.append(row)
+    return rows
+
+
+def labelled_rows(number: int) -> list[Row]:
+    rng = np.random.default_rng(3)
+    return [{"ids": rng.integers(4, 40, 3 + 2 * i).tolist(), "label": i % 3} for i in range(number)]
+
+
+def case(name: str) -> tuple[Any, Objective, list[Row]]:
+    """(model, objective, eight rows) of a kind of training."""
+    if name == "causal":
+        return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name == "gpt2":
+        return tiny("gpt2"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name == "chat":
+        return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
+    if name == "masked":
+        return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "classify-decoder":
+        return tiny_classifier("qwen3"), Labels(kind="labels"), labelled_rows(8)
+    return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
+
+
+CASES = ("causal", "gpt2", "chat", "masked", "classify", "classify-decoder")
+
+
+def trained(
+    name: str, *, micro: int, optim: str = "adamw", steps: int = 3, runtime: Runtime | None = None, batch: int = 8
+) -> dict[str, torch.Tensor]:
+    """The weights after some steps, cut into micro-batches of `micro` rows."""
+    runtime = runtime or Runtime()
+    model, objective, rows = case(name)
+    model.train()
+    update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
+    state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
+    cut = Cut(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, runtime.rank, runtime.world)
+    for step in range(steps):
+        take_step(state, objective, cut.batches(step), runtime)
+    return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    assert a.keys() == b.keys()
+    return max(float((a[n] - b[n]).abs().max()) for n in a)
