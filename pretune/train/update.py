@@ -66,8 +66,10 @@ class Update:
 
     @torch.no_grad()
     def gradient_norm(self) -> float:
-        """Norm of the whole gradient, float32."""
-        norms = torch._foreach_norm([w.grad for w in self.weights.values() if w.grad is not None], dtype=torch.float32)
+        """Norm of the whole gradient, in float32 or wider."""
+        grads = [w.grad for w in self.weights.values() if w.grad is not None]
+        wide = torch.float64 if grads[0].dtype == torch.float64 else torch.float32
+        norms = torch._foreach_norm(grads, dtype=wide)
         return float(torch.linalg.vector_norm(torch.stack(norms)))
 
     @torch.no_grad()

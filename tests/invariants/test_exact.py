@@ -76,6 +76,8 @@ def test_packed_documents_give_the_loss_and_gradient_they_give_alone(kind: str, 
     (row,) = packed_rows(1, length, seed=8)
     if objective == "masked":
         row = scorer.prepare(row, VOCABULARY, np.random.default_rng(0))
+    # transformers' eager Qwen3 attention takes its softmax in float32, whatever the weights are.
+    bar = 1e-6 if (kind, attention) == ("qwen3", "eager") else 1e-10
     together = scorer.sums(model, scorer.collate([row], VOCABULARY))["loss"]
     together.backward()
     packed = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -87,10 +89,10 @@ def test_packed_documents_give_the_loss_and_gradient_they_give_alone(kind: str, 
             continue
         alone = alone + scorer.sums(model, scorer.collate([piece], VOCABULARY))["loss"]
     alone.backward()
-    assert abs(float(together) - float(alone)) < 1e-10
+    assert abs(together.item() - alone.item()) < bar
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and name in packed:
-            assert torch.allclose(packed[name], parameter.grad, atol=1e-10), name
+            assert torch.allclose(packed[name], parameter.grad, rtol=bar, atol=bar), name
 
 
 def test_a_documents_first_token_is_no_target_and_its_end_is() -> None:
@@ -140,9 +142,9 @@ def test_one_token_predicts_the_next_after_overfitting_a_b_c_d() -> None:
 
     model, objective = tiny("qwen3"), OBJECTIVE("causal")
     row = {"ids": np.array([10, 11, 12, 13, 3]), "segments": np.zeros(5, int)}
-    state = TrainState(model, Scored(model, objective), Update(model, OPTIM("muon")), total=60)
+    state = TrainState(model, Scored(model, objective), Update(model, OPTIM("muon")), total=200)
     cut = Cut(RowStream([row], 1, seed=0), objective, VOCABULARY, 0, 1)
-    last = [report.loss["loss"] for report in steps(state, objective, cut, Runtime(), until=60)][-1]
+    last = [report.loss["loss"] for report in steps(state, objective, cut, Runtime(), until=200)][-1]
     logits = model.eval()(torch.tensor([[10, 11, 12, 13]])).logits
     assert logits.argmax(-1).tolist() == [[11, 12, 13, 3]]
     assert last < 0.05

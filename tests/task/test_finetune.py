@@ -1,0 +1,163 @@
+"""Fine-tuning end to end on a tiny model of our own: what is saved is what was trained, for every task x method."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import pretune
+from pretune.api import Loaded
+
+SENTENCES = ["the red fox runs", "a blue bird sings", "你好 世界 🙂", "green trees grow tall", "the small dog barks loudly"]
+TINY = {"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Text, a tiny decoder and a tiny encoder pretrained on it, labelled texts, dialogues."""
+    folder = tmp_path_factory.mktemp("finetune")
+    (folder / "text").mkdir()
+    for i in range(8):
+        (folder / "text" / f"{i}.txt").write_text("\n".join(SENTENCES * 6) + f"\n{i}", encoding="utf-8")
+    common: dict[str, Any] = {"length": 32, "batch": 4, "steps": 4, "tokenizer": {"vocab_size": 320}, "quiet": True}
+    pretune.pretrain(folder / "text", out=folder / "decoder", model={"kind": "qwen3", **TINY}, **common)
+    bert = {"kind": "bert", "layers": 2, "width": 32, "heads": 2, "hidden": 48}
+    pretune.pretrain(folder / "text", out=folder / "encoder", model=bert, objective="masked", **common)
+    rows = [{"text": SENTENCES[i % 5] + " !" * (i % 3), "label": "one" if i % 5 < 2 else "two"} for i in range(60)]
+    (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    pairs = [{"instruction": f"say {w}", "input": "", "output": f"{w} {w}"} for w in "fox bird dog tree red".split()]
+    (folder / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
+    return folder
+
+
+def tuned(world: Path, base: str, data: str, name: str, **settings: Any) -> Loaded:
+    settings = {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "max_length": 32, "batch": 8, **settings}
+    return pretune.fine_tune(world / base, world / data, out=world / name, quiet=True, **settings)
+
+
+@pytest.mark.parametrize("base", ["decoder", "encoder"])
+@pytest.mark.parametrize("method", ["full", "head", "lora"])
+def test_a_classifier_learns_and_its_folder_gives_the_logits_of_plain_transformers(
+    world: Path, base: str, method: str
+) -> None:
+    found = tuned(world, base, "labels.jsonl", f"clf-{base}-{method}", task="classify", method=method, epochs=6)
+    assert found.metrics["validation_accuracy"] >= (0.9 if method != "head" else 0.4)
+    texts = [s + " 🙂" for s in SENTENCES]
+    ours = [label.scores for label in found.predict(texts)]
+    theirs = plain_transformers(world, base, found.path, texts)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+
+
+def plain_transformers(world: Path, base: str, folder: Path, texts: list[str]) -> list[dict[str, float]]:
+    """Probabilities by transformers (and peft) alone, one text at a time."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if (folder / "adapter_config.json").exists():
+        from peft import PeftModel
+
+        labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        plain = AutoModelForSequenceClassification.from_pretrained(
+            world / base, num_labels=len(labels), pad_token_id=tokenizer.pad_token_id
+        )
+        model = PeftModel.from_pretrained(plain, folder)
+        names = dict(enumerate(labels))
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+        names = model.config.id2label
+    model.eval()
+    rows = []
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        framed = [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id] if base == "encoder" else [*ids, tokenizer.eos_token_id]
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([framed])).logits[0]
+        rows.append({names[i]: float(p) for i, p in enumerate(logits.softmax(-1))})
+    return rows
+
+
+def test_head_and_lora_leave_the_base_as_it_was(world: Path) -> None:
+    from safetensors.torch import load_file
+
+    tuned(world, "decoder", "labels.jsonl", "clf-head", task="classify", method="head", steps=2)
+    base, head = load_file(world / "decoder/model.safetensors"), load_file(world / "clf-head/model.safetensors")
+    shared = [name for name in base if name in head]
+    assert len(shared) > 10
+    assert all(torch.equal(base[name], head[name]) for name in shared)
+    adapter = tuned(world, "decoder", "labels.jsonl", "clf-lora", task="classify", method="lora", steps=2)
+    assert sum(p.stat().st_size for p in adapter.path.glob("*.safetensors")) < (world / "decoder/model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_after_overfitting_replies_generation_says_them_and_stops_by_itself(world: Path, method: str) -> None:
+    rate = {"kind": "adamw", "learning_rate": 1e-2}
+    found = tuned(
+        world, "decoder", "pairs.json", f"chat-{method}", task="chat", method=method, optim=rate, steps=250,
+        dataset={"validation": 0, "test": 0},
+    )  # fmt: skip
+    answers = found.predict(["say fox", "say dog"], max_tokens=30)
+    assert answers == ["fox fox", "dog dog"]
+
+
+def test_the_best_weights_on_validation_are_kept_not_the_last(world: Path) -> None:
+    found = tuned(
+        world, "decoder", "labels.jsonl", "clf-best", task="classify", epochs=6, evaluate_every=2, patience=50,
+        optim={"kind": "adamw", "learning_rate": 3e-2},
+    )  # fmt: skip
+    log = [json.loads(line) for line in (found.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    seen = [(row["validation_accuracy"], -row["validation_loss"]) for row in log if "validation_accuracy" in row]
+    assert (found.metrics["validation_accuracy"], -found.metrics["validation_loss"]) == max(seen)
+
+
+def test_a_reply_that_does_not_fit_is_refused_not_trained_on_as_nothing(world: Path) -> None:
+    from pretune.base.errors import NoTarget
+
+    with pytest.raises(NoTarget, match="max_length=4"):
+        tuned(world, "decoder", "pairs.json", "chat-short", task="chat", max_length=4, steps=1)
+
+
+def test_the_wrong_task_for_the_data_is_told(world: Path) -> None:
+    from pretune.base.errors import WrongKind
+
+    with pytest.raises(WrongKind, match="needs dialogue examples"):
+        tuned(world, "decoder", "labels.jsonl", "wrong", task="chat", steps=1)
+
+
+def test_a_pretrained_folder_gives_the_logits_of_plain_transformers(world: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+    from pretune.infer.load import open_model
+    from pretune.infer.language import LanguageModel
+
+    ours = open_model(world / "decoder")
+    assert isinstance(ours, LanguageModel)
+    tokenizer = AutoTokenizer.from_pretrained(world / "decoder")
+    ids = tokenizer("the red fox 你好 🙂", add_special_tokens=False)["input_ids"]
+    model = AutoModelForCausalLM.from_pretrained(world / "decoder").eval()
+    with torch.no_grad():
+        theirs = model(torch.tensor([ids])).logits[0, -1].numpy()
+    import numpy as np
+
+    logits, _ = ours.decoder.feed(ours.decoder.start(), np.array([ids]))
+    assert np.allclose(logits[0], theirs, atol=1e-5)
+    assert AutoModelForMaskedLM.from_pretrained(world / "encoder").config.model_type == "bert"
+    assert ours.tokenizer.encode("the red fox 你好 🙂", add_special_tokens=False).ids == ids
+
+
+def test_saved_weights_are_float32_with_one_metadata_entry_and_no_path(world: Path) -> None:
+    from safetensors import safe_open
+
+    for name in ("decoder", "encoder"):
+        with safe_open(world / name / "model.safetensors", framework="pt") as file:
+            assert file.metadata() == {"format": "pt"}
+            assert {str(file.get_slice(k).get_dtype()) for k in file.keys()} == {"F32"}  # noqa: SIM118
+    for path in world.rglob("*.json"):
+        if path.name not in ("artifact.json", "choices.json"):
+            assert str(world) not in path.read_text(encoding="utf-8"), path
+
+
