@@ -1,0 +1,112 @@
+"""The house of DESIGN section 4: imports run one way, and nothing heavy is loaded before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "pretune"
+ORDER = (
+    *("base", "text", "tokens", "infer", "model", "objective", "train", "task", "evaluate", "compress", "export"),
+    *("serve", "apps", "api", "quickstart", "cli", "__main__"),
+)
+LIGHT = ("base", "text", "tokens", "infer")
+"""No torch and no transformers here, at any depth."""
+TABLE_ENTRY = re.compile(r'^\s+"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+",?$', re.MULTILINE)
+INLINE_ENTRY = re.compile(r'\{?"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+"')
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules() -> dict[str, Path]:
+    return {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Modules of pretune that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("pretune."))
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            if node.module == "pretune":
+                yield from (f"pretune.{name.name}" for name in node.names)
+            elif node.module.startswith("pretune."):
+                yield node.module
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path} has a relative import"
+
+
+def table_modules() -> list[str]:
+    """Every module that is named in a table of kinds."""
+    texts = [path.read_text(encoding="utf-8") for path in modules().values()]
+    return sorted({m for text in texts for m in (*TABLE_ENTRY.findall(text), *INLINE_ENTRY.findall(text))})
+
+
+def loaded_after(statement: str, *heavy: str) -> list[str]:
+    """Which of the heavy packages a fresh process has loaded after a statement."""
+    code = f"import sys\n{statement}\nprint(*[n for n in {heavy!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m != "pretune"])
+def test_a_module_imports_only_from_its_left(module: str) -> None:
+    room = room_of(module)
+    for found in imported(modules()[module]):
+        assert ORDER.index(room_of(found)) <= ORDER.index(room), f"{module} imports {found}"
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if room_of(m) == "serve"])
+def test_serve_imports_base_tokens_and_infer_only(module: str) -> None:
+    assert {room_of(found) for found in imported(modules()[module])} <= {"base", "tokens", "infer", "serve"}
+
+
+def test_every_package_stands_in_the_order() -> None:
+    assert {room_of(m) for m in modules() if m != "pretune"} <= {*ORDER}
+
+
+def test_the_tables_of_kinds_are_seen_and_their_modules_exist() -> None:
+    found = table_modules()
+    assert {
+        "pretune.train.pretrain",
+        "pretune.task.chat",
+        "pretune.compress.quantise",
+        "pretune.export.onnx_bundle",
+    } <= {*found}
+    assert [m for m in found if m not in modules()] == []
+
+
+def test_base_text_tokens_and_infer_load_neither_torch_nor_transformers() -> None:
+    light = [m for m in modules() if room_of(m) in LIGHT]
+    assert loaded_after("\n".join(f"import {m}" for m in light), "torch", "transformers") == []
+
+
+def test_modules_that_are_named_in_tables_load_neither_torch_nor_transformers() -> None:
+    assert loaded_after("\n".join(f"import {m}" for m in table_modules()), "torch", "transformers") == []
+
+
+def test_the_server_loads_no_torch() -> None:
+    assert loaded_after("import pretune.serve.run, pretune.serve.app", "torch", "transformers") == []
+
+
+def test_help_loads_nothing_heavy() -> None:
+    ask = "from pretune.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
+    assert loaded_after(ask, "torch", "transformers", "numpy", "pyarrow", "pydantic") == []
+
+
+def test_importing_pretune_loads_nothing_heavy() -> None:
+    assert loaded_after("import pretune", "torch", "transformers", "numpy", "pyarrow", "pydantic") == []
