@@ -162,7 +162,14 @@ def measure(steps: int, rounds: int) -> dict[str, Any]:
     rows = [_row(name, runs[name], flops, matrix) for name in SIDES]
     base = rows[0]["tokens_per_second"]
     rows = [{**row, "times_trainer": round(row["tokens_per_second"] / base, 2)} for row in rows]
-    return {"batch": BATCH, "length": LENGTH, "shape": SHAPE, "matrix_flops": matrix, "rows": rows, "versions": versions()}
+    return {
+        "batch": BATCH,
+        "length": LENGTH,
+        "shape": SHAPE,
+        "matrix_flops": matrix,
+        "rows": rows,
+        "versions": versions(),
+    }
 
 
 def _row(name: str, runs: list[dict[str, Any]], flops: float, matrix: float) -> dict[str, Any]:

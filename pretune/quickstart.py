@@ -40,9 +40,7 @@ def quickstart(
         "question": QUESTION,
         "answer": answer,
         "read": _docstring(),
-        "figures": {
-            name: made[name].card.metrics for name in ("base_report", "chat_report", "guess_report", "area_report")
-        },
+        "figures": {name: made[name].card.metrics for name in ("base_report", "chat_report", "area_report")},
     }
     log.info(closing_words(result, out))
     return result

@@ -194,6 +194,8 @@ def _raw_files(path: Path) -> list[Path]:
 def _raw_kind(path: Path) -> str:
     if not path.is_dir():
         return "files"
+    if (path / "bundle.json").is_file():
+        return "bundle"
     has_weights = any(path.glob("*.safetensors"))
     if has_weights and ((path / "config.json").is_file() or (path / "adapter_config.json").is_file()):
         return "model"

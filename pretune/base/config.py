@@ -50,11 +50,12 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_lists(cls, value: Any) -> Any:
-        """`clean=nfc,mask-pii` and `clean: nfc` are lists where a list is wanted."""
+    def _short_forms(cls, value: Any) -> Any:
+        """`clean=nfc,mask-pii` is a list where a list is wanted; a block without a kind keeps the default's kind."""
         if not isinstance(value, dict):
             return value
-        return {name: _as_list(item) if _wants_list(cls, name) else item for name, item in value.items()}
+        listed = {name: _as_list(item) if _wants_list(cls, name) else item for name, item in value.items()}
+        return {name: _with_kind(cls, name, item) for name, item in listed.items()}
 
 
 class Variant(Config):
@@ -68,6 +69,14 @@ class Variant(Config):
 def _wants_list(cls: type[Config], name: str) -> bool:
     field = cls.model_fields.get(name)
     return field is not None and typing.get_origin(field.annotation) in (list, tuple)
+
+
+def _with_kind(cls: type[Config], name: str, value: Any) -> Any:
+    """`optim.learning_rate=1e-3` changes the rate of the field's own default optimizer, not the optimizer."""
+    if name not in cls.model_fields or not isinstance(value, Mapping) or "kind" in value:
+        return value
+    default = cls.model_fields[name].default
+    return {"kind": default.kind, **value} if isinstance(default, Variant) else value
 
 
 def _as_list(value: Any) -> Any:
@@ -328,6 +337,7 @@ def names_at(cls: type[Config], tree: Any, place: tuple[str, ...]) -> list[str]:
 def _class_at(cls: type[Config], name: str, value: Any) -> type[Config] | None:
     choice = facts(cls, name).choice
     if choice:
+        value = _with_kind(cls, name, value)
         kind = value.get("kind", choice.default) if isinstance(value, Mapping) else value
         return choice.find(kind) if isinstance(kind, str) else None
     annotation = cls.model_fields[name].annotation

@@ -148,7 +148,7 @@ class BadFile(UserError):
 class NoSuchColumn(UserError):
     """A table has no column of this name, or none that could be taken for the text or the label.
 
-    Name it: `dataset.text=COLUMN dataset.label=COLUMN`.
+    Name it: `text=COLUMN label=COLUMN` (in a recipe, settings of the dataset stage).
     """
 
     code = "no-such-column"
@@ -286,6 +286,8 @@ class Stopped(PretuneError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint that names the nearest of `known`, or lists them when none is near."""
     names = sorted(known)
+    if not names:
+        return "there is nothing to set here"
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else "choose one of: " + ", ".join(names)
 

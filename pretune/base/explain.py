@@ -18,8 +18,12 @@ METRICS = {
     "Not comparable between tokenizers.",
     "validation_loss": "Mean negative log likelihood per target in nats, on text that is not trained on.",
     "rouge_l": "F1 of the longest common subsequence of words between answer and reference (Lin 2004).",
-    "exact": "Share of answers that equal the reference word for word.",
-    "keyword": "Share of answers that hold the keywords of the example.",
+    "word_for_word": "Share of answers that equal the reference word for word.",
+    "any_keyword": "Share of answers that hold at least one keyword of the example.",
+    "all_keywords": "Share of answers that hold every keyword of the example.",
+    "nats_per_token": "Mean negative log likelihood per token. Not comparable between tokenizers; bits_per_byte is.",
+    "floor_margin": "The figure minus that of its hardest floor (lower-is-better figures: the other way round).",
+    "floor_beaten": "True only if the 95 % interval of the margin over the hardest floor lies above 0.",
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
 }
 
@@ -34,10 +38,22 @@ def explain(name: str) -> str:
     first, *rest = name.split(".")
     if first in STAGE.kinds():
         return _setting(STAGE.find(first), rest, name)
-    found = [f"{kind}.{name}" for kind in STAGE.kinds() if name in STAGE.find(kind).model_fields]
+    found = [place for kind in STAGE.kinds() for place in _places(STAGE.find(kind), kind, name)]
     if found:
         return "\n\n".join(explain(full) for full in found)
     raise UnknownSetting(f"nothing is called {name!r}", hint=did_you_mean(name, [*errors, *METRICS, *STAGE.kinds()]))
+
+
+def _places(cls: type[Config], place: str, name: str) -> list[str]:
+    """Where settings called `name` stand, at any depth; `optim.learning_rate` matches by its end."""
+    first, _, rest = name.partition(".")
+    found = [f"{place}.{name}"] if first in cls.model_fields and (not rest or facts(cls, first).choice) else []
+    for field in [] if rest else cls.model_fields:
+        choice = facts(cls, field).choice
+        for kind in choice.kinds() if choice else []:
+            if choice and name != "kind" and name in choice.find(kind).model_fields:
+                found.append(f"{place}.{field}.{kind}.{name}")
+    return found
 
 
 def _setting(cls: type[Config], path: list[str], name: str) -> str:

@@ -120,5 +120,7 @@ def _apply_settings(tree: dict[str, Any], main: str, settings: Sequence[str]) ->
             override(tree, assignment)
         elif dot and first in stages and first != main:
             override(stages, assignment)
+        elif dot and first == main and first not in STAGE.find(main).model_fields:
+            override(stages, assignment)  # `pretune dataset ... dataset.label=stars`, as a recipe would spell it
         else:
             override(stages[main], assignment)

@@ -56,7 +56,8 @@ def does_not_fit(plans: Sequence[StagePlan], machine: Machine) -> list[str]:
 def artifact_text(artifact: Artifact) -> str:
     """A card for people: what, how good, from what."""
     card = artifact.card
-    lines = [f"{artifact.path.as_posix()}: a {card.kind}", f"  id      {card.id}"]
+    article = "" if card.kind in ("tokens", "files") else "a "
+    lines = [f"{artifact.path.as_posix()}: {article}{card.kind}", f"  id      {card.id}"]
     if card.made:
         made = card.made
         lines.append(f"  made    {made['time']} in {made['seconds']} s by {made['command'] or card.stage}")

@@ -31,8 +31,8 @@ class FinetuneStage(Stage, Budget):
     """What is asked: classify or chat."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, lora."""
-    optim: Annotated[Optim | None, *chosen(OPTIM)] = None
-    """Optimizer and schedule; by default AdamW at a rate that suits the method."""
+    optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
+    """Optimizer and schedule; AdamW takes a rate that suits the method when none is given."""
     max_length: int = Field(256, gt=1)
     """Tokens of an input; longer ones are cut (of dialogues the early turns)."""
     batch: int = Field(32, gt=0)

@@ -21,7 +21,7 @@ from pretune.task.finetune import FinetuneStage
 from pretune.text.example import read_labels, read_split, shape_of
 from pretune.train.budget import planned_steps
 from pretune.train.loop import Scored, StepReport, TrainState
-from pretune.train.optim import OPTIM, Optim
+from pretune.train.optim import Optim
 from pretune.train.pretraining import DTYPES, vocabulary_of
 from pretune.train.runtime import Runtime, best_precision, evaluating, remembered
 from pretune.train.session import Session
@@ -139,10 +139,9 @@ def _model(work: Work, seed: int) -> Any:
 
 
 def _optim(stage: FinetuneStage) -> Optim:
-    if stage.optim is not None:
+    if stage.optim.kind != "adamw" or stage.optim.learning_rate is not None:
         return stage.optim
-    rate = RATES.get(stage.method.kind, RATES["full"])
-    return OPTIM({"kind": "adamw", "learning_rate": rate, "betas": (0.9, 0.999)})  # type: ignore[no-any-return]
+    return stage.optim.model_copy(update={"learning_rate": RATES.get(stage.method.kind, RATES["full"])})
 
 
 def _state(work: Work, model: Any) -> TrainState:

@@ -87,7 +87,9 @@ class CorpusStage(Stage):
         sides.close()
         if not counts.documents:
             told = ", ".join(f"{n} {reason}" for reason, n in counts.dropped.items())
-            raise EmptyInput("no text is left" + (f" (left out: {told})" if told else ""), hint="look at corpus.read")
+            raise EmptyInput(
+                "no text is left" + (f" (left out: {told})" if told else ""), hint="look at what `read` names"
+            )
         cut = _hold_out_something(out, counts.documents, self.validation)
         return counts.card() | {"cut": cut, "splits": {s: _side_facts(out, s) for s in SPLITS}}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -105,6 +105,8 @@ class DatasetStage(Stage):
                 shape = self._shape_of(record, name)
                 columns = self._columns(record, name) if shape == "labelled" else columns
             example = to_dialogue(record, where) if shape == "dialogue" else _labelled(record, columns, where)
+            if isinstance(said := record.get("origin"), str) and said:
+                example = replace(example, origin=said)  # the record knows better where it comes from
             reason = _nothing_in(example)
             place = _side_of(record, side)
             if reason:
@@ -241,7 +243,7 @@ def _labels(sides: Mapping[str, list[Example]], log: Log) -> list[str] | None:
         return None
     if sides["train"] and len(names["train"]) == 1:
         told = f"all {len(sides['train'])} examples to train on have the label {min(names['train'])!r}"
-        raise OneClass(told, hint="name the right column: dataset.label=COLUMN")
+        raise OneClass(told, hint="name the right column: label=COLUMN")
     unknown = sorted(every - names["train"]) if sides["train"] else []
     if unknown:
         log.warn(f"labels that are not in train: {', '.join(unknown[:10])}")

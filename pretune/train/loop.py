@@ -114,7 +114,7 @@ def take_step(
     _move(state, norm, factor, taken=taken, where=where, loss=loss)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
-    rate = state.update.settings.learning_rate * factor
+    rate = state.update.settings.rate * factor
     return StepReport(state.step, loss, norm, rate, totals, time.perf_counter() - started, taken)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,12 @@ from pretune.base.config import Choice, Variant
 class Optim(Variant):
     """Settings that every optimizer has."""
 
-    learning_rate: float = Field(5e-4, gt=0)
-    """Peak rate of AdamW (with Muon: of embeddings, norms and biases)."""
+    usual_rate: ClassVar[float]
+    """The peak rate in pretraining when none is given."""
+
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak rate (with Muon: of embeddings, norms and biases, which AdamW moves). By default 5e-4, with Muon 3e-3; in
+    fine-tuning with AdamW what suits the method."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled decay of matrices, times the learning rate; norms and biases are not decayed."""
     betas: tuple[float, float] = (0.9, 0.95)
@@ -28,16 +32,23 @@ class Optim(Variant):
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the rate rises from 0."""
 
+    @property
+    def rate(self) -> float:
+        """The peak rate that is meant."""
+        return self.learning_rate if self.learning_rate is not None else self.usual_rate
+
 
 class AdamW(Optim):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
+
+    usual_rate: ClassVar[float] = 5e-4
 
 
 class Muon(Optim):
     """Orthogonalised momentum for matrices, AdamW for the rest (Jordan 2024; arXiv:2502.16982)."""
 
-    learning_rate: float = Field(3e-3, gt=0)
-    """Peak rate of AdamW for embeddings, norms and biases."""
+    usual_rate: ClassVar[float] = 3e-3
+
     matrix_rate: float = Field(0.02, gt=0)
     """Peak rate of Muon for the matrices inside the blocks."""
     momentum: float = Field(0.95, ge=0, lt=1)

@@ -108,7 +108,7 @@ class Update:
             torch._foreach_addcmul_(v, g, g, 1 - second)
             root = torch._foreach_div(torch._foreach_sqrt(v), math.sqrt(1 - second**number))
             torch._foreach_add_(root, s.eps)
-            rates = [s.learning_rate * factor * self.scales.get(n, 1.0) for n in group]
+            rates = [s.rate * factor * self.scales.get(n, 1.0) for n in group]
             masters = [self.masters[n] for n in group]
             if decayed and s.weight_decay:
                 torch._foreach_mul_(masters, [1 - r * s.weight_decay for r in rates])

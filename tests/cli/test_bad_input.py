@@ -77,7 +77,9 @@ def test_one_class_only(pretune: Run) -> None:
 
 def test_an_unknown_setting_names_the_nearest_before_any_work(pretune: Run) -> None:
     rows("a.jsonl", "a", "b")
-    code, _, err = pretune("finetune", "a.jsonl", "--out", "d", "task=classify", "method=lora", "method.rnk=4", "model=m")
+    code, _, err = pretune(
+        "finetune", "a.jsonl", "--out", "d", "task=classify", "method=lora", "method.rnk=4", "model=m"
+    )
     assert code == 2
     assert "method.rnk: no such setting; did you mean 'rank'? (got 4)  [unknown-setting]" in err
     assert not list(Path().glob("d*"))

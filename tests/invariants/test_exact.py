@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretune.objective.base import OBJECTIVE, IGNORE
+from pretune.objective.base import IGNORE, OBJECTIVE
 from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, tiny, trained
 
 

@@ -12,7 +12,13 @@ import torch
 import pretune
 from pretune.api import Loaded
 
-SENTENCES = ["the red fox runs", "a blue bird sings", "你好 世界 🙂", "green trees grow tall", "the small dog barks loudly"]
+SENTENCES = [
+    "the red fox runs",
+    "a blue bird sings",
+    "你好 世界 🙂",
+    "green trees grow tall",
+    "the small dog barks loudly",
+]
 TINY = {"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
 
 
@@ -29,7 +35,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pretune.pretrain(folder / "text", out=folder / "encoder", model=bert, objective="masked", **common)
     rows = [{"text": SENTENCES[i % 5] + " !" * (i % 3), "label": "one" if i % 5 < 2 else "two"} for i in range(60)]
     (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    pairs = [{"instruction": f"say {w}", "input": "", "output": f"{w} {w}"} for w in "fox bird dog tree red".split()]
+    pairs = [
+        {"instruction": f"say {w}", "input": "", "output": f"{w} {w}"} for w in ["fox", "bird", "dog", "tree", "red"]
+    ]
     (folder / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
     return folder
 
@@ -74,7 +82,11 @@ def plain_transformers(world: Path, base: str, folder: Path, texts: list[str]) -
     rows = []
     for text in texts:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        framed = [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id] if base == "encoder" else [*ids, tokenizer.eos_token_id]
+        framed = (
+            [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]
+            if base == "encoder"
+            else [*ids, tokenizer.eos_token_id]
+        )
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([framed])).logits[0]
         rows.append({names[i]: float(p) for i, p in enumerate(logits.softmax(-1))})
@@ -90,7 +102,10 @@ def test_head_and_lora_leave_the_base_as_it_was(world: Path) -> None:
     assert len(shared) > 10
     assert all(torch.equal(base[name], head[name]) for name in shared)
     adapter = tuned(world, "decoder", "labels.jsonl", "clf-lora", task="classify", method="lora", steps=2)
-    assert sum(p.stat().st_size for p in adapter.path.glob("*.safetensors")) < (world / "decoder/model.safetensors").stat().st_size
+    assert (
+        sum(p.stat().st_size for p in adapter.path.glob("*.safetensors"))
+        < (world / "decoder/model.safetensors").stat().st_size
+    )
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -131,8 +146,8 @@ def test_the_wrong_task_for_the_data_is_told(world: Path) -> None:
 def test_a_pretrained_folder_gives_the_logits_of_plain_transformers(world: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-    from pretune.infer.load import open_model
     from pretune.infer.language import LanguageModel
+    from pretune.infer.load import open_model
 
     ours = open_model(world / "decoder")
     assert isinstance(ours, LanguageModel)
@@ -159,5 +174,3 @@ def test_saved_weights_are_float32_with_one_metadata_entry_and_no_path(world: Pa
     for path in world.rglob("*.json"):
         if path.name not in ("artifact.json", "choices.json"):
             assert str(world) not in path.read_text(encoding="utf-8"), path
-
-

@@ -48,7 +48,14 @@ from pretune.text.python_library.twins import Clusters, join_near_copies
 VERSION = f"1 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "areas")
 
-TRAIN_WORDINGS = ("What does `{}` do?", "What is {} for?", "Explain `{}` in one sentence.")
+TRAIN_WORDINGS = (
+    "What does `{}` do?",
+    "What is {} for?",
+    "Explain `{}` in one sentence.",
+    "`{}`?",
+    "I am reading some code. What is the purpose of `{}`?",
+    "Please give me the first line of the documentation of {}.",
+)
 VALIDATION_WORDING = "Describe {} briefly."
 TEST_WORDING = "Can you tell me what `{}` does?"
 
