@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pretune.objective.base import Row, Vocabulary
     from pretune.tokens.store import Store
 
-VALIDATION_ROWS = 256
+VALIDATION_ROWS = 128
 CPU_FLOPS = 4e11
 """What plain training reaches on two AVX-512 cores (docs/LOG.md); for forecasts before anything was measured."""
 
@@ -45,7 +45,7 @@ class PretrainStage(Stage, Budget):
     batch: int = Field(32, gt=0)
     """Rows of a step; how many fit into a micro-batch is found, not asked."""
     evaluate_every: int | None = Field(None, gt=0)
-    """Steps between validations; by default eight times in a run."""
+    """Steps between validations; by default six times in a run."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """bfloat16 weights with float32 masters, or float32; auto measures which is faster."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
@@ -112,7 +112,7 @@ def settled_shape(stage: PretrainStage, *, tokens: int, vocab_size: int, flops: 
 
 
 def validation_rows(stage: PretrainStage, store: Store | None, vocabulary: Vocabulary) -> list[Row]:
-    """Blocks of the validation split, evenly spread, at most 256."""
+    """Blocks of the validation split, evenly spread, at most 128."""
     from pretune.tokens.packing import Blocks
     from pretune.train.stream import block_row
 

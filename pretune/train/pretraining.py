@@ -161,7 +161,7 @@ def _measure(
         best = {"micro_batch": 0.0, "seconds": math.inf}
         for micro in _candidates(stage.batch, stage.length, vocabulary.size):
             cut = _cut(stage, blocks, vocabulary, context.seed, micro, runtime)
-            seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(3))
+            seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(2))
             if seconds < best["seconds"]:
                 best = {"micro_batch": micro, "seconds": seconds}
         return best
@@ -237,11 +237,11 @@ def _session(
 
 
 def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabulary: Vocabulary, folder: Path) -> Any:
-    every = stage.evaluate_every or max(1, math.ceil(session.state.total / 8))
+    every = stage.evaluate_every or max(1, math.ceil(session.state.total / 6))
 
     def after(report: StepReport) -> bool:
         if rows and report.step % every == 0 and report.step < session.state.total:
-            part = rows[:: max(1, len(rows) // 64)]
+            part = rows[:: max(1, len(rows) // 48)]
             batch = session.cut.micro
             loss = loss_over(session.state.model, stage.objective, part, vocabulary, session.runtime, batch=batch)
             session.context.log.metrics(step=report.step, validation_loss=loss.per_target)

@@ -226,10 +226,10 @@ def test_functions_are_known_by_the_names_that_users_write(questions):
     assert not [n for n in names if n.startswith(("posixpath.", "builtins.", "genericpath.", "_")) or "._" in n]
 
 
-def test_what_was_read_is_asked_in_six_wordings_and_tested_in_one_that_was_not_read(questions):
+def test_what_was_read_is_asked_in_twelve_wordings_and_tested_in_one_that_was_not_read(questions):
     read = [row for row in questions if row["origin"] == "remembered/shutil.copytree"]
     train = [row["messages"][0]["content"] for row in read if row["split"] == "train"]
-    assert train == [
+    assert train[:6] == [
         "What does `shutil.copytree` do?",
         "What is shutil.copytree for?",
         "Explain `shutil.copytree` in one sentence.",
@@ -246,7 +246,7 @@ def test_what_was_read_is_asked_in_six_wordings_and_tested_in_one_that_was_not_r
         }
         for split in ("train", "validation", "test")
     }
-    assert len(wordings["train"]) == 6
+    assert len(wordings["train"]) == 12
     assert wordings["validation"] == {python_library.VALIDATION_WORDING.replace("`", "")}
     assert wordings["test"] == {python_library.TEST_WORDING}
 

@@ -45,7 +45,7 @@ from pretune.text.python_library.sources import (
 from pretune.text.python_library.twins import Clusters, join_near_copies
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"1 with Python {python_version()}"
+VERSION = f"3 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "areas")
 
 TRAIN_WORDINGS = (
@@ -55,6 +55,12 @@ TRAIN_WORDINGS = (
     "`{}`?",
     "I am reading some code. What is the purpose of `{}`?",
     "Please give me the first line of the documentation of {}.",
+    "I wonder what `{}` is good for.",
+    "`{}` - what happens when I use it?",
+    "Which job does {} do?",
+    "Could somebody explain how `{}` behaves?",
+    "In Python, {} is what exactly?",
+    "The code calls `{}` here. Why?",
 )
 VALIDATION_WORDING = "Describe {} briefly."
 TEST_WORDING = "Can you tell me what `{}` does?"
