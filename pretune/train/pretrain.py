@@ -12,7 +12,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import BadReference, EmptyInput, WrongValue
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.model.shape import SHAPE, Auto, Layout, Qwen3Nano, Shape, size_for
+from pretune.model.shape import SHAPE, Auto, Shape, size_for
 from pretune.objective.base import OBJECTIVE, Objective
 from pretune.train.budget import Budget, planned_steps
 from pretune.train.optim import OPTIM, Optim
@@ -58,9 +58,9 @@ class PretrainStage(Stage, Budget):
     """Steps between checkpoints; by default one a minute."""
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
-        known = inputs["tokens"].tokens
-        shape = self.model if not isinstance(self.model, Auto) else Qwen3Nano(kind="qwen3-nano")
-        layout, vocabulary = shape.layout(), 8192
+        known = inputs["tokens"].tokens or inputs["tokens"].text_bytes / 4
+        vocabulary = 8192
+        layout = settled_shape(self, tokens=int(known), vocab_size=vocabulary, flops=CPU_FLOPS).layout()
         parameters = layout.parameters(vocabulary, self.length)
         per_step = self.batch * self.length * layout.flops_per_token(vocabulary, self.length) / CPU_FLOPS
         steps = planned_steps(
@@ -128,6 +128,3 @@ def validation_rows(stage: PretrainStage, store: Store | None, vocabulary: Vocab
 def need_text(store: Store, length: int) -> None:
     if store.num_tokens < 2:
         raise EmptyInput("the training split holds no tokens", hint="give more text")
-
-
-__all__ = ["Layout", "PretrainStage"]

@@ -31,7 +31,9 @@ def test_one_changed_setting_reruns_that_stage_and_its_descendants_only(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (path,) = [p for p in RECIPES if p.stem == "quickstart"]
-    before = {n: a.card.made["time"] + a.card.id for n, a in Recipe.read(path, size="smoke").run(log=Log(quiet=True)).items()}
+    before = {
+        n: a.card.made["time"] + a.card.id for n, a in Recipe.read(path, size="smoke").run(log=Log(quiet=True)).items()
+    }
     changed = Recipe.read(path, ("area.max_length=24",), size="smoke")
     planned = {p.name: p.status for p in changed.plan()}
     assert {n for n, status in planned.items() if status != "current"} == {"area", "area_report", "report"}
@@ -46,7 +48,9 @@ def test_the_quickstart_asks_its_own_server_and_its_report_has_the_cards_figures
     from pretune.quickstart import quickstart
 
     monkeypatch.chdir(tmp_path)
-    result = quickstart("q", (), size="smoke", log=Log(quiet=True), command="test", stopping=lambda gentle: lambda: False)
+    result = quickstart(
+        "q", (), size="smoke", log=Log(quiet=True), command="test", stopping=lambda gentle: lambda: False
+    )
     assert isinstance(result["answer"], str)
     page = Path("q/report.html").read_text(encoding="utf-8")
     assert "<script" not in page.lower() or "http" not in page.split("<script")[1][:200]

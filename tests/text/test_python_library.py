@@ -226,29 +226,21 @@ def test_functions_are_known_by_the_names_that_users_write(questions):
     assert not [n for n in names if n.startswith(("posixpath.", "builtins.", "genericpath.", "_")) or "._" in n]
 
 
-def test_what_was_read_is_asked_in_twelve_wordings_and_tested_in_one_that_was_not_read(questions):
+def test_what_was_read_is_asked_in_many_wordings_and_tested_in_one_that_was_not_read(questions):
     read = [row for row in questions if row["origin"] == "remembered/shutil.copytree"]
     train = [row["messages"][0]["content"] for row in read if row["split"] == "train"]
-    assert train[:6] == [
-        "What does `shutil.copytree` do?",
-        "What is shutil.copytree for?",
-        "Explain `shutil.copytree` in one sentence.",
-        "`shutil.copytree`?",
-        "I am reading some code. What is the purpose of `shutil.copytree`?",
-        "Please give me the first line of the documentation of shutil.copytree.",
-    ]
-    wordings = {
+    assert train[0] == "What does `shutil.copytree` do?"
+    assert 20 <= len(train) == len(set(train)) <= python_library.WORDINGS_EACH
+    assert all("shutil.copytree" in question for question in train)
+    asked = {
         split: {
-            w.replace(row["origin"].partition("/")[2], "{}")
-            for row in questions
-            if row["split"] == split and row["group"] == "remembered"
-            for w in [row["messages"][0]["content"]]
+            row["messages"][0]["content"] for row in questions if row["split"] == split and row["group"] == "remembered"
         }
         for split in ("train", "validation", "test")
     }
-    assert len(wordings["train"]) == 12
-    assert wordings["validation"] == {python_library.VALIDATION_WORDING.replace("`", "")}
-    assert wordings["test"] == {python_library.TEST_WORDING}
+    assert all(question.startswith("Can you tell me what `") for question in asked["test"])
+    assert all(question.startswith("Describe ") for question in asked["validation"])
+    assert not [question for question in asked["train"] if "you tell me" in question or "escribe" in question]
 
 
 def test_held_out_functions_are_never_trained_on(questions):

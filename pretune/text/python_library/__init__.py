@@ -45,23 +45,33 @@ from pretune.text.python_library.sources import (
 from pretune.text.python_library.twins import Clusters, join_near_copies
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"3 with Python {python_version()}"
+VERSION = f"5 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "areas")
 
-TRAIN_WORDINGS = (
+CORES = (
     "What does `{}` do?",
     "What is {} for?",
     "Explain `{}` in one sentence.",
     "`{}`?",
-    "I am reading some code. What is the purpose of `{}`?",
-    "Please give me the first line of the documentation of {}.",
+    "What is the purpose of `{}`?",
+    "Give me the first line of the documentation of {}.",
     "I wonder what `{}` is good for.",
     "`{}` - what happens when I use it?",
     "Which job does {} do?",
-    "Could somebody explain how `{}` behaves?",
+    "How does `{}` behave?",
     "In Python, {} is what exactly?",
-    "The code calls `{}` here. Why?",
+    "The code says `{}` here. Why?",
+    "I would like to know what `{}` does.",
+    "Summarise {}.",
+    "Do you know `{}`?",
+    "Could you explain {}?",
+    "I do not understand what `{}` does in this line.",
+    "Tell me about `{}`.",
 )
+OPENINGS = ("", "", "Hello! ", "Can you help me? ", "Quick question: ", "I am reading some code. ", "You know Python. ")
+CLOSINGS = ("", "", "", " Thanks!", " Be brief.", " One sentence is enough.")
+WORDINGS_EACH = 24
+"""Questions about each function: core by core, the first plain, the others in a dress drawn by a keyed hash."""
 VALIDATION_WORDING = "Describe {} briefly."
 TEST_WORDING = "Can you tell me what `{}` does?"
 
@@ -319,13 +329,23 @@ def _questions(found: Library, functions: int = DEFAULT_FUNCTIONS, only: str | N
 
 def _wordings(one: Asked, is_tested: bool, is_watched: bool) -> Iterator[tuple[str, str]]:
     if one.is_held_out:
-        yield "test", TRAIN_WORDINGS[0]  # the wording is known, the function is not
+        yield "test", CORES[0]  # the wording is known, the function is not
         return
-    yield from (("train", wording) for wording in TRAIN_WORDINGS)
+    yield from (("train", wording) for wording in train_wordings(one.name))
     if is_watched:
         yield "validation", VALIDATION_WORDING
     if is_tested:
         yield "test", TEST_WORDING
+
+
+def train_wordings(name: str) -> list[str]:
+    """The wordings in which a function that is read is asked about, `{}` in the place of its name."""
+    dressed = [CORES[0]]
+    for k in range(1, WORDINGS_EACH):
+        opening = OPENINGS[int(len(OPENINGS) * _place(f"opening {k}: {name}"))]
+        closing = CLOSINGS[int(len(CLOSINGS) * _place(f"closing {k}: {name}"))]
+        dressed.append(f"{opening}{CORES[k % len(CORES)]}{closing}")
+    return list(dict.fromkeys(dressed))
 
 
 def _question(one: Asked, wording: str, split: str, group: str, words: list[str]) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""A save that fails, at whichever write, leaves the older checkpoint whole; only what verifies is taken up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pretune.base.errors import Damaged, DiskFull
+from pretune.base.log import Log
+from pretune.base.staging import disk_errors
+from pretune.objective.labels import Labels
+from pretune.train import checkpoint
+from pretune.train.loop import Scored, TrainState
+from pretune.train.optim import OPTIM
+from pretune.train.update import Update
+
+
+def state(seed: int = 0) -> TrainState:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    return TrainState(model, Scored(model, Labels(kind="labels")), Update(model, OPTIM("adamw")), total=9)
+
+
+def step(one: TrainState) -> None:
+    one.model(torch.randn(5, 4)).square().sum().backward()
+    one.step += 1
+    one.updates += 1
+    one.update.step(one.updates, 1.0)
+    one.extra["best"] = {"loss": float(one.step)}
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_the_nth_file_operation_fails_and_the_older_checkpoint_is_taken_up(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = state()
+    step(first)
+    checkpoint.save(first, tmp_path)
+    good = {n: t.clone() for n, t in first.update.state().items()}
+    step(first)
+    calls = 0
+
+    def failing(real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == number:
+                raise OSError(28, "No space left on device")
+            return real(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("write_safetensors", "write_durably", "fsync", "read_digest"):
+            patch.setattr(checkpoint, name, failing(getattr(checkpoint, name)))
+        with pytest.raises(DiskFull), disk_errors():
+            checkpoint.save(first, tmp_path)
+    again = state(seed=1)
+    assert checkpoint.resume(again, tmp_path, Log(quiet=True))
+    if again.step == 1:  # the new one was not whole yet
+        assert all(torch.equal(good[n], t) for n, t in again.update.state().items())
+    else:
+        assert all(torch.equal(first.update.state()[n], t) for n, t in again.update.state().items())
+
+
+def test_everything_that_must_survive_survives(tmp_path: Path) -> None:
+    first = state()
+    for _ in range(3):
+        step(first)
+    checkpoint.save(first, tmp_path)
+    draws = torch.rand(3)
+    again = state(seed=5)
+    assert checkpoint.resume(again, tmp_path, Log(quiet=True))
+    assert torch.equal(torch.rand(3), draws), "the random state"
+    assert (again.step, again.updates, again.extra) == (3, 3, {"best": {"loss": 3.0}})
+    assert torch.equal(again.model[1].running_mean, first.model[1].running_mean), "buffers"
+    assert all(torch.equal(again.update.state()[n], t) for n, t in first.update.state().items())
+
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    one = state()
+    for _ in range(4):
+        step(one)
+        checkpoint.save(one, tmp_path)
+    assert [p.name for p in checkpoint.checkpoints(tmp_path)] == ["step-00000004", "step-00000003"]
+
+
+def test_when_none_verifies_nothing_is_trained_again_in_silence(tmp_path: Path) -> None:
+    one = state()
+    step(one)
+    (checkpoint.save(one, tmp_path) / "state.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(Damaged, match="none of 1"):
+        checkpoint.resume(state(), tmp_path, Log(quiet=True))
+
+
+def test_nan_is_never_taken_for_the_best() -> None:
+    from types import SimpleNamespace
+
+    from pretune.task.finetuning import _is_better
+
+    work: Any = SimpleNamespace(stage=SimpleNamespace(task=SimpleNamespace(better="accuracy")))
+    one = state()
+    assert not _is_better(work, one, {"loss": float("nan"), "accuracy": 1.0})
+    one.extra["best"] = {"loss": 0.5, "accuracy": 0.8}
+    assert _is_better(work, one, {"loss": 0.4, "accuracy": 0.8}), "among equals the lower loss"
+    assert not _is_better(work, one, {"loss": 0.6, "accuracy": 0.8})
