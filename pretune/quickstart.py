@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -48,7 +47,7 @@ def quickstart(
 
 def read_recipe(out: str, settings: tuple[str, ...] = (), size: str | None = None) -> Recipe:
     """The recipe that ships with the package, writing to `out`."""
-    path = Path(str(files("pretune") / "recipes" / "quickstart.yaml"))
+    path = Path(__file__).parent / "recipes" / "quickstart.yaml"
     tree, lines = read_yaml(path)
     return Recipe.build({**tree, "work": out}, overrides=settings, size=size, source="quickstart.yaml", lines=lines)
 
@@ -80,15 +79,15 @@ Asked over HTTP, in a wording it has not seen:
   model  {answer}
   source {read}
 
-It is a very small model that read one megabyte of documentation for minutes: it repeats what it has read, and
+It is a very small model that read ten megabytes of code and documentation for minutes: it repeats what it has read, and
 guesses - often wrongly, always fluently - about everything else. The report says how often each happens.
-这是一个很小的模型，只用几分钟读了几兆字节的文档：读过的内容它能复述；没读过的，它会流畅地猜，而且常常猜错。报告里有两者各自的比例。
+这是一个很小的模型，只用几分钟读了十兆字节的代码和文档：读过的内容它能复述；没读过的，它会流畅地猜，而且常常猜错。报告里有两者各自的比例。
 
 {seconds:.0f} seconds. The whole story: {report}
 Next / 接下来:
-  pretune serve {out}/served                 # a chat page and an OpenAI-compatible API / 聊天页面与接口
-  pretune chat {out}/chat                    # in the terminal / 在终端里聊
-  pretune new my-bot --from ./my-texts       # the same with your own text / 换成你自己的文本
+  pretune serve {out}/served             # a chat page and an OpenAI-compatible API / 聊天页面与接口
+  pretune chat {out}/chat                # in the terminal / 在终端里聊
+  pretune new my-bot --from ./my-texts         # the same with your own text / 换成你自己的文本
 """
 
 

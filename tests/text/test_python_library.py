@@ -338,3 +338,13 @@ def test_the_corpus_stage_keeps_code_and_docs_as_two_sources(run_stage):
     assert set(told) == {"code", "docs"}
     assert told["code"]["bytes"] > 2 * told["docs"]["bytes"] > 1_000_000
     assert corpus.card.metrics["splits"]["validation"]["documents"] > 10
+
+
+def test_looking_at_compiled_modules_leaves_asyncio_working():
+    program = (
+        "import sys; from pretune.text.python_library.compiled import compiled_entries; compiled_entries()\n"
+        "import asyncio\n"
+        "async def main(): return asyncio.current_task() is not None\n"
+        "assert asyncio.run(main())"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

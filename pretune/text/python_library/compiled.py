@@ -61,7 +61,8 @@ def compiled_entries() -> list[Entry]:
     """An entry for every documented function, class and method of the modules named in `MODULES`."""
     found: dict[str, Entry] = {}
     for name, public in MODULES.items():
-        module = _imported(name)
+        # `_asyncio` before `asyncio` would leave the process with two tables of tasks: no loop would know its own.
+        module = _imported(name) if not name.startswith("_") or _imported(public) else None
         for entry in _of_module(module, name, public) if module else ():
             found.setdefault(entry.name, entry)
     return list(found.values())
