@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact
+from pretune.base.checking import RESERVED
 from pretune.base.config import Input, facts
 from pretune.base.errors import BadCommand
-from pretune.base.recipe import RESERVED, Recipe
+from pretune.base.recipe import Recipe
 from pretune.base.stage import STAGE, Stage
 from pretune.base.yaml import SETTING, override, write_yaml
 

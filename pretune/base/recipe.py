@@ -9,23 +9,20 @@ A single stage's command is a recipe too; there is one way in.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card, relative
-from pretune.base.config import Config, Input, Mistake, check, complete, inputs_of, mistakes_error
-from pretune.base.errors import PretuneError, UnknownKind, did_you_mean
+from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
+from pretune.base.config import Config, Mistake, check, complete, inputs_of, mistakes_error
+from pretune.base.errors import PretuneError
 from pretune.base.log import Log
-from pretune.base.stage import STAGE, Context, Forecast, Machine, Stage, derive_seed, stage_key
+from pretune.base.stage import Context, Forecast, Machine, Stage, derive_seed, stage_key
 from pretune.base.staging import Workspace, current, disk_errors, scratch_key, take_back
-from pretune.base.yaml import override, read_yaml, set_in
-
-RESERVED = ("name", "work", "seed", "sizes")
-STAGE_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+from pretune.base.yaml import read_yaml
 
 
 class Head(Config):
@@ -85,9 +82,9 @@ class Recipe:
         Args:
             main: the stage of a one-stage command, whose name the user did not write: left out in messages.
         """
-        whole: dict[str, Any] = _deep_copy(tree)
+        whole: dict[str, Any] = copied(tree)
         where = {place[1:] if place[0] == "stages" else place: line for place, line in (lines or {}).items()}
-        mistakes = _apply(whole, overrides, size)
+        mistakes = apply_overrides(whole, overrides, size)
         head, wrong = check(Head, {k: v for k, v in whole.items() if k != "stages"})
         mistakes += wrong
         given = whole.get("stages")
@@ -96,15 +93,15 @@ class Recipe:
             given = {}
         stages: dict[str, Stage] = {}
         for name, settings in given.items():
-            stage, wrong = _check_stage(name, settings, prefix=() if name == main else (name,))
+            stage, wrong = check_stage(name, settings, prefix=() if name == main else (name,))
             mistakes += wrong
             if stage:
                 stages[name] = stage
         if not mistakes:
-            mistakes = list(_bad_references(stages, main))
+            mistakes = list(bad_references(stages, main))
         if mistakes or head is None:
             raise mistakes_error(mistakes, source=source, lines=where)
-        return cls(head, _ordered(stages), source)
+        return cls(head, in_order(stages), source)
 
     def out(self, name: str) -> Path:
         """Where a stage's artifact lies."""
@@ -131,7 +128,7 @@ class Recipe:
     def _status(
         self, name: str, stage: Stage, plans: Mapping[str, StagePlan], made: dict[str, Artifact]
     ) -> tuple[str, list[str]]:
-        waiting = [s for _, s in _references(stage) if plans[s].status != "current"]
+        waiting = [s for _, s in references(stage) if plans[s].status != "current"]
         if waiting:
             changed = self._own_changes(name, stage)
             told = [f"{s} {plans[s].status}s" if plans[s].status == "may run" else f"{s} will run" for s in waiting]
@@ -324,105 +321,6 @@ def forecast_of(artifact: Artifact) -> Forecast:
     return Forecast(disk_bytes=size, text_bytes=text, **known)
 
 
-# ---- checking a tree ----------------------------------------------------------------------------
-
-
-def _apply(tree: dict[str, Any], overrides: tuple[str, ...], size: str | None) -> list[Mistake]:
-    """Apply a size and overrides in place; a first part that is no stage is a mistake."""
-    mistakes: list[Mistake] = []
-    stages = tree.get("stages") if isinstance(tree.get("stages"), dict) else {}
-    assert isinstance(stages, dict)
-    sizes = tree.get("sizes") if isinstance(tree.get("sizes"), dict) else {}
-    assert isinstance(sizes, dict)
-    if size is not None and size not in sizes:
-        mistakes.append(Mistake(("sizes", size), f"no such size; {did_you_mean(size, sizes)}", size, "unknown-setting"))
-    for path, value in (sizes.get(size) or {}).items():
-        mistakes += _set(tree, stages, str(path).split("."), value)
-    for assignment in overrides:
-        scratch: dict[str, Any] = {}
-        override(scratch, assignment)
-        path = assignment.partition("=")[0].split(".")
-        found: Any = scratch
-        for part in path:
-            found = found[part]
-        mistakes += _set(tree, stages, path, found)
-    return mistakes
-
-
-def _set(tree: dict[str, Any], stages: dict[str, Any], path: list[str], value: Any) -> list[Mistake]:
-    if path[0] in RESERVED:
-        set_in(tree, path, value)
-    elif path[0] in stages and len(path) > 1:
-        set_in(stages, path, value)
-    else:
-        problem = "no such stage; " + did_you_mean(path[0], [*stages, *RESERVED])
-        return [Mistake(tuple(path), problem, value, "unknown-setting")]
-    return []
-
-
-def _check_stage(name: str, settings: Any, *, prefix: tuple[str, ...]) -> tuple[Stage | None, list[Mistake]]:
-    if not STAGE_NAME.match(name) or name in (*RESERVED, "stages"):
-        return None, [
-            Mistake(
-                (name,), "a stage's name is lower-case letters, digits and _, and not reserved", name, "wrong-value"
-            )
-        ]
-    if isinstance(settings, str):
-        settings = {"kind": settings}
-    if not isinstance(settings, dict) or not isinstance(settings.get("kind"), str):
-        return None, [
-            Mistake(
-                (name,), f"a stage needs `kind`; choose one of: {', '.join(STAGE.kinds())}", settings, "missing-setting"
-            )
-        ]
-    try:
-        cls = STAGE.find(settings["kind"])
-    except UnknownKind as error:
-        problem = f"no such stage kind; {error.hint}"
-        return None, [Mistake((name, "kind"), problem, settings["kind"], "unknown-kind")]
-    stage, mistakes = check(cls, settings, prefix=prefix)
-    assert stage is None or isinstance(stage, Stage)
-    return stage, mistakes
-
-
-def _references(stage: Stage) -> list[tuple[str, str]]:
-    """(place, stage name) of every `$name`."""
-    return [(place, given[1:]) for place, given, _ in inputs_of(stage) if given.startswith("$")]
-
-
-def _bad_references(stages: Mapping[str, Stage], main: str | None) -> Iterator[Mistake]:
-    for name, stage in stages.items():
-        marks: dict[str, Input] = {place: mark for place, _, mark in inputs_of(stage)}
-        for place, target in _references(stage):
-            where = (*(() if name == main else (name,)), *place.split("."))
-            if target not in stages:
-                yield Mistake(where, f"no such stage; {did_you_mean(target, stages)}", f"${target}", "bad-reference")
-            elif (kind := marks[place].kind) != "files" and stages[target].makes not in kind.split("|"):
-                made = stages[target].makes
-                yield Mistake(where, f"{target} makes a {made}, but a {kind} is needed", f"${target}", "bad-reference")
-    if _circle(stages):
-        yield Mistake(("stages",), "these stages need each other in a circle", _circle(stages), "bad-reference")
-
-
-def _circle(stages: Mapping[str, Stage]) -> list[str]:
-    left = {n: {t for _, t in _references(s) if t in stages} for n, s in stages.items()}
-    while free := [n for n, needs in left.items() if not needs & left.keys()]:
-        for n in free:
-            del left[n]
-    return sorted(left)
-
-
-def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
-    """In the order of writing, but each after what it needs."""
-    done: dict[str, Stage] = {}
-    while len(done) < len(stages):
-        for name, stage in stages.items():
-            if name not in done and all(t in done for _, t in _references(stage)):
-                done[name] = stage
-                break
-    return done
-
-
 def _old_card(out: Path) -> Card | None:
     try:
         return read_card(out) if (out / CARD).is_file() else None
@@ -446,9 +344,3 @@ def _flat(tree: Any, place: str = "") -> dict[str, Any]:
     if isinstance(tree, list) and any(isinstance(v, dict) for v in tree):
         return {k: v for i, sub in enumerate(tree) for k, v in _flat(sub, f"{place}.{i}").items()}
     return {place: tree}
-
-
-def _deep_copy(tree: Any) -> Any:
-    if isinstance(tree, Mapping):
-        return {k: _deep_copy(v) for k, v in tree.items()}
-    return [_deep_copy(v) for v in tree] if isinstance(tree, list | tuple) else tree
