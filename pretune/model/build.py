@@ -40,7 +40,7 @@ def build_model(
 def start_as_identity(model: nn.Module) -> None:
     """Zero the last matrix of every branch, so that each block begins as the identity.
 
-    Source: muP (arXiv:2203.03466) and modded-nanogpt; ours on tiny-shakespeare in docs/LOG.md.
+    Source: Fixup (arXiv:1901.09321), muP (arXiv:2203.03466, zero-initialised output layers), modded-nanogpt.
     """
     for name, parameter in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight", "attn.c_proj.weight", "mlp.c_proj.weight")):

@@ -246,8 +246,8 @@ SHAPE = Choice(
 def size_for(tokens: float, seconds: float, flops: float, *, vocab_size: int, length: int) -> Shape:
     """The largest preset that sees at least 5 tokens per parameter within the time, never below the smallest.
 
-    A tenth of the data-optimal 20 tokens per parameter (arXiv:2203.15556) would underfit; on small machines
-    with several epochs 5 is where the smaller model stops being better (docs/LOG.md).
+    A quarter of the 20 tokens per parameter that are optimal for one epoch (arXiv:2203.15556): on small data, which
+    is read several times, somewhat larger models still gain. A rule of thumb, not a measurement of ours.
 
     Args:
         tokens: tokens that may be read, epochs included.

@@ -30,7 +30,7 @@ from pretune.train.update import Update
 from pretune.train.validate import loss_over
 
 RATES = {"full": 5e-5, "head": 1e-3, "lora": 5e-4}
-"""Peak learning rates of AdamW by method: chosen on the dev split of SST-2 (docs/LOG.md)."""
+"""Peak learning rates of AdamW by method: the usual ones; what they give on SST-2 stands in docs/LOG.md."""
 
 
 @dataclass

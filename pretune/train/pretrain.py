@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pretune.tokens.store import Store
 
 VALIDATION_ROWS = 128
-CPU_FLOPS = 4e11
+CPU_FLOPS = 2.5e11
 """What plain training reaches on two AVX-512 cores (docs/LOG.md); for forecasts before anything was measured."""
 
 

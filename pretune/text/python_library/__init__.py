@@ -45,7 +45,7 @@ from pretune.text.python_library.sources import (
 from pretune.text.python_library.twins import Clusters, join_near_copies
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"5 with Python {python_version()}"
+VERSION = f"6 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "areas")
 
 CORES = (
@@ -68,7 +68,26 @@ CORES = (
     "I do not understand what `{}` does in this line.",
     "Tell me about `{}`.",
 )
-OPENINGS = ("", "", "Hello! ", "Can you help me? ", "Quick question: ", "I am reading some code. ", "You know Python. ")
+OPENINGS = (
+    "",
+    "",
+    "",
+    "Hello! ",
+    "Can you help me? ",
+    "Quick question: ",
+    "I am reading some code. ",
+    "You know Python. ",
+    "Please answer. ",
+    "Let me ask you something. ",
+    "I cannot tell. ",
+    "Say it in simple words. ",
+    "For a beginner: ",
+    "Our team found this in old code. ",
+    "Before I use it: ",
+    "Just to be sure, ",
+    "My teacher wants to know this. ",
+    "Now the next one. ",
+)
 CLOSINGS = ("", "", "", " Thanks!", " Be brief.", " One sentence is enough.")
 WORDINGS_EACH = 24
 """Questions about each function: core by core, the first plain, the others in a dress drawn by a keyed hash."""
