@@ -71,14 +71,26 @@ def load_model(folder: Path, head: Any, *, attention: str | None = None, **confi
         head: a transformers auto class, say AutoModelForCausalLM.
         config: changes to the model's config (num_labels, id2label ...).
     """
+    return load_with_new(folder, head, attention=attention, **config)[0]
+
+
+def load_with_new(
+    folder: Path, head: Any, *, attention: str | None = None, **config: Any
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """A float32 model, and the modules that its folder has no weights for: they are random and must be trained.
+
+    `classifier` and `score` are such heads, but also the `pooler` of an encoder that was pretrained without one:
+    an adapter that did not save it would come back with another random pooler.
+    """
     quiet_transformers()
     if not any(folder.glob("*.safetensors")):
         hint = "convert it with the program that made it; pickled weights are never read"
         raise NotSupported(f"{folder.as_posix()} has no safetensors weights", hint=hint)
     check_memory(weight_bytes(folder), f"loading {folder.as_posix()}")
     extra = {"attn_implementation": attention} if attention else {}
-    model = head.from_pretrained(
+    model, info = head.from_pretrained(
         folder,
+        output_loading_info=True,
         dtype=torch.float32,
         local_files_only=True,
         use_safetensors=True,
@@ -86,7 +98,8 @@ def load_model(folder: Path, head: Any, *, attention: str | None = None, **confi
         **extra,
         **config,
     )
-    return model
+    prefix = f"{model.base_model_prefix}."
+    return model, tuple(sorted({key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}))
 
 
 def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping[str, Tensor] | None = None) -> None:

@@ -22,8 +22,6 @@ class Task(Variant):
 
     shape: ClassVar[str]
     """Shape of the examples: labelled or dialogue."""
-    heads: ClassVar[dict[str, tuple[str, ...]]] = {}
-    """Names of new modules by model family (`*` for the rest), which train under every method."""
     grouped: ClassVar[bool] = False
     """Rows of like length share a step, since each batch is padded to its longest row."""
     epochs: ClassVar[float] = 3.0
@@ -31,8 +29,8 @@ class Task(Variant):
     better: ClassVar[str] = "accuracy"
     """The score of the validation split that chooses the best model; higher is better."""
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Any:
-        """The pretrained model with what the task puts on top, in float32."""
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+        """The pretrained model with what the task puts on top, in float32; and the names of its new modules."""
         raise AssertionError("a task has load()")
 
     def rows(

@@ -28,7 +28,7 @@ class Chat(Task):
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 3.0
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Any:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         from transformers import AutoModelForCausalLM
 
         from pretune.model.folder import load_model
@@ -36,7 +36,7 @@ class Chat(Task):
         model = load_model(folder, AutoModelForCausalLM, attention="eager")
         # Whoever generates with this folder stops where a reply ends, and where a document does.
         model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
-        return model
+        return model, ()
 
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int

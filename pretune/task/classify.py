@@ -24,7 +24,6 @@ class Classify(Task):
     """Tell which label a text carries."""
 
     shape: ClassVar[str] = "labelled"
-    heads: ClassVar[dict[str, tuple[str, ...]]] = {"bert": ("classifier",), "*": ("score",)}
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "accuracy"
     epochs: ClassVar[float] = 4.0
@@ -32,11 +31,11 @@ class Classify(Task):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target that is spread over all labels."""
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Any:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
         from transformers import AutoModelForSequenceClassification
 
-        from pretune.model.folder import load_model
+        from pretune.model.folder import load_with_new
         from pretune.tokens.tokenizer import special_ids
 
         assert labels is not None
@@ -46,14 +45,15 @@ class Classify(Task):
             "label2id": {name: i for i, name in enumerate(labels)},
         }
         torch.manual_seed(seed)
-        model = load_model(
+        model, new = load_with_new(
             folder, AutoModelForSequenceClassification, num_labels=len(labels), ignore_mismatched_sizes=True, **named
         )
         if model.config.pad_token_id is None:
             model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
         if model.config.pad_token_id is None:
             raise NotSupported(f"the tokenizer of {folder.as_posix()} has neither a pad nor an end token")
-        return model
+        top = tuple(name for name in ("classifier", "score") if hasattr(model, name))
+        return model, tuple(sorted({*new, *top}))
 
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int

@@ -133,8 +133,7 @@ def _step_seconds(work: Work, precision: str, micro: int) -> float:
 def _model(work: Work, seed: int) -> Any:
     task, method = work.stage.task, work.stage.method
     torch.manual_seed(seed)
-    model = task.load(work.folder, work.labels, seed=seed)
-    heads = task.heads.get(model.config.model_type, task.heads.get("*", ()))
+    model, heads = task.load(work.folder, work.labels, seed=seed)
     return method.apply(model, heads=heads).to(work.runtime.device)
 
 

@@ -57,8 +57,8 @@ class Session:
         Raises:
             Stopped: the user asked to stop; everything is saved.
         """
-        if checkpoint.resume(self.state, self.folder, self.context.log):
-            self.context.log.cut_metrics(self.state.step)
+        checkpoint.resume(self.state, self.folder, self.context.log)
+        self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
         if self.state.extra.get("enough"):
             return
         with self.context.log.progress("    training", total=self.state.total, unit="steps") as bar:

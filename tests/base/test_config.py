@@ -72,9 +72,14 @@ def test_a_bare_word_is_a_kind_and_a_comma_makes_a_list() -> None:
     assert [t.kind for t in bench.tools] == ["saw", "hammer"]
 
 
-def test_settings_without_a_kind_take_the_default_kind() -> None:
-    bench = build(Bench, {"tool": {"teeth": 3}}, source="x")
-    assert bench.tool == Saw(kind="saw", teeth=3)
+def test_a_block_without_a_kind_keeps_the_kind_of_the_fields_own_default() -> None:
+    assert build(Bench, {"tool": {"size": 3}}, source="x").tool == Hammer(kind="hammer", size=3)
+    with pytest.raises(SettingsError, match=r"tool\.teeth: no such setting"):
+        build(Bench, {"tool": {"teeth": 3}}, source="x")
+
+
+def test_settings_without_a_kind_and_without_a_default_take_the_choices_own_kind() -> None:
+    assert TOOL({"teeth": 3}) == Saw(kind="saw", teeth=3)
 
 
 def test_a_key_holds_what_differs_and_each_variants_kind_and_version_but_no_input_and_nothing_free() -> None:

@@ -16,11 +16,12 @@ import click
 import pytest
 
 import pretune
+from pretune.base.checking import RESERVED
 from pretune.base.config import Mistake, check, facts
 from pretune.base.errors import all_errors
 from pretune.base.explain import explain
 from pretune.base.new import PRETRAIN
-from pretune.base.recipe import RESERVED, Recipe
+from pretune.base.recipe import Recipe
 from pretune.base.stage import STAGE
 from pretune.base.yaml import SETTING, override, read_yaml
 from pretune.cli import STAGES, cli

@@ -3,57 +3,76 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from pretune.base.artifact import Artifact
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 
-RECIPES = sorted((Path(__file__).parents[2] / "pretune" / "recipes").glob("*.yaml"))
+RECIPES = Path(__file__).parents[2] / "pretune" / "recipes"
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
-def test_a_shipped_recipe_runs_at_smoke_size_and_then_has_nothing_to_do(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+SMOKE = Log(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def quickstart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quickstart ran at smoke size, its own server asked."""
+    from pretune.quickstart import quickstart
+
+    folder = tmp_path_factory.mktemp("quickstart")
+    out = (folder / "runs" / "quickstart").as_posix()
+    result = quickstart(out, (), size="smoke", log=SMOKE, command="test", stopping=lambda gentle: lambda: False)
+    assert isinstance(result["answer"], str)
+    assert result["read"].startswith("Recursively copy")
+    return folder
+
+
+def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
+    work = f"work={(folder / 'runs' / 'quickstart').as_posix()}"
+    return Recipe.read(RECIPES / "quickstart.yaml", (work, *overrides), size="smoke")
+
+
+def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
+    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["quickstart"]
+
+
+def test_a_second_run_does_nothing_and_says_so_per_stage(
+    quickstart_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    first = Recipe.read(path, size="smoke").run(log=Log(quiet=True))
-    assert {p.status for p in Recipe.read(path, size="smoke").plan()} == {"current"}
-    again = Recipe.read(path, size="smoke").run()
+    recipe = quickstart_recipe(quickstart_folder)
+    assert {p.status for p in recipe.plan()} == {"current"}
+    made = recipe.run()
     told = capsys.readouterr().err
-    assert all(f"{name}: current, nothing to do" in told for name in first)
-    assert {n: a.card.id for n, a in again.items()} == {n: a.card.id for n, a in first.items()}
+    assert all(f"{name}: current, nothing to do" in told for name in made)
 
 
-def test_one_changed_setting_reruns_that_stage_and_its_descendants_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (path,) = [p for p in RECIPES if p.stem == "quickstart"]
-    before = {
-        n: a.card.made["time"] + a.card.id for n, a in Recipe.read(path, size="smoke").run(log=Log(quiet=True)).items()
-    }
-    changed = Recipe.read(path, ("area.max_length=24",), size="smoke")
+def test_the_report_has_the_figures_of_the_cards_and_needs_no_network(quickstart_folder: Path) -> None:
+    work = quickstart_folder / "runs" / "quickstart"
+    report = json.loads((work / "report" / "report.json").read_text(encoding="utf-8"))
+    for part in report["parts"]:
+        if part["kind"] == "report":
+            card = json.loads((work / part["name"] / "artifact.json").read_text(encoding="utf-8"))
+            assert part["metrics"] == card["metrics"]
+            assert part["id"] == card["id"]
+    page = (work / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)=["']?https?:""", page)
+    accuracy = json.loads((work / "area_report" / "artifact.json").read_text(encoding="utf-8"))["metrics"]["accuracy"]
+    assert f"{accuracy:.4f}" in page
+
+
+def test_one_changed_setting_reruns_that_stage_and_its_descendants_only_as_plan_said(quickstart_folder: Path) -> None:
+    before = {n: _made(a) for n, a in quickstart_recipe(quickstart_folder).run(log=SMOKE).items()}
+    changed = quickstart_recipe(quickstart_folder, "area.max_length=24")
     planned = {p.name: p.status for p in changed.plan()}
     assert {n for n, status in planned.items() if status != "current"} == {"area", "area_report", "report"}
     assert planned["area"] == "will run"
-    after = {n: a.card.made["time"] + a.card.id for n, a in changed.run(log=Log(quiet=True)).items()}
+    after = {n: _made(a) for n, a in changed.run(log=SMOKE).items()}
     assert {n for n in after if after[n] != before[n]} == {"area", "area_report", "report"}
 
 
-def test_the_quickstart_asks_its_own_server_and_its_report_has_the_cards_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pretune.quickstart import quickstart
-
-    monkeypatch.chdir(tmp_path)
-    result = quickstart(
-        "q", (), size="smoke", log=Log(quiet=True), command="test", stopping=lambda gentle: lambda: False
-    )
-    assert isinstance(result["answer"], str)
-    page = Path("q/report.html").read_text(encoding="utf-8")
-    assert "<script" not in page.lower() or "http" not in page.split("<script")[1][:200]
-    report = json.loads(Path("q/report/report.json").read_text(encoding="utf-8"))
-    card = json.loads(Path("q/area_report/artifact.json").read_text(encoding="utf-8"))
-    assert report["metrics"]["area_report.accuracy"] == card["metrics"]["accuracy"]
+def _made(artifact: Artifact) -> str:
+    return f"{artifact.card.made['time']} {artifact.card.made['seconds']} {artifact.card.key}"

@@ -33,7 +33,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pretune.pretrain(folder / "text", out=folder / "decoder", model={"kind": "qwen3", **TINY}, **common)
     bert = {"kind": "bert", "layers": 2, "width": 32, "heads": 2, "hidden": 48}
     pretune.pretrain(folder / "text", out=folder / "encoder", model=bert, objective="masked", **common)
-    rows = [{"text": SENTENCES[i % 5] + " !" * (i % 3), "label": "one" if i % 5 < 2 else "two"} for i in range(60)]
+    rows = [
+        {"text": f"{SENTENCES[i % 5]} {i} {i * 7} {i * i}", "label": "one" if i % 5 < 2 else "two"} for i in range(60)
+    ]
     (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     pairs = [
         {"instruction": f"say {w}", "input": "", "output": f"{w} {w}"} for w in ["fox", "bird", "dog", "tree", "red"]

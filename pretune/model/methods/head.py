@@ -18,5 +18,5 @@ class Head(Method):
         if not heads:
             raise NotSupported("method=head needs a task with a head of its own", hint="use method=lora or method=full")
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] in heads)
+            parameter.requires_grad_(not set(heads).isdisjoint(name.split(".")))
         return model  # type: ignore[no-any-return]

@@ -41,6 +41,7 @@ class Lora(Method):
             target_modules=self.target,
             task_type="SEQ_CLS" if heads else "CAUSAL_LM",
             modules_to_save=list(heads) or None,
+            exclude_modules=rf".*\b({'|'.join(heads)})\b.*" if heads else None,
         )
         return get_peft_model(model, config)  # type: ignore[no-any-return]
 
