@@ -43,60 +43,17 @@ from pretune.text.python_library.sources import (
     tidy,
 )
 from pretune.text.python_library.twins import Clusters, join_near_copies
+from pretune.text.python_library.wordings import CORES, TEST, VALIDATION, train_wordings
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"6 with Python {python_version()}"
+VERSION = f"7 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "areas")
-
-CORES = (
-    "What does `{}` do?",
-    "What is {} for?",
-    "Explain `{}` in one sentence.",
-    "`{}`?",
-    "What is the purpose of `{}`?",
-    "Give me the first line of the documentation of {}.",
-    "I wonder what `{}` is good for.",
-    "`{}` - what happens when I use it?",
-    "Which job does {} do?",
-    "How does `{}` behave?",
-    "In Python, {} is what exactly?",
-    "The code says `{}` here. Why?",
-    "I would like to know what `{}` does.",
-    "Summarise {}.",
-    "Do you know `{}`?",
-    "Could you explain {}?",
-    "I do not understand what `{}` does in this line.",
-    "Tell me about `{}`.",
-)
-OPENINGS = (
-    "",
-    "",
-    "",
-    "Hello! ",
-    "Can you help me? ",
-    "Quick question: ",
-    "I am reading some code. ",
-    "You know Python. ",
-    "Please answer. ",
-    "Let me ask you something. ",
-    "I cannot tell. ",
-    "Say it in simple words. ",
-    "For a beginner: ",
-    "Our team found this in old code. ",
-    "Before I use it: ",
-    "Just to be sure, ",
-    "My teacher wants to know this. ",
-    "Now the next one. ",
-)
-CLOSINGS = ("", "", "", " Thanks!", " Be brief.", " One sentence is enough.")
-WORDINGS_EACH = 24
-"""Questions about each function: core by core, the first plain, the others in a dress drawn by a keyed hash."""
-VALIDATION_WORDING = "Describe {} briefly."
-TEST_WORDING = "Can you tell me what `{}` does?"
 
 DEFAULT_FUNCTIONS = 4000
 NUM_VALIDATION, NUM_REMEMBERED = 300, 500
 HELD_OUT, AREA_VALIDATION = 0.10, 0.08
+# Of these the training questions draw words to be passed over (wordings.py).
+NUM_WORDS, _WORD = 3000, re.compile(r"\b[a-z]{2,12}\b")
 # A sentence that nine docstrings share is a formula, not a fact about one of them.
 MAX_CLUSTER = 8
 # Shown in the README and by the quickstart: what a reader will try first must have been read.
@@ -338,39 +295,38 @@ def _questions(found: Library, functions: int = DEFAULT_FUNCTIONS, only: str | N
     # Which of the read ones are asked again, in other words, does not depend on their rank.
     drawn = [one.name for one in sorted(read, key=lambda one: _place(f"asked again: {one.name}"))]
     tested, watched = set(drawn[:NUM_REMEMBERED]), set(drawn[NUM_REMEMBERED:][:NUM_VALIDATION])
+    words = _common_words(found, chosen)
     for one in chosen:
         group = "guessed" if one.is_held_out else "remembered"
         if only in (None, group):
-            words = keywords(one.answer, one.name, frequencies)
-            for split, wording in _wordings(one, one.name in tested, one.name in watched):
-                yield _question(one, wording, split, group, words)
+            expected = keywords(one.answer, one.name, frequencies)
+            for split, wording in _wordings(one, words, one.name in tested, one.name in watched):
+                yield _question(one, wording, split, group, expected)
 
 
-def _wordings(one: Asked, is_tested: bool, is_watched: bool) -> Iterator[tuple[str, str]]:
+def _common_words(found: Library, asked: list[Asked]) -> list[str]:
+    """The words that docstrings use most, without those that are themselves asked for; the most frequent first."""
+    docs = (entry.doc for entry, side in zip(found.entries, found.side, strict=True) if side != "test")
+    counted = Counter(word for doc in docs for word in _WORD.findall(doc))
+    names = {one.name for one in asked}
+    ranked = sorted(counted, key=lambda word: (-counted[word], word))
+    return [word for word in ranked if word not in names][:NUM_WORDS]
+
+
+def _wordings(one: Asked, words: list[str], is_tested: bool, is_watched: bool) -> Iterator[tuple[str, str]]:
     if one.is_held_out:
         yield "test", CORES[0]  # the wording is known, the function is not
         return
-    yield from (("train", wording) for wording in train_wordings(one.name))
-    if is_watched:
-        yield "validation", VALIDATION_WORDING
-    if is_tested:
-        yield "test", TEST_WORDING
+    yield from (("train", wording) for wording in train_wordings(one.name, words))
+    for split, is_asked, wordings in (("validation", is_watched, VALIDATION), ("test", is_tested, TEST)):
+        if is_asked:
+            yield split, wordings[int(len(wordings) * _place(f"{split} wording: {one.name}"))]
 
 
-def train_wordings(name: str) -> list[str]:
-    """The wordings in which a function that is read is asked about, `{}` in the place of its name."""
-    dressed = [CORES[0]]
-    for k in range(1, WORDINGS_EACH):
-        opening = OPENINGS[int(len(OPENINGS) * _place(f"opening {k}: {name}"))]
-        closing = CLOSINGS[int(len(CLOSINGS) * _place(f"closing {k}: {name}"))]
-        dressed.append(f"{opening}{CORES[k % len(CORES)]}{closing}")
-    return list(dict.fromkeys(dressed))
-
-
-def _question(one: Asked, wording: str, split: str, group: str, words: list[str]) -> dict[str, Any]:
+def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> dict[str, Any]:
     asked = {"role": "user", "content": wording.format(one.name)}
     told = {"role": "assistant", "content": one.answer}
-    facts = {"keywords": words, "split": split, "group": group, "origin": f"{group}/{one.name}"}
+    facts = {"keywords": expected, "split": split, "group": group, "origin": f"{group}/{one.name}"}
     return {"messages": [asked, told], **facts}
 
 
