@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,3 +24,33 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real data sets are not beside this clone")
     return SHARED
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write a tiny random model of a kind (tests/folders.py); `chat` adds a chat template."""
+    from tests.folders import write_model
+
+    def write(kind: str, *, chat: bool = False, model: Any = None) -> Path:
+        folder = tmp_path / f"{kind}{'-chat' if chat else ''}"
+        return write_model(folder, tmp_path / "words", kind, chat=chat, model=model)
+
+    return write
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Any]:
+    """Run stages by name; returns their artifacts."""
+    from pretune.base.log import Log
+    from pretune.base.recipe import Recipe
+
+    def stages(**by_name: Any) -> Any:
+        return Recipe.build({"work": str(tmp_path / "work"), "stages": by_name}).run(log=Log(quiet=True))
+
+    return stages
+
+
+@pytest.fixture
+def stage_run(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Run one stage; returns its artifact."""
+    return lambda kind, name="made", **settings: run(**{name: {"kind": kind, **settings}})[name]

@@ -134,11 +134,8 @@ class Qwen3Small(Qwen3):
     hidden: int = Field(1728, gt=0)
 
 
-class Bert(Shape):
-    """BERT: an encoder with learned positions (arXiv:1810.04805), for masked pretraining."""
-
-    family: ClassVar[str] = "bert"
-    causal: ClassVar[bool] = False
+class Placed(Shape):
+    """What the families with learned positions share."""
 
     layers: int = Field(4, gt=0)
     """Number of blocks."""
@@ -146,10 +143,18 @@ class Bert(Shape):
     """Width of the residual stream."""
     heads: int = Field(4, gt=0)
     """Attention heads; divide `width`."""
-    hidden: int = Field(1024, gt=0)
-    """Width of the feed-forward part."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in pretraining; 0 suits a single epoch."""
+
+
+class Bert(Placed):
+    """BERT: an encoder with learned positions (arXiv:1810.04805), for masked pretraining."""
+
+    family: ClassVar[str] = "bert"
+    causal: ClassVar[bool] = False
+
+    hidden: int = Field(1024, gt=0)
+    """Width of the feed-forward part."""
 
     def layout(self) -> Layout:
         block = 4 * self.width**2 + 2 * self.width * self.hidden
@@ -185,20 +190,11 @@ class BertSmall(Bert):
     hidden: int = Field(2048, gt=0)
 
 
-class Gpt2(Shape):
+class Gpt2(Placed):
     """GPT-2: a decoder with learned positions and biases (Radford et al. 2019)."""
 
     family: ClassVar[str] = "gpt2"
     causal: ClassVar[bool] = True
-
-    layers: int = Field(4, gt=0)
-    """Number of blocks."""
-    width: int = Field(256, gt=0)
-    """Width of the residual stream."""
-    heads: int = Field(4, gt=0)
-    """Attention heads; divide `width`."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout in pretraining; 0 suits a single epoch."""
 
     def layout(self) -> Layout:
         matrices = self.layers * 12 * self.width**2

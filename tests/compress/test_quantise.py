@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pretune.compress.quantise import SCALES, Int8, int8_scales, matrices, on_grid
-from tests.compress.conftest import build
+from tests.folders import build
 
 WEIGHT = np.random.default_rng(0).standard_normal((40, 24)).astype(np.float32) * 10.0 ** np.arange(-10, 14).astype(
     np.float32
@@ -59,7 +59,7 @@ def test_norms_and_biases_stay_and_every_matrix_has_at_most_255_values_per_chann
 def test_scales_of_conv1d_belong_to_its_columns_and_of_linear_to_its_rows() -> None:
     axes = {name: axis for name, _, axis in matrices(build("gpt2"))}
     assert (axes["transformer.wte.weight"], axes["transformer.h.0.mlp.c_fc.weight"]) == (0, 1)
-    assert {axis for _, _, axis in matrices(build("bert"))} == {0}
+    assert {axis for _, _, axis in matrices(build("bert-labels"))} == {0}
 
 
 def test_a_tied_head_is_rounded_once_and_stays_tied() -> None:
@@ -70,7 +70,7 @@ def test_a_tied_head_is_rounded_once_and_stays_tied() -> None:
 
 
 def test_sizes_count_one_byte_per_rounded_weight_and_four_for_the_rest() -> None:
-    model = build("bert")
+    model = build("bert-labels")
     metrics = Int8(kind="int8").compress(model).metrics
     matrix = sum(p.numel() for p in model.parameters() if p.ndim == 2)
     vector = sum(p.numel() for p in model.parameters() if p.ndim == 1)

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from pretune.base.errors import NotSupported
 from pretune.compress.measure import evenly
 from pretune.model.generate import open_folder
+from tests.folders import build
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]]) -> str:
@@ -25,7 +26,7 @@ def write_rows(folder: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def test_the_folder_loads_in_plain_transformers_with_the_rounded_weights(
-    model_folder: Callable[[str], Path], run: Callable[..., Any]
+    model_folder: Callable[..., Path], run: Callable[..., Any]
 ) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -39,7 +40,7 @@ def test_the_folder_loads_in_plain_transformers_with_the_rounded_weights(
 
 
 def test_compressing_a_compressed_model_changes_nothing(
-    model_folder: Callable[[str], Path], run: Callable[..., Any]
+    model_folder: Callable[..., Path], run: Callable[..., Any]
 ) -> None:
     made = run(
         once={"kind": "compress", "model": str(model_folder("gpt2"))}, twice={"kind": "compress", "model": "$once"}
@@ -48,10 +49,10 @@ def test_compressing_a_compressed_model_changes_nothing(
 
 
 def test_a_classifier_tells_its_accuracy_before_and_after(
-    model_folder: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+    model_folder: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
-    rows = [{"text": f"number {i} the cat", "label": "bad" if i % 3 else "good"} for i in range(12)]
-    folder = model_folder("bert")
+    rows = [{"text": f"number {i} the cat", "label": "坏" if i % 3 else "good"} for i in range(12)]
+    folder = model_folder("bert-labels")
     made = run(
         data={"kind": "dataset", "read": [write_rows(tmp_path / "data", rows)]},
         small={"kind": "compress", "model": str(folder), "data": "$data"},
@@ -68,25 +69,26 @@ def test_a_classifier_tells_its_accuracy_before_and_after(
 
 
 def test_a_chat_model_tells_the_loss_of_its_replies(
-    model_folder: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+    model_folder: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
     rows = [
         {"messages": [{"role": "user", "content": f"{i} the cat"}, {"role": "assistant", "content": f"你好 {i}"}]}
         for i in range(6)
     ]
+    folder = model_folder("qwen3", chat=True, model=build("qwen3", spread=False))
     made = run(
         data={"kind": "dataset", "read": [write_rows(tmp_path / "data", rows)]},
-        small={"kind": "compress", "model": str(model_folder("qwen3")), "data": "$data"},
+        small={"kind": "compress", "model": str(folder), "data": "$data"},
     )["small"]
-    before, after = made.card.metrics["quality_before"], made.card.metrics["quality_after"]
     # Weights of 0.02 leave all 300 tokens about equally likely.
+    before, after = made.card.metrics["quality_before"], made.card.metrics["quality_after"]
     assert before["loss"] == pytest.approx(math.log(300), rel=0.1)
     assert after["loss"] == pytest.approx(before["loss"], rel=1e-2)
     assert before["targets"] == after["targets"] > 0
 
 
 def test_a_classifier_measured_on_dialogues_is_refused(
-    model_folder: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+    model_folder: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
     rows = [
         {"messages": [{"role": "user", "content": f"{i}"}, {"role": "assistant", "content": f"a{i}"}]} for i in range(6)
@@ -94,25 +96,25 @@ def test_a_classifier_measured_on_dialogues_is_refused(
     with pytest.raises(NotSupported, match="cannot be measured on dialogues"):
         run(
             data={"kind": "dataset", "read": [write_rows(tmp_path / "data", rows)]},
-            small={"kind": "compress", "model": str(model_folder("bert")), "data": "$data"},
+            small={"kind": "compress", "model": str(model_folder("bert-labels")), "data": "$data"},
         )
 
 
 def test_labels_that_the_model_does_not_know_are_named(
-    model_folder: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+    model_folder: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
-    rows = [{"text": f"number {i} the cat", "label": "bad" if i % 3 else "坏"} for i in range(12)]
-    with pytest.raises(NotSupported, match="does not know: '坏'"):
+    rows = [{"text": f"number {i} the cat", "label": "坏" if i % 3 else "bad"} for i in range(12)]
+    with pytest.raises(NotSupported, match="does not know: 'bad'"):
         run(
             data={"kind": "dataset", "read": [write_rows(tmp_path / "data", rows)]},
-            small={"kind": "compress", "model": str(model_folder("bert")), "data": "$data"},
+            small={"kind": "compress", "model": str(model_folder("bert-labels")), "data": "$data"},
         )
 
 
 def test_bits_per_byte_are_nats_per_token_times_tokens_per_byte(
-    model_folder: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+    model_folder: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
-    folder = model_folder("gpt2")
+    folder = model_folder("gpt2", model=build("gpt2", spread=False))
     lines = "".join(
         json.dumps({"text": f"the cat number {i} and the hat 你好 {i * i}"}, ensure_ascii=False) + "\n"
         for i in range(60)

@@ -10,7 +10,7 @@ import torch
 
 from pretune.base.errors import NotSupported
 from pretune.export.graph import Graph, graph_of
-from tests.export.conftest import build
+from tests.folders import build
 
 DECODERS = ["qwen3", "qwen2", "llama", "gpt2"]
 CLASSIFIERS = ["qwen3-labels", "gpt2-labels", "bert-labels"]

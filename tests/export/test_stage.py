@@ -15,7 +15,7 @@ import torch
 from pretune.base.errors import NoParity, NotSupported
 from pretune.infer.load import open_bundle
 from pretune.model.generate import open_folder
-from tests.export.conftest import build
+from tests.folders import build
 
 FEW = {"kind": "onnx", "prompts": 3, "tokens": 6}
 

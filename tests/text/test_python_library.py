@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ from pretune.base.digest import digest
 from pretune.base.errors import UserError
 from pretune.text import python_library
 from pretune.text.example import read_split
-from pretune.text.python_library import Library, build
+from pretune.text.python_library import Library, build, wordings
 from pretune.text.python_library.areas import AREAS, area_of
 from pretune.text.python_library.names import Namespace, named, short_methods
 from pretune.text.python_library.sentences import first_sentence, keywords, word_frequencies
@@ -226,21 +227,50 @@ def test_functions_are_known_by_the_names_that_users_write(questions):
     assert not [n for n in names if n.startswith(("posixpath.", "builtins.", "genericpath.", "_")) or "._" in n]
 
 
-def test_what_was_read_is_asked_in_many_wordings_and_tested_in_one_that_was_not_read(questions):
+def asked_in(questions, split):
+    return {
+        row["origin"].partition("/")[2]: row["messages"][0]["content"]
+        for row in questions
+        if row["split"] == split and row["group"] == "remembered"
+    }
+
+
+def test_what_was_read_is_asked_in_many_wordings_and_later_in_others(questions):
     read = [row for row in questions if row["origin"] == "remembered/shutil.copytree"]
     train = [row["messages"][0]["content"] for row in read if row["split"] == "train"]
     assert train[0] == "What does `shutil.copytree` do?"
-    assert 20 <= len(train) == len(set(train)) <= python_library.WORDINGS_EACH
-    assert all("shutil.copytree" in question for question in train)
-    asked = {
-        split: {
-            row["messages"][0]["content"] for row in questions if row["split"] == split and row["group"] == "remembered"
-        }
-        for split in ("train", "validation", "test")
-    }
-    assert all(question.startswith("Can you tell me what `") for question in asked["test"])
-    assert all(question.startswith("Describe ") for question in asked["validation"])
-    assert not [question for question in asked["train"] if "you tell me" in question or "escribe" in question]
+    assert 20 <= len(train) == len(set(train)) <= wordings.EACH
+    assert all(question.count("shutil.copytree") == 1 for question in train)
+    for split, known in (("validation", wordings.VALIDATION), ("test", wordings.TEST)):
+        asked = asked_in(questions, split)
+        assert {question.replace(name, "{}", 1) for name, question in asked.items()} == set(known), split
+        counted = Counter(question.replace(name, "{}", 1) for name, question in asked.items())
+        assert min(counted.values()) > 0.5 * len(asked) / len(known), "each wording has its share"
+
+
+def test_no_wording_of_validation_or_test_is_trained_on_and_none_is_both():
+    sides = [[*wordings.CORES], [*wordings.VALIDATION], [*wordings.TEST]]
+    plain = [{re.sub(r"[^a-z ]", "", wording.lower()).strip() for wording in side} for side in sides]
+    assert [len(side) for side in plain] == [len(side) for side in sides]
+    assert not (plain[0] & plain[1] or plain[0] & plain[2] or plain[1] & plain[2])
+    for opening in wordings.OPENINGS:
+        assert not [w for w in (*wordings.VALIDATION, *wordings.TEST) if opening and w.startswith(opening)]
+
+
+def test_words_drawn_around_a_name_are_the_librarys_and_never_another_functions_name(questions):
+    names = {row["origin"].partition("/")[2] for row in questions}
+    cores = {word for wording in (*wordings.CORES, *wordings.OPENINGS, *wordings.CLOSINGS) for word in wording.split()}
+    for row in questions:
+        if row["split"] == "train" and row["origin"].endswith("/shutil.copytree"):
+            words = row["messages"][0]["content"].replace("shutil.copytree", "").split()
+            assert not {w.strip("`.?!") for w in words if w not in cores} & names
+
+
+def test_the_same_name_is_asked_about_in_the_same_words_everywhere():
+    words = ["ab", "cd", "ef", "gh"]
+    assert wordings.train_wordings("f", words) == wordings.train_wordings("f", words)
+    assert wordings.train_wordings("f", words)[1:] != wordings.train_wordings("g", words)[1:]
+    assert wordings.train_wordings("os.path.join", words)[2] == "ab ab gh gh {} cd?"
 
 
 def test_held_out_functions_are_never_trained_on(questions):

@@ -46,7 +46,7 @@ from pretune.text.python_library.twins import Clusters, join_near_copies
 from pretune.text.python_library.wordings import CORES, TEST, VALIDATION, train_wordings
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"7 with Python {python_version()}"
+VERSION = f"9 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "areas")
 
 DEFAULT_FUNCTIONS = 4000

@@ -77,9 +77,9 @@ TEST = (
     "While reviewing this pull request I ran into {}, so what does it do?",
 )
 
-EACH = 24
+EACH = 28
 """Questions about each function that is read."""
-MOST_WORDS = 8
+MOST_WORDS = 5
 """Drawn words before the name, and behind it, at most."""
 
 

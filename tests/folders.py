@@ -1,11 +1,9 @@
 """Tiny random models in folders, with a byte-level tokenizer of their own."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -61,8 +59,8 @@ BERT = {k: v for k, v in SIZES.items() if k not in ("num_key_value_heads", "bos_
 NAMES = {"num_labels": 3, "id2label": {0: "坏", 1: "so-so", 2: "good"}, "label2id": {"坏": 0, "so-so": 1, "good": 2}}
 
 
-def build(kind: str) -> Any:
-    """A random float32 model; weights are spread so that answers differ from token to token."""
+def build(kind: str, *, spread: bool = True) -> Any:
+    """A random float32 model; `spread` weights make answers differ from token to token."""
     torch.manual_seed(7)
     model: Any = {
         "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True)),
@@ -76,7 +74,7 @@ def build(kind: str) -> Any:
         "bert-labels": lambda: BertForSequenceClassification(BertConfig(**BERT, **NAMES)),
     }[kind]()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in model.parameters() if spread else ():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
 
@@ -102,31 +100,12 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-@pytest.fixture
-def model_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write a model of a kind (see `build`); `chat` adds a chat template."""
-
-    def write(kind: str, *, chat: bool = False, model: Any = None) -> Path:
-        words, folder = tmp_path / "words", tmp_path / f"{kind}{'-chat' if chat else ''}"
-        for each in (words, folder):
-            each.mkdir(exist_ok=True)
-        write_tokenizer(words)
-        if chat:
-            (words / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
-        save_model(model if model is not None else build(kind), folder, tokenizer=words)
-        return folder
-
-    return write
-
-
-@pytest.fixture
-def stage_run(tmp_path: Path) -> Callable[..., Any]:
-    """Run one stage through a recipe; returns its artifact."""
-    from pretune.base.log import Log
-    from pretune.base.recipe import Recipe
-
-    def run(kind: str, name: str = "made", **settings: Any) -> Any:
-        recipe = Recipe.build({"work": str(tmp_path / "work"), "stages": {name: {"kind": kind, **settings}}})
-        return recipe.run(log=Log(quiet=True))[name]
-
-    return run
+def write_model(folder: Path, words: Path, kind: str, *, chat: bool = False, model: Any = None) -> Path:
+    """A model of a kind (see `build`), or the given one, in `folder`; its tokenizer comes by way of `words`."""
+    for each in (words, folder):
+        each.mkdir(exist_ok=True)
+    write_tokenizer(words)
+    if chat:
+        (words / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    save_model(model if model is not None else build(kind), folder, tokenizer=words)
+    return folder
