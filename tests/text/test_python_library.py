@@ -227,6 +227,11 @@ def test_functions_are_known_by_the_names_that_users_write(questions):
     assert not [n for n in names if n.startswith(("posixpath.", "builtins.", "genericpath.", "_")) or "._" in n]
 
 
+def test_what_the_readme_shows_is_asked_first():
+    first = [one.name for one in python_library.library().asked[: len(python_library.SHOWN)]]
+    assert sorted(first) == sorted(python_library.SHOWN)
+
+
 def asked_in(questions, split):
     return {
         row["origin"].partition("/")[2]: row["messages"][0]["content"]

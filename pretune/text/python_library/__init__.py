@@ -46,7 +46,7 @@ from pretune.text.python_library.twins import Clusters, join_near_copies
 from pretune.text.python_library.wordings import CORES, TEST, VALIDATION, train_wordings
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"9 with Python {python_version()}"
+VERSION = f"10 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "areas")
 
 DEFAULT_FUNCTIONS = 4000
@@ -260,13 +260,14 @@ def _plain(text: str) -> bytes:
 
 
 def _ranked(found: Library, asked: list[Asked]) -> list[Asked]:
-    """The most useful first; of two that are called alike the more useful one stays."""
+    """What is shown, then the most useful first; of two that are called alike the more useful one stays."""
     mentions = Counter(re.findall(r"[A-Za-z_]\w+", "\n".join(source.code for source in found.sources)))
     sharers = Counter(_last(one) for one in asked)
 
-    def rank(one: Asked) -> tuple[int, float, str]:
+    def rank(one: Asked) -> tuple[bool, int, float, str]:
         # "name" and "get" are said everywhere and mean something else each time.
-        return _tier(found.entries[one.entry]), -mentions[_last(one)] / sharers[_last(one)] ** 2, one.name
+        tier = _tier(found.entries[one.entry])
+        return one.name not in SHOWN, tier, -mentions[_last(one)] / sharers[_last(one)] ** 2, one.name
 
     kept: dict[str, Asked] = {}
     for one in sorted(asked, key=rank):
