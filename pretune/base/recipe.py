@@ -131,7 +131,7 @@ class Recipe:
         waiting = [s for _, s in references(stage) if plans[s].status != "current"]
         if waiting:
             changed = self._own_changes(name, stage)
-            told = [f"{s} {plans[s].status}s" if plans[s].status == "may run" else f"{s} will run" for s in waiting]
+            told = [f"{s} {plans[s].status}" for s in waiting]
             finished = (self.out(name) / CARD).is_file()
             return ("may run" if finished and not changed else "will run"), changed + sorted(set(told))
         inputs = self._resolve(stage, made)

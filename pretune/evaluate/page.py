@@ -1,19 +1,16 @@
-"""Reports for people: one self-contained page, in light and dark. Every text from data is escaped.
-
-The page loads nothing: no script, no font, no picture from outside; its own policy forbids it.
-"""
+"""The sections of reports: figures beside their floors, examples, curves. The page around them is base's."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact
-from pretune.evaluate.drawing import Bar, bar_chart, line_chart, number
+from pretune.base.drawing import Bar, bar_chart, line_chart, number
+from pretune.base.page import shortened, shown, table
 
 NAMES = {
     "accuracy": "accuracy",
@@ -46,21 +43,10 @@ COLUMNS = {
     "language": ("group", "text", "bits_per_byte", "floor_bits_per_byte"),
 }
 SHOWN_ROWS = 6
-SHOWN_CHARACTERS = 400
 
 
 def named(name: str) -> str:
     return NAMES.get(name, name.replace("_", " "))
-
-
-def page(title: str, sections: Iterable[str], lineage: str, command: str, *, text: str = "") -> str:
-    """A whole page; `sections` and `lineage` are HTML, the rest is text."""
-    parts = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines() if line.strip())
-    made = f"<section><h2>Made from</h2>{lineage}<h3>Made by</h3><pre>{escape(command)}</pre></section>"
-    shell = files("pretune.evaluate").joinpath("page.html").read_text(encoding="utf-8")
-    # The title last: a title that holds @BODY@ must stay a title.
-    head, tail = shell.split("@BODY@")
-    return head.replace("@TITLE@", escape(title)) + parts + "".join(sections) + made + tail
 
 
 def report_section(
@@ -102,29 +88,15 @@ def _figures(group: dict[str, Any]) -> str:
     for key, value in group["metrics"].items():
         spread = group["intervals"].get(key)
         interval = f"{number(spread[0])} – {number(spread[1])}" if spread else ""
-        body.append([named(key), _shown(value), interval, *(_shown(f["metrics"].get(key)) for f in floors)])
+        body.append([named(key), shown(value), interval, *(shown(f["metrics"].get(key)) for f in floors)])
     return table(head, body, numeric=range(1, len(head)))
-
-
-def table(head: Sequence[str], body: Iterable[Sequence[Any]], *, numeric: Iterable[int] = ()) -> str:
-    """An HTML table of texts; columns in `numeric` stand to the right."""
-    right = dict.fromkeys(numeric, " class=n")
-    top = "".join(f"<th{right.get(i, '')}>{escape(text)}</th>" for i, text in enumerate(head))
-    rows = ("".join(f"<td{right.get(i, '')}>{escape(str(t))}</td>" for i, t in enumerate(row)) for row in body)
-    return f"<div class=wide><table><tr>{top}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "" if value is None else str(value)
-    return number(value)
 
 
 def _classes(report: dict[str, Any]) -> str:
     if "classes" not in report:
         return ""
     keys = ("precision", "recall", "f1", "support")
-    body = [[name, *(_shown(row[k]) for k in keys)] for name, row in report["classes"].items()]
+    body = [[name, *(shown(row[k]) for k in keys)] for name, row in report["classes"].items()]
     return "<h3>By label</h3>" + table(["label", "precision", "recall", "F1", "examples"], body, numeric=range(1, 5))
 
 
@@ -165,21 +137,16 @@ def examples_part(report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str
 
 def _rows(what: str, rows: Sequence[dict[str, Any]]) -> str:
     columns = COLUMNS[what]
-    body = [[_cut(row[c]) for c in columns] for row in rows]
+    body = [[shortened(row[c]) for c in columns] for row in rows]
     numeric = [i for i, c in enumerate(columns) if isinstance(rows[0][c], float)]
     return table([named(c) for c in columns], body, numeric=numeric)
-
-
-def _cut(value: Any) -> str:
-    text = _shown(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
 
 
 def card_section(part: Artifact) -> str:
     """An artifact by its card: what it is, its figures, and a model's curves."""
     metrics = {k: v for k, v in part.card.metrics.items() if isinstance(v, int | float | str)}
     head = f"<h2>{escape(part.path.name)}</h2><p class=soft>{escape(part.card.kind)} {escape(part.card.id[:8])}</p>"
-    figures = table(["", ""], [[named(k), _shown(v)] for k, v in metrics.items()], numeric=[1]) if metrics else ""
+    figures = table(["", ""], [[named(k), shown(v)] for k, v in metrics.items()], numeric=[1]) if metrics else ""
     return f"<section>{head}{curves(part.path) if part.card.kind == 'model' else ''}{figures}</section>"
 
 
@@ -214,25 +181,3 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         if isinstance(tree, dict) and isinstance(tree.get("step"), int | float):
             found.append(tree)
     return found
-
-
-def lineage_list(roots: Sequence[tuple[str, Artifact]]) -> str:
-    """The tree of what went in, with kinds and ids; what was told once is not told again below."""
-    seen: set[str] = set()
-    return f"<ul class=tree>{''.join(_branch(place, root, seen) for place, root in roots)}</ul>"
-
-
-def _branch(place: str, one: Artifact, seen: set[str]) -> str:
-    card = one.card
-    line = f"{escape(place)}: <b>{escape(card.kind)}</b> <code>{escape(card.id[:8])}</code> {escape(one.path.name)}"
-    if one.card.id in seen:
-        return f"<li>{line} <span class=soft>(as above)</span></li>"
-    seen.add(one.card.id)
-    inner = []
-    for below, said in one.card.inputs.items():
-        source = one.source(below)
-        gone = (
-            f"<li>{escape(below)}: {escape(said['kind'])} <code>{escape(said['id'][:8])}</code> (not to be found)</li>"
-        )
-        inner.append(_branch(below, source, seen) if source else gone)
-    return f"<li>{line}{'<ul>' + ''.join(inner) + '</ul>' if inner else ''}</li>"

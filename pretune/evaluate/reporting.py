@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
+from pretune.base.page import lineage_list, page
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
-from pretune.evaluate.page import curves, lineage_list, page, report_section
+from pretune.evaluate.page import curves, report_section
 from pretune.infer.classify import TextClassifier
 from pretune.text.example import SPLIT_FILES, Dialogue, Labelled, read_split
 

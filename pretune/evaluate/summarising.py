@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import Artifact
+from pretune.base.page import lineage_list, page
 from pretune.base.stage import Context
-from pretune.evaluate.page import card_section, curves, lineage_list, page, report_section
+from pretune.evaluate.page import card_section, curves, report_section
 from pretune.evaluate.reporting import FORMAT, read_report
 
 if TYPE_CHECKING:

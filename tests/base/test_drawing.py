@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pretune.evaluate.drawing import Bar, bar_chart, line_chart, thinned, ticks
+from pretune.base.drawing import Bar, bar_chart, line_chart, thinned, ticks
 
 
 def test_ticks_are_round_and_lie_inside():
