@@ -15,7 +15,7 @@ from pretune.base.errors import MissingExtra
 MODULES = {
     "serve": ("starlette", "uvicorn"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
-    "data": ("zstandard",),
+    "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),
     "evaluate": ("sklearn",),
 }
 """What an extra of pyproject.toml brings; checked without importing."""

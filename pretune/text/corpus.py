@@ -1,63 +1,75 @@
-"""Stage corpus: raw files become documents, cleaned, each once, on one of three sides.
+"""Stage corpus: raw files become documents, cleaned, measured, each once, on one of three sides.
 
-    read -> clean -> filter -> drop exact copies -> split by cluster -> parquet
+    read -> clean -> measure      parts, by any number of processes             measuring.py
+    filters -> copies -> cluster  from the parts' columns                       deciding.py
+    sides                         train, validation, test, and what was dropped, with reasons
 
-What was left out lies in `dropped-*.parquet` with the reason. Text is read, cleaned and written as a
-stream: memory holds one digest per document (about 100 bytes), not the texts.
+The text is a stream from end to end: memory holds some 200 bytes per document, not the texts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from pretune.base.artifact import Artifact
-from pretune.base.config import Input, chosen
-from pretune.base.errors import EmptyInput, NotText
+from pretune.base.config import Free, Input, chosen
+from pretune.base.errors import EmptyInput
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.text import sources
-from pretune.text.clean import CLEAN, Clean, Lines, Nfc, cleaned, mend_surrogates
-from pretune.text.columns import TEXT, find_column
-from pretune.text.document import Document, document_id
+from pretune.text.clean import CLEAN, Clean, Lines, Nfc
+from pretune.text.deciding import Dedup, Parts, Verdict, decide, rows
+from pretune.text.document import document_id
 from pretune.text.filters import FILTER, Filter
-from pretune.text.readers import READERS, Repairs, read_records, suffix_of
+from pretune.text.measuring import NUM_QUARANTINED_SHOWN, SCHEMA, Measuring, Told, jobs, make_parts
+from pretune.text.quality.rules import DEFAULT_FILTERS
+from pretune.text.readers import read_records
+from pretune.text.reporting import Seen, report
 from pretune.text.split import SPLITS, cluster_of, place_of, split_of
 from pretune.text.tables import ShardWriter, read_rows
 
-FIELDS = [(n, pa.string()) for n in ("id", "text", "source", "origin", "language", "cluster", "meta")]
-SCHEMA = pa.schema([*FIELDS, ("bytes", pa.int64()), ("characters", pa.int64())])
 DROPPED = pa.schema([*SCHEMA, ("reason", pa.string()), ("because_of", pa.string())])
 MIN_TAIL_CHARACTERS = 200
+BYTES_WORTH_A_PROCESS = 32 << 20
 
 
 class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     kind: str = "corpus"
-    read: Annotated[dict[str, list[str]] | list[str], Input("files")]
-    """Files, folders or patterns; `{name: [...]}` names the parts of the mixture."""
+    read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
+    """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other
+    filters, copies or shares, without reading or cleaning its texts again."""
     text: str | None = None
     """The column that holds the text in jsonl, csv and parquet; found by its name if not given."""
     clean: list[Annotated[Clean, *chosen(CLEAN)]] = [Nfc(kind="nfc"), Lines(kind="lines")]
     """Repairs of every text, in this order."""
-    filters: list[Annotated[Filter, *chosen(FILTER)]] = []
-    """What is left out, besides empty texts and exact copies."""
-    dedup: Literal["exact", "none"] = "exact"
-    """exact: of equal texts the first is kept."""
+    filters: list[Annotated[Filter, *chosen(FILTER)]] = [*DEFAULT_FILTERS]
+    """What is left out, besides empty texts and copies; debris: what is hardly text at all."""
+    dedup: Dedup = "exact"
+    """exact: of equal texts the first is kept; minhash: of near copies as well, each verified; none: all are kept."""
+    similarity: float = Field(default=0.7, gt=0, le=1)
+    """Jaccard similarity of shingle sets from which texts are near copies."""
+    language_file: Annotated[str | None, Input("files")] = None
+    """A fastText model such as lid.176.ftz; without it languages are told by script and frequent words."""
     validation: float = Field(default=0.01, ge=0, lt=1)
     """Share of documents held out to watch training; at least one where there are three."""
     test: float = Field(default=0.01, ge=0, lt=1)
     """Share of documents held out for the final report."""
+
+    workers: Annotated[int, Free] = Field(0, ge=0)
+    """Processes that clean and measure; 0: one per core where there is enough to do. Changes no byte."""
+    memory: Annotated[float, Free] = Field(256e6, gt=0)
+    """Bytes for finding near copies, at most. Changes no byte."""
 
     @field_validator("read", mode="before")
     @classmethod
@@ -72,118 +84,93 @@ class CorpusStage(Stage):
         return Forecast(seconds=size / 12e6, memory_bytes=3e8, disk_bytes=size / 2, text_bytes=size)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
-        counts = _Counts()
-        sides = _Sides(out, self.validation, self.test)
-        seen: dict[bytes, str] = {}
-        for document in self._documents(inputs, counts, context.log):
-            row = _row(document)
-            reason, twin = self._reject(document, seen)
-            if reason:
-                counts.dropped[reason] += 1
-                sides.drop(row, reason, twin)
-            else:
-                counts.keep(row)
-                sides.keep(row)
-        sides.close()
+        parts, told = self._parts(inputs, context)
+        verdict = decide(
+            parts,
+            self.filters,
+            self.dedup,
+            threshold=self.similarity,
+            memory_bytes=int(self.memory),
+            scratch=context.scratch,
+            log=context.log,
+        )
+        seen = Seen()
+        counts = self._write(parts, verdict, out, seen, context.log)
+        _tell(told, context.log)
         if not counts.documents:
-            told = ", ".join(f"{n} {reason}" for reason, n in counts.dropped.items())
-            raise EmptyInput(
-                "no text is left" + (f" (left out: {told})" if told else ""), hint="look at what `read` names"
-            )
+            _read_without_quarantine({p: a for p, a in inputs.items() if p != "language_file"})
+            raise _nothing(counts, told)
+        if told.quarantine:
+            lines = (json.dumps({"file": f, "reason": why}, ensure_ascii=False) for f, why in told.quarantine)
+            (out / "quarantine.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         cut = _hold_out_something(out, counts.documents, self.validation)
-        return counts.card() | {"cut": cut, "splits": {s: _side_facts(out, s) for s in SPLITS}}
+        facts = counts.card(told) | {"cut": cut, "splits": {s: _side_facts(out, s) for s in SPLITS}}
+        (out / "report.html").write_text(report(facts, seen, context.command), encoding="utf-8")
+        context.notes.add("report.html")
+        return facts
 
-    def _reject(self, document: Document, seen: dict[bytes, str]) -> tuple[str | None, str | None]:
-        """(reason, id of the twin that was kept), or (None, None)."""
-        if not document.text.strip():
-            return "empty", None
-        reason = next((r for f in self.filters if (r := f.reject(document))), None)
-        if reason or self.dedup == "none":
-            return reason, None
-        key = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
-        twin = seen.setdefault(key, document.id)
-        return ("duplicate", twin) if twin != document.id else (None, None)
+    def _parts(self, inputs: Mapping[str, Artifact], context: Context) -> tuple[Parts, Told]:
+        raw = {place: artifact for place, artifact in inputs.items() if place != "language_file"}
+        given = inputs.get("language_file")
+        measuring = Measuring(
+            text=self.text,
+            clean=tuple(self.clean),
+            named=isinstance(self.read, Mapping),
+            language_file=given.path if given else None,
+            near=self.dedup == "minhash",
+        )
+        total = sum(p.stat().st_size for a in raw.values() for p in a.files())
+        workers = self.workers or min(Machine.here().cores, 1 + total // BYTES_WORTH_A_PROCESS)
+        told = Told()
+        with context.log.progress("reading", total=total or None, unit="bytes") as bar:
+            work = jobs(raw, measuring, told)
+            paths, more = make_parts(work, measuring, context.scratch / "parts", workers=workers, bar=bar)
+        told.add(more)
+        return Parts(paths), told
 
-    # ---- reading ------------------------------------------------------------------------------
-
-    def _documents(self, inputs: Mapping[str, Artifact], counts: _Counts, log: Log) -> Iterator[Document]:
-        total = sum(p.stat().st_size for a in inputs.values() for p in a.files())
-        with log.progress("reading", total=total or None, unit="bytes") as bar:
-            for place, artifact in inputs.items():
-                source = _source_of(place, artifact)
-                if artifact.scheme:
-                    raw = sources.documents(artifact.scheme)
+    def _write(self, parts: Parts, verdict: Verdict, out: Path, seen: Seen, log: Log) -> _Counts:
+        counts, sides = _Counts(), _Sides(out, self.validation, self.test)
+        ids: dict[int, str] = {twin: "" for twin in verdict.twins if twin >= 0}
+        with log.progress("writing", total=len(parts), unit="documents") as bar:
+            for k, (row, reason, twin) in enumerate(rows(parts, verdict)):
+                seen.add(row, reason)
+                if k in ids:
+                    ids[k] = row["id"]
+                if reason:
+                    counts.dropped[reason.partition(":")[0]] += 1
+                    sides.drop(row, reason, ids[twin] if twin >= 0 else None)
                 else:
-                    raw = self._from_files(artifact, source, counts, log, bar)
-                yield from (self._cleaned(d, source, counts) for d in raw)
-        if counts.left_out:
-            names = ", ".join(counts.left_out[:5]) + (" ..." if len(counts.left_out) > 5 else "")
-            log.warn(f"{len(counts.left_out)} files are not text and were left out: {names}")
-        if counts.repairs.broken:
-            log.warn(f"{counts.repairs.broken} broken pieces of UTF-8 were replaced by U+FFFD")
-
-    def _cleaned(self, document: Document, source: str, counts: _Counts) -> Document:
-        text = cleaned(document.text, self.clean)
-        counts.surrogates += mend_surrogates(document.text) != document.text
-        named = isinstance(self.read, Mapping)
-        name = source if named else document.source or source
-        origin = mend_surrogates(document.origin)
-        return Document(text, document.id or document_id(name, origin, 0), name, origin, document.meta)
-
-    def _from_files(self, artifact: Artifact, source: str, counts: _Counts, log: Log, bar: Any) -> Iterator[Document]:
-        for name, path in sources.named_files(artifact):
-            if path.stat().st_size == 0 and path != artifact.path:
-                counts.dropped["empty file"] += 1  # an empty __init__.py is no mistake
-                continue
-            try:
-                yield from self._from_file(path, name, source, counts)
-            except NotText:
-                # A picture beside the pages is no mistake; a broken page, or a file that was asked for, is.
-                if path == artifact.path or suffix_of(path) in READERS:
-                    raise
-                counts.left_out.append(name)
-            bar.advance(path.stat().st_size)
-
-    def _from_file(self, path: Path, name: str, source: str, counts: _Counts) -> Iterator[Document]:
-        column = ""
-        for number, record in enumerate(read_records(path, counts.repairs)):
-            if column not in record:
-                column = find_column(
-                    record, given=self.text, known=TEXT, what="text", where=path.as_posix(), stage="corpus"
-                )
-            text = record[column]
-            meta = {k: v for k, v in record.items() if k != column}
-            plain = text if isinstance(text, str) else "" if text is None else json.dumps(text, ensure_ascii=False)
-            yield Document(plain, document_id(source, name, number), source, f"{name}#{number}", meta)
+                    counts.keep(row)
+                    sides.keep(row)
+                bar.advance(1)
+        sides.close()
+        return counts
 
 
-def _source_of(place: str, artifact: Artifact) -> str:
-    """`logs` of the place read.logs.0; a list names each part by its own path."""
-    parts = place.split(".")
-    return ".".join(parts[1:-1]) or sources.source_name(artifact.scheme or artifact.path)
+def _tell(told: Told, log: Log) -> None:
+    if told.left_out:
+        names = ", ".join(told.left_out[:5]) + (" ..." if len(told.left_out) > 5 else "")
+        log.warn(f"{len(told.left_out)} files are not text and were left out: {names}")
+    if told.quarantine:
+        shown = "; ".join(f"{where}: {why}" for where, why in told.quarantine[:3])
+        log.warn(f"{len(told.quarantine)} could not be read and lie in quarantine.jsonl with their reasons: {shown}")
+    if told.broken:
+        log.warn(f"{told.broken} broken pieces of UTF-8 were replaced by U+FFFD")
 
 
-def _row(document: Document) -> dict[str, Any]:
-    text = document.text
-    meta = json.dumps(dict(document.meta), ensure_ascii=True, sort_keys=True, default=_plain)
-    return {
-        "id": document.id,
-        "text": text,
-        "source": document.source,
-        "origin": document.origin,
-        "language": "",
-        "cluster": cluster_of(text),
-        "meta": meta,
-        "bytes": len(text.encode()),
-        "characters": len(text),
-    }
+def _read_without_quarantine(inputs: Mapping[str, Artifact]) -> None:
+    """Where nothing could be read, the first mistake is told as itself, with its own code and hint."""
+    for artifact in inputs.values():
+        if not artifact.scheme and artifact.is_raw:
+            for _, path in sources.named_files(artifact):
+                for _ in read_records(path) if path.stat().st_size else ():
+                    pass
 
 
-def _plain(value: Any) -> str:
-    """Dates and their like out of parquet; never a repr with a memory address."""
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    return value.hex() if isinstance(value, bytes) else f"({type(value).__name__})"
+def _nothing(counts: _Counts, told: Told) -> EmptyInput:
+    reasons = [f"{n} {reason}" for reason, n in counts.card(told)["dropped"].items()]
+    left_out = f" (left out: {', '.join(reasons)})" if reasons else ""
+    return EmptyInput(f"no text is left{left_out}", hint="look at what `read` and `filters` name")
 
 
 # ---- counting and writing -----------------------------------------------------------------------
@@ -193,11 +180,10 @@ class _Counts:
     """What the card says of the corpus."""
 
     def __init__(self) -> None:
-        self.documents = self.bytes = self.characters = self.surrogates = 0
+        self.documents = self.bytes = self.characters = 0
         self.sources: dict[str, Counter[str]] = {}
         self.dropped: Counter[str] = Counter()
-        self.left_out: list[str] = []
-        self.repairs = Repairs()
+        self.languages: Counter[str] = Counter()
 
     def keep(self, row: Mapping[str, Any]) -> None:
         self.documents += 1
@@ -205,18 +191,27 @@ class _Counts:
         self.characters += row["characters"]
         facts = {"documents": 1, "bytes": row["bytes"], "characters": row["characters"]}
         self.sources.setdefault(row["source"], Counter()).update(facts)
+        self.languages[row["language"]] += 1
 
-    def card(self) -> dict[str, Any]:
+    def card(self, told: Told) -> dict[str, Any]:
         return {
             "documents": self.documents,
             "bytes": self.bytes,
             "characters": self.characters,
             "sources": {name: dict(facts) for name, facts in sorted(self.sources.items())},
-            "dropped": dict(sorted(self.dropped.items())),
-            "repaired": self.repairs.broken,
-            "surrogates_mended": self.surrogates,
-            "left_out_files": self.left_out[:100],
+            "languages": dict(self.languages.most_common()),
+            "dropped": dict(sorted(self.dropped.items())) | _files("empty file", told.empty_files),
+            "changed": dict(sorted(told.changed.items())),
+            "repaired": told.broken,
+            "surrogates_mended": told.surrogates,
+            "left_out_files": told.left_out[:NUM_QUARANTINED_SHOWN],
+            "quarantined": len(told.quarantine),
+            "quarantine": [f"{file}: {why}" for file, why in told.quarantine[:NUM_QUARANTINED_SHOWN]],
         }
+
+
+def _files(name: str, number: int) -> dict[str, int]:
+    return {name: number} if number else {}
 
 
 class _Sides:
@@ -268,11 +263,11 @@ def _hold_out_something(out: Path, documents: int, validation: float) -> int:
 
 
 def _rewrite(out: Path, sides: Mapping[str, list[dict[str, Any]]]) -> None:
-    for side, rows in sides.items():
+    for side, group in sides.items():
         for old in out.glob(f"{side}-*.parquet"):
             old.unlink()
         writer = ShardWriter(out, side, SCHEMA)
-        for row in rows:
+        for row in group:
             writer.write(row, row["bytes"])
         writer.close()
 

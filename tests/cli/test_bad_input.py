@@ -54,7 +54,7 @@ def test_a_binary_file(pretune: Run) -> None:
 
 
 def test_broken_utf8_is_mended_where_it_is_rare_and_counted(pretune: Run) -> None:
-    Path("a.txt").write_bytes("good text, 你好, repeated. ".encode() * 50 + b"\xff\xfe tail")
+    Path("a.txt").write_bytes("".join(f"good text, 你好, number {i}. " for i in range(50)).encode() + b"\xff\xfe tail")
     code, out, _ = pretune("corpus", "a.txt", "--out", "c", "--json")
     assert code == 0
     assert json.loads(out)["corpus"]["metrics"]["repaired"] >= 1

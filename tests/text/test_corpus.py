@@ -1,9 +1,15 @@
 import json
+import random
+import textwrap
 
 import pytest
 
 from pretune.base.errors import EmptyInput, NoSuchColumn, NotText
+from pretune.base.log import Log
+from pretune.base.recipe import Recipe
+from pretune.text import measuring
 from pretune.text.corpus import CorpusStage
+from pretune.text.quality.statistics import COLUMNS, measure
 from pretune.text.tables import read_rows
 
 SENTENCES = [f"Sentence {i} says 你好 🙂 {'and more ' * (i % 5)}" for i in range(40)]
@@ -50,7 +56,9 @@ def test_the_card_counts_what_the_files_hold(tmp_path, run_stage):
 
 def test_columns_are_those_of_the_contract(tmp_path, run_stage):
     row = next(read_rows(run_stage("corpus", read=world(tmp_path)).path, "train"))
-    assert list(row) == ["id", "text", "source", "origin", "language", "cluster", "meta", "bytes", "characters"]
+    first = ["id", "text", "source", "origin", "language", "cluster", "meta", "bytes", "language_confidence"]
+    assert list(row) == [*first, *COLUMNS]
+    assert {name: row[name] for name in COLUMNS} == pytest.approx(measure(row["text"]))
     assert row["origin"] == "a.jsonl#0" or row["origin"].startswith("a.jsonl#")
     assert json.loads(row["meta"])["when"] == int(row["origin"].partition("#")[2])
 
@@ -95,12 +103,25 @@ def test_a_single_book_is_held_out_by_its_tail_and_loses_nothing(tmp_path, run_s
 
 def test_a_book_beside_a_short_readme_is_still_held_out_by_its_tail(tmp_path, run_stage):
     (tmp_path / "README").write_text("a short word about the book", encoding="utf-8")
-    (tmp_path / "book.txt").write_text("A line of the book.\n" * 500, encoding="utf-8")
+    (tmp_path / "book.txt").write_text("".join(f"Line {i} of the book.\n" for i in range(500)), encoding="utf-8")
     splits = run_stage("corpus", read=str(tmp_path)).card.metrics["splits"]
     assert {s: f["documents"] for s, f in splits.items()} == {"train": 2, "validation": 1, "test": 0}
 
 
-def test_a_binary_page_is_an_error_and_a_picture_beside_pages_is_left_out(tmp_path, run_stage):
+def test_what_cannot_be_read_lies_in_quarantine_with_its_reason_and_the_work_goes_on(tmp_path, run_stage):
+    (tmp_path / "a.txt").write_text("words of a page", encoding="utf-8")
+    (tmp_path / "b.md").write_bytes(b"\0\1\2\3")
+    (tmp_path / "c.jsonl").write_text('{"text": "one line"}\n{"text": \n{"text": "another line"}\n', encoding="utf-8")
+    artifact = run_stage("corpus", read=str(tmp_path), validation=0, test=0)
+    assert [r["text"] for r in rows_of(artifact)["train"]] == ["words of a page", "one line", "another line"]
+    assert artifact.card.metrics["quarantined"] == 2
+    lines = (artifact.path / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    told = {row["file"]: row["reason"] for row in map(json.loads, lines)}
+    assert set(told) == {"b.md", "c.jsonl:2"}
+    assert not any(str(tmp_path) in reason for reason in told.values()), "no payload holds a path of this machine"
+
+
+def test_a_picture_beside_pages_is_left_out_and_a_picture_alone_is_an_error(tmp_path, run_stage):
     (tmp_path / "a.txt").write_text("words of a page", encoding="utf-8")
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r")
     assert run_stage("corpus", read=str(tmp_path)).card.metrics["left_out_files"] == ["b.png"]
@@ -108,7 +129,7 @@ def test_a_binary_page_is_an_error_and_a_picture_beside_pages_is_left_out(tmp_pa
         run_stage("corpus", read=str(tmp_path / "b.png"))
     (tmp_path / "c.md").write_bytes(b"\0\1\2\3")
     with pytest.raises(NotText, match=r"c\.md"):
-        run_stage("corpus", read=str(tmp_path))
+        run_stage("corpus", read=str(tmp_path / "c.md"))
 
 
 def test_a_missing_column_is_told_with_those_that_exist(tmp_path, run_stage):
@@ -137,7 +158,7 @@ def test_short_texts_are_left_out_only_when_asked(tmp_path, run_stage):
 
 def test_a_lone_surrogate_is_replaced_and_counted(tmp_path, run_stage):
     (tmp_path / "a.jsonl").write_text('{"text": "x \\ud800 y", "k": "\\ud800"}\n', encoding="utf-8")
-    artifact = run_stage("corpus", read=str(tmp_path / "a.jsonl"), validation=0, test=0)
+    artifact = run_stage("corpus", read=str(tmp_path / "a.jsonl"), validation=0, test=0, filters=[])
     assert next(read_rows(artifact.path, "train"))["text"] == "x \ufffd y"
     assert artifact.card.metrics["surrogates_mended"] == 1
 
@@ -146,3 +167,71 @@ def test_a_bare_string_a_list_and_named_sources_are_all_read():
     assert CorpusStage(read="docs").read == ["docs"]
     assert CorpusStage(read={"a": "docs", "b": ["x", "y"]}).read == {"a": ["docs"], "b": ["x", "y"]}
     assert [c.kind for c in CorpusStage(read="docs", clean="lines,nfc").clean] == ["lines", "nfc"]
+
+
+# ---- processes, crashes, copies, second thoughts ------------------------------------------------
+
+
+def many_files(folder, number=40):
+    folder.mkdir()
+    for i in range(number):
+        rng = random.Random(i)
+        words = ["".join(rng.choices("abcdefghijklmnop个词文本", k=rng.randrange(2, 8))) for _ in range(250 + 10 * i)]
+        (folder / f"{i:03d}.txt").write_text("\n".join(textwrap.wrap(" ".join(words), 60)), encoding="utf-8")
+    return str(folder)
+
+
+@pytest.fixture
+def small_jobs(monkeypatch):
+    monkeypatch.setattr(measuring, "JOB_BYTES", 8 << 10)
+
+
+def test_any_number_of_processes_gives_the_same_corpus(tmp_path, run_stage, small_jobs):
+    read = many_files(tmp_path / "many")
+    ids = {run_stage("corpus", read=read, workers=workers, dedup="minhash").card.id for workers in (1, 2, 4)}
+    assert len(ids) == 1
+
+
+def test_parts_of_a_run_that_was_killed_are_taken_up_and_give_the_same_corpus(tmp_path, run_stage, monkeypatch):
+    monkeypatch.setattr(measuring, "JOB_BYTES", 8 << 10)
+    read = many_files(tmp_path / "many")
+    whole = run_stage("corpus", read=read).card.id
+    tree = {"work": str(tmp_path / "killed"), "stages": {"it": {"kind": "corpus", "read": read}}}
+    done, real = [], measuring.measure_job
+
+    def killed(job, settings, path):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(job.number)
+        real(job, settings, path)
+
+    monkeypatch.setattr(measuring, "measure_job", killed)
+    with pytest.raises(BaseException):  # noqa: B017
+        Recipe.build(tree).run(log=Log(quiet=True))
+    monkeypatch.setattr(measuring, "measure_job", lambda *given: (done.append(given[0].number), real(*given)))
+    assert Recipe.build(tree).run(log=Log(quiet=True))["it"].card.id == whole
+    assert sorted(done) == sorted(set(done)), "no part is made twice"
+
+
+def test_near_copies_fall_away_with_their_twin_named_and_share_a_cluster(tmp_path, run_stage):
+    page = " ".join(f"Sentence number {i} of the first page tells about {w}." for i, w in enumerate("abcdefghijklmnop"))
+    other = " ".join(f"Another matter, {w}, stands on page two of this book." for w in "qrstuvwxyz")
+    near = page.replace("Sentence number 3", "Sentences number 3")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in (page, other, near)), "utf-8")
+    artifact = run_stage("corpus", read=str(tmp_path / "a.jsonl"), dedup="minhash", validation=0, test=0)
+    rows = rows_of(artifact)
+    assert [r["text"] for r in rows["train"]] == [page, other]
+    (dropped,) = rows["dropped"]
+    assert (dropped["reason"], dropped["because_of"]) == ("near duplicate", rows["train"][0]["id"])
+    assert dropped["cluster"] == rows["train"][0]["cluster"] != rows["train"][1]["cluster"]
+
+
+def test_a_corpus_decided_anew_is_the_corpus_made_with_those_filters(tmp_path, run_stage):
+    read = many_files(tmp_path / "many")
+    rule = [{"kind": "short", "min_characters": 2200}]
+    fresh = rows_of(run_stage("corpus", read=read, filters=rule, validation=0, test=0))
+    first = run_stage("corpus", read=read, validation=0, test=0)
+    again = rows_of(run_stage("corpus", read=str(first.path), filters=rule, validation=0, test=0))
+    assert 0 < len(fresh["train"]) < 40
+    for split in ("train", "dropped"):
+        assert [r["id"] for r in again[split]] == [r["id"] for r in fresh[split]]

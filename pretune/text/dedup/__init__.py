@@ -1,0 +1,1 @@
+"""What is there twice: near copies, repeated paragraphs, evaluation texts in the training text."""
