@@ -194,7 +194,7 @@ def documents_of(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Do
     """The documents of a file as they stand in it; what cannot be read goes into quarantine with its reason.
 
     Raises:
-        NoSuchColumn: no column could be the text, or not the one that was named (a mistake in the settings).
+        NoSuchColumn: no column could be the text, or not the one that was named; MissingExtra: no reader for it.
     """
     if file.path.stat().st_size == 0:
         told.empty_files += 1  # an empty __init__.py is no mistake
@@ -203,7 +203,7 @@ def documents_of(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Do
     try:
         yield from _records_of(file, measuring.text, repairs)
     except NoSuchColumn:
-        raise
+        raise  # a mistake in the settings, not in the file
     except UserError as error:
         if isinstance(error, NotText) and suffix_of(file.path) not in READERS:
             repairs.left_out.append(file.path.as_posix())  # a picture beside the pages is no mistake

@@ -4,7 +4,8 @@ import textwrap
 
 import pytest
 
-from pretune.base.errors import EmptyInput, NoSuchColumn, NotText
+from pretune.base import extras
+from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.text import measuring
@@ -130,6 +131,14 @@ def test_a_picture_beside_pages_is_left_out_and_a_picture_alone_is_an_error(tmp_
     (tmp_path / "c.md").write_bytes(b"\0\1\2\3")
     with pytest.raises(NotText, match=r"c\.md"):
         run_stage("corpus", read=str(tmp_path / "c.md"))
+
+
+def test_a_reader_that_is_not_installed_is_told_and_puts_no_page_into_quarantine(tmp_path, run_stage, monkeypatch):
+    (tmp_path / "a.txt").write_text("words of a page", encoding="utf-8")
+    (tmp_path / "b.html").write_text("<p>words of another</p>", encoding="utf-8")
+    monkeypatch.setitem(extras.MODULES, "data", ("a_module_that_nobody_has",))
+    with pytest.raises(MissingExtra, match="a_module_that_nobody_has"):
+        run_stage("corpus", read=str(tmp_path), workers=1)
 
 
 def test_a_missing_column_is_told_with_those_that_exist(tmp_path, run_stage):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from pretune.base.errors import BadFile, PretuneError, UserError
+from pretune.base.errors import BadFile, MissingExtra, PretuneError, UserError
 from pretune.base.extras import need
 
 Record = dict[str, Any]
@@ -47,8 +47,8 @@ class Repairs:
 
     def refuse(self, error: UserError, where: str = "") -> None:
         """Set a record aside and let the reader go on with the next one; raises `error` without a quarantine."""
-        if self.quarantine is None:
-            raise error
+        if self.quarantine is None or isinstance(error, MissingExtra):
+            raise error  # what is not installed is no fault of the file
         self.quarantine.append((where, error.problem))
 
 
