@@ -2,7 +2,7 @@
 
     empty -> filters -> exact copies -> near copies -> cluster
 
-Texts are read again only to verify near copies. What is kept in memory is some 200 bytes per document.
+Texts are read again only to verify near copies. What is kept in memory is a few hundred bytes per document.
 """
 
 from __future__ import annotations

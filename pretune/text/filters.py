@@ -79,12 +79,11 @@ def broken(limits: Limits, row: Mapping[str, Any]) -> str | None:
 class LimitFilter(Filter):
     """A filter that is two sets of limits: for scripts with spaces between words, and for the others."""
 
-    def limits(self) -> tuple[Limits, Limits]:
-        """(spaced, unspaced)."""
-        raise AssertionError(f"{type(self).__name__} has no limits()")
+    spaced: Limits
+    unspaced: Limits
 
     def reject(self, row: Mapping[str, Any]) -> str | None:
-        reason = broken(self.limits()[row["script"] in UNSPACED], row)
+        reason = broken(self.unspaced if row["script"] in UNSPACED else self.spaced, row)
         return f"{self.kind}: {reason}" if reason else None
 
 
@@ -117,9 +116,7 @@ def _suspects(rule: Filter, table: pa.Table) -> NDArray[np.int64]:
     if not isinstance(rule, LimitFilter):
         return np.arange(table.num_rows)
     unspaced = np.array([script in UNSPACED for script in table["script"].to_pylist()], bool)
-    spaced_limits, unspaced_limits = rule.limits()
-    broken = (_breaks(spaced_limits, table) & ~unspaced) | (_breaks(unspaced_limits, table) & unspaced)
-    return np.flatnonzero(broken)
+    return np.flatnonzero(np.where(unspaced, _breaks(rule.unspaced, table), _breaks(rule.spaced, table)))
 
 
 def _breaks(limits: Limits, table: pa.Table) -> NDArray[np.bool_]:

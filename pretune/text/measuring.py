@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,7 +38,6 @@ from pretune.text.split import SPLITS, cluster_of
 
 FIELDS = [(n, pa.string()) for n in ("id", "text", "source", "origin", "language", "cluster", "meta")]
 SCHEMA = pa.schema([*FIELDS, ("bytes", pa.int64()), ("language_confidence", pa.float32()), *COLUMNS.items()])
-NUM_QUARANTINED_SHOWN = 100
 
 LARGE_FILE = 16 << 20
 """Files of so many bytes are read by the process that hands out jobs, and cut into several."""
@@ -322,8 +324,27 @@ def _done(work: Iterable[Job], measuring: Measuring, folder: Path, workers: int)
                 measure_job(job, measuring, path)
             yield job, path
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from _in_order(named, measuring, pool, ahead=3 * workers)
+    with _main_left_alone():
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        try:
+            yield from _in_order(named, measuring, pool, ahead=3 * workers)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """A new process runs the user's script once more, and a script without a guard would start all over.
+
+    What is sent to the processes comes from modules, so they need no `__main__`: it is hidden while they start.
+    """
+    main = vars(sys.modules["__main__"])
+    hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(hidden)
 
 
 def _in_order(

@@ -1,11 +1,13 @@
 import json
 import random
+import subprocess
+import sys
 import textwrap
 
 import pytest
 
 from pretune.base import extras
-from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText
+from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.text import measuring
@@ -244,3 +246,35 @@ def test_a_corpus_decided_anew_is_the_corpus_made_with_those_filters(tmp_path, r
     assert 0 < len(fresh["train"]) < 40
     for split in ("train", "dropped"):
         assert [r["id"] for r in again[split]] == [r["id"] for r in fresh[split]]
+
+
+def test_masking_asked_of_a_corpus_that_is_only_decided_anew_is_refused_not_passed_over(tmp_path, run_stage):
+    (tmp_path / "a.txt").write_text("write to somebody@example.com today", encoding="utf-8")
+    first = run_stage("corpus", read=str(tmp_path / "a.txt"))
+    with pytest.raises(SettingsError, match="not cleaned again"):
+        run_stage("corpus", read=str(first.path), clean=["mask-pii"])
+
+
+def test_a_script_without_a_guard_may_use_several_processes_and_runs_once(tmp_path):
+    read = many_files(tmp_path / "many", 6)
+    script = tmp_path / "script.py"
+    tree = {"work": str(tmp_path / "out"), "stages": {"it": {"kind": "corpus", "read": read, "workers": 2}}}
+    script.write_text(
+        f"from pretune.base.log import Log\nfrom pretune.base.recipe import Recipe\nprint('once')\n"
+        f"print(Recipe.build({tree!r}).run(log=Log(quiet=True))['it'].card.metrics['documents'])\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], check=False, capture_output=True, encoding="utf-8", timeout=120
+    )
+    assert (done.stdout.split(), done.returncode) == (["once", "6"], 0), done.stderr
+
+
+def test_a_mistake_found_in_another_process_is_told_as_in_this_one(tmp_path, run_stage):
+    (tmp_path / "a.csv").write_text("id,inhalt\n1,Worte\n", encoding="utf-8")
+    told = []
+    for workers in (1, 2):
+        with pytest.raises(NoSuchColumn) as caught:
+            run_stage("corpus", read=str(tmp_path / "a.csv"), workers=workers)
+        told.append((str(caught.value), caught.value.problem, caught.value.hint))
+    assert told[0] == told[1]

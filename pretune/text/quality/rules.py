@@ -57,9 +57,6 @@ class Gopher(LimitFilter):
     unspaced: GopherUnspaced = GopherUnspaced()
     """Limits for Chinese, Japanese, Thai and their like."""
 
-    def limits(self) -> tuple[Limits, Limits]:
-        return self.spaced, self.unspaced
-
 
 # ---- Gopher: repetition -------------------------------------------------------------------------
 
@@ -106,9 +103,6 @@ class GopherRepetition(LimitFilter):
     unspaced: RepetitionUnspaced = RepetitionUnspaced()
     """Limits for Chinese, Japanese, Thai and their like."""
 
-    def limits(self) -> tuple[Limits, Limits]:
-        return self.spaced, self.unspaced
-
 
 # ---- C4 and FineWeb -----------------------------------------------------------------------------
 
@@ -134,9 +128,6 @@ class C4(LimitFilter):
     """Limits for scripts with spaces between words. A curly brace means code: such pages go."""
     unspaced: C4Limits = C4Limits()
     """Limits for Chinese, Japanese, Thai and their like."""
-
-    def limits(self) -> tuple[Limits, Limits]:
-        return self.spaced, self.unspaced
 
 
 class FineWebSpaced(Limits):
@@ -164,9 +155,6 @@ class FineWeb(LimitFilter):
     """Limits for scripts with spaces between words."""
     unspaced: FineWebUnspaced = FineWebUnspaced()
     """Limits for Chinese, Japanese, Thai and their like."""
-
-    def limits(self) -> tuple[Limits, Limits]:
-        return self.spaced, self.unspaced
 
 
 # ---- ours ---------------------------------------------------------------------------------------
@@ -204,9 +192,6 @@ class Debris(LimitFilter):
     """Limits for scripts with spaces between words."""
     unspaced: DebrisUnspaced = DebrisUnspaced()
     """Limits for Chinese, Japanese, Thai and their like."""
-
-    def limits(self) -> tuple[Limits, Limits]:
-        return self.spaced, self.unspaced
 
 
 class Language(Filter):
