@@ -77,7 +77,7 @@ def _stage_of(kind: str, building: Building, *, named: set[str]) -> dict[str, An
     tree: dict[str, Any] = {"kind": kind}
     fields = [(n, m) for n, m in _input_fields(kind) if n not in named]
     for name, mark in fields:
-        if (taken := _take(building, mark.kind, many=mark.kind == "files")) is not None:
+        if (taken := _take(building, mark.kind, many="files" in mark.kind.split("|"))) is not None:
             tree[name] = taken
     needed = sorted((f for f in fields if f[0] not in tree), key=lambda f: not cls.model_fields[f[0]].is_required())
     for name, mark in needed:
@@ -88,7 +88,7 @@ def _stage_of(kind: str, building: Building, *, named: set[str]) -> dict[str, An
 
 
 def _take(building: Building, kinds: str, *, many: bool) -> Any:
-    """Take the first input of one of these kinds (all raw files for `files`) out of what is left."""
+    """Take the first input of one of these kinds (all of them where raw files are taken) out of what is left."""
     fitting = [item for item in building.left if item[0] in kinds.split("|")]
     if not fitting:
         return None

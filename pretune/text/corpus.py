@@ -1,8 +1,11 @@
 """Stage corpus: raw files become documents, cleaned, measured, each once, on one of three sides.
 
-    read -> clean -> measure      parts, by any number of processes             measuring.py
-    filters -> copies -> cluster  from the parts' columns                       deciding.py
-    sides                         train, validation, test, and what was dropped, with reasons
+    read -> clean -> measure      parts, by any number of processes               measuring.py, liking.py
+    filters -> copies -> cluster  from the parts' columns                         deciding.py
+    cuts                          what many documents share                       cutting.py
+    sides                         train, validation, test; no held-out text twice sides.py
+    mixture                       how often each training document is taken       mixing.py
+    rows                          the sides, and what was dropped, with reasons   writing.py
 
 The text is a stream from end to end: memory holds a few hundred bytes per document, not the texts.
 """
@@ -10,7 +13,6 @@ The text is a stream from end to end: memory holds a few hundred bytes per docum
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -25,27 +27,27 @@ from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.text import sources
 from pretune.text.clean import CLEAN, Clean, Lines, Nfc
+from pretune.text.cutting import CUT, Cut, cut_parts
 from pretune.text.deciding import Dedup, Parts, Verdict, decide, rows
-from pretune.text.document import document_id
 from pretune.text.filters import FILTER, Filter
+from pretune.text.liking import COLUMN as LIKED
+from pretune.text.liking import add_scores
 from pretune.text.measuring import SCHEMA, Measuring, Told, jobs, make_parts
 from pretune.text.quality.rules import DEFAULT_FILTERS
 from pretune.text.readers import read_records
 from pretune.text.reporting import Seen, report
-from pretune.text.split import SPLITS, cluster_of, place_of, split_of
-from pretune.text.tables import ShardWriter, read_rows
+from pretune.text.sides import assign, drop_contaminated, evaluation_texts
+from pretune.text.split import SPLITS
+from pretune.text.writing import Counts, Sides, hold_out_tails, side_facts
 
-DROPPED = pa.schema([*SCHEMA, ("reason", pa.string()), ("because_of", pa.string())])
-MIN_TAIL_CHARACTERS = 200
 BYTES_WORTH_A_PROCESS = 32 << 20
-NUM_FILES_TOLD = 100
 
 
 class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kind: str = "corpus"
     read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
     """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other
@@ -60,17 +62,25 @@ class CorpusStage(Stage):
     """exact: of equal texts the first is kept; minhash: of near copies as well, each verified; none: all are kept."""
     similarity: float = Field(default=0.7, gt=0, le=1)
     """Jaccard similarity of shingle sets from which texts are near copies."""
+    cut: list[Annotated[Cut, *chosen(CUT)]] = []
+    """What is taken out of all documents but the first that has it: paragraphs, substrings."""
+    liked: list[Annotated[str, Input("files")]] = []
+    """Files of texts that you call good: each document gets a column `liked`, 0 ... 1, for the filter `liked`."""
     language_file: Annotated[str | None, Input("files")] = None
     """A fastText model such as lid.176.ftz; without it languages are told by script and frequent words."""
     validation: float = Field(default=0.01, ge=0, lt=1)
     """Share of documents held out to watch training; at least one where there are three."""
     test: float = Field(default=0.01, ge=0, lt=1)
     """Share of documents held out for the final report."""
+    evaluation: list[Annotated[str, Input("files|dataset")]] = []
+    """Texts that a model will be judged on, besides the validation and test sides."""
+    max_overlap: float | None = Field(default=0.5, gt=0, le=1)
+    """A training document is left out from this share of 13-grams on, of its own or of one held-out text's."""
 
     workers: Annotated[int, Free] = Field(0, ge=0)
     """Processes that clean and measure; 0: one per core where there is enough to do. Changes no byte."""
     memory: Annotated[float, Free] = Field(256e6, gt=0)
-    """Bytes for finding near copies, at most. Changes no byte."""
+    """Bytes for finding copies and cuts, at most. Changes no byte."""
 
     @field_validator("read", mode="before")
     @classmethod
@@ -86,30 +96,50 @@ class CorpusStage(Stage):
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         self._refuse_cleaning_again(inputs)
-        parts, told = self._parts(inputs, context)
+        raw = _of("read", inputs)
+        parts, told = self._parts(raw, inputs.get("language_file"), context)
+        facts, verdict, parts = self._decided(parts, inputs, context)
+        seen = Seen()
+        counts = self._write(parts, verdict, out, seen, context)
+        _tell(told, context.log)
+        if not counts.documents:
+            _read_without_quarantine(raw)
+            raise _nothing(counts, told)
+        if told.quarantine:
+            lines = (json.dumps({"file": f, "reason": why}, ensure_ascii=False) for f, why in told.quarantine)
+            (out / "quarantine.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        cut = hold_out_tails(out, self.validation, _schema(parts))
+        facts = counts.card(told) | facts | {"cut": cut, "splits": {s: side_facts(out, s) for s in SPLITS}}
+        (out / "report.html").write_text(report(facts, seen, context.command), encoding="utf-8")
+        context.notes.add("report.html")
+        return facts
+
+    def _decided(
+        self, parts: Parts, inputs: Mapping[str, Artifact], context: Context
+    ) -> tuple[dict[str, Any], Verdict, Parts]:
+        """What is told of the way, the verdict, and the parts with their texts as they will stand."""
+        scratch, log, memory = context.scratch, context.log, int(self.memory)
+        if self.liked:
+            good = _of("liked", inputs)
+            parts = add_scores(parts, good, seed=context.seed, scratch=scratch / "scored", log=log)
         verdict = decide(
             parts,
             self.filters,
             self.dedup,
             threshold=self.similarity,
-            memory_bytes=int(self.memory),
-            scratch=context.scratch,
-            log=context.log,
+            memory_bytes=memory,
+            scratch=scratch,
+            log=log,
         )
-        seen = Seen()
-        counts = self._write(parts, verdict, out, seen, context.log)
-        _tell(told, context.log)
-        if not counts.documents:
-            _read_without_quarantine({p: a for p, a in inputs.items() if p != "language_file"})
-            raise _nothing(counts, told)
-        if told.quarantine:
-            lines = (json.dumps({"file": f, "reason": why}, ensure_ascii=False) for f, why in told.quarantine)
-            (out / "quarantine.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        cut = _hold_out_something(out, counts.documents, self.validation)
-        facts = counts.card(told) | {"cut": cut, "splits": {s: _side_facts(out, s) for s in SPLITS}}
-        (out / "report.html").write_text(report(facts, seen, context.command), encoding="utf-8")
-        context.notes.add("report.html")
-        return facts
+        facts: dict[str, Any] = {}
+        if self.cut:
+            parts, number = cut_parts(parts, verdict, self.cut, memory_bytes=memory, scratch=scratch / "cut", log=log)
+            facts["documents_cut"] = dict(sorted(number.items()))
+        assign(verdict, validation=self.validation, test=self.test)
+        if self.max_overlap is not None:
+            evaluation = evaluation_texts(_of("evaluation", inputs))
+            facts["held_out"] = drop_contaminated(parts, verdict, evaluation, share=self.max_overlap, log=log)
+        return facts, verdict, parts
 
     def _refuse_cleaning_again(self, inputs: Mapping[str, Artifact]) -> None:
         """Rules that would be passed over in silence are worst where they mask what is private."""
@@ -119,9 +149,7 @@ class CorpusStage(Stage):
                 hint="give `clean` to the stage that reads the files",
             )
 
-    def _parts(self, inputs: Mapping[str, Artifact], context: Context) -> tuple[Parts, Told]:
-        raw = {place: artifact for place, artifact in inputs.items() if place != "language_file"}
-        given = inputs.get("language_file")
+    def _parts(self, raw: Mapping[str, Artifact], given: Artifact | None, context: Context) -> tuple[Parts, Told]:
         measuring = Measuring(
             text=self.text,
             clean=tuple(self.clean),
@@ -138,23 +166,39 @@ class CorpusStage(Stage):
         told.add(more)
         return Parts(paths), told
 
-    def _write(self, parts: Parts, verdict: Verdict, out: Path, seen: Seen, log: Log) -> _Counts:
-        counts, sides = _Counts(), _Sides(out, self.validation, self.test)
-        ids: dict[int, str] = {twin: "" for twin in verdict.twins if twin >= 0}
-        with log.progress("writing", total=len(parts), unit="documents") as bar:
+    def _write(self, parts: Parts, verdict: Verdict, out: Path, seen: Seen, context: Context) -> Counts:
+        counts, sides = Counts(), Sides(out, _schema(parts))
+        ids = _ids(parts, verdict)
+        with context.log.progress("writing", total=len(parts), unit="documents") as bar:
             for k, (row, reason, twin) in enumerate(rows(parts, verdict)):
                 seen.add(row, reason)
-                if k in ids:
-                    ids[k] = row["id"]
                 if reason:
                     counts.dropped[reason.partition(":")[0]] += 1
-                    sides.drop(row, reason, ids[twin] if twin >= 0 else None)
+                    sides.drop(row, reason, ids.get(twin))
                 else:
                     counts.keep(row)
-                    sides.keep(row)
+                    sides.keep(row, verdict.sides[k])
                 bar.advance(1)
         sides.close()
         return counts
+
+
+def _of(name: str, inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """The inputs of one setting."""
+    return {place: artifact for place, artifact in inputs.items() if place.partition(".")[0] == name}
+
+
+def _schema(parts: Parts) -> pa.Schema:
+    return pa.schema([*SCHEMA, *([LIKED] if LIKED.name in parts.columns else [])])
+
+
+def _ids(parts: Parts, verdict: Verdict) -> dict[int, str]:
+    """The ids of documents that stand in another's place."""
+    wanted = {twin for twin in verdict.twins if twin >= 0}
+    if not wanted:
+        return {}
+    ids = (identity for table in parts.tables(["id"]) for identity in table["id"].to_pylist())
+    return {k: identity for k, identity in enumerate(ids) if k in wanted}
 
 
 def _tell(told: Told, log: Log) -> None:
@@ -177,122 +221,7 @@ def _read_without_quarantine(inputs: Mapping[str, Artifact]) -> None:
                     pass
 
 
-def _nothing(counts: _Counts, told: Told) -> EmptyInput:
+def _nothing(counts: Counts, told: Told) -> EmptyInput:
     reasons = [f"{n} {reason}" for reason, n in counts.card(told)["dropped"].items()]
     left_out = f" (left out: {', '.join(reasons)})" if reasons else ""
     return EmptyInput(f"no text is left{left_out}", hint="look at what `read` and `filters` name")
-
-
-# ---- counting and writing -----------------------------------------------------------------------
-
-
-class _Counts:
-    """What the card says of the corpus."""
-
-    def __init__(self) -> None:
-        self.documents = self.bytes = self.characters = 0
-        self.sources: dict[str, Counter[str]] = {}
-        self.dropped: Counter[str] = Counter()
-        self.languages: Counter[str] = Counter()
-
-    def keep(self, row: Mapping[str, Any]) -> None:
-        self.documents += 1
-        self.bytes += row["bytes"]
-        self.characters += row["characters"]
-        facts = {"documents": 1, "bytes": row["bytes"], "characters": row["characters"]}
-        self.sources.setdefault(row["source"], Counter()).update(facts)
-        self.languages[row["language"]] += 1
-
-    def card(self, told: Told) -> dict[str, Any]:
-        return {
-            "documents": self.documents,
-            "bytes": self.bytes,
-            "characters": self.characters,
-            "sources": {name: dict(facts) for name, facts in sorted(self.sources.items())},
-            "languages": dict(self.languages.most_common()),
-            "dropped": dict(sorted(self.dropped.items())) | _files("empty file", told.empty_files),
-            "changed": dict(sorted(told.changed.items())),
-            "repaired": told.broken,
-            "surrogates_mended": told.surrogates,
-            "left_out_files": told.left_out[:NUM_FILES_TOLD],
-            "quarantined": len(told.quarantine),
-            "quarantine": [f"{file}: {why}" for file, why in told.quarantine[:NUM_FILES_TOLD]],
-        }
-
-
-def _files(name: str, number: int) -> dict[str, int]:
-    return {name: number} if number else {}
-
-
-class _Sides:
-    """One writer per side, made when it is first needed."""
-
-    def __init__(self, out: Path, validation: float, test: float):
-        self.validation, self.test = validation, test
-        self._writers = {s: ShardWriter(out, s, SCHEMA) for s in SPLITS}
-        self._dropped = ShardWriter(out, "dropped", DROPPED)
-
-    def keep(self, row: Mapping[str, Any]) -> None:
-        side = split_of(row["cluster"], validation=self.validation, test=self.test)
-        self._writers[side].write(row, row["bytes"])
-
-    def drop(self, row: Mapping[str, Any], reason: str, because_of: str | None) -> None:
-        self._dropped.write({**row, "reason": reason, "because_of": because_of}, row["bytes"])
-
-    def close(self) -> None:
-        for writer in [*self._writers.values(), self._dropped]:
-            writer.close()
-
-
-def _side_facts(out: Path, split: str) -> dict[str, int]:
-    sizes = [row["bytes"] for row in read_rows(out, split, ["bytes"])]
-    return {"documents": len(sizes), "bytes": sum(sizes)}
-
-
-def _hold_out_something(out: Path, documents: int, validation: float) -> int:
-    """Fill an empty validation side; returns how many documents were cut for it.
-
-    Three documents or more: the one that is nearest to the validation side moves there, with its cluster.
-    One or two (a book): the last tenth of each that is long enough becomes a document of its own.
-    """
-    if not validation or next(read_rows(out, "validation", ["id"]), None):
-        return 0
-    # Few documents, or validation would not be empty: they fit into memory.
-    sides = {side: list(read_rows(out, side)) for side in ("train", "test")}
-    rows = [*sides["train"], *sides["test"]]
-    nearest = min((row["cluster"] for row in rows), key=lambda c: (place_of(c), c))
-    if documents >= 3 and any(row["cluster"] != nearest for row in rows):
-        kept = {side: [r for r in group if r["cluster"] != nearest] for side, group in sides.items()}
-        _rewrite(out, kept | {"validation": [r for r in rows if r["cluster"] == nearest]})
-        return 0
-    parts = [_cut(row, max(validation, 0.1)) for row in rows]
-    tails = [tail for _, tail in parts if tail]
-    if tails:
-        _rewrite(out, {"train": [head for head, _ in parts], "validation": tails, "test": []})
-    return len(tails)
-
-
-def _rewrite(out: Path, sides: Mapping[str, list[dict[str, Any]]]) -> None:
-    for side, group in sides.items():
-        for old in out.glob(f"{side}-*.parquet"):
-            old.unlink()
-        writer = ShardWriter(out, side, SCHEMA)
-        for row in group:
-            writer.write(row, row["bytes"])
-        writer.close()
-
-
-def _cut(row: dict[str, Any], share: float) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """A document's head and its tail (None if it is too short to cut)."""
-    text = row["text"]
-    at = text.rfind("\n", 0, int(len(text) * (1 - share))) + 1 or int(len(text) * (1 - share))
-    if len(text) - at < MIN_TAIL_CHARACTERS or at < MIN_TAIL_CHARACTERS:
-        return row, None
-    head, tail = text[:at], text[at:]
-    return _part(row, head, "head"), _part(row, tail, "tail")
-
-
-def _part(row: dict[str, Any], text: str, name: str) -> dict[str, Any]:
-    identity = document_id(row["source"], f"{row['id']}/{name}", 0)
-    sizes = {"bytes": len(text.encode()), "characters": len(text), "cluster": cluster_of(text)}
-    return {**row, "id": identity, "text": text, "origin": f"{row['origin']}/{name}", **sizes}

@@ -1,6 +1,6 @@
 """Phase two of a corpus: which documents stay, and on which side, from the columns of the parts alone.
 
-    empty -> filters -> exact copies -> near copies -> cluster
+    empty -> filters -> exact copies -> near copies -> cluster        then cutting.py, sides.py, mixing.py
 
 Texts are read again only to verify near copies. What is kept in memory is a few hundred bytes per document.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pretune.base.errors import SettingsError
 from pretune.base.log import Log
 from pretune.text.dedup import near
 from pretune.text.filters import Filter, reject_table
@@ -34,11 +36,13 @@ class Verdict:
         reasons: why it is left out, None to keep it.
         twins: the document that was kept in its place, -1 if there is none.
         clusters: 32 hex digits, equal for documents that must stand on one side.
+        sides: train, validation or test; "" for one that is left out (sides.py).
     """
 
     reasons: list[str | None] = field(default_factory=list)
     twins: list[int] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
+    sides: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -53,6 +57,12 @@ class Parts:
 
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns that every part has."""
+        named = [pq.read_schema(path).names for path in self.paths]
+        return [n for n in named[0] if all(n in others for others in named)] if named else []
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         for path in self.paths:
@@ -100,6 +110,11 @@ def decide(
 def _filtered(parts: Parts, filters: Sequence[Filter]) -> Verdict:
     verdict = Verdict()
     needed = sorted({column for rule in filters for column in rule.needs} | {"blank", "cluster"})
+    missing = [name for name in needed if parts.paths and name not in parts.columns]
+    if missing:
+        raise SettingsError(
+            f"a filter needs the column {missing[0]!r}", hint=f"give `{missing[0]}`: it is made of that"
+        )
     for table in parts.tables(needed):
         reasons = reject_table(filters, table)
         blank = table["blank"].to_pylist()

@@ -48,6 +48,19 @@ class Short(Filter):
         return f"short: {size} characters < {self.min_characters}" if size < self.min_characters else None
 
 
+class Liked(Filter):
+    """Keeps what reads like the texts that the setting `liked` names."""
+
+    kind: str = "liked"
+    needs: ClassVar[tuple[str, ...]] = ("liked",)
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """0.5 is undecided; look at the column `liked` of a few documents before you choose."""
+
+    def reject(self, row: Mapping[str, Any]) -> str | None:
+        score, least = row["liked"], float(np.float32(self.min_score))
+        return f"liked: {score:.3g} < {self.min_score:g}" if score < least else None
+
+
 # ---- limits -------------------------------------------------------------------------------------
 
 
@@ -131,6 +144,7 @@ FILTER = Choice(
     Filter,
     {
         "short": "pretune.text.filters:Short",
+        "liked": "pretune.text.filters:Liked",
         "debris": "pretune.text.quality.rules:Debris",
         "gopher": "pretune.text.quality.rules:Gopher",
         "gopher-repetition": "pretune.text.quality.rules:GopherRepetition",

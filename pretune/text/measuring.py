@@ -268,7 +268,8 @@ def _measured(job: Job, measuring: Measuring, told: Told) -> pa.Table:
 
 def _shard_again(path: Path) -> pa.Table:
     """Documents of another corpus: cleaned and measured already, so only what decides is looked at anew."""
-    return pq.read_table(path, columns=SCHEMA.names)
+    names = pq.read_schema(path).names
+    return pq.read_table(path, columns=[*SCHEMA.names, *(["liked"] if "liked" in names else [])])
 
 
 def _digest(text: str) -> bytes:

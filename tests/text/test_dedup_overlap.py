@@ -30,8 +30,8 @@ def test_twelve_equal_words_are_no_hit_and_thirteen_are_one() -> None:
 
 def test_a_short_text_is_compared_whole() -> None:
     ngrams = Ngrams.of(["What is the capital of France?", "今天天气怎么样？"])
-    assert ngrams.hits("what is the capital of france") == Hits(1, 1)
-    assert ngrams.hits("今天天气怎么样") == Hits(1, 1)
+    assert ngrams.hits("what is the capital of france") == Hits(1, 1, 1.0, 0)
+    assert ngrams.hits("今天天气怎么样") == Hits(1, 1, 1.0, 1)
     assert ngrams.hits("What is the capital of Spain?").found == 0
     assert (
         ngrams.hits("He asked: What is the capital of France? Nobody among the many people there knew it.").found == 0
@@ -52,7 +52,20 @@ def test_hits_are_those_that_sets_of_tuples_find(one: list[str], other: list[str
     ngrams = Ngrams.of([" ".join(one)], length=length)
     mine = _tuples(" ".join(other), length)
     expected = sum(t in _tuples(" ".join(one), length) for t in mine)
-    assert ngrams.hits(" ".join(other)) == Hits(expected, len(mine))
+    hits = ngrams.hits(" ".join(other))
+    theirs = set(_tuples(" ".join(one), length))
+    assert (hits.found, hits.total) == (expected, len(mine))
+    assert hits.covered == len(theirs & set(mine)) / len(theirs)
+
+
+def test_the_held_out_text_that_is_covered_most_is_named() -> None:
+    rng = random.Random(1)
+    texts = [english(rng, 100) for _ in range(4)]
+    part = " ".join(texts[2].split()[:56])  # 44 of its 88 13-grams
+    whole = f"{english(rng, 500)} {part} {english(rng, 500)} {' '.join(texts[1].split()[:30])}"
+    hits = Ngrams.of(texts).hits(whole)
+    assert (hits.covered, hits.of) == (44 / 88, 2)
+    assert hits.found == 44 + 18
 
 
 def _tuples(text: str, length: int) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.text.dedup.paragraphs import _pieces, repeated
+from pretune.text.dedup.paragraphs import pieces, repeated
 from tests.text.dedup_worlds import chinese, english
 
 NOTICE = "All rights reserved. No part of this publication may be reproduced in any form without permission."
@@ -50,7 +50,7 @@ def test_lines_are_the_paragraphs_of_a_text_without_blank_lines(tmp_path: Path) 
 
 @given(st.text(alphabet="ab \n\r\t你", max_size=40))
 def test_the_pieces_of_a_text_joined_are_the_text(text: str) -> None:
-    assert "".join(_pieces(text)) == text
+    assert "".join(pieces(text)) == text
 
 
 @settings(max_examples=30)

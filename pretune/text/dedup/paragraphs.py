@@ -53,11 +53,11 @@ class Repeated:
         Args:
             document: its number in the corpus, as repeated() counted.
         """
-        pieces = _pieces(text)
-        gone = {k for k in range(0, len(pieces), 2) if self._is_later(pieces[k], document)}
+        parted = pieces(text)
+        gone = {k for k in range(0, len(parted), 2) if self._is_later(parted[k], document)}
         if not gone:
             return text, 0
-        return "".join(p for k, p in enumerate(pieces) if k - k % 2 not in gone), len(gone)
+        return "".join(p for k, p in enumerate(parted) if k - k % 2 not in gone), len(gone)
 
     def _is_later(self, paragraph: str, document: int) -> bool:
         code = _hash(paragraph, self.min_characters)
@@ -89,10 +89,10 @@ def repeated(
         return Repeated(frequent, _firsts(frequent, path, sizes), min_characters)
 
 
-def _pieces(text: str) -> list[str]:
+def pieces(text: str) -> list[str]:
     """Paragraph, what parts it from the next, paragraph ...: joined, they are the text."""
-    pieces = _BLANK_LINES.split(text)
-    return pieces if len(pieces) > 1 else _LINE_ENDS.split(text)
+    parted = _BLANK_LINES.split(text)
+    return parted if len(parted) > 1 else _LINE_ENDS.split(text)
 
 
 def _hash(paragraph: str, min_characters: int) -> int | None:
@@ -105,7 +105,7 @@ def _write_hashes(texts: Iterable[str], min_characters: int, path: Path) -> NDAr
     sizes = array("I")
     with path.open("wb") as file:
         for text in texts:
-            codes = {_hash(paragraph, min_characters) for paragraph in _pieces(text)[::2]} - {None}
+            codes = {_hash(paragraph, min_characters) for paragraph in pieces(text)[::2]} - {None}
             file.write(np.array(sorted(c for c in codes if c is not None), dtype=np.uint64).data)
             sizes.append(len(codes))
     return np.array(sizes, dtype=np.int64)

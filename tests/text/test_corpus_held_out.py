@@ -1,0 +1,110 @@
+"""What the corpus stage takes out besides copies: repeated text, text that is held out, text unlike the good."""
+
+import json
+import random
+
+import pytest
+
+from pretune.base.errors import EmptyInput, SettingsError
+from pretune.text.quality.statistics import COLUMNS, measure
+from pretune.text.tables import read_rows
+from tests.text.dedup_worlds import chinese, english
+
+NOTICE = "All rights reserved. No part of this publication may be reproduced in any form without permission."
+
+
+def write(path, texts):
+    path.write_text("".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts), encoding="utf-8")
+    return str(path)
+
+
+def rows_of(artifact):
+    return {split: list(read_rows(artifact.path, split)) for split in ("train", "validation", "test", "dropped")}
+
+
+def test_a_notice_stays_in_its_first_document_and_columns_are_measured_anew(tmp_path, run_stage):
+    rng = random.Random(0)
+    bodies = [english(rng, 40) for _ in range(6)]
+    read = write(tmp_path / "a.jsonl", [f"{body}\n\n{NOTICE}" for body in bodies] + [NOTICE])
+    settings = {"read": read, "validation": 0, "test": 0, "filters": []}
+    artifact = run_stage("corpus", cut="paragraphs", **settings)
+    rows = rows_of(artifact)
+    assert [NOTICE in r["text"] for r in rows["train"]] == [True] + [False] * 5
+    assert [r["text"].strip() for r in rows["train"][1:]] == bodies[1:]
+    assert [(r["reason"], r["text"]) for r in rows["dropped"]] == [("emptied", "")]
+    assert artifact.card.metrics["documents_cut"] == {"paragraphs": 6}
+    for row in rows["train"]:
+        assert {name: row[name] for name in COLUMNS} == pytest.approx(measure(row["text"]))
+        assert row["bytes"] == len(row["text"].encode())
+
+
+def test_a_training_document_that_holds_an_evaluation_text_is_left_out_with_its_reason(tmp_path, run_stage):
+    rng = random.Random(1)
+    questions = [english(rng, 30), chinese(rng, 40)]
+    texts = [english(rng, 300) for _ in range(20)]
+    texts[3] = f"{texts[3]} {questions[0].upper()} {english(rng, 300)}"
+    texts[5] = f"{chinese(rng, 300)}{questions[1]}{chinese(rng, 300)}"
+    (tmp_path / "eval").mkdir()
+    judged = [{"question": questions[0], "n": 1}, {"turns": [{"content": questions[1]}]}]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in judged)
+    (tmp_path / "eval" / "q.jsonl").write_text(lines, encoding="utf-8")
+    read = write(tmp_path / "a.jsonl", texts)
+    settings = {"read": read, "validation": 0, "test": 0, "filters": []}
+    artifact = run_stage("corpus", evaluation=[str(tmp_path / "eval")], **settings)
+    rows = rows_of(artifact)
+    assert [r["origin"] for r in rows["dropped"]] == ["a.jsonl#3", "a.jsonl#5"]
+    assert [r["reason"].partition(", ")[0] for r in rows["dropped"]] == [
+        "held out: 100% of a text of q.jsonl#0",
+        "held out: 100% of a text of q.jsonl#1",
+    ]
+    assert artifact.card.metrics["held_out"] == {"held_out_texts": 0, "evaluation_texts": 2, "left_out": 2}
+    kept = run_stage("corpus", evaluation=[str(tmp_path / "eval")], max_overlap=None, **settings)
+    assert kept.card.metrics["documents"] == 20
+
+
+def test_no_training_document_shares_most_of_its_text_with_the_test_side(tmp_path, run_stage):
+    """Exact dedup leaves near copies; those of held-out documents must not be trained on."""
+    rng = random.Random(2)
+    bodies = [english(rng, 120) for _ in range(60)]
+    texts = [*bodies, *(f"{english(rng, 12)} {body} {english(rng, 12)}" for body in bodies)]
+    rows = rows_of(run_stage("corpus", read=write(tmp_path / "a.jsonl", texts), validation=0.2, test=0.2, filters=[]))
+    held = [r["text"] for side in ("validation", "test") for r in rows[side]]
+    assert len(held) > 20
+    by_id = {r["id"]: r["text"] for side in ("validation", "test") for r in rows[side]}
+    left_out = [r for r in rows["dropped"] if r["reason"].startswith("held out:")]
+    assert len(left_out) > 10
+    assert all(_shared(r["text"], by_id[r["because_of"]]) >= 0.5 for r in left_out)
+    for row in rows["train"]:
+        assert all(_shared(row["text"], text) < 0.5 for text in held)
+
+
+def _shared(one, other):
+    grams = [{tuple(w[k : k + 13]) for k in range(len(w) - 12)} for w in (one.lower().split(), other.lower().split())]
+    return len(grams[0] & grams[1]) / min(map(len, grams))
+
+
+def test_liked_texts_make_a_column_that_a_filter_decides_by(tmp_path, run_stage):
+    rng = random.Random(3)
+    poems = [chinese(rng, 60) for _ in range(40)]
+    prose = [english(rng, 60) for _ in range(40)]
+    good = write(tmp_path / "good.jsonl", poems[:30])
+    read = write(tmp_path / "a.jsonl", [*poems[30:], *prose])
+    settings = {"read": read, "validation": 0, "test": 0, "liked": [good]}
+    scored = run_stage("corpus", filters=[], **settings)
+    scores = [r["liked"] for r in rows_of(scored)["train"]]
+    assert min(scores[:10]) > max(scores[10:])
+    between = (min(scores[:10]) + max(scores[10:])) / 2
+    kept = rows_of(run_stage("corpus", filters=[{"kind": "liked", "min_score": between}], **settings))
+    assert [r["text"] for r in kept["train"]] == poems[30:]
+    assert {r["reason"].partition(":")[0] for r in kept["dropped"]} == {"liked"}
+    filters = [{"kind": "liked", "min_score": between}]
+    again = rows_of(run_stage("corpus", read=str(scored.path), filters=filters, validation=0, test=0))
+    assert again["train"] == kept["train"], "a corpus keeps its scores"
+
+
+def test_liked_without_texts_or_with_few_says_so(tmp_path, run_stage):
+    read = write(tmp_path / "a.jsonl", ["some words of a text"] * 3)
+    with pytest.raises(SettingsError, match="needs the column 'liked'"):
+        run_stage("corpus", read=read, filters=["liked"])
+    with pytest.raises(EmptyInput, match="too few"):
+        run_stage("corpus", read=read, liked=[read])
