@@ -139,6 +139,7 @@ class CorpusStage(Stage):
         if self.max_overlap is not None:
             evaluation = evaluation_texts(_of("evaluation", inputs))
             facts["held_out"] = drop_contaminated(parts, verdict, evaluation, share=self.max_overlap, log=log)
+            _refuse_to_judge_by_all(verdict, facts["held_out"]["left_out"])
         return facts, verdict, parts
 
     def _refuse_cleaning_again(self, inputs: Mapping[str, Artifact]) -> None:
@@ -219,6 +220,16 @@ def _read_without_quarantine(inputs: Mapping[str, Artifact]) -> None:
             for _, path in sources.named_files(artifact):
                 for _ in read_records(path) if path.stat().st_size else ():
                     pass
+
+
+def _refuse_to_judge_by_all(verdict: Verdict, left_out: int) -> None:
+    """Texts that are all alike: whatever is held out is in every other one, so nothing would be left to learn."""
+    if left_out and "train" not in verdict.sides:
+        raise EmptyInput(
+            f"each of {left_out} training documents repeats half of a text that is held out, so none is left",
+            hint="leave copies out first (dedup=minhash), hold nothing out (validation=0 test=0), or allow the overlap "
+            "(max_overlap=null)",
+        )
 
 
 def _nothing(counts: Counts, told: Told) -> EmptyInput:

@@ -102,8 +102,7 @@ def decide(
     if dedup != "none":
         _drop_exact(parts, verdict)
     if dedup == "minhash":
-        with log.progress("near copies", unit="documents"):
-            _drop_near(parts, verdict, threshold, memory_bytes, scratch)
+        _drop_near(parts, verdict, threshold, memory_bytes, scratch, log)
     return verdict
 
 
@@ -136,18 +135,18 @@ def _drop_exact(parts: Parts, verdict: Verdict) -> None:
             at += 1
 
 
-def _drop_near(parts: Parts, verdict: Verdict, threshold: float, memory_bytes: int, scratch: Path) -> None:
+def _drop_near(parts: Parts, verdict: Verdict, threshold: float, memory_bytes: int, scratch: Path, log: Log) -> None:
     left = [k for k, reason in enumerate(verdict.reasons) if reason is None]
     if not left:
         return
     signatures = _signatures(parts, left, scratch / "signatures.bin")
-    found = near.clusters(
-        signatures,
-        lambda wanted: parts.texts([left[k] for k in wanted]),
-        threshold=threshold,
-        memory_bytes=memory_bytes,
-        scratch=scratch,
-    )
+    with log.progress("near copies", total=len(left), unit="documents") as bar:
+
+        def text_of(wanted: Sequence[int]) -> list[str]:
+            bar.advance(wanted[-1] - bar.done)
+            return parts.texts([left[k] for k in wanted])
+
+        found = near.clusters(signatures, text_of, threshold=threshold, memory_bytes=memory_bytes, scratch=scratch)
     joined: dict[str, str] = {}
     for k, (first, twin) in enumerate(zip(found.cluster.tolist(), found.because_of.tolist(), strict=True)):
         if twin >= 0:

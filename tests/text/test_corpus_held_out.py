@@ -108,3 +108,11 @@ def test_liked_without_texts_or_with_few_says_so(tmp_path, run_stage):
         run_stage("corpus", read=read, filters=["liked"])
     with pytest.raises(EmptyInput, match="too few"):
         run_stage("corpus", read=read, liked=[read])
+
+
+def test_texts_that_are_all_alike_cannot_be_held_out_and_the_error_says_what_to_do(tmp_path, run_stage):
+    text = english(random.Random(2), 60)
+    settings = {"read": write(tmp_path / "a.jsonl", [f"{text} {n}" for n in range(8)]), "filters": []}
+    with pytest.raises(EmptyInput, match="each of 7 training documents repeats half of a text that is held out"):
+        run_stage("corpus", **settings)
+    assert run_stage("corpus", max_overlap=None, **settings).card.metrics["splits"]["train"]["documents"] == 7
