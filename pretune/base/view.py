@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from rich.cells import cell_len
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import PretuneError
@@ -63,11 +65,42 @@ def artifact_text(artifact: Artifact) -> str:
         lines.append(f"  made    {made['time']} in {made['seconds']} s by {made['command'] or card.stage}")
     plain = [(name, value) for name, value in card.metrics.items() if not isinstance(value, dict | list)]
     lines += [f"  {name:<24} {_value(value)}" for name, value in plain]
+    if card.metrics.get("mixture"):
+        lines += ["", *(f"  {line}" for line in mixture_text(card.metrics["mixture"]).split("\n")), ""]
     size = sum((artifact.path / n).stat().st_size for n in card.files if (artifact.path / n).is_file())
     lines.append(f"  files   {len(card.files)}, {size / 1e6:,.1f} MB")
     if card.inputs:
         lines += ["  from", *lineage(artifact)]
     return "\n".join(lines)
+
+
+def mixture_text(groups: Sequence[Mapping[str, Any]]) -> str:
+    """A mixture as a tree: all, each source, its languages; names of any script align.
+
+    Args:
+        groups: source, language, documents, bytes, bytes_there (before any was repeated or left out) and perhaps tokens
+            of each.
+    """
+    nodes: list[tuple[str, Sequence[Mapping[str, Any]]]] = [("all", groups)]
+    for source in dict.fromkeys(g["source"] for g in groups):
+        mine = [g for g in groups if g["source"] == source]
+        nodes.append((f"  {source}", mine))
+        nodes += [(f"    {g['language'] or 'unknown'}", [g]) for g in mine]
+    columns = ["documents", "bytes", *(["tokens"] if all("tokens" in g for g in groups) else [])]
+    total = sum(g["bytes"] for g in groups) or 1
+    rows = [["", *columns, "share", "taken"], *([name, *_sums(mine, columns, total)] for name, mine in nodes)]
+    widths = [max(cell_len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join("  ".join([_wide(row[0], widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+
+
+def _sums(groups: Sequence[Mapping[str, Any]], columns: Sequence[str], total: int) -> list[str]:
+    sums = [f"{sum(g[name] for g in groups):,}" for name in columns]
+    size, there = sum(g["bytes"] for g in groups), sum(g["bytes_there"] for g in groups)
+    return [*sums, f"{size / total:.1%}", f"x {size / there:.2f}" if there else ""]
+
+
+def _wide(name: str, width: int) -> str:
+    return name + " " * (width - cell_len(name))
 
 
 def lineage(artifact: Artifact, depth: int = 2) -> Iterator[str]:

@@ -25,6 +25,7 @@ from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import EmptyInput, SettingsError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.base.view import mixture_text
 from pretune.text import sources
 from pretune.text.clean import CLEAN, Clean, Lines, Nfc
 from pretune.text.cutting import CUT, Cut, cut_parts
@@ -33,12 +34,13 @@ from pretune.text.filters import FILTER, Filter
 from pretune.text.liking import COLUMN as LIKED
 from pretune.text.liking import add_scores
 from pretune.text.measuring import SCHEMA, Measuring, Told, jobs, make_parts
+from pretune.text.mixing import Mixture, mix
 from pretune.text.quality.rules import DEFAULT_FILTERS
 from pretune.text.readers import read_records
 from pretune.text.reporting import Seen, report
 from pretune.text.sides import assign, drop_contaminated, evaluation_texts
 from pretune.text.split import SPLITS
-from pretune.text.writing import Counts, Sides, hold_out_tails, side_facts
+from pretune.text.writing import Counts, Groups, Written, hold_out_tails, side_facts
 
 BYTES_WORTH_A_PROCESS = 32 << 20
 
@@ -76,6 +78,8 @@ class CorpusStage(Stage):
     """Texts that a model will be judged on, besides the validation and test sides."""
     max_overlap: float | None = Field(default=0.5, gt=0, le=1)
     """A training document is left out from this share of 13-grams on, of its own or of one held-out text's."""
+    mixture: Mixture = Mixture()
+    """How often each source and language is taken into the training side, and in which order."""
 
     workers: Annotated[int, Free] = Field(0, ge=0)
     """Processes that clean and measure; 0: one per core where there is enough to do. Changes no byte."""
@@ -100,7 +104,7 @@ class CorpusStage(Stage):
         parts, told = self._parts(raw, inputs.get("language_file"), context)
         facts, verdict, parts = self._decided(parts, inputs, context)
         seen = Seen()
-        counts = self._write(parts, verdict, out, seen, context)
+        counts, groups = self._write(parts, verdict, out, seen, context)
         _tell(told, context.log)
         if not counts.documents:
             _read_without_quarantine(raw)
@@ -110,6 +114,8 @@ class CorpusStage(Stage):
             (out / "quarantine.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         cut = hold_out_tails(out, self.validation, _schema(parts))
         facts = counts.card(told) | facts | {"cut": cut, "splits": {s: side_facts(out, s) for s in SPLITS}}
+        facts["mixture"] = groups.card()
+        context.log.info(f"the training side:\n{mixture_text(facts['mixture'])}")
         (out / "report.html").write_text(report(facts, seen, context.command), encoding="utf-8")
         context.notes.add("report.html")
         return facts
@@ -167,21 +173,21 @@ class CorpusStage(Stage):
         told.add(more)
         return Parts(paths), told
 
-    def _write(self, parts: Parts, verdict: Verdict, out: Path, seen: Seen, context: Context) -> Counts:
-        counts, sides = Counts(), Sides(out, _schema(parts))
+    def _write(self, parts: Parts, verdict: Verdict, out: Path, seen: Seen, context: Context) -> tuple[Counts, Groups]:
+        mixed = mix(parts, verdict, self.mixture)
+        written = Written(out, _schema(parts), mixed, context.scratch / "order")
         ids = _ids(parts, verdict)
         with context.log.progress("writing", total=len(parts), unit="documents") as bar:
             for k, (row, reason, twin) in enumerate(rows(parts, verdict)):
+                reason = reason or ("" if mixed.often[k] else "mixture")
                 seen.add(row, reason)
                 if reason:
-                    counts.dropped[reason.partition(":")[0]] += 1
-                    sides.drop(row, reason, ids.get(twin))
+                    written.drop(row, reason, ids.get(twin))
                 else:
-                    counts.keep(row)
-                    sides.keep(row, verdict.sides[k])
+                    written.keep(row, verdict.sides[k], int(mixed.often[k]))
                 bar.advance(1)
-        sides.close()
-        return counts
+            written.close()
+        return written.counts, written.groups
 
 
 def _of(name: str, inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:

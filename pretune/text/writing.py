@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pretune.text.document import document_id
 from pretune.text.measuring import Told
+from pretune.text.mixing import Mixed
 from pretune.text.split import SPLITS, cluster_of
 from pretune.text.tables import ShardWriter, read_rows
 
@@ -116,10 +117,62 @@ class InOrder:
             (self._folder / f"bucket-{k}.parquet").unlink(missing_ok=True)
 
 
-def copy_of(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+class Groups:
+    """What the training side is made of: source by source, language by language."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], Counter[str]] = {}
+
+    def add(self, row: Mapping[str, Any], copies: int) -> None:
+        size = row["bytes"]
+        facts = {"documents": copies, "bytes": copies * size, "documents_there": 1, "bytes_there": size}
+        self._rows.setdefault((row["source"], row["language"]), Counter()).update(facts)
+
+    def card(self) -> list[dict[str, Any]]:
+        """Sources by name, and in each the largest language first."""
+        ordered = sorted(self._rows.items(), key=lambda item: (item[0][0], -item[1]["bytes"], item[0][1]))
+        return [{"source": source, "language": language, **facts} for (source, language), facts in ordered]
+
+
+class Written:
+    """The rows of a corpus on their way to its files, counted.
+
+    Args:
+        folder: for what waits until its place has come, where the mixture has an order.
+    """
+
+    def __init__(self, out: Path, schema: pa.Schema, mixed: Mixed, folder: Path):
+        self.counts, self.groups = Counts(), Groups()
+        self._sides = Sides(out, schema)
+        self._waiting = InOrder(schema, mixed.ranks, mixed.bytes, folder) if mixed.ranks is not None else None
+
+    def keep(self, row: Mapping[str, Any], side: str, often: int) -> None:
+        if side == "train":
+            self.groups.add(row, often)
+        for number in range(often):
+            self.counts.keep(row)
+            copy = copy_of(row, number)
+            if self._waiting and side == "train":
+                self._waiting.add(copy)
+            else:
+                self._sides.keep(copy, side)
+
+    def drop(self, row: Mapping[str, Any], reason: str, because_of: str | None) -> None:
+        self.counts.dropped[reason.partition(":")[0]] += 1
+        if reason == "mixture":
+            self.groups.add(row, 0)
+        self._sides.drop(row, reason, because_of)
+
+    def close(self) -> None:
+        if self._waiting:
+            self._waiting.write(self._sides)
+        self._sides.close()
+
+
+def copy_of(row: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     """The row as it stands in the mixture for the `number`-th time, counted from 0."""
     if not number:
-        return dict(row)
+        return row
     identity = document_id(row["source"], f"{row['id']}/copy", number)
     return {**row, "id": identity, "origin": f"{row['origin']}/copy {number + 1}"}
 
