@@ -116,7 +116,9 @@ def _reviews(root: Path, run: Callable[..., Artifact]) -> Path:
     rows = [(f"{text} {k}", label) for k in range(6) for label, some in texts.items() for text in some]
     folder = root / "reviews"
     folder.mkdir()
-    for name, part in (("train", rows[:24]), ("test", [*rows[24:], ("<script>alert('data')</script>", "good")])):
+    # In every row, for which rows the page shows depends on an untrained classifier.
+    hostile = [(f"{text} <script>alert('data')</script>", label) for text, label in rows[24:]]
+    for name, part in (("train", rows[:24]), ("test", hostile)):
         lines = [json.dumps({"text": t, "label": label}, ensure_ascii=False) + "\n" for t, label in part]
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     return run("dataset", read=[str(folder)]).path
