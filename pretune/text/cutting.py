@@ -57,10 +57,26 @@ class Paragraphs(Cut):
         )
 
 
+class Substrings(Cut):
+    """Stretches of text that stand anywhere in the corpus before, character for character."""
+
+    kind: str = "substrings"
+    min_characters: int = Field(default=200, ge=20)
+    """Shorter stretches stay."""
+
+    def find(self, texts: Iterable[str], *, memory_bytes: int, scratch: Path) -> Found:
+        from pretune.text.dedup.substrings import repeated_substrings
+
+        return repeated_substrings(
+            texts, min_characters=self.min_characters, memory_bytes=memory_bytes, scratch=scratch
+        )
+
+
 CUT = Choice(
     Cut,
     {
         "paragraphs": "pretune.text.cutting:Paragraphs",
+        "substrings": "pretune.text.cutting:Substrings",
     },
     group="pretune.cuts",
 )

@@ -30,7 +30,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(8):
         (folder / "text" / f"{i}.txt").write_text("\n".join(SENTENCES * 6) + f"\n{i}", encoding="utf-8")
     common: dict[str, Any] = {"length": 32, "batch": 4, "steps": 4, "quiet": True}
-    common |= {"tokenizer": {"vocab_size": 320}, "corpus": {"filters": [], "max_overlap": None}}  # its texts are repeated on purpose
+    # The texts are repeated on purpose.
+    common |= {"tokenizer": {"vocab_size": 320}, "corpus": {"filters": [], "max_overlap": None}}
     pretune.pretrain(folder / "text", out=folder / "decoder", model={"kind": "qwen3", **TINY}, **common)
     bert = {"kind": "bert", "layers": 2, "width": 32, "heads": 2, "hidden": 48}
     pretune.pretrain(folder / "text", out=folder / "encoder", model=bert, objective="masked", **common)

@@ -38,6 +38,19 @@ def test_a_notice_stays_in_its_first_document_and_columns_are_measured_anew(tmp_
         assert row["bytes"] == len(row["text"].encode())
 
 
+def test_a_stretch_that_stood_before_is_cut_after_the_paragraphs_and_an_emptied_document_left_out(tmp_path, run_stage):
+    rng = random.Random(7)
+    shared, bodies = chinese(rng, 300), [(f"{chinese(rng, 90)}{k}", f"{k}{chinese(rng, 90)}") for k in range(5)]
+    read = write(tmp_path / "a.jsonl", [f"{a}{shared}{b}" for a, b in bodies] + [shared])
+    settings = {"read": read, "validation": 0, "test": 0, "filters": [], "max_overlap": None}
+    artifact = run_stage("corpus", cut=["paragraphs", "substrings"], **settings)
+    rows = rows_of(artifact)
+    assert rows["train"][0]["text"] == shared.join(bodies[0])
+    assert [r["text"] for r in rows["train"][1:]] == [a + b for a, b in bodies[1:]]
+    assert [(r["reason"], r["text"]) for r in rows["dropped"]] == [("emptied", "")]
+    assert artifact.card.metrics["documents_cut"] == {"substrings": 5}
+
+
 def test_a_training_document_that_holds_an_evaluation_text_is_left_out_with_its_reason(tmp_path, run_stage):
     rng = random.Random(1)
     questions = [english(rng, 30), chinese(rng, 40)]

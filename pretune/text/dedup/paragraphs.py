@@ -26,7 +26,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from pretune.text.dedup.runs import Sorter
+from pretune.text.dedup.runs import Sorter, frequent
 
 _BLANK_LINES = re.compile(r"(\n[^\S\n]*\n\s*)")
 _LINE_ENDS = re.compile(r"(\n+)")
@@ -85,8 +85,8 @@ def repeated(
         sorter = Sorter(Path(folder) / "paragraphs.run", memory_bytes=memory_bytes)
         for _, codes in _read_hashes(path, sizes):
             sorter.add(codes)
-        frequent = np.concatenate([np.empty(0, dtype=np.uint64), *_frequent(sorter.blocks(), times)])
-        return Repeated(frequent, _firsts(frequent, path, sizes), min_characters)
+        shared = np.concatenate([np.empty(0, dtype=np.uint64), *frequent(sorter.blocks(), times)])
+        return Repeated(shared, _firsts(shared, path, sizes), min_characters)
 
 
 def pieces(text: str) -> list[str]:
@@ -118,21 +118,6 @@ def _read_hashes(path: Path, sizes: NDArray[np.int64]) -> Iterator[tuple[NDArray
             mine = sizes[start : start + _DOCUMENTS_TOGETHER]
             codes = np.frombuffer(file.read(8 * int(mine.sum())), dtype=np.uint64)
             yield np.repeat(np.arange(start, start + len(mine)), mine), codes
-
-
-def _frequent(blocks: Iterable[NDArray[np.uint64]], times: int) -> Iterator[NDArray[np.uint64]]:
-    """What stands in sorted blocks at least `times` times."""
-    last, count = np.empty(0, dtype=np.uint64), 0
-    for block in blocks:
-        values, counts = np.unique(block, return_counts=True)
-        if len(last) and values[0] == last[0]:
-            counts[0] += count
-        elif count >= times:
-            yield last
-        yield values[:-1][counts[:-1] >= times]
-        last, count = values[-1:], int(counts[-1])  # may go on in the next block
-    if count >= times:
-        yield last
 
 
 def _firsts(frequent: NDArray[np.uint64], path: Path, sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ The result depends on the numbers alone: not on the order in which they came, no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -102,3 +102,18 @@ class _Head:
             self.values = np.frombuffer(self._file.read(8 * count), dtype=np.uint64)
             self._at += count
         return len(self.values) > 0
+
+
+def frequent(blocks: Iterable[NDArray[np.uint64]], times: int) -> Iterator[NDArray[np.uint64]]:
+    """What stands in sorted blocks at least `times` times."""
+    last, count = np.empty(0, dtype=np.uint64), 0
+    for block in blocks:
+        values, counts = np.unique(block, return_counts=True)
+        if len(last) and values[0] == last[0]:
+            counts[0] += count
+        elif count >= times:
+            yield last
+        yield values[:-1][counts[:-1] >= times]
+        last, count = values[-1:], int(counts[-1])  # may go on in the next block
+    if count >= times:
+        yield last

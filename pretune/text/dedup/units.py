@@ -82,6 +82,11 @@ def units_of(texts: Sequence[str]) -> Units:
     return units if counts.all() else _with_bare(units, texts, np.flatnonzero(counts == 0))
 
 
+def splits_word(text: str, at: int) -> bool:
+    """Whether a cut before text[at] parts a word of a script with spaces between words."""
+    return 0 < at < len(text) and bool((_kinds()[[ord(text[at - 1]), ord(text[at])]] == _WORD).all())
+
+
 def _bounds(codes: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where units begin, and one past where they end."""
     kinds = _kinds()[codes]
@@ -98,19 +103,19 @@ def _bounds(codes: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 def _hashed(codes: NDArray[np.uint32], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.uint64]:
     """The sum of code[start + k] * BASE^(k + 1) over each unit, modulo 2^64."""
-    powers, inverses = _powers(_rounded(len(codes)))
+    up, inverses = powers(len(codes))
     sums = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum(codes * powers[: len(codes)], out=sums[1:])
+    np.cumsum(codes * up[: len(codes)], out=sums[1:])
     return np.asarray((sums[stops] - sums[starts]) * inverses[starts], dtype=np.uint64)
 
 
-def _rounded(size: int) -> int:
-    return max(PIECE, 1 << max(size - 1, 0).bit_length())
+def powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """BASE^(k + 1) and BASE^-k modulo 2^64, uint64 each, for `size` k or more."""
+    return _powers(max(PIECE, 1 << max(size - 1, 0).bit_length()))
 
 
 @lru_cache(maxsize=4)
 def _powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """BASE^(k + 1) and BASE^-k for k = 0 ... size - 1, uint64 each."""
     up, down = np.full(size, BASE, dtype=np.uint64), np.full(size, pow(BASE, -1, 2**64), dtype=np.uint64)
     down[0] = 1
     return np.multiply.accumulate(up), np.multiply.accumulate(down)
