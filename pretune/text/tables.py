@@ -60,8 +60,14 @@ class ShardWriter:
 
 def read_rows(folder: Path, stem: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Rows of `STEM.parquet` or of its shards, in order; none if there is no such file."""
+    for table in read_tables(folder, stem, columns):
+        yield from table.to_pylist()
+
+
+def read_tables(folder: Path, stem: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The rows that read_rows gives, in tables of at most ROWS_PER_GROUP rows and of about GROUP_BYTES."""
     whole = folder / f"{stem}.parquet"
     for path in [whole] if whole.exists() else sorted(folder.glob(f"{stem}-[0-9]*.parquet")):
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=columns):
-                yield from batch.to_pylist()
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=columns)

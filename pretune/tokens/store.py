@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pretune.base.errors import Changed, NotAnArtifact
 
 MANIFEST = "manifest.json"
+ROWS_PER_GROUP = 1 << 20
 
 
 def dtype_for(vocab_size: int) -> str:
@@ -91,35 +92,50 @@ def _map(path: Path, dtype: str, length: int) -> npt.NDArray[Any]:
 
 
 class StoreWriter:
-    """Writes one split, document by document; `close` returns what the manifest says of it."""
+    """Writes one split; `close` returns what the manifest says of it."""
 
     def __init__(self, folder: Path, split: str, *, vocab_size: int, end_id: int):
-        self._dtype = np.dtype(dtype_for(vocab_size)).newbyteorder("<")
-        self._vocab_size, self._end_id = vocab_size, end_id
-        self._path = folder / f"{split}.documents.parquet"
-        self._ids, self._ends = (folder / f"{split}.bin").open("wb"), (folder / f"{split}.ends").open("wb")
-        self._documents: dict[str, list[Any]] = {"id": [], "source": [], "bytes": []}
-        self._num_tokens = 0
-
-    def add(self, ids: list[int], *, id: str, source: str, num_bytes: int) -> None:
-        """Add a document: its tokens, and one end token behind them."""
-        assert max(ids, default=0) < self._vocab_size, "an id outside the vocabulary"
-        self._ids.write(np.array([*ids, self._end_id], self._dtype).tobytes())
-        self._num_tokens += len(ids) + 1
-        self._ends.write(np.array([self._num_tokens], "<u8").tobytes())
-        for name, value in (("id", id), ("source", source), ("bytes", num_bytes)):
-            self._documents[name].append(value)
-
-    def close(self) -> dict[str, int]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._ids.close()
-        self._ends.close()
-        schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("bytes", pa.int64())])
-        pq.write_table(pa.table(self._documents, schema=schema), self._path, compression="zstd")
-        sizes = self._documents["bytes"]
-        return {"tokens": self._num_tokens, "documents": len(sizes), "bytes": sum(sizes)}
+        self._dtype = np.dtype(dtype_for(vocab_size)).newbyteorder("<")
+        self._vocab_size, self._end_id = vocab_size, end_id
+        self._ids, self._ends = (folder / f"{split}.bin").open("wb"), (folder / f"{split}.ends").open("wb")
+        self._schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("bytes", pa.int64())])
+        self._file = pq.ParquetWriter(folder / f"{split}.documents.parquet", self._schema, compression="zstd")
+        self._waiting: list[Any] = []
+        self._facts = {"tokens": 0, "documents": 0, "bytes": 0}
+
+    def add(self, ids: npt.NDArray[np.uint32], ends: npt.NDArray[np.int64], documents: Any) -> None:
+        """Add documents: the tokens of each, and one end token behind them.
+
+        Args:
+            ids: uint32 [N], of all these documents.
+            ends: int64 [D], one past the last id of each.
+            documents: table of D rows with the columns id, source, bytes.
+        """
+        assert ids.max(initial=0) < self._vocab_size, "an id outside the vocabulary"
+        self._ids.write(np.insert(ids.astype(self._dtype), ends, self._end_id).data)
+        stops = self._facts["tokens"] + ends + np.arange(1, len(ends) + 1)
+        self._ends.write(stops.astype("<u8").data)
+        self._facts["tokens"] += len(ids) + len(ends)
+        self._facts["documents"] += len(ends)
+        self._facts["bytes"] += int(np.asarray(documents["bytes"]).sum())
+        self._waiting.append(documents.select(self._schema.names).cast(self._schema))
+        self._write_groups(least=ROWS_PER_GROUP)
+
+    def _write_groups(self, least: int) -> None:
+        import pyarrow as pa
+
+        if sum(map(len, self._waiting)) >= least:
+            self._file.write_table(pa.concat_tables(self._waiting), row_group_size=ROWS_PER_GROUP)
+            self._waiting = []
+
+    def close(self) -> dict[str, int]:
+        self._write_groups(least=1)
+        for file in (self._ids, self._ends, self._file):
+            file.close()
+        return self._facts
 
 
 def write_manifest(folder: Path, *, vocab_size: int, end_id: int, splits: dict[str, dict[str, int]]) -> None:

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -38,10 +39,33 @@ def test_the_card_counts_the_store(make):
     assert card["bytes"] == sum(s.num_bytes for s in stores)
 
 
+def documents(*ids):
+    return pa.table({"id": ids, "source": ["s"] * len(ids), "bytes": [3] * len(ids)})
+
+
+def test_documents_added_together_or_one_by_one_are_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("pretune.tokens.store.ROWS_PER_GROUP", 2)
+    written = []
+    for together in (1, 2, 5):
+        folder = tmp_path / str(together)
+        folder.mkdir()
+        writer = StoreWriter(folder, "train", vocab_size=300, end_id=9)
+        for at in range(0, 5, together):
+            mine = range(at, min(at + together, 5))
+            ids = [np.arange(k, dtype=np.uint32) for k in mine]  # document k is 0 ... k - 1, so the first is empty
+            writer.add(np.concatenate(ids), np.cumsum([len(i) for i in ids]), documents(*map(str, mine)))
+        assert writer.close() == {"tokens": 15, "documents": 5, "bytes": 15}
+        written.append([(folder / f"train.{name}").read_bytes() for name in ("bin", "ends")])
+        assert pq.read_table(folder / "train.documents.parquet")["id"].to_pylist() == list("01234")
+    assert np.frombuffer(written[0][0], "<u2").tolist() == [9, 0, 9, 0, 1, 9, 0, 1, 2, 9, 0, 1, 2, 3, 9]
+    assert np.frombuffer(written[0][1], "<u8").tolist() == [1, 3, 6, 10, 15]
+    assert written[0] == written[1] == written[2]
+
+
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(65_536, "uint16"), (65_537, "uint32")])
 def test_the_largest_id_survives(tmp_path, vocab_size, dtype):
     writer = StoreWriter(tmp_path, "train", vocab_size=vocab_size, end_id=0)
-    writer.add([vocab_size - 1, 5], id="a", source="s", num_bytes=3)
+    writer.add(np.array([vocab_size - 1, 5], np.uint32), np.array([2]), documents("a"))
     write_manifest(tmp_path, vocab_size=vocab_size, end_id=0, splits={"train": writer.close()})
     store = Store.open(tmp_path, "train")
     assert store.ids.tolist() == [vocab_size - 1, 5, 0]

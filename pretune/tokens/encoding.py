@@ -1,0 +1,124 @@
+"""Many texts to ids as arrays, with the ids of the folder's own tokenizer.
+
+    probe texts -> tokenizers: ids \
+                -> fastokens:  ids  } equal? then fastokens, some thirty times faster; else tokenizers
+
+fastokens (its source: github.com/crusoecloud/fastokens) knows byte-level BPE with the usual patterns. A tokenizer
+that it cannot read, or where one probe comes out otherwise, is encoded by `tokenizers`: slower, never different.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from pretune.text.clean import mend_surrogates
+from pretune.tokens.tokenizer import encode_texts, load_tokenizer
+
+PROBES = [
+    "",
+    " ",
+    "Hello, world! It's we'LL they'Re don't' 's",
+    "a\r\nb\r\n\r\n  c   \n\n  \t x \x00\x01\x7f\x85",
+    "1234567890 3.14 ½ ١٢٣ 一二三",
+    "def f(x):\n\treturn x  # ok\n\n\nhttps://example.org/?q=a%20b&c=ÄÖÜ#x_y",
+    "我在2024年吃了3个苹果。你呢？「好」——…… これはテストです。ﾃｽﾄ 이것은 시험이다",
+    "ภาษาไทยไม่มีช่องว่าง العَرَبِيَّة שָׁלוֹם \u0e01\u0e33 \u0130\u0131\u017f",
+    "e\u0301a\u0300 \u1ae2\u0bdb\u0aec",  # marks in an order that NFC changes, some of them new in Unicode 16
+    "👩‍👩‍👧‍👦👍🏽 🇩🇪\ufe0f \ufeff\u2028\u3000\xa0\u200b\u200f",
+    *(character * 500 for character in ("ab ", "z", " ", "好", "'", "7", "\n")),
+]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The ids of several texts, one after the other.
+
+    Args:
+        ids: uint32 [N].
+        ends: int64 [T], one past the last id of each text.
+    """
+
+    ids: NDArray[np.uint32]
+    ends: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A folder's tokenizer, for raw text: nothing in a text is a control token, and none is added.
+
+    Args:
+        tokenizer: the folder's own.
+        backend: the library that encodes, "fastokens" or "tokenizers".
+    """
+
+    tokenizer: Tokenizer
+    backend: str
+    _encode: Callable[[Sequence[str]], Encoded]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Encoder:
+        """Raises what `load_tokenizer` raises."""
+        tokenizer = load_tokenizer(folder)
+        slow = partial(_by_tokenizers, tokenizer)
+        fast = _fast(tokenizer)
+        if fast is not None and _agree(fast, slow, tokenizer):
+            return cls(tokenizer, "fastokens", fast)
+        return cls(tokenizer, "tokenizers", slow)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The ids of every text, on all cores; a lone surrogate is U+FFFD."""
+        return self._encode([mend_surrogates(text) for text in texts])
+
+
+def _by_tokenizers(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
+    rows = encode_texts(tokenizer, texts)
+    ends = np.cumsum([len(ids) for ids in rows], dtype=np.int64)
+    return Encoded(np.concatenate([np.empty(0, np.uint32), *(np.array(ids, np.uint32) for ids in rows)]), ends)
+
+
+def _fast(tokenizer: Tokenizer) -> Callable[[Sequence[str]], Encoded] | None:
+    try:
+        from fastokens._native import Tokenizer as Fast
+
+        return partial(_by_fastokens, Fast.from_json_str(tokenizer.to_str()))
+    except (ImportError, ValueError):  # no wheel for this machine; a kind of tokenizer that it does not know
+        return None
+
+
+def _by_fastokens(fast: Any, texts: Sequence[str]) -> Encoded:
+    ids, offsets = fast.encode_batch_flat(list(texts), False, True)  # no specials added, those in a text split
+    return Encoded(np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8")[1:].astype(np.int64))
+
+
+def _agree(
+    fast: Callable[[Sequence[str]], Encoded], slow: Callable[[Sequence[str]], Encoded], tokenizer: Tokenizer
+) -> bool:
+    texts = [*PROBES, *_around(tokenizer), *_drawn()]
+    one, other = fast(texts), slow(texts)
+    return np.array_equal(one.ids, other.ids) and np.array_equal(one.ends, other.ends)
+
+
+def _around(tokenizer: Tokenizer) -> list[str]:
+    """Each added token inside a text, as somebody might write it."""
+    added = [token.content for _, token in sorted(tokenizer.get_added_tokens_decoder().items())]
+    return [f"x {content} y{content}z \n{content}" for content in added[:200]]
+
+
+def _drawn() -> list[str]:
+    """Texts of characters drawn from all of Unicode, from its first planes and from a few that patterns tell apart."""
+    rng = random.Random(0)
+    pools = [
+        [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000],
+        [chr(c) for c in range(0x20, 0x3000)],
+        list(" \n\r\t'aZ1你,.<|é\u0301\u3000ſsdmtlvreLVR٣_-"),
+    ]
+    return ["".join(rng.choices(pool, k=20)) for _ in range(300) for pool in pools]
