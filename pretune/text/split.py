@@ -11,20 +11,20 @@ larger one: what a corpus holds out at 1 % is held out by a data set at 10 %.
 from __future__ import annotations
 
 import hashlib
-import re
 import unicodedata
 from collections.abc import Iterable
 
+from pretune.text.characters import alphanumeric, codes_of
+
 SPLITS = ("train", "validation", "test")
 NAMES = {"train": "train", "test": "test", **dict.fromkeys(("dev", "valid", "validation", "val"), "validation")}
-MARKS = re.compile(r"[\W_]+")
 KEY = b"pretune split 1"
 
 
 def near_exact(text: str) -> str:
     """Letters and figures alone, in one case and width: what two near-equal copies share."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return MARKS.sub("", plain) or text
+    codes = codes_of(unicodedata.normalize("NFKC", text).casefold())
+    return codes[alphanumeric()[codes]].tobytes().decode("utf-32-le", "surrogatepass") or text
 
 
 def cluster_of(text: str) -> str:

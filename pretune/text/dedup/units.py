@@ -12,7 +12,6 @@ Price: about 15 ns per character; 40 bytes of memory per character of one batch 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,8 @@ from functools import lru_cache
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
+from pretune.text.characters import categories, codes_of
 
 PIECE = 1 << 17
 """Characters that are worked on at once: the arrays stay in the cache. A longer text is cut here; that changes two
@@ -72,7 +73,7 @@ def batches(texts: Iterable[str]) -> Iterator[tuple[list[str], list[int]]]:
 def units_of(texts: Sequence[str]) -> Units:
     """The units of all texts. A text without any (marks alone) is one unit, so that equal ones are equal."""
     folded = [text.casefold() for text in texts]
-    codes = np.frombuffer("\n".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = codes_of("\n".join(folded))
     begins = np.cumsum([0, *(len(text) + 1 for text in folded)])
     starts, stops = _bounds(codes)
     counts = np.diff(np.searchsorted(starts, begins))
@@ -140,8 +141,12 @@ def _with_bare(units: Units, texts: Sequence[str], bare: NDArray[np.int64]) -> U
 @lru_cache(maxsize=1)
 def _kinds() -> NDArray[np.uint8]:
     """What each code point is: 0 no unit, _WORD part of a word, otherwise 1 + the characters of its unit."""
+    named = categories(0x20000)
     kinds = np.zeros(0x110000, dtype=np.uint8)
-    kinds[:0x20000] = [_kind(chr(code)) for code in range(0x20000)]
+    for first in "LMN":
+        kinds[:0x20000][np.char.startswith(named, first)] = _WORD
+    kinds[0x80:0x20000][np.char.startswith(named[0x80:], "S")] = _CHARACTER
+    kinds[[0x200C, 0x200D]] = _WORD  # the joiners stand inside words
     for ranges, kind in ((_CHARACTERS, _CHARACTER), (_PAIRS, _PAIR), (_TRIPLES, _TRIPLE)):
         for low, high in ranges:
             part = kinds[low : high + 1]
@@ -150,15 +155,8 @@ def _kinds() -> NDArray[np.uint8]:
     return kinds
 
 
-def _kind(character: str) -> int:
-    category = unicodedata.category(character)
-    if category[0] in "LMN" or character in "\u200c\u200d":
-        return _WORD
-    return _CHARACTER if category[0] == "S" and character > "\x7f" else 0
-
-
 @lru_cache(maxsize=1)
 def _digits() -> NDArray[np.bool_]:
     digits = np.zeros(0x110000, dtype=bool)
-    digits[:0x20000] = [chr(code).isdecimal() for code in range(0x20000)]
+    digits[:0x20000] = categories(0x20000) == "Nd"
     return digits

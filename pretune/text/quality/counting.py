@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.text.characters import codes_of, lowered
 from pretune.text.quality import scripts, words
 
 Ints = NDArray[np.int64]
@@ -79,7 +80,7 @@ class _Hasher:
 
     @classmethod
     def over(cls, codes: NDArray[np.uint32], folded: NDArray[np.uint32]) -> _Hasher:
-        values = scripts.lower_table()[folded]
+        values = lowered(scripts.SIZE)[folded]
         if folded is not codes:
             values = np.where(codes < scripts.SIZE, values, codes)
         sums = np.zeros(len(codes) + 1, np.uint64)
@@ -142,7 +143,7 @@ class _Batch:
 
 
 def _batch(pieces: Sequence[str]) -> _Batch:
-    codes = scripts.codes_of("\n".join(pieces) + "\n")
+    codes = codes_of("\n".join(pieces) + "\n")
     folded = scripts.folded(codes)
     closing = np.cumsum([len(piece) + 1 for piece in pieces]) - 1
     return _Batch(codes, scripts.cell_table()[folded], closing, _Hasher.over(codes, folded))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchFile
+from pretune.text.characters import codes_of, lowered
 from pretune.text.quality import scripts
 
 NUM_BUCKETS: Final = 1 << 18
@@ -75,8 +76,8 @@ class Liked:
 
 def features(text: str) -> Row:
     """The n-grams of a text (1 to 4 characters, lower case) as buckets with the roots of their counts."""
-    codes = scripts.codes_of(text[:MAX_CHARACTERS])
-    lower = scripts.lower_table()[scripts.folded(codes)].astype(np.uint64) + np.uint64(1)
+    codes = codes_of(text[:MAX_CHARACTERS])
+    lower = lowered(scripts.SIZE)[scripts.folded(codes)].astype(np.uint64) + np.uint64(1)
     grams = np.zeros(len(lower), np.uint64)
     found = []
     for n in range(min(LONGEST, len(lower))):

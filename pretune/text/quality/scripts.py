@@ -8,13 +8,14 @@ shares of characters. Scripts are named by ISO 15924 (Latn, Hani, Cyrl ...).
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pretune.text.characters import categories, codes_of
 
 SIZE: Final = 0x30000
 """Code points below have their own entry; `folded` maps the few above onto one of their kind."""
@@ -84,7 +85,10 @@ _SPECIAL: Final = {
     "\n": NEWLINE,
     "\ufffd": REPLACEMENT,
 }
-_BY_CATEGORY: Final = {"N": DIGIT, "P": PUNCTUATION, "S": SYMBOL, "Z": WHITE, "C": OTHER}
+_BY_CATEGORY: Final = {
+    **{"N": DIGIT, "P": PUNCTUATION, "S": SYMBOL, "Z": WHITE},
+    **{"Cc": CONTROL, "Cs": CONTROL, "Co": PRIVATE},
+}
 
 
 def folded(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -109,36 +113,18 @@ def script_table() -> NDArray[np.uint8]:
 @cache
 def cell_table() -> NDArray[np.uint8]:
     """The cell of each code point, uint8 [SIZE]. Marks count as letters: Hindi vowels are marks."""
-    scripts = script_table().tolist()
-    table = [_cell(chr(code), script) for code, script in enumerate(scripts)]
-    return np.array(table, np.uint8)
-
-
-def _cell(character: str, script: int) -> int:
-    category = unicodedata.category(character)
-    if character in _SPECIAL:
-        return _SPECIAL[character]
-    if category[0] in "LM":
-        return LETTERS + 2 * script + (category in ("Lu", "Lt"))
-    if character.isspace():
-        return WHITE
-    return {"Cc": CONTROL, "Cs": CONTROL, "Co": PRIVATE}.get(category, _BY_CATEGORY[category[0]])
-
-
-@cache
-def lower_table() -> NDArray[np.uint32]:
-    """The lower case of each code point (itself if that is not one code point), uint32 [SIZE]."""
-    table = np.arange(SIZE, dtype=np.uint32)
-    for code in range(SIZE):
-        lower = chr(code).lower()
-        if len(lower) == 1:
-            table[code] = ord(lower)
+    named = categories(SIZE)
+    table = np.full(SIZE, OTHER, np.uint8)
+    for category, cell in _BY_CATEGORY.items():
+        table[np.char.startswith(named, category)] = cell
+    letters = np.char.startswith(named, "L") | np.char.startswith(named, "M")
+    upper = (named == "Lu") | (named == "Lt")
+    table[letters] = (LETTERS + 2 * script_table() + upper)[letters]
+    for code in np.flatnonzero((table == WHITE) | (table == CONTROL)).tolist():
+        if chr(code).isspace():
+            table[code] = WHITE
+    table[[ord(character) for character in _SPECIAL]] = list(_SPECIAL.values())
     return table
-
-
-def codes_of(text: str) -> NDArray[np.uint32]:
-    """The code points of a text, uint32 [C]."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def main_scripts(counts: NDArray[np.int64]) -> tuple[list[str], NDArray[np.float64]]:
