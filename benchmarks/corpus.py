@@ -89,6 +89,7 @@ def ours(step: str, jsonl: Path, lid: Path, tokenizer: Path, folder: Path) -> di
         "language_file": str(lid),
         "filters": ["gopher-repetition", "gopher", "c4", "fineweb"],
         "dedup": dedup,
+        "max_overlap": None,  # the other side has no such check
         "workers": 1,
     }
     stages: dict[str, Any] = {"corpus": corpus}
@@ -125,7 +126,9 @@ def in_process(side: str, step: str, paths: list[str], peer: str | None) -> dict
     assert script[0] is not None
     with tempfile.TemporaryDirectory() as folder:
         command = ["taskset", "-c", "0", *script, "--step", step, "--paths", *paths, folder]
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PRETUNE_CACHE": folder, "HF_HUB_OFFLINE": "1"}
+        one_core = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+        env = {**os.environ, **one_core, "PRETUNE_CACHE": folder, "HF_HUB_OFFLINE": "1"}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # each module would be compiled anew, on the work's own time
         done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return json.loads(done.stdout.decode().strip().splitlines()[-1])  # type: ignore[no-any-return]
 

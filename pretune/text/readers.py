@@ -128,7 +128,10 @@ def _json_encoding(sample: bytes, name: str) -> str:
 
 def _mended(line: bytes, repairs: Repairs) -> str:
     """The line; broken bytes become U+FFFD and are counted."""
-    text, broken = BROKEN.subn("\ufffd", line.decode("utf-8", errors="surrogateescape"))
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        text, broken = BROKEN.subn("\ufffd", line.decode("utf-8", errors="surrogateescape"))
     repairs.broken += broken
     return text
 

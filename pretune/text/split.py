@@ -18,13 +18,24 @@ from pretune.text.characters import alphanumeric, codes_of
 
 SPLITS = ("train", "validation", "test")
 NAMES = {"train": "train", "test": "test", **dict.fromkeys(("dev", "valid", "validation", "val"), "validation")}
+FORMS = [(mark, unicodedata.normalize("NFKC", mark)) for mark in "\u3000，：；！？（）％～…"]
+"""Full-width marks of Chinese text."""
 KEY = b"pretune split 1"
 
 
 def near_exact(text: str) -> str:
     """Letters and figures alone, in one case and width: what two near-equal copies share."""
-    codes = codes_of(unicodedata.normalize("NFKC", text).casefold())
+    codes = codes_of(_normalised(text).casefold())
     return codes[alphanumeric()[codes]].tobytes().decode("utf-32-le", "surrogatepass") or text
+
+
+def _normalised(text: str) -> str:
+    """NFKC. A mark that has another form there is replaced beforehand: a text without any is told at once."""
+    if text.isascii():
+        return text
+    for mark, form in FORMS:
+        text = text.replace(mark, form)
+    return unicodedata.normalize("NFKC", text)
 
 
 def cluster_of(text: str) -> str:

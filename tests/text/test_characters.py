@@ -29,7 +29,7 @@ def test_code_points_are_those_of_ord(text: str) -> None:
     assert codes_of(text).dtype == np.uint32
 
 
-@given(st.text(st.characters()) | st.text("aA1_ -,.’“…你，ﬁ①Ⅳß\u0301\ud800", max_size=30))
+@given(st.text(st.characters()) | st.text("aA1_ -,.’“…你，：；！？（）％～\u3000ﬁ①Ⅳß＝\u0338\u0301\ud800", max_size=30))
 def test_letters_and_figures_alone_are_what_a_regular_expression_leaves(text: str) -> None:
     plain = unicodedata.normalize("NFKC", text).casefold()
     assert near_exact(text) == (re.sub(r"[\W_]+", "", plain) or text)
