@@ -18,10 +18,11 @@ def categories(size: int) -> NDArray[np.str_]:
 @cache
 def lowered(size: int) -> NDArray[np.uint32]:
     """The lower case of each code point below `size` (itself if that is not one code point), uint32 [size]."""
-    lows = list(map(str.lower, map(chr, range(size))))
-    table = np.array([ord(low[0]) for low in lows], dtype=np.uint32)
-    longer = [code for code, low in enumerate(lows) if len(low) != 1]
-    table[longer] = longer
+    table = np.arange(size, dtype=np.uint32)
+    cased = "".join(map(chr, range(min(size, 0x20000))))  # no script beyond has two cases
+    for code, low in enumerate(map(str.lower, cased)):
+        if low != cased[code] and len(low) == 1:
+            table[code] = ord(low)
     return table
 
 

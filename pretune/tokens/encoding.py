@@ -116,9 +116,7 @@ def _around(tokenizer: Tokenizer) -> list[str]:
 def _drawn() -> list[str]:
     """Texts of characters drawn from all of Unicode, from its first planes and from a few that patterns tell apart."""
     rng = random.Random(0)
-    pools = [
-        [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000],
-        [chr(c) for c in range(0x20, 0x3000)],
-        list(" \n\r\t'aZ1你,.<|é\u0301\u3000ſsdmtlvreLVR٣_-"),
-    ]
-    return ["".join(rng.choices(pool, k=20)) for _ in range(300) for pool in pools]
+    few = " \n\r\t'aZ1你,.<|e\u0301\u3000ſsdmtlvreLVR٣_-"
+    texts = ["".join(rng.choices(few, k=20)) for _ in range(300)]
+    texts += ["".join(chr(rng.randrange(0x20, 0x3000)) for _ in range(20)) for _ in range(300)]
+    return texts + [mend_surrogates("".join(chr(rng.randrange(0x110000)) for _ in range(20))) for _ in range(300)]
