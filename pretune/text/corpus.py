@@ -29,7 +29,7 @@ from pretune.base.view import mixture_text
 from pretune.text import sources
 from pretune.text.clean import CLEAN, Clean, Lines, Nfc
 from pretune.text.cutting import CUT, Cut, cut_parts
-from pretune.text.deciding import Dedup, Parts, Verdict, decide, rows
+from pretune.text.deciding import Dedup, Parts, Verdict, decide, decided
 from pretune.text.filters import FILTER, Filter
 from pretune.text.liking import COLUMN as LIKED
 from pretune.text.liking import add_scores
@@ -37,10 +37,11 @@ from pretune.text.measuring import SCHEMA, Measuring, Told, jobs, make_parts
 from pretune.text.mixing import Mixture, mix
 from pretune.text.quality.rules import DEFAULT_FILTERS
 from pretune.text.readers import read_records
-from pretune.text.reporting import Seen, report
+from pretune.text.reporting import report
 from pretune.text.sides import assign, drop_contaminated, evaluation_texts
 from pretune.text.split import SPLITS
-from pretune.text.writing import Counts, Groups, Written, hold_out_tails, side_facts
+from pretune.text.tables import ahead
+from pretune.text.writing import Counts, Written, hold_out_tails, side_facts
 
 BYTES_WORTH_A_PROCESS = 32 << 20
 
@@ -49,7 +50,7 @@ class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     kind: str = "corpus"
     read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
     """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other
@@ -103,8 +104,8 @@ class CorpusStage(Stage):
         raw = _of("read", inputs)
         parts, told = self._parts(raw, inputs.get("language_file"), context)
         facts, verdict, parts = self._decided(parts, inputs, context)
-        seen = Seen()
-        counts, groups = self._write(parts, verdict, out, seen, context)
+        written = self._write(parts, verdict, out, context)
+        counts = written.counts
         _tell(told, context.log)
         if not counts.documents:
             _read_without_quarantine(raw)
@@ -114,9 +115,9 @@ class CorpusStage(Stage):
             (out / "quarantine.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         cut = hold_out_tails(out, self.validation, _schema(parts))
         facts = counts.card(told) | facts | {"cut": cut, "splits": {s: side_facts(out, s) for s in SPLITS}}
-        facts["mixture"] = groups.card()
+        facts["mixture"] = written.groups.card()
         context.log.info(f"the training side:\n{mixture_text(facts['mixture'])}")
-        (out / "report.html").write_text(report(facts, seen, context.command), encoding="utf-8")
+        (out / "report.html").write_text(report(facts, written.seen, context.command), encoding="utf-8")
         context.notes.add("report.html")
         return facts
 
@@ -173,21 +174,15 @@ class CorpusStage(Stage):
         told.add(more)
         return Parts(paths), told
 
-    def _write(self, parts: Parts, verdict: Verdict, out: Path, seen: Seen, context: Context) -> tuple[Counts, Groups]:
+    def _write(self, parts: Parts, verdict: Verdict, out: Path, context: Context) -> Written:
         mixed = mix(parts, verdict, self.mixture)
-        written = Written(out, _schema(parts), mixed, context.scratch / "order")
-        ids = _ids(parts, verdict)
+        written = Written(out, _schema(parts), verdict, mixed, _ids(parts, verdict), context.scratch / "order")
         with context.log.progress("writing", total=len(parts), unit="documents") as bar:
-            for k, (row, reason, twin) in enumerate(rows(parts, verdict)):
-                reason = reason or ("" if mixed.often[k] else "mixture")
-                seen.add(row, reason)
-                if reason:
-                    written.drop(row, reason, ids.get(twin))
-                else:
-                    written.keep(row, verdict.sides[k], int(mixed.often[k]))
-                bar.advance(1)
+            for start, table in ahead(decided(parts, verdict)):
+                written.add(table, start)
+                bar.advance(len(table))
             written.close()
-        return written.counts, written.groups
+        return written
 
 
 def _of(name: str, inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:

@@ -56,7 +56,7 @@ class DatasetStage(Stage):
     """Labelled data in, examples out."""
 
     makes: ClassVar[str] = "dataset"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
     """Files, folders or patterns of csv, tsv, json, jsonl or parquet."""

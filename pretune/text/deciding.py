@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -183,14 +183,12 @@ def _signatures(parts: Parts, left: Sequence[int], path: Path) -> NDArray[np.uin
     return np.memmap(path, np.uint32, "r").reshape(len(left), -1)
 
 
-def rows(parts: Parts, verdict: Verdict) -> Iterator[tuple[dict[str, Any], str | None, int]]:
-    """(row, reason, twin) of every document, in order; the row has its final cluster."""
+def decided(parts: Parts, verdict: Verdict) -> Iterator[tuple[int, pa.Table]]:
+    """(number of its first document, table with the final clusters) of every part."""
     at = 0
     for path in parts.paths:
-        with pq.ParquetFile(path) as file:
-            names = [n for n in file.schema_arrow.names if n not in ("digest", "signature", "blank")]
-            for batch in file.iter_batches(batch_size=1024, columns=names):
-                for row in batch.to_pylist():
-                    row["cluster"] = verdict.clusters[at]
-                    yield row, verdict.reasons[at], verdict.twins[at]
-                    at += 1
+        names = [n for n in pq.read_schema(path).names if n not in ("digest", "signature", "blank")]
+        table = pq.read_table(path, columns=names)
+        clusters = pa.array(verdict.clusters[at : at + len(table)], pa.string())
+        yield at, table.set_column(names.index("cluster"), "cluster", clusters)
+        at += len(table)

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pretune.base.drawing import Bar, bar_chart
 from pretune.base.page import page, shortened, table
 
@@ -23,15 +26,18 @@ class Seen:
         self.after: Counter[int] = Counter()
         self.examples: dict[str, list[tuple[str, str, str]]] = {}
 
-    def add(self, row: Mapping[str, Any], reason: str | None) -> None:
-        length = int(row["characters"]).bit_length()
-        self.before[length] += 1
-        if not reason:
-            self.after[length] += 1
-            return
-        shown = self.examples.setdefault(reason.partition(":")[0], [])
-        if len(shown) < EXAMPLES:
-            shown.append((row["origin"], reason, row["text"]))
+    def add(self, lengths: NDArray[np.int64], kept: NDArray[np.bool_]) -> None:
+        """Count documents by the binary digits of their length in characters."""
+        digits = np.frexp(lengths.astype(np.float64))[1]
+        self.before.update(digits.tolist())
+        self.after.update(digits[kept].tolist())
+
+    def wants(self, reason: str) -> bool:
+        """Whether another example of this rule is shown."""
+        return len(self.examples.get(reason.partition(":")[0], [])) < EXAMPLES
+
+    def show(self, row: Mapping[str, Any], reason: str) -> None:
+        self.examples.setdefault(reason.partition(":")[0], []).append((row["origin"], reason, row["text"]))
 
 
 def report(facts: Mapping[str, Any], seen: Seen, command: str) -> str:

@@ -1,6 +1,6 @@
-"""Phase three of a corpus: its sides are written, row by row, and counted.
+"""Phase three of a corpus: its sides are written, table by table, and counted.
 
-rows -> train (as often as the mixture takes them, in its order) | validation | test | dropped, with reasons
+tables -> train (as often as the mixture takes them, in its order) | validation | test | dropped, with reasons
 """
 
 from __future__ import annotations
@@ -14,15 +14,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pretune.text.deciding import Verdict
 from pretune.text.document import document_id
 from pretune.text.measuring import Told
 from pretune.text.mixing import Mixed
+from pretune.text.reporting import Seen
 from pretune.text.split import SPLITS, cluster_of
-from pretune.text.tables import ShardWriter, read_rows
+from pretune.text.tables import ShardWriter, read_rows, read_tables, sums_of
 
 MIN_TAIL_CHARACTERS = 200
 NUM_FILES_TOLD = 100
 BUCKET_BYTES = 64 << 20
+
+Group = tuple[str, str]
+"""A source and a language in it."""
 
 
 class Counts:
@@ -34,13 +39,12 @@ class Counts:
         self.dropped: Counter[str] = Counter()
         self.languages: Counter[str] = Counter()
 
-    def keep(self, row: Mapping[str, Any]) -> None:
-        self.documents += 1
-        self.bytes += row["bytes"]
-        self.characters += row["characters"]
-        facts = {"documents": 1, "bytes": row["bytes"], "characters": row["characters"]}
-        self.sources.setdefault(row["source"], Counter()).update(facts)
-        self.languages[row["language"]] += 1
+    def keep(self, group: Group, facts: Mapping[str, int]) -> None:
+        self.documents += facts["documents"]
+        self.bytes += facts["bytes"]
+        self.characters += facts["characters"]
+        self.sources.setdefault(group[0], Counter()).update(facts)
+        self.languages[group[1]] += facts["documents"]
 
     def card(self, told: Told) -> dict[str, Any]:
         return {
@@ -75,15 +79,20 @@ class Sides:
         more = [("reason", pa.string()), ("because_of", pa.string())]
         self._dropped = ShardWriter(out, "dropped", pa.schema([*schema, *more]))
 
-    def keep(self, row: Mapping[str, Any], side: str) -> None:
-        self._writers[side].write(row, row["bytes"])
+    def keep(self, table: pa.Table, side: str) -> None:
+        self._writers[side].add(table, _sizes(table))
 
-    def drop(self, row: Mapping[str, Any], reason: str, because_of: str | None) -> None:
-        self._dropped.write({**row, "reason": reason, "because_of": because_of}, row["bytes"])
+    def drop(self, table: pa.Table, reasons: Sequence[str], because_of: Sequence[str | None]) -> None:
+        table = table.append_column("reason", pa.array(reasons, pa.string()))
+        self._dropped.add(table.append_column("because_of", pa.array(because_of, pa.string())), _sizes(table))
 
     def close(self) -> None:
         for writer in [*self._writers.values(), self._dropped]:
             writer.close()
+
+
+def _sizes(table: pa.Table) -> NDArray[np.int64]:
+    return np.asarray(table["bytes"].to_numpy(), dtype=np.int64)
 
 
 class InOrder:
@@ -103,17 +112,20 @@ class InOrder:
         ranked = pa.schema([*schema, ("rank", pa.int64())])
         self._buckets = [ShardWriter(folder, f"bucket-{k}", ranked, numbered=False) for k in range(number)]
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        rank = int(self._ranks[self._at])
-        self._at += 1
-        self._buckets[rank // self._width].write({**row, "rank": rank}, row["bytes"])
+    def add(self, table: pa.Table) -> None:
+        ranks = self._ranks[self._at : self._at + len(table)]
+        self._at += len(table)
+        ranked = table.append_column("rank", pa.array(ranks))
+        for bucket in np.unique(ranks // self._width).tolist():
+            mine = ranked.filter(pa.array(ranks // self._width == bucket))
+            self._buckets[bucket].add(mine, _sizes(mine))
 
     def write(self, sides: Sides) -> None:
         for k, bucket in enumerate(self._buckets):
             bucket.close()
-            for row in sorted(read_rows(self._folder, f"bucket-{k}"), key=lambda row: row["rank"]):
-                del row["rank"]
-                sides.keep(row, "train")
+            tables = list(read_tables(self._folder, f"bucket-{k}"))
+            if tables:
+                sides.keep(pa.concat_tables(tables).sort_by("rank").drop_columns("rank"), "train")
             (self._folder / f"bucket-{k}.parquet").unlink(missing_ok=True)
 
 
@@ -121,12 +133,10 @@ class Groups:
     """What the training side is made of: source by source, language by language."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], Counter[str]] = {}
+        self._rows: dict[Group, Counter[str]] = {}
 
-    def add(self, row: Mapping[str, Any], copies: int) -> None:
-        size = row["bytes"]
-        facts = {"documents": copies, "bytes": copies * size, "documents_there": 1, "bytes_there": size}
-        self._rows.setdefault((row["source"], row["language"]), Counter()).update(facts)
+    def add(self, group: Group, facts: Mapping[str, int]) -> None:
+        self._rows.setdefault(group, Counter()).update(facts)
 
     def card(self) -> list[dict[str, Any]]:
         """Sources by name, and in each the largest language first."""
@@ -135,33 +145,63 @@ class Groups:
 
 
 class Written:
-    """The rows of a corpus on their way to its files, counted.
+    """The documents of a corpus on their way to its files, counted.
 
     Args:
+        ids: of the documents that stand in another's place.
         folder: for what waits until its place has come, where the mixture has an order.
     """
 
-    def __init__(self, out: Path, schema: pa.Schema, mixed: Mixed, folder: Path):
-        self.counts, self.groups = Counts(), Groups()
-        self._sides = Sides(out, schema)
+    def __init__(
+        self, out: Path, schema: pa.Schema, verdict: Verdict, mixed: Mixed, ids: Mapping[int, str], folder: Path
+    ):
+        self.counts, self.groups, self.seen = Counts(), Groups(), Seen()
+        self._verdict, self._often, self._ids = verdict, mixed.often, ids
+        self._names, self._sides = schema.names, Sides(out, schema)
         self._waiting = InOrder(schema, mixed.ranks, mixed.bytes, folder) if mixed.ranks is not None else None
 
-    def keep(self, row: Mapping[str, Any], side: str, often: int) -> None:
-        if side == "train":
-            self.groups.add(row, often)
-        for number in range(often):
-            self.counts.keep(row)
-            copy = copy_of(row, number)
-            if self._waiting and side == "train":
-                self._waiting.add(copy)
-            else:
-                self._sides.keep(copy, side)
+    def add(self, table: pa.Table, start: int) -> None:
+        """Add documents of the parts, all those from number `start` on that the table has."""
+        numbers = range(start, start + len(table))
+        reasons = [self._verdict.reasons[k] or ("" if self._often[k] else "mixture") for k in numbers]
+        table = table.select(self._names)
+        kept = np.array([not reason for reason in reasons], dtype=bool)
+        sides = np.array(self._verdict.sides[start : start + len(table)])
+        often = np.where(kept, self._often[start : start + len(table)], 0)
+        self._count(table, sides == "train", often)
+        self.counts.dropped.update(reason.partition(":")[0] for reason in reasons if reason)
+        self._drop(table.filter(pa.array(~kept)), [(reasons[k - start], k) for k in numbers if reasons[k - start]])
+        for side in SPLITS:
+            self._keep(_copied(table, np.where(sides == side, often, 0)), side)
 
-    def drop(self, row: Mapping[str, Any], reason: str, because_of: str | None) -> None:
-        self.counts.dropped[reason.partition(":")[0]] += 1
-        if reason == "mixture":
-            self.groups.add(row, 0)
-        self._sides.drop(row, reason, because_of)
+    def _count(self, table: pa.Table, train: NDArray[np.bool_], often: NDArray[np.int64]) -> None:
+        sizes, lengths = (np.asarray(table[name].to_numpy(), np.int64) for name in ("bytes", "characters"))
+        self.seen.add(lengths, often > 0)
+        kept = {"documents": often, "bytes": often * sizes, "characters": often * lengths}
+        for group, facts in sums_of(table, kept):
+            if facts["documents"]:
+                self.counts.keep(group, facts)
+        there = {
+            "documents": often,
+            "bytes": often * sizes,
+            "documents_there": np.ones_like(often),
+            "bytes_there": sizes,
+        }
+        for group, facts in sums_of(table.filter(pa.array(train)), {name: of[train] for name, of in there.items()}):
+            self.groups.add(group, facts)
+
+    def _drop(self, table: pa.Table, why: Sequence[tuple[str, int]]) -> None:
+        for at, (reason, _) in enumerate(why):
+            if self.seen.wants(reason):
+                self.seen.show(table.slice(at, 1).to_pylist()[0], reason)
+        twins = [self._ids.get(self._verdict.twins[k]) for _, k in why]
+        self._sides.drop(table, [reason for reason, _ in why], twins)
+
+    def _keep(self, table: pa.Table, side: str) -> None:
+        if self._waiting and side == "train":
+            self._waiting.add(table)
+        else:
+            self._sides.keep(table, side)
 
     def close(self) -> None:
         if self._waiting:
@@ -169,12 +209,25 @@ class Written:
         self._sides.close()
 
 
-def copy_of(row: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    """The row as it stands in the mixture for the `number`-th time, counted from 0."""
+def _copied(table: pa.Table, often: NDArray[np.int64]) -> pa.Table:
+    """Each row `often` times [N], copy after copy; all but the first have an id and an origin of their own."""
+    copies = table.take(pa.array(np.repeat(np.arange(len(table)), often)))
+    numbers = np.arange(len(copies)) - np.repeat(np.cumsum(often) - often, often)
+    if not numbers.any():
+        return copies
+    light = copies.select(["id", "source", "origin"]).to_pylist()
+    named = [_name_of_copy(row, number) for row, number in zip(light, numbers.tolist(), strict=True)]
+    for name, values in zip(("id", "origin"), zip(*named, strict=True), strict=True):
+        copies = copies.set_column(copies.column_names.index(name), name, pa.array(values, pa.string()))
+    return copies
+
+
+def _name_of_copy(row: Mapping[str, str], number: int) -> tuple[str, str]:
+    """(id, origin) of the row as it stands in the mixture for the `number`-th time, counted from 0."""
     if not number:
-        return row
+        return row["id"], row["origin"]
     identity = document_id(row["source"], f"{row['id']}/copy", number)
-    return {**row, "id": identity, "origin": f"{row['origin']}/copy {number + 1}"}
+    return identity, f"{row['origin']}/copy {number + 1}"
 
 
 def side_facts(out: Path, split: str) -> dict[str, int]:

@@ -20,7 +20,7 @@ from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.base.view import mixture_text
 from pretune.text.split import SPLITS
-from pretune.text.tables import read_tables
+from pretune.text.tables import read_tables, sums_of
 
 BATCH_BYTES = 4 << 20
 
@@ -76,12 +76,10 @@ class Counted:
 
     def add(self, table: pa.Table, tokens: NDArray[np.int64]) -> None:
         """Add documents and how many tokens each has, its end token included."""
-        columns = pa.table({"source": table["source"], "language": table["language"], "bytes": table["bytes"]})
-        columns = columns.append_column("tokens", pa.array(tokens))
-        summed = columns.group_by(["source", "language"]).aggregate([("tokens", "sum"), ("bytes", "sum")])
-        for row in summed.to_pylist():
-            facts = {"tokens": row["tokens_sum"], "bytes": row["bytes_sum"]}
-            self.groups.setdefault((row["source"], row["language"]), Counter()).update(facts)
+        for group, facts in sums_of(
+            table, {"tokens": tokens, "bytes": np.asarray(table["bytes"].to_numpy(), np.int64)}
+        ):
+            self.groups.setdefault(group, Counter()).update(facts)
 
 
 def _batches(folder: Path, split: str) -> Iterator[pa.Table]:
