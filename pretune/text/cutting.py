@@ -144,7 +144,7 @@ def _rewritten(part: tuple[Path, int], verdict: Verdict, changed: Iterator[tuple
             verdict.reasons[start + k] = "emptied"
     table = pq.read_table(path)
     made = scratch / path.name
-    pq.write_table(_with_texts(table, new), made, compression="zstd", compression_level=1)
+    pq.write_table(_with_texts(table, new), made, compression="lz4", use_dictionary=False)
     return made
 
 

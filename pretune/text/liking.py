@@ -47,7 +47,7 @@ def add_scores(parts: Parts, good: Mapping[str, Artifact], *, seed: int, scratch
             names = [name for name in table.column_names if name != COLUMN.name]
             made.append(scratch / path.name)
             scored = table.select(names).append_column(COLUMN, scores)
-            pq.write_table(scored, made[-1], compression="zstd", compression_level=1)
+            pq.write_table(scored, made[-1], compression="lz4", use_dictionary=False)
             bar.advance(table.num_rows)
     return Parts(made)
 

@@ -252,7 +252,7 @@ def measure_job(job: Job, measuring: Measuring, path: Path) -> None:
         table = table.append_column("signature", pa.array([s.tobytes() for s in sign(texts)], pa.binary()))
     table = table.replace_schema_metadata({"told": told.packed()})
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    pq.write_table(table, partial, compression="zstd", compression_level=1)
+    pq.write_table(table, partial, compression="lz4", use_dictionary=False)
     partial.replace(path)
 
 
