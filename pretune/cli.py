@@ -107,7 +107,7 @@ def _stage_command(kind: str, summary: str) -> click.Command:
         _flags(rehash)
         from pretune.base.oneline import stage_recipe
 
-        recipe, text = stage_recipe(kind, arguments, out)
+        recipe, text = stage_recipe(kind, _with_piped(arguments, out, quiet), out)
         if text is not None:
             path = Path(f"{out}.recipe.yaml")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +117,21 @@ def _stage_command(kind: str, summary: str) -> click.Command:
         _run_recipe(recipe, as_json=as_json, quiet=quiet)
 
     return command
+
+
+def _with_piped(arguments: tuple[str, ...], out: str, quiet: bool) -> list[str]:
+    """The arguments, with the file that what is piped in was written to for `-`."""
+    if "-" not in arguments:
+        return list(arguments)
+    from pretune.base.errors import BadCommand
+    from pretune.text.piped import spooled
+
+    if arguments.count("-") > 1:
+        raise BadCommand("`-` is given twice, but there is one pipe")
+    path = spooled(sys.stdin.buffer, out).as_posix()
+    if not quiet:
+        click.echo(f"what was piped in lies in {path}", err=True)
+    return [path if a == "-" else a for a in arguments]
 
 
 for _kind, _summary in STAGES.items():

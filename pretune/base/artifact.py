@@ -23,12 +23,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pretune.base.digest import digest, file_digests
-from pretune.base.errors import Changed, EmptyInput, NoSuchFile, NotAnArtifact, WrongKind
+from pretune.base.errors import Changed, EmptyInput, NoSuchFile, NotAnArtifact, UserError, WrongKind
 
 CARD = "artifact.json"
 SCHEMA = 1
 SCHEMES = {"python": "pretune.text.python_library"}
 """Text that lies in no folder: `python:code` is read through this module's `files(part)`."""
+HUBS = {"hf": "pretune.text.hub", "modelscope": "pretune.text.hub"}
+"""Data sets elsewhere: `hf:org/name` lies, once this module's `files(text)` has it, in a folder like any other."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,17 @@ def read_card(folder: Path) -> Card:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact or raw input: its folder (or file, or pattern) and its card."""
+    """A finished artifact or raw input: its folder (or file, or pattern) and its card.
+
+    Args:
+        scheme: as it is written, if it lies in no folder (`python:docs`).
+        hub: as it is written, if it comes from a hub; `path` is where it lies now.
+    """
 
     path: Path
     card: Card
     scheme: str | None = None
+    hub: str | None = None
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> Artifact:
@@ -92,8 +100,10 @@ class Artifact:
     @classmethod
     def _find(cls, given: str | Path) -> Artifact:
         text = str(given)
-        if text.partition(":")[0] in SCHEMES and ":" in text:
+        if _is_of(SCHEMES, text):
             return _open_scheme(text)
+        if _is_of(HUBS, text):
+            return _open_hub(text)
         path = Path(text)
         if (path / CARD).is_file():
             return cls(path, read_card(path))
@@ -134,8 +144,10 @@ class Artifact:
     def source(self, place: str) -> Artifact | None:
         """The input at a dotted place, if it is still to be found (beside this one, when it was moved)."""
         said = self.card.inputs[place]
-        if ":" in said["path"] and said["path"].partition(":")[0] in SCHEMES:
+        if _is_of(SCHEMES, said["path"]):
             return _open_scheme(said["path"])
+        if _is_of(HUBS, said["path"]):
+            return _in_cache(said)
         wanted = Path(os.path.normpath(self.path / said["path"]))
         candidates = [wanted, *(p for p in sorted(self.path.parent.glob("*")) if (p / CARD).is_file())]
         for candidate in candidates:
@@ -146,6 +158,10 @@ class Artifact:
             if found.card.id == said["id"]:
                 return found
         return None
+
+    def written(self, start: Path) -> str:
+        """How a card names it: relative to the artifact's folder, with forward slashes, or as it was written."""
+        return self.scheme or self.hub or relative(self.path, start)
 
     def ancestors(self) -> Iterator[Artifact]:
         """This artifact, then what it was made from, depth first, each once."""
@@ -171,8 +187,26 @@ def raw_root(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _open_raw(path: Path) -> Artifact:
-    files = _raw_files(path)
+def _is_of(table: dict[str, str], text: str) -> bool:
+    return ":" in text and text.partition(":")[0] in table
+
+
+def _open_hub(text: str, *, fetch: bool = True) -> Artifact:
+    folder, files = import_module(HUBS[text.partition(":")[0]]).files(text, fetch=fetch)
+    return replace(_open_raw(folder, files), hub=text)
+
+
+def _in_cache(said: dict[str, str]) -> Artifact | None:
+    """The data set that a card names, if it lies on this machine as it was."""
+    try:
+        found = _open_hub(said["path"], fetch=False)
+    except UserError:
+        return None
+    return found if found.card.id == said["id"] else None
+
+
+def _open_raw(path: Path, files: list[Path] | None = None) -> Artifact:
+    files = _raw_files(path) if files is None else files
     root = raw_root(path)
     names = {f.relative_to(root).as_posix(): f for f in files}
     if not names:
@@ -212,7 +246,5 @@ def _open_scheme(text: str) -> Artifact:
 
 
 def relative(path: Path, start: Path) -> str:
-    """`path` as written on a card: relative to the artifact's folder, with forward slashes."""
-    if str(path).partition(":")[0] in SCHEMES and ":" in str(path):
-        return str(path)
+    """A path seen from a folder, with forward slashes."""
     return PurePosixPath(Path(os.path.relpath(path, start)).as_posix()).as_posix()

@@ -141,6 +141,16 @@ class EmptyInput(UserError):
     code = "empty-input"
 
 
+class HubError(UserError):
+    """A data set of a hub could not be had: no such name, no permission, or no answer.
+
+    What lies in the hub's cache on this machine is used without a network. A folder with the same files does as
+    well as the hub.
+    """
+
+    code = "hub"
+
+
 class NotText(UserError):
     """A file that should be text is binary, or in no encoding that could be recognised.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretune.base.artifact import CARD, Artifact, Card, read_card, relative
+from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
 from pretune.base.config import Config, Mistake, check, complete, inputs_of, mistakes_error
 from pretune.base.errors import PretuneError
@@ -159,7 +159,7 @@ class Recipe:
             before = card.inputs.get(place, {}).get("id")
             if before != artifact.card.id:
                 verb = "is new" if before is None else "changed"
-                reasons.append(f"{place} {verb} ({relative(artifact.path, Path())})")
+                reasons.append(f"{place} {verb} ({artifact.written(Path())})")
         reasons += [f"{place} is gone" for place in card.inputs if place not in inputs]
         return [
             *(reasons or ["settings or inputs changed"]),
@@ -272,7 +272,7 @@ class Recipe:
         started: float,
     ) -> Card:
         out = self.out(name)
-        said = {p: {"kind": a.card.kind, "id": a.card.id, "path": relative(a.path, out)} for p, a in inputs.items()}
+        said = {p: {"kind": a.card.kind, "id": a.card.id, "path": a.written(out)} for p, a in inputs.items()}
         settings = {**complete(stage), "seed": self.head.seed}
         return Card(
             kind=stage.makes,

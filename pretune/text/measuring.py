@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn, NotText, UserError
 from pretune.base.log import Bar
-from pretune.text import sources
+from pretune.text import hub, sources
 from pretune.text.clean import Clean, cleaned_counting, mend_surrogates
 from pretune.text.columns import TEXT, find_column
 from pretune.text.dedup.near import sign
@@ -186,6 +186,8 @@ def _stretches(documents: Iterable[Document]) -> Iterator[Job]:
 def source_of(place: str, artifact: Artifact) -> str:
     """`logs` of the place read.logs.0; a list names each part by its own path."""
     parts = place.split(".")
+    if artifact.hub and len(parts) <= 2:
+        return hub.title(artifact.hub)
     return ".".join(parts[1:-1]) or sources.source_name(artifact.scheme or artifact.path)
 
 
