@@ -39,6 +39,11 @@ class Named:
             )
         return cls(*found.groups())
 
+    @property
+    def filters(self) -> dict[str, Any]:
+        """What both hubs' libraries are told to take."""
+        return {"allow_patterns": [self.pattern]} if self.pattern else {"ignore_patterns": list(IGNORED)}
+
 
 def title(text: str) -> str:
     """`name` of `hf:org/name@v1/data/*.parquet`."""
@@ -75,13 +80,11 @@ def _hf(named: Named, text: str, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    wanted: dict[str, Any] = (
-        {"allow_patterns": [named.pattern]} if named.pattern else {"ignore_patterns": list(IGNORED)}
-    )
-
     def take(local: bool) -> Path:
         revision = named.revision
-        found = snapshot_download(named.name, repo_type="dataset", revision=revision, local_files_only=local, **wanted)
+        found = snapshot_download(
+            named.name, repo_type="dataset", revision=revision, local_files_only=local, **named.filters
+        )
         return Path(str(found))
 
     try:
@@ -102,11 +105,8 @@ def _modelscope(named: Named, text: str, fetch: bool) -> Path:
         raise MissingExtra("not installed: modelscope", hint="pip install modelscope") from None
     if not fetch:  # its library has no way of asking the cache alone
         raise HubError(f"{text!r} was not looked for")
-    wanted: dict[str, Any] = (
-        {"allow_patterns": [named.pattern]} if named.pattern else {"ignore_patterns": list(IGNORED)}
-    )
     try:
-        return Path(dataset_snapshot_download(named.name, revision=named.revision, **wanted))
+        return Path(dataset_snapshot_download(named.name, revision=named.revision, **named.filters))
     except Exception as error:  # as above
         raise _hub_error(text, error) from None
 
