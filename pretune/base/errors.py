@@ -151,6 +151,15 @@ class HubError(UserError):
     code = "hub"
 
 
+class Unreachable(UserError):
+    """A server or a cluster that was named does not answer.
+
+    Nothing is started in its place: check that it runs, and that this machine may speak to it.
+    """
+
+    code = "unreachable"
+
+
 class NotText(UserError):
     """A file that should be text is binary, or in no encoding that could be recognised.
 

@@ -17,6 +17,7 @@ MODULES = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),
     "evaluate": ("sklearn",),
+    "scale": ("ray",),
 }
 """What an extra of pyproject.toml brings; checked without importing."""
 

@@ -33,8 +33,9 @@ from pretune.text.deciding import Dedup, Parts, Verdict, decide, decided
 from pretune.text.filters import FILTER, Filter
 from pretune.text.liking import COLUMN as LIKED
 from pretune.text.liking import add_scores
-from pretune.text.measuring import SCHEMA, Measuring, Told, jobs, make_parts
+from pretune.text.measuring import SCHEMA, Measuring, Told, jobs
 from pretune.text.mixing import Mixture, mix
+from pretune.text.pools import make_parts, pool_for
 from pretune.text.quality.rules import DEFAULT_FILTERS
 from pretune.text.readers import read_records
 from pretune.text.reporting import report
@@ -84,6 +85,9 @@ class CorpusStage(Stage):
 
     workers: Annotated[int, Free] = Field(0, ge=0)
     """Processes that clean and measure; 0: one per core where there is enough to do. Changes no byte."""
+    ray: Annotated[str | None, Free] = None
+    """Address of a Ray cluster (`auto`, `HOST:6379`, `ray://HOST:10001`) whose nodes clean and measure. Changes no
+    byte."""
     memory: Annotated[float, Free] = Field(256e6, gt=0)
     """Bytes for finding copies and cuts, at most. Changes no byte."""
 
@@ -168,9 +172,12 @@ class CorpusStage(Stage):
         total = sum(p.stat().st_size for a in raw.values() for p in a.files())
         workers = self.workers or min(Machine.here().cores, 1 + total // BYTES_WORTH_A_PROCESS)
         told = Told()
-        with context.log.progress("reading", total=total or None, unit="bytes") as bar:
+        with (
+            pool_for(self.ray, workers, context.log) as pool,
+            context.log.progress("reading", total=total or None, unit="bytes") as bar,
+        ):
             work = jobs(raw, measuring, told)
-            paths, more = make_parts(work, measuring, context.scratch / "parts", workers=workers, bar=bar)
+            paths, more = make_parts(work, measuring, context.scratch / "parts", pool=pool, bar=bar)
         told.add(more)
         return Parts(paths), told
 

@@ -9,14 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +20,6 @@ import pyarrow.parquet as pq
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn, NotText, UserError
-from pretune.base.log import Bar
 from pretune.text import hub, sources
 from pretune.text.clean import Clean, cleaned_counting, mend_surrogates
 from pretune.text.columns import TEXT, find_column
@@ -300,71 +294,3 @@ def _plain(value: Any) -> str:
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
     return value.hex() if isinstance(value, bytes) else f"({type(value).__name__})"
-
-
-# ---- all jobs -----------------------------------------------------------------------------------
-
-
-def make_parts(
-    work: Iterable[Job], measuring: Measuring, folder: Path, *, workers: int, bar: Bar
-) -> tuple[list[Path], Told]:
-    """The parts of all jobs, in order; those that lie in `folder` from an earlier try are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made: list[Path] = []
-    told = Told()
-    for job, path in _done(work, measuring, folder, workers):
-        bar.advance(job.bytes)
-        made.append(path)
-        told.add(Told.unpacked(pq.read_schema(path).metadata[b"told"]))
-    return made, told
-
-
-def _done(work: Iterable[Job], measuring: Measuring, folder: Path, workers: int) -> Iterator[tuple[Job, Path]]:
-    named = ((job, folder / f"{job.number:06d}.parquet") for job in work)
-    if workers <= 1:
-        for job, path in named:
-            if not path.exists():
-                measure_job(job, measuring, path)
-            yield job, path
-        return
-    with _main_left_alone():
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
-        try:
-            yield from _in_order(named, measuring, pool, ahead=3 * workers)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _main_left_alone() -> Iterator[None]:
-    """A new process runs the user's script once more, and a script without a guard would start all over.
-
-    What is sent to the processes comes from modules, so they need no `__main__`: it is hidden while they start.
-    """
-    main = vars(sys.modules["__main__"])
-    hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
-    main["__spec__"] = None
-    try:
-        yield
-    finally:
-        main.update(hidden)
-
-
-def _in_order(
-    named: Iterator[tuple[Job, Path]], measuring: Measuring, pool: ProcessPoolExecutor, *, ahead: int
-) -> Iterator[tuple[Job, Path]]:
-    """Jobs as they end, in their own order; at most `ahead` are on their way, so memory is bounded."""
-    waiting: deque[tuple[Job, Path, Future[None] | None]] = deque()
-    for job, path in named:
-        future = None if path.exists() else pool.submit(measure_job, job, measuring, path)
-        waiting.append((job, path, future))
-        if len(waiting) >= ahead:
-            yield _ended(*waiting.popleft())
-    while waiting:
-        yield _ended(*waiting.popleft())
-
-
-def _ended(job: Job, path: Path, future: Future[None] | None) -> tuple[Job, Path]:
-    if future is not None:
-        future.result()
-    return job, path

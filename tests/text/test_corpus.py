@@ -10,7 +10,7 @@ from pretune.base import extras
 from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text import measuring
+from pretune.text import measuring, pools
 from pretune.text.corpus import CorpusStage
 from pretune.text.quality.statistics import COLUMNS, measure
 from pretune.text.tables import read_rows
@@ -208,7 +208,7 @@ def test_parts_of_a_run_that_was_killed_are_taken_up_and_give_the_same_corpus(tm
     read = many_files(tmp_path / "many")
     whole = run_stage("corpus", read=read).card.id
     tree = {"work": str(tmp_path / "killed"), "stages": {"it": {"kind": "corpus", "read": read}}}
-    done, real = [], measuring.measure_job
+    done, real = [], pools.measure_job
 
     def killed(job, settings, path):
         if len(done) == 3:
@@ -216,10 +216,10 @@ def test_parts_of_a_run_that_was_killed_are_taken_up_and_give_the_same_corpus(tm
         done.append(job.number)
         real(job, settings, path)
 
-    monkeypatch.setattr(measuring, "measure_job", killed)
+    monkeypatch.setattr(pools, "measure_job", killed)
     with pytest.raises(BaseException):  # noqa: B017
         Recipe.build(tree).run(log=Log(quiet=True))
-    monkeypatch.setattr(measuring, "measure_job", lambda *given: (done.append(given[0].number), real(*given)))
+    monkeypatch.setattr(pools, "measure_job", lambda *given: (done.append(given[0].number), real(*given)))
     assert Recipe.build(tree).run(log=Log(quiet=True))["it"].card.id == whole
     assert sorted(done) == sorted(set(done)), "no part is made twice"
 
