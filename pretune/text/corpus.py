@@ -22,7 +22,7 @@ from pydantic import Field, field_validator
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
-from pretune.base.errors import EmptyInput, SettingsError
+from pretune.base.errors import EmptyInput, NoSuchColumn, SettingsError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.base.view import mixture_text
@@ -179,7 +179,9 @@ class CorpusStage(Stage):
             work = jobs(raw, measuring, told)
             paths, more = make_parts(work, measuring, context.scratch / "parts", pool=pool, bar=bar)
         told.add(more)
-        return Parts(paths), told
+        parts = Parts(paths)
+        _refuse_no_column(parts, told)
+        return parts, told
 
     def _write(self, parts: Parts, verdict: Verdict, out: Path, context: Context) -> Written:
         mixed = mix(parts, verdict, self.mixture)
@@ -219,6 +221,15 @@ def _tell(told: Told, log: Log) -> None:
         log.warn(f"{len(told.quarantine)} could not be read and lie in quarantine.jsonl with their reasons: {shown}")
     if told.broken:
         log.warn(f"{told.broken} broken pieces of UTF-8 were replaced by U+FFFD")
+
+
+def _refuse_no_column(parts: Parts, told: Told) -> None:
+    """One table of another shape is set aside; where a source gives nothing because of it, the setting is wrong."""
+    if told.no_column:
+        there = {source for table in parts.tables(["source"]) for source in table["source"].unique().to_pylist()}
+        for source, problem, hint in told.no_column:
+            if source not in there:
+                raise NoSuchColumn(problem, hint=hint)
 
 
 def _read_without_quarantine(inputs: Mapping[str, Artifact]) -> None:

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ SCHEMA = pa.schema([*FIELDS, ("bytes", pa.int64()), ("language_confidence", pa.f
 LARGE_FILE = 16 << 20
 """Files of so many bytes are read by the process that hands out jobs, and cut into several."""
 JOB_BYTES = 4 << 20
+DOCUMENTS_TOGETHER = 2048
+"""So many rows are dicts at a time, of some 5 KB each; a million tweets are one job."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Told:
     broken: int = 0
     surrogates: int = 0
     empty_files: int = 0
+    no_column: list[tuple[str, str, str | None]] = field(default_factory=list)
+    """(source, problem, hint) of tables in which no column could be the text."""
 
     def add(self, other: Told) -> None:
         self.quarantine += other.quarantine
@@ -94,6 +99,7 @@ class Told:
         self.broken += other.broken
         self.surrogates += other.surrogates
         self.empty_files += other.empty_files
+        self.no_column += other.no_column
 
     def packed(self) -> bytes:
         facts = {**self.__dict__, "changed": dict(sorted(self.changed.items()))}
@@ -102,8 +108,8 @@ class Told:
     @classmethod
     def unpacked(cls, packed: bytes) -> Told:
         facts = json.loads(packed)
-        quarantine = [(where, why) for where, why in facts.pop("quarantine")]
-        return cls(**facts | {"changed": Counter(facts["changed"]), "quarantine": quarantine})
+        pairs = {name: [tuple(one) for one in facts[name]] for name in ("quarantine", "no_column")}
+        return cls(**facts | {"changed": Counter(facts["changed"]), **pairs})
 
 
 # ---- jobs ---------------------------------------------------------------------------------------
@@ -192,7 +198,7 @@ def documents_of(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Do
     """The documents of a file as they stand in it; what cannot be read goes into quarantine with its reason.
 
     Raises:
-        NoSuchColumn: no column could be the text, or not the one that was named; MissingExtra: no reader for it.
+        MissingExtra: no reader for it.
     """
     if file.path.stat().st_size == 0:
         told.empty_files += 1  # an empty __init__.py is no mistake
@@ -200,8 +206,9 @@ def documents_of(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Do
     repairs = Repairs(quarantine=[])
     try:
         yield from _records_of(file, measuring.text, repairs)
-    except NoSuchColumn:
-        raise  # a mistake in the settings, not in the file
+    except NoSuchColumn as error:
+        told.no_column.append((file.source, error.problem, error.hint))
+        repairs.refuse(error, file.path.as_posix())
     except UserError as error:
         if isinstance(error, NotText) and suffix_of(file.path) not in READERS:
             repairs.left_out.append(file.path.as_posix())  # a picture beside the pages is no mistake
@@ -254,7 +261,14 @@ def measure_job(job: Job, measuring: Measuring, path: Path) -> None:
 
 def _measured(job: Job, measuring: Measuring, told: Told) -> pa.Table:
     read = (d for file in job.files for d in documents_of(file, measuring, told))
-    rows = [_row(d, measuring, told) for d in (job.documents or read)]
+    documents = iter(job.documents or read)
+    tables = [SCHEMA.empty_table()]
+    while some := list(islice(documents, DOCUMENTS_TOGETHER)):
+        tables.append(_measured_rows([_row(d, measuring, told) for d in some], measuring))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _measured_rows(rows: list[dict[str, Any]], measuring: Measuring) -> pa.Table:
     texts = [row["text"] for row in rows]
     told_languages = identifier(measuring.language_file).of_all(texts)
     for row, statistics, (language, sure) in zip(rows, measure_all(texts), told_languages, strict=True):
