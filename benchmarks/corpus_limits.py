@@ -145,7 +145,7 @@ def malformed(scale: float, folder: Path) -> dict[str, Any]:
             (place / name).write_bytes(data)
         signal.alarm(600)  # a hang ends the campaign
         started = time.perf_counter()
-        found += _survived(place, folder / f"out{batch}", good, bad, workers=1 + batch % 2)
+        found.update(_survived(place, folder / f"out{batch}", good, bad, workers=1 + batch % 2))
         slowest = max(slowest, time.perf_counter() - started)
         signal.alarm(0)
     held = found["good lost"] == found["unaccounted"] == 0
