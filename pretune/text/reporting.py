@@ -42,7 +42,8 @@ class Seen:
 
 def report(facts: Mapping[str, Any], seen: Seen, command: str) -> str:
     """The page; `facts` are the card's metrics."""
-    parts = [_mixture(facts), _lengths(seen), _languages(facts), _left_out(facts, seen), _repairs(facts)]
+    parts = [_sources(facts), _mixture(facts), _lengths(seen), _languages(facts), _left_out(facts, seen)]
+    parts += [_held_out(facts), _repairs(facts)]
     quarantine = _quarantine(facts.get("quarantine", []), facts.get("quarantined", 0))
     text = f"{facts['documents']:,} documents, {facts['bytes']:,} bytes, {facts['characters']:,} characters."
     return page("Corpus", [*filter(None, parts), quarantine], "", command, text=text)
@@ -53,6 +54,35 @@ def _section(title: str, *inner: str) -> str:
 
 
 def _mixture(facts: Mapping[str, Any]) -> str:
+    """The training side by source and language, and how much of what was there it takes."""
+    groups = facts.get("mixture", [])
+    total = sum(group["bytes"] for group in groups) or 1
+    rows = [
+        [
+            group["source"],
+            group["language"] or "unknown",
+            f"{group['documents']:,}",
+            f"{group['bytes']:,}",
+            f"{group['bytes'] / total:.1%}",
+            f"x {group['bytes'] / group['bytes_there']:.2f}" if group["bytes_there"] else "",
+        ]
+        for group in groups
+    ]
+    head = ["source", "language", "documents", "bytes", "share of bytes", "taken"]
+    return _section("The training side", table(head, rows, numeric=range(2, 6))) if rows else ""
+
+
+def _held_out(facts: Mapping[str, Any]) -> str:
+    told = facts.get("held_out")
+    if not told:
+        return ""
+    held, given, gone = (f"{told[name]:,}" for name in ("held_out_texts", "evaluation_texts", "left_out"))
+    against = f"{held} documents of the other sides and {given} evaluation texts"
+    found = f"The training side was compared with {against} by 13-grams; {gone} of its documents were left out."
+    return _section("What a model is judged on", f"<p>{escape(found)}</p>")
+
+
+def _sources(facts: Mapping[str, Any]) -> str:
     rows = [
         [
             name,
@@ -99,6 +129,7 @@ def _left_out(facts: Mapping[str, Any], seen: Seen) -> str:
 
 def _repairs(facts: Mapping[str, Any]) -> str:
     counted = {f"{kind} changed": number for kind, number in facts["changed"].items()}
+    counted |= {f"repeated {kind} cut": number for kind, number in facts.get("documents_cut", {}).items()}
     counted |= {"broken UTF-8 replaced": facts["repaired"], "surrogates mended": facts["surrogates_mended"]}
     rows = [[name, f"{number:,}"] for name, number in counted.items() if number]
     return _section("Repairs", table(["", "texts"], rows, numeric=(1,))) if rows else ""

@@ -129,3 +129,23 @@ def test_texts_that_are_all_alike_cannot_be_held_out_and_the_error_says_what_to_
     with pytest.raises(EmptyInput, match="each of 7 training documents repeats half of a text that is held out"):
         run_stage("corpus", **settings)
     assert run_stage("corpus", max_overlap=None, **settings).card.metrics["splits"]["train"]["documents"] == 7
+
+
+def test_the_page_tells_the_mixture_the_cuts_and_what_was_held_out(tmp_path, run_stage):
+    rng = random.Random(4)
+    shared = chinese(rng, 300)
+    texts = [f"{english(rng, 60)}\n{k}{shared}{k}\n{english(rng, 60)}" for k in range(12)]
+    read = {"pages": [write(tmp_path / "a.jsonl", texts)], "one": [write(tmp_path / "b.jsonl", [english(rng, 90)])]}
+    settings = {
+        "cut": "substrings",
+        "filters": [],
+        "validation": 0.2,
+        "test": 0,
+        "mixture": {"weights": {"pages": 1, "one": 1}},
+    }
+    artifact = run_stage("corpus", read=read, **settings)
+    page = (artifact.path / "report.html").read_text(encoding="utf-8")
+    assert "The training side" in page and "x 4.00" in page  # the one document is repeated as often as is allowed
+    assert "repeated substrings cut" in page
+    held = artifact.card.metrics["held_out"]["held_out_texts"]
+    assert held > 0 and f"compared with {held} documents of the other sides and 0 evaluation texts" in page
