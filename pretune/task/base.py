@@ -21,7 +21,7 @@ class Task(Variant):
     """Settings of what is asked of a model."""
 
     shape: ClassVar[str]
-    """Shape of the examples: labelled or dialogue."""
+    """Shape of the examples, of text/example.py: label, dialogue ..."""
     grouped: ClassVar[bool] = False
     """Rows of like length share a step, since each batch is padded to its longest row."""
     epochs: ClassVar[float] = 3.0

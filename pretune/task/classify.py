@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Classify(Task):
     """Tell which label a text carries."""
 
-    shape: ClassVar[str] = "labelled"
+    shape: ClassVar[str] = "label"
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "accuracy"
     epochs: ClassVar[float] = 4.0

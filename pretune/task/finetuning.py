@@ -76,11 +76,11 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
 
 def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Context) -> Work:
     if shape_of(data.path) != stage.task.shape:
-        hint = {"labelled": "task=classify", "dialogue": "task=chat"}[shape_of(data.path)]
+        hint = {"label": "task=classify", "dialogue": "task=chat"}.get(shape_of(data.path))
         raise WrongKind(
             f"task={stage.task.kind} needs {stage.task.shape} examples, these are {shape_of(data.path)}", hint=hint
         )
-    labels = read_labels(data.path) if stage.task.shape == "labelled" else None
+    labels = read_labels(data.path) if stage.task.shape == "label" else None
     if labels is not None and len(labels) < 2:
         raise OneClass(f"all examples carry the label {labels[0]!r}" if labels else "no example carries a label")
     examples, dev = read_split(data.path, "train"), read_split(data.path, "validation")

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import pyarrow as pa
 from pydantic import Field, field_validator
 
 from pretune.base.artifact import Artifact
@@ -27,17 +26,12 @@ from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.text import sources
 from pretune.text.clean import mend_surrogates
 from pretune.text.columns import LABEL, TEXT, find_column
-from pretune.text.dialogue import asked_in, has_reply, is_dialogue, to_dialogue
-from pretune.text.example import Dialogue, Labelled
+from pretune.text.dialogue import has_reply, is_dialogue, to_dialogue
+from pretune.text.example import SHAPES, Dialogue, Labelled
 from pretune.text.readers import TABULAR, Record, Repairs, read_records, stem_of, suffix_of
 from pretune.text.split import NAMES, SPLITS, cluster_of, split_all
 from pretune.text.tables import ShardWriter
 
-LABELLED = pa.schema([(n, pa.string()) for n in ("text", "label", "origin")])
-MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
-DIALOGUE = pa.schema(
-    [("messages", pa.list_(MESSAGE)), ("keywords", pa.list_(pa.string())), ("origin", pa.string())],
-)
 Example = Labelled | Dialogue
 
 
@@ -56,11 +50,11 @@ class DatasetStage(Stage):
     """Labelled data in, examples out."""
 
     makes: ClassVar[str] = "dataset"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
     """Files, folders or patterns of csv, tsv, json, jsonl or parquet."""
-    shape: Literal["auto", "labelled", "dialogue"] = "auto"
+    shape: Literal["auto", "label", "dialogue"] = "auto"
     """What a record is; auto looks at the first one."""
     text: str | None = None
     """The column that holds the text; found by its name if not given."""
@@ -103,7 +97,7 @@ class DatasetStage(Stage):
             where = f"{name}#{number}"
             if not shape:
                 shape = self._shape_of(record, name)
-                columns = self._columns(record, name) if shape == "labelled" else columns
+                columns = self._columns(record, name) if shape == "label" else columns
             example = to_dialogue(record, where) if shape == "dialogue" else _labelled(record, columns, where)
             if isinstance(said := record.get("origin"), str) and said:
                 example = replace(example, origin=said)  # the record knows better where it comes from
@@ -124,7 +118,7 @@ class DatasetStage(Stage):
             raise NotSupported(f"{name!r} holds preference pairs (chosen, rejected)", hint=hint)
         if self.shape != "auto":
             return self.shape
-        return "dialogue" if is_dialogue(record) and self.label is None else "labelled"
+        return "dialogue" if is_dialogue(record) and self.label is None else "label"
 
     def _columns(self, record: Record, name: str) -> tuple[str, str]:
         names = [n for n in record if n != "split"]
@@ -212,7 +206,11 @@ def _nothing_in(example: Example) -> str | None:
 
 def text_of(example: Example) -> str:
     """The text that decides on which side an example falls."""
-    return asked_in(example) if isinstance(example, Dialogue) else example.text
+    return SHAPES[_shape(example)].said(example)
+
+
+def _shape(example: Example) -> str:
+    return "dialogue" if isinstance(example, Dialogue) else "label"
 
 
 def _split(examples: Sequence[Example], validation: float, test: float) -> dict[str, list[Example]]:
@@ -257,24 +255,17 @@ def sort_labels(labels: set[str]) -> list[str]:
 
 
 def _write(out: Path, sides: Mapping[str, list[Example]], labels: list[str] | None) -> None:
+    shape = SHAPES["dialogue" if labels is None else "label"]
     for side, examples in sides.items():
-        writer = ShardWriter(out, side, DIALOGUE if labels is None else LABELLED, numbered=False)
+        writer = ShardWriter(out, side, shape.schema, numbered=False)
         for example in examples:
-            row = _dialogue_row(example) if isinstance(example, Dialogue) else _labelled_row(example)
-            writer.write(row, len(text_of(example)))
+            writer.write(
+                shape.to_row(replace(example, origin=mend_surrogates(example.origin))), len(shape.said(example))
+            )
         writer.close()
     if labels is not None:
         text = json.dumps(labels, ensure_ascii=False, indent=1) + "\n"
         (out / "labels.json").write_text(text, encoding="utf-8", newline="\n")
-
-
-def _labelled_row(example: Labelled) -> dict[str, Any]:
-    return {"text": example.text, "label": example.label, "origin": mend_surrogates(example.origin)}
-
-
-def _dialogue_row(example: Dialogue) -> dict[str, Any]:
-    messages = [{"role": m.role, "content": m.content} for m in example.messages]
-    return {"messages": messages, "keywords": list(example.keywords), "origin": mend_surrogates(example.origin)}
 
 
 def _tell(found: _Found, log: Log) -> None:
@@ -296,7 +287,7 @@ def _metrics(sides: Mapping[str, list[Example]], labels: list[str] | None, found
         log.warn(f"texts that stand in train too: {told}; figures on them flatter")
     return {
         "examples": sum(map(len, sides.values())),
-        "shape": "dialogue" if labels is None else "labelled",
+        "shape": "dialogue" if labels is None else "label",
         "splits": {s: len(group) for s, group in sides.items()},
         "labels": {} if labels is None else _label_counts(sides, labels),
         "also_in_train": shared,

@@ -81,8 +81,3 @@ def _keywords(value: Any) -> tuple[str, ...]:
 def has_reply(dialogue: Dialogue) -> bool:
     """Whether there is anything to learn: an assistant's turn with text."""
     return any(m.role == "assistant" and m.content.strip() for m in dialogue.messages)
-
-
-def asked_in(dialogue: Dialogue) -> str:
-    """What was asked: the text that decides on which side of a split a dialogue falls."""
-    return "\n".join(m.content for m in dialogue.messages if m.role == "user")

@@ -35,7 +35,7 @@ def test_given_split_files_are_taken_as_they_are_and_others_left_alone(tmp_path,
     assert sizes(artifact) == dict.fromkeys(SPLITS, 10)
     assert artifact.card.metrics["left_alone"] == {"test_noleak.jsonl": 1}
     assert read_labels(artifact.path) == ["0", "1"]
-    assert shape_of(artifact.path) == "labelled"
+    assert shape_of(artifact.path) == "label"
     assert read_split(artifact.path, "train")[1] == Labelled("text 1 你好 🙂", "1", "train.jsonl#1")
 
 
