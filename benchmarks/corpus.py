@@ -79,6 +79,14 @@ def write_text(data: Path, language: str, most: int, path: Path) -> int:
 def ours(step: str, jsonl: Path, lid: Path, tokenizer: Path, folder: Path) -> dict[str, float]:
     if step == "dedup":
         return {"seconds": _dedup(jsonl, folder)}
+    # Modules are imported before the clock runs, as the other side's are; tables are made on the work's time.
+    import fasttext  # noqa: F401
+    from fastokens import _native  # noqa: F401
+
+    import pretune.text.corpus
+    import pretune.text.dedup.near
+    import pretune.tokens.encoding
+    import pretune.tokens.tokenise  # noqa: F401
     from pretune.base.log import Log
     from pretune.base.recipe import Recipe
 
@@ -138,7 +146,9 @@ def measure(data: Path, megabytes: float, rounds: int, peer: str | None) -> dict
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = _tokenizer(data, Path(folder))
         for language in ("en", "zh"):
-            jsonl = Path(folder) / f"{language}.jsonl"
+            # A folder of its own: datatrove's pattern en.jsonl would match some-en.jsonl as well.
+            jsonl = Path(folder) / language / f"{language}.jsonl"
+            jsonl.parent.mkdir()
             size = write_text(data, language, int(megabytes * 1e6), jsonl)
             paths = [str(jsonl), str(data / "lid.176" / "lid.176.ftz"), str(tokenizer)]
             for step in STEPS:

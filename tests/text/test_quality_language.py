@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,22 @@ def test_many_texts_are_told_like_each_alone(shared):
     for known in (Identifier(), identifier(shared / "data/lid.176/lid.176.ftz")):
         assert known.of_all(texts) == [known.of(text) for text in texts]
         assert known.of_all([]) == []
+
+
+@pytest.mark.parametrize(
+    "poem", ["寥落古行宮，宮花寂寞紅。白頭宮女在，閒坐說玄宗。", "秦川雄帝宅，函谷壯皇居。綺殿千尋起，離宮百雉餘。"]
+)
+def test_han_text_without_kana_is_not_called_japanese(poem, shared):
+    known = identifier(shared / "data/lid.176/lid.176.ftz")
+    assert known.of(poem)[0] == "zh"
+    assert known.of(SAMPLES["ja"])[0] == "ja"
+
+
+def test_no_tang_poem_is_in_another_language_than_chinese(shared):
+    known = identifier(shared / "data/lid.176/lid.176.ftz")
+    with gzip.open(shared / "data/chinese-poetry/tang.jsonl.gz", "rt", encoding="utf-8") as file:
+        poems = [json.loads(line)["text"] for line in islice(file, 3000)]
+    assert {language for language, _ in known.of_all([poem for poem in poems if poem.strip()])} <= {"zh", "yue", "wuu"}
 
 
 def test_the_model_reads_lines_as_one_and_only_the_head(shared):

@@ -154,7 +154,7 @@ def _with_japanese(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 def scripts_of(texts: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
     """The main script of each text, and its share of all letters (0 ... 1); the texts are looked at together."""
     cells = cell_table()[folded(codes_of("\n".join(texts) + "\n"))]
-    closing = np.cumsum([len(text) + 1 for text in texts]) - 1
+    closing = np.cumsum([len(text) + 1 for text in texts], dtype=np.int64) - 1
     return main_scripts(by_script(count_cells(cells, closing)))
 
 
