@@ -36,6 +36,8 @@ OF_SCRIPT: Final = {
 _LATIN: Final = re.compile(r"[\x00-\u024f]+")
 WRITE_ALONE: Final = {"Hani": ("zh", "yue", "wuu", "lzh"), "Jpan": ("ja",), "Hang": ("ko",)}
 """The languages that write so; lid.176 calls a fifth of the Tang poems Japanese, though none has any kana."""
+_WRITTEN_ALONE: Final = re.compile(r"[\u1100-\u11ff\u3040-\u318f\u3400-\u9fff\uac00-\ud7a3]")
+"""Their letters, so that other texts need not be counted."""
 MIN_ALONE: Final = 0.9
 """Share of the letters from which a text is written in that script alone."""
 WRITTEN_IN: Final = {"Cyrl": ("ru", "uk", "bg"), "Arab": ("ar", "fa", "ur")}
@@ -69,8 +71,11 @@ class Identifier:
         if self._model is None:
             return by_words(heads)
         told = [_predicted(self._model, head) if head else ("und", 0.0) for head in heads]
-        names, shares = scripts_of(heads)
-        return [_as_written(*one) for one in zip(told, names, shares.tolist(), strict=True)]
+        written = [k for k, head in enumerate(heads) if _WRITTEN_ALONE.search(head)]
+        names, shares = scripts_of([heads[k] for k in written])
+        for k, script, share in zip(written, names, shares.tolist(), strict=True):
+            told[k] = _as_written(told[k], script, share)
+        return told
 
 
 @cache
