@@ -66,7 +66,7 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
     session.run(_watch(work, state))
     _take_best(work, state)
     metrics = _final_metrics(work, state) | {"train_seconds": round(time.monotonic() - started, 1)}
-    weights = state.update.exact
+    weights = state.update.final()
     home = relative(base.path, context.home)
     with state.update.exact_weights():
         stage.method.save(model, out, base=home, tokenizer=work.folder, weights=weights)
@@ -195,7 +195,8 @@ def _watch(work: Work, state: TrainState) -> Any:
         log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
         if better:
             state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
-            trained = {n: state.update.masters[n] for n in state.update.weights}
+            final = state.update.final()
+            trained = {n: final[n] for n in state.update.weights}
             write_safetensors(trained, work.context.scratch / "best.safetensors")
         else:
             state.extra["stalled"] = state.extra.get("stalled", 0) + 1
@@ -221,10 +222,7 @@ def _take_best(work: Work, state: TrainState) -> None:
     path = work.context.scratch / "best.safetensors"
     if "best" not in state.extra or state.extra["best_step"] == state.step:
         return
-    with torch.no_grad():
-        for name, tensor in load_file(path).items():
-            state.update.masters[name].copy_(tensor)
-            state.update.weights[name].copy_(tensor)
+    state.update.settle(load_file(path))
 
 
 def _final_metrics(work: Work, state: TrainState) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from pretune.base.errors import NotFinite
 from pretune.objective.base import Batch, Objective
-from pretune.train.optim import rate_factor
 from pretune.train.runtime import Runtime
 from pretune.train.stream import Cut
 from pretune.train.update import Update
@@ -61,8 +60,7 @@ class TrainState:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def rate_factor(self) -> float:
-        settings = self.update.settings
-        return rate_factor(self.step, total=self.total, warmup=settings.warmup, schedule=settings.schedule)
+        return self.update.settings.rate_factor(self.step, self.total)
 
 
 @dataclass(frozen=True)
@@ -120,12 +118,14 @@ def take_step(
 
 def _move(state: TrainState, norm: float, factor: float, *, taken: bool, where: str, loss: dict[str, float]) -> None:
     """Take the step, or refuse it: what is not finite never reaches the weights."""
+    settings = state.update.settings
+    average = settings.average.share(state.step, state.total)
     state.step += 1
     if taken:
-        clip = min(1.0, state.update.settings.clip / (norm + 1e-6))
+        clip = min(1.0, settings.clip / (norm + 1e-6))
         state.updates += 1
         state.refused = 0
-        state.update.step(state.updates, factor, clip_scale=clip)
+        state.update.step(state.updates, factor, clip_scale=clip, average=average)
         return
     for weight in state.update.weights.values():
         weight.grad = None

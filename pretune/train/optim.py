@@ -1,13 +1,25 @@
-"""Settings of optimizers and schedules, and the schedules themselves. No torch here; the updates are in update.py."""
+"""Settings of optimizers. No torch here: the arithmetic is in rules.py, the masters it moves in update.py.
+
+adamw           the usual one                                    5e-4
+muon            orthogonal moves for matrices, AdamW beside it   0.02 and 3e-3
+schedule-free   AdamW on an average of its own, without an end   2.5e-3
+lion            signs alone: half of AdamW's memory              1e-4
+adafactor       second moments by row and column                 1e-2
+adagrad, sgd    for those who know why                           0.01, 0.1
+"""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from pretune.base.config import Choice, Variant
+from pretune.base.config import Choice, Variant, chosen
+from pretune.train.schedule import AVERAGE, SCHEDULE, Average, Linear, NoAverage, Schedule
+
+if TYPE_CHECKING:
+    from pretune.train.rules import Group
 
 
 class Optim(Variant):
@@ -17,61 +29,177 @@ class Optim(Variant):
     """The peak rate in pretraining when none is given."""
 
     learning_rate: float | None = Field(None, gt=0)
-    """Peak rate (with Muon: of embeddings, norms and biases, which AdamW moves). By default 5e-4, with Muon 3e-3; in
-    fine-tuning with AdamW what suits the method."""
+    """Peak rate (with Muon: of embeddings, norms and biases, which AdamW moves). By default what suits the optimizer
+    (AdamW 5e-4, Muon 3e-3); in fine-tuning with AdamW what suits the method."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled decay of matrices, times the learning rate; norms and biases are not decayed."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """Decay of the first and second moment of AdamW."""
-    eps: float = Field(1e-8, gt=0)
-    """Added to the root of the second moment."""
     clip: float = Field(1.0, gt=0)
     """The gradient's norm is clipped to this."""
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the rate falls from its peak: to 0 in a line, along a cosine, or not at all."""
-    warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps in which the rate rises from 0."""
+    schedule: Annotated[Schedule, *chosen(SCHEDULE)] = Linear(kind="linear")
+    """How the rate falls from its peak: linear (to 0), cosine, wsd, inverse-sqrt, polynomial, constant."""
+    warmup: float = Field(0.05, ge=0)
+    """Share of the steps in which the rate rises from 0; from 1 on, their number."""
+    average: Annotated[Average, *chosen(AVERAGE)] = NoAverage(kind="none")
+    """What is evaluated and saved: the last weights (none), an average of all (ema), or of the last steps (tail)."""
 
     @property
     def rate(self) -> float:
         """The peak rate that is meant."""
         return self.learning_rate if self.learning_rate is not None else self.usual_rate
 
+    def rate_factor(self, step: int, total: int) -> float:
+        """Share of the peak rate at `step` (from 0) of `total`: rises over the warm-up, then falls.
 
-class AdamW(Optim):
+        The first step already moves (factor 1 / warm-up steps); the last one still does.
+        """
+        rising = math.ceil(self.warmup * total) if self.warmup < 1 else min(int(self.warmup), total)
+        if step < rising:
+            return (step + 1) / rising
+        return self.schedule.factor((step - rising) / max(total - rising, 1), rising / total)
+
+    def move(self, group: Group) -> None:
+        """One update of some weights, in place."""
+        raise AssertionError(f"{type(self).__name__} has no move()")
+
+
+class Adam(Optim):
+    """What optimizers with Adam's two moments share."""
+
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the first and second moment."""
+    eps: float = Field(1e-8, gt=0)
+    """Added to the root of the second moment."""
+
+
+class AdamW(Adam):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
     usual_rate: ClassVar[float] = 5e-4
+    kind: str = "adamw"
+
+    def move(self, group: Group) -> None:
+        from pretune.train.rules import adamw
+
+        adamw(group, self)
 
 
-class Muon(Optim):
+class Muon(Adam):
     """Orthogonalised momentum for matrices, AdamW for the rest (Jordan 2024; arXiv:2502.16982)."""
 
     usual_rate: ClassVar[float] = 3e-3
+    kind: str = "muon"
 
     matrix_rate: float = Field(0.02, gt=0)
     """Peak rate of Muon for the matrices inside the blocks."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Decay of the momentum (Nesterov)."""
+    momentum_warmup: int = Field(0, ge=0)
+    """Updates in which the momentum rises from 0.85 (modded-nanogpt: 300)."""
+    cautious: bool = False
+    """Decay only entries that the move makes smaller anyway (arXiv:2510.12402)."""
+
+    def move(self, group: Group) -> None:
+        from pretune.train.rules import adamw, muon
+
+        (muon if group.is_inner else adamw)(group, self)
+
+
+class ScheduleFree(Adam):
+    """AdamW whose weights are an average of its own path, so the rate need not fall (arXiv:2405.15682)."""
+
+    usual_rate: ClassVar[float] = 2.5e-3
+    kind: str = "schedule-free"
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    """How near to the average gradients are taken, and decay of the second moment."""
+    schedule: Annotated[Schedule, *chosen(SCHEDULE)] = Field(default_factory=lambda: SCHEDULE("constant"))
+    """The averaging takes the place of a falling rate: constant."""
+
+    def move(self, group: Group) -> None:
+        from pretune.train.rules import schedule_free
+
+        schedule_free(group, self)
+
+
+class Lion(Optim):
+    """The sign of a mixture of momentum and gradient (Chen et al. 2023, arXiv:2302.06675, algorithm 2)."""
+
+    usual_rate: ClassVar[float] = 1e-4
+    kind: str = "lion"
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Share of the momentum in the move, and its decay."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Ten times AdamW's, as the rate is a tenth of it."""
+
+    def move(self, group: Group) -> None:
+        from pretune.train.rules import lion
+
+        lion(group, self)
+
+
+class Adafactor(Optim):
+    """Second moments of matrices kept by row and column (Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4, 5)."""
+
+    usual_rate: ClassVar[float] = 1e-2
+    kind: str = "adafactor"
+
+    decay_power: float = Field(0.8, gt=0, le=1)
+    """The second moment forgets 1 - step ** -power at a step."""
+    min_scale: float = Field(1e-3, gt=0)
+    """The move is relative to the weights' own size, or to this where they are smaller."""
+    threshold: float = Field(1.0, gt=0)
+    """Root mean square to which a move is clipped before the rate."""
+
+    def move(self, group: Group) -> None:
+        from pretune.train.rules import adafactor
+
+        adafactor(group, self)
+
+
+class Adagrad(Optim):
+    """Divides by the root of all squared gradients so far (Duchi et al. 2011, JMLR 12)."""
+
+    usual_rate: ClassVar[float] = 1e-2
+    kind: str = "adagrad"
+
+    eps: float = Field(1e-10, gt=0)
+    """Added to the root."""
+
+    def move(self, group: Group) -> None:
+        from pretune.train.rules import adagrad
+
+        adagrad(group, self)
+
+
+class Sgd(Optim):
+    """Gradient descent with momentum."""
+
+    usual_rate: ClassVar[float] = 0.1
+    kind: str = "sgd"
+
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Decay of the momentum."""
+    nesterov: bool = True
+    """Look ahead along the momentum (Sutskever et al. 2013)."""
+
+    def move(self, group: Group) -> None:
+        from pretune.train.rules import sgd
+
+        sgd(group, self)
 
 
 OPTIM = Choice(
     Optim,
-    {"adamw": "pretune.train.optim:AdamW", "muon": "pretune.train.optim:Muon"},
+    {
+        "adafactor": "pretune.train.optim:Adafactor",
+        "adagrad": "pretune.train.optim:Adagrad",
+        "adamw": "pretune.train.optim:AdamW",
+        "lion": "pretune.train.optim:Lion",
+        "muon": "pretune.train.optim:Muon",
+        "schedule-free": "pretune.train.optim:ScheduleFree",
+        "sgd": "pretune.train.optim:Sgd",
+    },
     group="pretune.optimizers",
     default="adamw",
 )
-
-
-def rate_factor(step: int, *, total: int, warmup: float, schedule: str) -> float:
-    """Share of the peak rate at `step` (from 0) of `total`: rises over the warm-up, then falls.
-
-    The first step already moves (factor 1 / warm-up steps); the last one still does.
-    """
-    rising = math.ceil(warmup * total)
-    if step < rising:
-        return (step + 1) / rising
-    if schedule == "constant":
-        return 1.0
-    done = (step - rising) / max(total - rising, 1)
-    return 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))

@@ -59,7 +59,7 @@ def pretrain(stage: PretrainStage, tokens: Artifact, out: Path, context: Context
     started = time.monotonic()
     session.run(_validator(stage, session, rows, vocabulary, tokens.path))
     seconds = time.monotonic() - started
-    save_model(model, out, tokenizer=tokenizer, weights=state.update.exact)
+    save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
     set_model_length(out, stage.length)
     return _metrics(stage, session, rows, vocabulary, tokens.path) | {"train_seconds": round(seconds, 1), **choices}
 

@@ -1,4 +1,4 @@
-"""One optimizer update: AdamW and Muon over float32 masters, state by parameter name.
+"""One optimizer update over float32 masters, state by parameter name; the arithmetic itself is in rules.py.
 
 Weights in bfloat16 lose updates smaller than 1/256 of themselves, so each trained weight has a float32
 master here; the model's own weight is a rounded copy of it. In float32 (or float64) the weight is its
@@ -7,18 +7,15 @@ own master.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from pretune.train.optim import Muon, Optim
-
-NEWTON_SCHULZ = ((4.0848, -6.8946, 2.9270), (3.9505, -6.3029, 2.6377), (3.7418, -5.5913, 2.3037),
-                 (2.8769, -3.1427, 1.2046), (2.8366, -3.0525, 1.2012))  # fmt: skip
-"""Coefficients per iteration (You Jiacheng 2025, in modded-nanogpt): singular values end within 1 +- 0.1."""
+from pretune.train.optim import Muon, Optim, ScheduleFree
+from pretune.train.rules import Group
 
 
 class Update:
@@ -54,15 +51,36 @@ class Update:
 
     @contextmanager
     def exact_weights(self) -> Iterator[None]:
-        """The model computes with its exact weights (and in their type) inside this block."""
+        """The model computes with the weights that are evaluated and saved (and in their type) inside this block."""
         narrow = {n: p.data for n, p in self.every.items()}
-        for name, parameter in self.every.items():
-            parameter.data = self.exact[name]
+        for name, tensor in self.final().items():
+            self.every[name].data = tensor
         try:
             yield
         finally:
             for name, parameter in self.every.items():
                 parameter.data = narrow[name]
+
+    @torch.no_grad()
+    def final(self) -> dict[str, Tensor]:
+        """The weights that are evaluated and saved, by name: exact, and averaged where an average was asked for."""
+        return {name: self._final(name, exact) for name, exact in self.exact.items()}
+
+    def _final(self, name: str, exact: Tensor) -> Tensor:
+        moments = self.moments.get(name, {})
+        if "average" in moments:
+            return moments["average"]
+        if "path" in moments and isinstance(self.settings, ScheduleFree):
+            return exact.lerp(moments["path"], 1 - 1 / self.settings.betas[0])
+        return exact
+
+    @torch.no_grad()
+    def settle(self, weights: Mapping[str, Tensor]) -> None:
+        """These are the final weights, by name; nothing is averaged any more."""
+        for name, tensor in weights.items():
+            self.masters[name].copy_(tensor)
+            self.weights[name].copy_(tensor)
+            self.moments[name].clear()
 
     @torch.no_grad()
     def gradient_norm(self) -> float:
@@ -73,66 +91,50 @@ class Update:
         return float(torch.linalg.vector_norm(torch.stack(norms)))
 
     @torch.no_grad()
-    def step(self, number: int, factor: float, *, clip_scale: float = 1.0) -> None:
+    def step(self, number: int, factor: float, *, clip_scale: float = 1.0, average: float = 1.0) -> None:
         """Move the masters, copy them into the weights, drop the gradients.
 
         Args:
             number: updates made so far, this one counting (for Adam's bias correction).
             factor: share of the peak learning rate.
             clip_scale: what the gradient is multiplied with.
+            average: how much of the average the weights after this step make up.
         """
         named = [n for n, w in self.weights.items() if w.grad is not None]
         missing = [n for n in self.weights if n not in named]
         assert not missing, f"parameters meant to train have no gradient: {missing[:3]}"
         grads = {n: self.weights[n].grad.to(self.masters[n].dtype).mul_(clip_scale) for n in named}  # type: ignore[union-attr]
-        self._adamw([n for n in named if n not in self.matrices], grads, number, factor)
-        if isinstance(self.settings, Muon):
-            for names in _same_shape(self.masters, [n for n in named if n in self.matrices]):
-                self._muon(self.settings, names, grads, factor)
+        for names, decay, is_inner in self._groups(named):
+            self.settings.move(self._group(names, grads, number, factor, decay, is_inner))
+        if self.settings.average.kind != "none":
+            torch._foreach_lerp_(self._kept(named, "average", torch.clone), [self.masters[n] for n in named], average)
         for name in named:
             if self.masters[name].data_ptr() != self.weights[name].data_ptr():
                 self.weights[name].copy_(self.masters[name])
             self.weights[name].grad = None
 
-    def _adamw(self, names: list[str], grads: dict[str, Tensor], number: int, factor: float) -> None:
-        s = self.settings
-        first, second = s.betas
-        for decayed, group in _by_decay(self.masters, names):
-            if not group:
-                continue
-            m = [self._moment(n, "first") for n in group]
-            v = [self._moment(n, "second") for n in group]
-            g = [grads[n] for n in group]
-            torch._foreach_lerp_(m, g, 1 - first)
-            torch._foreach_mul_(v, second)
-            torch._foreach_addcmul_(v, g, g, 1 - second)
-            root = torch._foreach_div(torch._foreach_sqrt(v), math.sqrt(1 - second**number))
-            torch._foreach_add_(root, s.eps)
-            rates = [s.rate * factor * self.scales.get(n, 1.0) for n in group]
-            masters = [self.masters[n] for n in group]
-            if decayed and s.weight_decay:
-                torch._foreach_mul_(masters, [1 - r * s.weight_decay for r in rates])
-            steps = torch._foreach_div(m, root)
-            torch._foreach_mul_(steps, [-r / (1 - first**number) for r in rates])
-            torch._foreach_add_(masters, steps)
+    def _groups(self, named: list[str]) -> Iterator[tuple[list[str], float, bool]]:
+        """(names, weight decay, are they matrices that Muon moves) of weights that move alike."""
+        plain = [n for n in named if n not in self.matrices]
+        for decay, names in _by_decay(self.masters, plain, self.settings.weight_decay):
+            yield names, decay, False
+        for names in _same_shape(self.masters, [n for n in named if n in self.matrices]):
+            yield names, self.settings.weight_decay, True
 
-    def _muon(self, settings: Muon, names: list[str], grads: dict[str, Tensor], factor: float) -> None:
-        momenta = [self._moment(n, "momentum") for n in names]
-        g = [grads[n] for n in names]
-        torch._foreach_lerp_(momenta, g, 1 - settings.momentum)
-        torch._foreach_lerp_(g, momenta, settings.momentum)
-        moves = orthogonal(torch.stack(g))
-        rows, columns = moves.shape[-2:]
-        rate = settings.matrix_rate * factor
-        for name, move in zip(names, moves, strict=True):
-            master = self.masters[name].mul_(1 - rate * settings.weight_decay)
-            master.add_(move.to(master.dtype), alpha=-rate * math.sqrt(max(1.0, rows / columns)))
+    def _group(
+        self, names: list[str], grads: dict[str, Tensor], number: int, factor: float, decay: float, is_inner: bool
+    ) -> Group:
+        rates = [self.settings.rate * factor * self.scales.get(n, 1.0) for n in names]
+        kept = partial(self._kept, names)
+        masters, mine = [self.masters[n] for n in names], [grads[n] for n in names]
+        return Group(masters, mine, rates, factor, number, decay, is_inner, kept)
 
-    def _moment(self, name: str, kind: str) -> Tensor:
-        moments = self.moments[name]
-        if kind not in moments:
-            moments[kind] = torch.zeros_like(self.masters[name])
-        return moments[kind]
+    def _kept(self, names: list[str], kind: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """The moment `kind` of each of these weights, made where it is not there yet."""
+        for name in names:
+            if kind not in self.moments[name]:
+                self.moments[name][kind] = make(self.masters[name])
+        return [self.moments[name][kind] for name in names]
 
     def state(self) -> dict[str, Tensor]:
         """Masters and moments by name, for a checkpoint."""
@@ -150,20 +152,7 @@ class Update:
                 self.masters[name].copy_(tensor)
                 self.weights[name].copy_(tensor)
             else:
-                self._moment(name, kind).copy_(tensor)
-
-
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Nearest orthogonal matrices of a stack [..., m, n], by Newton-Schulz in bfloat16 (float64 stays float64)."""
-    x = matrices if matrices.dtype == torch.float64 else matrices.bfloat16()
-    tall = x.shape[-2] > x.shape[-1]
-    x = x.mT if tall else x
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
-    for a, b, c in NEWTON_SCHULZ:
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    found: Tensor = x.mT if tall else x
-    return found
+                self.moments[name][kind] = tensor.to(self.masters[name].device, copy=True)
 
 
 def _muon_names(model: nn.Module, weights: dict[str, nn.Parameter]) -> set[str]:
@@ -179,7 +168,7 @@ def _same_shape(masters: dict[str, Tensor], names: list[str]) -> Iterator[list[s
         yield [n for n in names if tuple(masters[n].shape) == shape]
 
 
-def _by_decay(masters: dict[str, Tensor], names: list[str]) -> Iterator[tuple[bool, list[str]]]:
+def _by_decay(masters: dict[str, Tensor], names: list[str], decay: float) -> Iterator[tuple[float, list[str]]]:
     """Matrices are decayed, norms and biases are not."""
-    yield True, [n for n in names if masters[n].dim() > 1]
-    yield False, [n for n in names if masters[n].dim() <= 1]
+    split = (decay, [n for n in names if masters[n].dim() > 1]), (0.0, [n for n in names if masters[n].dim() <= 1])
+    yield from ((share, group) for share, group in split if group)
