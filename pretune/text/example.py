@@ -103,6 +103,11 @@ class Message:
     content: str
     calls: str = ""
 
+    @property
+    def said(self) -> str:
+        """The turn as one text, for templates without tools: the content, then the calls."""
+        return "\n".join(part for part in (self.content, self.calls) if part)
+
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
@@ -186,7 +191,9 @@ def _frozen(name: str, value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if not isinstance(value, tuple):
         return value
-    return [dataclasses.asdict(one) if dataclasses.is_dataclass(one) else one for one in value]  # type: ignore[arg-type]
+    if not value or not dataclasses.is_dataclass(value[0]):
+        return list(value)
+    return [dataclasses.asdict(one) for one in value]
 
 
 def asked_in(messages: tuple[Message, ...]) -> str:

@@ -103,7 +103,7 @@ def open_records(
     if kind.shape == "ranking" and has_ratings(table) and not has_candidates(table):
         whole = grouped(table, every)
         read_as = f"query: {table.need('query')}, candidates: {table.need('candidates')}, a row each"
-        convert, _ = kind.reader(Table(where, [{"query": "", "candidates": [], "scores": []}], {}), notes)
+        convert, _ = kind.reader(Table(where, [{"query": "", "candidates": [], "scores": [], "times": []}], {}), notes)
         return Opened(kind.shape, read_as, convert, whole)
     convert, read_as = kind.reader(table, notes)
     return Opened(kind.shape, read_as, convert, every)

@@ -57,7 +57,7 @@ def read_conll(path: Path, repairs: Repairs) -> Iterator[dict[str, Any]]:
     begins, columns = 1, 0
     for number, text in enumerate(lines_of(path, repairs), 1):
         line = text.rstrip("\r\n")
-        if not line.strip() or line.startswith(START):
+        if not line or line.isspace() or line.startswith(START):
             if words:
                 yield {"tokens": words, "tags": tags, "line": begins}
             words, tags, begins = [], [], number + 1

@@ -154,10 +154,10 @@ def _function(call: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_text(value: Any) -> str:
-    """JSON text as it is, anything else as JSON text, nothing as ""."""
-    if value is None or isinstance(value, str):
-        return mend_surrogates(value or "")
-    return mend_surrogates(json.dumps(value, ensure_ascii=False)) if value or value == {} else ""
+    """JSON text as it is, anything else as JSON text; nothing and an empty list are ""."""
+    if isinstance(value, str):
+        return "" if value.strip() in ("[]", "null") else mend_surrogates(value)
+    return "" if value is None or value == [] else mend_surrogates(json.dumps(value, ensure_ascii=False))
 
 
 def begun(messages: Sequence[Message], system: Any, notes: Notes) -> list[Message]:

@@ -37,7 +37,8 @@ def is_language(name: str) -> bool:
 
 
 def has_pairs(table: Table) -> bool:
-    return _couple(table) is not None
+    """A couple of columns; more than two languages as well, of which two must then be named."""
+    return _couple(table) is not None or len(_languages(table)) > 2
 
 
 def _couple(table: Table) -> tuple[str, str] | None:

@@ -44,6 +44,7 @@ def read_preferences(table: Table, notes: Notes) -> tuple[Convert, str]:
         return _reads_verdicts(table, verdict, notes)
     chosen, rejected = table.need("chosen"), table.need("rejected")
     names = {low: name for low, name in table.names.items() if name not in (chosen, rejected)}
+    names |= {role: table.need(role) for role in ("messages", "prompt") if role in table.given}
 
     def convert(record: Record, origin: str) -> list[Example]:
         before = prompt_messages(record, names, notes)

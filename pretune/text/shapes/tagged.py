@@ -88,25 +88,28 @@ def read_tags(table: Table, notes: Notes) -> tuple[Convert, str]:
 
 def _reads_words(tokens: str, tags: str, notes: Notes) -> tuple[Convert, str]:
     def convert(record: Record, origin: str) -> list[Example]:
-        words, marks = _listed(record, tokens), _listed(record, tags)
+        words, marks = _listed(record, tokens, tags), _listed(record, tags, tags)
         if len(words) != len(marks):
             raise wrong(tags, f"has {len(marks)} tags for {len(words)} words")
-        if not any(word.strip() for word in words):
+        if not "".join(words).strip():
             return notes.drop("no words")
-        return [Tagged(words, tuple(mark.strip() for mark in marks), origin)]
+        return [Tagged(words, marks, origin)]
 
     return convert, told(tokens=tokens, tags=tags)
 
 
-def _listed(record: Record, column: str) -> tuple[str, ...]:
-    value = record.get(column)
+def _listed(record: Record, column: str, tags: str) -> tuple[str, ...]:
+    value: Any = record.get(column)
     if isinstance(value, str):
         return tuple(mend_surrogates(value).split())
-    if value is None or not all(isinstance(v, str | int | float) for v in value):
+    kinds = set(map(type, value)) if isinstance(value, list | tuple) else {dict}
+    if not kinds <= {str, int, float}:
         raise wrong(column, f"must be a list of texts, not {kind_of(value)}")
-    if any(isinstance(v, int | float) for v in value) and column.lower() != "tokens":
+    if kinds - {str} and column == tags:
         raise wrong(column, "holds numbers instead of names of tags", hint="write B-PER, I-PER, O and so on")
-    return tuple(mend_surrogates(str(v)) for v in value)
+    words = tuple(map(str, value)) if kinds - {str} else tuple(value)
+    whole = "".join(words)
+    return words if mend_surrogates(whole) is whole else tuple(map(mend_surrogates, words))
 
 
 def _reads_entities(text: str, entities: str, notes: Notes) -> tuple[Convert, str]:
@@ -211,7 +214,7 @@ def _in_iob2(example: Tagged, scheme: str, notes: Notes) -> Tagged:
     tokens = example.tokens
     if scheme == "IOB2" and tags != example.tags:
         notes.mend(BEGUN, sum(a != b for a, b in zip(tags, example.tags, strict=True)))
-    if not all(token.strip() for token in tokens):
+    if "" in tokens or any(map(str.isspace, tokens)):
         tokens, tags = without_blanks(tokens, tags)
         notes.mend("empty words were left out", len(example.tokens) - len(tokens))
     return replace(example, tokens=tokens, tags=tags) if tags != example.tags else example

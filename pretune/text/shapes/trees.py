@@ -16,7 +16,7 @@ from typing import Any
 from pretune.text.shapes.base import Record
 from pretune.text.split import NAMES
 
-LISTS = ("data", "examples", "rows", "instances", "records")
+LISTS = ("data", "examples", "rows", "records")
 
 
 def unfolded(records: Iterable[Record]) -> Iterator[Record]:
