@@ -202,7 +202,7 @@ def test_a_sample_is_the_same_each_time_and_lies_within_a_larger_one(tmp_path: P
     assert set(small) < set(large)
     ids = {Artifact.open(path + number).card.id for number in ("", "#40", "#100")}
     assert len(ids) == 3
-    assert Artifact.open(f"{path}#40").written(tmp_path) == "all.jsonl#40"
+    assert Artifact.open(f"{path}#40").written(tmp_path / "in") == "all.jsonl#40"
 
 
 def test_a_sample_is_found_again_through_the_card(tmp_path: Path, run_stage: Any) -> None:

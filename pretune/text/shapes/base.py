@@ -72,8 +72,8 @@ def number_in(value: Any, column: str) -> float:
     """A finite number, also written as text; raises BadFile for anything else."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
-        raise wrong(column, f"holds {value!r}, not a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise wrong(column, f"holds {str(value)[:40]!r}, not a number") from None
     if not math.isfinite(found):
         raise wrong(column, f"holds {value!r}, not a finite number")
     return found

@@ -189,7 +189,10 @@ def _asked(record: Record, prompt: str, reply: str, more: str) -> Iterator[list[
 def _question(record: Record, asked: Any, more: Any) -> list[Message]:
     """The history of an alpaca record, and what is asked now."""
     past = []
-    for question, answer in record.get("history") or []:
+    turns = record.get("history") or []
+    if not isinstance(turns, list) or not all(isinstance(t, list) and len(t) == 2 for t in turns):
+        raise wrong("history", "must be a list of [question, answer]")
+    for question, answer in turns:
         past += [_message("user", question), _message("assistant", answer)]
     return [*past, _message("user", "\n".join(str(p) for p in (asked, more) if p))]
 
@@ -215,4 +218,6 @@ def _is_list(record: Record, column: str | None) -> bool:
 
 def _keywords(value: Any) -> tuple[str, ...]:
     words = value.split(",") if isinstance(value, str) else value or []
+    if not isinstance(words, list):
+        raise wrong("keywords", f"must be a list of words, not {kind_of(value)}")
     return tuple(mend_surrogates(str(w).strip()) for w in words if str(w).strip())

@@ -135,7 +135,7 @@ def _tables(left: Files) -> Iterator[Source]:
 
 def _records(path: Path, repairs: Repairs) -> Iterator[Record]:
     records = read_records(path, repairs)
-    return unfolded(records) if suffix_of(path) in (".json", ".jsonl", ".ndjson") else records
+    return unfolded(records, path.as_posix()) if suffix_of(path) in (".json", ".jsonl", ".ndjson") else records
 
 
 def _lines(left: Files) -> Iterator[Source]:

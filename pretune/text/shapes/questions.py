@@ -53,9 +53,9 @@ def read_questions(table: Table, notes: Notes) -> tuple[Convert, str]:
 def _answers(value: Any, column: str) -> Iterator[tuple[str, int | None]]:
     """(text, start or None) of each answer; one without text is none."""
     if isinstance(value, dict):
-        texts = value.get("text") or []
+        texts = _list(value.get("text"))
         starts = value.get("answer_start", value.get("start", [None] * len(texts)))
-        value = [{"text": t, "start": s} for t, s in zip(_list(texts), _list(starts), strict=False)]
+        value = [{"text": t, "start": s} for t, s in zip(texts, _list(starts), strict=False)]
     for one in _list(value):
         if isinstance(one, dict):
             text, start = one.get("text"), one.get("answer_start", one.get("start"))

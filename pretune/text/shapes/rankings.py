@@ -60,8 +60,8 @@ def _choices(value: Any, column: str) -> tuple[Any, list[str]]:
     """(names of the candidates, candidates): A, B ... unless they have names of their own."""
     names: Any = ascii_uppercase
     if isinstance(value, dict):
-        names, value = value.get("label", names), value.get("text")
-    if not isinstance(value, list):
+        names, value = value.get("label") or names, value.get("text")
+    if not isinstance(value, list) or not isinstance(names, list | str):
         raise wrong(column, f"must be a list of candidates, not {kind_of(value)}")
     return names, [text_in({column: one}, column) for one in value]
 

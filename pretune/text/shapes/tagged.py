@@ -127,7 +127,9 @@ def _reads_entities(text: str, entities: str, notes: Notes) -> tuple[Convert, st
 
 
 def _pieces(text: str, value: Any, column: str, notes: Notes) -> list[Piece]:
-    found = list(_of_kinds(text, value, notes) if isinstance(value, Mapping) else _of_list(text, value or [], column))
+    if not isinstance(value, Mapping | list | None):
+        raise wrong(column, f"must be a list of pieces, or pieces by their kinds, not {kind_of(value)}")
+    found = list(_of_kinds(text, value, column, notes) if isinstance(value, Mapping) else _of_list(value or [], column))
     inside = [p for p in found if 0 <= p[0] < p[1] <= len(text)]
     if len(inside) < len(found):
         bad = next(p for p in found if p not in inside)
@@ -135,21 +137,27 @@ def _pieces(text: str, value: Any, column: str, notes: Notes) -> list[Piece]:
     return inside
 
 
-def _of_kinds(text: str, value: Mapping[str, Any], notes: Notes) -> Iterator[Piece]:
+def _of_kinds(text: str, value: Mapping[str, Any], column: str, notes: Notes) -> Iterator[Piece]:
     """{kind: {surface: [[first, last], ...]}}; a place that shows another text is put right by the text."""
     for kind, surfaces in value.items():
-        for surface, places in surfaces.items() if isinstance(surfaces, Mapping) else ():
+        for surface, places in surfaces.items() if isinstance(surfaces, Mapping) else ((None, surfaces),):
+            if surface is None or not isinstance(places, list) or not all(map(_is_place, places)):
+                raise wrong(column, f"must say the first and last place of each {kind}, not {places!r}")
             for first, last in places:
                 if text[first : last + 1] == surface:
-                    yield first, last + 1, str(kind)
+                    yield first, last + 1, mend_surrogates(str(kind))
                 elif (at := nearest(text, surface, first)) is None:
                     notes.mend(ABSENT)
                 else:
                     notes.mend(MISPLACED, int(text[first:last] != surface))  # an end not included is no mistake
-                    yield at, at + len(surface), str(kind)
+                    yield at, at + len(surface), mend_surrogates(str(kind))
 
 
-def _of_list(text: str, value: Any, column: str) -> Iterator[Piece]:
+def _is_place(value: Any) -> bool:
+    return isinstance(value, list) and [type(v) for v in value] == [int, int]
+
+
+def _of_list(value: Any, column: str) -> Iterator[Piece]:
     for one in value:
         if isinstance(one, Mapping):
             low = {str(k).lower(): v for k, v in one.items()}
@@ -157,10 +165,10 @@ def _of_list(text: str, value: Any, column: str) -> Iterator[Piece]:
             end = _first(low, "end", "end_offset", "end_idx", "stop")
             kind = _first(low, "label", "type", "entity_type", "entity", "tag")
         else:
-            start, end, kind = (*one, None, None, None)[:3]
+            start, end, kind = one if _is_triple(one) else (None, None, None)
         if type(start) is not int or type(end) is not int or kind is None:
             raise wrong(column, f"must say start, end and kind of each piece, not {one!r}")
-        yield start, end, str(kind)
+        yield start, end, mend_surrogates(str(kind))
 
 
 def _first(record: Mapping[str, Any], *names: str) -> Any:

@@ -13,27 +13,35 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
-from pretune.text.shapes.base import Record
+from pretune.base.errors import BadFile
+from pretune.text.shapes.base import Record, kind_of
 from pretune.text.split import NAMES
 
 LISTS = ("data", "examples", "rows", "records")
 
 
-def unfolded(records: Iterable[Record]) -> Iterator[Record]:
-    """The records that lie in these; those that are records themselves come as they are."""
+def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
+    """The records that lie in these; those that are records themselves come as they are.
+
+    Raises:
+        BadFile: a tree that begins like one of these and goes on otherwise; it names `where`.
+    """
     coming = iter(records)
     first = next(coming, None)
     if first is None:
         return
     if _holds_questions(first):
         for record in chain([first], coming):
-            yield from _questions(record)
+            yield from _questions(record, where)
     elif set(first) == {"translation"} and isinstance(first["translation"], dict):
-        yield from (record["translation"] for record in chain([first], coming))
+        for record in chain([first], coming):
+            yield _object(record.get("translation"), "translation", where)
     else:
         second = next(coming, None)
         inner = _inner(first) if second is None else None
-        yield from chain([first] if second is None else [first, second], coming) if inner is None else unfolded(inner)
+        yield from (
+            chain([first] if second is None else [first, second], coming) if inner is None else unfolded(inner, where)
+        )
 
 
 def _inner(record: Record) -> list[Record] | None:
@@ -67,13 +75,26 @@ def _holds_questions(record: Record) -> bool:
     return _are_records(inner) and _holds_questions(inner[0])
 
 
-def _questions(record: Record) -> Iterator[Record]:
+def _questions(record: Record, where: str) -> Iterator[Record]:
     """Every question of an article, a paragraph, or a whole file, with its context."""
-    for inner in record.get("data") or record.get("paragraphs") or ():
-        yield from _questions(inner)
-    for asked in record.get("qas") or ():
+    deeper = "data" if record.get("data") else "paragraphs"
+    for inner in _objects(record.get(deeper), deeper, where):
+        yield from _questions(inner, where)
+    for asked in _objects(record.get("qas"), "qas", where):
         context = record.get("context", record.get("context_text"))
         question = asked.get("question", asked.get("query_text"))
         answers = asked.get("answers", asked.get("answer"))
         known = {"is_impossible": True} if asked.get("is_impossible") else {}
         yield {"question": question, "context": context, "answers": answers, **known}
+
+
+def _objects(value: Any, name: str, where: str) -> list[Record]:
+    if not isinstance(value, list | None):
+        raise BadFile(f"{where!r}: {name!r} must be a list, not {kind_of(value)}")
+    return [_object(one, name, where) for one in value or []]
+
+
+def _object(value: Any, name: str, where: str) -> Record:
+    if not isinstance(value, dict):
+        raise BadFile(f"{where!r}: {name!r} must hold objects, not {kind_of(value)}")
+    return value
