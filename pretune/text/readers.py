@@ -108,16 +108,19 @@ def read_text(path: Path, repairs: Repairs) -> Iterator[Record]:
 
 def read_jsonl(path: Path, repairs: Repairs) -> Iterator[Record]:
     """One JSON object (or text) a line; blank lines are passed over. A line of broken bytes costs only itself."""
+    name = path.as_posix()
     for number, line in enumerate(_json_lines(path, repairs), 1):
-        where = f"{path.as_posix()}:{number}"
         try:
-            text = _line_text(line, where) if isinstance(line, bytes) else line
-            record = _record(_parse(text, where), where) if text.strip() else None
+            text = _line_text(line, name, number) if isinstance(line, bytes) else line
+            if not text.strip():
+                continue
+            record = _parse(text, name, number)
+            if not isinstance(record, dict):
+                record = _record(record, f"{name}:{number}")
         except UserError as error:
-            repairs.refuse(error, where)
+            repairs.refuse(error, f"{name}:{number}")
             continue
-        if record is not None:
-            yield record
+        yield record
 
 
 def _json_lines(path: Path, repairs: Repairs) -> Iterator[bytes | str]:
@@ -153,11 +156,11 @@ def _mended(line: bytes, repairs: Repairs) -> str:
     return text
 
 
-def _line_text(line: bytes, where: str) -> str:
+def _line_text(line: bytes, name: str, number: int) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotText(f"{where} is not UTF-8: {error.reason}", hint="mend or delete this line") from None
+        raise NotText(f"{name}:{number} is not UTF-8: {error.reason}", hint="mend or delete this line") from None
 
 
 def read_json(path: Path, repairs: Repairs) -> Iterator[Record]:
@@ -182,11 +185,11 @@ def read_json(path: Path, repairs: Repairs) -> Iterator[Record]:
         yield record
 
 
-def _parse(line: str, where: str) -> Any:
+def _parse(line: str, name: str, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"{where} is not JSON: {error}", hint="mend or delete this line") from None
+        raise BadFile(f"{name}:{number} is not JSON: {error}", hint="mend or delete this line") from None
 
 
 def _record(item: Any, where: str) -> Record:

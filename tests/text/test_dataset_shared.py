@@ -22,7 +22,7 @@ GIVEN = {
     "cluener2020": ("tags", 10748, 1343, 0),
     "cmrc2018": ("span", 10142, 3219, 0),
     "crosswoz": ("dialogue", 0, 500, 0),
-    "msra-ner/test.txt": ("tags", 0, 0, 3442),
+    "msra-ner": ("tags", 50612, 2123, 3442),
     "multi30k": ("pair", 29000, 1014, 1000),
     "scitldr-a": ("pair", 1992, 619, 618),
     "snips": ("tags", 13084, 700, 700),
