@@ -100,6 +100,9 @@ class Columns(Config):
     times: str | None = None
     """When a candidate was scored, in seconds."""
 
+    def __str__(self) -> str:
+        return " ".join(f"{role}={column}" for role, column in self.given().items()) or "(found by name)"
+
     def given(self) -> dict[str, str]:
         """Role -> column, of those that are given."""
         return {role: column for role, column in self.model_dump().items() if column is not None}

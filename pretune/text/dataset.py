@@ -99,7 +99,8 @@ class DatasetStage(Stage):
         # Here every example is on its side. What changes examples (balancing, say) comes here, before they are written.
         labels = _labels(found, sides, log)
         _write(out, found.shape, sides, labels, log)
-        return {**_metrics(found, sides, labels, clusters, log), "near_copies": num_near, "scheme": scheme}
+        told = {"scheme": scheme} if scheme else {}
+        return {**_metrics(found, sides, labels, clusters, log), "near_copies": num_near, **told}
 
 
 @contextmanager

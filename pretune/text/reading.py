@@ -128,7 +128,8 @@ def _read_source(
 def _opened(source: Source, found: Found, wanted: Wanted) -> Opened | None:
     records = source.read(found.repairs)
     name = source.name
-    opened = open_records(records, where=name, shape=wanted.shape, given=wanted.columns, notes=found.notes)
+    where = f"{name}:1" if suffix_of(Path(name)) in (".csv", ".tsv") else name  # the line of the names
+    opened = open_records(records, where=where, shape=wanted.shape, given=wanted.columns, notes=found.notes)
     if opened is None:
         return None
     if found.shape not in ("", opened.shape):

@@ -136,6 +136,21 @@ def test_json_whose_records_lie_deeper_is_opened(tmp_path: Path, run_stage: Any)
         assert len(found.get("validation", [])) == (2 if number == 2 else 0)
 
 
+def test_names_of_classes_in_a_parquet_file_take_the_place_of_its_numbers(tmp_path: Path, run_stage: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tags = {"feature": {"names": ["O", "B-PER"], "_type": "ClassLabel"}, "_type": "Sequence"}
+    said = json.dumps({"info": {"features": {"ner_tags": tags, "tokens": {"_type": "Sequence"}}}})
+    table = pa.table({"tokens": [["Ann", "sleeps"]], "ner_tags": [[1, 0]]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": said}), tmp_path / "train.parquet")
+    artifact = run_stage("dataset", read=str(tmp_path / "train.parquet"), validation=0, test=0)
+    assert by_side(artifact)["train"][0].tags == ("B-PER", "O")
+    pq.write_table(table.replace_schema_metadata({"huggingface": "[]"}), tmp_path / "test.parquet")
+    with pytest.raises(BadFile, match="holds numbers instead of names of tags"):
+        run_stage("dataset", read=str(tmp_path / "test.parquet"))
+
+
 def test_members_of_an_archive_are_files(tmp_path: Path, run_stage: Any) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.writestr("data/train.csv", "text,label\na,0\nb,1\n")
@@ -175,6 +190,14 @@ def test_of_parallel_files_two_for_one_side_are_left_alone() -> None:
 
     assert side("train", "val", "test_2016") == ["train", "validation", "test"]
     assert side("train", "val", "test_2016", "test_2017") == ["train", "validation", None, None]
+
+
+def test_what_only_tells_about_the_data_is_no_data(tmp_path: Path, run_stage: Any) -> None:
+    about = {"README.md": "#", "LICENSE-MIT": "x", "readme.zh.txt": "x", "dataset_info.json": "{}", "load.py": "1"}
+    folder = put(tmp_path, {**about, "notice.csv": "text,label\na,0\nb,1\n", "notes.txt": "free text\n"})
+    metrics = run_stage("dataset", read=folder, validation=0, test=0).card.metrics
+    assert list(metrics["read_as"]) == ["notice.csv"]
+    assert metrics["left_alone"] == {"notes.txt (in no known format)": 1}  # told
 
 
 def test_a_folder_named_after_a_side_is_that_side(tmp_path: Path, run_stage: Any) -> None:

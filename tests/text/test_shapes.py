@@ -213,6 +213,16 @@ def test_the_nearest_column_is_named(tmp_path: Path, run_stage: Any) -> None:
         read_one(tmp_path, run_stage, rows, shape="pair", columns={"label": "lable"})
 
 
+def test_a_table_without_the_column_is_named_with_the_line_of_its_names(tmp_path: Path, run_stage: Any) -> None:
+    (tmp_path / "a.csv").write_text("review,stars\nx,1\ny,2\n", encoding="utf-8")
+    with pytest.raises(
+        NoSuchColumn, match=r"'a\.csv:1' has no column 'star'; it has: review, stars(.|\n)*mean 'stars'"
+    ):
+        run_stage("dataset", read=str(tmp_path / "a.csv"), columns={"label": "star"})
+    with pytest.raises(NoSuchColumn, match=r"no column 'star'"):
+        run_stage("dataset", read=str(tmp_path / "a.csv"), label="star")  # the short spelling
+
+
 def test_files_of_two_shapes_are_refused_by_their_names(tmp_path: Path, run_stage: Any) -> None:
     write(tmp_path / "train.jsonl", [{"text": "a", "label": 0}])
     write(tmp_path / "test.jsonl", [{"src": "a", "tgt": "b"}])

@@ -22,13 +22,14 @@ from pretune.text.encoding import detect
 from pretune.text.readers import ARCHIVES, READERS, TABULAR, Repairs, members, open_bytes, read_records, suffix_of
 from pretune.text.shapes import atomic, conll, folders, lines, parallel
 from pretune.text.shapes.base import Record
+from pretune.text.shapes.features import class_names, named
 from pretune.text.shapes.trees import unfolded
 from pretune.text.split import NAMES
 
 Files = dict[str, Path]
-NO_DATA = re.compile(
-    r"(readme|licen[cs]e|notice|copying|citation|changelog|dataset_info|artifact\.json)", re.IGNORECASE
-)
+ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|citation|changelog)([.-]\w+)*", re.IGNORECASE)
+ABOUT_SUFFIXES = ("", ".md", ".txt", ".rst", ".cff", ".html", ".pdf")
+DESCRIPTIONS = ("artifact.json", "dataset_info.json", "dataset_infos.json", "state.json")
 CLASS_NAMES = ("class.txt", "classes.txt", "labels.txt", "class_names.txt", "labels.json")
 SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}$")
 SAMPLE_BYTES = 1 << 16
@@ -85,14 +86,16 @@ def unpacked(files: Sequence[tuple[str, Path]], scratch: Path, repairs: Repairs)
             continue
         scratch.mkdir(parents=True, exist_ok=True)
         for number, (inner, member) in enumerate(members(path, scratch, repairs)):
-            kept = member.rename(scratch / f"kept-{len(found)}-{number}{''.join(member.suffixes)}")
+            kept = member.replace(scratch / f"kept-{len(found)}-{number}{''.join(member.suffixes)}")
             found.append((f"{name}/{inner}", kept))
     return found
 
 
 def _is_no_data(name: str) -> bool:
-    plain = PurePosixPath(name).name
-    return bool(NO_DATA.match(plain)) or plain.lower() in CLASS_NAMES or plain.endswith((".py", ".lock"))
+    """README, LICENSE.txt, class.txt, a program; not notice.csv."""
+    plain = PurePosixPath(name).name.lower()
+    about = ABOUT.fullmatch(plain) and suffix_of(Path(plain)) in ABOUT_SUFFIXES
+    return bool(about) or plain in (*CLASS_NAMES, *DESCRIPTIONS) or plain.endswith((".py", ".lock"))
 
 
 # ---- formats; each takes what is its own out of what is left ------------------------------------
@@ -135,6 +138,8 @@ def _tables(left: Files) -> Iterator[Source]:
 
 def _records(path: Path, repairs: Repairs) -> Iterator[Record]:
     records = read_records(path, repairs)
+    if suffix_of(path) == ".parquet" and (names := class_names(path)):
+        return named(records, names)
     return unfolded(records, path.as_posix()) if suffix_of(path) in (".json", ".jsonl", ".ndjson") else records
 
 
