@@ -12,6 +12,7 @@ told by all of them together.
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -180,10 +181,12 @@ def apart(pieces: Iterable[Piece], notes: Notes) -> list[Piece]:
     kept: list[Piece] = []
     pieces = sorted(set(pieces), key=lambda p: (p[0] - p[1], p[0], p[2]))
     for piece in pieces:
-        if all(piece[1] <= other[0] or other[1] <= piece[0] for other in kept):
-            kept.append(piece)
+        at = bisect(kept, piece)
+        free = (at == 0 or kept[at - 1][1] <= piece[0]) and (at == len(kept) or piece[1] <= kept[at][0])
+        if free:
+            kept.insert(at, piece)
     notes.mend(OVERLAPPING, len(pieces) - len(kept))
-    return sorted(kept)
+    return kept
 
 
 def tagged(text: str, pieces: Sequence[Piece]) -> tuple[tuple[str, ...], tuple[str, ...]]:
