@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pretune.base.digest import digest, file_digests
-from pretune.base.errors import Changed, EmptyInput, NoSuchFile, NotAnArtifact, UserError, WrongKind
+from pretune.base.errors import BadCommand, Changed, EmptyInput, NoSuchFile, NotAnArtifact, UserError, WrongKind
 
 CARD = "artifact.json"
 SCHEMA = 1
@@ -31,6 +32,8 @@ SCHEMES = {"python": "pretune.text.python_library"}
 """Text that lies in no folder: `python:code` is read through this module's `files(part)`."""
 HUBS = {"hf": "pretune.text.hub", "modelscope": "pretune.text.hub"}
 """Data sets elsewhere: `hf:org/name` lies, once this module's `files(text)` has it, in a folder like any other."""
+SAMPLED = re.compile(r"(.+)#(\d+)")
+"""`reviews.jsonl#500`: 500 examples of it. A file that is really called so is that file."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,14 @@ class Artifact:
     Args:
         scheme: as it is written, if it lies in no folder (`python:docs`).
         hub: as it is written, if it comes from a hub; `path` is where it lies now.
+        sample: how many examples are wanted of it (`reviews.jsonl#500`); None for all.
     """
 
     path: Path
     card: Card
     scheme: str | None = None
     hub: str | None = None
+    sample: int | None = None
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> Artifact:
@@ -100,6 +105,8 @@ class Artifact:
     @classmethod
     def _find(cls, given: str | Path) -> Artifact:
         text = str(given)
+        if (sampled := SAMPLED.fullmatch(text)) and not Path(text).exists():
+            return _sampled(cls._find(sampled[1]), int(sampled[2]), text)
         if _is_of(SCHEMES, text):
             return _open_scheme(text)
         if _is_of(HUBS, text):
@@ -144,9 +151,10 @@ class Artifact:
     def source(self, place: str) -> Artifact | None:
         """The input at a dotted place, if it is still to be found (beside this one, when it was moved)."""
         said = self.card.inputs[place]
-        if _is_of(SCHEMES, said["path"]):
-            return _open_scheme(said["path"])
-        if _is_of(HUBS, said["path"]):
+        plain = SAMPLED.sub(r"\1", said["path"])
+        if _is_of(SCHEMES, plain):
+            return Artifact.open(said["path"])
+        if _is_of(HUBS, plain):
             return _in_cache(said)
         wanted = Path(os.path.normpath(self.path / said["path"]))
         candidates = [wanted, *(p for p in sorted(self.path.parent.glob("*")) if (p / CARD).is_file())]
@@ -161,7 +169,8 @@ class Artifact:
 
     def written(self, start: Path) -> str:
         """How a card names it: relative to the artifact's folder, with forward slashes, or as it was written."""
-        return self.scheme or self.hub or relative(self.path, start)
+        plain = self.scheme or self.hub or relative(self.path, start)
+        return plain if self.sample is None else f"{plain}#{self.sample}"
 
     def ancestors(self) -> Iterator[Artifact]:
         """This artifact, then what it was made from, depth first, each once."""
@@ -196,10 +205,20 @@ def _open_hub(text: str, *, fetch: bool = True) -> Artifact:
     return replace(_open_raw(folder, files), hub=text)
 
 
+def _sampled(whole: Artifact, number: int, text: str) -> Artifact:
+    """A part of a raw input; which part is drawn by whoever reads it, from the seed."""
+    if not whole.is_raw or number == 0:
+        problem = "no example at all" if whole.is_raw else f"a sample of a finished {whole.card.kind}"
+        raise BadCommand(f"{text!r} asks for {problem}", hint="a sample is written FILE#500, of files only")
+    return replace(whole, sample=number, card=replace(whole.card, id=digest([whole.card.id, "sample", number])))
+
+
 def _in_cache(said: dict[str, str]) -> Artifact | None:
     """The data set that a card names, if it lies on this machine as it was."""
     try:
-        found = _open_hub(said["path"], fetch=False)
+        sampled = SAMPLED.fullmatch(said["path"])
+        found = _open_hub(sampled[1] if sampled else said["path"], fetch=False)
+        found = _sampled(found, int(sampled[2]), said["path"]) if sampled else found
     except UserError:
         return None
     return found if found.card.id == said["id"] else None

@@ -41,7 +41,7 @@ FINETUNE = """\
 name: {name}
 work: runs/{name}
 stages:
-  # Columns are found by their names; text: and label: name them.
+  # The shape and the columns are found by themselves; columns: {{text: ..., label: ...}} names them (docs: shapes.md).
   data:   {{kind: dataset, read: ["{source}"]}}
   # A pretrained model: a folder in Hugging Face layout, or one that you pretrained with pretune.
   tuned:  {{kind: finetune, model: PATH/TO/MODEL, data: $data, task: {task}}}

@@ -18,7 +18,7 @@ from typing import Any
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
 from pretune.base.config import Config, Mistake, check, complete, inputs_of, mistakes_error
-from pretune.base.errors import PretuneError
+from pretune.base.errors import BadCommand, PretuneError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage, derive_seed, stage_key
 from pretune.base.staging import Workspace, current, disk_errors, scratch_key, take_back
@@ -173,6 +173,9 @@ class Recipe:
         for place, given, mark in inputs_of(stage):
             path = made[given[1:]].path if given.startswith("$") else given
             found[place] = Artifact.open(path, None if mark.kind == "files" else mark.kind)
+            if found[place].sample is not None and not stage.takes_samples:
+                hint = "give the whole file; a sample is for `pretune dataset`"
+                raise BadCommand(f"{stage.kind} takes no sample such as {given!r}", hint=hint)
         return found
 
     def _key(self, stage: Stage, inputs: Mapping[str, Artifact]) -> str:

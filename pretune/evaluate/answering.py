@@ -49,8 +49,8 @@ def asked_of(dialogue: Dialogue) -> Asked | None:
     replies = [i for i, m in enumerate(dialogue.messages) if m.role == "assistant"]
     if not replies or replies[-1] == 0:
         return None
-    before = [{"role": m.role, "content": m.content} for m in dialogue.messages[: replies[-1]]]
-    return Asked(before, dialogue.messages[replies[-1]].content, dialogue.keywords, dialogue.origin)
+    before = [{"role": m.role, "content": m.said} for m in dialogue.messages[: replies[-1]]]
+    return Asked(before, dialogue.messages[replies[-1]].said, dialogue.keywords, dialogue.origin)
 
 
 def grouped(asked: Sequence[Asked], train: Sequence[Asked]) -> list[Asked]:

@@ -84,7 +84,7 @@ def _findings(
 
 
 def _last(dialogue: Dialogue) -> str:
-    return next((m.content for m in reversed(dialogue.messages) if m.role == "assistant"), "")
+    return next((m.said for m in reversed(dialogue.messages) if m.role == "assistant"), "")
 
 
 def _on_tokens(

@@ -187,7 +187,7 @@ def _messages(data: Path, number: int) -> list[list[dict[str, str]]]:
             found.append([{"role": "user", "content": example.text}])
             continue
         assert isinstance(example, Dialogue), "a dataset holds labelled texts or dialogues"
-        turns = [{"role": m.role, "content": m.content} for m in example.messages]
+        turns = [{"role": m.role, "content": m.said} for m in example.messages]
         found.append(turns[:-1] if turns[-1]["role"] == "assistant" and len(turns) > 1 else turns)
     return found
 

@@ -86,7 +86,7 @@ def fitted(chat: ChatFormat, dialogue: Dialogue, room: int) -> tuple[list[int], 
     Early turns are dropped first (a system message stays), since the last reply is what should be learnt;
     of a reply that is still too long the end is cut, and with it the token that would end it.
     """
-    messages = [{"role": m.role, "content": m.content} for m in dialogue.messages]
+    messages = [{"role": m.role, "content": m.said} for m in dialogue.messages]
     while True:
         ids, targets = chat.dialogue_ids(messages)
         first = 1 if messages[0]["role"] == "system" else 0

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,11 @@ class Message:
     content: str
     calls: str = ""
 
+    @property
+    def said(self) -> str:
+        """The turn as one text, for templates without tools: the content, then the calls."""
+        return "\n".join(part for part in (self.content, self.calls) if part)
+
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
@@ -165,6 +170,11 @@ class Shape:
     def to_row(self, example: Any) -> dict[str, Any]:
         return {name: _plain(getattr(example, name)) for name in self.columns}
 
+    def to_table(self, examples: Sequence[Any]) -> pa.Table:
+        """The rows of these examples, column by column."""
+        read = {name: [_plain(getattr(e, name)) for e in examples] for name in self.columns}
+        return pa.table([pa.array(read[name], kind) for name, kind in self.columns.items()], schema=self.schema)
+
 
 _NESTED: dict[str, type[Any]] = {"messages": Message, "answers": Answer}
 
@@ -181,7 +191,9 @@ def _frozen(name: str, value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if not isinstance(value, tuple):
         return value
-    return [dataclasses.asdict(one) if dataclasses.is_dataclass(one) else one for one in value]  # type: ignore[arg-type]
+    if not value or not dataclasses.is_dataclass(value[0]):
+        return list(value)
+    return [dataclasses.asdict(one) for one in value]
 
 
 def asked_in(messages: tuple[Message, ...]) -> str:
@@ -248,6 +260,19 @@ SHAPES: dict[str, Shape] = {
         lambda e: e.query,
     ),
 }
+
+
+_BY_CLASS = {shape.example: name for name, shape in SHAPES.items()}
+
+
+def shape_named(example: Any) -> str:
+    """The name of an example's shape."""
+    return _BY_CLASS[type(example)]
+
+
+def said_by(example: Any) -> str:
+    """The text that decides on which side an example falls."""
+    return SHAPES[_BY_CLASS[type(example)]].said(example)
 
 
 def read_split(folder: Path, split: str) -> list[Any]:

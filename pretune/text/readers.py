@@ -22,7 +22,7 @@ import io
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -49,7 +49,7 @@ from pretune.text.formats.web import read_warc
 from pretune.text.formats.wiki import is_dump, read_dump
 
 __all__ = ["ARCHIVES", "PACKED", "READERS", "TABULAR", "Record", "Repairs", "members", "open_bytes", "read_records"]
-__all__ += ["stem_of", "suffix_of"]
+__all__ += ["line_of", "lines_of", "stem_of", "suffix_of"]
 
 
 def read_records(path: Path, repairs: Repairs | None = None) -> Iterator[Record]:
@@ -68,7 +68,8 @@ def read_records(path: Path, repairs: Repairs | None = None) -> Iterator[Record]
     return reader(path, Repairs() if repairs is None else repairs)
 
 
-def _lines(path: Path, repairs: Repairs, newline: str | None = None) -> Iterator[str]:
+def lines_of(path: Path, repairs: Repairs, newline: str | None = None) -> Iterator[str]:
+    """The lines of a text file with their ends, unpacked and decoded; broken UTF-8 is mended and counted."""
     name = path.as_posix()
     with open_bytes(path) as stream:
         encoding = detect(stream, name)
@@ -76,6 +77,22 @@ def _lines(path: Path, repairs: Repairs, newline: str | None = None) -> Iterator
         for line, broken in text_lines(stream, encoding, name, newline):
             repairs.broken += broken
             yield line
+
+
+def line_of(path: Path, number: int) -> int | None:
+    """The line (from 1) on which record `number` (from 0) of jsonl, csv or tsv begins; None for other formats."""
+    suffix = suffix_of(path)
+    if suffix in (".jsonl", ".ndjson"):
+        filled = (k for k, line in enumerate(lines_of(path, Repairs()), 1) if line.strip())
+        return next(islice(filled, number, None), None)
+    if suffix not in (".csv", ".tsv"):
+        return None
+    rows = _Rows(lines_of(path, Repairs(), newline=""))
+    delimiter = _delimiter(path, rows.peek())
+    for _ in range(number + 2):  # the names, then the records up to this one
+        while rows.next_row(delimiter) == []:
+            pass
+    return rows.first_line
 
 
 # ---- one function each --------------------------------------------------------------------------
@@ -91,16 +108,19 @@ def read_text(path: Path, repairs: Repairs) -> Iterator[Record]:
 
 def read_jsonl(path: Path, repairs: Repairs) -> Iterator[Record]:
     """One JSON object (or text) a line; blank lines are passed over. A line of broken bytes costs only itself."""
+    name = path.as_posix()
     for number, line in enumerate(_json_lines(path, repairs), 1):
-        where = f"{path.as_posix()}:{number}"
         try:
-            text = _line_text(line, where) if isinstance(line, bytes) else line
-            record = _record(_parse(text, where), where) if text.strip() else None
+            text = _line_text(line, name, number) if isinstance(line, bytes) else line
+            if not text.strip():
+                continue
+            record = _parse(text, name, number)
+            if not isinstance(record, dict):
+                record = _record(record, f"{name}:{number}")
         except UserError as error:
-            repairs.refuse(error, where)
+            repairs.refuse(error, f"{name}:{number}")
             continue
-        if record is not None:
-            yield record
+        yield record
 
 
 def _json_lines(path: Path, repairs: Repairs) -> Iterator[bytes | str]:
@@ -112,7 +132,7 @@ def _json_lines(path: Path, repairs: Repairs) -> Iterator[bytes | str]:
             lines = chain(io.BytesIO(sample.removeprefix(codecs.BOM_UTF8)), stream)
             yield from lines if sound == "perhaps" else (_mended(line, repairs) for line in lines)
             return
-    yield from _lines(path, repairs)
+    yield from lines_of(path, repairs)
 
 
 def _json_encoding(sample: bytes, name: str) -> str:
@@ -136,17 +156,17 @@ def _mended(line: bytes, repairs: Repairs) -> str:
     return text
 
 
-def _line_text(line: bytes, where: str) -> str:
+def _line_text(line: bytes, name: str, number: int) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotText(f"{where} is not UTF-8: {error.reason}", hint="mend or delete this line") from None
+        raise NotText(f"{name}:{number} is not UTF-8: {error.reason}", hint="mend or delete this line") from None
 
 
 def read_json(path: Path, repairs: Repairs) -> Iterator[Record]:
     """An array of objects, one object, or, as many do under this name, one object a line."""
     name = path.as_posix()
-    text = "".join(_lines(path, repairs))
+    text = "".join(lines_of(path, repairs))
     try:
         tree = json.loads(text)
     except json.JSONDecodeError as error:
@@ -165,11 +185,11 @@ def read_json(path: Path, repairs: Repairs) -> Iterator[Record]:
         yield record
 
 
-def _parse(line: str, where: str) -> Any:
+def _parse(line: str, name: str, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"{where} is not JSON: {error}", hint="mend or delete this line") from None
+        raise BadFile(f"{name}:{number} is not JSON: {error}", hint="mend or delete this line") from None
 
 
 def _record(item: Any, where: str) -> Record:
@@ -183,14 +203,17 @@ def _record(item: Any, where: str) -> Record:
 def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
     """Rows by the names in the first line; `,` `;` or a tab between cells, whichever the first line has most of."""
     csv.field_size_limit(1 << 30)
-    lines = _Rows(_lines(path, repairs, newline=""))
-    first = lines.peek()
-    delimiter = "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
+    lines = _Rows(lines_of(path, repairs, newline=""))
+    delimiter = _delimiter(path, lines.peek())
     with edge(f"{path.as_posix()}:1", "the first line of a csv"):
         names = [name.strip() for name in lines.next_row(delimiter) or []]
     if len(set(names)) < len(names):
         raise BadFile(f"{path.as_posix()!r} has two columns of one name: {', '.join(names)}")
     yield from _rows(path, lines, delimiter, names, repairs)
+
+
+def _delimiter(path: Path, first: str) -> str:
+    return "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
 
 
 def _rows(path: Path, lines: _Rows, delimiter: str, names: list[str], repairs: Repairs) -> Iterator[Record]:

@@ -20,11 +20,14 @@ SPLITS = ("train", "validation", "test")
 NAMES = {"train": "train", "test": "test", **dict.fromkeys(("dev", "valid", "validation", "val"), "validation")}
 FORMS = [(mark, unicodedata.normalize("NFKC", mark)) for mark in "\u3000，：；！？（）％～…"]
 """Full-width marks of Chinese text."""
+ASCII_MARKS = bytes(k for k in range(128) if not chr(k).isalnum())
 KEY = b"pretune split 1"
 
 
 def near_exact(text: str) -> str:
     """Letters and figures alone, in one case and width: what two near-equal copies share."""
+    if text.isascii():
+        return text.lower().encode().translate(None, delete=ASCII_MARKS).decode() or text
     codes = codes_of(_normalised(text).casefold())
     return codes[alphanumeric()[codes]].tobytes().decode("utf-32-le", "surrogatepass") or text
 
@@ -50,7 +53,10 @@ def place_of(cluster: str) -> float:
 
 def split_of(cluster: str, *, validation: float, test: float) -> str:
     """The side of a cluster for these shares (0 ... 1 each, together at most 1)."""
-    place = place_of(cluster)
+    return _side_at(place_of(cluster), validation, test)
+
+
+def _side_at(place: float, validation: float, test: float) -> str:
     if place < validation:
         return "validation"
     return "test" if place >= 1 - test else "train"
@@ -58,11 +64,12 @@ def split_of(cluster: str, *, validation: float, test: float) -> str:
 
 def split_all(clusters: Iterable[str], *, validation: float, test: float) -> dict[str, str]:
     """The side of every cluster; a wanted side is never empty where there are three clusters or more."""
-    found = {c: split_of(c, validation=validation, test=test) for c in clusters}
-    ordered = sorted(found, key=lambda c: (place_of(c), c))
-    if len(ordered) >= 3:
-        if validation and "validation" not in found.values():
-            found[ordered[0]] = "validation"
-        if test and "test" not in found.values():
-            found[ordered[-1]] = "test"
+    places = {c: place_of(c) for c in dict.fromkeys(clusters)}
+    found = {c: _side_at(place, validation, test) for c, place in places.items()}
+    there = set(found.values())
+    if len(found) >= 3:
+        if validation and "validation" not in there:
+            found[min(found, key=lambda c: (places[c], c))] = "validation"
+        if test and "test" not in there:
+            found[max(found, key=lambda c: (places[c], c))] = "test"
     return found

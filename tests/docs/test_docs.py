@@ -27,7 +27,11 @@ from pretune.base.yaml import SETTING, override, read_yaml
 from pretune.cli import STAGES, cli
 
 ROOT = Path(__file__).parents[2]
-PAIRS = [("README.md", "README.zh-CN.md"), ("docs/en/guide.md", "docs/zh/guide.md")]
+PAIRS = [
+    ("README.md", "README.zh-CN.md"),
+    ("docs/en/guide.md", "docs/zh/guide.md"),
+    ("docs/en/shapes.md", "docs/zh/shapes.md"),
+]
 PAGES = [page for pair in PAIRS for page in pair]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) ", re.MULTILINE)

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from pretune.base.digest import digest
-from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NotSupported, OneClass
-from pretune.text.dataset import label_name, sort_labels
+from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, OneClass
+from pretune.text.dataset import sort_labels
 from pretune.text.example import Dialogue, Labelled, Message, read_labels, read_split, shape_of
+from pretune.text.shapes.labelled import label_name
 from pretune.text.split import cluster_of
 
 SPLITS = ("train", "validation", "test")
@@ -99,7 +100,7 @@ def test_columns_are_found_by_their_names(tmp_path, run_stage, text, label):
 
 def test_a_missing_column_is_told_with_those_that_exist(tmp_path, run_stage):
     (tmp_path / "a.csv").write_text("words,kind\nx,1\ny,2\n", encoding="utf-8")
-    with pytest.raises(NoSuchColumn, match=r"label; it has: words, kind(.|\n)*dataset\.label=COLUMN"):
+    with pytest.raises(NoSuchColumn, match=r"label; it has: words, kind(.|\n)*dataset\.columns\.label=COLUMN"):
         run_stage("dataset", read=str(tmp_path / "a.csv"))
     with pytest.raises(NoSuchColumn, match="did you mean 'words'"):
         run_stage("dataset", read=str(tmp_path / "a.csv"), text="word", label="kind")
@@ -178,12 +179,6 @@ def test_a_dialogue_without_a_reply_is_left_out_and_counted(tmp_path, run_stage)
 def test_an_unknown_role_is_named_with_its_place(tmp_path, run_stage):
     rows = [{"messages": [{"role": "wizard", "content": "x"}]}]
     with pytest.raises(BadFile, match=r"a\.json#0: unknown role 'wizard'"):
-        run_stage("dataset", read=write(tmp_path / "a.json", rows))
-
-
-def test_preference_pairs_are_refused_rather_than_read_as_dialogues(tmp_path, run_stage):
-    rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}]
-    with pytest.raises(NotSupported, match="preference"):
         run_stage("dataset", read=write(tmp_path / "a.json", rows))
 
 

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from pretune.text.split import cluster_of, place_of, split_all, split_of
+from pretune.text.split import cluster_of, near_exact, place_of, split_all, split_of
 
 TEXTS = [f"document number {i}" for i in range(2000)]
 CLUSTERS = [cluster_of(t) for t in TEXTS]
@@ -39,3 +39,11 @@ def test_sides_are_the_same_in_another_process():
     code = "from pretune.text.split import *; print(place_of(cluster_of('document number 7')))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert float(told.stdout) == place_of(CLUSTERS[7])
+
+
+def test_the_short_way_for_ascii_texts_keeps_what_the_long_way_keeps():
+    every = "".join(map(chr, range(128)))
+    long_way = "".join(c for c in every.casefold() if c.isalnum())
+    assert near_exact(every) == long_way
+    assert near_exact(every + "é") == long_way + "é"  # not ASCII: the other way
+    assert near_exact("?!") == "?!"

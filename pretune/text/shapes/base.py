@@ -1,0 +1,84 @@
+"""What all shapes share: a converter, what it has to tell, and how a record that is wrong is named."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pretune.base.errors import BadFile
+from pretune.text.clean import mend_surrogates
+from pretune.text.example import Example
+
+Record = Mapping[str, Any]
+Convert = Callable[[Record, str], Sequence[Example]]
+"""(record, origin) -> its examples: one, several, or none (then `Notes` says why). Raises BadFile for a wrong one."""
+
+
+@dataclass
+class Notes:
+    """What is told of the records, by what happened to them.
+
+    Args:
+        dropped: records of which no example came, by the reason.
+        mended: examples of which something was put right or taken out.
+    """
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
+
+    def drop(self, reason: str) -> list[Example]:
+        self.dropped[reason] += 1
+        return []
+
+    def mend(self, what: str, number: int = 1) -> None:
+        if number:
+            self.mended[what] += number
+
+
+def wrong(column: str, problem: str, *, hint: str | None = None) -> BadFile:
+    """The error of one record; whoever reads the file puts its name and line in front."""
+    return BadFile(f"column {column!r} {problem}", hint=hint)
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in a reader's words."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    return "nothing" if value is None else names.get(type(value), type(value).__name__)
+
+
+def text_in(record: Record, column: str) -> str:
+    """The text in a column: numbers are written out, nothing is ""; raises BadFile for a list or an object."""
+    value = record.get(column)
+    if isinstance(value, str):
+        return mend_surrogates(value)
+    if value is not None and not isinstance(value, int | float):
+        raise wrong(column, f"must be text, not {kind_of(value)}")
+    return "" if value is None else str(value)
+
+
+def texts_in(record: Record, column: str) -> list[str]:
+    """The texts in a column that holds a list of them, or a single one; empty ones are left out."""
+    value = record.get(column)
+    many = value if isinstance(value, list | tuple) else [value]
+    if bad := next((v for v in many if v is not None and not isinstance(v, str | int | float)), None):
+        raise wrong(column, f"must be text or a list of texts, not {kind_of(bad)}")
+    return [mend_surrogates(str(v)) for v in many if v is not None and str(v).strip()]
+
+
+def number_in(value: Any, column: str) -> float:
+    """A finite number, also written as text; raises BadFile for anything else."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise wrong(column, f"holds {str(value)[:40]!r}, not a number") from None
+    if not math.isfinite(found):
+        raise wrong(column, f"holds {value!r}, not a finite number")
+    return found
+
+
+def told(**columns: str | None) -> str:
+    """Which columns are read as what, for the card: `text: review, label: stars`."""
+    return ", ".join(f"{role}: {column}" for role, column in columns.items() if column)

@@ -1,0 +1,90 @@
+"""Shape pair: a source and what it becomes; several targets are all right ones.
+
+{"src": "孙亮字子明", "tgt": "孙亮，字子明"}            {"source": "...", "targets": ["...", "..."]}
+{"context": "In my palm is a", "continuation": "stone"}   {"document": "...", "summary": "..."}
+{"en": "Two men", "de": "Zwei Männer"}                    {"translation": {"en": "...", "de": "..."}}
+"""
+
+from __future__ import annotations
+
+from pretune.base.errors import NoSuchColumn
+from pretune.text.columns import Table
+from pretune.text.example import Example, Pair
+from pretune.text.shapes.base import Convert, Notes, Record, text_in, texts_in, told
+
+COUPLES = (
+    *(("source", "targets"), ("source", "target"), ("src", "tgt"), ("context", "continuation")),
+    *(("document", "summary"), ("article", "summary"), ("article", "highlights"), ("text", "summary")),
+    *(("content", "summary"), ("dialogue", "summary"), ("original", "simplified")),
+    *(("input", "target"), ("input", "output"), ("classical", "modern"), ("原文", "译文")),
+)
+"""Columns that belong together."""
+_CODES = """
+aa ab af ak am ar as az ba be bg bh bn bo br bs ca ce co cs cv cy da de dv dz ee el en eo es et eu fa ff fi fj fo fr
+fy ga gd gl gn gu ha he hi ho hr ht hu hy ia ie ig ik io it iu ja jv ka kg ki kk km kn ko ks ku kw ky la lb lg ln
+lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb ne nl nn nv ny oc om os pa pi pl ps pt qu rm rn ro ru rw sa sc sd
+se sg si sk sl sm sn sq sr ss st su sv sw ta te tg th ti tk tl tn tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi
+yo za zh zu zho eng deu fra jpn kor rus spa ita por ara nld pol"""
+LANGUAGES = frozenset(_CODES.split())
+"""ISO 639 codes, less those that are also English words or names of columns (id, is, no, or, so, to, hz)."""
+DIRECTED = ("src", "source", "tgt", "target")
+"""Endings that say the direction by themselves."""
+
+
+def is_language(name: str) -> bool:
+    """Whether a column or an ending names a language: `en`, `zh-CN`, `pt_br`."""
+    return name.lower().replace("_", "-").partition("-")[0] in LANGUAGES
+
+
+def has_pairs(table: Table) -> bool:
+    """A couple of columns; more than two languages as well, of which two must then be named."""
+    return _couple(table) is not None or len(_languages(table)) > 2
+
+
+def _couple(table: Table) -> tuple[str, str] | None:
+    """The columns of source and target; of two languages the first in the alphabet is the source."""
+    if "source" in table.given and "target" in table.given:
+        return table.need("source"), table.need("target")
+    named = next((c for c in _named(table) if all(isinstance(v, str | list) for v in table.values(c[1]))), None)
+    languages = _languages(table)
+    if named or not (len(languages) == 2 or "source" in table.given or "target" in table.given):
+        return named
+    source = table.need("source") if "source" in table.given else ""
+    target = table.need("target") if "target" in table.given else ""
+    rest = [name for name in languages if name not in (source, target)]
+    if len(rest) < (not source) + (not target):
+        return None
+    return source or rest[0], target or rest[-1]
+
+
+def _named(table: Table) -> list[tuple[str, str]]:
+    # Beside a text, `source` says where it is from and `target` what it is.
+    couples = [c for c in COUPLES if not (c[0] == "source" and table.has("text"))]
+    return [(table.names[a], table.names[b]) for a, b in couples if table.has(a, b)]
+
+
+def _languages(table: Table) -> list[str]:
+    """Columns that are named after languages, where none is called text."""
+    return sorted(n for low, n in table.names.items() if is_language(low)) if table.column("text") is None else []
+
+
+def read_pairs(table: Table, notes: Notes) -> tuple[Convert, str]:
+    """A converter to Pair; raises NoSuchColumn where the columns must be named."""
+    found = _couple(table)
+    if found is None:
+        languages = _languages(table)
+        if len(languages) > 2:
+            hint = f"name two: dataset.columns.source={languages[0]} dataset.columns.target={languages[1]}"
+            raise NoSuchColumn(f"{table.where!r} holds {len(languages)} languages: {', '.join(languages)}", hint=hint)
+        found = table.need("source"), table.need("target")
+    source, target = found
+
+    def convert(record: Record, origin: str) -> list[Example]:
+        said, becomes = text_in(record, source), texts_in(record, target)
+        if not said.strip():
+            return notes.drop("empty source")
+        if not becomes:
+            return notes.drop("no target")
+        return [Pair(said, tuple(becomes), origin)]
+
+    return convert, told(source=source, target=target)
