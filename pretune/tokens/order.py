@@ -50,6 +50,14 @@ class Order:
         return max(1, ((self.num_rows - 1).bit_length() + 1) // 2)
 
 
+def keyed(values: NDArray[np.integer], seed: int) -> NDArray[np.uint64]:
+    """A keyed hash of each row of whole numbers, [N, K] -> [N]: what is drawn from (seed, epoch, place)."""
+    found = _mix(np.full(len(values), seed % 2**64, np.uint64))
+    for column in np.asarray(values, np.uint64).T:
+        found = _mix(found ^ column)
+    return found
+
+
 def _permute(values: NDArray[np.uint64], keys: NDArray[np.uint64], half: int) -> NDArray[np.uint64]:
     """One pass through the network: a bijection on 0 ... 4 ** half - 1 for each key."""
     mask = U((1 << half) - 1)
