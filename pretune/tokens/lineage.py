@@ -162,7 +162,8 @@ def token_bytes(tokenizer: Any) -> NDArray[np.int64] | None:
 def document_bytes(tokenizer: Any, ids: NDArray[np.uint32], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     """Bytes of the text that each document's ids stand for, [D]; where tokens have no bytes, of what they decode to."""
     if (table := token_bytes(tokenizer)) is not None:
-        return np.diff(np.concatenate([[0], np.cumsum(table[ids])])[np.concatenate([[0], ends])])
+        before = np.concatenate([[0], np.cumsum(table[ids])])
+        return np.asarray(np.diff(before[np.concatenate([[0], ends])]), np.int64)
     documents = [part.tolist() for part in np.split(ids, ends)[:-1]]
     texts = tokenizer.decode_batch(documents, skip_special_tokens=False)
     return np.array([_size(text) for text in texts], np.int64)

@@ -137,7 +137,7 @@ class Pairs:
         parts, length = 2 * (self.lasts[documents] - before), ends - 1 - begins
         slack = np.minimum((self.frame.length - 3) // 2 - -(-length // parts), length // parts - 1)
         numbers = 2 * (rows - before) + np.arange(3)[:, None]
-        even = begins + numbers * length // parts
+        even: NDArray[np.int64] = begins + np.floor_divide(numbers * length, parts, dtype=np.int64)
         is_edge = (numbers == 0) | (numbers == parts)
         return self._moved(even, np.where(is_edge, np.int64(0), slack))
 
