@@ -58,11 +58,12 @@ def ours(folder: Path, steps: int, *, compiled: bool) -> dict[str, Any]:
     import torch
 
     from pretune.objective.base import OBJECTIVE, Vocabulary
+    from pretune.tokens.packing import BlockTable, Shuffled
     from pretune.train.loop import Scored, TrainState
     from pretune.train.loop import steps as loop
     from pretune.train.optim import OPTIM
     from pretune.train.runtime import Runtime
-    from pretune.train.stream import BlockStream, Cut
+    from pretune.train.stream import Cut, StoreStream
     from pretune.train.update import Update
 
     runtime, objective, net = Runtime.start("cpu"), OBJECTIVE("causal"), model()
@@ -70,7 +71,8 @@ def ours(folder: Path, steps: int, *, compiled: bool) -> dict[str, Any]:
     update = Update(net, optim, narrow=torch.bfloat16)
     scored: Any = torch.compile(Scored(net, objective)) if compiled else Scored(net, objective)
     state = TrainState(net, scored, update, total=steps)
-    cut = Cut(BlockStream(blocks(folder), BATCH, seed=0), objective, Vocabulary(VOCABULARY, pad=1), 0, BATCH)
+    stream = StoreStream(Shuffled(BlockTable(blocks(folder)), seed=0), BATCH)
+    cut = Cut(stream, objective, Vocabulary(VOCABULARY, pad=1), 0, BATCH)
     reports = list(loop(state, objective, cut, runtime, until=steps))
     return {"seconds": [r.seconds for r in reports], "losses": [r.loss["loss"] for r in reports]}
 

@@ -256,8 +256,10 @@ def serve(
 
 @cli.command()
 @click.argument("path", type=click.Path())
+@click.option("--token", type=int, help="Of tokens: the document and the bytes that token number N was made from.")
+@click.option("--split", default="train", show_default=True, help="The split that the token is counted in.")
 @common
-def show(path: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+def show(path: str, token: int | None, split: str, as_json: bool, quiet: bool, rehash: bool) -> None:
     """What this folder is, what made it, from what, and how good it is."""
     _flags(rehash)
     from dataclasses import asdict
@@ -266,6 +268,12 @@ def show(path: str, as_json: bool, quiet: bool, rehash: bool) -> None:
     from pretune.base.artifact import Artifact
 
     artifact = Artifact.open(path)
+    if token is not None:
+        from pretune.tokens.lineage import lineage_of, lineage_text
+
+        found = lineage_of(artifact, token, split)
+        _print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
+        return
     _print_json(asdict(artifact.card)) if as_json else click.echo(view.artifact_text(artifact))
 
 

@@ -28,6 +28,8 @@ from pretune.base.errors import BadCommand, Changed, EmptyInput, NoSuchFile, Not
 
 CARD = "artifact.json"
 SCHEMA = 1
+IDS = (".bin", ".idx", ".ids.arrow")
+"""Files of token ids, as other programs write them (pretune/tokens/foreign.py); a folder of them alone is `ids` too."""
 SCHEMES = {"python": "pretune.text.python_library"}
 """Text that lies in no folder: `python:code` is read through this module's `files(part)`."""
 HUBS = {"hf": "pretune.text.hub", "modelscope": "pretune.text.hub"}
@@ -246,13 +248,15 @@ def _raw_files(path: Path) -> list[Path]:
 
 def _raw_kind(path: Path) -> str:
     if not path.is_dir():
-        return "files"
+        return "ids" if path.name.endswith(IDS) else "files"
     if (path / "bundle.json").is_file():
         return "bundle"
     has_weights = any(path.glob("*.safetensors"))
     if has_weights and ((path / "config.json").is_file() or (path / "adapter_config.json").is_file()):
         return "model"
-    return "tokenizer" if (path / "tokenizer.json").is_file() else "files"
+    if (path / "tokenizer.json").is_file():
+        return "tokenizer"
+    return "ids" if all(file.name.endswith(IDS) for file in _raw_files(path)) else "files"
 
 
 def _open_scheme(text: str) -> Artifact:

@@ -77,7 +77,7 @@ def _stage_of(kind: str, building: Building, *, named: set[str]) -> dict[str, An
     tree: dict[str, Any] = {"kind": kind}
     fields = [(n, m) for n, m in _input_fields(kind) if n not in named]
     for name, mark in fields:
-        if (taken := _take(building, mark.kind, many="files" in mark.kind.split("|"))) is not None:
+        if (taken := _take(building, mark.kind, many=mark.kind.split("|")[0] in ("files", "ids"))) is not None:
             tree[name] = taken
     needed = sorted((f for f in fields if f[0] not in tree), key=lambda f: not cls.model_fields[f[0]].is_required())
     for name, mark in needed:

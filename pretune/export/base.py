@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pretune.base.config import Choice, Variant
 
@@ -15,7 +15,7 @@ class Job:
     """What an exporter works on.
 
     Args:
-        model: a model or adapter folder.
+        model: a model or adapter folder; of a token format, the token store.
         data: a dataset folder whose texts or dialogues the export is compared on, or None.
         out: the bundle's folder; an exporter writes into its own sub-folder.
         tell: one line for the console.
@@ -37,7 +37,10 @@ class Exported:
 
 
 class Exporter(Variant):
-    """Writes a model in another format and proves that it gives the same answers."""
+    """Writes a model in another format and proves that it gives the same answers; or tokens, with the same ids."""
+
+    takes: ClassVar[str] = "model"
+    """The kind of artifact that it writes: model, or tokens."""
 
     def export(self, job: Job) -> Exported:
         """Write into the bundle.
@@ -49,5 +52,15 @@ class Exporter(Variant):
         raise AssertionError(f"{type(self).__name__} has no export()")
 
 
-EXPORTER = Choice(Exporter, {"onnx": "pretune.export.onnx_bundle:Onnx"}, group="pretune.exporters", default="onnx")
+EXPORTER = Choice(
+    Exporter,
+    {
+        "onnx": "pretune.export.onnx_bundle:Onnx",
+        "nanogpt": "pretune.export.token_files:NanoGPT",
+        "megatron": "pretune.export.token_files:Megatron",
+        "arrow": "pretune.export.token_files:Arrow",
+    },
+    group="pretune.exporters",
+    default="onnx",
+)
 """Later: gguf."""

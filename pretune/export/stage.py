@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
-from pretune.base.errors import NoParity
+from pretune.base.errors import NoParity, NotSupported
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.export.base import EXPORTER, Exported, Exporter, Job
 
@@ -27,12 +27,12 @@ class ExportStage(Stage):
     makes: ClassVar[str] = "bundle"
     extras: ClassVar[tuple[str, ...]] = ("export",)
 
-    model: Annotated[str, Input("model")]
-    """The model; an adapter is merged into its base first."""
+    model: Annotated[str, Input("model|tokens")]
+    """The model, an adapter is merged into its base first; or tokens, for other programs to train on."""
     data: Annotated[str | None, Input("dataset")] = None
     """A dataset on which the bundle is compared with the model: its test texts, or dialogues as prompts."""
     to: list[Annotated[Exporter, *chosen(EXPORTER)]] = Field([EXPORTER("onnx")], min_length=1)
-    """Formats: onnx."""
+    """Formats: of a model onnx; of tokens nanogpt, megatron, arrow."""
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         model = inputs["model"]
@@ -48,6 +48,7 @@ class ExportStage(Stage):
         Raises:
             NoParity: every format was refused; NotSupported: this model cannot be exported.
         """
+        _check_kinds(self.to, inputs["model"])
         data = inputs.get("data")
         job = Job(inputs["model"].path, data.path if data else None, out, context.log.info)
         made, refused = _all(self.to, job)
@@ -57,6 +58,18 @@ class ExportStage(Stage):
             raise next(iter(refused.values()))
         _write(made, out)
         return {**{kind: one.metrics for kind, one in made.items()}, "refused": sorted(refused)}
+
+
+def _check_kinds(exporters: list[Exporter], given: Artifact) -> None:
+    kind = given.card.kind
+    for exporter in exporters:
+        if exporter.takes != kind:
+            hint = (
+                "tokens go to nanogpt, megatron or arrow: to=megatron" if kind == "tokens" else "a model goes to onnx"
+            )
+            raise NotSupported(
+                f"{given.path.as_posix()} is a {kind}, which cannot be written as {exporter.kind}", hint=hint
+            )
 
 
 def _all(exporters: list[Exporter], job: Job) -> tuple[dict[str, Exported], dict[str, NoParity]]:

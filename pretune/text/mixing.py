@@ -34,8 +34,8 @@ _NOT_TO_SORT_BY = ("text", "meta", "digest", "signature", "blank")
 _TAKEN, _PLACED = b"pretune mixture 1", b"pretune order 1"
 
 
-class Mixture(Config):
-    """How the training side is put together; as it stands, every document once, in the order read."""
+class Proportions(Config):
+    """How much of each source is taken; as it stands, everything once."""
 
     weights: dict[str, float] = {}
     """Bytes of each source in proportion: 3 and 1 are 75 % and 25 %; none: as large as they are."""
@@ -43,10 +43,6 @@ class Mixture(Config):
     """Languages share bytes as size ** (1 / temperature): 1 as they are, 3 lifts small ones, 100 makes them equal."""
     max_repeats: float = Field(default=4.0, ge=1)
     """How often a text is taken at most."""
-    bytes: float | None = Field(default=None, gt=0)
-    """Size of the mixture; none: as many bytes as the documents have."""
-    order: str = ""
-    """A column of the corpus, rising (characters), or falling (-characters), or shuffled; none: as read."""
 
     @field_validator("weights")
     @classmethod
@@ -55,6 +51,15 @@ class Mixture(Config):
             if not 0 < weight < math.inf:
                 raise ValueError(f"the weight of {name} is {weight}; leave out of `read` what should not be in")
         return value
+
+
+class Mixture(Proportions):
+    """How the training side is put together; as it stands, every document once, in the order read."""
+
+    bytes: float | None = Field(default=None, gt=0)
+    """Size of the mixture; none: as many bytes as the documents have."""
+    order: str = ""
+    """A column of the corpus, rising (characters), or falling (-characters), or shuffled; none: as read."""
 
     @property
     def is_plain(self) -> bool:

@@ -13,11 +13,14 @@ Source: Black & Rogaway 2002, "Ciphers with arbitrary finite domains", section 5
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 8
+STRETCH = 1024
+"""Positions whose rows are found at once and kept: of a small batch, numpy's calls would cost more than its rows."""
 U = np.uint64
 
 
@@ -38,6 +41,12 @@ class Order:
     def rows(self, positions: NDArray[np.integer]) -> NDArray[np.int64]:
         """The rows at many positions, in 0 ... num_rows - 1."""
         at = np.asarray(positions, dtype=np.uint64)
+        first, last = (int(at.min()), int(at.max())) if at.size else (0, STRETCH)
+        if first // STRETCH == last // STRETCH:
+            return _stretch(self, first // STRETCH)[(at % U(STRETCH)).astype(np.int64)]
+        return self._rows(at)
+
+    def _rows(self, at: NDArray[np.uint64]) -> NDArray[np.int64]:
         epochs, offsets = at // U(self.num_rows), at % U(self.num_rows)
         keys = _mix(epochs ^ _mix(np.full_like(epochs, self.seed % 2**64)))
         found = _permute(offsets, keys, self._half_bits)
@@ -48,6 +57,19 @@ class Order:
     @property
     def _half_bits(self) -> int:
         return max(1, ((self.num_rows - 1).bit_length() + 1) // 2)
+
+
+@lru_cache(maxsize=64)
+def _stretch(order: Order, number: int) -> NDArray[np.int64]:
+    return order._rows(np.arange(number * STRETCH, (number + 1) * STRETCH, dtype=np.uint64))
+
+
+def keyed(values: NDArray[np.integer], seed: int) -> NDArray[np.uint64]:
+    """A keyed hash of each row of whole numbers, [N, K] -> [N]: what is drawn from (seed, epoch, place)."""
+    found = _mix(np.full(len(values), seed % 2**64, np.uint64))
+    for column in np.asarray(values, np.uint64).T:
+        found = _mix(found ^ column)
+    return found
 
 
 def _permute(values: NDArray[np.uint64], keys: NDArray[np.uint64], half: int) -> NDArray[np.uint64]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.base.errors import Changed, NotAnArtifact
+from pretune.base.errors import BadFile, Changed, NotAnArtifact
 
 MANIFEST = "manifest.json"
 ROWS_PER_GROUP = 1 << 20
@@ -28,11 +28,20 @@ def dtype_for(vocab_size: int) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a token store; raises NotAnArtifact if there is none."""
+    """The manifest of a token store; raises NotAnArtifact if there is none, BadFile if it cannot be one."""
     path = folder / MANIFEST
     if not path.is_file():
         raise NotAnArtifact(f"{folder.as_posix()!r} has no {MANIFEST}", hint="make it with `pretune tokens`")
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in ("dtype", "vocab_size", "end_id", "splits") if name not in manifest]
+    except (ValueError, TypeError) as error:
+        raise BadFile(f"{path.as_posix()!r} is no manifest of tokens: {error}") from None
+    if missing:
+        raise BadFile(f"{path.as_posix()!r} is no manifest of tokens: it says nothing of {', '.join(missing)}")
+    if manifest["dtype"] != dtype_for(manifest["vocab_size"]):
+        told = f"{manifest['dtype']!r} for a vocabulary of {manifest['vocab_size']:,}"
+        raise BadFile(f"{path.as_posix()!r}: ids are {told}, not {dtype_for(manifest['vocab_size'])!r}")
     return manifest
 
 
@@ -57,13 +66,17 @@ class Store:
         """Open `train`, `validation` or `test`; an absent split is empty.
 
         Raises:
-            NotAnArtifact: no token store; Changed: a file is missing or has another length than the manifest says.
+            NotAnArtifact: no token store; BadFile: a manifest that cannot be one.
+            Changed: a file is missing, has another length than the manifest says, or ends elsewhere than its documents.
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
         facts = manifest["splits"].get(split, {"tokens": 0, "documents": 0, "bytes": 0})
         ids = _map(folder / f"{split}.bin", manifest["dtype"], facts["tokens"])
         ends = _map(folder / f"{split}.ends", "uint64", facts["documents"])
+        if (last := int(ends[-1]) if len(ends) else 0) != len(ids):
+            told = f"its last document ends at token {last:,} of {len(ids):,}"
+            raise Changed(f"{(folder / split).as_posix()}.ends: {told}", hint="build the tokens again")
         return cls(ids, ends, facts["bytes"], manifest["vocab_size"], manifest["end_id"])
 
     @property
@@ -78,6 +91,22 @@ class Store:
         """The tokens of one document, its end token included."""
         start = int(self.ends[number - 1]) if number else 0
         return self.ids[start : int(self.ends[number])]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each document, its end token included: [num_documents]."""
+        lengths = self.ends.astype(np.int64)
+        lengths[1:] -= lengths[:-1].copy()
+        return lengths
+
+    def spans(self, numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(first token, one past the last) of these documents."""
+        begins = np.where(numbers > 0, self.ends[numbers - 1].astype(np.int64), 0)
+        return begins, self.ends[numbers].astype(np.int64)
+
+    def number_of(self, token: int) -> int:
+        """The document that a token lies in."""
+        return int(np.searchsorted(self.ends, np.uint64(token), "right"))
 
 
 def _map(path: Path, dtype: str, length: int) -> npt.NDArray[Any]:

@@ -1,4 +1,7 @@
-"""Stage tokens: the documents of a corpus as ids in raw files, in the corpus's order."""
+"""Stage tokens: the documents of a corpus as ids in raw files, in the corpus's order.
+
+Or the ids of another program's files (nanoGPT, Megatron, Arrow: pretune/tokens/foreign.py), in the order of the files.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
-from pretune.base.errors import EmptyInput
+from pretune.base.errors import EmptyInput, WrongValue
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.base.view import mixture_text
+from pretune.text.document import document_id
 from pretune.text.split import SPLITS
 from pretune.text.tables import read_tables, sums_of
 
@@ -31,41 +36,94 @@ class TokensStage(Stage):
     makes: ClassVar[str] = "tokens"
     version: ClassVar[int] = 1
     kind: str = "tokens"
-    corpus: Annotated[str, Input("corpus")]
+    corpus: Annotated[str | None, Input("corpus")] = None
     """The documents."""
+    ids: list[Annotated[str, Input("ids")]] = []
+    """Instead of a corpus: nanoGPT's .bin, Megatron's .bin and .idx, or .ids.arrow, made with this tokenizer."""
     tokenizer: Annotated[str, Input("tokenizer|model")]
     """A tokenizer, or a model whose tokenizer is taken."""
+    end: int | None = Field(default=None, ge=0)
+    """The id that ends a document in `ids`; by default the tokenizer's eos or sep."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Any:
+        if (self.corpus is None) == (not self.ids):
+            raise ValueError("give a corpus, or token files as `ids`" + ("; not both" if self.ids else ""))
+        if self.end is not None and not self.ids:
+            raise ValueError("`end` is about `ids`; the documents of a corpus end with the tokenizer's own token")
+        return self
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         size = inputs["corpus"].text_bytes if "corpus" in inputs else 0
+        if self.ids:
+            tokens = sum(one.disk_bytes for place, one in inputs.items() if place.startswith("ids")) / 2
+            return Forecast(seconds=0.5 + tokens / 3e7, memory_bytes=5e8, disk_bytes=2 * tokens, tokens=tokens)
         # 60 MB/s on a core and 3.5 bytes per token: English prose, 8,192 words
         tokens = size / 3.5
         seconds = 0.5 + size / 6e7 / max(1, machine.cores)
         return Forecast(seconds=seconds, memory_bytes=5e8, disk_bytes=2 * tokens, tokens=tokens, text_bytes=size)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
-        from pretune.tokens.encoding import Encoder
         from pretune.tokens.store import StoreWriter, write_manifest
-        from pretune.tokens.tokenizer import end_id, special_ids
+        from pretune.tokens.tokenizer import end_id, load_tokenizer, special_ids
 
-        folder, corpus = inputs["tokenizer"].path, inputs["corpus"]
-        encoder = Encoder.open(folder)
-        end, vocab_size = end_id(special_ids(folder, encoder.tokenizer)), encoder.tokenizer.get_vocab_size()
+        folder, corpus = inputs["tokenizer"].path, inputs.get("corpus")
+        tokenizer = load_tokenizer(folder)
+        end = self.end if self.end is not None else end_id(special_ids(folder, tokenizer))
+        vocab_size = tokenizer.get_vocab_size()
+        if end >= vocab_size:
+            raise WrongValue(f"end is {end}, but the vocabulary has {vocab_size:,} words")
         counts = {split: Counted() for split in SPLITS}
-        splits: dict[str, dict[str, int]] = {}
-        with context.log.progress("tokenising", total=corpus.card.metrics.get("bytes"), unit="bytes") as bar:
-            for split in SPLITS:
-                writer = StoreWriter(out, split, vocab_size=vocab_size, end_id=end)
-                for table in _batches(corpus.path, split):
-                    encoded = encoder.encode(table["text"].to_pylist())
-                    writer.add(encoded.ids, encoded.ends, table)
-                    counts[split].add(table, np.diff(encoded.ends, prepend=0) + 1)
-                    bar.advance(pc.sum(table["bytes"]).as_py())
-                splits[split] = writer.close()
+        writers = {split: StoreWriter(out, split, vocab_size=vocab_size, end_id=end) for split in SPLITS}
+        files = [path for place, one in inputs.items() if place.startswith("ids") for path in one.files()]
+        made = encoded(corpus.path, folder) if corpus else imported(files, tokenizer, vocab_size, end)
+        total = corpus.card.metrics.get("bytes") if corpus else None
+        with context.log.progress("tokenising", total=total, unit="bytes") as bar:
+            for split, ids, ends, table in made:
+                writers[split].add(ids, ends, table)
+                counts[split].add(table, np.diff(ends, prepend=0) + 1)
+                bar.advance(pc.sum(table["bytes"]).as_py())
+        splits = {split: writer.close() for split, writer in writers.items()}
         if not splits["train"]["tokens"]:
-            raise EmptyInput("the corpus has no documents to train on")
+            raise EmptyInput("there are no documents to train on")
         write_manifest(out, vocab_size=vocab_size, end_id=end, splits=splits)
-        return _metrics(splits, counts, vocab_size) | _mixture(corpus, counts["train"], context.log)
+        metrics = _metrics(splits, counts, vocab_size)
+        return metrics | (_mixture(corpus, counts["train"], context.log) if corpus else {})
+
+
+Coded = tuple[str, NDArray[np.uint32], NDArray[np.int64], pa.Table]
+"""Split, ids of some documents without end tokens, one past the last of each; id, source, language, bytes of each."""
+
+
+def encoded(corpus: Path, tokenizer: Path) -> Iterator[Coded]:
+    """The documents of a corpus, split by split."""
+    from pretune.tokens.encoding import Encoder
+
+    encoder = Encoder.open(tokenizer)
+    for split in SPLITS:
+        for table in _batches(corpus, split):
+            found = encoder.encode(table["text"].to_pylist())
+            yield split, found.ids, found.ends, table
+
+
+def imported(files: list[Path], tokenizer: Any, vocab_size: int, end: int) -> Iterator[Coded]:
+    """The documents of token files; a file is of the split that its name says, of train if it says none."""
+    from pretune.tokens.foreign import read_files, split_of_file
+    from pretune.tokens.lineage import document_bytes
+
+    numbers: Counter[Path] = Counter()
+    for path, part in read_files(files, vocab_size=vocab_size, end=end):
+        there = range(numbers[path], numbers[path] + len(part.ends))
+        columns = {
+            "id": [document_id("", path.name, k) for k in there],
+            "source": [path.name] * len(there),
+            "language": [""] * len(there),
+        }
+        said = part.table.to_pydict() if part.table is not None else {}
+        told = {name: said.get(name) or column for name, column in columns.items()}
+        size = document_bytes(tokenizer, part.ids, part.ends)
+        numbers[path] += len(there)
+        yield split_of_file(path), part.ids, part.ends, pa.table({**told, "bytes": size})
 
 
 class Counted:
@@ -104,7 +162,7 @@ def _metrics(splits: Mapping[str, Mapping[str, int]], counts: Mapping[str, Count
         "tokens": tokens,
         "documents": sum(s["documents"] for s in splits.values()),
         "bytes": size,
-        "bytes_per_token": round(size / tokens, 4),
+        "bytes_per_token": round(size / tokens, 4) if tokens else 0.0,
         "vocab_size": vocab_size,
         "splits": {name: dict(facts) for name, facts in splits.items()},
         "sources": {name: dict(facts) for name, facts in islice(sorted(sources.items()), 1000)},

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
-from pretune.base.errors import BadReference, EmptyInput, WrongValue
+from pretune.base.errors import WrongValue, did_you_mean
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.shape import SHAPE, Auto, Shape, size_for
 from pretune.objective.base import OBJECTIVE, Objective
+from pretune.text.mixing import Proportions
+from pretune.tokens.packing import PACKING, Packing
 from pretune.train.budget import Budget, planned_steps
 from pretune.train.optim import OPTIM, Optim
 
-if TYPE_CHECKING:
-    from pretune.objective.base import Row, Vocabulary
-    from pretune.tokens.store import Store
-
-VALIDATION_ROWS = 128
 CPU_FLOPS = 2.5e11
 """What plain training reaches on two AVX-512 cores (docs/LOG.md); for forecasts before anything was measured."""
 
@@ -32,8 +29,12 @@ class PretrainStage(Stage, Budget):
     makes: ClassVar[str] = "model"
     stops_gently: ClassVar[bool] = True
 
-    tokens: Annotated[str, Input("tokens")]
-    """The tokens to learn from."""
+    tokens: Annotated[str | dict[str, str], Input("tokens")]
+    """The tokens to learn from; several stores by name (`{en: $en, zh: $zh}`) are read as a mixture."""
+    mixture: Proportions = Proportions()
+    """Of several stores, how many rows of each: by weights, or as they are; nothing is tokenised again."""
+    packing: Annotated[Packing, *chosen(PACKING)] = PACKING("blocks")
+    """How documents become rows: blocks, best-fit, document (one a row), or pairs (for next-sentence prediction)."""
     model: Annotated[Shape, *chosen(SHAPE)] = Auto(kind="auto")
     """Shape of the model: a preset, or `auto` to choose from the data and the budget."""
     objective: Annotated[Objective, *chosen(OBJECTIVE)] = OBJECTIVE("causal")
@@ -57,8 +58,18 @@ class PretrainStage(Stage, Budget):
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
 
+    @model_validator(mode="after")
+    def _weights_of_stores(self) -> Any:
+        names = set(self.tokens) if isinstance(self.tokens, dict) else set()
+        if unknown := sorted(set(self.mixture.weights) - names):
+            hint = did_you_mean(unknown[0], names) if names else "name the stores: `tokens: {en: $en, zh: $zh}`"
+            raise ValueError(f"mixture.weights names {unknown[0]!r}, which is none of `tokens`; {hint}")
+        if self.mixture.weights and (missing := sorted(names - set(self.mixture.weights))):
+            raise ValueError(f"mixture.weights says nothing of {missing[0]!r}; give every store a weight")
+        return self
+
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
-        known = inputs["tokens"].tokens or inputs["tokens"].text_bytes / 4
+        known = sum(one.tokens or one.text_bytes / 4 for one in inputs.values())
         vocabulary = 8192
         layout = settled_shape(self, tokens=int(known), vocab_size=vocabulary, flops=CPU_FLOPS).layout()
         parameters = layout.parameters(vocabulary, self.length)
@@ -78,16 +89,7 @@ class PretrainStage(Stage, Budget):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         from pretune.train.pretraining import pretrain
 
-        return pretrain(self, inputs["tokens"], out, context)
-
-
-def tokenizer_folder(tokens: Artifact) -> Path:
-    """The tokenizer that made these tokens, found through the card and known by its id."""
-    found = tokens.source("tokenizer") if "tokenizer" in tokens.card.inputs else None
-    if found is None:
-        hint = "keep the tokenizer beside its tokens, or run the tokens stage again"
-        raise BadReference(f"the tokenizer of {tokens.path.as_posix()} is not to be found", hint=hint)
-    return found.verify().path
+        return pretrain(self, {place.removeprefix("tokens."): a for place, a in inputs.items()}, out, context)
 
 
 def settled_shape(stage: PretrainStage, *, tokens: int, vocab_size: int, flops: float) -> Shape:
@@ -109,22 +111,3 @@ def settled_shape(stage: PretrainStage, *, tokens: int, vocab_size: int, flops: 
     else:
         tokens = int(tokens * (stage.epochs or (8.0 if stage.minutes else 1.0)))
     return size_for(tokens, seconds, flops, vocab_size=vocab_size, length=stage.length)
-
-
-def validation_rows(stage: PretrainStage, store: Store | None, vocabulary: Vocabulary) -> list[Row]:
-    """Blocks of the validation split, evenly spread, at most 128."""
-    from pretune.tokens.packing import Blocks
-    from pretune.train.stream import block_row
-
-    if store is None or store.num_tokens < 2:
-        return []
-    masked = stage.objective.kind == "masked"
-    blocks = Blocks(store, stage.length - 1 if masked else stage.length)
-    number = min(len(blocks), VALIDATION_ROWS)
-    chosen = [i * len(blocks) // number for i in range(number)]
-    return [block_row(blocks, k, vocabulary.cls if masked else None) for k in chosen]
-
-
-def need_text(store: Store, length: int) -> None:
-    if store.num_tokens < 2:
-        raise EmptyInput("the training split holds no tokens", hint="give more text")

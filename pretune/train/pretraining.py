@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from pretune.model.build import build_model, num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.base import Vocabulary
-from pretune.tokens.packing import Blocks
-from pretune.tokens.store import Store
+from pretune.tokens.packing import Rows
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
 from pretune.train.budget import planned_steps
+from pretune.train.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop import Scored, StepReport, TrainState, take_step
-from pretune.train.pretrain import PretrainStage, need_text, settled_shape, tokenizer_folder, validation_rows
+from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
 from pretune.train.session import Session
-from pretune.train.stream import BlockStream, Cut
+from pretune.train.stream import Cut, StoreStream
 from pretune.train.update import Update
 from pretune.train.validate import Loss, bits_per_byte, loss_over
 
@@ -34,34 +35,30 @@ COMPILE_GAIN = 1.35
 """Speed of the compiled step over the eager one (docs/LOG.md)."""
 
 
-def pretrain(stage: PretrainStage, tokens: Artifact, out: Path, context: Context) -> dict[str, Any]:
-    """Train on a token store and write the model folder; returns the metrics of the card."""
+def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    """Train on token stores and write the model folder; returns the metrics of the card."""
     quiet_transformers()
     runtime = Runtime.start(stage.device)
-    store = Store.open(tokens.path, "train")
-    need_text(store, stage.length)
-    tokenizer = tokenizer_folder(tokens)
+    tokenizer = one_tokenizer(stores)
     vocabulary = vocabulary_of(tokenizer)
-    masked = stage.objective.kind == "masked"
-    blocks = Blocks(store, stage.length - 1 if masked else stage.length)
-    choices = context.choose("run", lambda: _settle(stage, store, blocks, tokenizer, vocabulary, runtime, context))
+    feed = open_feed(stage, stores, vocabulary, context.seed)
+    choices = context.choose("run", lambda: _settle(stage, feed, tokenizer, vocabulary, runtime, context))
     shape = SHAPE(choices["shape"])
     model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
     state = _state(model, stage, choices, runtime)
-    cut = _cut(stage, blocks, vocabulary, context.seed, choices["micro_batch"], runtime)
+    cut = _cut(stage, feed.rows, vocabulary, context.seed, choices["micro_batch"], runtime)
     context.log.info(
         f"    {shape.kind}: {num_parameters(model) / 1e6:.1f} million parameters, {state.total} steps of "
         f"{stage.batch} x {stage.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
         f"{', compiled' if choices['compile'] else ''}"
     )
     session = _session(stage, state, cut, runtime, context, shape, vocabulary, choices)
-    rows = validation_rows(stage, _validation(tokens.path), vocabulary)
     started = time.monotonic()
-    session.run(_validator(stage, session, rows, vocabulary, tokens.path))
+    session.run(_validator(stage, session, feed.validation, vocabulary))
     seconds = time.monotonic() - started
     save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
     set_model_length(out, stage.length)
-    return _metrics(stage, session, rows, vocabulary, tokens.path) | {"train_seconds": round(seconds, 1), **choices}
+    return _metrics(stage, session, feed, vocabulary) | {"train_seconds": round(seconds, 1), **choices}
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:
@@ -77,17 +74,12 @@ def vocabulary_of(folder: Path) -> Vocabulary:
     return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))
 
 
-def _validation(folder: Path) -> Store | None:
-    return Store.open(folder, "validation") if (folder / "validation.bin").is_file() else None
-
-
 # ---- what a run chooses by itself, settled before step 1 ----------------------------------------
 
 
 def _settle(
     stage: PretrainStage,
-    store: Store,
-    blocks: Blocks,
+    feed: Feed,
     tokenizer: Path,
     vocabulary: Vocabulary,
     runtime: Runtime,
@@ -99,26 +91,26 @@ def _settle(
         else remembered("precision", lambda: best_precision(runtime.device))
     )
     flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
-    shape = settled_shape(stage, tokens=store.num_tokens, vocab_size=vocabulary.size, flops=flops)
+    shape = settled_shape(stage, tokens=feed.num_tokens, vocab_size=vocabulary.size, flops=flops)
     attention = "eager" if runtime.device.type == "cpu" and stage.length <= 512 else "sdpa"
     choices: dict[str, Any] = {"precision": precision, "shape": shape.kind, "attention": attention, "compile": False}
     choices["shape"] = shape.model_dump(mode="json")
     seconds = 0.0
     if stage.micro_batch is None or stage.minutes is not None:
-        measured = _measure(stage, shape, blocks, tokenizer, vocabulary, runtime, context, choices)
+        measured = _measure(stage, shape, feed.rows, tokenizer, vocabulary, runtime, context, choices)
         choices["micro_batch"], seconds = int(measured["micro_batch"]), float(measured["seconds"])
     if stage.micro_batch is not None:
         choices["micro_batch"] = min(stage.micro_batch, stage.batch)
-    steps = _steps(stage, blocks, seconds)
+    steps = _steps(stage, feed.rows, seconds)
     if stage.compile != "no" and _compiling_pays(stage, steps * seconds):
         choices["compile"] = True
-        steps = _steps(stage, blocks, seconds / COMPILE_GAIN) if stage.minutes else steps
+        steps = _steps(stage, feed.rows, seconds / COMPILE_GAIN) if stage.minutes else steps
     return choices | {"steps": steps, "seconds_per_step": seconds}
 
 
-def _steps(stage: PretrainStage, blocks: Blocks, seconds: float) -> int:
+def _steps(stage: PretrainStage, rows: Rows, seconds: float) -> int:
     return planned_steps(
-        stage, rows=len(blocks), batch=stage.batch, tokens_per_row=stage.length, seconds_per_step=max(seconds, 1e-3)
+        stage, rows=len(rows), batch=stage.batch, tokens_per_row=stage.length, seconds_per_step=max(seconds, 1e-3)
     )
 
 
@@ -136,7 +128,7 @@ def _compiling_pays(stage: PretrainStage, eager_seconds: float) -> bool:
 def _measure(
     stage: PretrainStage,
     shape: Shape,
-    blocks: Blocks,
+    rows: Rows,
     tokenizer: Path,
     vocabulary: Vocabulary,
     runtime: Runtime,
@@ -160,7 +152,7 @@ def _measure(
         state = _state(model, stage, {**choices, "steps": 1000}, runtime)
         best = {"micro_batch": 0.0, "seconds": math.inf}
         for micro in _candidates(stage.batch, stage.length, vocabulary.size):
-            cut = _cut(stage, blocks, vocabulary, context.seed, micro, runtime)
+            cut = _cut(stage, rows, vocabulary, context.seed, micro, runtime)
             seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(2))
             if seconds < best["seconds"]:
                 best = {"micro_batch": micro, "seconds": seconds}
@@ -205,9 +197,8 @@ def _state(model: Any, stage: PretrainStage, choices: dict[str, Any], runtime: R
     return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
 
 
-def _cut(stage: PretrainStage, blocks: Blocks, vocabulary: Vocabulary, seed: int, micro: int, runtime: Runtime) -> Cut:
-    stream = BlockStream(blocks, stage.batch, seed, cls=vocabulary.cls if stage.objective.kind == "masked" else None)
-    return Cut(stream, stage.objective, vocabulary, seed, micro, runtime.rank, runtime.world)
+def _cut(stage: PretrainStage, rows: Rows, vocabulary: Vocabulary, seed: int, micro: int, runtime: Runtime) -> Cut:
+    return Cut(StoreStream(rows, stage.batch), stage.objective, vocabulary, seed, micro, runtime.rank, runtime.world)
 
 
 def _session(
@@ -236,7 +227,7 @@ def _session(
 # ---- validating ----------------------------------------------------------------------------------
 
 
-def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabulary: Vocabulary, folder: Path) -> Any:
+def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabulary: Vocabulary) -> Any:
     every = stage.evaluate_every or max(1, math.ceil(session.state.total / 6))
 
     def after(report: StepReport) -> bool:
@@ -251,11 +242,9 @@ def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabula
     return after
 
 
-def _metrics(
-    stage: PretrainStage, session: Session, rows: list[Any], vocabulary: Vocabulary, folder: Path
-) -> dict[str, Any]:
+def _metrics(stage: PretrainStage, session: Session, feed: Feed, vocabulary: Vocabulary) -> dict[str, Any]:
     """Validation in float32 with the weights that were saved."""
-    state = session.state
+    state, rows = session.state, feed.validation
     metrics: dict[str, Any] = {
         "parameters": num_parameters(state.model),
         "tokens": int(state.step * session.tokens_per_step),
@@ -268,8 +257,6 @@ def _metrics(
         loss: Loss = loss_over(state.model, stage.objective, rows, vocabulary, session.runtime, batch=session.cut.micro)
     session.context.log.metrics(step=state.step, validation_loss=loss.per_target)
     metrics["validation_loss"] = loss.per_target
-    store = _validation(folder)
-    if store is not None and stage.objective.kind == "causal":
-        sizes = {"tokens": store.num_tokens, "documents": store.num_documents, "num_bytes": store.num_bytes}
-        metrics["validation_bits_per_byte"] = bits_per_byte(loss, **sizes)
+    if stage.objective.kind == "causal":
+        metrics["validation_bits_per_byte"] = bits_per_byte(loss, **feed.held_out)
     return metrics

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary
-from pretune.tokens.order import Order
-from pretune.tokens.packing import Blocks
+from pretune.tokens.packing import Arrays, Rows
 
 
 class Stream(Protocol):
@@ -28,37 +28,25 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True)
-class BlockStream:
-    """Blocks of a token store in keyed random order, another order each epoch.
+class StoreStream:
+    """Rows of token stores, in the keyed random order of their packing or mixture; another order each epoch."""
 
-    Args:
-        cls: for encoders, the id that begins each row.
-    """
-
-    blocks: Blocks
+    all_rows: Rows
     batch: int
-    seed: int
-    cls: int | None = None
-
-    def _chosen(self, step: int) -> list[int]:
-        order = Order(len(self.blocks), self.seed)
-        return [order.row(step * self.batch + slot) for slot in range(self.batch)]
 
     def rows(self, step: int) -> list[Row]:
-        return [block_row(self.blocks, k, self.cls) for k in self._chosen(step)]
+        return rows_of(self.all_rows.at(self._positions(step)))
 
     def where(self, step: int) -> str:
-        chosen = self._chosen(step)
-        return f"blocks {', '.join(map(str, chosen[:4]))}{' ...' if len(chosen) > 4 else ''} of the training split"
+        return self.all_rows.where(self._positions(step))
+
+    def _positions(self, step: int) -> NDArray[np.int64]:
+        return np.arange(step * self.batch, (step + 1) * self.batch)
 
 
-def block_row(blocks: Blocks, k: int, cls: int | None) -> Row:
-    """Block k as a row; with `cls`, [cls] and the block's L tokens (a causal row reads L + 1)."""
-    ids, segments = blocks[k]
-    if cls is None:
-        return {"ids": ids, "segments": segments}
-    ids, segments = ids[:-1], segments[:-1]
-    return {"ids": np.concatenate([[cls], ids]), "segments": np.concatenate([[max(segments[0], 0)], segments])}
+def rows_of(arrays: Arrays) -> list[Row]:
+    """Arrays [B, ...] as B rows."""
+    return [dict(zip(arrays, values, strict=True)) for values in zip(*arrays.values(), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""Tiny token stores in memory."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pretune.tokens.packing import PACKING, Frame, Rows
+from pretune.tokens.store import Store
+
+END = 1
+CLS, SEP = 2, 3
+FIRST = 10
+"""Ids below are special; from here on they count up, so that every token of a tiny store is known."""
+
+KINDS: list[Any] = ["blocks", "best-fit", "document"]
+
+
+def store_of(lengths: list[int], *, first: int = FIRST) -> Store:
+    """Documents of these lengths, end token included; all ids but the ends differ."""
+    ends = np.cumsum(lengths).astype(np.uint64)
+    ids = np.arange(first, first + int(sum(lengths))).astype(np.uint16)
+    if len(ends):
+        ids[ends.astype(int) - 1] = END
+    return Store(ids, ends, num_bytes=0, vocab_size=60_000, end_id=END)
+
+
+def counting_store(lengths: list[int]) -> Store:
+    """The same, but the ends have ids of their own too."""
+    ends = np.cumsum(lengths).astype(np.uint64)
+    ids = np.arange(FIRST, FIRST + int(sum(lengths))).astype(np.uint16)
+    return Store(ids, ends, num_bytes=0, vocab_size=60_000, end_id=END)
+
+
+def pair_frame(length: int, stops: NDArray[np.bool_] | None = None) -> Frame:
+    stops = np.zeros(60_000, bool) if stops is None else stops
+    return Frame(length, causal=False, cls=CLS, sep=SEP, stops=stops)
+
+
+def frame_for(kind: str, length: int, *, causal: bool = True) -> Frame:
+    if kind == "pairs":
+        return pair_frame(length)
+    return Frame(length) if causal else Frame(length, causal=False, cls=CLS)
+
+
+def rows_by(kind: Any, store: Store, frame: Frame, seed: int = 0) -> Rows:
+    return PACKING(kind).rows(store, frame, seed)  # type: ignore[no-any-return]
+
+
+def epoch(rows: Rows, number: int = 0) -> dict[str, NDArray[Any]]:
+    return rows.at(np.arange(number * len(rows), (number + 1) * len(rows)))
