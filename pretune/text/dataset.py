@@ -27,6 +27,7 @@ from pretune.text import sources
 from pretune.text.clean import mend_surrogates
 from pretune.text.columns import LABEL, TEXT, find_column
 from pretune.text.dialogue import has_reply, is_dialogue, to_dialogue
+from pretune.text.doctor.visit import examined
 from pretune.text.example import SHAPES, Dialogue, Labelled
 from pretune.text.readers import TABULAR, Record, Repairs, read_records, stem_of, suffix_of
 from pretune.text.split import NAMES, SPLITS, cluster_of, split_all
@@ -86,8 +87,10 @@ class DatasetStage(Stage):
             told = ", ".join(f"{n} {reason}" for reason, n in found.dropped.items())
             raise EmptyInput("no example is left" + (f" (left out: {told})" if told else ""), hint="look at the input")
         labels = _labels(sides, context.log)
+        shape = "dialogue" if labels is None else "label"
+        told = examined(shape, sides, out, context)
         _write(out, sides, labels)
-        return _metrics(sides, labels, found, context.log)
+        return _metrics(sides, labels, found, context.log) | told
 
     # ---- reading ------------------------------------------------------------------------------
 
