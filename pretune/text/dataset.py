@@ -19,15 +19,18 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from pretune.base.artifact import Artifact
-from pretune.base.config import Input
+from pretune.base.config import Input, chosen
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NotSupported, OneClass
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.text import sources
+from pretune.text.augment.base import AUGMENT, Augment
+from pretune.text.balance import BALANCE, Balance, write_weights
 from pretune.text.clean import mend_surrogates
 from pretune.text.columns import LABEL, TEXT, find_column
 from pretune.text.dialogue import has_reply, is_dialogue, to_dialogue
 from pretune.text.doctor.visit import examined
+from pretune.text.enlarging import enlarge, inputs_at
 from pretune.text.example import SHAPES, Dialogue, Labelled
 from pretune.text.readers import TABULAR, Record, Repairs, read_records, stem_of, suffix_of
 from pretune.text.split import NAMES, SPLITS, cluster_of, split_all
@@ -65,6 +68,10 @@ class DatasetStage(Stage):
     """Share held out to choose by, where no file of that name is given."""
     test: float = Field(default=0.1, ge=0, le=1)
     """Share held out for the report, where no split files are given."""
+    balance: Annotated[Balance | None, *chosen(BALANCE)] = None
+    """How uneven labels are evened out in train: over, under, weights; none if not given."""
+    augment: list[Annotated[Augment, *chosen(AUGMENT)]] = []
+    """In which other ways the rows of train are said once more: eda, noise, homophones, back-translation."""
 
     @field_validator("test")
     @classmethod
@@ -79,7 +86,7 @@ class DatasetStage(Stage):
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         found = _Found()
-        for name, side, records in _inputs(inputs, found, context.log):
+        for name, side, records in _inputs(inputs_at("read", inputs), found, context.log):
             self._collect(name, side, records, found)
         _tell(found, context.log)
         sides = self._divide(found.sides, context.log)
@@ -88,9 +95,12 @@ class DatasetStage(Stage):
             raise EmptyInput("no example is left" + (f" (left out: {told})" if told else ""), hint="look at the input")
         labels = _labels(sides, context.log)
         shape = "dialogue" if labels is None else "label"
-        told = examined(shape, sides, out, context)
-        _write(out, sides, labels)
-        return _metrics(sides, labels, found, context.log) | told
+        seen = examined(shape, sides, out, context)
+        more = enlarge(sides, shape, self.balance, self.augment, inputs=inputs, seed=context.seed)
+        _write(out, more.sides, labels)
+        if more.weights is not None:
+            write_weights(out, more.weights)
+        return _metrics(more.sides, labels, found, context.log) | seen | more.facts
 
     # ---- reading ------------------------------------------------------------------------------
 

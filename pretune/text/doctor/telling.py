@@ -19,7 +19,7 @@ MARGIN = 30
 
 def of_facts(facts: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """Findings that stand on a card."""
-    return [Finding(**{k: tuple(v) if isinstance(v, list) else v for k, v in fact.items()}) for fact in facts]
+    return [Finding(**{**fact, "rows": tuple(fact["rows"]), "like": tuple(fact["like"])}) for fact in facts]
 
 
 def summary(findings: Sequence[Finding]) -> str:
