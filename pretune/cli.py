@@ -279,16 +279,41 @@ def show(path: str, token: int | None, split: str, as_json: bool, quiet: bool, r
 
 @cli.command()
 @click.argument("path", type=click.Path())
+@click.argument("settings", nargs=-1)
+@click.option(
+    "--tokenizer", type=click.Path(), help="Folder of a tokenizer or model: tokens are counted, not estimated."
+)
+@click.option("--max-length", type=int, help="Tokens at which texts will be cut.")
 @common
-def check(path: str, as_json: bool, quiet: bool, rehash: bool) -> None:
-    """Compare an artifact, and everything it was made from, with the digests on their cards."""
+def check(
+    path: str,
+    settings: tuple[str, ...],
+    tokenizer: str | None,
+    max_length: int | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
+) -> None:
+    """Compare an artifact, back to the raw files, with the digests on its card; then, for labelled data, the doctor.
+
+    DATA may be a dataset or the files of one; SETTINGS are those of stage dataset, say label=stars.
+    """
     _flags(rehash)
     from pretune.base import view
     from pretune.base.artifact import Artifact
+    from pretune.text.doctor.telling import findings_text
+    from pretune.text.doctor.visit import visit
 
-    rows = view.check_rows(Artifact.open(path))
-    _print_json(rows) if as_json else click.echo(view.check_text(rows))
-    sys.exit(0 if all(row["ok"] for row in rows) else 1)
+    artifact = Artifact.open(path)
+    rows = view.check_rows(artifact)
+    sound = rows[0]["ok"]  # what was changed is not read
+    found = visit(artifact, _settings(settings), tokenizer=tokenizer, max_length=max_length) if sound else None
+    if as_json:
+        _print_json(rows if found is None else {"digests": rows, "doctor": [f.fact() for f in found]})
+    else:
+        click.echo("\n\n".join([view.check_text(rows), *([] if found is None else [findings_text(found)])]))
+    bad = any(f.level == "error" for f in found or ())
+    sys.exit(1 if bad or not all(row["ok"] for row in rows) else 0)
 
 
 @cli.command()

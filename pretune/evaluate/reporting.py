@@ -22,6 +22,7 @@ from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import curves, report_section
 from pretune.infer.classify import TextClassifier
+from pretune.text.doctor.telling import findings_section, of_facts
 from pretune.text.example import SPLIT_FILES, Dialogue, Labelled, read_split
 
 if TYPE_CHECKING:
@@ -43,12 +44,18 @@ def evaluate(stage: EvaluateStage, model: Artifact, data: Artifact, out: Path, c
     section = report_section(report, findings.rows, curves(model.path))
     title = stage.title or f"How good is {model.path.name}?"
     command = context.command or f"pretune evaluate {model.path.as_posix()} {data.path.as_posix()} --out REPORT"
-    html = page(title, [section], lineage_list([("model", model), ("data", data)]), command)
+    html = page(title, [section, data_section(data)], lineage_list([("model", model), ("data", data)]), command)
     (out / "report.html").write_text(html, encoding="utf-8", newline="\n")
     context.notes.add("report.html")
     for group in report["groups"].values():
         context.log.info(f"    {group['verdict']}")
     return dict(report["metrics"])
+
+
+def data_section(data: Artifact) -> str:
+    """What the doctor found when the dataset was made, as HTML; "" where nothing was looked for."""
+    told = data.card.metrics.get("doctor")
+    return findings_section(of_facts(told), "What the doctor found in the data") if told else ""
 
 
 def measured(stage: EvaluateStage, model: Artifact, data: Artifact, context: Context) -> Findings:

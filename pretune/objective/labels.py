@@ -1,13 +1,18 @@
-"""One label for a text: cross-entropy of the classes, summed over rows."""
+"""One label for a text: cross-entropy of the classes, summed over rows.
+
+With class weights a row's loss counts as much as its label weighs, in the sum and in the count: a step of 8 rows is
+the same in one piece or in eight, whatever labels fall together.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pretune.objective.base import Batch, Objective, Row, Vocabulary
+from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,6 +23,8 @@ class Labels(Objective):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target that is spread over all labels."""
+    class_weights: tuple[float, ...] | None = None
+    """Weight of each label, in their order; None: all weigh alike."""
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """Rows of `ids` (their own lengths) and `label`, padded on the right to the longest."""
@@ -32,11 +39,21 @@ class Labels(Objective):
         labels = torch.tensor([row["label"] for row in rows])
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
+    def counts(self, batch: Batch) -> dict[str, float]:
+        if self.class_weights is None:
+            return super().counts(batch)
+        # A rank with fewer rows than the others fills up with rows without a target.
+        there = [label for label in batch["labels"].tolist() if label != IGNORE]
+        return {"loss": math.fsum(self.class_weights[label] for label in there)}
+
     def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         import torch
         import torch.nn.functional as F
 
         logits_BC = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         wide = logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
-        loss = F.cross_entropy(wide, batch["labels"], reduction="sum", label_smoothing=self.label_smoothing)
+        weights_C = wide.new_tensor(self.class_weights) if self.class_weights else None
+        loss = F.cross_entropy(
+            wide, batch["labels"], weight=weights_C, reduction="sum", label_smoothing=self.label_smoothing
+        )
         return {"loss": loss}

@@ -39,7 +39,8 @@ class Task(Variant):
         """Examples as rows; `folder` holds the tokenizer."""
         raise AssertionError("a task has rows()")
 
-    def objective(self) -> Objective:
+    def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
+        """What is predicted; `class_weights`: of each label, in their order, as the dataset gives them."""
         raise AssertionError("a task has objective()")
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Any:

@@ -55,7 +55,7 @@ class Chat(Task):
         packs = pack_rows([len(ids) for ids, _ in coded], max_length + 1)
         return [packed_row([coded[i] for i in pack], max_length + 1) for pack in packs]
 
-    def objective(self) -> Objective:
+    def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         return Causal(kind="causal")
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Any:

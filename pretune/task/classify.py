@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class Classify(Task):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target that is spread over all labels."""
+    class_weights: Literal["auto", "none"] = "auto"
+    """auto: errors weigh as the dataset says (dataset.balance=weights), alike if it says nothing; none: alike."""
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
@@ -73,8 +75,9 @@ class Classify(Task):
         assert isinstance(found, TextClassifier)
         return replace(found, max_length=max_length)
 
-    def objective(self) -> Objective:
-        return Labels(kind="labels", label_smoothing=self.label_smoothing)
+    def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
+        weights = tuple(class_weights) if class_weights and self.class_weights == "auto" else None
+        return Labels(kind="labels", label_smoothing=self.label_smoothing, class_weights=weights)
 
     def score(self, ready: Any, examples: Sequence[Labelled]) -> dict[str, float]:
         """Accuracy and macro-F1 over the labels that occur."""

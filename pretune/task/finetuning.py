@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pretune.model.build import num_parameters
 from pretune.model.folder import set_model_length, write_safetensors
 from pretune.objective.base import Objective, Row, Vocabulary, plain_model
 from pretune.task.finetune import FinetuneStage
+from pretune.text.balance import read_weights
 from pretune.text.example import read_labels, read_split, shape_of
 from pretune.train.budget import planned_steps
 from pretune.train.loop import Scored, StepReport, TrainState
@@ -91,10 +93,16 @@ def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Con
     dev_rows = stage.task.rows(dev, base.path, labels, max_length=length) if dev else []
     runtime = Runtime.start(stage.device)
     vocabulary = vocabulary_of(base.path)
-    objective = stage.task.objective()
+    objective = stage.task.objective(_class_weights(data.path, labels))
     work = Work(stage, base.path, labels, examples, rows, dev, dev_rows, vocabulary, objective, runtime, context)
     work.choices = context.choose("run", lambda: _settle(work))
     return work
+
+
+def _class_weights(data: Path, labels: Sequence[str] | None) -> list[float] | None:
+    """The dataset's weight of each label, in their order; 1 for one that train does not have."""
+    weights = read_weights(data)
+    return [weights.get(name, 1.0) for name in labels] if weights is not None and labels else None
 
 
 def _settle(work: Work) -> dict[str, Any]:

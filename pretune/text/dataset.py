@@ -24,12 +24,16 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from pretune.base.artifact import Artifact
-from pretune.base.config import Input
+from pretune.base.config import Input, chosen
 from pretune.base.errors import EmptyInput, OneClass
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.text.augment.base import AUGMENT, Augment
+from pretune.text.balance import BALANCE, Balance, write_weights
 from pretune.text.columns import Columns
 from pretune.text.dividing import Clusters, divide
+from pretune.text.doctor.visit import examined
+from pretune.text.enlarging import enlarge, inputs_at
 from pretune.text.example import SHAPES, Example, Labelled, Tagged
 from pretune.text.reading import Found, Sides, Wanted, read_all
 from pretune.text.shapes.tagged import normalised
@@ -60,6 +64,10 @@ class DatasetStage(Stage):
     """Share held out to choose by, where no file of that name is given."""
     test: float = Field(default=0.1, ge=0, le=1)
     """Share held out for the report, where no split files are given."""
+    balance: Annotated[Balance | None, *chosen(BALANCE)] = None
+    """How uneven labels are evened out in train: over, under, weights; none if not given."""
+    augment: list[Annotated[Augment, *chosen(AUGMENT)]] = []
+    """In which other ways the rows of train are said once more: eda, noise, homophones, back-translation."""
 
     @model_validator(mode="before")
     @classmethod
@@ -90,17 +98,21 @@ class DatasetStage(Stage):
     def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         log, scratch = context.log, context.scratch / "dataset"
         wanted = Wanted(self.shape, self.columns.given(), context.seed)
-        found = read_all(inputs, wanted, scratch=scratch, log=log)
+        found = read_all(inputs_at("read", inputs), wanted, scratch=scratch, log=log)
         scheme = _finish(found, log)
         clusters = Clusters()
         sides, num_near = divide(
             found.sides, clusters, validation=self.validation, test=self.test, scratch=scratch, log=log
         )
-        # Here every example is on its side. What changes examples (balancing, say) comes here, before they are written.
         labels = _labels(found, sides, log)
-        _write(out, found.shape, sides, labels, log)
+        seen = examined(found.shape, sides, out, context, reading=found.notes.told())
+        more = enlarge(sides, found.shape, self.balance, self.augment, inputs=inputs, seed=context.seed)
+        _write(out, found.shape, more.sides, labels, log)
+        if more.weights is not None:
+            write_weights(out, more.weights)
         told = {"scheme": scheme} if scheme else {}
-        return {**_metrics(found, sides, labels, clusters, log), "near_copies": num_near, **told}
+        metrics = _metrics(found, more.sides, labels, clusters, log)
+        return {**metrics, "near_copies": num_near, **told, **seen, **more.facts}
 
 
 @contextmanager

@@ -152,11 +152,14 @@ def _collect(source: Source, side: str, opened: Opened, part: Sides, found: Foun
     for number, record in enumerate(opened.records):
         pace.at(number)
         own = record.get("origin")  # the record may know better where it comes from
+        origin = mend_surrogates(own) if own and isinstance(own, str) else f"{name}#{number}"
         try:
-            made = convert(record, mend_surrogates(own) if own and isinstance(own, str) else f"{name}#{number}")
+            made = convert(record, origin)
         except BadFile as error:
             wrong.append((number, record, error))
             continue
+        if found.notes.fresh:
+            found.notes.place(origin)
         if "split" not in record:
             examples += made
         elif (place := _side_of(record, side)) is None:

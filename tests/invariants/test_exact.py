@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from pretune.objective.base import IGNORE, OBJECTIVE
+from pretune.objective.labels import Labels
 from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, tiny, trained
 
 
@@ -27,7 +28,7 @@ def test_eight_micro_batches_of_one_move_the_weights_like_one_of_eight(name: str
     assert largest_difference(one, eight) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["causal", "masked", "classify", "chat"])
+@pytest.mark.parametrize("name", ["causal", "masked", "classify", "classify-weights", "chat"])
 def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
     assert largest_difference(trained(name, micro=5, batch=5), trained(name, micro=2, batch=5)) < 1e-12
 
@@ -50,7 +51,7 @@ torch.distributed.destroy_process_group()
 
 
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
-    names = ["causal", "masked", "classify", "chat"]
+    names = ["causal", "masked", "classify", "classify-weights", "chat"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -211,3 +212,17 @@ def test_every_card_is_json_without_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         Card("model", "k", "i", "s", metrics={"x": float("nan")}).to_json()
     assert json.loads(Card("model", "k", "i", "s").to_json())["kind"] == "model"
+
+
+def test_a_label_that_weighs_three_moves_the_weights_like_its_rows_three_times() -> None:
+    """And the loss of a step is the weighted mean that torch gives of the whole batch."""
+    model, rows = case("classify")[0].eval(), case("classify")[2]
+    weighted = Labels(kind="labels", class_weights=(1.0, 2.0, 3.0))
+    batch = weighted.collate(rows, VOCABULARY)
+    mean = weighted.sums(model, batch)["loss"] / weighted.counts(batch)["loss"]
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    weights = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    torch.testing.assert_close(mean, torch.nn.functional.cross_entropy(logits, batch["labels"], weight=weights))
+    plain = Labels(kind="labels")
+    again = plain.collate([row for row in rows for _ in range(row["label"] + 1)], VOCABULARY)
+    torch.testing.assert_close(mean, plain.sums(model, again)["loss"] / plain.counts(again)["loss"])

@@ -80,10 +80,13 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "classify-decoder":
         return tiny_classifier("qwen3"), Labels(kind="labels"), labelled_rows(8)
+    if name == "classify-weights":
+        weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
+        return tiny_classifier(), weighted, labelled_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
 
 
-CASES = ("causal", "gpt2", "chat", "masked", "classify", "classify-decoder")
+CASES = ("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights")
 
 
 def trained(

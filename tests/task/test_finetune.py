@@ -179,3 +179,13 @@ def test_saved_weights_are_float32_with_one_metadata_entry_and_no_path(world: Pa
     for path in world.rglob("*.json"):
         if path.name not in ("artifact.json", "choices.json"):
             assert str(world) not in path.read_text(encoding="utf-8"), path
+
+
+def test_class_weights_of_the_dataset_reach_the_loss_unless_the_task_says_none(world: Path) -> None:
+    def scores(name: str, task: Any, balance: str | None) -> list[dict[str, float]]:
+        found = tuned(world, "encoder", "labels.jsonl", name, task=task, steps=2, dataset={"balance": balance})
+        return [label.scores for label in found.predict(SENTENCES)]
+
+    alike = scores("clf-alike", "classify", None)
+    assert scores("clf-none", {"kind": "classify", "class_weights": "none"}, "weights") == alike
+    assert scores("clf-weights", "classify", "weights") != alike

@@ -65,9 +65,7 @@ def sources_of(files: Sequence[tuple[str, Path]], *, where: str) -> tuple[list[S
         NoSuchColumn: there is no labelled data.
     """
     left = {name: path for name, path in files if not _is_no_data(name)}
-    found = [*_slots(left), *_languages(left), *_ratings(left), *_tables(left), *_lines(left)]
-    if not found:
-        found = _classes(left)
+    found = _in_a_format(left) or _classes(left)
     if not found:
         raise NoSuchColumn(
             f"{where!r} holds no table; a data set needs one of: {', '.join(TABULAR)}, .conll, .inter, "
@@ -75,6 +73,15 @@ def sources_of(files: Sequence[tuple[str, Path]], *, where: str) -> tuple[list[S
             hint="plain text is for `pretune corpus` and `pretune pretrain`",
         )
     return sorted(found, key=lambda s: s.name), sorted(left)
+
+
+def is_labelled(files: Sequence[tuple[str, Path]]) -> bool:
+    """Whether some file is in a format of labelled data; folders of texts per class may be just folders."""
+    return bool(_in_a_format({name: path for name, path in files if not _is_no_data(name)}))
+
+
+def _in_a_format(left: Files) -> list[Source]:
+    return [*_slots(left), *_languages(left), *_ratings(left), *_tables(left), *_lines(left)]
 
 
 def unpacked(files: Sequence[tuple[str, Path]], scratch: Path, repairs: Repairs) -> list[tuple[str, Path]]:

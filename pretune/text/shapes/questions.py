@@ -17,6 +17,7 @@ from pretune.text.clean import mend_surrogates
 from pretune.text.columns import Table
 from pretune.text.example import Answer, Example, Question
 from pretune.text.shapes.base import Convert, Notes, Record, kind_of, text_in, told, wrong
+from pretune.text.spans import find_answer
 
 MOVED, ABSENT, SOUGHT = (
     "answers put where their text stands",
@@ -74,14 +75,6 @@ def _list(value: Any) -> list[Any]:
 def _placed(context: str, text: str, start: int | None, notes: Notes) -> Answer | None:
     if start is not None and start >= 0 and context.startswith(text, start):
         return Answer(text, start)
-    at = nearest(context, text, start or 0)
+    at = find_answer(context, text, max(start or 0, 0))
     notes.mend(ABSENT if at is None else SOUGHT if start is None or start < 0 else MOVED)
     return None if at is None else Answer(text, at)
-
-
-def nearest(text: str, piece: str, at: int) -> int | None:
-    """Where a piece of text begins, as near to `at` as it does (of two, the earlier); None if nowhere."""
-    at = max(at, 0)
-    after, before = text.find(piece, at), text.rfind(piece, 0, at + len(piece) - 1 if at else 0)
-    found = [place for place in (before, after) if place >= 0]
-    return min(found, key=lambda place: (abs(place - at), place)) if found else None

@@ -21,8 +21,8 @@ from pretune.text.clean import mend_surrogates
 from pretune.text.columns import Table
 from pretune.text.example import Example, Tagged
 from pretune.text.shapes.base import Convert, Notes, Record, kind_of, text_in, told, wrong
-from pretune.text.shapes.questions import nearest
 from pretune.text.shapes.schemes import scheme_of, to_iob2, without_blanks
+from pretune.text.spans import find_answer
 
 Piece = tuple[int, int, str]
 """(first character, one past the last, kind)."""
@@ -147,7 +147,7 @@ def _of_kinds(text: str, value: Mapping[str, Any], column: str, notes: Notes) ->
             for first, last in places:
                 if text[first : last + 1] == surface:
                     yield first, last + 1, mend_surrogates(str(kind))
-                elif (at := nearest(text, surface, first)) is None:
+                elif (at := find_answer(text, surface, first)) is None:
                     notes.mend(ABSENT)
                 else:
                     notes.mend(MISPLACED, int(text[first:last] != surface))  # an end not included is no mistake
@@ -228,4 +228,5 @@ def _in_iob2(example: Tagged, scheme: str, notes: Notes) -> Tagged:
     if "" in tokens or any(map(str.isspace, tokens)):
         tokens, tags = without_blanks(tokens, tags)
         notes.mend("empty words were left out", len(example.tokens) - len(tokens))
+    notes.place(example.origin)
     return replace(example, tokens=tokens, tags=tags) if tags != example.tags else example
