@@ -31,7 +31,7 @@ from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.text.augment.base import AUGMENT, Augment
 from pretune.text.balance import BALANCE, Balance, write_weights
 from pretune.text.columns import Columns
-from pretune.text.dividing import Clusters, divide
+from pretune.text.dividing import divide
 from pretune.text.doctor.visit import examined
 from pretune.text.enlarging import enlarge, inputs_at
 from pretune.text.example import SHAPES, Example, Labelled, Tagged
@@ -100,10 +100,7 @@ class DatasetStage(Stage):
         wanted = Wanted(self.shape, self.columns.given(), context.seed)
         found = read_all(inputs_at("read", inputs), wanted, scratch=scratch, log=log)
         scheme = _finish(found, log)
-        clusters = Clusters()
-        sides, num_near = divide(
-            found.sides, clusters, validation=self.validation, test=self.test, scratch=scratch, log=log
-        )
+        sides, num_near = divide(found.sides, validation=self.validation, test=self.test, scratch=scratch, log=log)
         labels = _labels(found, sides, log)
         seen = examined(found.shape, sides, out, context, reading=found.notes.told())
         more = enlarge(sides, found.shape, self.balance, self.augment, inputs=inputs, seed=context.seed)
@@ -111,7 +108,7 @@ class DatasetStage(Stage):
         if more.weights is not None:
             write_weights(out, more.weights)
         told = {"scheme": scheme} if scheme else {}
-        metrics = _metrics(found, more.sides, labels, clusters, log)
+        metrics = _metrics(found, more.sides, labels)
         return {**metrics, "near_copies": num_near, **told, **seen, **more.facts}
 
 
@@ -220,20 +217,12 @@ def _write(out: Path, shape: str, sides: Mapping[str, list[Example]], labels: li
         (out / "labels.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _metrics(found: Found, sides: Sides, labels: list[str] | None, clusters: Clusters, log: Log) -> dict[str, Any]:
-    own = {side: [clusters.of(e) for e in group] for side, group in sides.items()}
-    known = set(own["train"])
-    shared = {s: sum(c in known for c in own[s]) for s in ("validation", "test")}
-    if any(shared.values()):
-        told = ", ".join(f"{n} of {len(own[s])} {s}" for s, n in shared.items() if n)
-        log.warn(f"texts that stand in train too: {told}; figures on them flatter")
+def _metrics(found: Found, sides: Sides, labels: list[str] | None) -> dict[str, Any]:
     return {
         "examples": sum(map(len, sides.values())),
         "shape": found.shape,
         "splits": {s: len(group) for s, group in sides.items()},
         "labels": {} if labels is None else _label_counts(found.shape, sides, labels),
-        "also_in_train": shared,
-        "two_labels": _contradictions(sides, own),
         "dropped": dict(sorted(found.notes.dropped.items())),
         "mended": dict(sorted(found.notes.mended.items())),
         "left_alone": dict(sorted(found.left_alone.items())),
@@ -254,13 +243,3 @@ def _names(shape: str, example: Example) -> Sequence[str]:
     of = SHAPES[shape].names
     assert of is not None, "only shapes with labels are counted"
     return sorted(of(example))
-
-
-def _contradictions(sides: Mapping[str, list[Example]], clusters: Mapping[str, list[str]]) -> int:
-    """How many texts carry two different labels."""
-    seen: dict[str, set[str]] = {}
-    for side, group in sides.items():
-        for example, cluster in zip(group, clusters[side], strict=True):
-            if isinstance(example, Labelled):
-                seen.setdefault(cluster, set()).add(example.label)
-    return sum(len(names) > 1 for names in seen.values())

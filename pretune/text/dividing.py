@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +27,8 @@ LARGE = 0.25
 """Share of all texts in one group of near copies from which it is told: the shares cannot be met then."""
 
 
-class Clusters:
-    """The cluster of every example's text, each worked out once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def of(self, example: Example) -> str:
-        text = said_by(example)
-        found = self._known.get(text)
-        if found is None:
-            found = self._known[text] = cluster_of(text)
-        return found
-
-
 def divide(
     given: Mapping[str, list[Example]],
-    clusters: Clusters,
     *,
     validation: float,
     test: float,
@@ -65,7 +51,7 @@ def divide(
     elif not loose and train:
         loose, train, takes_test = train, [], not (held or tested)
     shares = {"validation": 0.0 if held else validation, "test": test if takes_test else 0.0}
-    parts, num_near = _split(loose, clusters, shares, scratch, log)
+    parts, num_near = _split(loose, shares, scratch, log)
     return {
         "train": train + parts["train"],
         "validation": held + parts["validation"],
@@ -73,12 +59,11 @@ def divide(
     }, num_near
 
 
-def _split(
-    examples: Sequence[Example], clusters: Clusters, shares: Mapping[str, float], scratch: Path, log: Log
-) -> tuple[Sides, int]:
+def _split(examples: Sequence[Example], shares: Mapping[str, float], scratch: Path, log: Log) -> tuple[Sides, int]:
     if not any(shares.values()) or not examples:
         return {"train": list(examples), "validation": [], "test": []}, 0
-    own = [clusters.of(e) for e in examples]
+    known = cache(cluster_of)  # many questions have one context
+    own = [known(said_by(e)) for e in examples]
     group_of = _groups(examples, own, scratch, log)
     groups = [group_of[cluster] for cluster in own]
     _tell_large(groups, log)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pretune.base.log import Log
-from pretune.text.dividing import Clusters, divide
+from pretune.text.dividing import divide
 from pretune.text.example import Example, Labelled
 
 WORDS = [f"word{chr(97 + k // 26)}{chr(97 + k % 26)}" for k in range(676)]
@@ -23,7 +23,7 @@ def texts(number: int, seed: int = 0) -> list[str]:
 def sides_of(examples: list[Example], scratch: Path, **shares: float) -> dict[str, str]:
     given = {"": examples, "train": [], "validation": [], "test": []}
     wanted = {"validation": 0.1, "test": 0.1, **shares}
-    sides, _ = divide(given, Clusters(), scratch=scratch, log=Log(quiet=True), **wanted)  # type: ignore[arg-type]
+    sides, _ = divide(given, scratch=scratch, log=Log(quiet=True), **wanted)  # type: ignore[arg-type]
     return {e.origin: side for side, group in sides.items() for e in group}
 
 
@@ -66,5 +66,5 @@ def test_one_great_cluster_of_near_copies_is_told(tmp_path: Path) -> None:
     ] + [Labelled(t, "0", f"other {k}") for k, t in enumerate(texts(80, seed=3))]
     log = Log(quiet=True)
     given: dict[str, Any] = {"": examples, "train": [], "validation": [], "test": []}
-    divide(given, Clusters(), validation=0.1, test=0.1, scratch=tmp_path, log=log)
+    divide(given, validation=0.1, test=0.1, scratch=tmp_path, log=log)
     assert log.warnings == ["30 of 110 examples are near copies of one another and stand on one side"]

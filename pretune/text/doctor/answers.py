@@ -25,7 +25,8 @@ class WrongOffset(Check):
             yield self.finding(f"{counted(len(rows), 'row')} with an answer that starts elsewhere", rows)
         for told in data.reading:
             if told.what == MOVED:
-                text = f"{counted(told.count, 'answer')} started elsewhere; the nearest place was taken"
+                files = ", ".join(f"{number} in {file}" for file, number in sorted(told.files.items()))
+                text = f"{counted(told.count, 'answer')} started elsewhere; the nearest place was taken ({files})"
                 advice = "Look at some; the file is wrong, the dataset no longer is."
                 yield Finding(self.kind, "warning", told.count, text, advice, told.places)
 

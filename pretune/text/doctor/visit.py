@@ -40,7 +40,7 @@ def examined(
     findings = examine(data)
     (out / "report.html").write_text(report(data, findings, context.command), encoding="utf-8", newline="\n")
     context.notes.add("report.html")
-    if any(f.level == "error" for f in findings):
+    if any(f.level == "error" or f.name == "leaks" for f in findings):
         context.log.warn(f"the doctor found {summary(findings)}: {_names(findings)}; look at report.html")
     return {"doctor": [f.fact() for f in findings]}
 

@@ -26,6 +26,7 @@ class Told:
 
     Args:
         places: the first origins, where they are known.
+        files: how often in each file.
         is_lost: no example came of these records; otherwise something in them was put right or taken out.
     """
 
@@ -33,6 +34,7 @@ class Told:
     count: int
     places: tuple[str, ...]
     is_lost: bool
+    files: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,11 +45,13 @@ class Notes:
         dropped: records of which no example came, by the reason.
         mended: examples of which something was put right or taken out.
         places: the first origins of each.
+        files: of each, how often in which file.
     """
 
     dropped: Counter[str] = field(default_factory=Counter)
     mended: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, Counter[str]] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
     """What was said of the record at hand."""
 
@@ -63,17 +67,18 @@ class Notes:
 
     def place(self, origin: str) -> None:
         """What was just said is said of this record."""
-        for what in dict.fromkeys(self.fresh):
+        for what in self.fresh:
             places = self.places.setdefault(what, [])
-            if len(places) < NUM_PLACES:
+            if len(places) < NUM_PLACES and origin not in places:
                 places.append(origin)
+            self.files.setdefault(what, Counter())[origin.rpartition("#")[0]] += 1
         self.fresh.clear()
 
     def told(self) -> tuple[Told, ...]:
         """All of it, what is lost first."""
         both = ((self.dropped, True), (self.mended, False))
         return tuple(
-            Told(what, count, tuple(self.places.get(what, ())), is_lost)
+            Told(what, count, tuple(self.places.get(what, ())), is_lost, self.files.get(what, {}))
             for counts, is_lost in both
             for what, count in sorted(counts.items())
         )
