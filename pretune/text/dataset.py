@@ -232,23 +232,22 @@ def _metrics(found: Found, sides: Sides, labels: list[str] | None, clusters: Clu
 
 def _label_counts(shape: str, sides: Mapping[str, list[Example]], labels: Sequence[str]) -> dict[str, dict[str, int]]:
     """How many examples have each label; of tags, how many pieces are of each kind."""
-    counts = {side: Counter(name for e in group for name in _names(shape, e)) for side, group in sides.items()}
+    of = _pieces if shape == "tags" else SHAPES[shape].names
+    assert of is not None, "only shapes with labels are counted"
+    counts = {side: Counter(name for e in group for name in of(e)) for side, group in sides.items()}
     return {label: {s: counts[s][label] for s in SPLITS} for label in labels}
 
 
-def _names(shape: str, example: Example) -> Sequence[str]:
-    if isinstance(example, Tagged):
-        return [tag[2:] for tag in example.tags if tag.startswith("B-")]
-    of = SHAPES[shape].names
-    assert of is not None, "only shapes with labels are counted"
-    return sorted(of(example))
+def _pieces(example: Tagged) -> list[str]:
+    return [tag[2:] for tag in example.tags if tag.startswith("B-")]
 
 
 def _contradictions(sides: Mapping[str, list[Example]], clusters: Mapping[str, list[str]]) -> int:
     """How many texts carry two different labels."""
-    seen: dict[str, set[str]] = {}
+    first: dict[str, str] = {}
+    several: set[str] = set()
     for side, group in sides.items():
         for example, cluster in zip(group, clusters[side], strict=True):
-            if isinstance(example, Labelled):
-                seen.setdefault(cluster, set()).add(example.label)
-    return sum(len(names) > 1 for names in seen.values())
+            if isinstance(example, Labelled) and first.setdefault(cluster, example.label) != example.label:
+                several.add(cluster)
+    return len(several)
