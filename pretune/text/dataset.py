@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -233,13 +233,11 @@ def _metrics(found: Found, sides: Sides, labels: list[str] | None) -> dict[str, 
 
 def _label_counts(shape: str, sides: Mapping[str, list[Example]], labels: Sequence[str]) -> dict[str, dict[str, int]]:
     """How many examples have each label; of tags, how many pieces are of each kind."""
-    counts = {side: Counter(name for e in group for name in _names(shape, e)) for side, group in sides.items()}
+    of: Callable[[Any], Collection[str]] | None = _pieces if shape == "tags" else SHAPES[shape].names
+    assert of is not None, "only shapes with labels are counted"
+    counts = {side: Counter(name for e in group for name in of(e)) for side, group in sides.items()}
     return {label: {s: counts[s][label] for s in SPLITS} for label in labels}
 
 
-def _names(shape: str, example: Example) -> Sequence[str]:
-    if isinstance(example, Tagged):
-        return [tag[2:] for tag in example.tags if tag.startswith("B-")]
-    of = SHAPES[shape].names
-    assert of is not None, "only shapes with labels are counted"
-    return sorted(of(example))
+def _pieces(example: Tagged) -> list[str]:
+    return [tag[2:] for tag in example.tags if tag.startswith("B-")]

@@ -242,11 +242,10 @@ WRONG = [
     ({"tokens": ["a"], "tags": ["O"]}, {"tokens": ["a"], "tags": [3]}, {}, "column 'tags' holds numbers instead of names"),
     ({"query": "q", "choices": ["a"], "gold": 0}, {"query": "q", "choices": ["a"], "gold": 4}, {}, "column 'gold' holds 4, which is none of 1 candidates"),
     ({"query": "q", "candidates": ["a"], "scores": [1]}, {"query": "q", "candidates": ["a"], "scores": []}, {}, "has 0 scores for 1 candidates"),
-    ({"prompt": "q", "completion": "a", "label": True}, {"prompt": "q", "completion": "a", "label": "yes"}, {"shape": "preference", "columns": {"prompt": "prompt"}}, ""),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("good", "bad", "settings", "problem"), WRONG[:-1])
+@pytest.mark.parametrize(("good", "bad", "settings", "problem"), WRONG)
 def test_a_wrong_record_is_told_with_file_line_and_column(
     tmp_path: Path, run_stage: Any, good: Any, bad: Any, settings: Any, problem: str
 ) -> None:
