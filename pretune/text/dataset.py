@@ -95,7 +95,7 @@ class DatasetStage(Stage):
             raise EmptyInput("no example is left" + (f" (left out: {told})" if told else ""), hint="look at the input")
         labels = _labels(sides, context.log)
         shape = "dialogue" if labels is None else "label"
-        seen = examined(shape, sides, out, context)
+        seen = examined(shape, sides, out, context, dropped=found.dropped)
         more = enlarge(sides, shape, self.balance, self.augment, inputs=inputs, seed=context.seed)
         _write(out, more.sides, labels)
         if more.weights is not None:

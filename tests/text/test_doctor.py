@@ -41,7 +41,7 @@ def test_a_seeded_fault_is_found_by_its_name_and_row(fault: str) -> None:
 def test_forty_faults_and_more_stand_over_all_shapes_and_every_check_has_one() -> None:
     assert len(FAULTS) >= 40
     assert {CLEAN[world][0] for world, _, _ in FAULTS.values()} == set(SHAPES) == set(FIELDS)
-    assert {name for _, name, _ in FAULTS.values()} == set(CHECK.table)
+    assert {name for _, name, _ in FAULTS.values()} | {"mended", "left-out"} == set(CHECK.table)
 
 
 def test_every_check_says_what_to_do() -> None:
@@ -75,10 +75,22 @@ def test_a_leak_of_a_row_in_a_thousand_is_a_warning_and_of_one_in_a_hundred_an_e
     assert (leaked(1000), leaked(100)) == ("warning", "error")
 
 
-def test_what_reading_has_mended_is_told_as_a_warning() -> None:
+def test_what_reading_has_mended_or_left_out_is_told_as_a_warning() -> None:
     question = Question("谁？", "天地人", (Answer("人", 2),), "a#0")
-    (found,) = CHECK("wrong-offset").find(Data.of("span", {"train": [question]}, {"offset": ["a#0"]}))
-    assert (found.level, found.count, found.rows) == ("warning", 1, ("a#0",))
+    data = Data.of("span", {"train": [question]}, mended={"starts were moved": 21}, dropped={"no answer": 1200})
+    told = [(f.name, f.level, f.count, f.problem) for f in examine(data) if f.name in ("mended", "left-out")]
+    assert told == [
+        ("mended", "warning", 21, "starts were moved: 21"),
+        ("left-out", "warning", 1200, "no answer: 1,200"),
+    ]
+
+
+def test_of_large_data_a_part_is_compared_and_the_finding_says_so() -> None:
+    long = "the river is blue and the house by the forest is green, so the teacher reads a letter in the quiet garden"
+    rows = [Labelled(f"{long} {chr(97 + k % 26)}{'xy'[k // 26]}", "ab"[k % 2], f"a#{k}") for k in range(40)]
+    (found,) = CHECK({"kind": "near-duplicates", "most": 20}).find(Data.of("label", {"train": rows}))
+    assert "of 20 that were compared" in found.problem
+    assert found.count == 19
 
 
 def test_no_data_has_no_findings() -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from pretune.text.doctor.base import SHOWN, Check, Data, Finding, Level, Row, RowCheck, counted
+from pretune.text.doctor.base import Check, Data, Finding, Level, Row, RowCheck, counted
 from pretune.text.doctor.fields import Piece
 from pretune.text.spans import find_answer
-
-MENDED = "offset"
-"""The name under which reading tells of starts that it has mended."""
 
 
 class WrongOffset(Check):
@@ -25,11 +22,6 @@ class WrongOffset(Check):
         rows = [row for row in data.rows if _is_off(row)]
         if rows:
             yield self.finding(f"{counted(len(rows), 'row')} with an answer that starts elsewhere", rows)
-        mended = tuple(data.mended.get(MENDED, ()))
-        if mended:
-            text = f"{counted(len(mended), 'answer')} started elsewhere; the nearest place was taken"
-            advice = "Look at some; the file is wrong, the dataset no longer is."
-            yield Finding(self.kind, "warning", len(mended), text, advice, mended[:SHOWN])
 
 
 def _is_off(row: Row) -> bool:

@@ -64,19 +64,26 @@ class Data:
 
     Args:
         rows: all sides, train first.
-        mended: what reading has mended already -> origins: {"offset": [...]}.
+        mended: what reading has put right already -> examples.
+        dropped: why records were left out -> records.
     """
 
     shape: str
     rows: tuple[Row, ...]
-    mended: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    mended: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, shape: str, sides: Mapping[str, Sequence[Any]], mended: Mapping[str, Sequence[str]] | None = None
+        cls,
+        shape: str,
+        sides: Mapping[str, Sequence[Any]],
+        *,
+        mended: Mapping[str, int] | None = None,
+        dropped: Mapping[str, int] | None = None,
     ) -> Data:
         rows = tuple(Row(side, example) for side in SIDES for example in sides.get(side, ()))
-        return cls(shape, rows, mended or {})
+        return cls(shape, rows, mended or {}, dropped or {})
 
     @property
     def fields(self) -> Fields:
@@ -155,6 +162,12 @@ class RowCheck(Check):
             yield self.finding(f"{counted(len(rows), 'row')} {self.claim}", rows)
 
 
+def spread(numbers: Sequence[int], most: int) -> list[int]:
+    """At most so many of the numbers, evenly spread: what is dear is looked at in a part of large data."""
+    size = min(most, len(numbers))
+    return [numbers[k * len(numbers) // size] for k in range(size)]
+
+
 def counted(number: int, name: str) -> str:
     """1 row, 2 rows."""
     return f"{number:,} {name}{'' if number == 1 else 's'}"
@@ -199,6 +212,8 @@ CHECK = Choice(
         "no-positive": "pretune.text.doctor.choices:NoPositive",
         "candidates-twice": "pretune.text.doctor.choices:CandidatesTwice",
         "scores-unequal": "pretune.text.doctor.choices:Unequal",
+        "mended": "pretune.text.doctor.reading:Mended",
+        "left-out": "pretune.text.doctor.reading:LeftOut",
         # The one upward door: tokens are counted with a tokenizer, which text knows nothing of.
         "truncation": "pretune.tokens.truncation:Truncation",
     },

@@ -27,14 +27,15 @@ def examined(
     out: Path,
     context: Context,
     *,
-    mended: Mapping[str, Sequence[str]] | None = None,
+    mended: Mapping[str, int] | None = None,
+    dropped: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """What the doctor finds in examples that become a dataset, as metrics of its card; writes the note report.html.
 
     Args:
-        mended: what reading has mended -> origins, as of `Data`.
+        mended, dropped: what reading has put right and left out, as of `Data`.
     """
-    data = Data.of(shape, sides, mended)
+    data = Data.of(shape, sides, mended=mended, dropped=dropped)
     findings = examine(data)
     (out / "report.html").write_text(report(data, findings, context.command), encoding="utf-8", newline="\n")
     context.notes.add("report.html")
