@@ -154,6 +154,12 @@ class RowCheck(Check):
             yield self.finding(f"{counted(len(rows), 'row')} {self.claim}", rows)
 
 
+def spread(numbers: Sequence[int], most: int) -> list[int]:
+    """At most so many of the numbers, evenly spread: what is dear is looked at in a part of large data."""
+    size = min(most, len(numbers))
+    return [numbers[k * len(numbers) // size] for k in range(size)]
+
+
 def counted(number: int, name: str) -> str:
     """1 row, 2 rows."""
     return f"{number:,} {name}{'' if number == 1 else 's'}"
@@ -198,7 +204,8 @@ CHECK = Choice(
         "no-positive": "pretune.text.doctor.choices:NoPositive",
         "candidates-twice": "pretune.text.doctor.choices:CandidatesTwice",
         "scores-unequal": "pretune.text.doctor.choices:Unequal",
-        "reading": "pretune.text.doctor.reading:Reading",
+        "mended": "pretune.text.doctor.reading:Mended",
+        "left-out": "pretune.text.doctor.reading:LeftOut",
         # The one upward door: tokens are counted with a tokenizer, which text knows nothing of.
         "truncation": "pretune.tokens.truncation:Truncation",
     },

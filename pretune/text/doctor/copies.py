@@ -17,10 +17,12 @@ from typing import ClassVar
 from pydantic import Field
 
 from pretune.text.dedup import near
-from pretune.text.doctor.base import Check, Data, Finding, Level, Row, counted
+from pretune.text.doctor.base import SIDES, Check, Data, Finding, Level, Row, counted, spread
 from pretune.text.doctor.fields import FIELDS
 
 BETWEEN = (("train", "validation"), ("train", "test"), ("validation", "test"))
+MOST = 50_000
+"""Rows of a side that are compared with each other by default; a second and a half."""
 NO_SPANS = tuple(shape for shape in FIELDS if shape != "span")
 
 
@@ -89,16 +91,19 @@ class NearDuplicates(Check):
     advice: ClassVar[str] = "Look whether they are edited copies; if so keep one of each."
     similarity: float = Field(default=0.8, ge=0.65, le=1)
     """Jaccard similarity of shingles from which two rows are near."""
+    most: int = Field(default=MOST, gt=0)
+    """Rows of a side that are compared, evenly spread."""
 
     def find(self, data: Data) -> Iterator[Finding]:
-        for side in ("train", "validation", "test"):
-            here = [k for k, row in enumerate(data.rows) if row.side == side]
+        for side in SIDES:
+            every = [k for k, row in enumerate(data.rows) if row.side == side]
+            here = spread(every, self.most)
             texts = [data.fields.whole(data.rows[k].example) for k in here]
             found = _near(here, [data.whole[k] for k in here], texts, self.similarity)
             if found:
                 rows, like = [data.rows[k] for k, _ in found], [data.rows[k] for _, k in found]
                 text = f"{counted(len(rows), 'row')} of {side} {_say(rows)} almost what an earlier one says"
-                yield self.finding(text, rows, like=like)
+                yield self.finding(text + _part(len(here), len(every)), rows, like=like)
 
 
 class NearLeaks(Check):
@@ -108,17 +113,28 @@ class NearLeaks(Check):
     advice: ClassVar[str] = "Look whether they are edited copies; if so leave them out of the side that is judged on."
     similarity: float = Field(default=0.8, ge=0.65, le=1)
     """Jaccard similarity of shingles from which two texts are near."""
+    most: int = Field(default=MOST, gt=0)
+    """Rows of a side that are compared, evenly spread."""
 
     def find(self, data: Data) -> Iterator[Finding]:
-        texts = [data.fields.asked(row.example) for row in data.rows]
-        near_rows = _near(range(len(data.rows)), data.asked, texts, self.similarity)
+        by_side = [[k for k, row in enumerate(data.rows) if row.side == side] for side in SIDES]
+        if sum(map(bool, by_side)) < 2:
+            return
+        here = [k for every in by_side for k in spread(every, self.most)]
+        texts = [data.fields.asked(data.rows[k].example) for k in here]
+        near_rows = _near(here, [data.asked[k] for k in here], texts, self.similarity)
+        pairs = [(data.rows[k], data.rows[twin]) for k, twin in near_rows]
         for one, other in BETWEEN:
-            pairs = [(data.rows[k], data.rows[twin]) for k, twin in near_rows]
             found = [(r, twin) for r, twin in pairs if (twin.side, r.side) == (one, other)]
             if found:
                 rows = [r for r, _ in found]
                 near_text = _shared(data, rows, one, other).replace(" too", " in almost the same words")
-                yield self.finding(near_text, rows, like=[twin for _, twin in found])
+                text = near_text + _part(len(here), len(data.rows))
+                yield self.finding(text, rows, like=[twin for _, twin in found])
+
+
+def _part(compared: int, number: int) -> str:
+    return f" (of {compared:,} that were compared)" if compared < number else ""
 
 
 def _near(

@@ -1,28 +1,36 @@
-"""What reading has left out or put right: the file is wrong there, and the dataset holds less than it."""
+"""What happened while the data were read: what was put right, and what was left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import ClassVar
 
-from pretune.text.doctor.base import Check, Data, Finding, counted
+from pretune.text.doctor.base import Check, Data, Finding, Level, counted
 from pretune.text.shapes.questions import MOVED
 
 
-class Reading(Check):
-    """Records that gave no example, or something else than they say."""
+class LeftOut(Check):
+    """Records of which no example could be made."""
 
-    kind: str = "reading"
-    advice: ClassVar[str] = "Look at these records in the file; mend them there if they matter."
+    kind: str = "left-out"
+    advice: ClassVar[str] = "Look why; they are neither learnt from nor counted."
 
     def find(self, data: Data) -> Iterator[Finding]:
         for told in data.reading:
-            if told.what == MOVED:  # told by wrong-offset
-                continue
-            problem = (
-                f"{counted(told.count, 'record')} left out: {told.what}"
-                if told.is_lost
-                else f"{told.what}: {told.count:,}"
-            )
-            level = self.level if told.is_lost else "hint"
-            yield Finding(self.kind, level, told.count, problem, self.advice, told.places)
+            if told.is_lost:
+                problem = f"{counted(told.count, 'record')} left out: {told.what}"
+                yield Finding(self.kind, self.level, told.count, problem, self.advice, told.places)
+
+
+class Mended(Check):
+    """Examples that reading put right, so the files are wrong and the dataset is not."""
+
+    kind: str = "mended"
+    level: ClassVar[Level] = "hint"
+    advice: ClassVar[str] = "Look whether it is what you meant, and mend the files."
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        for told in data.reading:
+            if not told.is_lost and told.what != MOVED:  # that is told by wrong-offset
+                problem = f"{told.what}: {told.count:,}"
+                yield Finding(self.kind, self.level, told.count, problem, self.advice, told.places)
