@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,9 @@ from pretune.base.view import mixture_text
 from pretune.text.document import document_id
 from pretune.text.split import SPLITS
 from pretune.text.tables import read_tables, sums_of
+
+if TYPE_CHECKING:
+    from pretune.tokens.encoding import Encoder
 
 BATCH_BYTES = 4 << 20
 
@@ -64,6 +67,7 @@ class TokensStage(Stage):
         return Forecast(seconds=seconds, memory_bytes=5e8, disk_bytes=2 * tokens, tokens=tokens, text_bytes=size)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        from pretune.tokens.encoding import Encoder
         from pretune.tokens.store import StoreWriter, write_manifest
         from pretune.tokens.tokenizer import end_id, load_tokenizer, special_ids
 
@@ -76,7 +80,10 @@ class TokensStage(Stage):
         counts = {split: Counted() for split in SPLITS}
         writers = {split: StoreWriter(out, split, vocab_size=vocab_size, end_id=end) for split in SPLITS}
         files = [path for place, one in inputs.items() if place.startswith("ids") for path in one.files()]
-        made = encoded(corpus.path, folder) if corpus else imported(files, tokenizer, vocab_size, end)
+        if corpus:
+            made = encoded(corpus.path, Encoder.open(folder))
+        else:
+            made = imported(files, tokenizer, vocab_size, end)
         total = corpus.card.metrics.get("bytes") if corpus else None
         with context.log.progress("tokenising", total=total, unit="bytes") as bar:
             for split, ids, ends, table in made:
@@ -95,11 +102,8 @@ Coded = tuple[str, NDArray[np.uint32], NDArray[np.int64], pa.Table]
 """Split, ids of some documents without end tokens, one past the last of each; id, source, language, bytes of each."""
 
 
-def encoded(corpus: Path, tokenizer: Path) -> Iterator[Coded]:
+def encoded(corpus: Path, encoder: Encoder) -> Iterator[Coded]:
     """The documents of a corpus, split by split."""
-    from pretune.tokens.encoding import Encoder
-
-    encoder = Encoder.open(tokenizer)
     for split in SPLITS:
         for table in _batches(corpus, split):
             found = encoder.encode(table["text"].to_pylist())
@@ -143,11 +147,13 @@ class Counted:
 def _batches(folder: Path, split: str) -> Iterator[pa.Table]:
     """Tables of documents of about 4 MB of text; their `bytes` are counted, whatever the corpus says."""
     waiting: list[pa.Table] = []
+    size = 0
     for table in read_tables(folder, split, ["id", "source", "language", "text"]):
         waiting.append(table.append_column("bytes", pc.binary_length(table["text"]).cast(pa.int64())))
-        if sum(pc.sum(t["bytes"]).as_py() for t in waiting) >= BATCH_BYTES:
+        size += pc.sum(waiting[-1]["bytes"]).as_py()
+        if size >= BATCH_BYTES:
             yield pa.concat_tables(waiting)
-            waiting = []
+            waiting, size = [], 0
     if waiting:
         yield pa.concat_tables(waiting)
 

@@ -95,7 +95,8 @@ def wrong_settings(main: str, settings: list[str]) -> Iterator[Mistake]:
     for kind, tree in trees.items():
         cls = STAGE.find(kind)
         inputs = {n: "x" for n, f in cls.model_fields.items() if facts(cls, n).input and f.is_required()}
-        yield from check(cls, {**inputs, **tree, "kind": kind})[1]
+        either = {"corpus": "x"} if kind == "tokens" and "ids" not in tree else {}  # a corpus, or token files
+        yield from check(cls, {**inputs, **either, **tree, "kind": kind})[1]
 
 
 def new_recipe(settings: tuple[str, ...] = (), size: str | None = None) -> Recipe:

@@ -1,10 +1,12 @@
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pretune.base.digest import digest
-from pretune.base.errors import Changed, NotAnArtifact
+from pretune.base.errors import BadFile, Changed, NotAnArtifact
 from pretune.text.tables import read_rows
 from pretune.tokens.store import Store, StoreWriter, dtype_for, write_manifest
 from pretune.tokens.tokenizer import encode_text, load_tokenizer
@@ -95,3 +97,37 @@ def test_the_same_settings_write_what_they_wrote_before(make):
     rows = [row for split in ("train", "validation") for row in read_rows(artifacts["corpus"].path, split)]
     assert digest(rows) == "9905f2c6b372e2c4ea5fbf946fce7f8a"
     assert digest(Store.open(artifacts["tokens"].path, "train").ids.tolist()) == "356406a7540f9b3f58ddb53eeae73c23"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dtype": "float32"}, "not 'uint16'"),
+        ({"vocab_size": 70_000}, "not 'uint32'"),
+        ({"splits": None}, "says nothing of splits"),
+        (None, "is no manifest"),
+    ],
+)
+def test_a_manifest_that_cannot_be_one_is_named(make, change, told):
+    path = make()["tokens"].path / "manifest.json"
+    said = json.loads(path.read_text(encoding="utf-8")) | (change or {})
+    said = {name: value for name, value in said.items() if value is not None}
+    path.write_text(json.dumps(said) if change else "{", encoding="utf-8")
+    with pytest.raises(BadFile, match=told):
+        Store.open(path.parent, "train")
+
+
+def test_ends_that_do_not_reach_the_last_token_are_named(make):
+    folder = make()["tokens"].path
+    ends = np.fromfile(folder / "train.ends", "<u8")
+    ends[-1] -= 1
+    ends.tofile(folder / "train.ends")
+    with pytest.raises(Changed, match="its last document ends at token"):
+        Store.open(folder, "train")
+
+
+def test_a_token_lies_in_the_document_whose_span_holds_it():
+    store = Store(np.zeros(9, np.uint16), np.array([2, 3, 9], np.uint64), 0, 9, 0)
+    assert store.lengths.tolist() == [2, 1, 6]
+    assert [store.number_of(token) for token in range(9)] == [0, 0, 1, 2, 2, 2, 2, 2, 2]
+    assert [a.tolist() for a in store.spans(np.array([2, 0, 1]))] == [[3, 0, 2], [9, 2, 3]]
