@@ -9,6 +9,7 @@ from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import build
+from pretune.base.errors import UserError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
@@ -66,6 +67,15 @@ def visit(
         return _of_dataset(artifact, lengths)
     if not _holds_examples(artifact):
         return None
+    try:
+        return _of_raw(artifact, settings, lengths)
+    except UserError:
+        if settings or any(suffix_of(path) in TABULAR for path in artifact.files()):
+            raise
+        return None  # text, which nobody took for labelled data
+
+
+def _of_raw(artifact: Artifact, settings: Sequence[str], lengths: Check) -> list[Finding]:
     with TemporaryDirectory() as folder:
         tree: dict[str, Any] = {"kind": "dataset", "read": [artifact.scheme or artifact.path.as_posix()]}
         for setting in settings:
