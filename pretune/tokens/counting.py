@@ -106,7 +106,7 @@ class Held:
     """
 
     def __init__(self, memory: float, scratch: Path | None):
-        self.memory, self.scratch = memory, scratch
+        self.memory, self.scratch, self.least = memory, scratch, 64 << 20
         self._tables: list[pa.Table] = [EMPTY]
         self._waiting = self._merged = 0
         self._runs: list[Path] = []
@@ -115,7 +115,7 @@ class Held:
         """Add the counts of one block."""
         self._tables.append(table)
         self._waiting += table_bytes(table)
-        if self._waiting > max(self._merged, 64 << 20, self.memory / 8):
+        if self._waiting > min(max(self._merged, self.least), self.memory / 3):
             self._merge()
 
     def _merge(self) -> None:
@@ -164,12 +164,12 @@ def merged_runs(paths: list[Path]) -> Iterator[pa.Table]:
     readers = [_batches(path) for path in paths]
     heads = [next(reader, None) for reader in readers]
     while any(head is not None for head in heads):
-        bound = min(head["word"][-1] for head in heads if head is not None)  # type: ignore[type-var]
+        bound = min(head["word"][-1].as_py() for head in heads if head is not None)
         ready: list[pa.Table] = []
         for k, head in enumerate(heads):
             if head is None:
                 continue
-            inside = pc.sum(pc.less_equal(head["word"], bound)).as_py() or 0
+            inside = pc.sum(pc.less_equal(head["word"], pa.scalar(bound, pa.large_binary()))).as_py() or 0
             ready.append(head.slice(0, inside))
             rest = head.slice(inside)
             heads[k] = rest if len(rest) else next(readers[k], None)
@@ -180,3 +180,24 @@ def _batches(path: Path) -> Iterator[pa.Table]:
     with pa.OSFile(str(path), "rb") as source, pa.ipc.open_file(source) as reader:
         for k in range(reader.num_record_batches):
             yield pa.Table.from_batches([reader.get_batch(k)])
+
+
+def most_frequent(table: pa.Table, most: int) -> tuple[tuple[Any, Any], Any, int]:
+    """The words that merging reads, the most frequent first (of equal ones the smallest) up to `most` bytes.
+
+    Returns:
+        ((bytes of all words [uint8], where each begins and the last ends [int64, W + 1]), counts [int64, W], number
+        of words left out). Words of one byte have no pairs and are left away.
+    """
+    table = table.filter(pc.greater(pc.binary_length(table["word"]), 1))
+    left_out = 0
+    if (pc.sum(pc.binary_length(table["word"])).as_py() or 0) > most:
+        table = table.sort_by([("count", "descending"), ("word", "ascending")])
+        kept = int(np.searchsorted(np.cumsum(pc.binary_length(table["word"]).to_numpy()), most, side="right"))
+        left_out, table = len(table) - kept, table.slice(0, kept)
+    words = pa.concat_arrays(table["word"].chunks) if table["word"].num_chunks else pa.array([], pa.large_binary())
+    offsets = np.frombuffer(words.buffers()[1], np.int64)[words.offset : words.offset + len(words) + 1]
+    data = np.frombuffer(words.buffers()[2], np.uint8) if words.buffers()[2] is not None else np.empty(0, np.uint8)
+    data = data[offsets[0] : offsets[-1]] if len(words) else np.empty(0, np.uint8)
+    offsets = offsets - offsets[0] if len(words) else np.zeros(1, np.int64)
+    return (data, offsets), table["count"].to_numpy(), left_out

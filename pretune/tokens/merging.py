@@ -62,7 +62,7 @@ def _growing(size: int, dtype: type = np.int64) -> Growing:
 
 @dataclass
 class Pairs:
-    """Every pair that ever counted: its two symbols, its count now, and where it was when it arose. Number 0 is none."""
+    """Every pair that ever counted: its two symbols, its count now, where it was when it arose. Number 0 is none."""
 
     left: Growing = field(default_factory=lambda: _growing(1 << 16))
     right: Growing = field(default_factory=lambda: _growing(1 << 16))
@@ -173,7 +173,9 @@ class Merger:
             return
         low = int(ids.min())
         assert int(ids.max()) - low < 256, "the bytes have ids in one row"
-        near = (self.symbol[at] - low).astype(np.uint16) * np.uint16(256) + (self.symbol[at + 1] - low).astype(np.uint16)
+        near = (self.symbol[at] - low).astype(np.uint16) * np.uint16(256) + (self.symbol[at + 1] - low).astype(
+            np.uint16
+        )
         order = np.argsort(near, kind="stable")  # sixteen bits are sorted by their digits, in no time
         key = near[order].astype(np.int64)
         self._add_pairs(at[order].astype(np.int32), ((key >> 8) + low << 32) | ((key & 255) + low))
