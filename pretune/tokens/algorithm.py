@@ -28,6 +28,7 @@ class Learning:
         word_bytes: bytes of distinct words that are kept for merging.
         inputs: artifacts by the dotted place of the setting that names them, from the algorithm on.
         warn: tells the user something.
+        whole: gives every training document as it is, where the sample is not enough.
     """
 
     texts: Callable[[], Iterator[str]]
@@ -38,6 +39,7 @@ class Learning:
     word_bytes: int = 64_000_000
     inputs: Mapping[str, Artifact] | None = None
     warn: Callable[[str], None] = lambda told: None
+    whole: Callable[[], Iterator[str]] | None = None
 
 
 class Algorithm(Variant):

@@ -58,7 +58,7 @@ class Cut(Algorithm):
 
         tokenizer = load_tokenizer(_base(learning))
         used: set[int] = set()
-        for texts in _batched(learning.texts()):
+        for texts in _batched((learning.whole or learning.texts)()):
             used.update(*encode_texts(tokenizer, texts))
         return Tokenizer.from_str(json.dumps(without_unused(json.loads(tokenizer.to_str()), used), ensure_ascii=False))
 

@@ -18,6 +18,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import EmptyInput, WrongValue
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.text.tables import read_rows
 from pretune.tokens.algorithm import (
     ALGORITHM,
     CLS,
@@ -118,6 +119,7 @@ class TokenizerStage(Stage):
             self.word_bytes,
             within,
             context.log.warn,
+            lambda: (row["text"] for row in read_rows(folder, "train", ["text"])),
         )
 
 
