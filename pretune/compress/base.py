@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pretune.base.artifact import Artifact
 from pretune.base.config import Choice, Variant
 
 if TYPE_CHECKING:
@@ -31,10 +34,18 @@ class Compressor(Variant):
         """Change a float32 torch model in place."""
         raise AssertionError(f"{type(self).__name__} has no compress()")
 
+    def tokenizer_folder(self, inputs: Mapping[str, Artifact], model: Path) -> Path:
+        """Where the tokenizer of the changed model lies; the model's own folder unless it gets another."""
+        return model
+
+    def compress_with(self, model: Any, folder: Path, tokenizer: Path) -> Compressed:
+        """`compress` for a model from `folder` that gets the tokenizer of another folder."""
+        return self.compress(model)
+
 
 COMPRESSOR = Choice(
     Compressor,
-    {"int8": "pretune.compress.quantise:Int8"},
+    {"int8": "pretune.compress.quantise:Int8", "vocabulary": "pretune.compress.vocabulary:Vocabulary"},
     group="pretune.compressors",
     default="int8",
 )

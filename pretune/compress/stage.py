@@ -22,7 +22,7 @@ class CompressStage(Stage):
     data: Annotated[str | None, Input("dataset|tokens")] = None
     """Data that quality is measured on before and after: a dataset or tokens, their validation split."""
     method: Annotated[Compressor, *chosen(COMPRESSOR)] = COMPRESSOR("int8")
-    """How: int8."""
+    """How: int8, or the vocabulary of another tokenizer."""
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         model = inputs["model"]
@@ -41,9 +41,10 @@ class CompressStage(Stage):
         ready = open_folder(folder)
         model = torch_model(ready)
         before = _quality(ready, data)
-        compressed = self.method.compress(model)
-        after = _quality(ready, data)
-        _write(model, compressed, folder, out)
+        words = self.method.tokenizer_folder(inputs, folder)
+        compressed = self.method.compress_with(model, folder, words)
+        _write(model, compressed, folder, out, tokenizer=words)
+        after = _quality(ready if words == folder else open_folder(out), data)
         for name in before:
             context.log.info(f"    {name}: {before[name]:.4g} before, {after[name]:.4g} after")
         return {**compressed.metrics, "quality_before": before, "quality_after": after}
@@ -63,10 +64,10 @@ def _quality(ready: Any, data: Artifact | None) -> dict[str, float]:
     return quality(ready, data) if data else {}
 
 
-def _write(model: Any, compressed: Compressed, folder: Path, out: Path) -> None:
+def _write(model: Any, compressed: Compressed, folder: Path, out: Path, *, tokenizer: Path) -> None:
     from pretune.model.folder import save_model, write_safetensors
 
-    save_model(model, out, tokenizer=folder)
+    save_model(model, out, tokenizer=tokenizer)
     for name, tensors in compressed.files.items():
         write_safetensors(tensors, out / name)
     if (folder / "labels.json").is_file():

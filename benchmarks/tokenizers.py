@@ -1,0 +1,213 @@
+"""Learning a tokenizer and encoding with it, ours beside the libraries': the same text, in turn, medians.
+
+    python benchmarks/tokenizers.py --data ../shared/data
+    (pip install rustbpe sentencepiece gigatoken, those that are to be measured)
+
+English books and a Chinese manual with poems, `--megabytes` of each, in documents of 4,000 characters, all in memory
+on both sides. Same pattern (Qwen2's), same vocabulary, except where a library has its own (told in its row). Our merges
+are compared with those of `tokenizers`, bound on length and minimum count included; rustbpe has neither. Each side's
+seconds are the training's own, in a fresh process each time. `--cores 1` pins every process to one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from corpus import texts
+
+CHARACTERS = 4000
+SIDES = ("ours", "tokenizers", "rustbpe", "gigatoken", "sentencepiece")
+
+
+def documents(data: Path, language: str, most: int) -> list[str]:
+    """Documents of CHARACTERS, `most` bytes in all."""
+    whole = "\n".join(texts(data, language)).encode()[:most].decode("utf-8", "ignore")
+    return [whole[at : at + CHARACTERS] for at in range(0, len(whole), CHARACTERS)]
+
+
+# ---- the sides ----------------------------------------------------------------------------------
+
+
+def ours(held: list[str], size: int) -> list[Any]:
+    from pretune.tokens.algorithm import Learning
+    from pretune.tokens.bpe import Bpe
+
+    return merges_of(Bpe().learn(Learning(lambda: iter(held), size)))
+
+
+def tokenizers(held: list[str], size: int) -> list[Any]:
+    from pretune.tokens.algorithm import Learning
+    from pretune.tokens.bpe import by_tokenizers
+
+    return merges_of(by_tokenizers(Learning(lambda: iter(held), size)))
+
+
+def rustbpe(held: list[str], size: int) -> list[Any]:
+    import rustbpe
+
+    from pretune.tokens.splitting import pattern
+
+    rustbpe.Tokenizer().train_from_iterator(iter(held), size - 7, pattern=pattern())
+    return []
+
+
+def gigatoken(held: list[str], size: int) -> list[Any]:
+    from gigatoken.gigatoken_rs import train_bpe
+
+    train_bpe("\x00".join(held).encode(), size - 7, [], separator=b"\x00")  # with GPT-2's pattern: it has no other
+    return []
+
+
+def sentencepiece(held: list[str], size: int) -> list[Any]:
+    import io
+
+    import sentencepiece
+
+    lines = (line for text in held for line in text.splitlines())
+    options = {"model_type": "bpe", "character_coverage": 0.9995, "minloglevel": 2}
+    writer = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=lines, model_writer=writer, vocab_size=size, **options)
+    return []
+
+
+def merges_of(tokenizer: Any) -> list[Any]:
+    merges: list[Any] = json.loads(tokenizer.to_str())["model"]["merges"]
+    return merges
+
+
+def one(side: str, path: Path, size: int) -> dict[str, Any]:
+    """Train once in this process."""
+    held = json.loads(path.read_text(encoding="utf-8"))
+    learn: Callable[[list[str], int], list[Any]] = globals()[side]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    merges = learn(held, size)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": seconds, "mebibytes": peak // 1024, "merges": merges}
+
+
+# ---- in turn ------------------------------------------------------------------------------------
+
+
+def run(side: str, path: Path, size: int, cores: int) -> dict[str, Any] | None:
+    command = [sys.executable, __file__, "--one", side, "--text", str(path), "--vocabulary", str(size)]
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true" if cores > 1 else "false"}
+    pin = ["taskset", "-c", ",".join(map(str, range(cores)))] if cores else []
+    done = subprocess.run(
+        [*pin, *command], capture_output=True, text=True, check=False, env=environment, encoding="utf-8"
+    )
+    if done.returncode:
+        print(f"{side}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def training(path: Path, size: int, rounds: int, cores: int, sides: list[str]) -> list[dict[str, Any]]:
+    results: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side in sides:
+            told = run(side, path, size, cores)
+            if told:
+                results[side].append(told)
+    wanted = results.get("tokenizers") and results["tokenizers"][0]["merges"]
+    rows = []
+    for side in (s for s in sides if results[s]):
+        seconds = statistics.median(r["seconds"] for r in results[side])
+        same = results[side][0]["merges"] == wanted if side == "ours" and wanted else None
+        peak = max(r["mebibytes"] for r in results[side])
+        rows.append(
+            {
+                "side": side,
+                "version": _version(side),
+                "seconds": round(seconds, 3),
+                "mebibytes": peak,
+                "identical": same,
+            }
+        )
+    return rows
+
+
+def encoding(held: list[str], size: int, rounds: int) -> dict[str, Any]:
+    """MB/s of the encoder that the token store uses, on the cores this process has."""
+    from pretune.tokens.algorithm import Learning
+    from pretune.tokens.bpe import Bpe
+    from pretune.tokens.encoding import Encoder
+    from pretune.tokens.tokenizer import encode_texts
+    from pretune.tokens.train import save_tokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_tokenizer(Bpe().learn(Learning(lambda: iter(held), size)), Path(folder))
+        encoder = Encoder.open(folder)
+    total, taken = sum(len(text.encode()) for text in held), []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        encoder.encode(held)
+        taken.append(total / 1e6 / (time.perf_counter() - started))
+    few = held[:300]
+    same = encoder.encode(few).ids.tolist() == [i for row in encode_texts(encoder.tokenizer, few) for i in row]
+    return {"backend": encoder.backend, "mb_per_s": round(statistics.median(taken), 1), "identical": same}
+
+
+def _version(side: str) -> str:
+    try:
+        return version("pretune" if side == "ours" else side)
+    except PackageNotFoundError:
+        return "?"
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--data", type=Path)
+    asked.add_argument("--megabytes", type=float, default=10)
+    asked.add_argument("--vocabulary", type=int, default=16_000)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--cores", type=int, default=2)
+    asked.add_argument("--sides", default=",".join(SIDES))
+    asked.add_argument("--languages", default="en,zh")
+    asked.add_argument("--json", action="store_true")
+    asked.add_argument("--one", help=argparse.SUPPRESS)
+    asked.add_argument("--text", type=Path, help=argparse.SUPPRESS)
+    a = asked.parse_args()
+    if a.one:
+        print("\n" + json.dumps(one(a.one, a.text, a.vocabulary)))
+        return
+    told = {}
+    for language in a.languages.split(","):
+        held = documents(a.data, language, int(a.megabytes * 1e6))
+        size = round(sum(len(text.encode()) for text in held) / 1e6, 1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "texts.json"
+            path.write_text(json.dumps(held), encoding="utf-8")
+            rows = training(path, a.vocabulary, a.rounds, a.cores, a.sides.split(","))
+        told[language] = {"megabytes": size, "training": rows, "encoding": encoding(held, a.vocabulary, a.rounds)}
+    print(json.dumps(told) if a.json else _table(told, a.cores))
+
+
+def _table(told: dict[str, Any], cores: int) -> str:
+    lines = [f"cores: {cores}"]
+    for language, facts in told.items():
+        lines.append(f"{language}, {facts['megabytes']} MB")
+        lines += [
+            "  {side:14} {version:8} {seconds:8.2f} s {mebibytes:6} MiB  identical: {identical}".format(**r)
+            for r in facts["training"]
+        ]
+        lines.append("  encoding: {backend} {mb_per_s} MB/s, identical: {identical}".format(**facts["encoding"]))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

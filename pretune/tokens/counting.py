@@ -1,0 +1,203 @@
+"""How often each word occurs in a text of any size, exactly, within a memory cap.
+
+    texts -> blocks of 4 MB -> words by the pattern -> counts of the block \
+                                                                            > one table, merged as it doubles
+    (two threads, one block each)                      counts of the block /
+                                                       the table reaches the cap: a sorted run on disk, a new table
+    at the end: the runs merged, range by range
+
+Counts are exact whatever the cap; only the time depends on it. numpy and pyarrow do the work and let go of the
+interpreter's lock, so threads are enough.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pretune.text.clean import mend_surrogates
+from pretune.tokens.splitting import TEXT_BORDER, Digits, word_starts
+
+BLOCK_CHARACTERS = 2 << 20
+ROW_BYTES = 24
+"""Of one word in a table, beside its own bytes: count, offset, and what merging takes."""
+EMPTY = pa.table({"word": pa.array([], pa.large_binary()), "count": pa.array([], pa.int64())})
+
+
+def count_words(
+    texts: Iterable[str], *, digits: Digits = "one", memory: float = 1e9, scratch: Path | None = None
+) -> pa.Table:
+    """The distinct words of many texts and how often each occurs, in no promised order.
+
+    Args:
+        texts: each is cut for itself; lone surrogates are U+FFFD.
+        memory: bytes that the table may take before it goes to disk.
+        scratch: folder for what goes to disk; None: nothing does.
+
+    Returns:
+        A table with the columns word (UTF-8, large_binary) and count (int64).
+    """
+    held = Held(memory, scratch)
+    for block in _counted(_blocks(texts), digits):
+        held.add(block)
+    return held.close()
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[str]:
+    """Texts joined with borders, about BLOCK_CHARACTERS each."""
+    waiting: list[str] = []
+    size = 0
+    for text in texts:
+        waiting.append(mend_surrogates(text))
+        size += len(text) + 1
+        if size >= BLOCK_CHARACTERS:
+            yield TEXT_BORDER.join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield TEXT_BORDER.join(waiting)
+
+
+def _counted(blocks: Iterator[str], digits: Digits) -> Iterator[pa.Table]:
+    """The counts of each block, in order; as many at once as there are cores, four at most."""
+    cores = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    with ThreadPoolExecutor(cores) as threads:
+        coming: list[Future[pa.Table]] = []
+        for block in blocks:
+            coming.append(threads.submit(count_block, block, digits))
+            if len(coming) > cores:
+                yield coming.pop(0).result()
+        for future in coming:
+            yield future.result()
+
+
+def count_block(block: str, digits: Digits = "one") -> pa.Table:
+    """Words and counts of texts that are joined with borders."""
+    codes = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")
+    starts = np.flatnonzero(word_starts(codes, digits))
+    data = block.encode("utf-8", "surrogatepass")
+    offsets = np.append(_byte_offsets(codes, len(data))[starts] if len(data) > len(codes) else starts, len(data))
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+    counted = pc.value_counts(pa.Array.from_buffers(pa.binary(), len(starts), buffers))
+    words = counted.field(0).cast(pa.large_binary())
+    table = pa.table({"word": words, "count": counted.field(1)})
+    return table.filter(pc.not_equal(words, pa.scalar(TEXT_BORDER.encode("utf-8", "surrogatepass"), pa.large_binary())))
+
+
+def _byte_offsets(codes: Any, size: int) -> Any:
+    """The byte at which each character begins in UTF-8, int64 [C]."""
+    lengths = 1 + (codes >= 0x80).view(np.int8) + (codes >= 0x800).view(np.int8) + (codes >= 0x10000).view(np.int8)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    assert not len(ends) or ends[-1] == size, "UTF-8 has other lengths"
+    return ends - lengths
+
+
+class Held:
+    """Tables of counts put together; what outgrows the memory waits on disk, sorted.
+
+    Args:
+        memory: bytes of the table in memory; scratch: where runs are written, None: never.
+    """
+
+    def __init__(self, memory: float, scratch: Path | None):
+        self.memory, self.scratch, self.least = memory, scratch, 64 << 20
+        self._tables: list[pa.Table] = [EMPTY]
+        self._waiting = self._merged = 0
+        self._runs: list[Path] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Add the counts of one block."""
+        self._tables.append(table)
+        self._waiting += table_bytes(table)
+        if self._waiting > min(max(self._merged, self.least), self.memory / 3):
+            self._merge()
+
+    def _merge(self) -> None:
+        self._tables = [_summed(self._tables)]
+        self._merged, self._waiting = table_bytes(self._tables[0]), 0
+        if self.scratch is not None and 3 * self._merged > self.memory:  # merging takes as much again, twice
+            self._spill(self.scratch)
+
+    def _spill(self, scratch: Path) -> None:
+        path = scratch / f"words-{len(self._runs):04d}.arrow"
+        table = self._tables[0].sort_by("word")
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=1 << 14)
+        self._runs.append(path)
+        self._tables, self._merged = [EMPTY], 0
+
+    def close(self) -> pa.Table:
+        """All words with their counts."""
+        self._merge()
+        if not self._runs:
+            return self._tables[0]
+        assert self.scratch is not None
+        if len(self._tables[0]):
+            self._spill(self.scratch)
+        table = pa.concat_tables([EMPTY, *merged_runs(self._runs)])
+        for path in self._runs:
+            path.unlink()
+        return table
+
+
+def table_bytes(table: pa.Table) -> int:
+    """About what a table takes in memory."""
+    return int(pc.sum(pc.binary_length(table["word"])).as_py() or 0) + ROW_BYTES * len(table)
+
+
+def _summed(tables: list[pa.Table]) -> pa.Table:
+    """Tables of counts as one: every word once."""
+    if len(tables) == 1:
+        return tables[0]
+    summed = pa.concat_tables(tables).group_by("word", use_threads=False).aggregate([("count", "sum")])
+    return summed.rename_columns(["word", "count"] if summed.column_names[0] == "word" else ["count", "word"])
+
+
+def merged_runs(paths: list[Path]) -> Iterator[pa.Table]:
+    """The words of sorted runs with their counts added up, range by range: each table lies behind the one before."""
+    readers = [_batches(path) for path in paths]
+    heads = [next(reader, None) for reader in readers]
+    while any(head is not None for head in heads):
+        bound = min(head["word"][-1].as_py() for head in heads if head is not None)
+        ready: list[pa.Table] = []
+        for k, head in enumerate(heads):
+            if head is None:
+                continue
+            inside = pc.sum(pc.less_equal(head["word"], pa.scalar(bound, pa.large_binary()))).as_py() or 0
+            ready.append(head.slice(0, inside))
+            rest = head.slice(inside)
+            heads[k] = rest if len(rest) else next(readers[k], None)
+        yield _summed([EMPTY, *ready])
+
+
+def _batches(path: Path) -> Iterator[pa.Table]:
+    with pa.OSFile(str(path), "rb") as source, pa.ipc.open_file(source) as reader:
+        for k in range(reader.num_record_batches):
+            yield pa.Table.from_batches([reader.get_batch(k)])
+
+
+def most_frequent(table: pa.Table, most: int) -> tuple[tuple[Any, Any], Any, int]:
+    """The words that merging reads, the most frequent first (of equal ones the smallest) up to `most` bytes.
+
+    Returns:
+        ((bytes of all words [uint8], where each begins and the last ends [int64, W + 1]), counts [int64, W], number
+        of words left out). Words of one byte have no pairs and are left away.
+    """
+    table = table.filter(pc.greater(pc.binary_length(table["word"]), 1))
+    left_out = 0
+    if (pc.sum(pc.binary_length(table["word"])).as_py() or 0) > most:
+        table = table.sort_by([("count", "descending"), ("word", "ascending")])
+        kept = int(np.searchsorted(np.cumsum(pc.binary_length(table["word"]).to_numpy()), most, side="right"))
+        left_out, table = len(table) - kept, table.slice(0, kept)
+    words = pa.concat_arrays(table["word"].chunks) if table["word"].num_chunks else pa.array([], pa.large_binary())
+    offsets = np.frombuffer(words.buffers()[1], np.int64)[words.offset : words.offset + len(words) + 1]
+    data = np.frombuffer(words.buffers()[2], np.uint8) if words.buffers()[2] is not None else np.empty(0, np.uint8)
+    data = data[offsets[0] : offsets[-1]] if len(words) else np.empty(0, np.uint8)
+    offsets = offsets - offsets[0] if len(words) else np.zeros(1, np.int64)
+    return (data, offsets), table["count"].to_numpy(), left_out
