@@ -18,6 +18,7 @@ from pretune.text import sources
 from pretune.text.doctor.base import CHECK, LEVELS, SIDES, Check, Data, Finding, every_check, examine
 from pretune.text.doctor.telling import of_facts, report, summary
 from pretune.text.example import read_split, shape_of
+from pretune.text.readers import TABULAR, suffix_of
 from pretune.text.shapes.base import Told
 from pretune.text.shapes.files import is_labelled
 
