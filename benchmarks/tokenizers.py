@@ -25,14 +25,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from corpus import texts
-
 CHARACTERS = 4000
+HERE = str(Path(__file__).resolve().parent)
+# This file has the name of a library: the folder goes behind the libraries.
+sys.path[:] = [*(place for place in sys.path if str(Path(place).resolve()) != HERE), HERE]
 SIDES = ("ours", "tokenizers", "rustbpe", "gigatoken", "sentencepiece")
 
 
 def documents(data: Path, language: str, most: int) -> list[str]:
     """Documents of CHARACTERS, `most` bytes in all."""
+    from corpus import texts
+
     whole = "\n".join(texts(data, language)).encode()[:most].decode("utf-8", "ignore")
     return [whole[at : at + CHARACTERS] for at in range(0, len(whole), CHARACTERS)]
 
