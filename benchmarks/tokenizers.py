@@ -94,12 +94,22 @@ def one(side: str, path: Path, size: int) -> dict[str, Any]:
     """Train once in this process."""
     held = json.loads(path.read_text(encoding="utf-8"))
     learn: Callable[[list[str], int], list[Any]] = globals()[side]
+    _import(side)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     merges = learn(held, size)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"seconds": seconds, "mebibytes": peak // 1024, "merges": merges}
+
+
+def _import(side: str) -> None:
+    """Load what a side needs, so that its seconds are those of its training."""
+    import importlib
+
+    needed = {"ours": ["pretune.tokens.bpe", "pretune.tokens.counting", "pretune.tokens.merging"]}
+    for name in needed.get(side, ["tokenizers", "pretune.tokens.bpe"] if side == "tokenizers" else [side]):
+        importlib.import_module(name)
 
 
 # ---- in turn ------------------------------------------------------------------------------------

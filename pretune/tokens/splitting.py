@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretune.text.characters import categories
 
+S = TypeVar("S", bound=np.generic)
 Digits = Literal["one", "three", "free"]
 NUMBERS = {"one": r"\p{N}", "three": r"\p{N}{1,3}", "free": r"\p{N}+"}
 LETTER, NUMBER, SPACE, LINE_END, OTHER, BORDER = range(6)
@@ -111,7 +112,7 @@ def _matching(text: str, expression: str) -> set[str]:
     return {piece for piece, _ in split.pre_tokenize_str(text)}
 
 
-def _shifted(values: NDArray[np.generic], by: int) -> NDArray[np.generic]:
+def _shifted(values: NDArray[S], by: int) -> NDArray[S]:
     """Each one's neighbour: by=1 the one before, by=-1 the one after; at the ends a border."""
     out = np.full_like(values, BORDER if values.dtype != bool else 0)
     if by > 0:
@@ -121,7 +122,7 @@ def _shifted(values: NDArray[np.generic], by: int) -> NDArray[np.generic]:
     return out
 
 
-def _numbers(kind: NDArray[np.uint8], before: NDArray[np.generic], digits: Digits) -> NDArray[np.bool_]:
+def _numbers(kind: NDArray[np.uint8], before: NDArray[np.uint8], digits: Digits) -> NDArray[np.bool_]:
     number = kind == NUMBER
     if digits == "one":
         return number
@@ -150,7 +151,7 @@ def _low(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def _spaces(
-    kind: NDArray[np.uint8], before: NDArray[np.generic], after: NDArray[np.generic], space: NDArray[np.bool_]
+    kind: NDArray[np.uint8], before: NDArray[np.uint8], after: NDArray[np.uint8], space: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Words that begin with white space: up to the last line end; the rest; its last character where text follows."""
     line_end = kind == LINE_END
@@ -172,7 +173,7 @@ def _spaces(
     return starts
 
 
-def _behind_a_sign(line_end: NDArray[np.bool_], before: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _behind_a_sign(line_end: NDArray[np.bool_], before: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Line ends that follow a sign, with nothing but line ends between."""
     first = np.flatnonzero(line_end & (before == OTHER))
     found = np.zeros_like(line_end)
