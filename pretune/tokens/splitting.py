@@ -51,7 +51,7 @@ def word_starts(codes: NDArray[np.uint32], digits: Digits = "one") -> NDArray[np
     kind = classes(codes)
     before, after = _shifted(kind, 1), _shifted(kind, -1)
     letter, other, space = kind == LETTER, kind == OTHER, kind == SPACE
-    starts = kind == BORDER
+    starts: NDArray[np.bool_] = kind == BORDER
     starts |= _numbers(kind, before, digits)
     blank = codes == ord(" ")
     # A space before a sign belongs to it, and a line end behind one.
@@ -123,10 +123,10 @@ def _shifted(values: NDArray[S], by: int) -> NDArray[S]:
 
 
 def _numbers(kind: NDArray[np.uint8], before: NDArray[np.uint8], digits: Digits) -> NDArray[np.bool_]:
-    number = kind == NUMBER
+    number: NDArray[np.bool_] = kind == NUMBER
     if digits == "one":
         return number
-    first = number & (before != NUMBER)
+    first: NDArray[np.bool_] = number & (before != NUMBER)
     if digits == "three":
         at, runs = np.flatnonzero(number), np.flatnonzero(first)
         place = at - runs[np.searchsorted(runs, at, side="right") - 1] if len(runs) else at
@@ -143,7 +143,8 @@ def _contractions(codes: NDArray[np.uint32], alone: NDArray[np.bool_]) -> NDArra
     pairs = ((ord("r"), ord("e")), (ord("v"), ord("e")), (ord("l"), ord("l")))
     long = np.logical_or.reduce([(one == a) & (two == b) for a, b in pairs])
     found = short | long
-    return at[found] + np.where(short, 2, 3)[found]
+    ends: NDArray[np.int64] = at[found] + np.where(short, 2, 3)[found]
+    return ends
 
 
 def _low(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -159,7 +160,7 @@ def _spaces(
         line_end &= ~_behind_a_sign(line_end, before)  # those are the sign's
     blank = space | line_end
     blank_before = _shifted(blank, 1)
-    starts = blank & ~blank_before
+    starts: NDArray[np.bool_] = blank & ~blank_before
     follows = (after == LETTER) | (after == NUMBER) | (after == OTHER)
     starts |= space & follows
     first = np.flatnonzero(space & _shifted(line_end, 1))  # a run of spaces behind a line end
