@@ -25,14 +25,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from corpus import texts
-
 CHARACTERS = 4000
+HERE = str(Path(__file__).resolve().parent)
+# This file has the name of a library: the folder goes behind the libraries.
+sys.path[:] = [*(place for place in sys.path if str(Path(place).resolve()) != HERE), HERE]
 SIDES = ("ours", "tokenizers", "rustbpe", "gigatoken", "sentencepiece")
 
 
 def documents(data: Path, language: str, most: int) -> list[str]:
     """Documents of CHARACTERS, `most` bytes in all."""
+    from corpus import texts
+
     whole = "\n".join(texts(data, language)).encode()[:most].decode("utf-8", "ignore")
     return [whole[at : at + CHARACTERS] for at in range(0, len(whole), CHARACTERS)]
 
@@ -91,12 +94,22 @@ def one(side: str, path: Path, size: int) -> dict[str, Any]:
     """Train once in this process."""
     held = json.loads(path.read_text(encoding="utf-8"))
     learn: Callable[[list[str], int], list[Any]] = globals()[side]
+    _import(side)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     merges = learn(held, size)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"seconds": seconds, "mebibytes": peak // 1024, "merges": merges}
+
+
+def _import(side: str) -> None:
+    """Load what a side needs, so that its seconds are those of its training."""
+    import importlib
+
+    needed = {"ours": ["pretune.tokens.bpe", "pretune.tokens.counting", "pretune.tokens.merging"]}
+    for name in needed.get(side, ["tokenizers", "pretune.tokens.bpe"] if side == "tokenizers" else [side]):
+        importlib.import_module(name)
 
 
 # ---- in turn ------------------------------------------------------------------------------------

@@ -97,8 +97,8 @@ class Batch:
     def cut(self, size: int) -> Batch:
         """The first `size` pairs."""
         stop = int(np.searchsorted(self.of, size))
-        head = (column[:size] for column in (self.numbers, self.counts, self.left, self.right))
-        return Batch(*head, self.at[:stop], self.of[:stop])
+        numbers, counts, left, right = self.numbers[:size], self.counts[:size], self.left[:size], self.right[:size]
+        return Batch(numbers, counts, left, right, self.at[:stop], self.of[:stop])
 
 
 def learn_merges(
@@ -237,7 +237,8 @@ class Merger:
         linked = np.concatenate(([False], self.after[at[:-1]] == at[1:]))
         index = np.arange(len(at))
         run = np.maximum.accumulate(np.where(linked, 0, index))
-        return at[(index - run) % 2 == 0]
+        kept: Ints = at[(index - run) % 2 == 0]
+        return kept
 
     # ---- how far the batch goes ---------------------------------------------------------------
 

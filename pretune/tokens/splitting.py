@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretune.text.characters import categories
 
+S = TypeVar("S", bound=np.generic)
 Digits = Literal["one", "three", "free"]
 NUMBERS = {"one": r"\p{N}", "three": r"\p{N}{1,3}", "free": r"\p{N}+"}
 LETTER, NUMBER, SPACE, LINE_END, OTHER, BORDER = range(6)
@@ -50,7 +51,7 @@ def word_starts(codes: NDArray[np.uint32], digits: Digits = "one") -> NDArray[np
     kind = classes(codes)
     before, after = _shifted(kind, 1), _shifted(kind, -1)
     letter, other, space = kind == LETTER, kind == OTHER, kind == SPACE
-    starts = kind == BORDER
+    starts: NDArray[np.bool_] = kind == BORDER
     starts |= _numbers(kind, before, digits)
     blank = codes == ord(" ")
     # A space before a sign belongs to it, and a line end behind one.
@@ -111,7 +112,7 @@ def _matching(text: str, expression: str) -> set[str]:
     return {piece for piece, _ in split.pre_tokenize_str(text)}
 
 
-def _shifted(values: NDArray[np.generic], by: int) -> NDArray[np.generic]:
+def _shifted(values: NDArray[S], by: int) -> NDArray[S]:
     """Each one's neighbour: by=1 the one before, by=-1 the one after; at the ends a border."""
     out = np.full_like(values, BORDER if values.dtype != bool else 0)
     if by > 0:
@@ -121,11 +122,11 @@ def _shifted(values: NDArray[np.generic], by: int) -> NDArray[np.generic]:
     return out
 
 
-def _numbers(kind: NDArray[np.uint8], before: NDArray[np.generic], digits: Digits) -> NDArray[np.bool_]:
-    number = kind == NUMBER
+def _numbers(kind: NDArray[np.uint8], before: NDArray[np.uint8], digits: Digits) -> NDArray[np.bool_]:
+    number: NDArray[np.bool_] = kind == NUMBER
     if digits == "one":
         return number
-    first = number & (before != NUMBER)
+    first: NDArray[np.bool_] = number & (before != NUMBER)
     if digits == "three":
         at, runs = np.flatnonzero(number), np.flatnonzero(first)
         place = at - runs[np.searchsorted(runs, at, side="right") - 1] if len(runs) else at
@@ -142,7 +143,8 @@ def _contractions(codes: NDArray[np.uint32], alone: NDArray[np.bool_]) -> NDArra
     pairs = ((ord("r"), ord("e")), (ord("v"), ord("e")), (ord("l"), ord("l")))
     long = np.logical_or.reduce([(one == a) & (two == b) for a, b in pairs])
     found = short | long
-    return at[found] + np.where(short, 2, 3)[found]
+    ends: NDArray[np.int64] = at[found] + np.where(short, 2, 3)[found]
+    return ends
 
 
 def _low(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -150,7 +152,7 @@ def _low(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def _spaces(
-    kind: NDArray[np.uint8], before: NDArray[np.generic], after: NDArray[np.generic], space: NDArray[np.bool_]
+    kind: NDArray[np.uint8], before: NDArray[np.uint8], after: NDArray[np.uint8], space: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Words that begin with white space: up to the last line end; the rest; its last character where text follows."""
     line_end = kind == LINE_END
@@ -158,7 +160,7 @@ def _spaces(
         line_end &= ~_behind_a_sign(line_end, before)  # those are the sign's
     blank = space | line_end
     blank_before = _shifted(blank, 1)
-    starts = blank & ~blank_before
+    starts: NDArray[np.bool_] = blank & ~blank_before
     follows = (after == LETTER) | (after == NUMBER) | (after == OTHER)
     starts |= space & follows
     first = np.flatnonzero(space & _shifted(line_end, 1))  # a run of spaces behind a line end
@@ -172,7 +174,7 @@ def _spaces(
     return starts
 
 
-def _behind_a_sign(line_end: NDArray[np.bool_], before: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _behind_a_sign(line_end: NDArray[np.bool_], before: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Line ends that follow a sign, with nothing but line ends between."""
     first = np.flatnonzero(line_end & (before == OTHER))
     found = np.zeros_like(line_end)

@@ -117,7 +117,7 @@ def test_minimind_learns_500_words_of_a_manual_and_keeps_its_logits(
     assert len(added) == 500
     domain = "\n".join(manual)
     assert len(encode_text(new, domain)) < 0.92 * len(encode_text(old, domain))
-    others = [text for text in [*SIMPLE, "春眠不觉晓，处处闻啼鸟。", "It was a bright cold day in April."]]
+    others = [*SIMPLE, "春眠不觉晓，处处闻啼鸟。", "It was a bright cold day in April."]
     plain = [text for text in others if not any(word in text for word in added)]
     assert len(plain) >= 1
     for text in plain:
