@@ -35,8 +35,6 @@ SMALLEST, LARGEST = 8, 256
 """Pairs that a batch is tried with."""
 OCCURRENCES = 20_000
 CANDIDATES = 2000
-BYTES_PER_POSITION = 60
-"""Peak memory for each byte of distinct words, measured (docs/LOG.md)."""
 
 
 @dataclass
