@@ -67,7 +67,7 @@ class TokenizerStage(Stage):
     word_bytes: int = Field(default=64_000_000, ge=1000)
     """Bytes of distinct words that bpe merges; the rarest beyond are left out, and told."""
     memory: Annotated[float, Free] = Field(default=2e9, ge=1e6)
-    """Bytes that counting words may take; beyond, counts go to disk. They stay exact."""
+    """About the bytes of counts that are held before they go to disk; the peak is some 1.5 times that. Exact always."""
     beside: list[Annotated[str, Input("tokenizer|model")]] = []
     """Other tokenizers, or models, to measure beside this one: GPT-2's, Qwen's."""
 
