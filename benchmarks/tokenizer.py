@@ -1,6 +1,6 @@
 """Learning a tokenizer and encoding with it, ours beside the libraries': the same text, in turn, medians.
 
-    python benchmarks/tokenizers.py --data ../shared/data
+    python benchmarks/tokenizer.py --data ../shared/data
     (pip install rustbpe sentencepiece gigatoken, those that are to be measured)
 
 English books and a Chinese manual with poems, `--megabytes` of each, in documents of 4,000 characters, all in memory
@@ -26,9 +26,6 @@ from pathlib import Path
 from typing import Any
 
 CHARACTERS = 4000
-HERE = str(Path(__file__).resolve().parent)
-# This file has the name of a library: the folder goes behind the libraries.
-sys.path[:] = [*(place for place in sys.path if str(Path(place).resolve()) != HERE), HERE]
 SIDES = ("ours", "tokenizers", "rustbpe", "gigatoken", "sentencepiece")
 
 
