@@ -94,7 +94,9 @@ def by_numpy(learning: Learning, digits: Digits = "one") -> tuple[list[bytes], l
     from pretune.tokens.counting import count_words, most_frequent
     from pretune.tokens.merging import learn_merges
 
-    table = count_words(learning.texts(), digits=digits, memory=learning.memory, scratch=learning.scratch)
+    table = count_words(
+        learning.texts(), digits=digits, memory=learning.memory, scratch=learning.scratch, most=learning.word_bytes
+    )
     words, counts, left_out = most_frequent(table, learning.word_bytes)
     if left_out:
         learning.warn(f"the {left_out} rarest words were left out: word_bytes={learning.word_bytes}")

@@ -26,20 +26,30 @@ from pretune.text.clean import mend_surrogates
 from pretune.tokens.splitting import TEXT_BORDER, Digits, word_starts
 
 BLOCK_CHARACTERS = 2 << 20
+SHARES = 8
+"""What is held and what waits take an eighth of the memory each: putting them together takes several times both."""
 ROW_BYTES = 24
 """Of one word in a table, beside its own bytes: count, offset, and what merging takes."""
+LEFT_OUT = b"left_out"
 EMPTY = pa.table({"word": pa.array([], pa.large_binary()), "count": pa.array([], pa.int64())})
 
 
 def count_words(
-    texts: Iterable[str], *, digits: Digits = "one", memory: float = 1e9, scratch: Path | None = None
+    texts: Iterable[str],
+    *,
+    digits: Digits = "one",
+    memory: float = 1e9,
+    scratch: Path | None = None,
+    most: int | None = None,
 ) -> pa.Table:
     """The distinct words of many texts and how often each occurs, in no promised order.
 
     Args:
         texts: each is cut for itself; lone surrogates are U+FFFD.
-        memory: bytes that the table may take before it goes to disk.
+        memory: bytes that counting may take; what does not fit goes to disk.
         scratch: folder for what goes to disk; None: nothing does.
+        most: bytes of words that will be asked for (`most_frequent`): the rarest beyond need not come back into
+            memory. None: all do.
 
     Returns:
         A table with the columns word (UTF-8, large_binary) and count (int64).
@@ -47,7 +57,7 @@ def count_words(
     held = Held(memory, scratch)
     for block in _counted(_blocks(texts), digits):
         held.add(block)
-    return held.close()
+    return held.close(most)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[str]:
@@ -115,14 +125,15 @@ class Held:
         """Add the counts of one block."""
         self._tables.append(table)
         self._waiting += table_bytes(table)
-        if self._waiting > min(max(self._merged, self.least), self.memory / 3):
+        if self._waiting > min(max(self._merged, self.least), self.memory / SHARES):
             self._merge()
 
     def _merge(self) -> None:
         self._tables = [_summed(self._tables)]
         self._merged, self._waiting = table_bytes(self._tables[0]), 0
-        if self.scratch is not None and 3 * self._merged > self.memory:  # merging takes as much again, twice
+        if self.scratch is not None and SHARES * self._merged > self.memory:
             self._spill(self.scratch)
+        pa.default_memory_pool().release_unused()
 
     def _spill(self, scratch: Path) -> None:
         path = scratch / f"words-{len(self._runs):04d}.arrow"
@@ -132,18 +143,44 @@ class Held:
         self._runs.append(path)
         self._tables, self._merged = [EMPTY], 0
 
-    def close(self) -> pa.Table:
-        """All words with their counts."""
+    def close(self, most: int | None = None) -> pa.Table:
+        """All words with their counts; of those on disk at least the most frequent up to `most` bytes."""
         self._merge()
         if not self._runs:
             return self._tables[0]
         assert self.scratch is not None
         if len(self._tables[0]):
             self._spill(self.scratch)
-        table = pa.concat_tables([EMPTY, *merged_runs(self._runs)])
+        table = _collected(merged_runs(self._runs), most)
         for path in self._runs:
             path.unlink()
         return table
+
+
+def _collected(tables: Iterator[pa.Table], most: int | None) -> pa.Table:
+    """The tables as one; with `most`, words that cannot be among the most frequent are dropped on the way."""
+    held, size, dropped = [EMPTY], 0, 0
+    for table in tables if most is None else map(_with_pairs, tables):
+        held.append(table)
+        size += table_bytes(table)
+        if most is not None and size > 4 * most:
+            kept, gone = _frequent(pa.concat_tables(held), most)
+            held, size, dropped = [kept], table_bytes(kept), dropped + gone
+    return pa.concat_tables(held).replace_schema_metadata({LEFT_OUT: str(dropped)})
+
+
+def _with_pairs(table: pa.Table) -> pa.Table:
+    """Without the words of one byte."""
+    return table.filter(pc.greater(pc.binary_length(table["word"]), 1))
+
+
+def _frequent(table: pa.Table, most: int) -> tuple[pa.Table, int]:
+    """The most frequent words (of equal ones the smallest) up to `most` bytes, and how many others there were."""
+    if (pc.sum(pc.binary_length(table["word"])).as_py() or 0) <= most:
+        return table, 0
+    table = table.sort_by([("count", "descending"), ("word", "ascending")])
+    kept = int(np.searchsorted(np.cumsum(pc.binary_length(table["word"]).to_numpy()), most, side="right"))
+    return table.slice(0, kept).combine_chunks(), len(table) - kept
 
 
 def table_bytes(table: pa.Table) -> int:
@@ -189,15 +226,11 @@ def most_frequent(table: pa.Table, most: int) -> tuple[tuple[Any, Any], Any, int
         ((bytes of all words [uint8], where each begins and the last ends [int64, W + 1]), counts [int64, W], number
         of words left out). Words of one byte have no pairs and are left away.
     """
-    table = table.filter(pc.greater(pc.binary_length(table["word"]), 1))
-    left_out = 0
-    if (pc.sum(pc.binary_length(table["word"])).as_py() or 0) > most:
-        table = table.sort_by([("count", "descending"), ("word", "ascending")])
-        kept = int(np.searchsorted(np.cumsum(pc.binary_length(table["word"]).to_numpy()), most, side="right"))
-        left_out, table = len(table) - kept, table.slice(0, kept)
+    dropped = int((table.schema.metadata or {}).get(LEFT_OUT, b"0"))
+    table, left_out = _frequent(_with_pairs(table), most)
     words = pa.concat_arrays(table["word"].chunks) if table["word"].num_chunks else pa.array([], pa.large_binary())
     offsets = np.frombuffer(words.buffers()[1], np.int64)[words.offset : words.offset + len(words) + 1]
     data = np.frombuffer(words.buffers()[2], np.uint8) if words.buffers()[2] is not None else np.empty(0, np.uint8)
     data = data[offsets[0] : offsets[-1]] if len(words) else np.empty(0, np.uint8)
     offsets = offsets - offsets[0] if len(words) else np.zeros(1, np.int64)
-    return (data, offsets), table["count"].to_numpy(), left_out
+    return (data, offsets), table["count"].to_numpy(), dropped + left_out

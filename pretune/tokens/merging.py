@@ -143,7 +143,7 @@ class Merger:
     ):
         self.tokens, self.vocab_size, self.least, self.longest = tokens, vocab_size, least, longest
         self.merges: list[tuple[int, int]] = []
-        self.known = {token: number for number, token in enumerate(tokens)}
+        self.known = set(tokens)
         self.length = np.ones(max(vocab_size, len(tokens)) + 1, np.int64)
         self.pairs = Pairs()
         self._lay_out(words, counts, ids)
@@ -188,7 +188,6 @@ class Merger:
         batch = self._occurrences(self._next(min(self.tried, room)))
         batch = batch.cut(self._independent(batch)) if len(batch.numbers) > 1 else batch
         new = self._names(batch)
-        batch = batch.cut(len(new))
         alone = batch.left[0] == batch.right[0]
         self.tried = self.tried if alone else min(LARGEST, max(SMALLEST, 2 * len(new)))
         self._merge(batch, np.array(new, np.int32))
@@ -285,21 +284,19 @@ class Merger:
         return most, smallest
 
     def _names(self, batch: Batch) -> list[int]:
-        """Ids of what comes out. A token that exists already (ab + c, a + bc) keeps its id and is merged alone."""
-        new: list[int] = []
+        """Ids of what comes out, each a new token.
+
+        A token arises from one pair only: between its two borders every occurrence was merged alike, step by step.
+        """
+        first = len(self.tokens)
         for left, right in zip(batch.left.tolist(), batch.right.tolist(), strict=True):
             token = self.tokens[left] + self.tokens[right]
-            if token in self.known:
-                if not new:
-                    self.merges.append((left, right))
-                    new.append(self.known[token])
-                break
-            self.known[token] = len(self.tokens)
+            assert token not in self.known, "the pattern cuts control tokens, and others arise once"
+            self.known.add(token)
             self.length[len(self.tokens)] = self.length[left] + self.length[right]
-            new.append(len(self.tokens))
             self.tokens.append(token)
             self.merges.append((left, right))
-        return new
+        return list(range(first, len(self.tokens)))
 
     # ---- merging ------------------------------------------------------------------------------
 
@@ -313,12 +310,9 @@ class Merger:
         self.symbol[at] = new[batch.of]
         self.after[at] = behind
         self.before[behind] = at
-        self._count_again(at, existing=self._exists(batch, new))
+        self._count_again(at)
 
-    def _exists(self, batch: Batch, new: Ints) -> bool:
-        return len(new) == 1 and int(new[0]) != len(self.tokens) - 1
-
-    def _count_again(self, at: Ints, *, existing: bool) -> None:
+    def _count_again(self, at: Ints) -> None:
         """Count the pairs that changed: those that begin at a merged symbol and those that end at one."""
         self.mark[at] = 0
         ahead = self.before[at]
@@ -332,8 +326,6 @@ class Merger:
         order = np.argsort(key)
         first = self.pairs.count.size
         self._add_pairs(where[short][order], key[order])
-        if existing:
-            self._unite(first)
         fresh = np.flatnonzero(self.pairs.count.values[first : self.pairs.count.size] >= self.threshold) + first
         self.waiting = np.concatenate((self.waiting, fresh))
 
@@ -354,22 +346,6 @@ class Merger:
         pairs.first.add(pairs.positions.size + first[kept])
         pairs.listed.add(sizes[kept])
         pairs.positions.add(at)
-
-    def _unite(self, first: int) -> None:
-        """Put pairs from number `first` on together with older ones of the same symbols."""
-        pairs = self.pairs
-        left, right, count = (column.values[:first] for column in (pairs.left, pairs.right, pairs.count))
-        for number in range(first, pairs.count.size):
-            same = (left == pairs.left.values[number]) & (right == pairs.right.values[number]) & (count > 0)
-            for old in np.flatnonzero(same):
-                at, _ = pairs.places(np.array([old]))
-                at = at[self.pair_at[at] == old]
-                both = np.concatenate((pairs.places(np.array([number]))[0], at))
-                pairs.first.values[number], pairs.listed.values[number] = pairs.positions.size, len(both)
-                pairs.positions.add(both)
-                pairs.count.values[number] += count[old]
-                count[old] = 0
-                self.pair_at[at] = number
 
 
 def _group_starts(key: Ints) -> Ints:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
+from pretune.tokens import counting
 from pretune.tokens.algorithm import SPECIALS, Learning
 from pretune.tokens.bpe import Bpe, by_tokenizers
 from pretune.tokens.counting import Held, count_words, most_frequent
@@ -140,6 +141,25 @@ def test_counts_are_exact_whether_they_fit_into_memory_or_not(tmp_path: Path, mo
         rows = held.close().to_pylist()
         assert len(rows) == len(expected) and {r["word"].decode(): r["count"] for r in rows} == expected
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_dropped_while_runs_are_merged_would_have_been_dropped_at_the_end(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    texts = [" ".join("".join(rng.choices("abcdefgh", k=rng.randint(2, 6))) for _ in range(400)) for _ in range(40)]
+    most = 3000
+
+    def found(held: Held, close: int | None) -> tuple[dict[bytes, int], int]:
+        for text in texts:
+            held.add(counting.count_block(text))
+        (data, ends), counts, left_out = most_frequent(held.close(close), most)
+        words = [bytes(data[a:b]) for a, b in itertools.pairwise(ends)]
+        return dict(zip(words, counts.tolist(), strict=True)), left_out
+
+    small = Held(20_000, tmp_path)
+    small.least = 1000
+    kept, left_out = found(small, most)
+    assert len(small._runs) > 3 and left_out > 5000
+    assert (kept, left_out) == found(Held(1e9, None), None)
 
 
 def test_the_rarest_words_are_left_out_by_count_and_then_by_their_bytes() -> None:
