@@ -36,7 +36,7 @@ class Learning:
     min_frequency: int = 2
     memory: float = 2e9
     scratch: Path | None = None
-    word_bytes: int = 24_000_000
+    word_bytes: int = 20_000_000
     inputs: Mapping[str, Artifact] | None = None
     warn: Callable[[str], None] = lambda told: None
     whole: Callable[[], Iterator[str]] | None = None

@@ -164,7 +164,8 @@ def _collected(tables: Iterator[pa.Table], most: int | None) -> pa.Table:
         held.append(table)
         size += table_bytes(table)
         if most is not None and size > 4 * most:
-            kept, gone = _frequent(pa.concat_tables(held), most)
+            # One word more: at the end it is the one that does not fit, and nothing shorter takes its place.
+            kept, gone = _frequent(pa.concat_tables(held), most, beyond=1)
             held, size, dropped = [kept], table_bytes(kept), dropped + gone
     return pa.concat_tables(held).replace_schema_metadata({LEFT_OUT: str(dropped)})
 
@@ -174,12 +175,16 @@ def _with_pairs(table: pa.Table) -> pa.Table:
     return table.filter(pc.greater(pc.binary_length(table["word"]), 1))
 
 
-def _frequent(table: pa.Table, most: int) -> tuple[pa.Table, int]:
-    """The most frequent words (of equal ones the smallest) up to `most` bytes, and how many others there were."""
+def _frequent(table: pa.Table, most: int, beyond: int = 0) -> tuple[pa.Table, int]:
+    """The most frequent words (of equal ones the smallest) up to `most` bytes, and how many others there were.
+
+    Args:
+        beyond: words that are kept although they do not fit.
+    """
     if (pc.sum(pc.binary_length(table["word"])).as_py() or 0) <= most:
         return table, 0
     table = table.sort_by([("count", "descending"), ("word", "ascending")])
-    kept = int(np.searchsorted(np.cumsum(pc.binary_length(table["word"]).to_numpy()), most, side="right"))
+    kept = int(np.searchsorted(np.cumsum(pc.binary_length(table["word"]).to_numpy()), most, side="right")) + beyond
     return table.slice(0, kept).combine_chunks(), len(table) - kept
 
 

@@ -64,7 +64,7 @@ class TokenizerStage(Stage):
     """Bytes of text to learn from at most."""
     temperature: float = Field(default=2.0, ge=1)
     """Languages share the sample as size ** (1 / temperature): 1 as they are, 100 makes them equal."""
-    word_bytes: int = Field(default=24_000_000, ge=1000)
+    word_bytes: int = Field(default=20_000_000, ge=1000)
     """Bytes of distinct words that bpe merges, 80 bytes of memory each; the rarest beyond are left out, and told."""
     memory: Annotated[float, Free] = Field(default=2e9, ge=1e6)
     """Bytes that counting words may take; what does not fit goes to disk and is counted exactly all the same."""
