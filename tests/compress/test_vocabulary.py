@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -117,14 +119,20 @@ def test_minimind_learns_500_words_of_a_manual_and_keeps_its_logits(
     assert len(added) == 500
     domain = "\n".join(manual)
     assert len(encode_text(new, domain)) < 0.92 * len(encode_text(old, domain))
-    others = [*SIMPLE, "春眠不觉晓，处处闻啼鸟。", "It was a bright cold day in April."]
-    plain = [text for text in others if not any(word in text for word in added)]
-    assert len(plain) >= 1
-    for text in plain:
-        ids = encode_text(new, text)
-        assert ids == encode_text(old, text)
-    size = old.get_vocab_size()
+    plain = [text for text in texts_of_others(shared) if not any(word in text for word in added)]
+    assert len(plain) > 800
+    rows = [encode_text(new, text) for text in plain]
+    assert rows == [encode_text(old, text) for text in plain]
+    ids, size = [number for row in rows[:4] + rows[-4:] for number in row][:400], old.get_vocab_size()
     assert torch.equal(logits(made["made"].path, ids)[:, :size], logits(model, ids)[:, :size])
+
+
+def texts_of_others(shared: Path) -> list[str]:
+    """Poems and film reviews."""
+    with gzip.open(shared / "data/chinese-poetry/tang.jsonl.gz", "rt", encoding="utf-8") as file:
+        poems = [json.loads(line)["text"] for line in itertools.islice(file, 1000)]
+    lines = (shared / "data/sst2/dev.jsonl").read_text(encoding="utf-8").splitlines()
+    return [*poems, *(json.loads(line)["text"] for line in lines)]
 
 
 def test_minimind_cut_to_a_manual_gives_it_the_same_logits(
