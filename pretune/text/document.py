@@ -26,6 +26,10 @@ class Document:
     origin: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Millions travel between processes: as a call, which takes half the time of what dataclasses do."""
+        return Document, (self.text, self.id, self.source, self.origin, self.meta)
+
 
 def document_id(source: str, path: str, record: int) -> str:
     """The id of the document at `path` (relative, with `/`), counted from record 0."""

@@ -238,7 +238,7 @@ def _document(file: RawFile, number: int, record: Mapping[str, Any], column: str
     text = record[column]
     meta = {k: v for k, v in record.items() if k != column}
     plain = text if isinstance(text, str) else "" if text is None else json.dumps(text, ensure_ascii=False)
-    return Document(plain, document_id(file.source, file.name, number), file.source, f"{file.name}#{number}", meta)
+    return Document(plain, "", file.source, f"{file.name}#{number}", meta)  # its id is worked out by who measures it
 
 
 # ---- one job ------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def _row(document: Document, measuring: Measuring, told: Told) -> dict[str, Any]
     meta = json.dumps(dict(document.meta), ensure_ascii=True, sort_keys=True, default=_plain)
     origin = mend_surrogates(document.origin)
     return {
-        "id": document.id,
+        "id": document.id or _id_of(document),
         "text": text,
         "source": document.source,
         "origin": origin,
@@ -301,6 +301,11 @@ def _row(document: Document, measuring: Measuring, told: Told) -> dict[str, Any]
         "meta": meta,
         "bytes": len(text.encode()),
     }
+
+
+def _id_of(document: Document) -> str:
+    name, _, number = document.origin.rpartition("#")
+    return document_id(document.source, name, int(number))
 
 
 def _plain(value: Any) -> str:
