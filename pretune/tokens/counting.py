@@ -26,8 +26,8 @@ from pretune.text.clean import mend_surrogates
 from pretune.tokens.splitting import TEXT_BORDER, Digits, word_starts
 
 BLOCK_CHARACTERS = 2 << 20
-SHARES = 8
-"""What is held and what waits take an eighth of the memory each: putting them together takes several times both."""
+SHARES = 12
+"""What is held and what waits take a twelfth of the memory each: putting them together takes four times both."""
 ROW_BYTES = 24
 """Of one word in a table, beside its own bytes: count, offset, and what merging takes."""
 LEFT_OUT = b"left_out"
