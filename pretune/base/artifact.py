@@ -233,7 +233,7 @@ def _open_raw(path: Path, files: list[Path] | None = None) -> Artifact:
     if not names:
         raise EmptyInput(f"{str(path)!r} holds no files", hint="check the path or the pattern")
     digests = file_digests(names)
-    card = Card(kind=_raw_kind(path), key="", id=digest(sorted(digests.items())), stage="raw", files=digests)
+    card = Card(kind=_raw_kind(path, files), key="", id=digest(sorted(digests.items())), stage="raw", files=digests)
     return Artifact(path, card)
 
 
@@ -246,7 +246,7 @@ def _raw_files(path: Path) -> list[Path]:
     return sorted(f for f in inside if not any(part.startswith(".") for part in f.relative_to(path).parts))
 
 
-def _raw_kind(path: Path) -> str:
+def _raw_kind(path: Path, files: list[Path]) -> str:
     if not path.is_dir():
         return "ids" if path.name.endswith(IDS) else "files"
     if (path / "bundle.json").is_file():
@@ -256,7 +256,7 @@ def _raw_kind(path: Path) -> str:
         return "model"
     if (path / "tokenizer.json").is_file():
         return "tokenizer"
-    return "ids" if all(file.name.endswith(IDS) for file in _raw_files(path)) else "files"
+    return "ids" if all(file.name.endswith(IDS) for file in files) else "files"
 
 
 def _open_scheme(text: str) -> Artifact:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import PretuneError
 from pretune.base.recipe import StagePlan
 from pretune.base.stage import Forecast, Machine
@@ -154,14 +154,24 @@ NEXT = {
     "tokens": ("pretune pretrain {path} --out NAME minutes=5",),
     "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
     "report": ("open {path}/report.html",),
-    "bundle": ("pretune serve {path}",),
-    "dataset": ("pretune finetune MODEL {path} --out NAME task=classify",),
 }
+TASKS = {"label": "classify", "dialogue": "chat"}
+"""The task that learns from a dataset of a shape."""
+
+
+def next_steps(card: Card) -> tuple[str, ...]:
+    """Commands that go on from an artifact, with `{path}` for its folder; none that would be refused."""
+    if card.kind == "dataset":
+        task = TASKS.get(str(card.metrics.get("shape")))
+        return (f"pretune finetune MODEL {{path}} --out NAME task={task}",) if task else ("pretune check {path}",)
+    if card.kind == "bundle":
+        return () if "tokens" in card.metrics else ("pretune serve {path}",)
+    return NEXT.get(card.kind, ())
 
 
 def result_text(artifact: Artifact) -> str:
     """The end of a command: where the artifact lies, its figures, what to do next."""
     card = artifact.card
     shown = [f"  {n}: {_value(v)}" for n, v in card.metrics.items() if isinstance(v, int | float | str)]
-    steps = [f"  next: {line.format(path=artifact.path.as_posix())}" for line in NEXT.get(card.kind, ())]
+    steps = [f"  next: {line.format(path=artifact.path.as_posix())}" for line in next_steps(card)]
     return "\n".join([f"{card.kind}: {artifact.path.as_posix()}", *shown, *steps])

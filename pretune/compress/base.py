@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pretune.base.artifact import Artifact
 from pretune.base.config import Choice, Variant
 
 if TYPE_CHECKING:
@@ -30,17 +28,13 @@ class Compressed:
 class Compressor(Variant):
     """Makes a model smaller; its function may change, and the stage reports by how much."""
 
-    def compress(self, model: Any) -> Compressed:
-        """Change a float32 torch model in place."""
+    def compress(self, model: Any, *, source: Path | None = None, tokenizer: Path | None = None) -> Compressed:
+        """Change a float32 torch model in place.
+
+        Args:
+            source: the folder that it comes from; tokenizer: that of the tokenizer it gets, its own if none is given.
+        """
         raise AssertionError(f"{type(self).__name__} has no compress()")
-
-    def tokenizer_folder(self, inputs: Mapping[str, Artifact], model: Path) -> Path:
-        """Where the tokenizer of the changed model lies; the model's own folder unless it gets another."""
-        return model
-
-    def compress_with(self, model: Any, folder: Path, tokenizer: Path) -> Compressed:
-        """`compress` for a model from `folder` that gets the tokenizer of another folder."""
-        return self.compress(model)
 
 
 COMPRESSOR = Choice(

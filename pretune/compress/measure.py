@@ -51,12 +51,13 @@ def quality(ready: TextClassifier | LanguageModel, data: Artifact) -> dict[str, 
 
 
 def examples_of(folder: Path) -> list[Labelled] | list[Dialogue]:
-    """The examples of validation or, without one, of test. Raises EmptyInput."""
-    from pretune.text.example import read_split
+    """The examples of validation or, without one, of test. Raises EmptyInput, NotSupported."""
+    from pretune.text.example import check_scored, read_split
 
     examples = read_split(folder, "validation") or read_split(folder, "test")
     if not examples:
         raise EmptyInput(f"{folder.as_posix()} has neither a validation nor a test split")
+    check_scored(examples)
     return examples
 
 

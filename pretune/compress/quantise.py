@@ -56,7 +56,7 @@ def on_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
 class Int8(Compressor):
     """Weights rounded to int8, one scale per output channel."""
 
-    def compress(self, model: Any) -> Compressed:
+    def compress(self, model: Any, *, source: Path | None = None, tokenizer: Path | None = None) -> Compressed:
         """Round every matrix in place; a tied head and its embedding are one matrix.
 
         Returns:

@@ -41,8 +41,8 @@ class CompressStage(Stage):
         ready = open_folder(folder)
         model = torch_model(ready)
         before = _quality(ready, data)
-        words = self.method.tokenizer_folder(inputs, folder)
-        compressed = self.method.compress_with(model, folder, words)
+        words = inputs["method.tokenizer"].path if "method.tokenizer" in inputs else folder
+        compressed = self.method.compress(model, source=folder, tokenizer=words)
         _write(model, compressed, folder, out, tokenizer=words)
         after = _quality(ready if words == folder else open_folder(out), data)
         for name in before:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.compress.base import Compressed, Compressor
 
@@ -18,10 +16,8 @@ class Vocabulary(Compressor):
     tokenizer: Annotated[str, Input("tokenizer")]
     """The tokenizer that the model gets."""
 
-    def tokenizer_folder(self, inputs: Mapping[str, Artifact], model: Path) -> Path:
-        return inputs["method.tokenizer"].path
-
-    def compress_with(self, model: Any, folder: Path, tokenizer: Path) -> Compressed:
+    def compress(self, model: Any, *, source: Path | None = None, tokenizer: Path | None = None) -> Compressed:
         from pretune.model.vocabulary import refit
 
-        return Compressed(metrics=refit(model, folder, tokenizer))
+        assert source is not None and tokenizer is not None, "rows follow from one tokenizer to another"
+        return Compressed(metrics=refit(model, source, tokenizer))

@@ -23,7 +23,7 @@ from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import curves, report_section
 from pretune.infer.classify import TextClassifier
 from pretune.text.doctor.telling import findings_section, of_facts
-from pretune.text.example import SPLIT_FILES, Dialogue, Labelled, read_split
+from pretune.text.example import SPLIT_FILES, Dialogue, Labelled, check_scored, read_split
 
 if TYPE_CHECKING:
     from pretune.evaluate.stage import EvaluateStage
@@ -66,6 +66,7 @@ def measured(stage: EvaluateStage, model: Artifact, data: Artifact, context: Con
     if data.card.kind == "tokens":
         return _on_tokens(stage, model, opened, data, context)
     examples = some_of(examples_of(data, stage.split), stage.max_examples)
+    check_scored(examples)
     train: Any = read_split(data.path, "train") if stage.split != "train" else []
     seed, log = context.seed, context.log
     labelled = isinstance(examples[0], Labelled)

@@ -193,11 +193,17 @@ def _messages(data: Path, number: int) -> list[list[dict[str, str]]]:
 
 
 def _held_out(data: Path) -> Sequence[Any]:
-    """The first split that is there of test, validation, train: which texts are asked matters little here."""
-    from pretune.text.example import read_split
+    """The first split that is there of test, validation, train: which texts are asked matters little here.
 
-    found = (read_split(data, split) for split in ("test", "validation", "train"))
-    return next((examples for examples in found if examples), [])
+    Raises:
+        NotSupported: examples of a shape that no model is compared on.
+    """
+    from pretune.text.example import check_scored, read_split
+
+    splits = (read_split(data, split) for split in ("test", "validation", "train"))
+    found: Sequence[Any] = next((examples for examples in splits if examples), [])
+    check_scored(found)
+    return found
 
 
 # ---- classifiers --------------------------------------------------------------------------------

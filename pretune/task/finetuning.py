@@ -20,7 +20,7 @@ from pretune.model.folder import set_model_length, write_safetensors
 from pretune.objective.base import Objective, Row, Vocabulary, plain_model
 from pretune.task.finetune import FinetuneStage
 from pretune.text.balance import read_weights
-from pretune.text.example import read_labels, read_split, shape_of
+from pretune.text.example import check_scored, read_labels, read_split, shape_of
 from pretune.train.budget import planned_steps
 from pretune.train.loop import Scored, StepReport, TrainState
 from pretune.train.optim import Optim
@@ -78,7 +78,8 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
 
 def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Context) -> Work:
     if shape_of(data.path) != stage.task.shape:
-        hint = {"label": "task=classify", "dialogue": "task=chat"}.get(shape_of(data.path))
+        known = {"label": "task=classify", "dialogue": "task=chat"}
+        hint = known.get(shape_of(data.path), "tasks there are: classify (shape label), chat (shape dialogue)")
         raise WrongKind(
             f"task={stage.task.kind} needs {stage.task.shape} examples, these are {shape_of(data.path)}", hint=hint
         )
@@ -88,6 +89,7 @@ def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Con
     examples, dev = read_split(data.path, "train"), read_split(data.path, "validation")
     if not examples:
         raise EmptyInput(f"{data.path.as_posix()} has no training examples")
+    check_scored([*examples, *dev])
     length = min(stage.max_length, _longest_of_folder(base.path))
     rows = stage.task.rows(examples, base.path, labels, max_length=length)
     dev_rows = stage.task.rows(dev, base.path, labels, max_length=length) if dev else []

@@ -112,7 +112,7 @@ class Held:
     """Tables of counts put together; what outgrows the memory waits on disk, sorted.
 
     Args:
-        memory: bytes of the table in memory; scratch: where runs are written, None: never.
+        memory: bytes that putting tables together may take; scratch: where runs are written, None: never.
     """
 
     def __init__(self, memory: float, scratch: Path | None):

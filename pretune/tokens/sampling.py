@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pretune.text.mixing import filled
 from pretune.text.tables import read_rows
 
 PIECE_CHARACTERS = 1 << 16
@@ -30,20 +31,12 @@ def sizes_by_group(folder: Path) -> dict[Group, int]:
 def shares(sizes: Mapping[Group, int], most: float, temperature: float = 1.0) -> dict[Group, float]:
     """Which part of each group is read, in [0, 1], so that all parts together have about `most` bytes.
 
-    What a small group cannot give, because it is read whole, the others give (water filling).
+    What a small group cannot give, because it is read whole, the others give.
     """
-    found: dict[Group, float] = {}
-    left, open_groups = most, dict(sizes)
-    while open_groups:
-        lifted = {group: size ** (1 / temperature) for group, size in open_groups.items()}
-        level = left / sum(lifted.values())
-        whole = [group for group, size in open_groups.items() if lifted[group] * level >= size]
-        if not whole:
-            return found | {group: lifted[group] * level / size for group, size in open_groups.items()}
-        for group in whole:
-            found[group] = 1.0
-            left -= open_groups.pop(group)
-    return found
+    there = {group: size for group, size in sizes.items() if size}
+    given = filled(most, [size ** (1 / temperature) for size in there.values()], [*map(float, there.values())])
+    parts = {group: round(part / there[group], 9) for group, part in zip(there, given, strict=True)}
+    return dict.fromkeys(sizes, 1.0) | parts
 
 
 def sample(folder: Path, share: float | Mapping[Group, float]) -> Iterator[str]:

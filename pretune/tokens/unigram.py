@@ -37,13 +37,8 @@ class Unigram(Algorithm):
     def learn(self, learning: Learning) -> Any:
         from pretune.tokens.counting import count_words
 
-        table = count_words(
-            learning.texts(),
-            digits=self.digits,
-            memory=learning.memory,
-            scratch=learning.scratch,
-            most=learning.word_bytes,
-        )
+        # All words: which of them the pieces are counted over must not depend on the memory.
+        table = count_words(learning.texts(), digits=self.digits, memory=learning.memory, scratch=learning.scratch)
         table = table.sort_by("word")
         words = [word.decode() for word in table["word"].to_pylist()]
         counts = table["count"].to_numpy()

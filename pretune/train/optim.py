@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from pretune.base.config import Choice, Variant, chosen
-from pretune.train.schedule import AVERAGE, SCHEDULE, Average, Linear, NoAverage, Schedule
+from pretune.train.schedule import AVERAGE, SCHEDULE, Average, Constant, Linear, NoAverage, Schedule
 
 if TYPE_CHECKING:
     from pretune.train.rules import Group
@@ -112,7 +112,7 @@ class ScheduleFree(Adam):
 
     betas: tuple[float, float] = (0.9, 0.99)
     """How near to the average gradients are taken, and decay of the second moment."""
-    schedule: Annotated[Schedule, *chosen(SCHEDULE)] = Field(default_factory=lambda: SCHEDULE("constant"))
+    schedule: Annotated[Schedule, *chosen(SCHEDULE)] = Constant(kind="constant")
     """The averaging takes the place of a falling rate: constant."""
 
     def move(self, group: Group) -> None:

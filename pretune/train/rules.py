@@ -55,9 +55,9 @@ class Group:
         if self.decay:
             torch._foreach_mul_(self.masters, [1 - rate * self.decay for rate in self.rates])
 
-    def add(self, moves: Any, scale: float = -1.0) -> None:
-        """Move each weight by rate * scale * its move, which is used up."""
-        torch._foreach_mul_(moves, [rate * scale for rate in self.rates])
+    def subtract(self, moves: Any, over: float = 1.0) -> None:
+        """Move each weight by -rate / over * its move, which is used up."""
+        torch._foreach_mul_(moves, [-rate / over for rate in self.rates])
         torch._foreach_add_(self.masters, moves)
 
 
@@ -65,7 +65,7 @@ def adamw(group: Group, s: Adam) -> None:
     m, root = group.moments("first"), _root_of_second(group, s)
     torch._foreach_lerp_(m, group.grads, 1 - s.betas[0])
     group.shrink()
-    group.add(torch._foreach_div(m, root), -1 / (1 - s.betas[0] ** group.number))
+    group.subtract(torch._foreach_div(m, root), 1 - s.betas[0] ** group.number)
 
 
 def _root_of_second(group: Group, s: Adam) -> Any:
@@ -98,7 +98,7 @@ def lion(group: Group, s: Lion) -> None:
     torch._foreach_sign_(moves)
     torch._foreach_lerp_(m, group.grads, 1 - s.betas[1])
     group.shrink()
-    group.add(moves)
+    group.subtract(moves)
 
 
 def sgd(group: Group, s: Sgd) -> None:
@@ -107,7 +107,7 @@ def sgd(group: Group, s: Sgd) -> None:
     torch._foreach_add_(m, group.grads)
     moves = torch._foreach_add(group.grads, m, alpha=s.momentum) if s.nesterov else torch._foreach_mul(m, 1.0)
     group.shrink()
-    group.add(moves)
+    group.subtract(moves)
 
 
 def adagrad(group: Group, s: Adagrad) -> None:
@@ -116,7 +116,7 @@ def adagrad(group: Group, s: Adagrad) -> None:
     root = torch._foreach_sqrt(v)
     torch._foreach_add_(root, s.eps)
     group.shrink()
-    group.add(torch._foreach_div(group.grads, root))
+    group.subtract(torch._foreach_div(group.grads, root))
 
 
 def adafactor(group: Group, s: Adafactor) -> None:

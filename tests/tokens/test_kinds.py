@@ -117,6 +117,18 @@ def test_the_same_text_gives_the_same_tokenizer(kinds: dict[str, Path], name: st
     assert learnt(name).to_str() == load_tokenizer(kinds[name]).to_str()
 
 
+@pytest.mark.parametrize("name", ["bpe", "unigram", "word"])
+def test_the_memory_changes_no_byte(kinds: dict[str, Path], tmp_path: Path, name: str) -> None:
+    if name == "word":
+        pytest.importorskip("rjieba")
+    algorithm = ALGORITHM({"kind": name, **KINDS[name]})
+    made = {
+        memory: algorithm.learn(Learning(lambda: iter(TEXTS), 600, memory=memory, scratch=tmp_path, word_bytes=60))
+        for memory in (1e9, 2000.0)
+    }
+    assert made[1e9].to_str() == made[2000.0].to_str()
+
+
 def test_a_small_language_is_read_whole_and_the_others_share_what_is_left() -> None:
     sizes = {("web", "en"): 900, ("web", "zh"): 90, ("web", "de"): 10}
     plain, fair = shares(sizes, 100, 1.0), shares(sizes, 100, 2.0)
@@ -125,6 +137,7 @@ def test_a_small_language_is_read_whole_and_the_others_share_what_is_left() -> N
     assert {g[1]: round(s * sizes[g], 2) for g, s in fair.items()} == {"en": 70.34, "zh": 22.24, "de": 7.41}
     assert shares(sizes, 300, 100.0)["web", "de"] == 1.0
     assert shares(sizes, 1000, 2.0) == dict.fromkeys(sizes, 1.0)
+    assert shares({**sizes, ("web", ""): 0}, 1000, 2.0) == dict.fromkeys([*sizes, ("web", "")], 1.0)
 
 
 def test_the_card_tells_the_figures_by_language_beside_another_tokenizer(

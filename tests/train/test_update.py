@@ -24,6 +24,17 @@ def gradients(model: nn.Module, step: int) -> None:
         parameter.grad = torch.randn_like(parameter)
 
 
+def follow(ours: nn.Module, theirs: nn.Module, update: Update, oracle: torch.optim.Optimizer, steps: int = 6) -> None:
+    """Move both by the same gradients; they must end at the same weights."""
+    for step in range(steps):
+        gradients(ours, step)
+        gradients(theirs, step)
+        update.step(step + 1, 1.0)
+        oracle.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 def test_adamw_moves_like_torchs() -> None:
     ours, theirs = net(), net()
     settings = OPTIM({"kind": "adamw", "learning_rate": 0.01, "weight_decay": 0.1, "betas": (0.9, 0.99)})
@@ -32,13 +43,7 @@ def test_adamw_moves_like_torchs() -> None:
     plain = [p for p in theirs.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     oracle = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.99), eps=1e-8)
-    for step in range(6):
-        gradients(ours, step)
-        gradients(theirs, step)
-        update.step(step + 1, 1.0)
-        oracle.step()
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
+    follow(ours, theirs, update, oracle)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 12), (12, 4)])
@@ -112,13 +117,7 @@ def test_an_optimizer_moves_like_torchs(name: str) -> None:
     kind = name.partition(",")[0]
     update = Update(ours, OPTIM({"kind": kind, "learning_rate": 0.01, "weight_decay": 0.0, **settings}))
     oracle = oracle_of(theirs.parameters())
-    for step in range(6):
-        gradients(ours, step)
-        gradients(theirs, step)
-        update.step(step + 1, 1.0)
-        oracle.step()
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
+    follow(ours, theirs, update, oracle)
 
 
 def test_adafactors_decay_is_torchs() -> None:
@@ -126,13 +125,7 @@ def test_adafactors_decay_is_torchs() -> None:
     update = Update(ours, OPTIM({"kind": "adafactor", "learning_rate": 0.01, "weight_decay": 0.1}))
     groups = [{"params": [p], "weight_decay": 0.1 if p.dim() > 1 else 0.0} for p in theirs.parameters()]
     oracle = torch.optim.Adafactor(groups, 0.01)
-    for step in range(4):
-        gradients(ours, step)
-        gradients(theirs, step)
-        update.step(step + 1, 1.0)
-        oracle.step()
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
+    follow(ours, theirs, update, oracle)
 
 
 def one_weight(settings: dict[str, object], grads: list[float], start: float = 2.0) -> tuple[Update, list[float]]:

@@ -1,0 +1,49 @@
+"""Nine shapes are read, two are learnt from: the others are refused with words, nowhere passed over or half read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.base.errors import NotSupported, WrongKind
+
+PAIRS = "source,target\n" + "".join(f"text number {k} 你好,says {k * k}\n" for k in range(30))
+COMPARED = "premise,hypothesis,label\n" + "".join(f"a dog {k} runs,it {k} moves,{'yn'[k % 2]}\n" for k in range(30))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
+    def stage(text: str) -> dict[str, Any]:
+        (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
+        return {"kind": "dataset", "read": [str(tmp_path / "rows.csv")]}
+
+    return stage
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "export", "compress"])
+def test_a_model_is_not_judged_by_a_shape_without_a_task(
+    run: Callable[..., Any], data: Callable[[str], Any], model_folder: Callable[..., Path], stage: str
+) -> None:
+    model = str(model_folder("llama", chat=True))
+    with pytest.raises(NotSupported, match="shape pair"):
+        run(data=data(PAIRS), it={"kind": stage, "model": model, "data": "$data"})
+
+
+def test_no_task_learns_from_pairs_and_the_error_names_the_tasks(
+    run: Callable[..., Any], data: Callable[[str], Any], model_folder: Callable[..., Path]
+) -> None:
+    model = str(model_folder("llama"))
+    with pytest.raises(WrongKind, match="these are pair") as error:
+        run(data=data(PAIRS), it={"kind": "finetune", "model": model, "data": "$data", "task": "classify"})
+    assert "classify (shape label)" in str(error.value.hint)
+
+
+def test_a_classifier_does_not_learn_from_half_of_two_compared_texts(
+    run: Callable[..., Any], data: Callable[[str], Any], model_folder: Callable[..., Path]
+) -> None:
+    model = str(model_folder("llama"))
+    with pytest.raises(NotSupported, match="holds two texts, and classify reads one"):
+        run(data=data(COMPARED), it={"kind": "finetune", "model": model, "data": "$data", "task": "classify"})
