@@ -165,7 +165,8 @@ def next_steps(card: Card) -> tuple[str, ...]:
         task = TASKS.get(str(card.metrics.get("shape")))
         return (f"pretune finetune MODEL {{path}} --out NAME task={task}",) if task else ("pretune check {path}",)
     if card.kind == "bundle":
-        return () if "tokens" in card.metrics else ("pretune serve {path}",)
+        holds_tokens = card.inputs.get("model", {}).get("kind") == "tokens"
+        return () if holds_tokens else ("pretune serve {path}",)
     return NEXT.get(card.kind, ())
 
 
