@@ -62,6 +62,7 @@ class Group:
 
 
 def adamw(group: Group, s: Adam) -> None:
+    """Adam, decay apart: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2."""
     m, root = group.moments("first"), _root_of_second(group, s)
     torch._foreach_lerp_(m, group.grads, 1 - s.betas[0])
     group.shrink()
@@ -79,7 +80,10 @@ def _root_of_second(group: Group, s: Adam) -> Any:
 
 
 def schedule_free(group: Group, s: ScheduleFree) -> None:
-    """The masters are y, where gradients are taken; z is Adam's path, x = (y - (1 - beta) z) / beta its average."""
+    """The masters are y, where gradients are taken; z is Adam's path, x = (y - (1 - beta) z) / beta its average.
+
+    Source: Defazio et al. 2024, arXiv:2405.15682, algorithm 1.
+    """
     beta = s.betas[0]
     z, total = group.kept("path", torch.clone), group.kept("weight", lambda _: torch.zeros((), dtype=torch.float64))
     moves = torch._foreach_div(group.grads, _root_of_second(group, s))
@@ -93,6 +97,7 @@ def schedule_free(group: Group, s: ScheduleFree) -> None:
 
 
 def lion(group: Group, s: Lion) -> None:
+    """Chen et al. 2023, arXiv:2302.06675, algorithm 2."""
     m = group.moments("first")
     moves = torch._foreach_lerp(m, group.grads, 1 - s.betas[0])
     torch._foreach_sign_(moves)
@@ -102,6 +107,7 @@ def lion(group: Group, s: Lion) -> None:
 
 
 def sgd(group: Group, s: Sgd) -> None:
+    """Momentum as torch.optim.SGD has it, without dampening."""
     m = group.moments("momentum")
     torch._foreach_mul_(m, s.momentum)
     torch._foreach_add_(m, group.grads)
@@ -111,6 +117,7 @@ def sgd(group: Group, s: Sgd) -> None:
 
 
 def adagrad(group: Group, s: Adagrad) -> None:
+    """Duchi, Hazan & Singer 2011, JMLR 12, the diagonal form."""
     v = group.moments("squares")
     torch._foreach_addcmul_(v, group.grads, group.grads, 1.0)
     root = torch._foreach_sqrt(v)
@@ -120,6 +127,7 @@ def adagrad(group: Group, s: Adagrad) -> None:
 
 
 def adafactor(group: Group, s: Adafactor) -> None:
+    """Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4 and 5; the rate is at most 1 / sqrt(updates), as torch's."""
     rows = group.kept("rows", lambda master: _row_means(torch.zeros_like(master)))
     columns = group.kept("columns", lambda master: _column_means(torch.zeros_like(master)))
     fresh, sizes = group.number**-s.decay_power, []
@@ -157,7 +165,10 @@ def _rms(tensor: Tensor) -> float:
 
 
 def muon(group: Group, s: Muon) -> None:
-    """Matrices of one shape, stacked: many small products become one."""
+    """Matrices of one shape [m, n], stacked: many small products become one. Tall ones move sqrt(m / n) further.
+
+    Source: Jordan 2024, Muon.
+    """
     m, momentum = group.moments("momentum"), _momentum(group.number, s)
     torch._foreach_lerp_(m, group.grads, 1 - momentum)
     torch._foreach_lerp_(group.grads, m, momentum)
