@@ -31,9 +31,10 @@ from pretune.text.clean import CLEAN, Clean, Lines, Nfc
 from pretune.text.cutting import CUT, Cut, cut_parts
 from pretune.text.deciding import Dedup, Parts, Verdict, decide, decided
 from pretune.text.filters import FILTER, Filter
+from pretune.text.jobs import Measuring, Told, jobs
 from pretune.text.liking import COLUMN as LIKED
 from pretune.text.liking import add_scores
-from pretune.text.measuring import SCHEMA, Measuring, Told, jobs
+from pretune.text.measuring import SCHEMA
 from pretune.text.mixing import Mixture, mix
 from pretune.text.pools import make_parts, pool_for
 from pretune.text.quality.rules import DEFAULT_FILTERS
@@ -51,7 +52,7 @@ class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     kind: str = "corpus"
     read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
     """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other

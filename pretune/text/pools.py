@@ -29,7 +29,8 @@ import pretune
 from pretune.base.errors import PretuneError, Unreachable, UserError
 from pretune.base.extras import need
 from pretune.base.log import Bar, Log
-from pretune.text.measuring import Job, Measuring, Told, measure_job
+from pretune.text.jobs import Job, Measuring, Told
+from pretune.text.measuring import measure_job
 
 Handle = Callable[[], object]
 CONNECT_SECONDS = 10

@@ -16,19 +16,16 @@ Whatever the bytes are, it gives records or raises a UserError.
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from pretune.base.errors import BadFile, EmptyInput, NotText, UserError
-from pretune.text.encoding import BROKEN, SAMPLE_BYTES, decode, detect, text_lines
+from pretune.text.encoding import decode
 from pretune.text.formats.archives import ARCHIVES, members
 from pretune.text.formats.base import (
     PACKED,
@@ -42,6 +39,8 @@ from pretune.text.formats.base import (
     suffix_of,
 )
 from pretune.text.formats.html import read_html
+from pretune.text.formats.jsonl import JSON_LINES, plain_record, read_jsonl
+from pretune.text.formats.lines import lines_of
 from pretune.text.formats.office import read_docx, read_epub
 from pretune.text.formats.pdf import read_pdf
 from pretune.text.formats.tables import read_arrow, read_parquet
@@ -68,21 +67,10 @@ def read_records(path: Path, repairs: Repairs | None = None) -> Iterator[Record]
     return reader(path, Repairs() if repairs is None else repairs)
 
 
-def lines_of(path: Path, repairs: Repairs, newline: str | None = None) -> Iterator[str]:
-    """The lines of a text file with their ends, unpacked and decoded; broken UTF-8 is mended and counted."""
-    name = path.as_posix()
-    with open_bytes(path) as stream:
-        encoding = detect(stream, name)
-    with open_bytes(path) as stream:
-        for line, broken in text_lines(stream, encoding, name, newline):
-            repairs.broken += broken
-            yield line
-
-
 def line_of(path: Path, number: int) -> int | None:
     """The line (from 1) on which record `number` (from 0) of jsonl, csv or tsv begins; None for other formats."""
     suffix = suffix_of(path)
-    if suffix in (".jsonl", ".ndjson"):
+    if suffix in JSON_LINES:
         filled = (k for k, line in enumerate(lines_of(path, Repairs()), 1) if line.strip())
         return next(islice(filled, number, None), None)
     if suffix not in (".csv", ".tsv"):
@@ -106,98 +94,27 @@ def read_text(path: Path, repairs: Repairs) -> Iterator[Record]:
     yield {"text": found.text}
 
 
-def read_jsonl(path: Path, repairs: Repairs) -> Iterator[Record]:
-    """One JSON object (or text) a line; blank lines are passed over. A line of broken bytes costs only itself."""
-    name = path.as_posix()
-    for number, line in enumerate(_json_lines(path, repairs), 1):
-        try:
-            text = _line_text(line, name, number) if isinstance(line, bytes) else line
-            if not text.strip():
-                continue
-            record = _parse(text, name, number)
-            if not isinstance(record, dict):
-                record = _record(record, f"{name}:{number}")
-        except UserError as error:
-            repairs.refuse(error, f"{name}:{number}")
-            continue
-        yield record
-
-
-def _json_lines(path: Path, repairs: Repairs) -> Iterator[bytes | str]:
-    """Lines: text, or bytes where the file's beginning does not tell what broken bytes would be."""
-    with open_bytes(path) as stream:
-        sample = stream.read(SAMPLE_BYTES) + stream.readline()
-        sound = _json_encoding(sample, path.as_posix())
-        if sound:
-            lines = chain(io.BytesIO(sample.removeprefix(codecs.BOM_UTF8)), stream)
-            yield from lines if sound == "perhaps" else (_mended(line, repairs) for line in lines)
-            return
-    yield from lines_of(path, repairs)
-
-
-def _json_encoding(sample: bytes, name: str) -> str:
-    """utf-8; perhaps (ASCII so far, or with some broken bytes); or "": another encoding, or no JSON at all."""
-    if sample.removeprefix(codecs.BOM_UTF8).lstrip()[:1] not in (b"{", b"[", b'"'):
-        return ""
-    try:
-        found = detect(io.BytesIO(sample), name)
-    except NotText:  # a zero in a thousand bytes is damage, not UTF-16
-        return "" if sample.count(0) * 1000 > len(sample) else "perhaps"
-    return "" if not found.startswith("utf-8") else "perhaps" if sample.isascii() else "utf-8"
-
-
-def _mended(line: bytes, repairs: Repairs) -> str:
-    """The line; broken bytes become U+FFFD and are counted."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        text, broken = BROKEN.subn("\ufffd", line.decode("utf-8", errors="surrogateescape"))
-    repairs.broken += broken
-    return text
-
-
-def _line_text(line: bytes, name: str, number: int) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise NotText(f"{name}:{number} is not UTF-8: {error.reason}", hint="mend or delete this line") from None
-
-
 def read_json(path: Path, repairs: Repairs) -> Iterator[Record]:
     """An array of objects, one object, or, as many do under this name, one object a line."""
-    name = path.as_posix()
+    name, broken = path.as_posix(), repairs.broken
     text = "".join(lines_of(path, repairs))
     try:
         tree = json.loads(text)
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise BadFile(f"{name}:{error.lineno} is not JSON: {error.msg}") from None
-        yield from read_jsonl(path, Repairs(quarantine=repairs.quarantine))
+        repairs.broken = broken  # they are counted once more
+        yield from read_jsonl(path, repairs)
         return
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, lists in lists without end
         raise BadFile(f"{name!r} is not JSON: {error}") from None
     for number, item in enumerate(tree if isinstance(tree, list) else [tree]):
         try:
-            record = _record(item, f"{name}#{number}")
+            record = plain_record(item, f"{name}#{number}")
         except BadFile as error:
             repairs.refuse(error, f"{name}#{number}")
             continue
         yield record
-
-
-def _parse(line: str, name: str, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadFile(f"{name}:{number} is not JSON: {error}", hint="mend or delete this line") from None
-
-
-def _record(item: Any, where: str) -> Record:
-    if isinstance(item, str):
-        return {"text": item}
-    if not isinstance(item, dict):
-        raise BadFile(f"{where} is {type(item).__name__}, not an object", hint='each must be like {"text": ...}')
-    return item
 
 
 def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pretune.text.deciding import Verdict
 from pretune.text.document import document_id
-from pretune.text.measuring import Told
+from pretune.text.jobs import Told
 from pretune.text.mixing import Mixed
 from pretune.text.reporting import Seen
 from pretune.text.split import SPLITS, cluster_of

@@ -10,7 +10,7 @@ from pretune.base import extras
 from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text import measuring, pools
+from pretune.text import jobs, pools
 from pretune.text.corpus import CorpusStage
 from pretune.text.quality.statistics import COLUMNS, measure
 from pretune.text.tables import read_rows
@@ -194,7 +194,7 @@ def many_files(folder, number=40):
 
 @pytest.fixture
 def small_jobs(monkeypatch):
-    monkeypatch.setattr(measuring, "JOB_BYTES", 8 << 10)
+    monkeypatch.setattr(jobs, "JOB_BYTES", 8 << 10)
 
 
 def test_any_number_of_processes_gives_the_same_corpus(tmp_path, run_stage, small_jobs):
@@ -204,7 +204,7 @@ def test_any_number_of_processes_gives_the_same_corpus(tmp_path, run_stage, smal
 
 
 def test_parts_of_a_run_that_was_killed_are_taken_up_and_give_the_same_corpus(tmp_path, run_stage, monkeypatch):
-    monkeypatch.setattr(measuring, "JOB_BYTES", 8 << 10)
+    monkeypatch.setattr(jobs, "JOB_BYTES", 8 << 10)
     read = many_files(tmp_path / "many")
     whole = run_stage("corpus", read=read).card.id
     tree = {"work": str(tmp_path / "killed"), "stages": {"it": {"kind": "corpus", "read": read}}}

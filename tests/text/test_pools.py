@@ -13,7 +13,7 @@ import pytest
 
 from pretune.base.errors import MissingExtra, NoSuchColumn, Unreachable, UserError
 from pretune.base.log import Log
-from pretune.text import measuring, pools
+from pretune.text import jobs, pools
 from pretune.text.tables import read_rows
 
 pytestmark = pytest.mark.filterwarnings(
@@ -51,8 +51,8 @@ def world(folder: Path) -> list[str]:
 
 
 def test_two_nodes_make_the_corpus_of_one_process(tmp_path, run_stage, address, monkeypatch):
-    monkeypatch.setattr(measuring, "LARGE_FILE", 20_000)
-    monkeypatch.setattr(measuring, "JOB_BYTES", 2_000)
+    monkeypatch.setattr(jobs, "LARGE_FILE", 20_000)
+    monkeypatch.setattr(jobs, "JOB_BYTES", 2_000)
     pool_of, used = pools.RayCluster, []
     monkeypatch.setattr(pools, "RayCluster", lambda *given: used.append(pool_of(*given)) or used[-1])
     settings = {"read": world(tmp_path / "in"), "validation": 0.1, "test": 0.1, "dedup": "minhash"}

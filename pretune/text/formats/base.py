@@ -39,17 +39,21 @@ class Repairs:
         broken: how many broken sequences of bytes became U+FFFD.
         quarantine: (where, reason) of every record that could not be read; None raises at the first one.
         left_out: members of archives that are not text and do not claim to be, such as pictures.
+        passed_over: places that gave no record: refused ones and blank lines. The number of a record counts them,
+            so that mending one moves no other.
     """
 
     broken: int = 0
     quarantine: list[tuple[str, str]] | None = None
     left_out: list[str] = field(default_factory=list)
+    passed_over: int = 0
 
     def refuse(self, error: UserError, where: str = "") -> None:
         """Set a record aside and let the reader go on with the next one; raises `error` without a quarantine."""
         if self.quarantine is None or isinstance(error, MissingExtra):
             raise error  # what is not installed is no fault of the file
         self.quarantine.append((where, error.problem))
+        self.passed_over += 1
 
 
 def suffix_of(path: Path) -> str:

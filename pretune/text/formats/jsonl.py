@@ -1,0 +1,159 @@
+"""JSON lines: one object (or text) a line; blank lines are passed over, a line of broken bytes costs only itself.
+
+    a.jsonl -> stretches of whole lines (bytes) -> records
+
+A stretch knows the number of its first line, so any process can parse any stretch, and a record is numbered by its
+line: mending one moves no other.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from pretune.base.errors import BadFile, NotText, UserError
+from pretune.text.encoding import BROKEN, SAMPLE_BYTES, detect
+from pretune.text.formats.base import Record, Repairs, open_bytes
+from pretune.text.formats.lines import lines_of
+
+JSON_LINES = (".jsonl", ".ndjson")
+BLOCK_BYTES = 1 << 18
+
+Sound = Literal["", "perhaps", "utf-8"]
+"""utf-8; perhaps: ASCII so far, or with some broken bytes; "": another encoding, or no JSON at all."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Whole lines of a file.
+
+    Args:
+        first: number of the first line, from 0.
+        sound: what the file's beginning tells of its encoding.
+    """
+
+    content: bytes
+    first: int
+    sound: Sound
+
+
+def read_jsonl(path: Path, repairs: Repairs) -> Iterator[Record]:
+    """One JSON object (or text) a line."""
+    sound = soundness(path)
+    if not sound:
+        yield from _records(lines_of(path, repairs), 0, path.as_posix(), repairs)
+        return
+    with open_bytes(path) as stream:
+        lines = (line.removeprefix(codecs.BOM_UTF8) if k == 0 else line for k, line in enumerate(stream))
+        yield from _records(_texts(lines, sound, repairs), 0, path.as_posix(), repairs)
+
+
+def stretch_records(stretch: Stretch, name: str, repairs: Repairs) -> Iterator[Record]:
+    """The records of a stretch; `repairs.passed_over` grows by its lines that gave none, as each record comes."""
+    yield from _records(_texts(io.BytesIO(stretch.content), stretch.sound, repairs), stretch.first, name, repairs)
+
+
+def stretches(path: Path, num_bytes: int, sound: Sound) -> Iterator[Stretch]:
+    """The file as stretches of about so many bytes; of a damaged archive, the lines before the damage.
+
+    Raises:
+        BadFile: a damaged archive, after its good lines.
+    """
+    first = 0
+    with open_bytes(path) as stream:
+        for content in _whole_lines(stream, num_bytes):
+            yield Stretch(content if first else content.removeprefix(codecs.BOM_UTF8), first, sound)
+            first += content.count(b"\n")
+
+
+def _whole_lines(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
+    held, damage = bytearray(), None
+    try:
+        while block := stream.read1(BLOCK_BYTES):  # type: ignore[attr-defined]
+            held += block
+            if len(held) >= num_bytes and b"\n" in block:
+                end = len(held) - len(block) + block.rindex(b"\n") + 1
+                yield bytes(held[:end])
+                del held[:end]
+    except Exception as error:  # what is behind the last end of a line is cut, too
+        damage = error
+        del held[held.rfind(b"\n") + 1 :]
+    if held:
+        yield bytes(held)
+    if damage:
+        raise damage
+
+
+def soundness(path: Path) -> Sound:
+    """What a file's beginning tells of its encoding."""
+    with open_bytes(path) as stream:
+        sample = next(_whole_lines(stream, SAMPLE_BYTES), b"")
+    if sample.removeprefix(codecs.BOM_UTF8).lstrip()[:1] not in (b"{", b"[", b'"'):
+        return ""
+    try:
+        found = detect(io.BytesIO(sample), path.as_posix())
+    except NotText:  # a zero in a thousand bytes is damage, not UTF-16
+        return "" if sample.count(0) * 1000 > len(sample) else "perhaps"
+    return "" if not found.startswith("utf-8") else "perhaps" if sample.isascii() else "utf-8"
+
+
+def plain_record(item: Any, where: str) -> Record:
+    """What was parsed, as a record; raises BadFile for what is neither an object nor a text."""
+    if isinstance(item, str):
+        return {"text": item}
+    if not isinstance(item, dict):
+        raise BadFile(f"{where} is {type(item).__name__}, not an object", hint='each must be like {"text": ...}')
+    return item
+
+
+# ---- lines --------------------------------------------------------------------------------------
+
+
+def _records(lines: Iterable[bytes | str], first: int, name: str, repairs: Repairs) -> Iterator[Record]:
+    for number, line in enumerate(lines, first + 1):
+        try:
+            text = _line_text(line, name, number) if isinstance(line, bytes) else line
+            if not text.strip():
+                repairs.passed_over += 1
+                continue
+            record = _parse(text, name, number)
+            if not isinstance(record, dict):
+                record = plain_record(record, f"{name}:{number}")
+        except UserError as error:
+            repairs.refuse(error, f"{name}:{number}")
+            continue
+        yield record
+
+
+def _texts(lines: Iterable[bytes], sound: Sound, repairs: Repairs) -> Iterable[bytes | str]:
+    """Lines: text, or bytes where the file's beginning does not tell what broken bytes would be."""
+    return lines if sound == "perhaps" else (_mended(line, repairs) for line in lines)
+
+
+def _mended(line: bytes, repairs: Repairs) -> str:
+    """The line; broken bytes become U+FFFD and are counted."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        text, broken = BROKEN.subn("\ufffd", line.decode("utf-8", errors="surrogateescape"))
+    repairs.broken += broken
+    return text
+
+
+def _line_text(line: bytes, name: str, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotText(f"{name}:{number} is not UTF-8: {error.reason}", hint="mend or delete this line") from None
+
+
+def _parse(line: str, name: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"{name}:{number} is not JSON: {error}", hint="mend or delete this line") from None
