@@ -27,7 +27,7 @@ from pretune.text.split import SPLITS
 
 LARGE_FILE = 16 << 20
 """Files of so many bytes are cut into several jobs; all but JSON lines are read by the process that hands them out."""
-JOB_BYTES = 4 << 20
+JOB_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)

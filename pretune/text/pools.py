@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -39,7 +39,8 @@ CONNECT_SECONDS = 10
 class Pool(Protocol):
     """Makes parts; `ahead` bounds how many are on their way, and so the memory."""
 
-    ahead: int
+    @property
+    def ahead(self) -> int: ...
 
     def submit(self, job: Job, measuring: Measuring, path: Path) -> Handle: ...
 
@@ -107,19 +108,31 @@ def serial() -> Iterator[Pool]:
 
 @dataclass
 class Processes:
+    """This process, and others that it keeps busy: while each of them has one part and one more waits, it makes one."""
+
     executor: ProcessPoolExecutor
-    ahead: int
+    others: int
+    _sent: list[Future[None]] = field(default_factory=list)
+
+    @property
+    def ahead(self) -> int:
+        return 3 * (self.others + 1)
 
     def submit(self, job: Job, measuring: Measuring, path: Path) -> Handle:
-        return self.executor.submit(measure_job, job, measuring, path).result
+        self._sent = [sent for sent in self._sent if not sent.done()]
+        if len(self._sent) >= 2 * self.others:
+            measure_job(job, measuring, path)
+            return bool  # there is nothing to wait for
+        self._sent.append(self.executor.submit(measure_job, job, measuring, path))
+        return self._sent[-1].result
 
 
 @contextmanager
 def processes(workers: int) -> Iterator[Pool]:
     with _main_left_alone():
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        pool = ProcessPoolExecutor(workers - 1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
         try:
-            yield Processes(pool, 3 * workers)
+            yield Processes(pool, workers - 1)
         finally:
             pool.shutdown(cancel_futures=True)
 

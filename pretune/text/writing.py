@@ -20,7 +20,7 @@ from pretune.text.jobs import Told
 from pretune.text.mixing import Mixed
 from pretune.text.reporting import Seen
 from pretune.text.split import SPLITS, cluster_of
-from pretune.text.tables import ShardWriter, read_rows, read_tables, sums_of
+from pretune.text.tables import GROUP, ShardWriter, read_rows, read_tables, sums_of
 
 MIN_TAIL_CHARACTERS = 200
 NUM_FILES_TOLD = 100
@@ -187,7 +187,8 @@ class Written:
             "documents_there": np.ones_like(often),
             "bytes_there": sizes,
         }
-        for group, facts in sums_of(table.filter(pa.array(train)), {name: of[train] for name, of in there.items()}):
+        light = table.select(GROUP).filter(pa.array(train))
+        for group, facts in sums_of(light, {name: of[train] for name, of in there.items()}):
             self.groups.add(group, facts)
 
     def _drop(self, table: pa.Table, why: Sequence[tuple[str, int]]) -> None:

@@ -16,7 +16,6 @@ MEASURING = Measuring(text=None, clean=(), named=False, language_file=None, near
 def small(monkeypatch):
     monkeypatch.setattr(text_jobs, "LARGE_FILE", 1)
     monkeypatch.setattr(text_jobs, "JOB_BYTES", 300)
-    monkeypatch.setattr("pretune.text.formats.jsonl.BLOCK_BYTES", 64)
 
 
 def lines(number=60, seed=0):

@@ -74,7 +74,7 @@ def stretches(path: Path, num_bytes: int, sound: Sound) -> Iterator[Stretch]:
 def _whole_lines(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
     held, damage = bytearray(), None
     try:
-        while block := stream.read1(BLOCK_BYTES):  # type: ignore[attr-defined]
+        while block := stream.read1(min(BLOCK_BYTES, num_bytes)):  # type: ignore[attr-defined]
             held += block
             if len(held) >= num_bytes and b"\n" in block:
                 end = len(held) - len(block) + block.rindex(b"\n") + 1
