@@ -4,9 +4,12 @@
     (pip install rustbpe sentencepiece gigatoken, those that are to be measured)
 
 English books and a Chinese manual with poems, `--megabytes` of each, in documents of 4,000 characters, all in memory
-on both sides. Same pattern (Qwen2's), same vocabulary, except where a library has its own (told in its row). Our merges
-are compared with those of `tokenizers`, bound on length and minimum count included; rustbpe has neither. Each side's
-seconds are the training's own, in a fresh process each time. `--cores 1` pins every process to one core.
+on both sides. Same pattern (Qwen2's), same vocabulary, except where a library has its own (gigatoken cuts by GPT-2's
+pattern, sentencepiece learns characters and cuts otherwise). `identical`: the same tokens in the same order as
+`tokenizers`; `shared`: the part of its tokens that a side learnt too. The bound on a token's length and the minimum
+count are ours and `tokenizers`'; the others have neither. Each side's seconds are the training's own, in a fresh
+process each time; loading the library (for ours, numba and its machine code) stands apart. `--cores 1` pins every
+process to one core; encoding is always on one.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 CHARACTERS = 4000
-SIDES = ("ours", "tokenizers", "rustbpe", "gigatoken", "sentencepiece")
+SIDES = ("ours", "numpy", "tokenizers", "rustbpe", "gigatoken", "sentencepiece")
 
 
 def documents(data: Path, language: str, most: int) -> list[str]:
@@ -40,37 +43,39 @@ def documents(data: Path, language: str, most: int) -> list[str]:
 # ---- the sides ----------------------------------------------------------------------------------
 
 
-def ours(held: list[str], size: int) -> list[Any]:
-    from pretune.tokens.algorithm import Learning
-    from pretune.tokens.bpe import Bpe
-
-    return merges_of(Bpe().learn(Learning(lambda: iter(held), size)))
+def ours(held: list[str], size: int) -> list[bytes]:
+    return _learnt(_bpe().learn(_learning(held, size)))
 
 
-def tokenizers(held: list[str], size: int) -> list[Any]:
-    from pretune.tokens.algorithm import Learning
+def numpy(held: list[str], size: int) -> list[bytes]:
+    return _learnt(_bpe(engine="numpy").learn(_learning(held, size)))
+
+
+def tokenizers(held: list[str], size: int) -> list[bytes]:
     from pretune.tokens.bpe import by_tokenizers
 
-    return merges_of(by_tokenizers(Learning(lambda: iter(held), size)))
+    return _learnt(by_tokenizers(_learning(held, size)))
 
 
-def rustbpe(held: list[str], size: int) -> list[Any]:
+def rustbpe(held: list[str], size: int) -> list[bytes]:
     import rustbpe
 
     from pretune.tokens.splitting import pattern
 
-    rustbpe.Tokenizer().train_from_iterator(iter(held), size - 7, pattern=pattern())
-    return []
+    trainer = rustbpe.Tokenizer()
+    trainer.train_from_iterator(iter(held), size - 7, pattern=pattern())
+    return [bytes(token) for token, _ in sorted(trainer.get_mergeable_ranks(), key=lambda pair: pair[1])[256:]]
 
 
-def gigatoken(held: list[str], size: int) -> list[Any]:
+def gigatoken(held: list[str], size: int) -> list[bytes]:
     from gigatoken.gigatoken_rs import train_bpe
 
-    train_bpe("\x00".join(held).encode(), size - 7, [], separator=b"\x00")  # with GPT-2's pattern: it has no other
-    return []
+    # with GPT-2's pattern: it has no other
+    _, merges = train_bpe("\x00".join(held).encode(), size - 7, [], separator=b"\x00")
+    return [left + right for left, right in merges]
 
 
-def sentencepiece(held: list[str], size: int) -> list[Any]:
+def sentencepiece(held: list[str], size: int) -> list[bytes]:
     import io
 
     import sentencepiece
@@ -79,34 +84,59 @@ def sentencepiece(held: list[str], size: int) -> list[Any]:
     options = {"model_type": "bpe", "character_coverage": 0.9995, "minloglevel": 2}
     writer = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=lines, model_writer=writer, vocab_size=size, **options)
-    return []
+    learnt = sentencepiece.SentencePieceProcessor(model_proto=writer.getvalue())
+    return [learnt.id_to_piece(k).replace("\u2581", " ").encode() for k in range(learnt.get_piece_size())]
 
 
-def merges_of(tokenizer: Any) -> list[Any]:
-    merges: list[Any] = json.loads(tokenizer.to_str())["model"]["merges"]
-    return merges
+def _bpe(**settings: Any) -> Any:
+    from pretune.tokens.bpe import Bpe
+
+    return Bpe(**settings)
+
+
+def _learning(held: list[str], size: int) -> Any:
+    from pretune.tokens.algorithm import Learning
+
+    return Learning(lambda: iter(held), size)
+
+
+def _learnt(tokenizer: Any) -> list[bytes]:
+    """What each merge makes, in order."""
+    from pretune.tokens.bpe import NAMES
+
+    byte_of = {name: byte for byte, name in enumerate(NAMES)}
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    return [bytes(byte_of[c] for c in left + right) for left, right in merges]
 
 
 def one(side: str, path: Path, size: int) -> dict[str, Any]:
     """Train once in this process."""
     held = json.loads(path.read_text(encoding="utf-8"))
-    learn: Callable[[list[str], int], list[Any]] = globals()[side]
+    if side == "encoding":
+        return encoding(held, size)
+    learn: Callable[[list[str], int], list[bytes]] = globals()[side]
+    started = time.perf_counter()
     _import(side)
+    loading = time.perf_counter() - started
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    merges = learn(held, size)
+    learnt = learn(held, size)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": seconds, "mebibytes": peak // 1024, "merges": merges}
+    told = {"seconds": seconds, "loading": loading, "mebibytes": peak // 1024}
+    return told | {"learnt": [token.hex() for token in learnt]}
 
 
 def _import(side: str) -> None:
     """Load what a side needs, so that its seconds are those of its training."""
     import importlib
 
-    needed = {"ours": ["pretune.tokens.bpe", "pretune.tokens.counting", "pretune.tokens.merging"]}
-    for name in needed.get(side, ["tokenizers", "pretune.tokens.bpe"] if side == "tokenizers" else [side]):
+    parts = ["pretune.tokens.bpe", "pretune.tokens.counting", "pretune.tokens.merging"]
+    needed = {"ours": parts, "numpy": parts, "tokenizers": ["tokenizers", "pretune.tokens.bpe"]}
+    for name in needed.get(side, [side]):
         importlib.import_module(name)
+    if side == "ours" and importlib.util.find_spec("numba"):
+        _bpe(engine="numba").learn(_learning(["a b"], 300))
 
 
 # ---- in turn ------------------------------------------------------------------------------------
@@ -114,7 +144,8 @@ def _import(side: str) -> None:
 
 def run(side: str, path: Path, size: int, cores: int) -> dict[str, Any] | None:
     command = [sys.executable, __file__, "--one", side, "--text", str(path), "--vocabulary", str(size)]
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true" if cores > 1 else "false"}
+    threads = {} if cores > 1 else {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true" if cores > 1 else "false", **threads}
     pin = ["taskset", "-c", ",".join(map(str, range(cores)))] if cores else []
     done = subprocess.run(
         [*pin, *command], capture_output=True, text=True, check=False, env=environment, encoding="utf-8"
@@ -133,48 +164,47 @@ def training(path: Path, size: int, rounds: int, cores: int, sides: list[str]) -
             told = run(side, path, size, cores)
             if told:
                 results[side].append(told)
-    wanted = results.get("tokenizers") and results["tokenizers"][0]["merges"]
+    wanted = results.get("tokenizers") and results["tokenizers"][0]["learnt"]
     rows = []
     for side in (s for s in sides if results[s]):
         seconds = statistics.median(r["seconds"] for r in results[side])
-        same = results[side][0]["merges"] == wanted if side == "ours" and wanted else None
+        learnt = results[side][0]["learnt"]
         peak = max(r["mebibytes"] for r in results[side])
         rows.append(
             {
                 "side": side,
                 "version": _version(side),
                 "seconds": round(seconds, 3),
+                "loading": round(statistics.median(r["loading"] for r in results[side]), 2),
                 "mebibytes": peak,
-                "identical": same,
+                "identical": learnt == wanted if wanted else None,
+                "shared": round(len(set(learnt) & set(wanted)) / len(wanted), 3) if wanted else None,
             }
         )
     return rows
 
 
-def encoding(held: list[str], size: int, rounds: int) -> dict[str, Any]:
-    """MB/s of the encoder that the token store uses, on the cores this process has."""
-    from pretune.tokens.algorithm import Learning
-    from pretune.tokens.bpe import Bpe
+def encoding(held: list[str], size: int) -> dict[str, Any]:
+    """MB/s of the encoder that the token store uses, in this process; ids compared on the whole text."""
     from pretune.tokens.encoding import Encoder
     from pretune.tokens.tokenizer import encode_texts
     from pretune.tokens.train import save_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        save_tokenizer(Bpe().learn(Learning(lambda: iter(held), size)), Path(folder))
+        save_tokenizer(_bpe().learn(_learning(held, size)), Path(folder))
         encoder = Encoder.open(folder)
     total, taken = sum(len(text.encode()) for text in held), []
-    for _ in range(rounds):
+    for _ in range(3):
         started = time.perf_counter()
-        encoder.encode(held)
+        found = encoder.encode(held)
         taken.append(total / 1e6 / (time.perf_counter() - started))
-    few = held[:300]
-    same = encoder.encode(few).ids.tolist() == [i for row in encode_texts(encoder.tokenizer, few) for i in row]
+    same = found.ids.tolist() == [i for row in encode_texts(encoder.tokenizer, held) for i in row]
     return {"backend": encoder.backend, "mb_per_s": round(statistics.median(taken), 1), "identical": same}
 
 
 def _version(side: str) -> str:
     try:
-        return version("pretune" if side == "ours" else side)
+        return version("pretune" if side in ("ours", "numpy") else side)
     except PackageNotFoundError:
         return "?"
 
@@ -203,7 +233,8 @@ def main() -> None:
             path = Path(folder) / "texts.json"
             path.write_text(json.dumps(held), encoding="utf-8")
             rows = training(path, a.vocabulary, a.rounds, a.cores, a.sides.split(","))
-        told[language] = {"megabytes": size, "training": rows, "encoding": encoding(held, a.vocabulary, a.rounds)}
+            rates = run("encoding", path, a.vocabulary, 1)
+        told[language] = {"megabytes": size, "training": rows, "encoding": rates}
     print(json.dumps(told) if a.json else _table(told, a.cores))
 
 
@@ -212,10 +243,13 @@ def _table(told: dict[str, Any], cores: int) -> str:
     for language, facts in told.items():
         lines.append(f"{language}, {facts['megabytes']} MB")
         lines += [
-            "  {side:14} {version:8} {seconds:8.2f} s {mebibytes:6} MiB  identical: {identical}".format(**r)
+            "  {side:14} {version:8} {seconds:8.2f} s (loading {loading:.2f} s) {mebibytes:6} MiB"
+            "  identical: {identical}, shared: {shared}".format(**r)
             for r in facts["training"]
         ]
-        lines.append("  encoding: {backend} {mb_per_s} MB/s, identical: {identical}".format(**facts["encoding"]))
+        if facts["encoding"]:
+            told = "{backend} {mb_per_s} MB/s, identical: {identical}".format(**facts["encoding"])
+            lines.append(f"  encoding, one core: {told}")
     return "\n".join(lines)
 
 

@@ -2,8 +2,8 @@
 
     text -> words by Qwen2's pattern -> bytes -> merges of the commonest neighbours, learnt here
 
-There is no normaliser: what is decoded is what was encoded. `engine=numpy` counts each distinct word once and merges
-many pairs at a time; `engine=tokenizers` is the library's own trainer. Both write the same bytes.
+There is no normaliser: what is decoded is what was encoded. Each distinct word is counted once; its pairs are merged by
+numba or by numpy. `engine=tokenizers` is the library's own trainer. All of them write the same bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pretune.base.config import Free
 from pretune.tokens.algorithm import SPECIALS, Algorithm, Learning, add_specials
+from pretune.tokens.merging import Engine
 from pretune.tokens.splitting import Digits, pattern
 
 MAX_TOKEN_BYTES = 24
@@ -27,13 +28,13 @@ class Bpe(Algorithm):
     kind: str = "bpe"
     digits: Digits = "one"
     """one: each figure is a word (Qwen2); three: groups of up to three (GPT-4, Llama 3); free: whole numbers."""
-    engine: Annotated[Literal["numpy", "tokenizers"], Free] = "numpy"
-    """numpy: ours; tokenizers: the library's trainer, slower and with no memory cap; the merges are the same."""
+    engine: Annotated[Literal["auto", "numba", "numpy", "tokenizers"], Free] = "auto"
+    """auto: numba where it is installed and pays, else numpy; tokenizers: slow, no memory cap. Same merges."""
 
     def learn(self, learning: Learning) -> Any:
         if self.engine == "tokenizers":
             return by_tokenizers(learning, self.digits)
-        tokens, merges = by_numpy(learning, self.digits)
+        tokens, merges = by_ours(learning, self.digits, self.engine)
         return byte_level([_name(token) for token in tokens], merges, self.digits)
 
 
@@ -89,8 +90,10 @@ def _frame(tokenizer: Any, digits: Digits) -> None:
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
 
 
-def by_numpy(learning: Learning, digits: Digits = "one") -> tuple[list[bytes], list[tuple[int, int]]]:
-    """(tokens as bytes, merges as pairs of ids): words are counted once, merged many at a time."""
+def by_ours(
+    learning: Learning, digits: Digits = "one", engine: Engine = "auto"
+) -> tuple[list[bytes], list[tuple[int, int]]]:
+    """(tokens as bytes, merges as pairs of ids): each distinct word is counted once."""
     from pretune.tokens.counting import count_words, most_frequent
     from pretune.tokens.merging import learn_merges
 
@@ -109,6 +112,7 @@ def by_numpy(learning: Learning, digits: Digits = "one") -> tuple[list[bytes], l
         vocab_size=learning.vocab_size,
         min_frequency=learning.min_frequency,
         max_length=MAX_TOKEN_BYTES,
+        engine=engine,
     )
 
 

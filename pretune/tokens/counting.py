@@ -41,6 +41,7 @@ def count_words(
     memory: float = 1e9,
     scratch: Path | None = None,
     most: int | None = None,
+    single: bool = False,
 ) -> pa.Table:
     """The distinct words of many texts and how often each occurs, in no promised order.
 
@@ -50,6 +51,7 @@ def count_words(
         scratch: folder for what goes to disk; None: nothing does.
         most: bytes of words that will be asked for (`most_frequent`): the rarest beyond need not come back into
             memory. None: all do.
+        single: whether words of one byte, which have no pairs, will be asked for too.
 
     Returns:
         A table with the columns word (UTF-8, large_binary) and count (int64).
@@ -57,7 +59,7 @@ def count_words(
     held = Held(memory, scratch)
     for block in _counted(_blocks(texts), digits):
         held.add(block)
-    return held.close(most)
+    return held.close(most, single)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[str]:
@@ -143,7 +145,7 @@ class Held:
         self._runs.append(path)
         self._tables, self._merged = [EMPTY], 0
 
-    def close(self, most: int | None = None) -> pa.Table:
+    def close(self, most: int | None = None, single: bool = False) -> pa.Table:
         """All words with their counts; of those on disk at least the most frequent up to `most` bytes."""
         self._merge()
         if not self._runs:
@@ -151,16 +153,16 @@ class Held:
         assert self.scratch is not None
         if len(self._tables[0]):
             self._spill(self.scratch)
-        table = _collected(merged_runs(self._runs), most)
+        table = _collected(merged_runs(self._runs), most, single)
         for path in self._runs:
             path.unlink()
         return table
 
 
-def _collected(tables: Iterator[pa.Table], most: int | None) -> pa.Table:
+def _collected(tables: Iterator[pa.Table], most: int | None, single: bool) -> pa.Table:
     """The tables as one; with `most`, words that cannot be among the most frequent are dropped on the way."""
     held, size, dropped = [EMPTY], 0, 0
-    for table in tables if most is None else map(_with_pairs, tables):
+    for table in tables if most is None or single else map(_with_pairs, tables):
         held.append(table)
         size += table_bytes(table)
         if most is not None and size > 4 * most:
@@ -224,18 +226,39 @@ def _batches(path: Path) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([reader.get_batch(k)])
 
 
+def frequent_words(table: pa.Table, most: int, single: bool = False) -> tuple[pa.Table, int]:
+    """The most frequent words (of equal ones the smallest) up to `most` bytes, and how many others there were.
+
+    Args:
+        table: from `count_words` with the same `most` and `single`; whatever its memory was, the answer is the same.
+    """
+    dropped = int((table.schema.metadata or {}).get(LEFT_OUT, b"0"))
+    kept, left_out = _frequent(table if single else _with_pairs(table), most)
+    return kept, dropped + left_out
+
+
 def most_frequent(table: pa.Table, most: int) -> tuple[tuple[Any, Any], Any, int]:
-    """The words that merging reads, the most frequent first (of equal ones the smallest) up to `most` bytes.
+    """The words that merging reads: those of `frequent_words`.
 
     Returns:
         ((bytes of all words [uint8], where each begins and the last ends [int64, W + 1]), counts [int64, W], number
         of words left out). Words of one byte have no pairs and are left away.
     """
-    dropped = int((table.schema.metadata or {}).get(LEFT_OUT, b"0"))
-    table, left_out = _frequent(_with_pairs(table), most)
-    words = pa.concat_arrays(table["word"].chunks) if table["word"].num_chunks else pa.array([], pa.large_binary())
-    offsets = np.frombuffer(words.buffers()[1], np.int64)[words.offset : words.offset + len(words) + 1]
-    data = np.frombuffer(words.buffers()[2], np.uint8) if words.buffers()[2] is not None else np.empty(0, np.uint8)
-    data = data[offsets[0] : offsets[-1]] if len(words) else np.empty(0, np.uint8)
-    offsets = offsets - offsets[0] if len(words) else np.zeros(1, np.int64)
-    return (data, offsets), table["count"].to_numpy(), dropped + left_out
+    kept, left_out = frequent_words(table, most)
+    return flat(kept["word"]), kept["count"].to_numpy(), left_out
+
+
+def flat(column: pa.ChunkedArray) -> tuple[Any, Any]:
+    """(the bytes of all texts or words [uint8], where each begins and the last ends [int64, T + 1])."""
+    parts = [_flat(chunk) for chunk in column.chunks if len(chunk)]
+    sizes = [np.diff(offsets) for _, offsets in parts]
+    data = [part for part, _ in parts]
+    ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *sizes]), dtype=np.int64)
+    return data[0] if len(data) == 1 else np.concatenate([np.empty(0, np.uint8), *data]), ends
+
+
+def _flat(array: pa.Array) -> tuple[Any, Any]:
+    wide = "i8" if array.type in (pa.large_string(), pa.large_binary()) else "i4"
+    _, places, data = array.buffers()
+    offsets = np.frombuffer(places, wide)[array.offset : array.offset + len(array) + 1]
+    return np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]], offsets

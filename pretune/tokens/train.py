@@ -50,7 +50,7 @@ class TokenizerStage(Stage):
     """Documents in, a tokenizer out."""
 
     makes: ClassVar[str] = "tokenizer"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kind: str = "tokenizer"
     corpus: Annotated[str, Input("corpus")]
     """The documents whose words are learnt; only the train side is read."""
@@ -65,7 +65,7 @@ class TokenizerStage(Stage):
     temperature: float = Field(default=2.0, ge=1)
     """Languages share the sample as size ** (1 / temperature): 1 as they are, 100 makes them equal."""
     word_bytes: int = Field(default=20_000_000, ge=1000)
-    """Bytes of distinct words that bpe merges, 80 bytes of memory each; the rarest beyond are left out, and told."""
+    """Bytes of distinct words that bpe and unigram learn from, 80 bytes of memory each; the rarest are left out."""
     memory: Annotated[float, Free] = Field(default=2e9, ge=1e6)
     """Bytes that counting words may take; what does not fit goes to disk and is counted exactly all the same."""
     beside: list[Annotated[str, Input("tokenizer|model")]] = []

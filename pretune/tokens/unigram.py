@@ -35,11 +35,7 @@ class Unigram(Algorithm):
     """one: each figure is a word; three: groups of up to three; free: whole numbers."""
 
     def learn(self, learning: Learning) -> Any:
-        from pretune.tokens.counting import count_words
-
-        # All words: which of them the pieces are counted over must not depend on the memory.
-        table = count_words(learning.texts(), digits=self.digits, memory=learning.memory, scratch=learning.scratch)
-        table = table.sort_by("word")
+        table = self._words(learning).sort_by("word")
         words = [word.decode() for word in table["word"].to_pylist()]
         counts = table["count"].to_numpy()
         room = max(1, learning.vocab_size - len(first_tokens()))
@@ -50,6 +46,24 @@ class Unigram(Algorithm):
             keep = round(room * SEEDS ** (1 - (k + 1) / ROUNDS))
             scores = _again(scores, words, counts, set(letters), keep)
         return with_scores(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])), self.digits)
+
+    def _words(self, learning: Learning) -> Any:
+        """The words that pieces are counted over: which they are does not depend on the memory."""
+        from pretune.tokens.counting import count_words, frequent_words
+
+        most = learning.word_bytes
+        counted = count_words(
+            learning.texts(),
+            digits=self.digits,
+            memory=learning.memory,
+            scratch=learning.scratch,
+            most=most,
+            single=True,
+        )
+        table, left_out = frequent_words(counted, most, single=True)
+        if left_out:
+            learning.warn(f"the {left_out} rarest words were left out: word_bytes={most}")
+        return table
 
 
 def _letters(words: list[str], counts: NDArray[np.int64], least: int) -> list[str]:
@@ -70,7 +84,11 @@ def _seeds(table: Any, learning: Learning, most: int) -> list[str]:
 
     words, counts, _ = most_frequent(table, learning.word_bytes)
     tokens, ids = start()
-    limits = {"vocab_size": len(tokens) + most, "min_frequency": learning.min_frequency, "max_length": MAX_TOKEN_BYTES}
+    limits: dict[str, Any] = {
+        "vocab_size": len(tokens) + most,
+        "min_frequency": learning.min_frequency,
+        "max_length": MAX_TOKEN_BYTES,
+    }
     learnt, _ = learn_merges(words, counts, tokens, ids=ids, **limits)
     whole = [token.decode("utf-8", "replace") for token in learnt[len(start()[0]) :]]
     return [piece for piece in whole if "\ufffd" not in piece and len(piece) > 1]

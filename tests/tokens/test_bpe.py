@@ -7,16 +7,20 @@ import random
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
+from pretune.base.errors import MissingExtra
 from pretune.tokens import counting
 from pretune.tokens.algorithm import SPECIALS, Learning
-from pretune.tokens.bpe import Bpe, by_tokenizers
+from pretune.tokens.bpe import Bpe, by_tokenizers, start
 from pretune.tokens.counting import Held, count_words, most_frequent
+from pretune.tokens.merging import learn_merges
 from pretune.tokens.splitting import classes, pattern, split_texts
 
 FEW = " \n\r\t'aZ1你,.<|e\u0301\u3000ſsdmtlvreLVR٣_-\x85\u2028"
@@ -91,11 +95,49 @@ def learning(texts: list[str], vocab_size: int, min_frequency: int = 2) -> Learn
     return Learning(lambda: iter(texts), vocab_size, min_frequency)
 
 
+@pytest.fixture(params=["numpy", "numba"])
+def engine(request: pytest.FixtureRequest) -> Any:
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    return request.param
+
+
 @pytest.mark.parametrize("name", sorted(TEXTS))
 @pytest.mark.parametrize(("vocab_size", "min_frequency"), [(300, 2), (700, 2), (2000, 1), (1200, 5)])
-def test_our_trainer_writes_the_bytes_of_the_librarys(name: str, vocab_size: int, min_frequency: int) -> None:
+def test_our_trainer_writes_the_bytes_of_the_librarys(
+    engine: Any, name: str, vocab_size: int, min_frequency: int
+) -> None:
     asked = learning(TEXTS[name], vocab_size, min_frequency)
-    assert Bpe().learn(asked).to_str() == by_tokenizers(asked).to_str()
+    assert Bpe(engine=engine).learn(asked).to_str() == by_tokenizers(asked).to_str()
+
+
+@given(
+    st.lists(st.tuples(st.text("abc", min_size=2, max_size=24), st.integers(1, 9)), min_size=1, max_size=30),
+    st.integers(1, 4),
+    st.integers(3, 30),
+)
+@settings(max_examples=300, deadline=None)
+def test_merges_one_by_one_are_those_of_many_at_once(drawn: list[tuple[str, int]], least: int, longest: int) -> None:
+    pytest.importorskip("numba")
+    counts = Counter(dict(drawn))
+    tokens, ids = start()
+    data = np.frombuffer("".join(counts).encode(), np.uint8)
+    words = data, np.cumsum([0, *map(len, counts)])
+    asked: dict[str, Any] = {"ids": ids, "vocab_size": 330, "min_frequency": least, "max_length": longest}
+    one, many = (
+        learn_merges(words, np.array([*counts.values()]), tokens, **asked, engine=engine)
+        for engine in ("numba", "numpy")
+    )
+    assert one == many
+
+
+def test_where_there_is_no_room_for_pairs_or_positions_more_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    from pretune.tokens import merge_loop
+
+    asked = learning(TEXTS["mixed"], 2000)
+    monkeypatch.setattr(merge_loop, "ROOM", 1 << 11)  # more than pairs of bytes, fewer than all of them
+    assert Bpe(engine="numba").learn(asked).to_str() == Bpe(engine="numpy").learn(asked).to_str()
 
 
 def test_digit_groups_give_tokens_of_several_figures() -> None:
@@ -108,9 +150,9 @@ def test_digit_groups_give_tokens_of_several_figures() -> None:
 @pytest.mark.parametrize(
     "texts", [["x" * 20_000 + "yz"], ["\x00\x00\x00\x01"] * 9, ["same line\n"] * 5000, ["🙂👩‍👧𝔘"] * 9, [""]]
 )
-def test_odd_texts_are_learnt_from_as_the_library_does(texts: list[str]) -> None:
+def test_odd_texts_are_learnt_from_as_the_library_does(engine: Any, texts: list[str]) -> None:
     asked = learning(texts, 400)
-    assert Bpe().learn(asked).to_str() == by_tokenizers(asked).to_str()
+    assert Bpe(engine=engine).learn(asked).to_str() == by_tokenizers(asked).to_str()
 
 
 def test_a_lone_surrogate_counts_as_the_replacement_character() -> None:
@@ -181,3 +223,11 @@ def test_training_imports_no_torch() -> None:
         ).stdout.strip()
         == "False"
     )
+
+
+def test_the_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "pretune.tokens.merge_loop", raising=False)
+    with pytest.raises(MissingExtra, match=r"numba") as told:
+        Bpe(engine="numba").learn(learning(TEXTS["runs"], 300))
+    assert "pretune[fast]" in str(told.value)
