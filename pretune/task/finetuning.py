@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from pretune.base.artifact import Artifact, relative
+from pretune.base.config import complete
 from pretune.base.errors import EmptyInput, OneClass, WrongKind
 from pretune.base.stage import Context
 from pretune.model.build import num_parameters
@@ -28,6 +29,7 @@ from pretune.train.pretraining import DTYPES, vocabulary_of
 from pretune.train.runtime import Runtime, best_precision, evaluating, remembered
 from pretune.train.session import Session
 from pretune.train.stream import Cut, RowStream
+from pretune.train.track.follow import following
 from pretune.train.update import Update
 from pretune.train.validate import loss_over
 
@@ -64,10 +66,13 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
         f"({sum(p.numel() for p in state.update.weights.values()) / 1e6:.2f} train), {state.total} steps, "
         f"{work.choices['precision']}, micro-batch {work.choices['micro_batch']}"
     )
-    started = time.monotonic()
-    session.run(_watch(work, state))
-    _take_best(work, state)
+    session.take_up()
+    with following(stage.track if work.runtime.rank == 0 else [], context, complete(stage)):
+        started = time.monotonic()
+        session.run(_watch(work, state))
+        _take_best(work, state)
     metrics = _final_metrics(work, state) | {"train_seconds": round(time.monotonic() - started, 1)}
+    metrics |= session.summary()
     weights = state.update.final()
     home = relative(base.path, context.home)
     with state.update.exact_weights():
