@@ -1,0 +1,109 @@
+"""The curves that we ran, and the band in which a run of a size, a text and a length should end.
+
+Of each language the end points of all runs are fitted by  log bits per byte = a + b log bytes + c log parameters  with a
+term of its own for each text; texts of one language differ more than sizes or seeds do, so the band reaches from
+the easiest text to the hardest, and as far beyond as the worst run lies from the fit.
+
+    python benchmarks/reference_curves.py --data FOLDER      made reference.json; figures in docs/LOG.md
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+Points = list[tuple[float, float]]
+LANGUAGE = {"en": "en", "plays": "en", "code": "en", "zh": "zh", "manual": "zh"}
+"""The language of each text; program text is read as English by the language check, and is in its band."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One of our runs.
+
+    Args:
+        num_bytes: text read.
+        validation, train: (bytes read, bits per byte).
+    """
+
+    text: str
+    parameters: int
+    seed: int
+    steps: int
+    num_bytes: float
+    epochs: float
+    bits_per_byte: float
+    bytes_per_token: float
+    validation: Points
+    train: Points
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where runs like this one end, in bits per byte, and how many of ours say so."""
+
+    low: float
+    high: float
+    num_runs: int
+    languages: tuple[str, ...]
+
+
+@cache
+def curves() -> tuple[Curve, ...]:
+    """All reference runs."""
+    told = json.loads(files("pretune.train.normal").joinpath("reference.json").read_text(encoding="utf-8"))
+    return tuple(Curve(**one) for one in told["runs"])
+
+
+def of_language(language: str) -> list[Curve]:
+    """The runs on text of a language; of one that we did not run, all."""
+    return [one for one in curves() if LANGUAGE[one.text] == language] or list(curves())
+
+
+def band(language: str, parameters: int, num_bytes: float) -> Band:
+    """The band for a run of this size that read so much."""
+    mine = of_language(language)
+    slopes, own, worst = _fit(tuple(mine))
+    middle = slopes[0] * math.log(num_bytes) + slopes[1] * math.log(parameters)
+    names = tuple(sorted({LANGUAGE[one.text] for one in mine}))
+    low, high = math.exp(min(own) + middle - worst), math.exp(max(own) + middle + worst)
+    return Band(low, high, len(mine), names)
+
+
+@cache
+def _fit(runs: Sequence[Curve]) -> tuple[tuple[float, float], tuple[float, ...], float]:
+    """Slopes of bytes and parameters, a term for each text, and the largest distance of a run from the fit."""
+    texts = sorted({one.text for one in runs})
+    known = [
+        [math.log(one.num_bytes), math.log(one.parameters), *(float(one.text == text) for text in texts)]
+        for one in runs
+    ]
+    wanted = np.array([math.log(one.bits_per_byte) for one in runs])
+    found, *_ = np.linalg.lstsq(np.array(known), wanted, rcond=None)
+    worst = float(np.abs(np.array(known) @ found - wanted).max())
+    return (float(found[0]), float(found[1])), tuple(map(float, found[2:])), worst
+
+
+def bytes_per_token(language: str) -> tuple[float, int] | None:
+    """What tokenizers of our vocabulary reach on text of a language (the least of our texts), and that vocabulary."""
+    mine = [one.bytes_per_token for one in curves() if LANGUAGE[one.text] == language]
+    return (min(mine), VOCABULARY) if mine else None
+
+
+def nearest(language: str, parameters: int, num_bytes: float) -> Curve:
+    """The run of ours that is most like this one."""
+
+    def distance(one: Curve) -> float:
+        return abs(math.log(one.parameters / parameters)) + abs(math.log(one.num_bytes / num_bytes))
+
+    return min(of_language(language), key=distance)
+
+
+VOCABULARY = 4096
+"""Words of every tokenizer of the reference runs."""

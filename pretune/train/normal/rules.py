@@ -1,0 +1,244 @@
+"""What can be wrong with a run, as a table of rules: each looks for one trouble and tells it with its evidence.
+
+    under-fit      much above the references, or still falling fast: more steps, a larger model, a higher rate
+    over-fit       the text is known by heart, other text is not: fewer epochs, more text, a smaller model
+    rate           the loss jumped or never left the level of single words: a lower rate
+    leak           text that is held out is known as well as text that was read, too well: it was read
+    duplicates     text is known by heart that was read once: it holds copies
+    tokenizer      tokens are too short for this language, or unknown: another tokenizer
+
+Only metrics.jsonl and cards are read. A threshold says where it comes from: the runs that we made (docs/LOG.md,
+2026-11-25), healthy ones and ones with the trouble planted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pretune.train.normal.reading import Run
+from pretune.train.normal.reference import Band, band, bytes_per_token
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A trouble: its name (`pretune explain NAME`), what is seen, and what to do."""
+
+    name: str
+    says: str
+    do: str
+    evidence: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run with the figures that the rules look at, each in bits per byte, nan where it is not known.
+
+    Args:
+        band: where references of this size, text and length end; None where that is not known.
+    """
+
+    run: Run
+    band: Band | None
+    train: float
+    held_out: float
+
+    @classmethod
+    def of(cls, run: Run) -> Case:
+        text = run.text
+        if text is None or not run.tokens or math.isnan(run.bits_per_byte):
+            return cls(run, None, math.nan, run.bits_per_byte)
+        here = band(text.language, run.parameters, run.num_bytes)
+        return cls(run, here, run.train_at_end() * text.bits("train"), run.bits_per_byte)
+
+    @property
+    def gap(self) -> float:
+        """How much harder held-out text is than text that was read: 1 is alike."""
+        return self.held_out / self.train
+
+    @property
+    def is_by_heart(self) -> bool:
+        """Text that was read is known better than any honest run of this size and length knows it."""
+        return self.band is not None and self.train < BY_HEART * self.band.low
+
+
+BY_HEART = 0.8
+"""Of the band's lower end. The best honest run lies at 1 by the band's making; memorised text went below 0.6."""
+GAP = 1.2
+"""Held-out over read. Honest runs that read their text up to once: 0.93 to 1.08."""
+ALIKE = 1.1
+ONCE = 1.5
+"""Epochs up to which nothing can be known by heart unless the text repeats itself."""
+JUMP = 0.5
+"""Nats that the loss ends above its own lowest point; honest runs end within 0.1 of it."""
+STEEP = 1.12
+"""Validation loss at half-time over that at the end. Honest runs of 20 steps and more: 1.02 to 1.09."""
+ABOVE = 1.1
+"""Of the band's upper end."""
+SHORT_TOKENS = 0.6
+"""Bytes per token over those of our tokenizers on that language: 1,000 words reach 0.74, 300 words 0.45."""
+FLOOR_TOKENS = 1.5
+"""Bytes per token of a language that we did not run: hardly more than bytes."""
+
+
+def rate(case: Case) -> Finding | None:
+    """The loss jumped up, or steps were refused."""
+    run = case.run
+    losses, refused = [loss for _, loss in run.train], int(run.card.metrics.get("refused_steps", 0))
+    start = math.log(run.card.metrics.get("vocab_size") or _vocabulary(run) or math.inf)
+    rise = run.train_at_end() - min(losses) if losses else 0.0
+    worst = max(losses, default=0.0)
+    if not refused and rise < JUMP and worst < start + JUMP:
+        return None
+    peak = max((r for _, r in run.curve("learning_rate")), default=math.nan)
+    seen = [f"{refused} steps were refused"] if refused else []
+    seen += (
+        [f"the training loss rose to {worst:.2f} nats, above the {start:.2f} of mere guessing"]
+        if worst > start + JUMP
+        else []
+    )
+    seen += [f"it ended {rise:.2f} nats above its own lowest point"] if rise >= JUMP else []
+    return Finding(
+        "rate-too-high",
+        f"{'; '.join(seen)}; the highest learning rate was {peak:.3g}",
+        "lower optim.learning_rate (and optim.matrix_rate of Muon) tenfold",
+        {"refused_steps": refused, "highest_loss": worst, "rise": rise, "learning_rate": peak},
+    )
+
+
+def _vocabulary(run: Run) -> int:
+    sizes = [card.metrics.get("vocab_size", 0) for card in (run.text.tokenizers if run.text else [])]
+    return max(sizes, default=0)
+
+
+def tokenizer(case: Case) -> Finding | None:
+    """Tokens are too short for this language, or many are unknown."""
+    text = case.run.text
+    if text is None:
+        return None
+    usual = bytes_per_token(text.language)
+    there, wanted = text.bytes_per_token, usual[0] * SHORT_TOKENS if usual else FLOOR_TOKENS
+    unknown = max((card.metrics.get("unknown", 0.0) for card in text.tokenizers), default=0.0)
+    seen = {"bytes_per_token": there, "usual_bytes_per_token": usual[0] if usual else math.nan, "unknown": unknown}
+    if there < wanted:
+        size = _vocabulary(case.run)
+        beside = f"; tokenizers of {usual[1]:,} words reach {usual[0]:.2f} and more here" if usual else ""
+        why = "its vocabulary is small" if size < 1000 else "was it learnt from other text?"
+        says = (
+            f"a token stands for {there:.2f} bytes of this text ({text.language or 'language unknown'}){beside}: {why}"
+        )
+        return Finding("tokenizer-trouble", says, "train a tokenizer on this text: tokenizer.vocab_size=8000", seen)
+    if unknown > 0.005:
+        says = f"{unknown:.1%} of the tokens are unknown: the model cannot tell them apart"
+        return Finding("tokenizer-trouble", says, "train a tokenizer with bytes to fall back on: algorithm=bpe", seen)
+    return None
+
+
+def duplicates(case: Case) -> Finding | None:
+    """Text is known by heart that was read about once."""
+    if case.run.epochs > ONCE or not (case.is_by_heart or case.gap > GAP):
+        return None
+    known = f"{case.train:.2f} bits per byte on text that was read {case.run.epochs:.1f} times"
+    beside = f", {case.held_out:.2f} on held-out text; references end between {_band(case)}"
+    return Finding(
+        "duplicates",
+        f"{known}{beside}: the text holds many copies of itself{_settings(case, 'dedup')}",
+        "leave copies out: corpus.dedup=minhash, and look at dropped-*.parquet",
+        {"train": case.train, "validation": case.held_out, "epochs": case.run.epochs, **_edges(case)},
+    )
+
+
+def leak(case: Case) -> Finding | None:
+    """Text was learnt by heart over several epochs, and held-out text just as well."""
+    if case.run.epochs <= ONCE or not case.is_by_heart or case.gap > ALIKE:
+        return None
+    return Finding(
+        "leak",
+        f"after {case.run.epochs:.1f} epochs {case.train:.2f} bits per byte on the training text, and {case.held_out:.2f} "
+        f"on held-out text, which cannot be known that well (references: {_band(case)}): it stands in the training "
+        f"text{_settings(case, 'dedup', 'max_overlap')}",
+        "keep held-out text out of it: corpus.max_overlap=0.5, corpus.dedup=minhash",
+        {"train": case.train, "validation": case.held_out, "epochs": case.run.epochs, **_edges(case)},
+    )
+
+
+def over_fit(case: Case) -> Finding | None:
+    """Read text is known much better than held-out text, after several epochs."""
+    if case.run.epochs <= ONCE or case.gap <= GAP:
+        return None
+    losses = [loss for _, loss in case.run.validation]
+    rose = losses[-1] / min(losses) - 1
+    best = next(step for step, loss in case.run.validation if loss == min(losses))
+    turned = f"; its loss was lowest at step {best:,.0f} and has risen by {rose:.1%} since" if rose > 0.01 else ""
+    return Finding(
+        "over-fit",
+        f"{case.train:.2f} bits per byte on the training text after {case.run.epochs:.1f} epochs, {case.held_out:.2f} on "
+        f"held-out text{turned}",
+        "read it less often (epochs), give more text, or take a smaller model",
+        {"train": case.train, "validation": case.held_out, "gap": case.gap, "rose": rose, "epochs": case.run.epochs},
+    )
+
+
+def under_fit(case: Case) -> Finding | None:
+    """The loss was still falling fast when the run ended, or ended far above the references."""
+    fall = _fall(case.run)
+    is_high = case.band is not None and case.held_out > ABOVE * case.band.high
+    if not is_high and fall < STEEP:
+        return None
+    seen = [f"{case.held_out:.2f} bits per byte, references end between {_band(case)}"] if is_high else []
+    if fall >= STEEP:
+        seen.append(
+            f"the validation loss still fell by {1 - 1 / fall:.0%} in the second half of {case.run.steps:,} steps"
+        )
+    return Finding(
+        "under-fit",
+        "; ".join(seen),
+        "train longer (steps, epochs, minutes)" + ("; or a higher optim.learning_rate" if fall < STEEP else ""),
+        {"validation": case.held_out, "fall": fall, "steps": case.run.steps, **_edges(case)},
+    )
+
+
+def _fall(run: Run) -> float:
+    """Validation loss at half-time over that at the end; the first one there is where none came by then."""
+    points = run.validation
+    if len(points) < 2:
+        losses = [loss for _, loss in run.train]
+        return losses[0] / losses[-1] if len(losses) > 1 else 1.0
+    middle = [loss for step, loss in points if step <= run.steps / 2] or [points[0][1]]
+    return middle[-1] / points[-1][1]
+
+
+def _band(case: Case) -> str:
+    return f"{case.band.low:.2f} and {case.band.high:.2f}" if case.band else "unknown"
+
+
+def _edges(case: Case) -> dict[str, float]:
+    return {"low": case.band.low, "high": case.band.high} if case.band else {}
+
+
+def _settings(case: Case, *names: str) -> str:
+    """What the corpus's card says of settings that would have kept the trouble out: " (corpus: dedup=none)"."""
+    corpora = case.run.text.corpora if case.run.text else []
+    found = [f"{n}={card.settings[n]}" for card in corpora for n in names if n in card.settings]
+    return f" (corpus: {', '.join(found)})" if found else ""
+
+
+Rule = Callable[[Case], Finding | None]
+RULES: tuple[Rule, ...] = (rate, tokenizer, duplicates, leak, over_fit, under_fit)
+"""In this order; what an earlier rule explains is not told again by a later one."""
+EXPLAINED: dict[str, set[str]] = {
+    "rate-too-high": {"under-fit", "duplicates", "over-fit"},
+    "tokenizer-trouble": {"under-fit"},
+}
+
+
+def diagnosed(run: Run) -> tuple[Case, list[Finding]]:
+    """What the rules find in a run."""
+    case, found = Case.of(run), []
+    for rule in RULES:
+        told: Any = rule(case)
+        if told and not any(told.name in EXPLAINED.get(one.name, ()) for one in found):
+            found.append(told)
+    return case, found
