@@ -1,7 +1,7 @@
 """The reference curves of `pretune show RUN --compare`: small models on five texts, sizes x tokens x seeds.
 
     python benchmarks/reference_curves.py --data FOLDER                    all runs; the figures into the package
-    python benchmarks/reference_curves.py --data FOLDER --only zh_small    some of them; the others as they were
+    python benchmarks/reference_curves.py --data FOLDER --only zh_small   some of them; the others stay
 
 FOLDER holds `gutenberg-en/*.md`, `chinese-poetry/*.jsonl.gz`, `d2l-zh/*.md` and `tinyshakespeare/*.txt`; a fifth text is
 the Python that is installed here.

@@ -7,8 +7,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from pretune.base.drawing import Points, frame_of, number, thinned
 
@@ -37,6 +40,19 @@ def sketch(series: Mapping[str, Points], *, width: int = WIDTH, height: int = HE
     return "\n".join(
         [*_framed(grid, frame.y_low, frame.y_high), *_below(frame.x_low, frame.x_high, width), *_names(drawn)]
     )
+
+
+def loss_curves(folder: Path) -> str:
+    """The loss of the run that wrote `folder/metrics.jsonl`, in nats per target by step; "" without such a file."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    points = [point for line in lines if isinstance(point := json.loads(line), dict)]
+    names = {"validation_loss": "held out", "loss": "training"}
+    return sketch({legend: _points(points, name) for name, legend in names.items()})
+
+
+def _points(points: Sequence[Mapping[str, Any]], name: str) -> Points:
+    return [(p["step"], p[name]) for p in points if isinstance(p.get(name), int | float) and "step" in p]
 
 
 def _part(value: float, low: float, high: float) -> float:

@@ -25,6 +25,7 @@ from pretune.text.example import check_scored, read_labels, read_split, shape_of
 from pretune.train.budget import planned_steps
 from pretune.train.loop import Scored, StepReport, TrainState
 from pretune.train.optim import Optim
+from pretune.train.picture import write_page
 from pretune.train.pretraining import DTYPES, vocabulary_of
 from pretune.train.runtime import Runtime, best_precision, evaluating, remembered
 from pretune.train.session import Session
@@ -78,6 +79,7 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
     with state.update.exact_weights():
         stage.method.save(model, out, base=home, tokenizer=work.folder, weights=weights)
     set_model_length(out, min(stage.max_length, _longest(model)) if work.labels else _longest(model))
+    write_page(out, context, {"model": base, "data": data}, metrics)
     return metrics | work.choices
 
 

@@ -22,6 +22,7 @@ from pretune.tokens.tokenizer import load_tokenizer, special_ids
 from pretune.train.budget import planned_steps
 from pretune.train.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop import Scored, TrainState, take_step
+from pretune.train.picture import write_page
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
 from pretune.train.session import Session
@@ -65,6 +66,7 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
     set_model_length(out, stage.length)
     keep_samples(context, out)
+    write_page(out, context, stores, metrics)
     return metrics
 
 

@@ -1,7 +1,7 @@
 """The curves that we ran, and the band in which a run of a size, a text and a length should end.
 
-Of each language the end points of all runs are fitted by  log bits per byte = a + b log bytes + c log parameters  with a
-term of its own for each text; texts of one language differ more than sizes or seeds do, so the band reaches from
+Of each language the end points of all runs are fitted by log bits per byte = a + b log bytes + c log parameters, with
+a term `a` for each text; texts of one language differ more than sizes or seeds do, so the band reaches from
 the easiest text to the hardest, and as far beyond as the worst run lies from the fit.
 
     python benchmarks/reference_curves.py --data FOLDER      made reference.json; figures in docs/LOG.md
