@@ -1,10 +1,10 @@
 """The reference curves of `pretune show RUN --compare`: small models on five texts, sizes x tokens x seeds.
 
     python benchmarks/reference_curves.py --data FOLDER                    all runs; the figures into the package
-    python benchmarks/reference_curves.py --data FOLDER --only zh_small   some of them; the others stay
+    python benchmarks/reference_curves.py --data FOLDER --only zh_small  some of them; the others stay
 
-FOLDER holds `gutenberg-en/*.md`, `chinese-poetry/*.jsonl.gz`, `d2l-zh/*.md` and `tinyshakespeare/*.txt`; a fifth text is
-the Python that is installed here.
+FOLDER holds `gutenberg-en/*.md`, `chinese-poetry/*.jsonl.gz`, `d2l-zh/*.md` and `tinyshakespeare/*.txt`; a fifth text
+is the Python that is installed here.
 Every run is a recipe of our own defaults (Muon, linear schedule, rows of 256, 16 a step); a run that is done is not
 run again. Kept of each: parameters, bytes and tokens read, epochs, and two curves in bits per byte over bytes read.
 """
@@ -101,6 +101,7 @@ def kept(name: str, artifact: Any) -> dict[str, Any]:
     return {
         "text": name.split("_", maxsplit=1)[0],
         "parameters": run.parameters,
+        "matrices": run.matrices,
         "seed": int(name.rpartition("_")[2]),
         "steps": run.steps,
         "num_bytes": round(run.num_bytes),

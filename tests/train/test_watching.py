@@ -21,7 +21,7 @@ SHAPE = {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "
 RUN = {
     "kind": "pretrain",
     "model": SHAPE,
-    "length": 16,
+    "length": 64,
     "batch": 4,
     "steps": 8,
     "micro_batch": 2,
@@ -118,7 +118,7 @@ def test_the_loss_of_a_source_is_that_of_its_documents_alone(watched: tuple[Path
     for source, numbers in sources_of(tokens).items():
         whole = some_of(store, tokens, numbers, store.num_tokens)
         assert whole.num_bytes == sizes[numbers].sum()
-        score = score_store(language.decoder.model, whole, 16, num_bytes=np.asarray(sizes[numbers]))  # type: ignore[union-attr]
+        score = score_store(language.decoder.model, whole, 64, num_bytes=np.asarray(sizes[numbers]))  # type: ignore[union-attr]
         assert score.nats_per_token == pytest.approx(found[source], rel=1e-5)
         told = model.card.metrics["validation_bits_per_byte_by_source"][source]
         assert score.bits_per_byte == pytest.approx(told, rel=1e-5)

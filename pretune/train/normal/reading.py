@@ -17,6 +17,7 @@ from typing import Any
 
 from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import BadFile, NotAnArtifact, WrongKind
+from pretune.model.shape import SHAPE
 
 Points = list[tuple[float, float]]
 METRICS = "metrics.jsonl"
@@ -84,6 +85,12 @@ class Run:
     @property
     def parameters(self) -> int:
         return int(self.card.metrics.get("parameters", 0))
+
+    @property
+    def matrices(self) -> int:
+        """Parameters inside the blocks: those of embeddings grow with the vocabulary and make little difference."""
+        shape = self.card.metrics.get("shape")
+        return SHAPE(shape).layout().matrix_parameters if shape else self.parameters
 
     @property
     def steps(self) -> int:

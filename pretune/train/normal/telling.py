@@ -44,7 +44,7 @@ def curves_of(run: Run, case: Case) -> dict[str, Points]:
     """(megabytes read, bits per byte) of the run and of the reference that is most like it."""
     if run.text is None or case.band is None:
         return {}
-    like = nearest(run.text.language, run.parameters, run.num_bytes)
+    like = nearest(run.text.language, run.matrices, run.num_bytes)
     name = f"reference {like.text}, {like.parameters / 1e6:.1f}M"
     return {run.name: held_out_curve(run), name: [(b / 1e6, v) for b, v in like.validation]}
 
@@ -73,8 +73,12 @@ def normal_text(run: Run) -> str:
 def _verdict(case: Case, findings: list[Finding]) -> str:
     run = case.run
     if case.band is None:
-        there = "the loss is in nats per target alone" if run.text is None else "there are no bits per byte"
-        said = f"{run.name}: {there}, so it is not laid beside the references"
+        why = (
+            "its tokens are not to be found"
+            if run.text is None
+            else "it is outside of what we ran, or has no bits per byte"
+        )
+        said = f"{run.name} is not laid beside the references: {why}"
     else:
         read = f"{run.num_bytes / 1e6:,.2f} MB read ({run.epochs:.2g} epochs), {run.parameters / 1e6:.2g}M parameters"
         beside = f"references ({case.band.num_runs} runs, {' and '.join(case.band.languages)}) end between"
