@@ -65,9 +65,8 @@ def gpu_memory() -> dict[str, float]:
     """The most that torch held on the current GPU, in bytes."""
     import torch
 
-    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
-        return {}
-    return {"gpu_memory_bytes": torch.cuda.max_memory_allocated()}
+    most = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return {"gpu_memory_bytes": most} if most else {}
 
 
 def packages(powercap: Path) -> Iterable[Counter]:

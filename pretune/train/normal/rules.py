@@ -118,8 +118,8 @@ def times_usual(optim: Mapping[str, Any]) -> float:
     """The highest of an optimizer's rates over its usual one; 1 where nothing else was asked for."""
     kind = OPTIM.find(str(optim.get("kind", "muon")))
     usual = {name: field.default for name, field in kind.model_fields.items() if name.endswith("_rate")}
-    usual["learning_rate"] = getattr(kind, "usual_rate", None)
-    return max([1.0, *(optim[n] / value for n, value in usual.items() if value and optim.get(n))])
+    usual["learning_rate"] = kind.usual_rate  # type: ignore[attr-defined]
+    return float(max([1.0, *(optim[n] / value for n, value in usual.items() if value and optim.get(n))]))
 
 
 def guess(run: Run) -> float:
@@ -258,9 +258,10 @@ EXPLAINED: dict[str, set[str]] = {
 
 def diagnosed(run: Run) -> tuple[Case, list[Finding]]:
     """What the rules find in a run."""
-    case, found = Case.of(run), []
+    case = Case.of(run)
+    found: list[Finding] = []
     for rule in RULES:
-        told: Any = rule(case)
+        told = rule(case)
         if told and not any(told.name in EXPLAINED.get(one.name, ()) for one in found):
             found.append(told)
     return case, found

@@ -104,10 +104,15 @@ def main() -> None:
     shutil.rmtree(place.folder, ignore_errors=True)
     place.folder.mkdir(parents=True)
     is_over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), is_over.set()), daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=[is_over], daemon=True).start()
     curves = LISTENER(order["listener"]).open(place)
     follow(Path(order["file"]), curves, is_over)
     curves.close()
+
+
+def _wait_for_end(is_over: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    is_over.set()
 
 
 def follow(file: Path, curves: Curves, is_over: threading.Event) -> None:
