@@ -46,9 +46,17 @@ def loss_curves(folder: Path) -> str:
     """The loss of the run that wrote `folder/metrics.jsonl`, in nats per target by step; "" without such a file."""
     path = folder / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    points = [point for line in lines if isinstance(point := json.loads(line), dict)]
+    points = [point for line in lines if isinstance(point := _json(line), dict)]
     names = {"validation_loss": "held out", "loss": "training"}
     return sketch({legend: _points(points, name) for name, legend in names.items()})
+
+
+def _json(line: str) -> Any:
+    """A line, or None if it cannot be read: a card is shown though a note beside it was damaged."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _points(points: Sequence[Mapping[str, Any]], name: str) -> Points:
