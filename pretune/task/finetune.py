@@ -50,6 +50,8 @@ class FinetuneStage(Stage, Budget):
     """cpu, cuda, or auto."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
+    prompts: Annotated[list[str] | None, Free] = None
+    """Texts that the model answers at each evaluation (chat; samples.jsonl); by default two of the validation split."""
     track: Annotated[list[Annotated[Listener, *chosen(LISTENER)]], Free] = []
     """Libraries that show the curves: tensorboard, wandb, swanlab, mlflow, trackio; they write into OUT.track."""
 

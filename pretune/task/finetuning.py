@@ -28,7 +28,7 @@ from pretune.train.optim import Optim
 from pretune.train.picture import write_page
 from pretune.train.pretraining import DTYPES, vocabulary_of
 from pretune.train.runtime import Runtime, best_precision, evaluating, remembered
-from pretune.train.session import Session
+from pretune.train.session import Session, keep_samples, note_samples
 from pretune.train.stream import Cut, RowStream
 from pretune.train.track.follow import following
 from pretune.train.update import Update
@@ -79,6 +79,7 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
     with state.update.exact_weights():
         stage.method.save(model, out, base=home, tokenizer=work.folder, weights=weights)
     set_model_length(out, min(stage.max_length, _longest(model)) if work.labels else _longest(model))
+    keep_samples(context, out)
     write_page(out, context, {"model": base, "data": data}, metrics)
     return metrics | work.choices
 
@@ -193,6 +194,8 @@ def _scores(work: Work, state: TrainState) -> dict[str, float]:
         micro = int(work.choices["micro_batch"])
         loss = loss_over(state.model, work.objective, work.dev_rows, work.vocabulary, work.runtime, batch=micro)
         ready = stage.task.ready(state.model, work.folder, work.labels, max_length=stage.max_length)
+        prompts = stage.task.questions(work.dev_examples) if stage.prompts is None else stage.prompts
+        note_samples(work.context, state.step, stage.task.texts(ready, prompts))
         return {"loss": loss.per_target, **stage.task.score(ready, work.dev_examples)}
 
 

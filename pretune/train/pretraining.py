@@ -25,11 +25,11 @@ from pretune.train.loop import Scored, TrainState, take_step
 from pretune.train.picture import write_page
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
-from pretune.train.session import Session
+from pretune.train.session import Session, keep_samples
 from pretune.train.stream import Cut, StoreStream
 from pretune.train.track.follow import following
 from pretune.train.update import Update
-from pretune.train.watching import Watch, keep_samples, writer_of
+from pretune.train.watching import Watch, writer_of
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 COMPILE_SECONDS = 45.0

@@ -10,13 +10,13 @@ cleanly on Ctrl-C.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pretune.base.errors import Stopped
-from pretune.base.log import cut_lines
+from pretune.base.log import append_line, cut_lines
 from pretune.base.stage import Context
 from pretune.objective.base import Objective
 from pretune.train import checkpoint
@@ -28,6 +28,7 @@ from pretune.train.stream import Cut
 SAVE_EVERY_SECONDS = 60.0
 SAMPLES = "samples.jsonl"
 """What the model wrote while it was trained, in the scratch folder."""
+TOLD_CHARACTERS = 100
 WORTH_TELLING = 0.02
 """Share of a step that waiting for rows may take before the progress line says so."""
 
@@ -151,3 +152,20 @@ class Session:
             self._saved_at = time.monotonic()
         if stop and not enough and report.step < self.state.total:
             raise Stopped(f"stopped after step {report.step} of {self.state.total}", hint="the same command continues")
+
+
+# ---- what the model writes -----------------------------------------------------------------------
+
+
+def note_samples(context: Context, step: int, samples: Iterable[tuple[str, str]]) -> None:
+    """Keep and tell what the model wrote at a step: (prompt, text)."""
+    for prompt, text in samples:
+        append_line(context.scratch / SAMPLES, {"step": step, "prompt": prompt, "text": text})
+        context.log.info(f"    step {step}: {prompt!r} -> {text[:TOLD_CHARACTERS]!r}")
+
+
+def keep_samples(context: Context, out: Path) -> None:
+    """What the model wrote becomes a note of the artifact."""
+    if (context.scratch / SAMPLES).is_file():
+        (out / SAMPLES).write_bytes((context.scratch / SAMPLES).read_bytes())
+        context.notes.add(SAMPLES)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretune.base.log import append_line
-from pretune.base.stage import Context
 from pretune.infer.language import LanguageModel
 from pretune.model.build import num_parameters
 from pretune.model.generate import TorchDecoder
@@ -26,13 +24,12 @@ from pretune.train.feed import Feed
 from pretune.train.loop import StepReport
 from pretune.train.pretrain import PretrainStage
 from pretune.train.runtime import evaluating
-from pretune.train.session import SAMPLES, Session
+from pretune.train.session import Session, note_samples
 from pretune.train.validate import Loss, bits_per_byte, loss_over
 
 ROWS_BETWEEN = 48
 """Rows of a validation between steps; the last one takes all."""
 SAMPLE_TOKENS = 40
-TOLD_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,9 @@ class Watch:
         return loss_over(model, self.objective, rows, self.vocabulary, session.runtime, batch=micro)
 
     def _write(self) -> None:
-        if self.writer is None or self.session.runtime.rank:
-            return
-        step, log = self.session.state.step, self.session.context.log
-        for prompt, text in self.writer.texts(self.session.state.model):
-            append_line(self.session.context.scratch / SAMPLES, {"step": step, "prompt": prompt, "text": text})
-            log.info(f"    step {step}: {prompt!r} -> {text[:TOLD_CHARACTERS]!r}")
+        state = self.session.state
+        if self.writer is not None and not self.session.runtime.rank:
+            note_samples(self.session.context, state.step, self.writer.texts(state.model))
 
 
 def _told(found: Mapping[str, Any]) -> str:
@@ -150,10 +144,3 @@ def writer_of(stage: PretrainStage, feed: Feed, folder: Path) -> Writer | None:
         prompts = {text: asking.text_prompt(text)[-room:] for text in stage.prompts}
     prompts = {text: ids for text, ids in prompts.items() if ids}
     return Writer(tokenizer, ends, prompts) if prompts else None
-
-
-def keep_samples(context: Context, out: Path) -> None:
-    """The texts become a note of the artifact."""
-    if (context.scratch / SAMPLES).is_file():
-        (out / SAMPLES).write_bytes((context.scratch / SAMPLES).read_bytes())
-        context.notes.add(SAMPLES)
