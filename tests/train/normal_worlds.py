@@ -12,7 +12,15 @@ from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 
 SHAPE = {"kind": "qwen3", "layers": 1, "width": 64, "heads": 2, "kv_heads": 1, "head_width": 32, "hidden": 176}
-RUN = {"kind": "pretrain", "model": SHAPE, "length": 64, "batch": 16, "micro_batch": 16, "precision": "float32"}
+RUN: dict[str, Any] = {
+    "kind": "pretrain",
+    "model": SHAPE,
+    "length": 64,
+    "batch": 16,
+    "micro_batch": 16,
+    "precision": "float32",
+    "prompts": [],
+}
 
 
 def english(shared: Path, *, number: int, size: int) -> list[str]:
