@@ -178,8 +178,8 @@ def leak(case: Case) -> Finding | None:
     return Finding(
         "leak",
         f"after {case.run.epochs:.1f} epochs {case.train:.2f} bits per byte on the training text, {case.held_out:.2f} "
-        f"on held-out text, which cannot be known that well (references end between {_band(case)}): it stands in the training "
-        f"text{_settings(case, 'dedup', 'max_overlap')}",
+        f"on held-out text, which cannot be known that well (references end between {_band(case)}): it stands in the "
+        f"training text{_settings(case, 'dedup', 'max_overlap')}",
         "keep held-out text out of it: corpus.max_overlap=0.5, corpus.dedup=minhash",
         {"train": case.train, "validation": case.held_out, "epochs": case.run.epochs, **_edges(case)},
     )
@@ -187,7 +187,7 @@ def leak(case: Case) -> Finding | None:
 
 def over_fit(case: Case) -> Finding | None:
     """Read text is known much better than held-out text, after several epochs."""
-    if case.run.epochs <= ONCE or case.gap <= GAP:
+    if not (case.run.epochs > ONCE and case.gap > GAP):
         return None
     losses = [loss for _, loss in case.run.validation]
     rose = losses[-1] / min(losses) - 1

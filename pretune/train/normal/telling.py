@@ -73,11 +73,8 @@ def normal_text(run: Run) -> str:
 def _verdict(case: Case, findings: list[Finding]) -> str:
     run = case.run
     if case.band is None:
-        why = (
-            "its tokens are not to be found"
-            if run.text is None
-            else "it is outside of what we ran, or has no bits per byte"
-        )
+        gone = "it was fine-tuned" if run.card.stage == "finetune" else "its tokens are not to be found"
+        why = gone if run.text is None else "it is far from what we ran, or has no bits per byte"
         said = f"{run.name} is not laid beside the references: {why}"
     else:
         read = f"{run.num_bytes / 1e6:,.2f} MB read ({run.epochs:.2g} epochs), {run.parameters / 1e6:.2g}M parameters"
