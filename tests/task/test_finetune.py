@@ -197,4 +197,4 @@ def test_a_chat_model_is_asked_at_each_evaluation_and_ends_with_what_it_answers(
     assert [(one["step"], one["prompt"]) for one in lines] == [(2, "say fox"), (4, "say fox")]
     assert model.artifact.card.metrics["best_step"] == 4
     (answer,) = model.predict(["say fox"], max_tokens=40)
-    assert lines[-1]["text"] == answer.text
+    assert lines[-1]["text"] == answer
