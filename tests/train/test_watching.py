@@ -16,6 +16,7 @@ from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.train.meters import Meters, Package
 from pretune.train.picture import charts, series_of
+from tests.train.test_track import of_file, read_back
 
 SHAPE = {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
 RUN = {
@@ -59,15 +60,23 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
-    """A run that is looked at every second step, and writes."""
+    """A run that is looked at every second step, that writes, and that TensorBoard follows."""
     folder = tmp_path_factory.mktemp("watched")
-    return folder, made(folder, evaluate_every=2)
+    return folder, made(folder, evaluate_every=2, track=["tensorboard"])
 
 
 def test_a_run_that_is_watched_has_the_bits_of_one_that_is_not(watched: tuple[Path, Artifact], tmp_path: Path) -> None:
     left_alone = made(tmp_path, evaluate_every=100, prompts=[])
     assert not (left_alone.path / "samples.jsonl").exists()
     assert sha256(watched[1]) == sha256(left_alone)
+
+
+def test_what_follows_the_run_has_every_number_of_it(watched: tuple[Path, Artifact]) -> None:
+    folder, model = watched
+    found = read_back("tensorboard", folder / f"runs/base.track/tensorboard/base@{model.card.key[:8]}")
+    wanted = of_file(model.path / "metrics.jsonl")
+    assert [point[:2] for point in sorted(found)] == [point[:2] for point in sorted(wanted)]
+    assert [v for *_, v in sorted(found)] == pytest.approx([v for *_, v in sorted(wanted)], rel=1e-6)
 
 
 def test_a_run_that_was_stopped_notes_nothing_twice_and_ends_with_the_same_bits(
