@@ -103,10 +103,10 @@ class Log:
             return
         append_line(self.metrics_file, values)
 
-    def cut_metrics(self, step: int) -> None:
-        """Drop the lines of steps after `step`: a resumed run writes them again."""
+    def cut_metrics(self, step: int, *, last_with: str = "") -> None:
+        """Drop the lines of steps after `step`, and those of `step` that hold `last_with`: a resumed run writes them."""
         if self.metrics_file is not None:
-            cut_lines(self.metrics_file, step)
+            cut_lines(self.metrics_file, step, last_with=last_with)
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
@@ -121,19 +121,21 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def cut_lines(path: Path, step: int) -> None:
-    """Drop the lines of steps after `step` from a file of JSON lines, if it is there."""
+def cut_lines(path: Path, step: int, *, last_with: str = "") -> None:
+    """Drop the lines of steps after `step`, and those of `step` that hold `last_with`, if the file is there."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold other line ends than this one
-        kept = [line for line in lines if line and _step_of(line) <= step]
+        kept = [line for line in lines if line and _is_kept(line, step, last_with)]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
-def _step_of(line: str) -> float:
+def _is_kept(line: str, step: int, last_with: str) -> bool:
     try:
-        return float(json.loads(line).get("step", 0))
+        point = json.loads(line)
+        at = float(point.get("step", 0))
     except (ValueError, AttributeError):  # a line that was cut by a crash
-        return math.inf
+        return False
+    return at < step or (at == step and last_with not in point)
 
 
 def _console() -> Any:

@@ -56,8 +56,9 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
         f"{', compiled' if choices['compile'] else ''}"
     )
     session = _session(stage, state, cut, runtime, context, shape, vocabulary, choices)
-    session.take_up()
     watch = Watch(stage, session, feed, vocabulary, writer_of(stage, feed, tokenizer))
+    session.take_up()
+    watch.take_up()
     with following(stage.track if runtime.rank == 0 else [], context, complete(stage)):
         started = time.monotonic()
         session.run(watch.after)

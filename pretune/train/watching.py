@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretune.base.log import cut_lines
 from pretune.infer.language import LanguageModel
 from pretune.model.build import num_parameters
 from pretune.model.generate import TorchDecoder
@@ -24,7 +25,7 @@ from pretune.train.feed import Feed
 from pretune.train.loop import StepReport
 from pretune.train.pretrain import PretrainStage
 from pretune.train.runtime import evaluating
-from pretune.train.session import Session, note_samples
+from pretune.train.session import SAMPLES, Session, note_samples
 from pretune.train.validate import Loss, bits_per_byte, loss_over
 
 ROWS_BETWEEN = 48
@@ -49,6 +50,13 @@ class Watch:
     @property
     def every(self) -> int:
         return self.stage.evaluate_every or max(1, math.ceil(self.session.state.total / 6))
+
+    def take_up(self) -> None:
+        """Of a run that was ended behind its last step, drop the last look: it comes again."""
+        session = self.session
+        if session.state.step == session.state.total:
+            session.context.log.cut_metrics(session.state.step, last_with="validation_loss")
+            cut_lines(session.context.scratch / SAMPLES, session.state.step, last_with="prompt")
 
     def after(self, report: StepReport) -> bool:
         """Validate and write when it is due; never says enough."""

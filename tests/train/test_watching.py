@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import Stopped
+from pretune.base.errors import Stopped, UserError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.train.meters import Meters, Package
@@ -95,6 +96,24 @@ def test_a_run_that_was_stopped_notes_nothing_twice_and_ends_with_the_same_bits(
         found, wanted = lines_of(again.path / name), lines_of(watched[1].path / name)
         assert [p["step"] for p in found] == [p["step"] for p in wanted]
     assert lines_of(again.path / "samples.jsonl") == lines_of(watched[1].path / "samples.jsonl")
+
+
+def test_a_run_that_was_ended_behind_its_last_step_notes_its_last_look_once(
+    watched: tuple[Path, Artifact], tmp_path: Path
+) -> None:
+    started = recipe(tmp_path, evaluate_every=2, save_every=8)
+    (tmp_path / "runs").mkdir(exist_ok=True)
+    block = tmp_path / "runs/base"
+    block.write_text("in the way of the finished artifact", encoding="utf-8")
+    with pytest.raises(UserError):
+        started.run(log=Log(quiet=True))
+    block.unlink()
+    shutil.rmtree(tmp_path / "runs/base.scratch/payload")  # as if it had been ended while the payload was written
+    again = started.run(log=Log(quiet=True))["base"]
+    for name in ("samples.jsonl", "metrics.jsonl"):
+        found, wanted = lines_of(again.path / name), lines_of(watched[1].path / name)
+        assert [p["step"] for p in found] == [p["step"] for p in wanted]
+    assert sha256(again) == sha256(watched[1])
 
 
 def test_the_last_texts_are_what_the_saved_model_writes(watched: tuple[Path, Artifact]) -> None:
