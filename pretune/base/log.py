@@ -104,7 +104,7 @@ class Log:
         append_line(self.metrics_file, values)
 
     def cut_metrics(self, step: int, *, last_with: str = "") -> None:
-        """Drop the lines of steps after `step`, and those of `step` that hold `last_with`: a resumed run writes them."""
+        """Drop the lines that a resumed run writes again: behind `step`, and those of `step` that hold `last_with`."""
         if self.metrics_file is not None:
             cut_lines(self.metrics_file, step, last_with=last_with)
 
