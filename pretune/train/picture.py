@@ -1,4 +1,4 @@
-"""The page of a run, curves.html: what people would rather look at than read. No torch.
+"""The page of a run, curves.html: what people would rather look at than read.
 
 Loss (of the step, held out, of each source), bits per byte, learning rate, gradient norm, tokens per second, and what
 the model wrote on the way; made from metrics.jsonl and samples.jsonl when the run is over.
