@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from pretune.base.artifact import Artifact, Card
 from pretune.base.curves import loss_curves
+from pretune.base.drawing import number
 from pretune.base.errors import PretuneError
 from pretune.base.recipe import StagePlan
 from pretune.base.stage import Forecast, Machine
@@ -97,7 +98,7 @@ MODEL_FIGURES = {
 
 def model_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The figures of a trained model for people, in a fixed order: (what, value)."""
-    return [(text, _value(metrics[name])) for name, text in MODEL_FIGURES.items() if name in metrics]
+    return [(text, number(metrics[name])) for name, text in MODEL_FIGURES.items() if name in metrics]
 
 
 def mixture_text(groups: Sequence[Mapping[str, Any]]) -> str:
