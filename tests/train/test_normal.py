@@ -70,7 +70,7 @@ def test_little_text_read_many_times_is_over_fit(folder: Path, shared: Path) -> 
 
 
 def test_a_text_of_many_copies_is_told_though_it_is_read_once(folder: Path, shared: Path) -> None:
-    copies = [f"{text}\n{k}" for k in range(12) for text in english(shared, number=300, size=1500)[:20]]
+    copies = [f"{text}\n{k}" for k in range(30) for text in english(shared, number=300, size=1500)[:8]]
     assert found(trained(folder / "copies", copies, stages=COPIES, steps=110)) == ["duplicates"]
 
 
