@@ -26,10 +26,11 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("Bits per byte", "held out", {"validation_bits_per_byte": "all", "validation_bits_per_byte_by_source/": ""}),
     ("Score", "validation split", {"validation_accuracy": "accuracy", "validation_macro_f1": "macro-F1"}),
     ("Learning rate", "peak of the schedule's groups", {"learning_rate": "learning rate"}),
-    ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm/": ""}),
+    ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm_*": ""}),
     ("Speed", "tokens per second", {"tokens_per_second": "tokens per second"}),
 )
-"""Title, what is up the side, and the numbers: name -> legend; `block/` takes every number of a block, by its name."""
+"""Title, what is up the side, and the numbers: name -> legend; `block/` takes every number of a block and `begin_*` every
+number of such a name, by the rest of its own name."""
 
 
 def write_page(out: Path, context: Context, inputs: Mapping[str, Artifact], metrics: Mapping[str, Any]) -> None:
@@ -61,18 +62,25 @@ def charts(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def series_of(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, Points]:
-    """(step, number) of these names, in their order; of `block/`, of each number in it."""
+    """(step, number) of these names, in their order."""
     found: dict[str, list[tuple[float, float]]] = {}
     for name, legend in names.items():
-        block, slash, _ = name.partition("/")
         for point in points:
-            value = point.get(block)
-            if not slash and isinstance(value, int | float):
-                found.setdefault(legend, []).append((point["step"], value))
-            elif slash and isinstance(value, Mapping):
-                for key, inner in value.items():
-                    found.setdefault(key, []).append((point["step"], inner))
-    return {name: [p for p in line if not isinstance(p[1], str)] for name, line in found.items()}
+            for key, value in _named(point, name, legend):
+                if isinstance(value, int | float):
+                    found.setdefault(key, []).append((point["step"], value))
+    return dict(found)
+
+
+def _named(point: Mapping[str, Any], name: str, legend: str) -> Iterable[tuple[str, Any]]:
+    """(legend, value) of what a name of CHARTS stands for in a point."""
+    if name.endswith("/"):
+        block = point.get(name[:-1])
+        yield from block.items() if isinstance(block, Mapping) else ()
+    elif name.endswith("*"):
+        yield from ((k.removeprefix(name[:-1]), v) for k, v in point.items() if k.startswith(name[:-1]))
+    else:
+        yield legend, point.get(name)
 
 
 def _sections(samples: Sequence[Mapping[str, Any]]) -> list[str]:
