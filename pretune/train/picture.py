@@ -29,8 +29,8 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm_*": ""}),
     ("Speed", "tokens per second", {"tokens_per_second": "tokens per second"}),
 )
-"""Title, what is up the side, and the numbers: name -> legend; `block/` takes every number of a block and `begin_*` every
-number of such a name, by the rest of its own name."""
+"""Title, what is up the side, and the numbers: name -> legend; `block/` takes every number of a block and `begin_*`
+every number of such a name, by the rest of its own name."""
 
 
 def write_page(out: Path, context: Context, inputs: Mapping[str, Artifact], metrics: Mapping[str, Any]) -> None:
