@@ -46,8 +46,8 @@ METRICS = {
     "them) and the GPU; absent where nothing can be read. 3.6 million joules are a kilowatt-hour.",
     "under-fit": "Said by `pretune show RUN --compare`: the loss still fell by more than a sixth in the second "
     "half, or ended above the references, or near guessing. Train longer, or with a larger model.",
-    "over-fit": "Said by `pretune show RUN --compare`: after several epochs held-out text is more than a quarter harder "
-    "than text that was read. Fewer epochs, more text, or a smaller model.",
+    "over-fit": "Said by `pretune show RUN --compare`: after several epochs held-out text is more than a quarter "
+    "harder than text that was read. Fewer epochs, more text, or a smaller model.",
     "rate-too-high": "Said by `pretune show RUN --compare`: steps were refused, the loss jumped, or it soon stopped "
     "falling with a rate of five times the optimizer's usual and more. Lower the rate tenfold.",
     "leak": "Said by `pretune show RUN --compare`: after several epochs held-out text is known better than any honest "

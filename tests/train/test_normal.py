@@ -91,6 +91,12 @@ def test_a_tokenizer_that_learnt_another_language_is_told(folder: Path, shared: 
     assert "was it learnt from other text?" in compared(str(model), "", as_json=False)
 
 
+def test_a_tokenizer_of_characters_is_meant_to_have_short_tokens(folder: Path, shared: Path) -> None:
+    letters = {"tokenizer": {"algorithm": "character"}}
+    texts = english(shared, number=200, size=600)
+    assert "tokenizer-trouble" not in found(trained(folder / "letters", texts, stages=letters, steps=20))
+
+
 # ---- the references ------------------------------------------------------------------------------
 
 

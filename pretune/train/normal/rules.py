@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pretune.base.artifact import Card
 from pretune.train.normal.reading import Run
 from pretune.train.normal.reference import Band, band, bytes_per_token
 from pretune.train.optim import OPTIM
@@ -68,7 +69,7 @@ class Case:
 
 
 GAP = 1.25
-"""Held-out over read. Honest runs that read their text up to once: 0.96 to 1.15 (the last scenes of a book of plays)."""
+"""Held-out over read. Honest runs that read their text up to once: 0.96 to 1.15 (the end of a book of plays)."""
 ONCE = 1.5
 """Epochs up to which nothing can be known by heart unless the text repeats itself."""
 TOO_GOOD = 0.95
@@ -143,7 +144,8 @@ def tokenizer(case: Case) -> Finding | None:
     there, wanted = text.bytes_per_token, usual[0] * SHORT_TOKENS if usual else FLOOR_TOKENS
     unknown = max((card.metrics.get("unknown", 0.0) for card in text.tokenizers), default=0.0)
     seen = {"bytes_per_token": there, "usual_bytes_per_token": usual[0] if usual else math.nan, "unknown": unknown}
-    if there < wanted:
+    is_meant = any(_algorithm(card) in ("character", "byte") for card in text.tokenizers)
+    if there < wanted and not is_meant:
         size = _vocabulary(case.run)
         beside = f"; tokenizers of {usual[1]:,} words reach {usual[0]:.2f} and more here" if usual else ""
         why = "its vocabulary is small" if size < 1000 else "was it learnt from other text?"
@@ -155,6 +157,10 @@ def tokenizer(case: Case) -> Finding | None:
         says = f"{unknown:.1%} of the tokens are unknown: the model cannot tell them apart"
         return Finding("tokenizer-trouble", says, "train a tokenizer with bytes to fall back on: algorithm=bpe", seen)
     return None
+
+
+def _algorithm(card: Card) -> str:
+    return str(card.settings.get("algorithm", {}).get("kind", ""))
 
 
 def duplicates(case: Case) -> Finding | None:
