@@ -258,8 +258,17 @@ def serve(
 @click.argument("path", type=click.Path())
 @click.option("--token", type=int, help="Of tokens: the document and the bytes that token number N was made from.")
 @click.option("--split", default="train", show_default=True, help="The split that the token is counted in.")
+@click.option(
+    "--compare",
+    is_flag=False,
+    flag_value="",
+    metavar="[OTHER]",
+    help="Of a trained model: is its loss normal? Or beside OTHER.",
+)
 @common
-def show(path: str, token: int | None, split: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+def show(
+    path: str, token: int | None, split: str, compare: str | None, as_json: bool, quiet: bool, rehash: bool
+) -> None:
     """What this folder is, what made it, from what, and how good it is."""
     _flags(rehash)
     from dataclasses import asdict
@@ -273,6 +282,12 @@ def show(path: str, token: int | None, split: str, as_json: bool, quiet: bool, r
 
         found = lineage_of(artifact, token, split)
         _print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
+        return
+    if compare is not None:
+        from pretune.train.normal.telling import compared
+
+        told = compared(path, compare, as_json=as_json)
+        _print_json(told) if as_json else click.echo(told)
         return
     _print_json(asdict(artifact.card)) if as_json else click.echo(view.artifact_text(artifact))
 

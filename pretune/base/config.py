@@ -64,6 +64,8 @@ class Variant(Config):
     kind: str = ""
     version: ClassVar[int] = 1
     """Raised in the commit that changes what the same settings write."""
+    extras: ClassVar[tuple[str, ...]] = ()
+    """Extras of pretune that it needs; checked before the first second of a recipe."""
 
 
 def _wants_list(cls: type[Config], name: str) -> bool:
@@ -208,6 +210,16 @@ def _differing_value(value: Any) -> Any:
 def complete(config: Config) -> Tree:
     """All settings, defaults included, as plain JSON."""
     return config.model_dump(mode="json")
+
+
+def extras_of(config: Config) -> set[str]:
+    """Extras that a tree of settings needs, by the kinds that it chose."""
+    needed = set(config.extras) if isinstance(config, Variant) else set()
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        parts = value if isinstance(value, list | tuple) else [value]
+        needed = needed.union(*(extras_of(part) for part in parts if isinstance(part, Config)))
+    return needed
 
 
 def inputs_of(config: Config, place: str = "") -> Iterator[tuple[str, str, Input]]:

@@ -29,6 +29,33 @@ METRICS = {
     "out as it went in, or as a row of validation or test, is counted as nothing new and not written.",
     "class_weights": "How much an error on each label weighs in the loss of task classify (dataset.balance=weights).",
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
+    "validation_bits_per_byte": "Bits per byte of held-out text: validation_loss in a unit that does not depend on the "
+    "tokenizer. Two to three after a million bytes, one to one and a half for good models of plain prose.",
+    "validation_loss_by_source": "validation_loss of each source (store, or `source` of its documents), the eight "
+    "largest: one that stays behind is too small in the mixture, or is not text.",
+    "validation_bits_per_byte_by_source": "validation_bits_per_byte of each source.",
+    "tokens_per_second": "Tokens that steps read in a second, waiting for rows counted, validation and saving not.",
+    "share_of_machine": "tokens_per_second times the arithmetic of a token, over this machine's best matrix product in "
+    "the same precision. A half and more is good on a CPU; much less: rows too few, too short, or a busy machine.",
+    "data_wait": "Share of the time of steps that went by waiting for rows. From 0.05 on the data are too slow: a slow "
+    "disk, or rows that are made anew each time.",
+    "memory_bytes": "Memory of the process that lies in RAM now (resident).",
+    "peak_memory_bytes": "The most memory that the process had in RAM so far.",
+    "gpu_memory_bytes": "The most memory that torch held on the GPU so far.",
+    "energy_joules": "Energy since the run was started or went on: whole processor packages (Linux lets root read "
+    "them) and the GPU; absent where nothing can be read. 3.6 million joules are a kilowatt-hour.",
+    "under-fit": "Said by `pretune show RUN --compare`: the loss still fell by more than a sixth in the second "
+    "half, or ended above the references, or near guessing. Train longer, or with a larger model.",
+    "over-fit": "Said by `pretune show RUN --compare`: after several epochs held-out text is more than a quarter "
+    "harder than text that was read. Fewer epochs, more text, or a smaller model.",
+    "rate-too-high": "Said by `pretune show RUN --compare`: steps were refused, the loss jumped, or it soon stopped "
+    "falling with a rate of five times the optimizer's usual and more. Lower the rate tenfold.",
+    "leak": "Said by `pretune show RUN --compare`: after several epochs held-out text is known better than any honest "
+    "run knows it, so it stood in the training text. Let the corpus leave it out (max_overlap, dedup).",
+    "duplicates": "Said by `pretune show RUN --compare`: text that was read about once is known by heart, so it holds "
+    "many copies of itself (or has few patterns, as logs and tables have). dedup=minhash leaves copies out.",
+    "tokenizer-trouble": "Said by `pretune show RUN --compare`: tokens are less than 0.6 times as long as usual "
+    "in this language, or many are unknown: the vocabulary is too small, or was learnt from other text.",
 }
 
 

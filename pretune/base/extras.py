@@ -18,6 +18,11 @@ MODULES = {
     "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),
     "evaluate": ("sklearn",),
     "scale": ("ray",),
+    "track": ("tensorboard",),
+    "wandb": ("wandb",),
+    "swanlab": ("swanlab",),
+    "mlflow": ("mlflow", "sqlalchemy"),
+    "trackio": ("trackio",),
 }
 """What an extra of pyproject.toml brings; checked without importing."""
 

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,24 +101,41 @@ class Log:
         """Append one JSON line; numbers that are not finite are written as text."""
         if self.metrics_file is None:
             return
-        plain = {k: (v if not isinstance(v, float) or math.isfinite(v) else str(v)) for k, v in values.items()}
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+        append_line(self.metrics_file, values)
 
-    def cut_metrics(self, step: int) -> None:
-        """Drop the lines of steps after `step`: a resumed run writes them again."""
-        if self.metrics_file is None or not self.metrics_file.exists():
-            return
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _step_of(line) <= step]
-        self.metrics_file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    def cut_metrics(self, step: int, *, last_with: str = "") -> None:
+        """Drop the lines that a resumed run writes again: behind `step`, and those of `step` that hold `last_with`."""
+        if self.metrics_file is not None:
+            cut_lines(self.metrics_file, step, last_with=last_with)
 
 
-def _step_of(line: str) -> float:
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Append one line of JSON; numbers that are not finite are written as text."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_plain(values), ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def cut_lines(path: Path, step: int, *, last_with: str = "") -> None:
+    """Drop the lines of steps after `step`, and those of `step` that hold `last_with`, if the file is there."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold other line ends than this one
+        kept = [line for line in lines if line and _is_kept(line, step, last_with)]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _is_kept(line: str, step: int, last_with: str) -> bool:
     try:
-        return float(json.loads(line).get("step", 0))
+        point = json.loads(line)
+        at = float(point.get("step", 0))
     except (ValueError, AttributeError):  # a line that was cut by a crash
-        return math.inf
+        return False
+    return at < step or (at == step and last_with not in point)
 
 
 def _console() -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
-from pretune.base.config import Config, Mistake, check, complete, inputs_of, mistakes_error
+from pretune.base.config import Config, Mistake, check, complete, extras_of, inputs_of, mistakes_error
 from pretune.base.errors import BadCommand, PretuneError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage, derive_seed, stage_key
@@ -227,7 +227,7 @@ class Recipe:
     def _check_extras(self) -> None:
         from pretune.base.extras import need
 
-        need({extra for stage in self.stages.values() for extra in stage.extras})
+        need(set().union(*(extras_of(stage) for stage in self.stages.values())))
 
     def _make(
         self,

@@ -88,8 +88,6 @@ class Stage(Variant):
     """The kind of artifact that comes out."""
     version: ClassVar[int] = 1
     """Raised in the commit that changes what the same settings write, or a default."""
-    extras: ClassVar[tuple[str, ...]] = ()
-    """Extras of pretune that `run` needs; checked before the first second of a recipe."""
     takes_samples: ClassVar[bool] = False
     """True if `run` reads no more of an input `FILE#500` than it asks for; other stages refuse one."""
     stops_gently: ClassVar[bool] = False

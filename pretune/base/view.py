@@ -8,6 +8,8 @@ from typing import Any
 from rich.cells import cell_len
 
 from pretune.base.artifact import Artifact, Card
+from pretune.base.curves import loss_curves
+from pretune.base.drawing import number
 from pretune.base.errors import PretuneError
 from pretune.base.recipe import StagePlan
 from pretune.base.stage import Forecast, Machine
@@ -71,7 +73,32 @@ def artifact_text(artifact: Artifact) -> str:
     lines.append(f"  files   {len(card.files)}, {size / 1e6:,.1f} MB")
     if card.inputs:
         lines += ["  from", *lineage(artifact)]
-    return "\n".join(lines)
+    drawn = loss_curves(artifact.path) if card.kind == "model" else ""
+    return "\n".join([*lines, *(["", "loss, nats per target, by step", drawn] if drawn else [])])
+
+
+MODEL_FIGURES = {
+    "parameters": "parameters",
+    "steps": "steps",
+    "steps_taken": "steps",
+    "tokens": "tokens read",
+    "examples": "examples",
+    "validation_loss": "validation loss, nats per target",
+    "validation_bits_per_byte": "validation, bits per byte",
+    "validation_accuracy": "validation accuracy",
+    "tokens_per_second": "tokens per second",
+    "share_of_machine": "share of the machine's matrix product",
+    "data_wait": "share of the time that steps waited for rows",
+    "peak_memory_bytes": "memory at most, bytes",
+    "gpu_memory_bytes": "memory of the GPU at most, bytes",
+    "energy_joules": "energy, joules",
+    "train_seconds": "seconds of training",
+}
+
+
+def model_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of a trained model for people, in a fixed order: (what, value)."""
+    return [(text, number(metrics[name])) for name, text in MODEL_FIGURES.items() if name in metrics]
 
 
 def mixture_text(groups: Sequence[Mapping[str, Any]]) -> str:

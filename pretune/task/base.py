@@ -51,6 +51,14 @@ class Task(Variant):
         """Scores of the answers to labelled examples."""
         raise AssertionError("a task has score()")
 
+    def questions(self, examples: Sequence[Any]) -> list[str]:
+        """A few of the examples' own, for `texts`; none where the model does not write."""
+        return []
+
+    def texts(self, ready: TextClassifier | LanguageModel, prompts: Sequence[str]) -> list[tuple[str, str]]:
+        """What the model answers, always the likeliest token; a prompt that fills its window is left out."""
+        return []
+
 
 TASK = Choice(
     Task,

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pretune.text.example import Dialogue
 
 
+SAMPLE_TOKENS = 40
+"""Of an answer that is only looked at while a model is trained."""
+
+
 class Chat(Task):
     """Reply as in the dialogues."""
 
@@ -66,6 +70,18 @@ class Chat(Task):
     def score(self, ready: Any, examples: Sequence[Dialogue]) -> dict[str, float]:
         """Training chooses by the loss alone; stage evaluate reads the answers."""
         return {}
+
+    def questions(self, examples: Sequence[Dialogue]) -> list[str]:
+        """What is said first in two dialogues."""
+        first = [m.said for dialogue in examples[:2] for m in dialogue.messages if m.role == "user"]
+        return list(dict.fromkeys(first))[:2]
+
+    def texts(self, ready: Any, prompts: Sequence[str]) -> list[tuple[str, str]]:
+        from pretune.infer.sampling import Sampling
+
+        asked = {text: ready.chat_prompt([{"role": "user", "content": text}]) for text in prompts}
+        fitting = {text: ids for text, ids in asked.items() if len(ids) < ready.decoder.max_length}
+        return [(text, ready.answer(ids, Sampling(max_tokens=SAMPLE_TOKENS)).text) for text, ids in fitting.items()]
 
 
 def chat_format(folder: Path) -> ChatFormat:

@@ -15,6 +15,7 @@ from pretune.model.methods.base import METHOD, Method
 from pretune.task.base import TASK, Task
 from pretune.train.budget import Budget
 from pretune.train.optim import OPTIM, Optim
+from pretune.train.track.base import LISTENER, Listener
 
 
 class FinetuneStage(Stage, Budget):
@@ -49,6 +50,10 @@ class FinetuneStage(Stage, Budget):
     """cpu, cuda, or auto."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
+    prompts: Annotated[list[str] | None, Free] = None
+    """Texts that the model answers at each evaluation (chat; samples.jsonl); by default two of the validation split."""
+    track: Annotated[list[Annotated[Listener, *chosen(LISTENER)]], Free] = []
+    """Libraries that show the curves: tensorboard, wandb, swanlab, mlflow, trackio; they write into OUT.track."""
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         base, data = inputs["model"], inputs["data"]

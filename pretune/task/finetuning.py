@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from pretune.base.artifact import Artifact, relative
+from pretune.base.config import complete
 from pretune.base.errors import EmptyInput, OneClass, WrongKind
 from pretune.base.stage import Context
 from pretune.model.build import num_parameters
@@ -24,10 +25,12 @@ from pretune.text.example import check_scored, read_labels, read_split, shape_of
 from pretune.train.budget import planned_steps
 from pretune.train.loop import Scored, StepReport, TrainState
 from pretune.train.optim import Optim
+from pretune.train.picture import write_page
 from pretune.train.pretraining import DTYPES, vocabulary_of
 from pretune.train.runtime import Runtime, best_precision, evaluating, remembered
-from pretune.train.session import Session
+from pretune.train.session import Session, keep_samples, note_samples
 from pretune.train.stream import Cut, RowStream
+from pretune.train.track.follow import following
 from pretune.train.update import Update
 from pretune.train.validate import loss_over
 
@@ -64,15 +67,20 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
         f"({sum(p.numel() for p in state.update.weights.values()) / 1e6:.2f} train), {state.total} steps, "
         f"{work.choices['precision']}, micro-batch {work.choices['micro_batch']}"
     )
-    started = time.monotonic()
-    session.run(_watch(work, state))
-    _take_best(work, state)
+    session.take_up()
+    with following(stage.track if work.runtime.rank == 0 else [], context, complete(stage)):
+        started = time.monotonic()
+        session.run(_watch(work, state))
+        _take_best(work, state)
     metrics = _final_metrics(work, state) | {"train_seconds": round(time.monotonic() - started, 1)}
+    metrics |= session.summary()
     weights = state.update.final()
     home = relative(base.path, context.home)
     with state.update.exact_weights():
         stage.method.save(model, out, base=home, tokenizer=work.folder, weights=weights)
     set_model_length(out, min(stage.max_length, _longest(model)) if work.labels else _longest(model))
+    keep_samples(context, out)
+    write_page(out, context, {"model": base, "data": data}, metrics)
     return metrics | work.choices
 
 
@@ -186,6 +194,8 @@ def _scores(work: Work, state: TrainState) -> dict[str, float]:
         micro = int(work.choices["micro_batch"])
         loss = loss_over(state.model, work.objective, work.dev_rows, work.vocabulary, work.runtime, batch=micro)
         ready = stage.task.ready(state.model, work.folder, work.labels, max_length=stage.max_length)
+        prompts = stage.task.questions(work.dev_examples) if stage.prompts is None else stage.prompts
+        note_samples(work.context, state.step, stage.task.texts(ready, prompts))
         return {"loss": loss.per_target, **stage.task.score(ready, work.dev_examples)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from pretune.tokens.packing import Frame, Rows
 from pretune.tokens.pairs import PairPacking, sentence_stops
 from pretune.tokens.store import Store
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
+from pretune.train.sources import Part, beginnings, parts
 from pretune.train.stream import rows_of
 
 if TYPE_CHECKING:
@@ -34,12 +35,16 @@ class Feed:
         num_tokens: of the training split.
         validation: at most 128 rows of the validation split, evenly spread.
         held_out: tokens, documents and num_bytes of the whole validation split.
+        sources: of the validation split by the name of their store or source; empty where there is one.
+        beginnings: the first tokens of a few documents of the validation split.
     """
 
     rows: Rows
     num_tokens: int
     validation: list[Row]
     held_out: dict[str, int]
+    sources: dict[str, Part] = field(default_factory=dict)
+    beginnings: list[list[int]] = field(default_factory=list)
 
 
 def open_feed(stage: PretrainStage, stores: Mapping[str, Artifact], vocabulary: Vocabulary, seed: int) -> Feed:
@@ -55,11 +60,14 @@ def open_feed(stage: PretrainStage, stores: Mapping[str, Artifact], vocabulary: 
         raise EmptyInput("the training split holds no tokens", hint="give more text")
     rows = {name: stage.packing.rows(store, frame, seed + k) for k, (name, store) in enumerate(train.items())}
     facts = {name: sum(getattr(s, f"num_{name}") for s in held.values()) for name in ("tokens", "documents")}
+    there = {name: store for name, store in held.items() if store.num_tokens > 1}
     return Feed(
         rows=mixed(rows, stage.mixture),
         num_tokens=sum(store.num_tokens for store in train.values()),
-        validation=_validation(stage, {n: s for n, s in held.items() if s.num_tokens > 1}, frame),
+        validation=_validation(stage, there, frame),
         held_out=facts | {"num_bytes": sum(store.num_bytes for store in held.values())},
+        sources=parts({name: (stores[name].path, store) for name, store in there.items()}, stage.packing, frame),
+        beginnings=[first for store in there.values() for first in beginnings(store)],
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -65,7 +65,11 @@ class TrainState:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step: loss per target (nats), the gradient's norm before clipping, targets, seconds."""
+    """One step: loss per target (nats), the gradient's norm before clipping, targets, seconds.
+
+    Args:
+        waited: seconds that the step waited for its rows, not part of `seconds`.
+    """
 
     step: int
     loss: dict[str, float]
@@ -74,6 +78,7 @@ class StepReport:
     targets: dict[str, float]
     seconds: float
     taken: bool
+    waited: float = 0.0
 
 
 def steps(
@@ -86,7 +91,10 @@ def steps(
     """
     state.model.train()
     while state.step < until:
-        yield take_step(state, objective, stream.batches(state.step), runtime, where=stream.where(state.step))
+        started = time.perf_counter()
+        batches, where = stream.batches(state.step), stream.where(state.step)
+        waited = time.perf_counter() - started
+        yield replace(take_step(state, objective, batches, runtime, where=where), waited=waited)
 
 
 def take_step(

@@ -18,6 +18,7 @@ from pretune.text.mixing import Proportions
 from pretune.tokens.packing import PACKING, Packing
 from pretune.train.budget import Budget, planned_steps
 from pretune.train.optim import OPTIM, Optim
+from pretune.train.track.base import LISTENER, Listener
 
 CPU_FLOPS = 2.5e11
 """What plain training reaches on two AVX-512 cores (docs/LOG.md); for forecasts before anything was measured."""
@@ -57,6 +58,10 @@ class PretrainStage(Stage, Budget):
     """cpu, cuda, or auto."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
+    prompts: Annotated[list[str] | None, Free] = None
+    """Texts that the model goes on with at each validation (samples.jsonl); by default a few beginnings of its own."""
+    track: Annotated[list[Annotated[Listener, *chosen(LISTENER)]], Free] = []
+    """Libraries that show the curves: tensorboard, wandb, swanlab, mlflow, trackio; they write into OUT.track."""
 
     @model_validator(mode="after")
     def _weights_of_stores(self) -> Any:

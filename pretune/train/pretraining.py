@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pretune.base.artifact import Artifact
+from pretune.base.config import complete
 from pretune.base.stage import Context
 from pretune.model.build import build_model, num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
@@ -20,13 +21,15 @@ from pretune.tokens.packing import Rows
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
 from pretune.train.budget import planned_steps
 from pretune.train.feed import Feed, one_tokenizer, open_feed
-from pretune.train.loop import Scored, StepReport, TrainState, take_step
+from pretune.train.loop import Scored, TrainState, take_step
+from pretune.train.picture import write_page
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
-from pretune.train.session import Session
+from pretune.train.session import Session, keep_samples
 from pretune.train.stream import Cut, StoreStream
+from pretune.train.track.follow import following
 from pretune.train.update import Update
-from pretune.train.validate import Loss, bits_per_byte, loss_over
+from pretune.train.watching import Watch, writer_of
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 COMPILE_SECONDS = 45.0
@@ -53,12 +56,19 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
         f"{', compiled' if choices['compile'] else ''}"
     )
     session = _session(stage, state, cut, runtime, context, shape, vocabulary, choices)
-    started = time.monotonic()
-    session.run(_validator(stage, session, feed.validation, vocabulary))
-    seconds = time.monotonic() - started
+    watch = Watch(stage, session, feed, vocabulary, writer_of(stage, feed, tokenizer))
+    session.take_up()
+    watch.take_up()
+    with following(stage.track if runtime.rank == 0 else [], context, complete(stage)):
+        started = time.monotonic()
+        session.run(watch.after)
+        seconds = time.monotonic() - started
+        metrics = watch.finish() | {"train_seconds": round(seconds, 1), **choices}
     save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
     set_model_length(out, stage.length)
-    return _metrics(stage, session, feed, vocabulary) | {"train_seconds": round(seconds, 1), **choices}
+    keep_samples(context, out)
+    write_page(out, context, stores, metrics)
+    return metrics
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:
@@ -222,41 +232,3 @@ def _session(
         machine_flops=matrix_speed(DTYPES[choices["precision"]], runtime.device),
         save_every=stage.save_every,
     )
-
-
-# ---- validating ----------------------------------------------------------------------------------
-
-
-def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabulary: Vocabulary) -> Any:
-    every = stage.evaluate_every or max(1, math.ceil(session.state.total / 6))
-
-    def after(report: StepReport) -> bool:
-        if rows and report.step % every == 0 and report.step < session.state.total:
-            part = rows[:: max(1, len(rows) // 48)]
-            batch = session.cut.micro
-            loss = loss_over(session.state.model, stage.objective, part, vocabulary, session.runtime, batch=batch)
-            session.context.log.metrics(step=report.step, validation_loss=loss.per_target)
-            session.context.log.info(f"    step {report.step}: validation loss {loss.per_target:.4f} nats per token")
-        return False
-
-    return after
-
-
-def _metrics(stage: PretrainStage, session: Session, feed: Feed, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Validation in float32 with the weights that were saved."""
-    state, rows = session.state, feed.validation
-    metrics: dict[str, Any] = {
-        "parameters": num_parameters(state.model),
-        "tokens": int(state.step * session.tokens_per_step),
-        "steps": state.step,
-        "refused_steps": state.step - state.updates,
-    }
-    if not rows:
-        return metrics
-    with state.update.exact_weights():
-        loss: Loss = loss_over(state.model, stage.objective, rows, vocabulary, session.runtime, batch=session.cut.micro)
-    session.context.log.metrics(step=state.step, validation_loss=loss.per_target)
-    metrics["validation_loss"] = loss.per_target
-    if stage.objective.kind == "causal":
-        metrics["validation_bits_per_byte"] = bits_per_byte(loss, **feed.held_out)
-    return metrics

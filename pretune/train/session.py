@@ -1,6 +1,7 @@
 """What pretraining and fine-tuning share: the loop's surroundings.
 
-    for report in session.steps(): ...
+    session.take_up()
+    session.run(after=...)
 
 Logs, draws the bar, saves checkpoints by the clock, takes up where an interrupted run was, and leaves
 cleanly on Ctrl-C.
@@ -9,20 +10,27 @@ cleanly on Ctrl-C.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pretune.base.errors import Stopped
+from pretune.base.log import append_line, cut_lines
 from pretune.base.stage import Context
 from pretune.objective.base import Objective
 from pretune.train import checkpoint
 from pretune.train.loop import StepReport, TrainState, steps
+from pretune.train.meters import Meters
 from pretune.train.runtime import Runtime
 from pretune.train.stream import Cut
 
 SAVE_EVERY_SECONDS = 60.0
+SAMPLES = "samples.jsonl"
+"""What the model wrote while it was trained, in the scratch folder."""
+TOLD_CHARACTERS = 100
+WORTH_TELLING = 0.02
+"""Share of a step that waiting for rows may take before the progress line says so."""
 
 
 @dataclass
@@ -46,10 +54,18 @@ class Session:
     machine_flops: float = 0.0
     save_every: int | None = None
     log_every: int = 10
+    _times: list[tuple[float, float]] = field(default_factory=list)
+    _spent: tuple[float, float, int] = (0.0, 0.0, 0)
 
     @property
     def folder(self) -> Path:
         return self.context.scratch / "checkpoints"
+
+    def take_up(self) -> None:
+        """Continue from the newest good checkpoint, if there is one; what was noted after its step is dropped."""
+        checkpoint.resume(self.state, self.folder, self.context.log)
+        self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
+        cut_lines(self.context.scratch / SAMPLES, self.state.step)
 
     def run(self, after: Callable[[StepReport], bool]) -> None:
         """Train to the end of the schedule, or until `after(report)` says enough.
@@ -57,13 +73,12 @@ class Session:
         Raises:
             Stopped: the user asked to stop; everything is saved.
         """
-        checkpoint.resume(self.state, self.folder, self.context.log)
-        self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
         if self.state.extra.get("enough"):
             return
         with self.context.log.progress("    training", total=self.state.total, unit="steps") as bar:
             bar.start_at(self.state.step)
             for report in self._reports():
+                self._note(report)
                 bar.advance(1, **self._shown(report))
                 self._tell(report)
                 enough = after(report)
@@ -74,16 +89,31 @@ class Session:
 
     def _reports(self) -> Iterator[StepReport]:
         self._saved_at = time.monotonic()
-        self._window: list[float] = []
+        self._meters = Meters.start()
         return steps(self.state, self.objective, self.cut, self.runtime, until=self.state.total)
 
+    def _note(self, report: StepReport) -> None:
+        """Remember how long the step took and waited: the last 20, and all of this process."""
+        self._times = [*self._times[-19:], (report.seconds, report.waited)]
+        self._spent = (self._spent[0] + report.seconds, self._spent[1] + report.waited, self._spent[2] + 1)
+
     def _shown(self, report: StepReport) -> dict[str, Any]:
-        self._window = [*self._window[-19:], report.seconds]
-        speed = self.tokens_per_step * len(self._window) / sum(self._window)
-        shown: dict[str, Any] = {**report.loss, "tokens/s": float(round(speed))}
-        if self.machine_flops and self.flops_per_token:
-            shown["of_machine"] = f"{speed * self.flops_per_token / self.machine_flops:.0%}"
+        seconds, waited = map(sum, zip(*self._times, strict=True))
+        speed = self._speed(seconds + waited, len(self._times))
+        shown: dict[str, Any] = {**report.loss, "tokens/s": float(round(speed["tokens_per_second"]))}
+        if "share_of_machine" in speed:
+            shown["of_machine"] = f"{speed['share_of_machine']:.0%}"
+        if waited > WORTH_TELLING * seconds:
+            shown["waits_for_data"] = f"{waited / (seconds + waited):.0%}"
         return shown
+
+    def _speed(self, seconds: float, num_steps: int) -> dict[str, float]:
+        """Tokens per second, and the share of the machine's matrix product that they are."""
+        rate = self.tokens_per_step * num_steps / seconds
+        found = {"tokens_per_second": round(rate, 1)}
+        if self.machine_flops and self.flops_per_token:
+            found["share_of_machine"] = round(rate * self.flops_per_token / self.machine_flops, 4)
+        return found
 
     def _tell(self, report: StepReport) -> None:
         if not report.taken:
@@ -93,13 +123,23 @@ class Session:
             )
         if report.step % self.log_every and report.step != self.state.total and report.taken:
             return
-        speed = self._shown(report)["tokens/s"]
-        numbers = {
+        seconds, waited = map(sum, zip(*self._times, strict=True))
+        numbers: dict[str, Any] = {
             "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
-            "tokens_per_second": speed,
+            **self._speed(seconds + waited, len(self._times)),
+            "data_wait": round(waited / (seconds + waited), 4),
+            **self._meters.read(),
         }
         self.context.log.metrics(step=report.step, **report.loss, **numbers)
+
+    def summary(self) -> dict[str, float]:
+        """Speed, waiting, memory and energy of the steps that this process took; nothing if it took none."""
+        seconds, waited, number = self._spent
+        if not number:
+            return {}
+        used = {name: value for name, value in self._meters.read().items() if name != "memory_bytes"}
+        return {**self._speed(seconds + waited, number), "data_wait": round(waited / (seconds + waited), 4), **used}
 
     def _save_if_due(self, report: StepReport, enough: bool) -> None:
         stop = self.context.stop
@@ -112,3 +152,20 @@ class Session:
             self._saved_at = time.monotonic()
         if stop and not enough and report.step < self.state.total:
             raise Stopped(f"stopped after step {report.step} of {self.state.total}", hint="the same command continues")
+
+
+# ---- what the model writes -----------------------------------------------------------------------
+
+
+def note_samples(context: Context, step: int, samples: Iterable[tuple[str, str]]) -> None:
+    """Keep and tell what the model wrote at a step: (prompt, text)."""
+    for prompt, text in samples:
+        append_line(context.scratch / SAMPLES, {"step": step, "prompt": prompt, "text": text})
+        context.log.info(f"    step {step}: {prompt!r} -> {text[:TOLD_CHARACTERS]!r}")
+
+
+def keep_samples(context: Context, out: Path) -> None:
+    """What the model wrote becomes a note of the artifact."""
+    if (context.scratch / SAMPLES).is_file():
+        (out / SAMPLES).write_bytes((context.scratch / SAMPLES).read_bytes())
+        context.notes.add(SAMPLES)

@@ -31,6 +31,7 @@ PAIRS = [
     ("README.md", "README.zh-CN.md"),
     ("docs/en/guide.md", "docs/zh/guide.md"),
     ("docs/en/shapes.md", "docs/zh/shapes.md"),
+    ("docs/en/watching.md", "docs/zh/watching.md"),
 ]
 PAGES = [page for pair in PAIRS for page in pair]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -189,3 +189,12 @@ def test_class_weights_of_the_dataset_reach_the_loss_unless_the_task_says_none(w
     alike = scores("clf-alike", "classify", None)
     assert scores("clf-none", {"kind": "classify", "class_weights": "none"}, "weights") == alike
     assert scores("clf-weights", "classify", "weights") != alike
+
+
+def test_a_chat_model_is_asked_at_each_evaluation_and_ends_with_what_it_answers(world: Path) -> None:
+    model = tuned(world, "decoder", "pairs.json", "asked", task="chat", steps=4, evaluate_every=2, prompts=["say fox"])
+    lines = [json.loads(line) for line in (world / "asked/samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(one["step"], one["prompt"]) for one in lines] == [(2, "say fox"), (4, "say fox")]
+    assert model.artifact.card.metrics["best_step"] == 4
+    (answer,) = model.predict(["say fox"], max_tokens=40)
+    assert lines[-1]["text"] == answer
