@@ -53,6 +53,7 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
         f"{', compiled' if choices['compile'] else ''}"
     )
     session = _session(stage, state, cut, runtime, context, shape, vocabulary, choices)
+    torch.manual_seed(context.seed)  # dropout draws the same, whether or not measuring has drawn before
     started = time.monotonic()
     session.run(_validator(stage, session, feed.validation, vocabulary))
     seconds = time.monotonic() - started
