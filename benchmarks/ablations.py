@@ -190,14 +190,12 @@ def train(run: Run, folder: Path) -> dict[str, float]:
 def campaign(folder: Path, out: Path, *, texts: list[str], studies: list[str], limit: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for text in texts:
-        for run in waiting(out, text, studies):
-            if limit <= 0:
-                return
+        while limit > 0 and (left := waiting(out, text, studies)):
             limit -= 1
-            row = asdict(run) | train(run, folder)
+            row = asdict(left[0]) | train(left[0], folder)
             with (out / "runs.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-            print(f"{run.key}: {row['loss']:.4f} ({row['seconds']} s)", flush=True)
+            print(f"{left[0].key}: {row['loss']:.4f} ({row['seconds']} s)", flush=True)
 
 
 def waiting(out: Path, text: str, studies: list[str]) -> list[Run]:
