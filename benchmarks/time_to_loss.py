@@ -28,10 +28,13 @@ from typing import Any
 
 SIDES, SEEDS = ("nanogpt", "clock", "tokens"), (0, 1, 2, 3, 4)
 LENGTH, TOKENS = 64, 2000 * 12 * 64
-SHAPE = {"layers": 4, "width": 128, "heads": 4, "kv_heads": 4, "head_width": 32, "hidden": 344}
+SHAPE = {"kind": "qwen3", "layers": 4, "width": 128, "heads": 4, "kv_heads": 4, "head_width": 32, "hidden": 344}
+"""As many parameters as nanoGPT's 4 x 128."""
+SHALLOW = {**SHAPE, "layers": 2, "heads": 2, "kv_heads": 2, "head_width": 64}
+"""Half of them: a short run is long enough for two blocks, and a step costs half."""
 RECIPES: dict[str, dict[str, Any]] = {
-    "clock": {"shape": {**SHAPE, "kind": "qwen3"}, "batch": 16, "steps": 250, "optim": {"kind": "muon"}},
-    "tokens": {"shape": {**SHAPE, "kind": "qwen3"}, "batch": 32, "steps": 750, "optim": {"kind": "muon"}},
+    "clock": {"shape": SHALLOW, "batch": 16, "steps": 240, "optim": {"kind": "muon"}},
+    "tokens": {"shape": SHAPE, "batch": 64, "steps": 375, "optim": {"kind": "muon", "matrix_rate": 0.03}},
 }
 
 
