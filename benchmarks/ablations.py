@@ -105,7 +105,6 @@ def epochs(text: str, best: dict[str, float]) -> list[Run]:
 
 
 def _runs(study: str, text: str, arms: dict[str, tuple[dict[str, Any], dict[str, Any]]], **more: Any) -> list[Run]:
-    """Seed by seed, so that a campaign that is cut short has as many of each arm."""
     return [Run(study, a, text, seed, o, shape=s, **more) for seed in SEEDS for a, (o, s) in arms.items()]
 
 
@@ -199,13 +198,17 @@ def campaign(folder: Path, out: Path, *, texts: list[str], studies: list[str], l
 
 
 def waiting(out: Path, text: str, studies: list[str]) -> list[Run]:
-    """The runs that are not there yet; those of `rates` first, as the others need them."""
+    """The runs that are not there yet, seed by seed, so that a campaign that is cut short has as many of each arm.
+
+    Those of `rates` come first, as the others need them.
+    """
     done = finished(out)
     known = {f"{row['text']} {row['study']} {row['arm']} {row['seed']}" for row in done}
     if missing := [run for run in rates(text) if run.key not in known]:
         return missing
     best = best_rates(done, text)
-    return [run for name in studies for run in STUDIES[name](text, best) if run.key not in known]
+    left = [run for name in studies for run in STUDIES[name](text, best) if run.key not in known]
+    return sorted(left, key=lambda run: run.seed)
 
 
 def finished(out: Path) -> list[dict[str, Any]]:
