@@ -10,8 +10,8 @@ tokens    ours with nanoGPT's 1.54 million training tokens: how low the loss is 
 
 First 90 % of the text are for training. The loss is the mean over the whole last 10 %, in blocks of 64 that do not
 overlap, every position once, float32. Each run is a process of its own; its seconds run from its start to the end of
-that validation, so imports, set-up and any compiling are inside. Our recipes were chosen on other seeds and on the
-last tenth of the training part.
+that validation, so imports, set-up and any compiling are inside. Recipes of ours are chosen on other seeds and on the
+last tenth of the training part (`tuning=True`), never on what is reported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LENGTH, TOKENS = 64, 2000 * 12 * 64
 SHAPE = {"kind": "qwen3", "layers": 4, "width": 128, "heads": 4, "kv_heads": 4, "head_width": 32, "hidden": 344}
 """As many parameters as nanoGPT's 4 x 128."""
 SHALLOW = {**SHAPE, "layers": 2, "heads": 2, "kv_heads": 2, "head_width": 64}
-"""Half of them: a short run is long enough for two blocks, and a step costs half."""
+"""Half of them: a step costs half (docs/LOG.md)."""
 RECIPES: dict[str, dict[str, Any]] = {
     "clock": {"shape": SHALLOW, "batch": 16, "steps": 240, "optim": {"kind": "muon"}},
     "tokens": {"shape": SHAPE, "batch": 64, "steps": 375, "optim": {"kind": "muon", "matrix_rate": 0.03}},
