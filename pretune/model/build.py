@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from pretune.model.shape import Shape
+from pretune.model.shape import Decoder, Rotary, Shape
 from pretune.tokens.tokenizer import Specials
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = head.from_config(config, attn_implementation=attention, dtype=torch.float32)
-        if shape.causal:
+        if isinstance(shape, Decoder) and shape.zero_init:
             start_as_identity(model)
+    if isinstance(shape, Rotary) and shape.dropout:
+        drop_branches(model, shape.dropout)
     return model
 
 
@@ -45,6 +48,20 @@ def start_as_identity(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight", "attn.c_proj.weight", "mlp.c_proj.weight")):
             parameter.zero_()
+
+
+def drop_branches(model: nn.Module, share: float) -> None:
+    """Dropout of the embeddings and of what each branch adds, while training; nothing of it is saved.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 5.4. Families that have settings of their own use those.
+    """
+
+    def drop(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return F.dropout(output, share, module.training)
+
+    for name, module in model.named_modules():
+        if name.endswith(("embed_tokens", "o_proj", "down_proj")):
+            module.register_forward_hook(drop)
 
 
 def num_parameters(model: nn.Module) -> int:

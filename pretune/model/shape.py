@@ -62,11 +62,17 @@ class Auto(Shape):
     causal: ClassVar[bool] = True
 
 
-class Qwen3(Shape):
-    """Qwen3: RMSNorm, rotary positions, QK-norm, SwiGLU, grouped heads, no biases (arXiv:2505.09388)."""
+class Decoder(Shape):
+    """What the decoders share."""
 
-    family: ClassVar[str] = "qwen3"
     causal: ClassVar[bool] = True
+
+    zero_init: bool = True
+    """The last matrix of every branch begins at zero, so that each block begins as the identity."""
+
+
+class Rotary(Decoder):
+    """What the decoders with rotary positions share: RMSNorm, SwiGLU, grouped heads, no biases."""
 
     layers: int = Field(6, gt=0)
     """Number of blocks."""
@@ -82,6 +88,9 @@ class Qwen3(Shape):
     """Width of the feed-forward part."""
     rope_theta: float = Field(10_000.0, gt=0)
     """Base of the rotary frequencies; 10,000 suits contexts up to a few thousand tokens."""
+
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout of embeddings and branches in pretraining; helps only where a text is read many times."""
 
     def layout(self) -> Layout:
         heads = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
@@ -105,6 +114,18 @@ class Qwen3(Shape):
             "eos_token_id": specials.eos,
             "pad_token_id": specials.pad,
         }
+
+
+class Qwen3(Rotary):
+    """Qwen3: a Llama whose queries and keys are normalised (QK-norm; arXiv:2505.09388)."""
+
+    family: ClassVar[str] = "qwen3"
+
+
+class Llama(Rotary):
+    """Llama: RMSNorm, rotary positions, SwiGLU, grouped heads, no biases (arXiv:2302.13971)."""
+
+    family: ClassVar[str] = "llama"
 
 
 class Qwen3Nano(Qwen3):
@@ -190,11 +211,10 @@ class BertSmall(Bert):
     hidden: int = Field(2048, gt=0)
 
 
-class Gpt2(Placed):
+class Gpt2(Placed, Decoder):
     """GPT-2: a decoder with learned positions and biases (Radford et al. 2019)."""
 
     family: ClassVar[str] = "gpt2"
-    causal: ClassVar[bool] = True
 
     def layout(self) -> Layout:
         matrices = self.layers * 12 * self.width**2
@@ -228,6 +248,7 @@ SHAPE = Choice(
         "qwen3-nano": "pretune.model.shape:Qwen3Nano",
         "qwen3-mini": "pretune.model.shape:Qwen3Mini",
         "qwen3-small": "pretune.model.shape:Qwen3Small",
+        "llama": "pretune.model.shape:Llama",
         "bert": "pretune.model.shape:Bert",
         "bert-mini": "pretune.model.shape:BertMini",
         "bert-small": "pretune.model.shape:BertSmall",

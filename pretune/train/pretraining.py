@@ -56,6 +56,7 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
         f"{', compiled' if choices['compile'] else ''}"
     )
     session = _session(stage, state, cut, runtime, context, shape, vocabulary, choices)
+    torch.manual_seed(context.seed)  # dropout draws the same, whether or not measuring has drawn before
     watch = Watch(stage, session, feed, vocabulary, writer_of(stage, feed, tokenizer))
     session.take_up()
     watch.take_up()

@@ -46,9 +46,9 @@ def finish(folder: Path, out: str, *extra: str) -> str:
     return hashlib.sha256((folder / out / "model.safetensors").read_bytes()).hexdigest()
 
 
-def interrupt(folder: Path, out: str, *, at_step: int, number: int = signal.SIGKILL) -> int:
+def interrupt(folder: Path, out: str, *extra: str, at_step: int, number: int = signal.SIGKILL) -> int:
     """Start the run and end it once a checkpoint of this step is there (or is being written)."""
-    process = start(folder, out)
+    process = start(folder, out, *extra)
     checkpoints = folder / f"{out}.scratch" / "checkpoints"
     deadline = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < deadline:
@@ -82,6 +82,16 @@ def test_ctrl_c_saves_leaves_with_130_and_the_same_command_continues(world: tupl
     assert interrupt(folder, "stopped", at_step=8, number=signal.SIGINT) == 130
     assert not (folder / "stopped").exists()
     assert finish(folder, "stopped") == whole
+
+
+def test_with_dropout_a_killed_run_that_measured_first_ends_as_a_whole_one_that_need_not(
+    world: tuple[Path, str],
+) -> None:
+    folder, _ = world
+    drawing = ("model.dropout=0.2", "micro_batch=null")
+    assert interrupt(folder, "dropped-cut", *drawing, at_step=12) == -signal.SIGKILL
+    cut = finish(folder, "dropped-cut", *drawing)
+    assert cut == finish(folder, "dropped", *drawing)
 
 
 @pytest.mark.parametrize("damage", ["flip a bit", "truncate", "remove", "remove the manifest"])
