@@ -73,23 +73,23 @@ def _chunk(
     """The loss of one chunk; its gradient is written into (hidden) and added to (weight, bias) `grads`."""
     of_hidden, of_weight, of_bias = grads
     logits_CV = F.linear(hidden_CD, weight_VD, bias_V)
-    wide = logits_CV.to(torch.promote_types(logits_CV.dtype, torch.float32))
-    scored = labels_C != IGNORE
-    places = labels_C.masked_fill(~scored, 0)[:, None]
-    log_CV = F.log_softmax(wide, dim=-1)
-    loss = -(log_CV.gather(1, places)[:, 0] * scored).sum()
+    is_target = labels_C != IGNORE
+    places = labels_C.masked_fill(~is_target, 0)[:, None]
+    log_CV = F.log_softmax(logits_CV, dim=-1, dtype=torch.promote_types(logits_CV.dtype, torch.float32))
+    loss = -(log_CV.gather(1, places)[:, 0] * is_target).sum()
     if all(g is None for g in grads):
         return loss
-    # The gradient of the logits: softmax minus one at the label, nothing where there is no target.
+    # The gradient of the logits is softmax minus one at the label. Rows without a target are left out on the side of D,
+    # which is narrow, instead of that of V.
     slope = log_CV.exp_()
     slope.scatter_add_(1, places, slope.new_full((), -1.0).expand(places.shape))
-    slope = slope.mul_(scored[:, None]).to(hidden_CD.dtype)
+    slope, shown = slope.to(hidden_CD.dtype), is_target[:, None].to(hidden_CD.dtype)
     if of_hidden is not None:
-        of_hidden[part] = slope @ weight_VD
+        of_hidden[part] = (slope @ weight_VD) * shown
     if of_weight is not None:
-        _add_product(of_weight, slope.mT, hidden_CD)
+        _add_product(of_weight, slope.mT, hidden_CD * shown)
     if of_bias is not None:
-        of_bias += slope.sum(0, dtype=of_bias.dtype)
+        _add_product(of_bias[:, None], slope.mT, shown)
     return loss
 
 

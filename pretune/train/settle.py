@@ -42,7 +42,7 @@ def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
     """The choices of a pretraining run over `num_tokens` tokens of text."""
     stage, runtime = parts.stage, parts.runtime
     precision = settled_precision(stage.precision, runtime.device, log)
-    flops = probes.recalled(probes.TRAINING) or matrix_speed(DTYPES[precision], runtime.device) * 0.35
+    flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
     shape = settled_shape(stage, tokens=num_tokens, vocab_size=parts.vocabulary.size, flops=flops)
     choices: Choices = {"precision": precision, "shape": shape.model_dump(mode="json"), "compile": False}
     choices |= {"attention": ATTENTIONS[runtime.device.type][0], "micro_batch": stage.micro_batch or stage.batch}
@@ -105,7 +105,6 @@ def _fastest(parts: Parts, shape: Shape, choices: Choices) -> dict[str, Any]:
         return best
 
     found: dict[str, Any] = remembered(f"step {_mark(parts, choices)}", measure)
-    probes.keep(probes.TRAINING, _flops_of_step(parts, shape) / found["seconds"])
     return found
 
 
@@ -148,11 +147,6 @@ def _mark(parts: Parts, choices: Choices) -> str:
     kinds = stage.optim.kind, stage.objective.kind, parts.runtime.device.type
     sizes = stage.batch, stage.length, parts.vocabulary.size, stage.micro_batch
     return f"{choices['shape']} {sizes} {choices['precision']} {kinds}"
-
-
-def _flops_of_step(parts: Parts, shape: Shape) -> float:
-    per_token = shape.layout().flops_per_token(parts.vocabulary.size, parts.stage.length)
-    return parts.stage.batch * parts.stage.length * per_token
 
 
 # ---- compiled or eager --------------------------------------------------------------------------
