@@ -68,7 +68,7 @@ def new_cut(parts: Parts, micro: int) -> Cut:
     return Cut(stream, stage.objective, parts.vocabulary, parts.seed, micro, runtime.rank, runtime.world)
 
 
-def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
+def compile_blocks(model: nn.Module, backend: Any = "inductor") -> None:
     """Compile the blocks of a transformer in place: all are one program, so it is compiled once, not once a layer.
 
     Embedding, last norm and loss stay as they are: look-ups and products, with nothing to fuse.

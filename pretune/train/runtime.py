@@ -128,11 +128,15 @@ def _here(key: str) -> str:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradient; the modes of all modules are restored."""
+    """Eval mode without gradient, and eager: the modes of all modules are restored.
+
+    Compiled blocks would be compiled anew for each shape that is evaluated, which takes longer than evaluating it.
+    """
     modes = {module: module.training for module in model.modules()}
+    is_compiled = any(module._compiled_call_impl is not None for module in modes)
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext():
             yield
     finally:
         for module, mode in modes.items():

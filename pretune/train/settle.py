@@ -46,14 +46,13 @@ def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
     shape = settled_shape(stage, tokens=num_tokens, vocab_size=parts.vocabulary.size, flops=flops)
     choices: Choices = {"precision": precision, "shape": shape.model_dump(mode="json"), "compile": False}
     choices |= {"attention": ATTENTIONS[runtime.device.type][0], "micro_batch": stage.micro_batch or stage.batch}
+    seconds = 0.0
     if stage.micro_batch is None or stage.minutes is not None:
-        choices |= _fastest(parts, shape, choices)
-    seconds = float(choices.pop("seconds", 0.0))
-    steps = _steps(parts, seconds)
-    if stage.compile == "yes":
-        choices["compile"] = True
-    elif stage.compile == "auto" and seconds:
-        choices, seconds = _compiled_if_faster(parts, shape, choices, seconds, steps)
+        found = _fastest(parts, shape, choices)
+        choices |= {name: found[name] for name in ("attention", "micro_batch")}
+        seconds = float(found["seconds"])
+        choices, seconds = _compiled_if_faster(parts, shape, choices, seconds)
+    choices["compile"] |= stage.compile == "yes"
     choices["micro_batch"] = min(int(choices["micro_batch"]), stage.batch)
     return choices | {"steps": _steps(parts, seconds), "seconds_per_step": seconds}
 
@@ -104,8 +103,7 @@ def _fastest(parts: Parts, shape: Shape, choices: Choices) -> dict[str, Any]:
             best = min(best, found, key=lambda one: one["seconds"])
         return best
 
-    found: dict[str, Any] = remembered(f"step {_mark(parts, choices)}", measure)
-    return found
+    return remembered(f"step {_mark(parts, choices)}", measure)  # type: ignore[no-any-return]
 
 
 def _attentions(parts: Parts) -> list[str]:
@@ -158,13 +156,12 @@ def _worth_trying(eager_seconds: float) -> bool:
     return eager_seconds * (1 - 1 / COMPILE_GAIN) > 2 * price
 
 
-def _compiled_if_faster(
-    parts: Parts, shape: Shape, choices: Choices, eager: float, steps: int
-) -> tuple[Choices, float]:
+def _compiled_if_faster(parts: Parts, shape: Shape, choices: Choices, eager: float) -> tuple[Choices, float]:
     """The choices with or without compiling, and the seconds of a step, by a trial that is remembered."""
-    trial = {**choices, "compile": True}
+    asked, steps, trial = parts.stage.compile, _steps(parts, eager), {**choices, "compile": True}
     key = f"compiled {choices['micro_batch']} {_mark(parts, choices)}"
-    if recalled(key) is None and not (has_compiler() and _worth_trying(steps * eager)):
+    worth = recalled(key) is not None or (has_compiler() and _worth_trying(steps * eager))
+    if asked == "no" or (asked == "auto" and not worth):
         return choices, eager
 
     def measure() -> list[dict[str, Any]]:
@@ -176,7 +173,7 @@ def _compiled_if_faster(
         probes.keep(COMPILED, tried[0]["first"])
     best = min(tried, key=lambda one: float(one["seconds"]))
     # The trial has filled the cache of compiled code; what is still to be paid is about a third of its price.
-    if steps * (eager - best["seconds"]) < best["first"] / 3:
+    if asked == "auto" and steps * (eager - best["seconds"]) < best["first"] / 3:
         return choices, eager
     return {**trial, "attention": best["attention"]}, float(best["seconds"])
 

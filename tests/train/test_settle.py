@@ -15,7 +15,7 @@ from pretune.objective.base import OBJECTIVE, Vocabulary
 from pretune.tokens.packing import Arrays
 from pretune.train.assembly import Parts, compile_blocks
 from pretune.train.pretrain import PretrainStage
-from pretune.train.runtime import Runtime, best_precision, recalled, remembered
+from pretune.train.runtime import Runtime, best_precision, evaluating, recalled, remembered
 from pretune.train.settle import COMPILED, settle, settled_precision
 from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
@@ -124,3 +124,20 @@ def test_blocks_that_are_traced_give_the_loss_and_gradient_of_eager_ones(shape: 
         found.append([loss.detach(), *torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])])
     for a, b in zip(*found, strict=True):
         assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_evaluated_is_not_compiled_anew() -> None:
+    traced = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        traced.append(graph)
+        return graph.forward
+
+    model, objective = tiny("qwen3", attention="sdpa"), OBJECTIVE("causal")
+    compile_blocks(model, backend=backend)
+    objective.sums(model, objective.collate(packed_rows(4, LENGTH + 1), VOCABULARY))
+    assert len(traced) == 1, "both blocks are one program"
+    with evaluating(model):
+        objective.sums(model, objective.collate(packed_rows(3, LENGTH + 1), VOCABULARY))
+    objective.sums(model, objective.collate(packed_rows(4, LENGTH + 1), VOCABULARY))
+    assert len(traced) == 1
