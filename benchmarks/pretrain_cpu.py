@@ -95,7 +95,7 @@ def in_process(name: str, folder: Path, given: argparse.Namespace) -> dict[str, 
         command = [*shlex.split(given.before), *words]
         done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr.decode()[-3000:]}")
+        return {"error": (done.stderr.decode().strip().splitlines() or ["no message"])[-1]}
     return json.loads(done.stdout.decode().strip().splitlines()[-1])  # type: ignore[no-any-return]
 
 
@@ -113,7 +113,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 print(f"{name}: {runs[name][-1]}", file=sys.stderr, flush=True)
     kinds = ("bfloat16", "float32")
     speeds = {kind: statistics.median(run["flops"][kind] for run in runs[PRODUCTS]) for kind in kinds}
-    rows = [_row(name, runs[name], speeds) for name in names]
+    failed = {name: runs[name][-1]["error"] for name in names if "error" in runs[name][-1]}
+    rows = [_row(name, runs[name], speeds) for name in names if name not in failed]
     base = {row["side"]: row["tokens_per_second"] for row in rows}
     for row in rows:
         for peer in ("trainer", "trainer-bf16"):
@@ -125,6 +126,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "threads": threads,
         "products": speeds,
         "rows": rows,
+        "failed": failed,
         "versions": versions(),
     }
 
@@ -163,7 +165,7 @@ def table(found: dict[str, Any]) -> str:
             f"{r['share_of_fastest']:>11.0%}{r['first_step_seconds']:>6.1f} s  {losses}"
             f"{'' if r['learns'] else '  DOES NOT LEARN'}  {r['note']}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{name} failed: {why}" for name, why in found["failed"].items())])
 
 
 def main() -> None:

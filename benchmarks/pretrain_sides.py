@@ -244,7 +244,11 @@ def litgpt(ids: Ids, steps: int) -> Found:
             if parameter.dim() > 1:
                 parameter.normal_(std=0.02)
     wrapped: Any = fabric.setup(torch.compile(net))
-    return _loop(wrapped, lambda x: chunked_cross_entropy(wrapped(x), _next(x), chunk_size=0), ids, steps)
+
+    def loss(x: Any) -> Any:
+        return chunked_cross_entropy(wrapped(x), _next(x), chunk_size=0)
+
+    return _loop(wrapped, loss, ids, steps, backward=fabric.backward)
 
 
 def _next(ids_BL: Any) -> Any:
@@ -254,7 +258,7 @@ def _next(ids_BL: Any) -> Any:
     return torch.nn.functional.pad(ids_BL[:, 1:], (0, 1), value=-100)
 
 
-def _loop(net: Any, loss_of: Any, ids: Ids, steps: int) -> Found:
+def _loop(net: Any, loss_of: Any, ids: Ids, steps: int, backward: Any = None) -> Found:
     import torch
 
     optim = torch.optim.AdamW(net.parameters(), lr=RATE, betas=BETAS, weight_decay=0.0)
@@ -264,7 +268,7 @@ def _loop(net: Any, loss_of: Any, ids: Ids, steps: int) -> Found:
         started = time.perf_counter()
         optim.param_groups[0]["lr"] = rate(step, steps)
         loss = loss_of(torch.from_numpy(rows_of_step(ids, step).astype("int64")))
-        loss.backward()
+        backward(loss) if backward else loss.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0))
         optim.step()
         optim.zero_grad(set_to_none=True)

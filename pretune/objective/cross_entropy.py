@@ -30,7 +30,7 @@ def head_loss_sum(head: nn.Linear, hidden_ND: Tensor, labels_N: Tensor, *, chunk
         chunk: rows whose logits are in memory at once; by default what suits the device.
     """
     size = chunk or max(64, CHUNK_BYTES.get(hidden_ND.device.type, 2**27) // (4 * head.out_features))
-    found: Tensor = _HeadLoss.apply(hidden_ND, head.weight, head.bias, labels_N, size)
+    found: Tensor = _HeadLoss.apply(hidden_ND, head.weight, head.bias, labels_N, size)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -23,7 +23,8 @@ class Float8Linear(nn.Linear):
     """A linear layer whose products are made in 8 bits."""
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = _Product.apply(x.reshape(-1, x.shape[-1]), self.weight)
+        rows = x.reshape(-1, x.shape[-1])
+        found: Tensor = _Product.apply(rows, self.weight)  # type: ignore[no-untyped-call]
         found = found.view(*x.shape[:-1], -1)
         return found if self.bias is None else found + self.bias
 

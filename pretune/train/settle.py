@@ -31,7 +31,7 @@ from pretune.train.runtime import best_precision, matrix_speed, narrow_gain, rec
 
 ATTENTIONS = {"cpu": (BLOCKS, "sdpa"), "cuda": ("sdpa", "flex_attention")}
 """Ways to attend, by device; the first where nothing is measured. flex_attention skips what a document does not see."""
-COMPILE_SECONDS = 35.0
+COMPILE_SECONDS = 17.0
 """A cold compile of one training shape on two cores (docs/LOG.md), until one was measured here."""
 COMPILE_GAIN = 1.3
 """Speed of the compiled step over the eager one (docs/LOG.md), until one was measured here."""
