@@ -30,7 +30,8 @@ def head_loss_sum(head: nn.Linear, hidden_ND: Tensor, labels_N: Tensor, *, chunk
         chunk: rows whose logits are in memory at once; by default what suits the device.
     """
     size = chunk or max(64, CHUNK_BYTES.get(hidden_ND.device.type, 2**27) // (4 * head.out_features))
-    found: Tensor = _HeadLoss.apply(hidden_ND, head.weight, head.bias, labels_N, size)  # type: ignore[no-untyped-call]
+    inputs = hidden_ND, head.weight, head.bias, labels_N
+    found: Tensor = _HeadLoss.apply(*inputs, size, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return found
 
 
@@ -39,11 +40,17 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor, size: int
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        labels_N: Tensor,
+        size: int,
+        is_training: bool,
     ) -> Tensor:
         wide = torch.promote_types(hidden_ND.dtype, torch.float32)
         ctx.dtypes = hidden_ND.dtype, weight_VD.dtype
-        wants = ctx.needs_input_grad[:3]
+        wants = [is_training and needed for needed in ctx.needs_input_grad[:3]]
         ctx.grads = [
             torch.zeros_like(t, dtype=wide) if wanted and t is not None else None
             for t, wanted in zip((hidden_ND, weight_VD, bias_V), wants, strict=True)
@@ -59,7 +66,7 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, of_sum: Tensor) -> Any:
         narrow = *ctx.dtypes, ctx.dtypes[1]
         scaled = [None if g is None else (g * of_sum).to(t) for g, t in zip(ctx.grads, narrow, strict=True)]
-        return *scaled, None, None
+        return *scaled, None, None, None
 
 
 def _chunk(

@@ -66,17 +66,27 @@ def test_without_gradient_the_loss_is_the_same_and_a_row_of_ignored_targets_is_z
     assert all(not g.any() for g in gradients(loss, head, hidden))
 
 
+class Seen(TorchDispatchMode):
+    """Rows of the largest tensor of 50 columns, and the names of the operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.names = 0, set[str]()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        found = func(*args, **(kwargs or {}))
+        self.names.add(str(func))
+        if isinstance(found, Tensor) and found.dim() == 2 and found.shape[1] == 50:
+            self.rows = max(self.rows, found.shape[0])
+        return found
+
+
 def test_logits_of_one_chunk_are_in_memory_and_no_more() -> None:
-    class Largest(TorchDispatchMode):
-        rows = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-            found = func(*args, **(kwargs or {}))
-            if isinstance(found, Tensor) and found.dim() == 2 and found.shape[1] == 50:
-                self.rows = max(self.rows, found.shape[0])
-            return found
-
-    head, hidden = nn.Linear(3, 50), torch.randn(37, 3)
-    with Largest() as largest:
-        head_loss_sum(head, hidden, torch.zeros(37, dtype=torch.long), chunk=4)
-    assert largest.rows == 4
+    head, hidden, labels = nn.Linear(3, 50), torch.randn(37, 3), torch.zeros(37, dtype=torch.long)
+    with Seen() as training:
+        head_loss_sum(head, hidden, labels, chunk=4)
+    with Seen() as evaluating, torch.no_grad():
+        head_loss_sum(head, hidden, labels, chunk=4)
+    assert training.rows == evaluating.rows == 4
+    assert "aten.exp_.default" in training.names
+    assert "aten.exp_.default" not in evaluating.names, "without a gradient none is made"
