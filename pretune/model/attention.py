@@ -50,11 +50,13 @@ def block_attention(
     key, value = (t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key_BHKD, value_BHKD))
     query = query_BHLD * (scaling if scaling is not None else query_BHLD.shape[-1] ** -0.5)
     length, keys = query.shape[2], key.shape[2]
-    is_causal = bool(getattr(module, "is_causal", False)) and length == keys and attention_mask is not None
-    size = BLOCK if is_causal else length
+    is_causal = bool(getattr(module, "is_causal", False)) and length > 1
+    assert attention_mask is not None or not is_causal, "nothing hides what is later"
+    skips = is_causal and length == keys
+    size = BLOCK if skips else length
     parts = []
     for start in range(0, length, size):
-        seen = min(start + size, length) if is_causal else keys
+        seen = min(start + size, length) if skips else keys
         mask = None if attention_mask is None else attention_mask[:, :, start : start + size, :seen]
         parts.append(_attend(query[:, :, start : start + size], key[:, :, :seen], value[:, :, :seen], mask, dropout))
     found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
