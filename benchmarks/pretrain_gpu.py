@@ -267,7 +267,7 @@ def _told(row: dict[str, Any], asked: dict[str, Any], vocabulary: int, peak: flo
 
 def table(found: dict[str, Any]) -> str:
     lines = [
-        f"{found['device']}, bfloat16 product {found['flops'] / 1e12:.1f} TFLOP/s, peak {found['peak'] / 1e12:.0f}",
+        f"{found['device']}, bfloat16 product {found['flops'] / 1e12:.1f} TFLOP/s, peak {found['peak'] / 1e12:.1f}",
         f"{'size':<7}{'length':>7}  {'precision':<10}{'side':<9}{'tokens/s':>10}{'MFU':>7}{'GiB':>7}{'micro':>7}  loss",
     ]
     for r in found["rows"]:
