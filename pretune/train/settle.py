@@ -41,6 +41,9 @@ COMPILED = "cold compile, seconds"
 def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
     """The choices of a pretraining run over `num_tokens` tokens of text."""
     stage, runtime = parts.stage, parts.runtime
+    if stage.compile == "yes" and not has_compiler():
+        hint = "install g++ or clang, or leave compile=auto"
+        raise NotSupported("compile=yes needs a C++ compiler, and none is on the path", hint=hint)
     precision = settled_precision(stage.precision, runtime.device, log)
     flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
     shape = settled_shape(stage, tokens=num_tokens, vocab_size=parts.vocabulary.size, flops=flops)
@@ -51,7 +54,7 @@ def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
         found = _fastest(parts, shape, choices)
         choices |= {name: found[name] for name in ("attention", "micro_batch")}
         seconds = float(found["seconds"])
-        choices, seconds = _compiled_if_faster(parts, shape, choices, seconds)
+        choices, seconds = _compiled_if_faster(parts, shape, choices, seconds, log)
     choices["compile"] |= stage.compile == "yes"
     choices["micro_batch"] = min(int(choices["micro_batch"]), stage.batch)
     return choices | {"steps": _steps(parts, seconds), "seconds_per_step": seconds}
@@ -156,13 +159,18 @@ def _worth_trying(eager_seconds: float) -> bool:
     return eager_seconds * (1 - 1 / COMPILE_GAIN) > 2 * price
 
 
-def _compiled_if_faster(parts: Parts, shape: Shape, choices: Choices, eager: float) -> tuple[Choices, float]:
+def _compiled_if_faster(parts: Parts, shape: Shape, choices: Choices, eager: float, log: Log) -> tuple[Choices, float]:
     """The choices with or without compiling, and the seconds of a step, by a trial that is remembered."""
     asked, steps, trial = parts.stage.compile, _steps(parts, eager), {**choices, "compile": True}
     key = f"compiled {choices['micro_batch']} {_mark(parts, choices)}"
-    worth = recalled(key) is not None or (has_compiler() and _worth_trying(steps * eager))
-    if asked == "no" or (asked == "auto" and not worth):
+    known = recalled(key) is not None
+    if asked == "no" or not (asked == "yes" or known or _worth_trying(steps * eager)):
         return choices, eager
+    if not has_compiler():
+        log.info("    no C++ compiler is on the path: the steps stay eager")
+        return choices, eager
+    if not known:
+        log.info("    trying compiled blocks (kept for this machine and shape)")
 
     def measure() -> list[dict[str, Any]]:
         sizes = [int(choices["micro_batch"])]
@@ -179,4 +187,5 @@ def _compiled_if_faster(parts: Parts, shape: Shape, choices: Choices, eager: flo
 
 
 def has_compiler() -> bool:
+    """Is there a C++ compiler, which compiling on a CPU needs (and triton's launchers on a GPU)?"""
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pretune.base import probes
+from pretune.base.errors import NotSupported
 from pretune.base.log import Log
 from pretune.objective.base import OBJECTIVE, Vocabulary
 from pretune.tokens.packing import Arrays
@@ -141,3 +142,12 @@ def test_what_is_evaluated_is_not_compiled_anew() -> None:
         objective.sums(model, objective.collate(packed_rows(3, LENGTH + 1), VOCABULARY))
     objective.sums(model, objective.collate(packed_rows(4, LENGTH + 1), VOCABULARY))
     assert len(traced) == 1
+
+
+def test_without_a_compiler_steps_stay_eager_and_compile_yes_is_refused(
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not settle(parts(tokenizer, minutes=60), num_tokens=1000, log=Log(quiet=True))["compile"]
+    with pytest.raises(NotSupported, match=r"(?s)C\+\+ compiler.*hint: install g\+\+"):
+        settle(parts(tokenizer, compile="yes"), num_tokens=1000, log=Log(quiet=True))
