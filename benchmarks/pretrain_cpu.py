@@ -1,12 +1,17 @@
-"""Our pretraining step beside the transformers Trainer's: same model, data and batch, in turn, on this machine.
+"""Our pretraining step beside others', and beside the machine's own matrix product: same rows, in turn, in one run.
 
-    python benchmarks/pretrain_cpu.py            a table
-    python benchmarks/pretrain_cpu.py --json     one object
+    python benchmarks/pretrain_cpu.py                                 a table
+    python benchmarks/pretrain_cpu.py --litgpt DIR/bin/python         with litgpt, from an environment of its own
+    python benchmarks/pretrain_cpu.py --only ours-512,trainer         some rows
+    python benchmarks/pretrain_cpu.py --before "taskset -c 0,1"       words before the command of each row
 
-Each side runs in a process of its own with empty compile and probe caches; seconds are the median of the
-steps after the first three. Learning is proven: the mean loss of the last steps must lie below that of the
-first by a nat, or the row is marked. The share is tokens/s x flops per token / the best bfloat16 product of
-512, 1024 and 2048 squared, measured in the same run. The price of compiling stands beside its row.
+litgpt's environment: `pip install --no-deps litgpt`, what it needs beside torch, and a .pth file that names the
+site-packages of the torch that is here.
+
+Each row runs in a process of its own with empty compile and probe caches; seconds are the median of the steps after
+the first two. A share is tokens/s x flops per token / the best product of 512, 1024 and 2048 cubed with the same
+threads in the same run: of bfloat16, and of the faster of bfloat16 and float32 (on some processors that is float32).
+Learning is proven: losses and gradient norms of all rows are printed, and the loss must fall by half a nat.
 """
 
 from __future__ import annotations
@@ -14,219 +19,170 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-SIDES = ("trainer", "trainer-bf16", "ours-eager", "ours-compiled")
-BATCH, LENGTH, VOCABULARY = 16, 256, 8192
-SHAPE = {"kind": "qwen3", "layers": 6, "width": 384, "heads": 6, "kv_heads": 6, "hidden": 1024}
-RATE = 1e-3
+import numpy as np
+import pretrain_sides as sides
+
+ROWS = {  # name: (length, is encoder)
+    "trainer": (256, False),
+    "trainer-bf16": (256, False),
+    "plain": (256, False),
+    "nanogpt": (256, False),
+    "litgpt": (256, False),
+    "ours-eager": (256, False),
+    "ours-bf16": (256, False),
+    "ours": (256, False),
+    "ours-512": (512, False),
+    "ours-1024": (1024, False),
+    "ours-encoder-128": (128, True),
+}
+PRODUCTS = "products"
 
 
-def blocks(folder: Path) -> Any:
-    """Rows of real text: the sources of the installed Python, through our own corpus, tokenizer and tokens."""
-    from pretune.tokens.packing import Blocks
-    from pretune.tokens.store import Store
-
-    return Blocks(Store.open(folder / "data.tokens", "train"), LENGTH)
-
-
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, steps: int) -> None:
+    """Rows of real text, the sources of the installed Python, as ids [N, L] for each length."""
     from pretune.base.log import Log
     from pretune.base.oneline import stage_recipe
+    from pretune.tokens.packing import Blocks, BlockTable, Shuffled
+    from pretune.tokens.store import Store
 
-    words = ["python:code", "tokenizer.vocab_size=8192"]
-    recipe, _ = stage_recipe("tokens", words, str(folder / "data.tokens"))
+    recipe, _ = stage_recipe("tokens", ["python:code", "tokenizer.vocab_size=8192"], str(folder / "data.tokens"))
     recipe.run(log=Log(quiet=True))
+    store = Store.open(folder / "data.tokens", "train")
+    for length in sorted({length for length, _ in ROWS.values()}):
+        rows = Shuffled(BlockTable(Blocks(store, length)), seed=0)
+        found = rows.at(np.arange(steps * sides.TOKENS // length))["ids"][:, :length]
+        np.save(folder / f"rows-{length}.npy", found)
 
 
-def model() -> Any:
-    from pretune.model.build import build_model
-    from pretune.model.shape import SHAPE as CHOICE
-    from pretune.tokens.tokenizer import Specials
-
-    specials = Specials(bos=None, eos=0, pad=1, unk=None, cls=None, sep=None, mask=None)
-    return build_model(CHOICE(SHAPE), vocab_size=VOCABULARY, max_length=LENGTH, specials=specials, seed=0)
-
-
-def ours(folder: Path, steps: int, *, compiled: bool) -> dict[str, Any]:
+def products() -> dict[str, Any]:
     import torch
 
-    from pretune.objective.base import OBJECTIVE, Vocabulary
-    from pretune.tokens.packing import BlockTable, Shuffled
-    from pretune.train.loop import Scored, TrainState
-    from pretune.train.loop import steps as loop
-    from pretune.train.optim import OPTIM
-    from pretune.train.runtime import Runtime
-    from pretune.train.stream import Cut, StoreStream
-    from pretune.train.update import Update
+    from pretune.train.runtime import PROBE_SIZES, _product_speed
 
-    runtime, objective, net = Runtime.start("cpu"), OBJECTIVE("causal"), model()
-    optim = OPTIM({"kind": "adamw", "learning_rate": RATE, "betas": (0.9, 0.999), "weight_decay": 0.0, "warmup": 0.0})
-    update = Update(net, optim, narrow=torch.bfloat16)
-    scored: Any = torch.compile(Scored(net, objective)) if compiled else Scored(net, objective)
-    state = TrainState(net, scored, update, total=steps)
-    stream = StoreStream(Shuffled(BlockTable(blocks(folder)), seed=0), BATCH)
-    cut = Cut(stream, objective, Vocabulary(VOCABULARY, pad=1), 0, BATCH)
-    reports = list(loop(state, objective, cut, runtime, until=steps))
-    return {"seconds": [r.seconds for r in reports], "losses": [r.loss["loss"] for r in reports]}
+    device = torch.device("cpu")
+    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+    speeds = {name: max(_product_speed(n, kind, device) for n in PROBE_SIZES) for name, kind in kinds.items()}
+    return {"flops": speeds, "threads": torch.get_num_threads()}
 
 
-def trainer(folder: Path, steps: int, *, bf16: bool) -> dict[str, Any]:
-    import torch
-    from transformers import Trainer, TrainerCallback, TrainingArguments
-
-    from pretune.tokens.order import Order
-
-    rows = blocks(folder)
-    order = Order(len(rows), 0)
-
-    class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
-        def __len__(self) -> int:
-            return BATCH * steps
-
-        def __getitem__(self, i: int) -> dict[str, Any]:
-            ids = torch.from_numpy(rows[order.row(i)][0][:LENGTH].astype("int64"))
-            return {"input_ids": ids, "labels": ids}
-
-    class Clock(TrainerCallback):
-        seconds: list[float] = []
-
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.started = time.perf_counter()
-
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            self.seconds.append(time.perf_counter() - self.started)
-
-    net, clock = model(), Clock()
-    net.set_attn_implementation("sdpa")  # what a model has by default
-    settings = TrainingArguments(
-        output_dir=str(folder / "trainer"),
-        per_device_train_batch_size=BATCH,
-        max_steps=steps,
-        learning_rate=RATE,
-        bf16=bf16,
-        use_cpu=True,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        train_sampling_strategy="sequential",  # the rows of our steps, in our order
-    )
-    work = Trainer(model=net, args=settings, train_dataset=Rows(), callbacks=[clock])
-    work.train()
-    losses = [row["loss"] for row in work.state.log_history if "loss" in row]
-    return {"seconds": clock.seconds, "losses": [float(x) for x in losses]}
-
-
-def side(name: str, folder: Path, steps: int) -> dict[str, Any]:
-    if name == "matrix":
-        import torch
-
-        from pretune.train.runtime import PROBE_SIZES, _product_speed
-
-        device = torch.device("cpu")
-        return {"flops": max(_product_speed(n, torch.bfloat16, device) for n in PROBE_SIZES)}
+def one_row(name: str, folder: Path, steps: int) -> dict[str, Any]:
+    if name == PRODUCTS:
+        return products()
+    length, encoder = ROWS[name]
+    ids = np.load(folder / f"rows-{length}.npy")
     if name.startswith("trainer"):
-        return trainer(folder, steps, bf16=name.endswith("bf16"))
-    return ours(folder, steps, compiled=name.endswith("compiled"))
+        return sides.trainer(ids, steps, str(folder), bf16=name.endswith("bf16"))
+    if not name.startswith("ours"):
+        return {"plain": sides.plain, "nanogpt": sides.nanogpt, "litgpt": sides.litgpt}[name](ids, steps)
+    precision = "bfloat16" if name.endswith("bf16") else None
+    return sides.ours(ids, steps, encoder=encoder, compiled=not name.endswith("eager"), precision=precision)
 
 
-def in_process(name: str, folder: Path, steps: int) -> dict[str, Any]:
-    """Run one side in a fresh process with caches of its own."""
+def in_process(name: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Run one row in a fresh process with caches of its own."""
+    python = given.litgpt if name == "litgpt" else sys.executable
     with tempfile.TemporaryDirectory() as caches:
         settings = {"PRETUNE_CACHE": caches, "TORCHINDUCTOR_CACHE_DIR": f"{caches}/inductor"}
-        command = [sys.executable, __file__, "--side", name, "--folder", str(folder), "--steps", str(steps)]
-        done = subprocess.run(
-            command, env={**os.environ, **settings}, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        words = [python, __file__, "--row", name, "--folder", str(folder), "--steps", str(given.steps)]
+        command = [*shlex.split(given.before), *words]
+        done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=False)
+    if done.returncode:
+        return {"error": (done.stderr.decode().strip().splitlines() or ["no message"])[-1]}
     return json.loads(done.stdout.decode().strip().splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def measure(steps: int, rounds: int) -> dict[str, Any]:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
     from pretune.base.extras import versions
-    from pretune.model.shape import SHAPE as CHOICE
+    from pretune.base.probes import processor
 
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
-    speeds = []
+    names = [n for n in (given.only.split(",") if given.only else ROWS) if n != "litgpt" or given.litgpt]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (PRODUCTS, *names)}
     with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        for _ in range(rounds):
-            speeds.append(in_process("matrix", Path(folder), steps)["flops"])
-            for name in SIDES:
-                runs[name].append(in_process(name, Path(folder), steps))
-    flops = CHOICE(SHAPE).layout().flops_per_token(VOCABULARY, LENGTH)
-    matrix = statistics.median(speeds)
-    rows = [_row(name, runs[name], flops, matrix) for name in SIDES]
-    base = rows[0]["tokens_per_second"]
-    rows = [{**row, "times_trainer": round(row["tokens_per_second"] / base, 2)} for row in rows]
+        prepare(Path(folder), given.steps)
+        for _ in range(given.rounds):
+            for name in (PRODUCTS, *names):
+                runs[name].append(in_process(name, Path(folder), given))
+                print(f"{name}: {runs[name][-1]}", file=sys.stderr, flush=True)
+    kinds = ("bfloat16", "float32")
+    speeds = {kind: statistics.median(run["flops"][kind] for run in runs[PRODUCTS]) for kind in kinds}
+    failed = {name: runs[name][-1]["error"] for name in names if "error" in runs[name][-1]}
+    rows = [_row(name, runs[name], speeds) for name in names if name not in failed]
+    base = {row["side"]: row["tokens_per_second"] for row in rows}
+    for row in rows:
+        for peer in ("trainer", "trainer-bf16"):
+            comparable = peer in base and ROWS[row["side"]] == ROWS[peer]
+            row[f"times_{peer}"] = round(row["tokens_per_second"] / base[peer], 2) if comparable else None
+    threads = runs[PRODUCTS][0]["threads"]
     return {
         "processor": processor(),
-        "batch": BATCH,
-        "length": LENGTH,
-        "shape": SHAPE,
-        "matrix_flops": matrix,
+        "threads": threads,
+        "products": speeds,
         "rows": rows,
+        "failed": failed,
         "versions": versions(),
     }
 
 
-def processor() -> str:
-    """Name, family and model: AMD's 25 (Zen 4) multiplies bfloat16 at half the speed of 26 (Zen 5)."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if info.is_file() else []
-    facts = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
-    return f"{facts.get('model name', 'unknown')}, family {facts.get('cpu family')}, model {facts.get('model')}"
-
-
-def _row(name: str, runs: list[dict[str, Any]], flops: float, matrix: float) -> dict[str, Any]:
-    medians = [statistics.median(run["seconds"][3:]) for run in runs]
-    speed = BATCH * LENGTH / statistics.median(medians)
-    first, last = (statistics.mean(runs[0]["losses"][s]) for s in (slice(0, 2), slice(-2, None)))
+def _row(name: str, runs: list[dict[str, Any]], speeds: dict[str, float]) -> dict[str, Any]:
+    length, encoder = ROWS[name]
+    speed = sides.TOKENS / statistics.median(statistics.median(run["seconds"][2:]) for run in runs)
+    flops = speed * sides.flops_per_token(length, encoder=encoder)
+    losses = runs[0]["losses"]
     return {
         "side": name,
         "tokens_per_second": round(speed),
-        "share_of_matrix": round(speed * flops / matrix, 3),
+        "share_of_bfloat16": round(flops / speeds["bfloat16"], 3),
+        "share_of_fastest": round(flops / max(speeds.values()), 3),
         "first_step_seconds": round(statistics.median(run["seconds"][0] for run in runs), 1),
-        "loss_first": round(first, 3),
-        "loss_last": round(last, 3),
-        "learns": last < first - 1.0,
+        "losses": [round(x, 4) for x in losses],
+        "gradient_norms": [round(x, 3) for x in runs[0]["norms"]],
+        "learns": losses[-1] < losses[0] - 0.5 and min(runs[0]["norms"]) > 0,
+        "note": runs[0].get("note", ""),
     }
 
 
 def table(found: dict[str, Any]) -> str:
-    head = f"Qwen3 6 x 384, {BATCH} x {LENGTH}, bfloat16 product {found['matrix_flops'] / 1e9:.0f} GFLOP/s"
+    products = ", ".join(f"{kind} {speed / 1e9:.0f} GFLOP/s" for kind, speed in found["products"].items())
     lines = [
-        found["processor"],
-        head,
-        f"{'side':<15}{'tokens/s':>10}{'x trainer':>11}{'share':>8}{'first step':>12}{'loss':>16}  learns",
+        f"{found['processor']}, {found['threads']} threads; products: {products}",
+        f"Llama {sides.LAYERS} x {sides.WIDTH}, {sides.TOKENS:,} tokens a step, rows of 256 where no length is named",
+        f"{'side':<18}{'tokens/s':>9}{'x trainer':>11}{'x its bf16':>11}{'of bf16':>9}{'of fastest':>11}"
+        f"{'first':>8}  losses 1, 2, 4, last",
     ]
     for r in found["rows"]:
-        loss = f"{r['loss_first']:.2f} -> {r['loss_last']:.2f}"
+        times = [f"{t:.2f}" if (t := r[f"times_{peer}"]) else "" for peer in ("trainer", "trainer-bf16")]
+        losses = "  ".join(f"{r['losses'][k]:.4f}" for k in (0, 1, 3, -1))
         lines.append(
-            f"{r['side']:<15}{r['tokens_per_second']:>10,}{r['times_trainer']:>11.2f}{r['share_of_matrix']:>8.0%}"
-            f"{r['first_step_seconds']:>10.1f} s{loss:>16}  {r['learns']}"
+            f"{r['side']:<18}{r['tokens_per_second']:>9,}{times[0]:>11}{times[1]:>11}{r['share_of_bfloat16']:>9.0%}"
+            f"{r['share_of_fastest']:>11.0%}{r['first_step_seconds']:>6.1f} s  {losses}"
+            f"{'' if r['learns'] else '  DOES NOT LEARN'}  {r['note']}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{name} failed: {why}" for name, why in found["failed"].items())])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=14, help="steps of each side, the first three not counted")
-    parser.add_argument("--rounds", type=int, default=2, help="turns of all sides")
+    parser.add_argument("--steps", type=int, default=10, help="steps of each row, the first two not counted")
+    parser.add_argument("--rounds", type=int, default=1, help="turns of all rows")
+    parser.add_argument("--litgpt", help="python of an environment that has litgpt")
+    parser.add_argument("--only", help="names of rows, with commas")
+    parser.add_argument("--before", default="", help="words before the command of each row")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--row", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.side:
-        print(json.dumps(side(given.side, Path(given.folder), given.steps)))
+    if given.row:
+        print(json.dumps(one_row(given.row, Path(given.folder), given.steps)))
         return
-    found = measure(given.steps, given.rounds)
+    found = measure(given)
     print(json.dumps(found, indent=2) if given.json else table(found))
 
 

@@ -121,32 +121,65 @@ _DIRECT_HEADS = ("qwen3", "qwen2", "llama", "mistral", "gpt2", "bert")
 
 def packed_loss_sum(model: nn.Module, batch: Batch, *, causal: bool) -> Tensor:
     """Summed cross-entropy in float32 of the next (or hidden) token at the labelled places of packed rows."""
+    core = plain_model(model)
+    dtype = next(p for p in core.parameters() if p.dim() > 1).dtype
+    inputs = {
+        "input_ids": batch["input_ids"],
+        "attention_mask": attention_mask(core, batch["segments"], causal=causal, dtype=dtype),
+        "position_ids": batch["positions"],
+    }
+    labels_N = batch["labels"].flatten()
+    labels_N = labels_N[batch["at"]] if "at" in batch else labels_N
+    if core.config.model_type not in _DIRECT_HEADS:
+        logits_NV = core(**inputs, use_cache=False).logits.flatten(0, 1)
+        return _loss_sum(logits_NV[batch["at"]] if "at" in batch else logits_NV, labels_N)
+    cached = {"use_cache": False} if causal else {}
+    hidden_ND = core.base_model(**inputs, **cached).last_hidden_state.flatten(0, 1)
+    return _loss_from(core, hidden_ND[batch["at"]] if "at" in batch else hidden_ND, labels_N)
+
+
+def _loss_from(core: Any, hidden_ND: Tensor, labels_N: Tensor) -> Tensor:
+    """Of the last hidden states: chunk by chunk where the head ends in a plain matrix."""
+    from torch import nn
+
+    from pretune.objective.cross_entropy import head_loss_sum
+
+    if core.config.model_type == "bert":
+        hidden_ND, head = core.cls.predictions.transform(hidden_ND), core.cls.predictions.decoder
+    else:
+        head = core.lm_head
+    if type(head) is not nn.Linear:  # an adapter stands there
+        return _loss_sum(head(hidden_ND), labels_N)
+    return head_loss_sum(head, hidden_ND, labels_N)
+
+
+def _loss_sum(logits_NV: Tensor, labels_N: Tensor) -> Tensor:
     import torch
     import torch.nn.functional as F
 
-    core = plain_model(model)
-    dtype = next(p for p in core.parameters() if p.dim() > 1).dtype
-    mask = block_mask(batch["segments"], causal=causal, dtype=dtype)
-    inputs = {"input_ids": batch["input_ids"], "attention_mask": mask, "position_ids": batch["positions"]}
-    labels_N = batch["labels"].flatten()
-    if "at" in batch:
-        labels_N = labels_N[batch["at"]]
-    if core.config.model_type in _DIRECT_HEADS:
-        cached = {"use_cache": False} if causal else {}
-        hidden_ND = core.base_model(**inputs, **cached).last_hidden_state.flatten(0, 1)
-        logits_NV = vocabulary_head(core)(hidden_ND[batch["at"]] if "at" in batch else hidden_ND)
-    else:
-        logits_NV = core(**inputs, use_cache=False).logits.flatten(0, 1)
-        logits_NV = logits_NV[batch["at"]] if "at" in batch else logits_NV
     wide = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
     return F.cross_entropy(wide, labels_N, ignore_index=IGNORE, reduction="sum")
+
+
+def attention_mask(core: Any, segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Any:
+    """Which positions see each other, in the form that the model's attention reads."""
+    if core.config._attn_implementation == "flex_attention":
+        return sparse_mask(segments_BL, causal=causal)
+    return block_mask(segments_BL, causal=causal, dtype=dtype)
+
+
+def sparse_mask(segments_BL: Tensor, *, causal: bool) -> Any:
+    """The mask of `block_mask` for flex_attention, which leaves out blocks that nobody sees."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        same = segments_BL[row, query] == segments_BL[row, key]
+        return same & (query >= key) if causal else same
+
+    rows, length = segments_BL.shape
+    return create_block_mask(seen, rows, None, length, length, device=segments_BL.device)
 
 
 def plain_model(model: Any) -> Any:
     """The transformers model inside a PEFT wrapper (adapters live in its layers), or the model itself."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-def vocabulary_head(model: Any) -> Any:
-    """From hidden states [N, D] to logits [N, V]: `lm_head` of decoders, `cls` of BERT."""
-    return model.cls if model.config.model_type == "bert" else model.lm_head

@@ -35,9 +35,10 @@ class Chat(Task):
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         from transformers import AutoModelForCausalLM
 
+        from pretune.model.attention import register_attention
         from pretune.model.folder import load_model
 
-        model = load_model(folder, AutoModelForCausalLM, attention="eager")
+        model = load_model(folder, AutoModelForCausalLM, attention=register_attention())
         # Whoever generates with this folder stops where a reply ends, and where a document does.
         model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
         return model, ()

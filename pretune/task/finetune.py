@@ -22,6 +22,7 @@ class FinetuneStage(Stage, Budget):
     """Adapt a pretrained model to a task."""
 
     makes: ClassVar[str] = "model"
+    version: ClassVar[int] = 2
     stops_gently: ClassVar[bool] = True
 
     model: Annotated[str, Input("model")]

@@ -22,13 +22,15 @@ from pretune.objective.base import Objective, Row, Vocabulary, plain_model
 from pretune.task.finetune import FinetuneStage
 from pretune.text.balance import read_weights
 from pretune.text.example import check_scored, read_labels, read_split, shape_of
+from pretune.train.assembly import DTYPES
 from pretune.train.budget import planned_steps
 from pretune.train.loop import Scored, StepReport, TrainState
 from pretune.train.optim import Optim
 from pretune.train.picture import write_page
-from pretune.train.pretraining import DTYPES, vocabulary_of
-from pretune.train.runtime import Runtime, best_precision, evaluating, remembered
+from pretune.train.pretraining import vocabulary_of
+from pretune.train.runtime import Runtime, evaluating
 from pretune.train.session import Session, keep_samples, note_samples
+from pretune.train.settle import settled_precision
 from pretune.train.stream import Cut, RowStream
 from pretune.train.track.follow import following
 from pretune.train.update import Update
@@ -117,9 +119,7 @@ def _class_weights(data: Path, labels: Sequence[str] | None) -> list[float] | No
 
 def _settle(work: Work) -> dict[str, Any]:
     stage = work.stage
-    precision = stage.precision
-    if precision == "auto":
-        precision = remembered("precision", lambda: best_precision(work.runtime.device))
+    precision = settled_precision(stage.precision, work.runtime.device, work.context.log)
     tokens_per_row = sum(len(r["ids"]) for r in work.rows) / len(work.rows)
     micro = stage.micro_batch or max(1, min(stage.batch, int(8192 / max(tokens_per_row, 1)) or 1))
     budget = stage if _budgeted(stage) else stage.model_copy(update={"epochs": stage.task.epochs})

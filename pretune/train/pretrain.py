@@ -49,8 +49,9 @@ class PretrainStage(Stage, Budget):
     """Rows of a step; how many fit into a micro-batch is found, not asked."""
     evaluate_every: int | None = Field(None, gt=0)
     """Steps between validations; by default six times in a run."""
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """bfloat16 weights with float32 masters, or float32; auto measures which is faster."""
+    precision: Literal["auto", "bfloat16", "float32", "float8"] = "auto"
+    """bfloat16 weights with float32 masters, or float32; auto measures which is faster. float8: the products of the
+    blocks in 8 bits, on GPUs that have them."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
     """Rows of one forward pass; found by measuring when not given."""
     compile: Annotated[Literal["auto", "yes", "no"], Free] = "auto"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,29 +12,22 @@ import torch
 from pretune.base.artifact import Artifact
 from pretune.base.config import complete
 from pretune.base.stage import Context
-from pretune.model.build import build_model, num_parameters
+from pretune.model.build import num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.base import Vocabulary
-from pretune.tokens.packing import Rows
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
-from pretune.train.budget import planned_steps
-from pretune.train.feed import Feed, one_tokenizer, open_feed
-from pretune.train.loop import Scored, TrainState, take_step
+from pretune.train.assembly import DTYPES, Parts, new_cut, new_model, new_state
+from pretune.train.feed import one_tokenizer, open_feed
+from pretune.train.loop import TrainState
 from pretune.train.picture import write_page
-from pretune.train.pretrain import PretrainStage, settled_shape
-from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
+from pretune.train.pretrain import PretrainStage
+from pretune.train.runtime import Runtime, matrix_speed
 from pretune.train.session import Session, keep_samples
-from pretune.train.stream import Cut, StoreStream
+from pretune.train.settle import settle
+from pretune.train.stream import Cut
 from pretune.train.track.follow import following
-from pretune.train.update import Update
 from pretune.train.watching import Watch, writer_of
-
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-COMPILE_SECONDS = 45.0
-"""A cold compile of one training shape on two cores (docs/LOG.md); it must be won back."""
-COMPILE_GAIN = 1.35
-"""Speed of the compiled step over the eager one (docs/LOG.md)."""
 
 
 def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
@@ -45,11 +37,12 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     tokenizer = one_tokenizer(stores)
     vocabulary = vocabulary_of(tokenizer)
     feed = open_feed(stage, stores, vocabulary, context.seed)
-    choices = context.choose("run", lambda: _settle(stage, feed, tokenizer, vocabulary, runtime, context))
+    parts = Parts(stage, feed.rows, tokenizer, vocabulary, runtime, context.seed)
+    choices = context.choose("run", lambda: settle(parts, num_tokens=feed.num_tokens, log=context.log))
     shape = SHAPE(choices["shape"])
-    model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
-    state = _state(model, stage, choices, runtime)
-    cut = _cut(stage, feed.rows, vocabulary, context.seed, choices["micro_batch"], runtime)
+    model = new_model(parts, shape, choices["attention"])
+    state = new_state(parts, model, choices)
+    cut = new_cut(parts, choices["micro_batch"])
     context.log.info(
         f"    {shape.kind}: {num_parameters(model) / 1e6:.1f} million parameters, {state.total} steps of "
         f"{stage.batch} x {stage.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
@@ -83,133 +76,6 @@ def vocabulary_of(folder: Path) -> Vocabulary:
     }
     pad = specials.pad if specials.pad is not None else (specials.eos or 0)
     return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))
-
-
-# ---- what a run chooses by itself, settled before step 1 ----------------------------------------
-
-
-def _settle(
-    stage: PretrainStage,
-    feed: Feed,
-    tokenizer: Path,
-    vocabulary: Vocabulary,
-    runtime: Runtime,
-    context: Context,
-) -> dict[str, Any]:
-    precision = (
-        stage.precision
-        if stage.precision != "auto"
-        else remembered("precision", lambda: best_precision(runtime.device))
-    )
-    flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
-    shape = settled_shape(stage, tokens=feed.num_tokens, vocab_size=vocabulary.size, flops=flops)
-    attention = "eager" if runtime.device.type == "cpu" and stage.length <= 512 else "sdpa"
-    choices: dict[str, Any] = {"precision": precision, "shape": shape.kind, "attention": attention, "compile": False}
-    choices["shape"] = shape.model_dump(mode="json")
-    seconds = 0.0
-    if stage.micro_batch is None or stage.minutes is not None:
-        measured = _measure(stage, shape, feed.rows, tokenizer, vocabulary, runtime, context, choices)
-        choices["micro_batch"], seconds = int(measured["micro_batch"]), float(measured["seconds"])
-    if stage.micro_batch is not None:
-        choices["micro_batch"] = min(stage.micro_batch, stage.batch)
-    steps = _steps(stage, feed.rows, seconds)
-    if stage.compile != "no" and _compiling_pays(stage, steps * seconds):
-        choices["compile"] = True
-        steps = _steps(stage, feed.rows, seconds / COMPILE_GAIN) if stage.minutes else steps
-    return choices | {"steps": steps, "seconds_per_step": seconds}
-
-
-def _steps(stage: PretrainStage, rows: Rows, seconds: float) -> int:
-    return planned_steps(
-        stage, rows=len(rows), batch=stage.batch, tokens_per_row=stage.length, seconds_per_step=max(seconds, 1e-3)
-    )
-
-
-def _compiling_pays(stage: PretrainStage, eager_seconds: float) -> bool:
-    """Compiling needs a C++ compiler and must win back its own time, with some to spare."""
-    import shutil
-
-    if stage.compile == "yes":
-        return True
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
-        return False
-    return eager_seconds * (1 - 1 / COMPILE_GAIN) > 2 * COMPILE_SECONDS
-
-
-def _measure(
-    stage: PretrainStage,
-    shape: Shape,
-    rows: Rows,
-    tokenizer: Path,
-    vocabulary: Vocabulary,
-    runtime: Runtime,
-    context: Context,
-    choices: dict[str, Any],
-) -> dict[str, float]:
-    """Seconds of a step for micro-batches of several sizes, on a throw-away model; remembered per machine."""
-    settings = shape.model_dump(mode="json")
-    parts = [
-        settings,
-        stage.batch,
-        stage.length,
-        vocabulary.size,
-        choices["precision"],
-        stage.optim.kind,
-        stage.objective.kind,
-    ]
-
-    def measure() -> dict[str, float]:
-        model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
-        state = _state(model, stage, {**choices, "steps": 1000}, runtime)
-        best = {"micro_batch": 0.0, "seconds": math.inf}
-        for micro in _candidates(stage.batch, stage.length, vocabulary.size):
-            cut = _cut(stage, rows, vocabulary, context.seed, micro, runtime)
-            seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(2))
-            if seconds < best["seconds"]:
-                best = {"micro_batch": micro, "seconds": seconds}
-        return best
-
-    return remembered(f"step {parts} {runtime.device.type}", measure)  # type: ignore[no-any-return]
-
-
-def _candidates(batch: int, length: int, vocab_size: int) -> list[int]:
-    """Micro-batches of 2,048 to 16,384 tokens whose logits (float32 twice, bfloat16 twice) fit a quarter of memory."""
-    import psutil
-
-    room = psutil.virtual_memory().available / 4
-    sizes = [n for n in (4, 8, 16, 32, 64, 128) if n < batch] + [batch]
-    fitting = [n for n in sizes if 12.0 * n * length * vocab_size < room] or [1]
-    good = [n for n in fitting if 2048 <= n * length <= 16384]
-    return good or [fitting[-1]]
-
-
-# ---- building ------------------------------------------------------------------------------------
-
-
-def _build(
-    stage: PretrainStage, shape: Shape, tokenizer: Path, vocabulary: Vocabulary, seed: int, choices: dict[str, Any]
-) -> Any:
-    return build_model(
-        shape,
-        vocab_size=vocabulary.size,
-        max_length=max(stage.length, 512),
-        specials=special_ids(tokenizer),
-        seed=seed,
-        attention=choices["attention"],
-    )
-
-
-def _state(model: Any, stage: PretrainStage, choices: dict[str, Any], runtime: Runtime) -> TrainState:
-    narrow = torch.bfloat16 if choices["precision"] == "bfloat16" else None
-    update = Update(model, stage.optim, narrow=narrow)
-    scored: torch.nn.Module = runtime.wrap(Scored(model, stage.objective))
-    if choices["compile"]:
-        scored = torch.compile(scored)  # type: ignore[assignment]
-    return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
-
-
-def _cut(stage: PretrainStage, rows: Rows, vocabulary: Vocabulary, seed: int, micro: int, runtime: Runtime) -> Cut:
-    return Cut(StoreStream(rows, stage.batch), stage.objective, vocabulary, seed, micro, runtime.rank, runtime.world)
 
 
 def _session(

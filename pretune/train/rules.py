@@ -34,6 +34,7 @@ class Group:
         number: updates made so far, this one counting.
         decay: of these weights, 0 for norms and biases.
         is_inner: matrices of one shape inside the blocks, which Muon moves.
+        fast: the type in which this machine multiplies the model's matrices; Muon orthogonalises in it.
         kept: the moment of a name for each weight, made by the function where it is not there yet.
     """
 
@@ -44,6 +45,7 @@ class Group:
     number: int
     decay: float
     is_inner: bool
+    fast: torch.dtype
     kept: Callable[[str, Callable[[Tensor], Tensor]], list[Tensor]]
 
     def moments(self, name: str) -> list[Tensor]:
@@ -172,7 +174,7 @@ def muon(group: Group, s: Muon) -> None:
     m, momentum = group.moments("momentum"), _momentum(group.number, s)
     torch._foreach_lerp_(m, group.grads, 1 - momentum)
     torch._foreach_lerp_(group.grads, m, momentum)
-    moves = orthogonal(torch.stack(group.grads))
+    moves = orthogonal(torch.stack(group.grads), group.fast)
     size = math.sqrt(max(1.0, moves.shape[-2] / moves.shape[-1]))
     rate = s.matrix_rate * group.factor
     for master, move in zip(group.masters, moves.to(group.masters[0].dtype), strict=True):
@@ -186,9 +188,9 @@ def _momentum(number: int, s: Muon) -> float:
     return FIRST_MOMENTUM + (s.momentum - FIRST_MOMENTUM) * (number - 1) / s.momentum_warmup
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Nearest orthogonal matrices of a stack [..., m, n], by Newton-Schulz in bfloat16 (float64 stays float64)."""
-    x = matrices if matrices.dtype == torch.float64 else matrices.bfloat16()
+def orthogonal(matrices: Tensor, fast: torch.dtype = torch.bfloat16) -> Tensor:
+    """Nearest orthogonal matrices of a stack [..., m, n], by Newton-Schulz in the `fast` type."""
+    x = matrices.to(fast)
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)

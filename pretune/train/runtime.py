@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pretune.base import probes
 from pretune.base.digest import cache_folder
-from pretune.base.extras import versions
 
 PROBE_SIZES = (512, 1024, 2048)
 
@@ -34,6 +33,8 @@ class Runtime:
         """Join the process group that torchrun described, if any; gloo on CPUs, nccl on GPUs."""
         kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         keep_freed_memory()
+        # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled anew.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
         if "RANK" not in os.environ:
             return cls(torch.device(kind))
         dist.init_process_group("nccl" if kind == "cuda" else "gloo")
@@ -61,6 +62,9 @@ class Runtime:
     def put(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self.device.type == "cpu":
             return batch
+        if self.device.type == "cuda":
+            # From pinned memory a copy goes on while the GPU computes; from ordinary memory both would wait.
+            batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
 
@@ -99,46 +103,40 @@ def best_precision(device: torch.device) -> str:
     """bfloat16 where its matrix product is at least half as fast again as float32's, else float32."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = matrix_speed(torch.bfloat16, device) > 1.5 * matrix_speed(torch.float32, device)
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if narrow_gain(device) > 1.5 else "float32"
+
+
+def narrow_gain(device: torch.device) -> float:
+    """How many times faster the matrix product is in bfloat16 than in float32."""
+    return matrix_speed(torch.bfloat16, device) / matrix_speed(torch.float32, device)
 
 
 def remembered(key: str, measure: Callable[[], Any]) -> Any:
-    """A measurement, cached per machine and versions, so that two runs of one command take the same path."""
-    path = cache_folder() / "probes.json"
-    known = _read(path)
-    full = f"{_machine()} | {key}"
-    if full not in known:
-        value = measure()
-        known = _read(path) | {full: value}
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.partial")
-            partial.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            partial.replace(path)
-    return known[full]
+    """A measurement, kept per machine, device, threads and versions: two runs of one command take the same path."""
+    return probes.remembered(_here(key), measure)
 
 
-def _read(path: Any) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except (OSError, ValueError):
-        return {}
+def recalled(key: str) -> Any | None:
+    """What `remembered` keeps under this key, or None."""
+    return probes.recalled(_here(key))
 
 
-def _machine() -> str:
+def _here(key: str) -> str:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    threads = torch.get_num_threads()
-    return f"{torch.backends.cpu.get_cpu_capability()} x{threads} {gpu} torch {versions().get('torch')}"
+    return f"{gpu} {torch.get_num_threads()} threads | {key}"
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradient; the modes of all modules are restored."""
+    """Eval mode without gradient, and eager: the modes of all modules are restored.
+
+    Compiled blocks would be compiled anew for each shape that is evaluated, which takes longer than evaluating it.
+    """
     modes = {module: module.training for module in model.modules()}
+    is_compiled = any(module._compiled_call_impl is not None for module in modes)
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext():
             yield
     finally:
         for module, mode in modes.items():

@@ -40,6 +40,8 @@ class Update:
         self.every = dict(model.named_parameters())
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
+        # In bfloat16 only where the model computes in it: elsewhere its products may be the slower ones.
+        self.fast = narrow or next(iter(self.weights.values())).dtype
         self.exact = {n: p.detach().clone() if narrow else p.data for n, p in self.every.items()}
         if narrow:
             for parameter in self.every.values():
@@ -127,7 +129,7 @@ class Update:
         rates = [self.settings.rate * factor * self.scales.get(n, 1.0) for n in names]
         kept = partial(self._kept, names)
         masters, mine = [self.masters[n] for n in names], [grads[n] for n in names]
-        return Group(masters, mine, rates, factor, number, decay, is_inner, kept)
+        return Group(masters, mine, rates, factor, number, decay, is_inner, self.fast, kept)
 
     def _kept(self, names: list[str], kind: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """The moment `kind` of each of these weights, made where it is not there yet."""

@@ -1,0 +1,87 @@
+"""The parts of a pretraining run, and how they are put together: model, state, stream."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pretune.model.attention import register_attention
+from pretune.model.build import build_model
+from pretune.model.shape import Shape
+from pretune.objective.base import Vocabulary, plain_model
+from pretune.tokens.packing import Rows
+from pretune.tokens.tokenizer import special_ids
+from pretune.train.float8 import use_float8
+from pretune.train.loop import Scored, TrainState
+from pretune.train.pretrain import PretrainStage
+from pretune.train.runtime import Runtime
+from pretune.train.stream import Cut, StoreStream
+from pretune.train.update import Update
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float8": torch.bfloat16}
+"""Type of the weights that the model computes with, by precision."""
+Choices = dict[str, Any]
+"""What a run chose by itself: shape, precision, attention, micro_batch, compile, steps."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a pretraining run is made of, before anything is chosen."""
+
+    stage: PretrainStage
+    rows: Rows
+    tokenizer: Path
+    vocabulary: Vocabulary
+    runtime: Runtime
+    seed: int
+
+
+def new_model(parts: Parts, shape: Shape, attention: str) -> Any:
+    register_attention()
+    stage, specials = parts.stage, special_ids(parts.tokenizer)
+    size, longest = parts.vocabulary.size, max(stage.length, 512)
+    model = build_model(
+        shape, vocab_size=size, max_length=longest, specials=specials, seed=parts.seed, attention=attention
+    )
+    return model.to(parts.runtime.device)
+
+
+def new_state(parts: Parts, model: Any, choices: Choices) -> TrainState:
+    narrow = DTYPES[choices["precision"]]
+    update = Update(model, parts.stage.optim, narrow=None if narrow == torch.float32 else narrow)
+    if choices["precision"] == "float8":
+        use_float8(blocks_of(model))
+    if choices["compile"]:
+        compile_blocks(model)
+    scored: nn.Module = parts.runtime.wrap(Scored(model, parts.stage.objective))
+    return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
+
+
+def new_cut(parts: Parts, micro: int) -> Cut:
+    stage, runtime = parts.stage, parts.runtime
+    stream = StoreStream(parts.rows, stage.batch)
+    return Cut(stream, stage.objective, parts.vocabulary, parts.seed, micro, runtime.rank, runtime.world)
+
+
+def compile_blocks(model: nn.Module, backend: Any = "inductor") -> None:
+    """Compile the blocks of a transformer in place: all are one program, so it is compiled once, not once a layer.
+
+    Embedding, last norm and loss stay as they are: look-ups and products, with nothing to fuse.
+    """
+    # torch's tracer looks at the .grad of what enters a block, and then warns of having looked.
+    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+    for block in blocks_of(model):
+        block.compile(backend=backend, dynamic=False)
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The equal blocks of a model: its longest list of modules of one class."""
+    lists = [list(m) for m in plain_model(model).modules() if isinstance(m, nn.ModuleList) and len(m)]
+    equal = [blocks for blocks in lists if len({type(block) for block in blocks}) == 1]
+    assert equal, f"{type(model).__name__} has no list of blocks"
+    return max(equal, key=len)
