@@ -73,7 +73,7 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
     with state.update.exact_weights():
         stage.method.save(model, out, base=home, tokenizer=work.folder, weights=weights)
     set_model_length(out, min(stage.max_length, _longest(model)) if work.labels else _longest(model))
-    return metrics | work.choices
+    return metrics | work.choices | {"micro_batch": session.micro}
 
 
 def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Context) -> Work:
@@ -183,7 +183,7 @@ def _scores(work: Work, state: TrainState) -> dict[str, float]:
     """Loss and scores on the validation split, in float32 with the exact weights."""
     stage = work.stage
     with state.update.exact_weights(), evaluating(state.model):
-        micro = int(work.choices["micro_batch"])
+        micro = state.micro or int(work.choices["micro_batch"])
         loss = loss_over(state.model, work.objective, work.dev_rows, work.vocabulary, work.runtime, batch=micro)
         ready = stage.task.ready(state.model, work.folder, work.labels, max_length=stage.max_length)
         return {"loss": loss.per_target, **stage.task.score(ready, work.dev_examples)}

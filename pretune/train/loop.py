@@ -47,6 +47,7 @@ class TrainState:
         scored: called in training; `model` is the plain model inside.
         total: steps of the whole run, which the schedule spans.
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
+        micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
     """
 
     model: nn.Module
@@ -56,6 +57,7 @@ class TrainState:
     step: int = 0
     updates: int = 0
     refused: int = 0
+    micro: int | None = None
     seen: dict[str, float] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -65,7 +67,11 @@ class TrainState:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step: loss per target (nats), the gradient's norm before clipping, targets, seconds."""
+    """One step: loss per target (nats), the gradient's norm before clipping, targets, seconds.
+
+    Args:
+        micro: rows of a micro-batch; `tried`: of the first try, when memory ran out.
+    """
 
     step: int
     loss: dict[str, float]
@@ -74,6 +80,8 @@ class StepReport:
     targets: dict[str, float]
     seconds: float
     taken: bool
+    micro: int = 0
+    tried: int = 0
 
 
 def steps(
@@ -83,10 +91,13 @@ def steps(
 
     Raises:
         NotFinite: the loss or the gradient was not finite in three steps on end.
+        OutOfMemory: not even one row at a time fits into memory.
     """
+    from pretune.train.retry import fitting_step
+
     state.model.train()
     while state.step < until:
-        yield take_step(state, objective, stream.batches(state.step), runtime, where=stream.where(state.step))
+        yield fitting_step(state, objective, stream, runtime)
 
 
 def take_step(

@@ -58,7 +58,11 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     seconds = time.monotonic() - started
     save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
     set_model_length(out, stage.length)
-    return _metrics(stage, session, feed, vocabulary) | {"train_seconds": round(seconds, 1), **choices}
+    return _metrics(stage, session, feed, vocabulary) | {
+        "train_seconds": round(seconds, 1),
+        **choices,
+        "micro_batch": session.micro,
+    }
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:
@@ -233,8 +237,9 @@ def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabula
     def after(report: StepReport) -> bool:
         if rows and report.step % every == 0 and report.step < session.state.total:
             part = rows[:: max(1, len(rows) // 48)]
-            batch = session.cut.micro
-            loss = loss_over(session.state.model, stage.objective, part, vocabulary, session.runtime, batch=batch)
+            loss = loss_over(
+                session.state.model, stage.objective, part, vocabulary, session.runtime, batch=session.micro
+            )
             session.context.log.metrics(step=report.step, validation_loss=loss.per_target)
             session.context.log.info(f"    step {report.step}: validation loss {loss.per_target:.4f} nats per token")
         return False
@@ -254,7 +259,7 @@ def _metrics(stage: PretrainStage, session: Session, feed: Feed, vocabulary: Voc
     if not rows:
         return metrics
     with state.update.exact_weights():
-        loss: Loss = loss_over(state.model, stage.objective, rows, vocabulary, session.runtime, batch=session.cut.micro)
+        loss: Loss = loss_over(state.model, stage.objective, rows, vocabulary, session.runtime, batch=session.micro)
     session.context.log.metrics(step=state.step, validation_loss=loss.per_target)
     metrics["validation_loss"] = loss.per_target
     if stage.objective.kind == "causal":

@@ -51,6 +51,11 @@ class Session:
     def folder(self) -> Path:
         return self.context.scratch / "checkpoints"
 
+    @property
+    def micro(self) -> int:
+        """Rows of a micro-batch, after all that memory has allowed so far."""
+        return self.state.micro or self.cut.micro
+
     def run(self, after: Callable[[StepReport], bool]) -> None:
         """Train to the end of the schedule, or until `after(report)` says enough.
 
@@ -86,6 +91,11 @@ class Session:
         return shown
 
     def _tell(self, report: StepReport) -> None:
+        if report.micro < report.tried:
+            self.context.log.warn(
+                f"step {report.step}: memory ran out with micro-batches of {report.tried} rows; "
+                f"taken again with {report.micro}, and so are the steps that follow"
+            )
         if not report.taken:
             place = self.cut.where(report.step - 1)
             self.context.log.warn(

@@ -44,6 +44,7 @@ class Update:
         if narrow:
             for parameter in self.every.values():
                 parameter.data = parameter.data.to(narrow)
+        self.masters_apart = narrow is not None
         self.masters = {n: self.exact[n] for n in self.weights}
         self.moments: dict[str, dict[str, Tensor]] = {n: {} for n in self.weights}
         self.scales = scales or {}
@@ -109,7 +110,7 @@ class Update:
         if self.settings.average.kind != "none":
             torch._foreach_lerp_(self._kept(named, "average", torch.clone), [self.masters[n] for n in named], average)
         for name in named:
-            if self.masters[name].data_ptr() != self.weights[name].data_ptr():
+            if self.masters_apart:
                 self.weights[name].copy_(self.masters[name])
             self.weights[name].grad = None
 
