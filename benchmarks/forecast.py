@@ -132,8 +132,14 @@ def told_by_a_process(part: str, number: int) -> dict[str, float]:
 
 
 def name_of(case: dict[str, Any]) -> str:
-    words = [case["kind"], "{layers}x{width}".format(**case["sizes"]), f"{case['batch']}/{case['micro']} x {case['length']}"]
-    return " ".join([*words, case["optim"], case.get("task", ""), case.get("method", ""), "bf16" * case.get("narrow", 0)])
+    words = [
+        case["kind"],
+        "{layers}x{width}".format(**case["sizes"]),
+        f"{case['batch']}/{case['micro']} x {case['length']}",
+    ]
+    return " ".join(
+        [*words, case["optim"], case.get("task", ""), case.get("method", ""), "bf16" * case.get("narrow", 0)]
+    )
 
 
 def main() -> None:

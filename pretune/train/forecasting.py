@@ -10,8 +10,8 @@ per machine.
 
 from __future__ import annotations
 
-import statistics
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pretune import __version__
 from pretune.base.digest import digest
 from pretune.objective.base import Batch, Objective, Row, Vocabulary
 from pretune.train.loop import TrainState
@@ -27,8 +28,8 @@ from pretune.train.rehearsal import Operation, Rehearsal, real, rehearse
 from pretune.train.runtime import keep_freed_memory, remembered
 
 TIMED_BYTES = 2**28
-"""Operations that touch more are timed on none of it: their seconds come from the machine's bytes a second."""
-REPEATS = 3
+"""Operations that touch more are not timed: their seconds come from the machine's bytes a second."""
+PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Plan:
         build: makes a fresh model and optimizer.
         length: tokens of the longest row.
         batch: rows of a step.
+        known_by: what the step depends on (JSON), under which its memory is remembered.
     """
 
     build: Callable[[], TrainState]
@@ -46,6 +48,7 @@ class Plan:
     vocabulary: Vocabulary
     length: int
     batch: int
+    known_by: Any = None
 
     def rehearsed(self, micro: int, pieces: int) -> Rehearsal:
         """A step of this many micro-batches of `micro` rows."""
@@ -64,8 +67,12 @@ class Plan:
 
 
 def step_bytes(plan: Plan, micro: int) -> int:
-    """The most memory that a step in micro-batches of `micro` rows holds at one time, weights and all."""
-    return plan.rehearsed(micro, min(2, -(-plan.batch // micro))).peak_bytes
+    """The most memory that steps in micro-batches of `micro` rows hold, weights and all."""
+    pieces = min(2, -(-plan.batch // micro))
+    if plan.known_by is None:
+        return plan.rehearsed(micro, pieces).heap_bytes
+    parts = [plan.known_by, plan.objective.model_dump(mode="json"), plan.length, micro, pieces, __version__]
+    return int(remembered(f"step bytes {digest(parts)}", lambda: plan.rehearsed(micro, pieces).heap_bytes))
 
 
 def run_bytes(plan: Plan, micro: int) -> float:
@@ -84,41 +91,44 @@ def step_seconds(plan: Plan, micro: int, device: str = "cpu") -> float:
 def _seconds(found: Rehearsal, device: str) -> float:
     """Seconds of all operations; remembered for this list of operations."""
     key = f"step {device} {digest(sorted(found.counts.items()))}"
-    return float(remembered(key, lambda: sum(n * seconds_of(found.operations[o]) for o, n in found.counts.items())))
+    return float(remembered(key, lambda: _total(found)))
 
 
 _timed: dict[str, float] = {}
 
 
+def _total(found: Rehearsal) -> float:
+    """Passes over all operations, not each many times on end: what else the machine does comes in bursts."""
+    keep_freed_memory()
+    new = {text: operation for text, operation in found.operations.items() if text not in _timed}
+    for number in range(1 + PASSES):
+        for text, operation in new.items():
+            seconds = seconds_of(operation)
+            if number:  # the first pass is to warm up
+                _timed[text] = min(seconds, _timed.get(text, seconds))
+    return sum(n * _timed[text] for text, n in found.counts.items())
+
+
 def seconds_of(operation: Operation) -> float:
     """Seconds of one call, with what Python and the recording of gradients add to it."""
-    text = str(operation)
-    if text not in _timed:
-        probe = machine_probe()
-        size = sum(form.num_bytes for form in operation.forms())
-        if operation.function.is_view:
-            seconds = 0.0
-        elif size > TIMED_BYTES:
-            seconds = size / float(probe["bytes_a_second"])
-        else:
-            seconds = max(0.0, _timing(operation) - float(probe["call_seconds"]))
-        _timed[text] = seconds + float(probe["operation_seconds"])
-    return _timed[text]
+    probe = machine_probe()
+    size = sum(form.num_bytes for form in operation.forms())
+    if operation.function.is_view:
+        return float(probe["operation_seconds"])
+    if size > TIMED_BYTES:
+        return size / float(probe["bytes_a_second"])
+    own = max(0.0, _timing(operation) - float(probe["call_seconds"]))
+    return own + float(probe["operation_seconds"])
 
 
 def _timing(operation: Operation) -> float:
-    """Median seconds of a call; content is made anew for none of them, as a step finds its own in the cache too."""
-    keep_freed_memory()
+    """Seconds of a call whose arguments were just made, as in a step."""
     with torch.no_grad():
         arguments, named = real(operation)
+        started = time.perf_counter()
         operation.function(*arguments, **named)
-        times: list[float] = []
-        while len(times) < REPEATS or (sum(times) < 1e-3 and len(times) < 20):
-            started = time.perf_counter()
-            operation.function(*arguments, **named)
-            _wait()
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
+        _wait()
+        return time.perf_counter() - started
 
 
 def _wait() -> None:
@@ -126,9 +136,29 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def fitting(plan: Plan, sizes: list[int], room: float) -> list[int]:
-    """Those of the micro-batches that fit into `room` bytes, at least the smallest of them."""
-    return [micro for micro in sizes if step_bytes(plan, micro) < room] or sizes[:1]
+def candidates(plan: Plan, room: float) -> list[int]:
+    """Micro-batches worth trying: 2,048 to 16,384 tokens, or less where that does not fit into `room` bytes."""
+    sizes = [n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < plan.batch] + [plan.batch]
+    largest = largest_fitting(plan, [n for n in sizes if n * plan.length <= 16384] or [1], room)
+    fitting = [n for n in sizes if n <= largest]
+    return [n for n in fitting if n * plan.length >= 2048] or fitting[-1:]
+
+
+def largest_fitting(plan: Plan, sizes: list[int], room: float) -> int:
+    """The largest of these micro-batches that fits into `room` bytes, or the smallest of them."""
+    return next((micro for micro in reversed(sizes) if step_bytes(plan, micro) < room), sizes[0])
+
+
+def recomputed(setting: str, plan: Callable[[int], Plan], layers: int, micro: int, room: float) -> int:
+    """How many of the blocks are computed again: none, all, or (auto) no more than it takes to fit.
+
+    Args:
+        plan: the step when this many are.
+        micro: rows of a micro-batch that shall fit into `room` bytes.
+    """
+    if setting != "auto":
+        return layers if setting == "full" else 0
+    return bisect_left(range(layers), True, key=lambda number: step_bytes(plan(number), micro) < room)
 
 
 def free_bytes(device: Any) -> float:

@@ -14,12 +14,14 @@ from pretune.base.artifact import Artifact
 from pretune.base.stage import Context
 from pretune.model.build import build_model, num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
+from pretune.model.recompute import recompute_blocks
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.base import Vocabulary
 from pretune.tokens.packing import Rows
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
-from pretune.train.budget import planned_steps
+from pretune.train.budget import planned_steps, told_of_budget
 from pretune.train.feed import Feed, one_tokenizer, open_feed
+from pretune.train.forecasting import candidates, free_bytes
 from pretune.train.loop import Scored, StepReport, TrainState, take_step
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
@@ -45,8 +47,10 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     choices = context.choose("run", lambda: _settle(stage, feed, tokenizer, vocabulary, runtime, context))
     shape = SHAPE(choices["shape"])
     model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
-    state = _state(model, stage, choices, runtime)
-    cut = _cut(stage, feed.rows, vocabulary, context.seed, choices["micro_batch"], runtime)
+    state = training_state(model, stage, choices, runtime, context.scratch / "offload")
+    ramp = int(stage.batch_ramp * state.total)
+    cut = _cut(stage, feed.rows, vocabulary, context.seed, choices["micro_batch"], runtime, ramp)
+    _tell_of_budget(stage, feed, choices, context)
     context.log.info(
         f"    {shape.kind}: {num_parameters(model) / 1e6:.1f} million parameters, {state.total} steps of "
         f"{stage.batch} x {stage.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
@@ -89,36 +93,57 @@ def _settle(
     runtime: Runtime,
     context: Context,
 ) -> dict[str, Any]:
-    precision = (
-        stage.precision
-        if stage.precision != "auto"
-        else remembered("precision", lambda: best_precision(runtime.device))
-    )
+    from pretune.train.foretell import recomputed_blocks
+
+    precision = precision_for(stage, runtime.device)
     flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
     shape = settled_shape(stage, tokens=feed.num_tokens, vocab_size=vocabulary.size, flops=flops)
-    attention = "eager" if runtime.device.type == "cpu" and stage.length <= 512 else "sdpa"
+    attention = attention_for(stage, runtime.device)
     choices: dict[str, Any] = {"precision": precision, "shape": shape.kind, "attention": attention, "compile": False}
     choices["shape"] = shape.model_dump(mode="json")
+    choices["recomputed"] = recomputed_blocks(stage, shape, vocabulary.size, choices, free_bytes(runtime.device))
     seconds = 0.0
-    if stage.micro_batch is None or stage.minutes is not None:
+    if stage.micro_batch is None or stage.minutes is not None or stage.optim.warms_by_time:
         measured = _measure(stage, shape, feed.rows, tokenizer, vocabulary, runtime, context, choices)
         choices["micro_batch"], seconds = int(measured["micro_batch"]), float(measured["seconds"])
     if stage.micro_batch is not None:
         choices["micro_batch"] = min(stage.micro_batch, stage.batch)
     steps = _steps(stage, feed.rows, seconds)
-    if stage.compile != "no" and _compiling_pays(stage, steps * seconds):
+    if stage.compile != "no" and compiling_pays(stage, steps * seconds):
         choices["compile"] = True
         steps = _steps(stage, feed.rows, seconds / COMPILE_GAIN) if stage.minutes else steps
-    return choices | {"steps": steps, "seconds_per_step": seconds}
+    warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * stage.length, seconds_per_step=seconds)
+    return choices | {"steps": steps, "seconds_per_step": seconds, "warmup": warmup}
+
+
+def precision_for(stage: PretrainStage, device: torch.device) -> str:
+    """The precision that was asked for, or the faster one."""
+    if stage.precision != "auto":
+        return stage.precision
+    return str(remembered("precision", lambda: best_precision(device)))
+
+
+def attention_for(stage: PretrainStage, device: torch.device) -> str:
+    return "eager" if device.type == "cpu" and stage.length <= 512 else "sdpa"
 
 
 def _steps(stage: PretrainStage, rows: Rows, seconds: float) -> int:
+    share = mean_share(stage)
     return planned_steps(
-        stage, rows=len(rows), batch=stage.batch, tokens_per_row=stage.length, seconds_per_step=max(seconds, 1e-3)
+        stage,
+        rows=len(rows),
+        batch=stage.batch * share,
+        tokens_per_row=stage.length,
+        seconds_per_step=max(seconds * share, 1e-3),
     )
 
 
-def _compiling_pays(stage: PretrainStage, eager_seconds: float) -> bool:
+def mean_share(stage: PretrainStage) -> float:
+    """Rows of a step over those of a whole batch, on the average of the run: a ramp has 1/8, 1/4 and 1/2 of them."""
+    return 1 - stage.batch_ramp * (1 - (1 / 8 + 1 / 4 + 1 / 2) / 3)
+
+
+def compiling_pays(stage: PretrainStage, eager_seconds: float) -> bool:
     """Compiling needs a C++ compiler and must win back its own time, with some to spare."""
     import shutil
 
@@ -152,10 +177,13 @@ def _measure(
     ]
 
     def measure() -> dict[str, float]:
+        from pretune.train.foretell import pretraining_plan
+
         model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
-        state = _state(model, stage, {**choices, "steps": 1000}, runtime)
+        state = training_state(model, stage, {**choices, "steps": 1000}, runtime)
         best = {"micro_batch": 0.0, "seconds": math.inf}
-        for micro in _candidates(stage.batch, stage.length, vocabulary.size):
+        plan = pretraining_plan(stage, shape, vocabulary.size, choices)
+        for micro in candidates(plan, free_bytes(runtime.device)):
             cut = _cut(stage, rows, vocabulary, context.seed, micro, runtime)
             seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(2))
             if seconds < best["seconds"]:
@@ -163,17 +191,6 @@ def _measure(
         return best
 
     return remembered(f"step {parts} {runtime.device.type}", measure)  # type: ignore[no-any-return]
-
-
-def _candidates(batch: int, length: int, vocab_size: int) -> list[int]:
-    """Micro-batches of 2,048 to 16,384 tokens whose logits (float32 twice, bfloat16 twice) fit a quarter of memory."""
-    import psutil
-
-    room = psutil.virtual_memory().available / 4
-    sizes = [n for n in (4, 8, 16, 32, 64, 128) if n < batch] + [batch]
-    fitting = [n for n in sizes if 12.0 * n * length * vocab_size < room] or [1]
-    good = [n for n in fitting if 2048 <= n * length <= 16384]
-    return good or [fitting[-1]]
 
 
 # ---- building ------------------------------------------------------------------------------------
@@ -192,17 +209,40 @@ def _build(
     )
 
 
-def _state(model: Any, stage: PretrainStage, choices: dict[str, Any], runtime: Runtime) -> TrainState:
+def training_state(
+    model: Any, stage: PretrainStage, choices: dict[str, Any], runtime: Runtime, folder: Path | None = None
+) -> TrainState:
     narrow = torch.bfloat16 if choices["precision"] == "bfloat16" else None
-    update = Update(model, stage.optim, narrow=narrow)
+    if choices.get("recomputed", 0):
+        recompute_blocks(model, choices["recomputed"])
+    optim = stage.optim.settled(choices.get("warmup"))
+    update = Update(model, optim, narrow=narrow, folder=folder)
     scored: torch.nn.Module = runtime.wrap(Scored(model, stage.objective))
     if choices["compile"]:
         scored = torch.compile(scored)  # type: ignore[assignment]
     return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
 
 
-def _cut(stage: PretrainStage, rows: Rows, vocabulary: Vocabulary, seed: int, micro: int, runtime: Runtime) -> Cut:
-    return Cut(StoreStream(rows, stage.batch), stage.objective, vocabulary, seed, micro, runtime.rank, runtime.world)
+def _cut(
+    stage: PretrainStage, rows: Rows, vocabulary: Vocabulary, seed: int, micro: int, runtime: Runtime, ramp: int = 0
+) -> Cut:
+    stream = StoreStream(rows, stage.batch, ramp)
+    return Cut(stream, stage.objective, vocabulary, seed, micro, runtime.rank, runtime.world)
+
+
+def _tell_of_budget(stage: PretrainStage, feed: Feed, choices: dict[str, Any], context: Context) -> None:
+    """A budget that is less than a step, or more than the data holds."""
+    warnings, remarks = told_of_budget(
+        stage,
+        steps=choices["steps"],
+        rows=len(feed.rows),
+        batch=stage.batch * mean_share(stage),
+        seconds_per_step=choices["seconds_per_step"],
+    )
+    for text in warnings:
+        context.log.warn(text)
+    for text in remarks:
+        context.log.info(f"    {text}")
 
 
 def _session(
@@ -249,10 +289,11 @@ def _validator(stage: PretrainStage, session: Session, rows: list[Any], vocabula
 
 def _metrics(stage: PretrainStage, session: Session, feed: Feed, vocabulary: Vocabulary) -> dict[str, Any]:
     """Validation in float32 with the weights that were saved."""
-    state, rows = session.state, feed.validation
+    state, rows, stream = session.state, feed.validation, session.cut.stream
+    assert isinstance(stream, StoreStream)
     metrics: dict[str, Any] = {
         "parameters": num_parameters(state.model),
-        "tokens": int(state.step * session.tokens_per_step),
+        "tokens": stream.rows_before(state.step) * stage.length,
         "steps": state.step,
         "refused_steps": state.step - state.updates,
     }

@@ -1,11 +1,11 @@
 """What this machine takes for training of no size: a process that trains a tiny model, measured once and remembered.
 
-    python -m pretune.train.probe     one JSON object
+python -m pretune.train.probe     one JSON object
 
-    process_bytes        resident memory of a process that has imported and run all that training needs
-    operation_seconds    what Python, modules and the recording of gradients take for one operation of a step
-    call_seconds         the same of an operation that is called by itself, without gradients
-    bytes_a_second       read and written by a product of large tensors, element by element
+process_bytes        resident memory of a process that has imported and run all that training needs
+operation_seconds    what Python, modules and the recording of gradients take for one operation of a step
+call_seconds         the same of an operation that is called by itself, without gradients
+bytes_a_second       read and written by a product of large tensors, element by element
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def _tiny_steps(runtime: Any) -> float:
     from pretune.train.update import Update
 
     objective, specials = OBJECTIVE("causal"), Specials(None, 1, 0, None, None, None, None)
-    shape = SHAPE({"kind": "qwen3", "layers": 4, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 32})
+    shape = SHAPE(
+        {"kind": "qwen3", "layers": 4, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 32}
+    )
 
     def build() -> TrainState:
         model = build_model(shape, vocab_size=64, max_length=16, specials=specials, seed=0)

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pretune.objective.base import Batch, Objective
+from pretune.train.heap import Heap
 from pretune.train.loop import TrainState, take_step
 from pretune.train.runtime import Runtime
 
@@ -65,23 +66,26 @@ class Rehearsal:
 
     Args:
         peak_bytes: the most that lives at one time, weights and all.
+        heap_bytes: how far the heap reaches that holds it, gaps and all (heap.py).
         resting_bytes: what lives between two steps.
         operations: of the second step (in the first, moments are made), by their text; and how often each runs.
     """
 
     peak_bytes: int = 0
+    heap_bytes: int = 0
     resting_bytes: int = 0
     operations: dict[str, Operation] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
 
-class Tape(TorchDispatchMode):
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts storages while they live, and operations."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found = Rehearsal()
         self.live = 0
+        self.heap = Heap()
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -89,6 +93,8 @@ class Tape(TorchDispatchMode):
         if func is torch.ops.aten._local_scalar_dense.default:
             return 1.0 if args[0].is_floating_point() else 1  # whoever asks for a number gets a finite one
         out = func(*args, **kwargs)
+        if func.namespace == "prim":  # questions that only fake tensors are asked
+            return out
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self.count(leaf)
@@ -106,11 +112,13 @@ class Tape(TorchDispatchMode):
         self.known.add(number)
         self.live += size
         self.found.peak_bytes = max(self.found.peak_bytes, self.live)
-        weakref.finalize(storage, self._drop, number, size)
+        weakref.finalize(storage, self._drop, number, size, self.heap.take(size))
+        self.found.heap_bytes = self.heap.reach
 
-    def _drop(self, number: int, size: int) -> None:
+    def _drop(self, number: int, size: int, block: tuple[int, int]) -> None:
         self.known.discard(number)
         self.live -= size
+        self.heap.give_back(*block)
 
 
 def rehearse(build: Callable[[], TrainState], objective: Objective, batches: Sequence[Batch]) -> Rehearsal:
@@ -127,7 +135,11 @@ def rehearse(build: Callable[[], TrainState], objective: Objective, batches: Seq
         for _ in range(2):
             tape.found.operations.clear()
             tape.found.counts.clear()
-            fake = [{name: fakes.from_tensor(tensor) for name, tensor in batch.items()} for batch in batches]
+            fake: list[Batch] = [
+                {name: fakes.from_tensor(tensor) for name, tensor in batch.items()} for batch in batches
+            ]
+            for tensor in [tensor for batch in fake for tensor in batch.values()]:
+                tape.count(tensor)
             take_step(state, objective, fake, Runtime())
             tape.found.resting_bytes = tape.live
     return tape.found

@@ -79,12 +79,12 @@ class Session:
 
     def _reports(self) -> Iterator[StepReport]:
         self._saved_at = time.monotonic()
-        self._window: list[float] = []
+        self._window: list[tuple[float, float]] = []
         return steps(self.state, self.objective, self.cut, self.runtime, until=self.state.total)
 
     def _shown(self, report: StepReport) -> dict[str, Any]:
-        self._window = [*self._window[-19:], report.seconds]
-        speed = self.tokens_per_step * len(self._window) / sum(self._window)
+        self._window = [*self._window[-19:], (self.cut.stream.share(report.step - 1), report.seconds)]
+        speed = self.tokens_per_step * sum(share for share, _ in self._window) / sum(took for _, took in self._window)
         shown: dict[str, Any] = {**report.loss, "tokens/s": float(round(speed))}
         if self.machine_flops and self.flops_per_token:
             shown["of_machine"] = f"{speed * self.flops_per_token / self.machine_flops:.0%}"
@@ -108,6 +108,7 @@ class Session:
             "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
             "tokens_per_second": speed,
+            **{f"gradient_norm_{part}": norm for part, norm in self.state.update.norms_by_part().items()},
         }
         self.context.log.metrics(step=report.step, **report.loss, **numbers)
 

@@ -150,5 +150,7 @@ def test_half_of_the_free_memory_is_taken_away_in_the_middle_of_training(tmp_pat
     assert re.search(r"step (\d+): memory ran out with micro-batches of 32 rows; taken again with (16|8)", told), told
     weights = [load_file(tmp_path / name / "model.safetensors") for name in processes]
     assert largest_difference(*weights) < 1e-5
-    log = [json.loads(line) for line in (tmp_path / "limited" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = [
+        json.loads(line) for line in (tmp_path / "limited" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [row["step"] for row in log if "gradient_norm" in row] == [10, 16]
