@@ -25,7 +25,7 @@ from pretune.task.finetune import FinetuneStage
 from pretune.text.balance import read_weights
 from pretune.text.example import check_scored, read_labels, read_split, shape_of
 from pretune.train.budget import planned_steps, told_of_budget
-from pretune.train.forecasting import free_bytes
+from pretune.train.forecasting import free_bytes, refuse_if_too_large
 from pretune.train.loop import Scored, StepReport, TrainState
 from pretune.train.optim import Optim
 from pretune.train.pretraining import DTYPES, vocabulary_of
@@ -141,11 +141,16 @@ def usual_micro_batch(stage: FinetuneStage, tokens_per_row: float) -> int:
 
 def _fitting(work: Work, precision: str, micro: int) -> tuple[int, int]:
     """Blocks to compute again, and `micro` or as many rows as fit into the memory that is free."""
-    from pretune.task.foretell import fitting_cut
+    from pretune.task.foretell import finetuning_plan, fitting_cut
 
     config = json.loads((work.folder / "config.json").read_text(encoding="utf-8"))
     longest = max(len(row["ids"]) for row in work.rows)
-    return fitting_cut(work.stage, config, precision, longest, micro, free_bytes(work.runtime.device))
+    room = free_bytes(work.runtime.device)
+    device = work.runtime.device
+    again, rows = fitting_cut(work.stage, config, precision, longest, micro, device, room)
+    if work.stage.micro_batch is None and work.stage.optim.offload == "none":  # else it holds less than is foretold
+        refuse_if_too_large(finetuning_plan(work.stage, config, precision, longest, device, again), rows, room)
+    return again, rows
 
 
 def _budgeted(stage: FinetuneStage) -> bool:

@@ -13,7 +13,7 @@ from pretune.objective.base import Vocabulary
 from pretune.task.finetune import FinetuneStage
 from pretune.task.finetuning import training_state, usual_micro_batch
 from pretune.train.budget import planned_steps
-from pretune.train.forecasting import Plan, largest_fitting, recomputed, run_bytes, step_seconds
+from pretune.train.forecasting import CPU, Plan, halves, largest_fitting, recomputed, run_bytes, step_seconds
 from pretune.train.probe import machine_probe
 from pretune.train.runtime import Runtime, best_precision, remembered
 
@@ -33,10 +33,10 @@ def foretell_finetuning(stage: FinetuneStage, base: Forecast, data: Forecast, ma
     per_row = min(TOKENS_PER_EXAMPLE, stage.max_length) if stage.task.grouped else float(stage.max_length)
     config, room = dict(base.config), machine.free_memory_bytes - machine_probe()["process_bytes"]
     wanted = stage.micro_batch or usual_micro_batch(stage, per_row)
-    again, micro = fitting_cut(stage, config, precision, stage.max_length, wanted, room)
-    memory = run_bytes(finetuning_plan(stage, config, precision, stage.max_length, again), micro)
-    usual = finetuning_plan(stage, config, precision, int(per_row), again)
-    per_step = step_seconds(usual, micro, device.type) if memory < machine.memory_bytes else 0.0
+    again, micro = fitting_cut(stage, config, precision, stage.max_length, wanted, device, room)
+    memory = run_bytes(finetuning_plan(stage, config, precision, stage.max_length, device, again), micro)
+    usual = finetuning_plan(stage, config, precision, int(per_row), device, again)
+    per_step = step_seconds(usual, micro) if memory < machine.memory_bytes else 0.0
     budget = stage if _budgeted(stage) else stage.model_copy(update={"epochs": stage.task.epochs})
     rows = max(1, int(tokens / per_row))
     steps = planned_steps(
@@ -57,19 +57,32 @@ def _budgeted(stage: FinetuneStage) -> bool:
 
 
 def fitting_cut(
-    stage: FinetuneStage, config: dict[str, Any], precision: str, length: int, micro: int, room: float
+    stage: FinetuneStage,
+    config: dict[str, Any],
+    precision: str,
+    length: int,
+    micro: int,
+    device: torch.device,
+    room: float,
 ) -> tuple[int, int]:
     """(blocks to compute again, rows of a micro-batch: at most `micro`) with which a step fits into `room` bytes."""
 
     def plan(number: int) -> Plan:
-        return finetuning_plan(stage, config, precision, length, number)
+        return finetuning_plan(stage, config, precision, length, device, number)
 
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
     again = recomputed(stage.checkpointing, plan, layers, min(micro, -(-2048 // length)), room)
     return again, stage.micro_batch or largest_fitting(plan(again), halves(micro), room)
 
 
-def finetuning_plan(stage: FinetuneStage, config: dict[str, Any], precision: str, length: int, again: int = 0) -> Plan:
+def finetuning_plan(
+    stage: FinetuneStage,
+    config: dict[str, Any],
+    precision: str,
+    length: int,
+    device: torch.device = CPU,
+    again: int = 0,
+) -> Plan:
     """The step of the model that this transformers config describes, with random weights."""
     from transformers import AutoConfig
 
@@ -80,14 +93,11 @@ def finetuning_plan(stage: FinetuneStage, config: dict[str, Any], precision: str
     length = min(length, int(getattr(known, "max_position_embeddings", 0) or length))
 
     def build() -> Any:
-        model, heads = stage.task.outline(copy.deepcopy(known))
-        return training_state(stage.method.apply(model, heads=heads), stage, objective, choices, Runtime())
+        with device:  # fake tensors cannot be moved
+            model, heads = stage.task.outline(copy.deepcopy(known))
+            adapted = stage.method.apply(model, heads=heads)
+        return training_state(adapted, stage, objective, choices, Runtime(device))
 
     vocabulary = Vocabulary(size=int(known.vocab_size), pad=0, mask=1, cls=2, specials=(0, 1, 2))
     parts = [config, choices, *(s.model_dump(mode="json") for s in (stage.task, stage.method, stage.optim))]
-    return Plan(build, objective, vocabulary, length=length, batch=stage.batch, known_by=parts)
-
-
-def halves(micro: int) -> list[int]:
-    """This many rows, half as many ... one, in rising order."""
-    return [micro >> k for k in reversed(range(micro.bit_length()))]
+    return Plan(build, objective, vocabulary, length=length, batch=stage.batch, device=device, known_by=parts)

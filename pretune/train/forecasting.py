@@ -19,17 +19,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from pretune import __version__
 from pretune.base.digest import digest
+from pretune.base.errors import DoesNotFit
+from pretune.base.extras import versions
 from pretune.objective.base import Batch, Objective, Row, Vocabulary
 from pretune.train.loop import TrainState
 from pretune.train.probe import machine_probe
 from pretune.train.rehearsal import Operation, Rehearsal, real, rehearse
-from pretune.train.runtime import keep_freed_memory, remembered
+from pretune.train.runtime import Runtime, keep_freed_memory, remembered
 
 TIMED_BYTES = 2**28
 """Operations that touch more are not timed: their seconds come from the machine's bytes a second."""
 PASSES = 3
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Plan:
         build: makes a fresh model and optimizer.
         length: tokens of the longest row.
         batch: rows of a step.
+        device: where it runs; a rehearsal of a GPU's step needs a GPU, and none of its memory.
         known_by: what the step depends on (JSON), under which its memory is remembered.
     """
 
@@ -48,11 +51,17 @@ class Plan:
     vocabulary: Vocabulary
     length: int
     batch: int
+    device: torch.device = CPU
     known_by: Any = None
 
     def rehearsed(self, micro: int, pieces: int) -> Rehearsal:
         """A step of this many micro-batches of `micro` rows."""
-        return rehearse(self.build, self.objective, [self.blank(micro)] * pieces)
+        return rehearse(self.build, self.objective, [self.blank(micro)] * pieces, Runtime(self.device))
+
+    def bytes_of(self, micro: int, pieces: int) -> int:
+        """The most that such steps hold: on a CPU with the gaps of the heap, on a GPU what lives at one time."""
+        found = self.rehearsed(micro, pieces)
+        return found.heap_bytes if self.device.type == "cpu" else found.peak_bytes
 
     def blank(self, micro: int) -> Batch:
         return self.objective.collate([self._row(i) for i in range(micro)], self.vocabulary)
@@ -70,9 +79,17 @@ def step_bytes(plan: Plan, micro: int) -> int:
     """The most memory that steps in micro-batches of `micro` rows hold, weights and all."""
     pieces = min(2, -(-plan.batch // micro))
     if plan.known_by is None:
-        return plan.rehearsed(micro, pieces).heap_bytes
-    parts = [plan.known_by, plan.objective.model_dump(mode="json"), plan.length, micro, pieces, __version__]
-    return int(remembered(f"step bytes {digest(parts)}", lambda: plan.rehearsed(micro, pieces).heap_bytes))
+        return plan.bytes_of(micro, pieces)
+    parts = [
+        plan.known_by,
+        plan.device.type,
+        plan.objective.model_dump(mode="json"),
+        plan.length,
+        micro,
+        pieces,
+        versions().get("pretune"),
+    ]
+    return int(remembered(f"step bytes {digest(parts)}", lambda: plan.bytes_of(micro, pieces)))
 
 
 def run_bytes(plan: Plan, micro: int) -> float:
@@ -80,11 +97,11 @@ def run_bytes(plan: Plan, micro: int) -> float:
     return float(machine_probe()["process_bytes"]) + step_bytes(plan, micro)
 
 
-def step_seconds(plan: Plan, micro: int, device: str = "cpu") -> float:
+def step_seconds(plan: Plan, micro: int) -> float:
     """Seconds of a step, eager."""
     micro = min(micro, plan.batch)
     one, two = (plan.rehearsed(micro, pieces) for pieces in (1, 2))
-    first, both = _seconds(one, device), _seconds(two, device)
+    first, both = (_seconds(found, plan.device.type) for found in (one, two))
     return first + (plan.batch / micro - 1) * (both - first)
 
 
@@ -147,6 +164,20 @@ def candidates(plan: Plan, room: float) -> list[int]:
 def largest_fitting(plan: Plan, sizes: list[int], room: float) -> int:
     """The largest of these micro-batches that fits into `room` bytes, or the smallest of them."""
     return next((micro for micro in reversed(sizes) if step_bytes(plan, micro) < room), sizes[0])
+
+
+def halves(micro: int) -> list[int]:
+    """This many rows, half as many ... one, in rising order."""
+    return [micro >> k for k in reversed(range(micro.bit_length()))]
+
+
+def refuse_if_too_large(plan: Plan, micro: int, room: float) -> None:
+    """Raise DoesNotFit if steps in micro-batches of `micro` rows need more than `room` bytes."""
+    needed = step_bytes(plan, micro)
+    if needed > room:
+        problem = f"a step in micro-batches of {micro} x {plan.length} tokens needs {needed / 2**30:.1f} GiB of memory"
+        hint = "shorter rows, checkpointing=auto, optim.moments=8bit, a smaller model, or method=lora in fine-tuning"
+        raise DoesNotFit(f"{problem}, {room / 2**30:.1f} GiB are free", hint=hint)
 
 
 def recomputed(setting: str, plan: Callable[[int], Plan], layers: int, micro: int, room: float) -> int:

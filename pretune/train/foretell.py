@@ -14,7 +14,7 @@ from pretune.model.shape import Shape
 from pretune.objective.base import Vocabulary
 from pretune.tokens.tokenizer import Specials
 from pretune.train.budget import planned_steps
-from pretune.train.forecasting import Plan, candidates, recomputed, run_bytes, step_seconds
+from pretune.train.forecasting import CPU, Plan, candidates, recomputed, run_bytes, step_seconds
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.pretraining import (
     COMPILE_GAIN,
@@ -49,11 +49,11 @@ def foretell_pretraining(
     shape = settled_shape(stage, tokens=int(tokens), vocab_size=vocab_size, flops=flops)
     choices: dict[str, Any] = {"precision": precision, "attention": attention_for(stage, device)}
     room = machine.free_memory_bytes - machine_probe()["process_bytes"]
-    choices["recomputed"] = recomputed_blocks(stage, shape, vocab_size, choices, room)
-    plan = pretraining_plan(stage, shape, vocab_size, choices)
+    choices["recomputed"] = recomputed_blocks(stage, shape, vocab_size, choices, device, room)
+    plan = pretraining_plan(stage, shape, vocab_size, choices, device)
     micro = min(stage.micro_batch, stage.batch) if stage.micro_batch else candidates(plan, room)[-1]
     memory = run_bytes(plan, micro)
-    per_step = step_seconds(plan, micro, device.type) if timed and memory < machine.memory_bytes else 0.0
+    per_step = step_seconds(plan, micro) if timed and memory < machine.memory_bytes else 0.0
     steps, seconds = _steps_and_seconds(stage, tokens, per_step)
     parameters = shape.layout().parameters(vocab_size, stage.length)
     return Forecast(
@@ -67,30 +67,45 @@ def foretell_pretraining(
     )
 
 
-def pretraining_plan(stage: PretrainStage, shape: Shape, vocab_size: int, choices: Mapping[str, Any]) -> Plan:
+def pretraining_plan(
+    stage: PretrainStage, shape: Shape, vocab_size: int, choices: Mapping[str, Any], device: torch.device = CPU
+) -> Plan:
     """The step of a model of this shape, with random weights."""
     length = max(stage.length, 512)
     stage = stage.model_copy(update={"optim": stage.optim.model_copy(update={"offload": "none"})})
     choices = {"compile": False, **choices, "steps": 1000}
 
     def build() -> Any:
-        model = build_model(
-            shape, vocab_size=vocab_size, max_length=length, specials=SPECIALS, seed=0, attention=choices["attention"]
-        )
-        return training_state(model, stage, choices, Runtime())
+        with device:  # fake tensors cannot be moved
+            model = build_model(
+                shape,
+                vocab_size=vocab_size,
+                max_length=length,
+                specials=SPECIALS,
+                seed=0,
+                attention=choices["attention"],
+            )
+        return training_state(model, stage, choices, Runtime(device))
 
     vocabulary = Vocabulary(size=vocab_size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
     parts = [shape.model_dump(mode="json"), vocab_size, dict(choices), stage.optim.model_dump(mode="json")]
-    return Plan(build, stage.objective, vocabulary, length=stage.length, batch=stage.batch, known_by=parts)
+    return Plan(
+        build, stage.objective, vocabulary, length=stage.length, batch=stage.batch, device=device, known_by=parts
+    )
 
 
 def recomputed_blocks(
-    stage: PretrainStage, shape: Shape, vocab_size: int, choices: Mapping[str, Any], room: float
+    stage: PretrainStage,
+    shape: Shape,
+    vocab_size: int,
+    choices: Mapping[str, Any],
+    device: torch.device,
+    room: float,
 ) -> int:
     """How many blocks are computed again in the backward pass, so that about 2,048 tokens fit into `room` bytes."""
 
     def plan(number: int) -> Plan:
-        return pretraining_plan(stage, shape, vocab_size, {**choices, "recomputed": number})
+        return pretraining_plan(stage, shape, vocab_size, {**choices, "recomputed": number}, device)
 
     micro = min(stage.micro_batch or -(-2048 // stage.length), stage.batch)
     return recomputed(stage.checkpointing, plan, shape.layout().layers, micro, room)

@@ -21,7 +21,7 @@ from pretune.tokens.packing import Rows
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
 from pretune.train.budget import planned_steps, told_of_budget
 from pretune.train.feed import Feed, one_tokenizer, open_feed
-from pretune.train.forecasting import candidates, free_bytes
+from pretune.train.forecasting import candidates, free_bytes, halves, largest_fitting, refuse_if_too_large
 from pretune.train.loop import Scored, StepReport, TrainState, take_step
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import Runtime, best_precision, matrix_speed, remembered
@@ -93,7 +93,7 @@ def _settle(
     runtime: Runtime,
     context: Context,
 ) -> dict[str, Any]:
-    from pretune.train.foretell import recomputed_blocks
+    from pretune.train.foretell import pretraining_plan, recomputed_blocks
 
     precision = precision_for(stage, runtime.device)
     flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
@@ -101,11 +101,14 @@ def _settle(
     attention = attention_for(stage, runtime.device)
     choices: dict[str, Any] = {"precision": precision, "shape": shape.kind, "attention": attention, "compile": False}
     choices["shape"] = shape.model_dump(mode="json")
-    choices["recomputed"] = recomputed_blocks(stage, shape, vocabulary.size, choices, free_bytes(runtime.device))
+    device, room = runtime.device, free_bytes(runtime.device)
+    choices["recomputed"] = recomputed_blocks(stage, shape, vocabulary.size, choices, device, room)
     seconds = 0.0
     if stage.micro_batch is None or stage.minutes is not None or stage.optim.warms_by_time:
         measured = _measure(stage, shape, feed.rows, tokenizer, vocabulary, runtime, context, choices)
-        choices["micro_batch"], seconds = int(measured["micro_batch"]), float(measured["seconds"])
+        # What was fastest on another day may not fit today.
+        plan, seconds = pretraining_plan(stage, shape, vocabulary.size, choices, device), float(measured["seconds"])
+        choices["micro_batch"] = largest_fitting(plan, halves(int(measured["micro_batch"])), room)
     if stage.micro_batch is not None:
         choices["micro_batch"] = min(stage.micro_batch, stage.batch)
     steps = _steps(stage, feed.rows, seconds)
@@ -182,8 +185,12 @@ def _measure(
         model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
         state = training_state(model, stage, {**choices, "steps": 1000}, runtime)
         best = {"micro_batch": 0.0, "seconds": math.inf}
-        plan = pretraining_plan(stage, shape, vocabulary.size, choices)
-        for micro in candidates(plan, free_bytes(runtime.device)):
+        room = free_bytes(runtime.device)
+        plan = pretraining_plan(stage, shape, vocabulary.size, choices, runtime.device)
+        sizes = candidates(plan, room)
+        if stage.optim.offload == "none":  # else it holds less than is foretold
+            refuse_if_too_large(plan, sizes[0], room)
+        for micro in sizes:
             cut = _cut(stage, rows, vocabulary, context.seed, micro, runtime)
             seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(2))
             if seconds < best["seconds"]:

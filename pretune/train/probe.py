@@ -39,12 +39,14 @@ def resident_bytes() -> int:
 
 def measured() -> dict[str, float]:
     """The figures of this process."""
+    from importlib import import_module
+
     import torch
 
-    import pretune.api
-    import pretune.cli
-    import pretune.task.finetuning  # noqa: F401
     from pretune.train.runtime import Runtime
+
+    for above in ("pretune.api", "pretune.cli", "pretune.task.finetuning"):  # what a run holds besides this room
+        import_module(above)
 
     runtime = Runtime.start()
     seconds = _tiny_steps(runtime)

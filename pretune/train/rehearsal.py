@@ -121,7 +121,9 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.heap.give_back(*block)
 
 
-def rehearse(build: Callable[[], TrainState], objective: Objective, batches: Sequence[Batch]) -> Rehearsal:
+def rehearse(
+    build: Callable[[], TrainState], objective: Objective, batches: Sequence[Batch], runtime: Runtime | None = None
+) -> Rehearsal:
     """Build the model and its optimizer, and take two steps, all without memory.
 
     Args:
@@ -140,7 +142,7 @@ def rehearse(build: Callable[[], TrainState], objective: Objective, batches: Seq
             ]
             for tensor in [tensor for batch in fake for tensor in batch.values()]:
                 tape.count(tensor)
-            take_step(state, objective, fake, Runtime())
+            take_step(state, objective, fake, runtime or Runtime())
             tape.found.resting_bytes = tape.live
     return tape.found
 

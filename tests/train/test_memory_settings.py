@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from pretune.model.build import build_model
 from pretune.model.recompute import recompute_blocks
+from pretune.model.shape import SHAPE
 from pretune.objective.base import OBJECTIVE
 from pretune.train.forecasting import Plan, candidates, recomputed, step_bytes
 from pretune.train.heap import Heap
@@ -21,7 +23,7 @@ from pretune.train.rehearsal import rehearse
 from pretune.train.runtime import Runtime
 from pretune.train.stream import Cut, RowStream
 from pretune.train.update import Update
-from tests.invariants.worlds import CASES, LENGTH, VOCABULARY, case, largest_difference, packed_rows, tiny
+from tests.invariants.worlds import CASES, LENGTH, SPECIALS, VOCABULARY, case, largest_difference, packed_rows, tiny
 
 # ---- recomputed blocks ---------------------------------------------------------------------------
 
@@ -141,7 +143,8 @@ def plan(*, blocks: int = 0, length: int = 32) -> Plan:
     objective = OBJECTIVE("causal")
 
     def build() -> TrainState:
-        model = tiny("qwen3").float()
+        shape = SHAPE({"kind": "gpt2", "layers": 2, "width": 32, "heads": 2})
+        model = build_model(shape, vocab_size=40, max_length=32, specials=SPECIALS, seed=0)
         if blocks:
             recompute_blocks(model, blocks)
         return TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=9)
