@@ -51,7 +51,7 @@ VOCABULARY = 8192
 WARM_UP, STEPS = 2, 5
 
 
-def plan_of(case: dict[str, Any]) -> Any:
+def plan_of(case: dict[str, Any], *, real: bool = False) -> Any:
     """The step of a case, in the words of the forecast."""
     import torch
 
@@ -61,6 +61,7 @@ def plan_of(case: dict[str, Any]) -> Any:
     from pretune.train.forecasting import Plan
     from pretune.train.loop import Scored, TrainState
     from pretune.train.optim import OPTIM
+    from pretune.train.rehearsal import weightless
     from pretune.train.update import Update
 
     classify = case.get("task") == "classify"
@@ -69,7 +70,11 @@ def plan_of(case: dict[str, Any]) -> Any:
 
     def build() -> Any:
         heads = ("classifier",) if classify else ()
-        model = METHOD(case.get("method", "full")).apply(model_of(case, classify), heads=heads)
+
+        def make() -> Any:
+            return METHOD(case.get("method", "full")).apply(model_of(case, classify), heads=heads)
+
+        model = make() if real else weightless(make, torch.device("cpu"))
         return TrainState(model, Scored(model, objective), Update(model, OPTIM(case["optim"]), narrow=narrow), total=99)
 
     vocabulary = Vocabulary(size=VOCABULARY, pad=0, mask=1, specials=(0, 1, 2))
@@ -113,7 +118,7 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
 
     import pretune.task.finetuning  # noqa: F401  # isort: skip
 
-    runtime, plan = Runtime.start("cpu"), plan_of(case)
+    runtime, plan = Runtime.start("cpu"), plan_of(case, real=True)
     rng, reach = np.random.default_rng(0), case["length"] + (plan.objective.kind == "causal")
     rows: list[Any] = [{"ids": rng.integers(3, VOCABULARY, reach), "segments": np.zeros(reach, int)} for _ in range(64)]
     if plan.objective.kind == "labels":

@@ -15,6 +15,7 @@ from pretune.task.finetuning import training_state, usual_micro_batch
 from pretune.train.budget import planned_steps
 from pretune.train.forecasting import CPU, Plan, halves, largest_fitting, recomputed, run_bytes, step_seconds
 from pretune.train.probe import machine_probe
+from pretune.train.rehearsal import weightless
 from pretune.train.runtime import Runtime, best_precision, remembered
 
 BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
@@ -92,11 +93,12 @@ def finetuning_plan(
     choices = {"precision": precision, "recomputed": again, "steps": 1000}
     length = min(length, int(getattr(known, "max_position_embeddings", 0) or length))
 
+    def make() -> Any:
+        model, heads = stage.task.outline(copy.deepcopy(known))
+        return stage.method.apply(model, heads=heads)
+
     def build() -> Any:
-        with device:  # fake tensors cannot be moved
-            model, heads = stage.task.outline(copy.deepcopy(known))
-            adapted = stage.method.apply(model, heads=heads)
-        return training_state(adapted, stage, objective, choices, Runtime(device))
+        return training_state(weightless(make, device), stage, objective, choices, Runtime(device))
 
     vocabulary = Vocabulary(size=int(known.vocab_size), pad=0, mask=1, cls=2, specials=(0, 1, 2))
     parts = [config, choices, *(s.model_dump(mode="json") for s in (stage.task, stage.method, stage.optim))]

@@ -27,6 +27,7 @@ from pretune.train.pretraining import (
     training_state,
 )
 from pretune.train.probe import machine_probe
+from pretune.train.rehearsal import weightless
 from pretune.train.runtime import Runtime, matrix_speed
 
 SPECIALS = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
@@ -75,16 +76,13 @@ def pretraining_plan(
     stage = stage.model_copy(update={"optim": stage.optim.model_copy(update={"offload": "none"})})
     choices = {"compile": False, **choices, "steps": 1000}
 
+    def make() -> Any:
+        return build_model(
+            shape, vocab_size=vocab_size, max_length=length, specials=SPECIALS, seed=0, attention=choices["attention"]
+        )
+
     def build() -> Any:
-        with device:  # fake tensors cannot be moved
-            model = build_model(
-                shape,
-                vocab_size=vocab_size,
-                max_length=length,
-                specials=SPECIALS,
-                seed=0,
-                attention=choices["attention"],
-            )
+        model = weightless(make, device)
         return training_state(model, stage, choices, Runtime(device))
 
     vocabulary = Vocabulary(size=vocab_size, pad=0, mask=1, cls=2, specials=(0, 1, 2))

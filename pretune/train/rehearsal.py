@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pretune.objective.base import Batch, Objective
@@ -145,6 +145,27 @@ def rehearse(
             take_step(state, objective, fake, runtime or Runtime())
             tape.found.resting_bytes = tape.live
     return tape.found
+
+
+def weightless(make: Callable[[], nn.Module], device: torch.device) -> Any:
+    """The module that `make` makes, with fresh tensors on `device`; for `build` of a rehearsal.
+
+    It is made on the device meta, outside the rehearsal: fake modules cannot be moved or cast, and PEFT moves them.
+    """
+    with _disable_current_modes(), torch.device("meta"):
+        model = make()
+    fresh: dict[int, Tensor] = {}
+    for module in model.modules():
+        for kept in (module._parameters, module._buffers):
+            for name, tensor in kept.items():
+                if tensor is not None:
+                    kept[name] = fresh.setdefault(id(tensor), _fresh(tensor, device))
+    return model
+
+
+def _fresh(tensor: Tensor, device: torch.device) -> Any:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _form(leaf: Any) -> Any:
