@@ -87,6 +87,8 @@ def finetuning_plan(
     """The step of the model that this transformers config describes, with random weights."""
     from transformers import AutoConfig
 
+    # Whatever type the folder has, it is loaded in float32.
+    config = {name: value for name, value in config.items() if name != "torch_dtype"} | {"dtype": "float32"}
     known = AutoConfig.for_model(**config)
     objective = stage.task.objective()
     stage = stage.model_copy(update={"optim": stage.optim.model_copy(update={"offload": "none"})})

@@ -182,14 +182,14 @@ def _measure(
     def measure() -> dict[str, float]:
         from pretune.train.foretell import pretraining_plan
 
-        model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
-        state = training_state(model, stage, {**choices, "steps": 1000}, runtime)
-        best = {"micro_batch": 0.0, "seconds": math.inf}
         room = free_bytes(runtime.device)
         plan = pretraining_plan(stage, shape, vocabulary.size, choices, runtime.device)
         sizes = candidates(plan, room)
         if stage.optim.offload == "none":  # else it holds less than is foretold
             refuse_if_too_large(plan, sizes[0], room)
+        model = _build(stage, shape, tokenizer, vocabulary, context.seed, choices).to(runtime.device)
+        state = training_state(model, stage, {**choices, "steps": 1000}, runtime)
+        best = {"micro_batch": 0.0, "seconds": math.inf}
         for micro in sizes:
             cut = _cut(stage, rows, vocabulary, context.seed, micro, runtime)
             seconds = min(take_step(state, stage.objective, cut.batches(0), runtime).seconds for _ in range(2))

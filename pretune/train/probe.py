@@ -26,7 +26,7 @@ def machine_probe() -> dict[str, float]:
 
 
 def _in_a_process_of_its_own() -> dict[str, float]:
-    command = [sys.executable, "-m", "pretune.train.probe"]
+    command = [sys.executable, "-P", "-m", "pretune.train.probe"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True, env={**os.environ})
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
