@@ -154,9 +154,10 @@ def weightless(make: Callable[[], nn.Module], device: torch.device) -> Any:
     """
     with _disable_current_modes(), torch.device("meta"):
         model = make()
-    fresh: dict[int, Tensor] = {}
+    fresh: dict[int, Any] = {}
     for module in model.modules():
-        for kept in (module._parameters, module._buffers):
+        both: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for kept in both:
             for name, tensor in kept.items():
                 if tensor is not None:
                     kept[name] = fresh.setdefault(id(tensor), _fresh(tensor, device))
