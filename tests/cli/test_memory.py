@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.invariants.test_resume import text_folder
+
 Run = Callable[..., tuple[int, str, str]]
 
 HUGE = "{kind: qwen3, layers: 2, width: 65536, heads: 64, kv_heads: 64, head_width: 64, hidden: 200000}"
@@ -13,7 +15,7 @@ RECIPE = """
 name: huge
 work: runs
 stages:
-  corpus: {kind: corpus, read: {own: [text.txt]}, validation: 0.3, filters: []}
+  corpus: {kind: corpus, read: {own: [text]}, validation: 0.3}
   tokenizer: {kind: tokenizer, corpus: $corpus, vocab_size: 300}
   tokens: {kind: tokens, corpus: $corpus, tokenizer: $tokenizer}
   base: {kind: pretrain, tokens: $tokens, model: MODEL, length: 16, batch: 4, steps: 2, precision: float32}
@@ -21,8 +23,7 @@ stages:
 
 
 def recipe(model: str) -> None:
-    lines = [f"The {i} foxes jump over {i * i} lazy dogs 🙂 {i * 7 % 13}." for i in range(300)]
-    Path("text.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    text_folder(Path("text"))
     Path("recipe.yaml").write_text(RECIPE.replace("MODEL", model), encoding="utf-8")
 
 
