@@ -261,6 +261,16 @@ class DoesNotFit(PretuneError):
     exit_code = 3
 
 
+class OutOfMemory(PretuneError):
+    """Memory ran out in the middle of the work, although a step was cut into ever smaller micro-batches.
+
+    The last checkpoint is kept. Shorter rows, `checkpointing=full`, `optim.moments=8bit` or a smaller model need less.
+    """
+
+    code = "out-of-memory"
+    exit_code = 3
+
+
 class MissingExtra(UserError):
     """A package is needed that is not installed; the extra of pretune that brings it is named."""
 

@@ -9,8 +9,10 @@ A single stage's command is a recipe too; there is one way in.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,8 +122,10 @@ class Recipe:
         machine = Machine.here()
         for name, stage in self.stages.items():
             status, reasons = self._status(name, stage, plans, made)
-            given = self._input_forecasts(stage, forecasts)
-            forecasts[name] = stage.forecast(given, machine)
+            if status == "current":
+                forecasts[name] = forecast_of(made[name])
+            else:
+                forecasts[name] = stage.forecast(self._input_forecasts(stage, forecasts), machine)
             plans[name] = StagePlan(name, stage.kind, self.out(name).as_posix(), status, reasons, forecasts[name])
         return list(plans.values())
 
@@ -319,9 +323,18 @@ def forecast_of(artifact: Artifact) -> Forecast:
     """What is known of an artifact that exists, or of raw files."""
     size = sum(p.stat().st_size for p in artifact.files() if p.exists())
     metrics = artifact.card.metrics
-    known = {name: float(metrics.get(name, 0) or 0) for name in ("documents", "tokens", "parameters")}
+    counted = ("documents", "tokens", "parameters", "vocab_size")
+    known = {name: float(metrics.get(name, 0) or 0) for name in counted}
     text = float(metrics.get("bytes", 0) or 0) or (size if artifact.card.kind == "files" else 0)
-    return Forecast(disk_bytes=size, text_bytes=text, **known)
+    return Forecast(disk_bytes=size, text_bytes=text, config=_config_of(artifact), **known)
+
+
+def _config_of(artifact: Artifact) -> dict[str, Any] | None:
+    if artifact.card.kind != "model":
+        return None
+    with suppress(OSError, ValueError):
+        return json.loads((artifact.path / "config.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return None
 
 
 def _old_card(out: Path) -> Card | None:

@@ -43,7 +43,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a stage will take (seconds, bytes) and what comes out of it. Zero means: not known."""
+    """What a stage will take (seconds, bytes) and what comes out of it. Zero means: not known.
+
+    Args:
+        config: of a model, its transformers config.
+    """
 
     seconds: float = 0
     memory_bytes: float = 0
@@ -52,6 +56,8 @@ class Forecast:
     text_bytes: float = 0
     tokens: float = 0
     parameters: float = 0
+    vocab_size: float = 0
+    config: Mapping[str, Any] | None = None
 
 
 @dataclass

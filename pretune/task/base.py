@@ -33,6 +33,10 @@ class Task(Variant):
         """The pretrained model with what the task puts on top, in float32; and the names of its new modules."""
         raise AssertionError("a task has load()")
 
+    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+        """The same of a transformers config alone, with random weights: what memory and time it takes can be told."""
+        raise AssertionError("a task has outline()")
+
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
     ) -> list[Row]:

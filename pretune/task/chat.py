@@ -43,6 +43,11 @@ class Chat(Task):
         model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
         return model, ()
 
+    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_config(config, attn_implementation="eager"), ()
+
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
     ) -> list[Row]:

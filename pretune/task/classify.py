@@ -57,6 +57,13 @@ class Classify(Task):
         top = tuple(name for name in ("classifier", "score") if hasattr(model, name))
         return model, tuple(sorted({*new, *top}))
 
+    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+        from transformers import AutoModelForSequenceClassification
+
+        config.pad_token_id = config.pad_token_id or 0
+        model = AutoModelForSequenceClassification.from_config(config)
+        return model, tuple(name for name in ("classifier", "score") if hasattr(model, name))
+
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
     ) -> list[Row]:

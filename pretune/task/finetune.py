@@ -35,6 +35,8 @@ class FinetuneStage(Stage, Budget):
     """How the weights are adapted: full, head, lora."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
     """Optimizer and schedule; AdamW takes a rate that suits the method when none is given."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor on the learning rate from each layer to the one below it (0.9, say); 1.0: all layers move alike."""
     max_length: int = Field(256, gt=1)
     """Tokens of an input; longer ones are cut (of dialogues the early turns)."""
     batch: int = Field(32, gt=0)
@@ -47,6 +49,9 @@ class FinetuneStage(Stage, Budget):
     """bfloat16 weights with float32 masters, or float32; auto measures which is faster."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
     """Rows of one forward pass; what fits is found when not given."""
+    checkpointing: Annotated[Literal["none", "full", "auto"], Free] = "none"
+    """Blocks whose activations are computed again instead of kept: none, all (full), or as many as are needed to fit
+    (auto). Less memory for up to a third more arithmetic; the same gradients."""
     device: Annotated[str, Free] = "auto"
     """cpu, cuda, or auto."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
@@ -58,16 +63,12 @@ class FinetuneStage(Stage, Budget):
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         base, data = inputs["model"], inputs["data"]
+        if base.config is not None:
+            from pretune.task.foretell import foretell_finetuning
+
+            return foretell_finetuning(self, base, data, machine)
         parameters = base.parameters or base.disk_bytes / 4
-        tokens = (data.tokens or data.text_bytes / 4) * (self.epochs or self.task.epochs)
-        if self.steps:
-            tokens = self.steps * self.batch * self.max_length
-        return Forecast(
-            seconds=(self.minutes or 0) * 60 or 6 * parameters * tokens / 3e11,
-            memory_bytes=22.0 * parameters + 6e8,
-            disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
-            parameters=parameters,
-        )
+        return Forecast(disk_bytes=4.0 * parameters + 2 * 12.0 * parameters, parameters=parameters)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         from pretune.task.finetuning import finetune

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -18,12 +19,15 @@ from pretune.base.errors import EmptyInput, OneClass, WrongKind
 from pretune.base.stage import Context
 from pretune.model.build import num_parameters
 from pretune.model.folder import set_model_length, write_safetensors
+from pretune.model.parts import layer_scales
+from pretune.model.recompute import recompute_blocks
 from pretune.objective.base import Objective, Row, Vocabulary, plain_model
 from pretune.task.finetune import FinetuneStage
 from pretune.text.balance import read_weights
 from pretune.text.example import check_scored, read_labels, read_split, shape_of
 from pretune.train.assembly import DTYPES
-from pretune.train.budget import planned_steps
+from pretune.train.budget import planned_steps, told_of_budget
+from pretune.train.forecasting import free_bytes, refuse_if_too_large
 from pretune.train.loop import Scored, StepReport, TrainState
 from pretune.train.optim import Optim
 from pretune.train.picture import write_page
@@ -83,7 +87,7 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
     set_model_length(out, min(stage.max_length, _longest(model)) if work.labels else _longest(model))
     keep_samples(context, out)
     write_page(out, context, {"model": base, "data": data}, metrics)
-    return metrics | work.choices
+    return metrics | work.choices | {"micro_batch": session.micro}
 
 
 def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Context) -> Work:
@@ -121,9 +125,10 @@ def _settle(work: Work) -> dict[str, Any]:
     stage = work.stage
     precision = settled_precision(stage.precision, work.runtime.device, work.context.log)
     tokens_per_row = sum(len(r["ids"]) for r in work.rows) / len(work.rows)
-    micro = stage.micro_batch or max(1, min(stage.batch, int(8192 / max(tokens_per_row, 1)) or 1))
+    again, micro = _fitting(work, precision, stage.micro_batch or usual_micro_batch(stage, tokens_per_row))
     budget = stage if _budgeted(stage) else stage.model_copy(update={"epochs": stage.task.epochs})
-    seconds = _step_seconds(work, precision, micro) if stage.minutes else 0.0
+    timed = stage.minutes is not None or stage.optim.warms_by_time
+    seconds = _step_seconds(work, precision, micro, again) if timed else 0.0
     steps = planned_steps(
         budget,
         rows=len(work.rows),
@@ -131,18 +136,40 @@ def _settle(work: Work) -> dict[str, Any]:
         tokens_per_row=tokens_per_row,
         seconds_per_step=max(seconds, 1e-3),
     )
-    return {"precision": precision, "micro_batch": micro, "steps": steps}
+    for text in told_of_budget(stage, steps=steps, rows=len(work.rows), batch=stage.batch, seconds_per_step=seconds)[0]:
+        work.context.log.warn(text)
+    warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * tokens_per_row, seconds_per_step=seconds)
+    return {"precision": precision, "micro_batch": micro, "recomputed": again, "steps": steps, "warmup": warmup}
+
+
+def usual_micro_batch(stage: FinetuneStage, tokens_per_row: float) -> int:
+    """Rows of about 8,192 tokens."""
+    return max(1, min(stage.batch, int(8192 / max(tokens_per_row, 1)) or 1))
+
+
+def _fitting(work: Work, precision: str, micro: int) -> tuple[int, int]:
+    """Blocks to compute again, and `micro` or as many rows as fit into the memory that is free."""
+    from pretune.task.foretell import finetuning_plan, fitting_cut
+
+    config = json.loads((work.folder / "config.json").read_text(encoding="utf-8"))
+    longest = max(len(row["ids"]) for row in work.rows)
+    room = free_bytes(work.runtime.device)
+    device = work.runtime.device
+    again, rows = fitting_cut(work.stage, config, precision, longest, micro, device, room)
+    if work.stage.micro_batch is None and work.stage.optim.offload == "none":  # else it holds less than is foretold
+        refuse_if_too_large(finetuning_plan(work.stage, config, precision, longest, device, again), rows, room)
+    return again, rows
 
 
 def _budgeted(stage: FinetuneStage) -> bool:
     return any(b is not None for b in (stage.steps, stage.epochs, stage.tokens_read, stage.minutes))
 
 
-def _step_seconds(work: Work, precision: str, micro: int) -> float:
+def _step_seconds(work: Work, precision: str, micro: int, again: int) -> float:
     """Seconds of a step on a throw-away model, for a budget in minutes."""
     from pretune.train.loop import take_step
 
-    work.choices = {"precision": precision, "micro_batch": micro, "steps": 1000}
+    work.choices = {"precision": precision, "micro_batch": micro, "recomputed": again, "steps": 1000}
     state = _state(work, _model(work, 0))
     cut = _cut(work)
     return min(take_step(state, work.objective, cut.batches(i), work.runtime).seconds for i in range(4))
@@ -162,10 +189,26 @@ def _optim(stage: FinetuneStage) -> Optim:
 
 
 def _state(work: Work, model: Any) -> TrainState:
-    narrow = torch.bfloat16 if DTYPES[work.choices["precision"]] == torch.bfloat16 else None
-    update = Update(model, _optim(work.stage), narrow=narrow)
-    scored = work.runtime.wrap(Scored(model, work.objective))
-    return TrainState(model=model, scored=scored, update=update, total=int(work.choices["steps"]))
+    folder = work.context.scratch / "offload"
+    return training_state(model, work.stage, work.objective, work.choices, work.runtime, folder)
+
+
+def training_state(
+    model: Any,
+    stage: FinetuneStage,
+    objective: Objective,
+    choices: dict[str, Any],
+    runtime: Runtime,
+    folder: Path | None = None,
+) -> TrainState:
+    narrow = torch.bfloat16 if DTYPES[choices["precision"]] == torch.bfloat16 else None
+    if choices.get("recomputed", 0):
+        recompute_blocks(plain_model(model), choices["recomputed"])
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    scales = layer_scales(trained, stage.layer_decay) if stage.layer_decay < 1 else None
+    update = Update(model, _optim(stage).settled(choices.get("warmup")), narrow=narrow, scales=scales, folder=folder)
+    scored = runtime.wrap(Scored(model, objective))
+    return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
 
 
 def _stream(work: Work) -> RowStream:
@@ -191,7 +234,7 @@ def _scores(work: Work, state: TrainState) -> dict[str, float]:
     """Loss and scores on the validation split, in float32 with the exact weights."""
     stage = work.stage
     with state.update.exact_weights(), evaluating(state.model):
-        micro = int(work.choices["micro_batch"])
+        micro = state.micro or int(work.choices["micro_batch"])
         loss = loss_over(state.model, work.objective, work.dev_rows, work.vocabulary, work.runtime, batch=micro)
         ready = stage.task.ready(state.model, work.folder, work.labels, max_length=stage.max_length)
         prompts = stage.task.questions(work.dev_examples) if stage.prompts is None else stage.prompts
@@ -265,7 +308,5 @@ def _longest(model: Any) -> int:
 
 
 def _longest_of_folder(folder: Path) -> int:
-    import json
-
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return int(config.get("max_position_embeddings") or config.get("n_positions") or 1 << 20)

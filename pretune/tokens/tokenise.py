@@ -64,7 +64,8 @@ class TokensStage(Stage):
         # 60 MB/s on a core and 3.5 bytes per token: English prose, 8,192 words
         tokens = size / 3.5
         seconds = 0.5 + size / 6e7 / max(1, machine.cores)
-        return Forecast(seconds=seconds, memory_bytes=5e8, disk_bytes=2 * tokens, tokens=tokens, text_bytes=size)
+        vocab = inputs["tokenizer"].vocab_size if "tokenizer" in inputs else 0
+        return Forecast(seconds, 5e8, 2 * tokens, tokens=tokens, text_bytes=size, vocab_size=vocab)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         from pretune.tokens.encoding import Encoder

@@ -75,7 +75,7 @@ class TokenizerStage(Stage):
         size = min(inputs["corpus"].text_bytes if "corpus" in inputs else 0, self.sample_bytes)
         # 10 MB of Chinese, nearly all distinct words: 7.4 s and 579 MiB, 78 bytes for each of theirs (docs/LOG.md)
         memory = min(self.memory, 3 * size) + 80 * min(size, self.word_bytes)
-        return Forecast(seconds=2 + size / 1.3e6, memory_bytes=3e8 + memory, disk_bytes=1e6)
+        return Forecast(seconds=2 + size / 1.3e6, memory_bytes=3e8 + memory, disk_bytes=1e6, vocab_size=self.vocab_size)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         from pretune.tokens.measuring import as_text, measure

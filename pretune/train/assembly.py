@@ -12,6 +12,7 @@ from torch import nn
 
 from pretune.model.attention import register_attention
 from pretune.model.build import build_model
+from pretune.model.recompute import recompute_blocks
 from pretune.model.shape import Shape
 from pretune.objective.base import Vocabulary, plain_model
 from pretune.tokens.packing import Rows
@@ -51,21 +52,33 @@ def new_model(parts: Parts, shape: Shape, attention: str) -> Any:
     return model.to(parts.runtime.device)
 
 
-def new_state(parts: Parts, model: Any, choices: Choices) -> TrainState:
+def training_state(
+    model: Any, stage: PretrainStage, choices: Choices, runtime: Runtime, folder: Path | None = None
+) -> TrainState:
+    """A model with its optimizer, as chosen; `folder` is for what is put off to the disk."""
     narrow = DTYPES[choices["precision"]]
-    update = Update(model, parts.stage.optim, narrow=None if narrow == torch.float32 else narrow)
+    if choices.get("recomputed", 0):
+        recompute_blocks(model, choices["recomputed"])
+    optim = stage.optim.settled(choices.get("warmup"))
+    update = Update(model, optim, narrow=None if narrow == torch.float32 else narrow, folder=folder)
     if choices["precision"] == "float8":
         use_float8(blocks_of(model))
     if choices["compile"]:
         compile_blocks(model)
-    scored: nn.Module = parts.runtime.wrap(Scored(model, parts.stage.objective))
+    scored: nn.Module = runtime.wrap(Scored(model, stage.objective))
     return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
 
 
-def new_cut(parts: Parts, micro: int) -> Cut:
+def new_cut(parts: Parts, micro: int, *, ramp: int = 0) -> Cut:
+    """The steps in micro-batches of `micro` rows; the batch grows in the first `ramp` of them."""
     stage, runtime = parts.stage, parts.runtime
-    stream = StoreStream(parts.rows, stage.batch)
+    stream = StoreStream(parts.rows, stage.batch, ramp)
     return Cut(stream, stage.objective, parts.vocabulary, parts.seed, micro, runtime.rank, runtime.world)
+
+
+def mean_share(stage: PretrainStage) -> float:
+    """Rows of a step over those of a whole batch, on the average of the run: a ramp has 1/8, 1/4 and 1/2 of them."""
+    return 1 - stage.batch_ramp * (1 - (1 / 8 + 1 / 4 + 1 / 2) / 3)
 
 
 def compile_blocks(model: nn.Module, backend: Any = "inductor") -> None:

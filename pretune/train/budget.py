@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -29,7 +30,20 @@ class Budget(Config):
         return self
 
 
-def planned_steps(budget: Budget, *, rows: int, batch: int, tokens_per_row: float, seconds_per_step: float) -> int:
+def told_of_budget(
+    budget: Budget, *, steps: int, rows: int, batch: float, seconds_per_step: float
+) -> tuple[list[str], list[str]]:
+    """(warnings, remarks) on a budget that buys `steps`: less than one step, or more than the data holds."""
+    told = []
+    if budget.minutes is not None and budget.minutes * 60 < seconds_per_step:
+        told.append(f"minutes={budget.minutes:g} is less than the {seconds_per_step:.1f} s of one step; one is taken")
+    epochs = steps * batch / max(rows, 1)
+    if budget.epochs is None and epochs > 1.05:
+        return told, [f"the {rows:,} rows of the training split are read {epochs:,.1f} times"]
+    return told, []
+
+
+def planned_steps(budget: Budget, *, rows: int, batch: float, tokens_per_row: float, seconds_per_step: float) -> int:
     """Steps that the budget buys, at least 1. `seconds_per_step` matters for `minutes` only."""
     if budget.steps is not None:
         return budget.steps
@@ -37,4 +51,4 @@ def planned_steps(budget: Budget, *, rows: int, batch: int, tokens_per_row: floa
         return max(1, round(budget.tokens_read / (batch * tokens_per_row)))
     if budget.minutes is not None:
         return max(1, int(budget.minutes * 60 / seconds_per_step))
-    return max(1, -(-round(rows * (budget.epochs or 1.0)) // batch))
+    return max(1, math.ceil(round(rows * (budget.epochs or 1.0)) / batch))

@@ -65,6 +65,7 @@ def _numbers(state: TrainState) -> dict[str, Any]:
         "updates": state.updates,
         "refused": state.refused,
         "total": state.total,
+        "micro": state.micro,
         "seen": state.seen,
         "extra": state.extra,
     }
@@ -125,5 +126,5 @@ def load(state: TrainState, folder: Path) -> None:
     if "rng/cuda" in rng and torch.cuda.is_available():
         torch.cuda.set_rng_state(rng["rng/cuda"])
     state.step, state.updates, state.refused = numbers["step"], numbers["updates"], numbers["refused"]
-    state.seen, state.extra = numbers["seen"], numbers["extra"]
+    state.seen, state.extra, state.micro = numbers["seen"], numbers["extra"], numbers.get("micro")
     assert state.total == numbers["total"], "the length of a run is settled once"

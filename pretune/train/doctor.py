@@ -37,7 +37,7 @@ def doctor_facts() -> dict[str, Any]:
         "training_flops": training,
         "precision": best,
         "compiler": has_compiler(),
-        "presets": [_preset(kind, training, machine) for kind in ("qwen3-nano", "qwen3-mini", "qwen3-small")],
+        "presets": [_preset(kind, machine) for kind in ("qwen3-nano", "qwen3-mini", "qwen3-small")],
         "extras": {name: all(find_spec(m) for m in modules) for name, modules in MODULES.items()},
         "versions": versions(),
     }
@@ -70,13 +70,20 @@ def training_flops(device: torch.device, precision: str) -> float:
     return float(16 * 256 * shape.layout().flops_per_token(8192, 256) / seconds)
 
 
-def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
-    """Tokens per second at the speed of a training step that was measured, and whether it fits."""
-    layout = SHAPE(kind).layout()
-    parameters = layout.parameters(8192, 256)
-    memory = 18.0 * parameters + 14.0 * 8 * 256 * 8192 + 6e8
-    speed = flops / layout.flops_per_token(8192, 256)
-    return {"kind": kind, "parameters": parameters, "tokens_per_second": speed, "fits": memory < machine.memory_bytes}
+def _preset(kind: str, machine: Machine) -> dict[str, Any]:
+    """Of one epoch over a million tokens, as the settings of stage pretrain are by default."""
+    from pretune.train.foretell import foretell_pretraining
+    from pretune.train.pretrain import USUAL_VOCABULARY, PretrainStage
+
+    stage = PretrainStage(kind="pretrain", tokens="-", model=SHAPE(kind), compile="no", epochs=1)
+    told = foretell_pretraining(stage, tokens=1e6, vocab_size=USUAL_VOCABULARY, machine=machine)
+    return {
+        "kind": kind,
+        "parameters": told.parameters,
+        "memory_bytes": told.memory_bytes,
+        "tokens_per_second": told.tokens / told.seconds if told.seconds else 0.0,
+        "fits": told.memory_bytes < machine.memory_bytes,
+    }
 
 
 def _share(found: dict[str, Any]) -> float:
@@ -96,6 +103,7 @@ def doctor_text(found: dict[str, Any]) -> str:
     ]
     for row in found["presets"]:
         size = f"{row['parameters'] / 1e6:.0f} million parameters"
-        fits = f"about {row['tokens_per_second']:,.0f} tokens/s" if row["fits"] else "does not fit"
+        speed = f"about {row['tokens_per_second']:,.0f} tokens/s in {row['memory_bytes'] / 2**30:.1f} GiB"
+        fits = speed if row["fits"] else "does not fit"
         lines.append(f"{row['kind']:<12} {size}: {fits} in training")
     return "\n".join(lines)

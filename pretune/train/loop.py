@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ class TrainState:
         scored: called in training; `model` is the plain model inside.
         total: steps of the whole run, which the schedule spans.
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
+        micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
     """
 
     model: nn.Module
@@ -56,6 +57,7 @@ class TrainState:
     step: int = 0
     updates: int = 0
     refused: int = 0
+    micro: int | None = None
     seen: dict[str, float] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -69,6 +71,7 @@ class StepReport:
 
     Args:
         waited: seconds that the step waited for its rows, not part of `seconds`.
+        micro: rows of a micro-batch; `tried`: of the first try, when memory ran out.
     """
 
     step: int
@@ -79,6 +82,8 @@ class StepReport:
     seconds: float
     taken: bool
     waited: float = 0.0
+    micro: int = 0
+    tried: int = 0
 
 
 def steps(
@@ -88,13 +93,13 @@ def steps(
 
     Raises:
         NotFinite: the loss or the gradient was not finite in three steps on end.
+        OutOfMemory: not even one row at a time fits into memory.
     """
+    from pretune.train.retry import fitting_step
+
     state.model.train()
     while state.step < until:
-        started = time.perf_counter()
-        batches, where = stream.batches(state.step), stream.where(state.step)
-        waited = time.perf_counter() - started
-        yield replace(take_step(state, objective, batches, runtime, where=where), waited=waited)
+        yield fitting_step(state, objective, stream, runtime)
 
 
 def take_step(

@@ -11,15 +11,18 @@ adagrad, sgd    for those who know why                           0.01, 0.1
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pretune.base.config import Choice, Variant, chosen
+from pretune.base.config import Choice, Free, Variant, chosen
 from pretune.train.schedule import AVERAGE, SCHEDULE, Average, Constant, Linear, NoAverage, Schedule
 
 if TYPE_CHECKING:
     from pretune.train.rules import Group
+
+
+WARMUP = r"^[0-9]+(\.[0-9]+)?(e[0-9]+)? (tokens|seconds|minutes)$"
 
 
 class Optim(Variant):
@@ -37,8 +40,13 @@ class Optim(Variant):
     """The gradient's norm is clipped to this."""
     schedule: Annotated[Schedule, *chosen(SCHEDULE)] = Linear(kind="linear")
     """How the rate falls from its peak: linear (to 0), cosine, wsd, inverse-sqrt, polynomial, constant."""
-    warmup: float = Field(0.05, ge=0)
-    """Share of the steps in which the rate rises from 0; from 1 on, their number."""
+    warmup: Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=WARMUP)] = 0.05
+    """How long the rate rises from 0: a share of the steps, from 1 on their number, or "2e6 tokens", "30 seconds"."""
+    moments: Literal["float32", "8bit"] = "float32"
+    """How the optimizer's moments are kept: in full, or in a quarter of the memory (8bit, arXiv:2110.02861)."""
+    offload: Annotated[Literal["none", "disk", "cpu"], Free] = "none"
+    """Where masters and moments lie: with the weights (none), in mapped files (disk), in the computer's memory while a
+    GPU trains (cpu). Slower; frees memory for larger models."""
     average: Annotated[Average, *chosen(AVERAGE)] = NoAverage(kind="none")
     """What is evaluated and saved: the last weights (none), an average of all (ema), or of the last steps (tail)."""
 
@@ -52,10 +60,28 @@ class Optim(Variant):
 
         The first step already moves (factor 1 / warm-up steps); the last one still does.
         """
+        assert not isinstance(self.warmup, str), "a warm-up in tokens or seconds is settled before the first step"
         rising = math.ceil(self.warmup * total) if self.warmup < 1 else min(int(self.warmup), total)
         if step < rising:
             return (step + 1) / rising
         return self.schedule.factor((step - rising) / max(total - rising, 1), rising / total)
+
+    @property
+    def warms_by_time(self) -> bool:
+        """Whether the length of the warm-up is known once a step was timed, and not before."""
+        return isinstance(self.warmup, str) and not self.warmup.endswith("tokens")
+
+    def warmup_steps(self, *, tokens_per_step: float, seconds_per_step: float) -> float:
+        """The warm-up as a share or a number of steps, whatever it was given in."""
+        if not isinstance(self.warmup, str):
+            return self.warmup
+        amount, unit = self.warmup.split()
+        each = {"tokens": tokens_per_step, "seconds": seconds_per_step, "minutes": seconds_per_step / 60}[unit]
+        return max(1, math.ceil(float(amount) / max(each, 1e-9)))
+
+    def settled(self, warmup: float | None) -> Optim:
+        """With this warm-up in the place of one in tokens or seconds; None: with none (a step that is only tried)."""
+        return self.model_copy(update={"warmup": warmup or 0.0}) if isinstance(self.warmup, str) else self
 
     def move(self, group: Group) -> None:
         """One update of some weights, in place."""

@@ -16,12 +16,12 @@ from pretune.model.shape import SHAPE, Auto, Shape, size_for
 from pretune.objective.base import OBJECTIVE, Objective
 from pretune.text.mixing import Proportions
 from pretune.tokens.packing import PACKING, Packing
-from pretune.train.budget import Budget, planned_steps
+from pretune.train.budget import Budget
 from pretune.train.optim import OPTIM, Optim
 from pretune.train.track.base import LISTENER, Listener
 
-CPU_FLOPS = 2.5e11
-"""What plain training reaches on two AVX-512 cores (docs/LOG.md); for forecasts before anything was measured."""
+USUAL_VOCABULARY = 8192
+"""For forecasts from tokens whose vocabulary is not known yet: what the tokenizer stage learns by default."""
 
 
 class PretrainStage(Stage, Budget):
@@ -47,6 +47,8 @@ class PretrainStage(Stage, Budget):
     """Tokens of a row."""
     batch: int = Field(32, gt=0)
     """Rows of a step; how many fit into a micro-batch is found, not asked."""
+    batch_ramp: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps in which the batch grows, from an eighth over a quarter and a half of its rows; 0: none."""
     evaluate_every: int | None = Field(None, gt=0)
     """Steps between validations; by default six times in a run."""
     precision: Literal["auto", "bfloat16", "float32", "float8"] = "auto"
@@ -54,6 +56,9 @@ class PretrainStage(Stage, Budget):
     blocks in 8 bits, on GPUs that have them."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
     """Rows of one forward pass; found by measuring when not given."""
+    checkpointing: Annotated[Literal["none", "full", "auto"], Free] = "none"
+    """Blocks whose activations are computed again instead of kept: none, all (full), or as many as are needed to fit
+    (auto). Less memory for up to a third more arithmetic; the same gradients."""
     compile: Annotated[Literal["auto", "yes", "no"], Free] = "auto"
     """Compile the model: pays on long runs; auto decides by what is left to run."""
     device: Annotated[str, Free] = "auto"
@@ -77,21 +82,10 @@ class PretrainStage(Stage, Budget):
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         known = sum(one.tokens or one.text_bytes / 4 for one in inputs.values())
-        vocabulary = 8192
-        layout = settled_shape(self, tokens=int(known), vocab_size=vocabulary, flops=CPU_FLOPS).layout()
-        parameters = layout.parameters(vocabulary, self.length)
-        per_step = self.batch * self.length * layout.flops_per_token(vocabulary, self.length) / CPU_FLOPS
-        steps = planned_steps(
-            self, rows=int(known / self.length), batch=self.batch, tokens_per_row=self.length, seconds_per_step=per_step
-        )
-        memory = 18.0 * parameters + 14.0 * 8 * self.length * vocabulary + 6e8
-        return Forecast(
-            seconds=steps * per_step,
-            memory_bytes=memory,
-            disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
-            tokens=steps * self.batch * self.length,
-            parameters=parameters,
-        )
+        from pretune.train.foretell import foretell_pretraining
+
+        vocab_size = int(max((one.vocab_size for one in inputs.values()), default=0)) or USUAL_VOCABULARY
+        return foretell_pretraining(self, tokens=known, vocab_size=vocab_size, machine=machine)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         from pretune.train.pretraining import pretrain

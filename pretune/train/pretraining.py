@@ -17,8 +17,9 @@ from pretune.model.folder import quiet_transformers, save_model, set_model_lengt
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.base import Vocabulary
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
-from pretune.train.assembly import DTYPES, Parts, new_cut, new_model, new_state
-from pretune.train.feed import one_tokenizer, open_feed
+from pretune.train.assembly import DTYPES, Parts, mean_share, new_cut, new_model, training_state
+from pretune.train.budget import told_of_budget
+from pretune.train.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop import TrainState
 from pretune.train.picture import write_page
 from pretune.train.pretrain import PretrainStage
@@ -41,8 +42,9 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     choices = context.choose("run", lambda: settle(parts, num_tokens=feed.num_tokens, log=context.log))
     shape = SHAPE(choices["shape"])
     model = new_model(parts, shape, choices["attention"])
-    state = new_state(parts, model, choices)
-    cut = new_cut(parts, choices["micro_batch"])
+    state = training_state(model, stage, choices, runtime, context.scratch / "offload")
+    cut = new_cut(parts, choices["micro_batch"], ramp=int(stage.batch_ramp * state.total))
+    _tell_of_budget(stage, feed, choices, context)
     context.log.info(
         f"    {shape.kind}: {num_parameters(model) / 1e6:.1f} million parameters, {state.total} steps of "
         f"{stage.batch} x {stage.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
@@ -57,7 +59,7 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
         started = time.monotonic()
         session.run(watch.after)
         seconds = time.monotonic() - started
-        metrics = watch.finish() | {"train_seconds": round(seconds, 1), **choices}
+        metrics = watch.finish() | {"train_seconds": round(seconds, 1), **choices, "micro_batch": session.micro}
     save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
     set_model_length(out, stage.length)
     keep_samples(context, out)
@@ -76,6 +78,21 @@ def vocabulary_of(folder: Path) -> Vocabulary:
     }
     pad = specials.pad if specials.pad is not None else (specials.eos or 0)
     return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))
+
+
+def _tell_of_budget(stage: PretrainStage, feed: Feed, choices: dict[str, Any], context: Context) -> None:
+    """A budget that is less than a step, or more than the data holds."""
+    warnings, remarks = told_of_budget(
+        stage,
+        steps=choices["steps"],
+        rows=len(feed.rows),
+        batch=stage.batch * mean_share(stage),
+        seconds_per_step=choices["seconds_per_step"],
+    )
+    for text in warnings:
+        context.log.warn(text)
+    for text in remarks:
+        context.log.info(f"    {text}")
 
 
 def _session(

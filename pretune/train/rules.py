@@ -30,6 +30,7 @@ class Group:
         masters: of each weight, moved in place.
         grads: of each, in the master's type; a rule may use them up.
         rates: learning rate of each at this step.
+        scales: what the rate of each is multiplied with (layer-wise rates); it is in `rates` already.
         factor: share of the peak rate at this step.
         number: updates made so far, this one counting.
         decay: of these weights, 0 for norms and biases.
@@ -41,6 +42,7 @@ class Group:
     masters: list[Tensor]
     grads: list[Tensor]
     rates: list[float]
+    scales: list[float]
     factor: float
     number: int
     decay: float
@@ -176,8 +178,8 @@ def muon(group: Group, s: Muon) -> None:
     torch._foreach_lerp_(group.grads, m, momentum)
     moves = orthogonal(torch.stack(group.grads), group.fast)
     size = math.sqrt(max(1.0, moves.shape[-2] / moves.shape[-1]))
-    rate = s.matrix_rate * group.factor
-    for master, move in zip(group.masters, moves.to(group.masters[0].dtype), strict=True):
+    for master, move, scale in zip(group.masters, moves.to(group.masters[0].dtype), group.scales, strict=True):
+        rate = s.matrix_rate * group.factor * scale
         decayed = (master * move > 0).to(master.dtype) if s.cautious else 1.0
         master.mul_(1 - rate * s.weight_decay * decayed).add_(move, alpha=-rate * size)
 

@@ -72,13 +72,26 @@ def keep_freed_memory() -> None:
     """Let glibc keep what a step frees, instead of giving it back and faulting it in again at the next step.
 
     Worth a fifth of an eager step on two cores (docs/LOG.md). Elsewhere than on Linux with glibc: nothing.
+    Under a limit on the address space (ulimit -v) large tensors are given back at once instead: the gaps of a heap
+    that never shrinks would count against the limit.
     """
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # from malloc.h
+    m_trim_threshold, m_top_pad, m_mmap_threshold, m_mmap_max = -1, -2, -3, -4  # from malloc.h
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
+        if _limited():
+            libc.mallopt(m_mmap_threshold, 2**20)
+            return
         libc.mallopt(m_mmap_max, 0)
         libc.mallopt(m_trim_threshold, 2**31 - 1)
         libc.mallopt(m_top_pad, 256 * 2**20)
+
+
+def _limited() -> bool:
+    import resource
+
+    return any(
+        resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    )
 
 
 def matrix_speed(dtype: torch.dtype, device: torch.device) -> float:

@@ -54,8 +54,8 @@ class Session:
     machine_flops: float = 0.0
     save_every: int | None = None
     log_every: int = 10
-    _times: list[tuple[float, float]] = field(default_factory=list)
-    _spent: tuple[float, float, int] = (0.0, 0.0, 0)
+    _times: list[tuple[float, float, float]] = field(default_factory=list)
+    _spent: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def folder(self) -> Path:
@@ -66,6 +66,11 @@ class Session:
         checkpoint.resume(self.state, self.folder, self.context.log)
         self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
         cut_lines(self.context.scratch / SAMPLES, self.state.step)
+
+    @property
+    def micro(self) -> int:
+        """Rows of a micro-batch, after all that memory has allowed so far."""
+        return self.state.micro or self.cut.micro
 
     def run(self, after: Callable[[StepReport], bool]) -> None:
         """Train to the end of the schedule, or until `after(report)` says enough.
@@ -93,13 +98,15 @@ class Session:
         return steps(self.state, self.objective, self.cut, self.runtime, until=self.state.total)
 
     def _note(self, report: StepReport) -> None:
-        """Remember how long the step took and waited: the last 20, and all of this process."""
-        self._times = [*self._times[-19:], (report.seconds, report.waited)]
-        self._spent = (self._spent[0] + report.seconds, self._spent[1] + report.waited, self._spent[2] + 1)
+        """Remember how long the step took and waited, and how large it was: the last 20, and all of this process."""
+        told = report.seconds, report.waited, self.cut.stream.share(report.step - 1)
+        self._times = [*self._times[-19:], told]
+        seconds, waited, number = self._spent
+        self._spent = (seconds + told[0], waited + told[1], number + told[2])
 
     def _shown(self, report: StepReport) -> dict[str, Any]:
-        seconds, waited = map(sum, zip(*self._times, strict=True))
-        speed = self._speed(seconds + waited, len(self._times))
+        seconds, waited, shares = map(sum, zip(*self._times, strict=True))
+        speed = self._speed(seconds + waited, shares)
         shown: dict[str, Any] = {**report.loss, "tokens/s": float(round(speed["tokens_per_second"]))}
         if "share_of_machine" in speed:
             shown["of_machine"] = f"{speed['share_of_machine']:.0%}"
@@ -107,8 +114,8 @@ class Session:
             shown["waits_for_data"] = f"{waited / (seconds + waited):.0%}"
         return shown
 
-    def _speed(self, seconds: float, num_steps: int) -> dict[str, float]:
-        """Tokens per second, and the share of the machine's matrix product that they are."""
+    def _speed(self, seconds: float, num_steps: float) -> dict[str, float]:
+        """Tokens per second over so many steps of a whole batch, and the share of the machine's matrix product."""
         rate = self.tokens_per_step * num_steps / seconds
         found = {"tokens_per_second": round(rate, 1)}
         if self.machine_flops and self.flops_per_token:
@@ -116,6 +123,11 @@ class Session:
         return found
 
     def _tell(self, report: StepReport) -> None:
+        if report.micro < report.tried:
+            self.context.log.warn(
+                f"step {report.step}: memory ran out with micro-batches of {report.tried} rows; "
+                f"taken again with {report.micro}, and so are the steps that follow"
+            )
         if not report.taken:
             place = self.cut.where(report.step - 1)
             self.context.log.warn(
@@ -123,13 +135,14 @@ class Session:
             )
         if report.step % self.log_every and report.step != self.state.total and report.taken:
             return
-        seconds, waited = map(sum, zip(*self._times, strict=True))
+        seconds, waited, shares = map(sum, zip(*self._times, strict=True))
         numbers: dict[str, Any] = {
             "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
-            **self._speed(seconds + waited, len(self._times)),
+            **self._speed(seconds + waited, shares),
             "data_wait": round(waited / (seconds + waited), 4),
             **self._meters.read(),
+            **{f"gradient_norm_{part}": norm for part, norm in self.state.update.norms_by_part().items()},
         }
         self.context.log.metrics(step=report.step, **report.loss, **numbers)
 

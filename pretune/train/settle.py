@@ -22,10 +22,12 @@ from pretune.base.errors import NotSupported
 from pretune.base.log import Log
 from pretune.model.attention import NAME as BLOCKS
 from pretune.model.shape import Shape
-from pretune.train.assembly import DTYPES, Choices, Parts, new_cut, new_model, new_state
+from pretune.train.assembly import DTYPES, Choices, Parts, mean_share, new_cut, new_model, training_state
 from pretune.train.budget import planned_steps
 from pretune.train.float8 import has_float8
+from pretune.train.forecasting import Plan, candidates, free_bytes, halves, largest_fitting, refuse_if_too_large
 from pretune.train.loop import take_step
+from pretune.train.plans import pretraining_plan, recomputed_blocks
 from pretune.train.pretrain import settled_shape
 from pretune.train.runtime import best_precision, matrix_speed, narrow_gain, recalled, remembered
 
@@ -49,15 +51,21 @@ def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
     shape = settled_shape(stage, tokens=num_tokens, vocab_size=parts.vocabulary.size, flops=flops)
     choices: Choices = {"precision": precision, "shape": shape.model_dump(mode="json"), "compile": False}
     choices |= {"attention": ATTENTIONS[runtime.device.type][0], "micro_batch": stage.micro_batch or stage.batch}
+    room = free_bytes(runtime.device)
+    choices["recomputed"] = recomputed_blocks(stage, shape, parts.vocabulary.size, choices, runtime.device, room)
     seconds = 0.0
-    if stage.micro_batch is None or stage.minutes is not None:
-        found = _fastest(parts, shape, choices)
+    if stage.micro_batch is None or stage.minutes is not None or stage.optim.warms_by_time:
+        found = _fastest(parts, shape, choices, room)
         choices |= {name: found[name] for name in ("attention", "micro_batch")}
         seconds = float(found["seconds"])
+        if stage.micro_batch is None:  # what was fastest on another day may not fit today
+            sizes = halves(int(choices["micro_batch"]))
+            choices["micro_batch"] = largest_fitting(_plan(parts, shape, choices), sizes, room)
         choices, seconds = _compiled_if_faster(parts, shape, choices, seconds, log)
     choices["compile"] |= stage.compile == "yes"
     choices["micro_batch"] = min(int(choices["micro_batch"]), stage.batch)
-    return choices | {"steps": _steps(parts, seconds), "seconds_per_step": seconds}
+    warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * stage.length, seconds_per_step=seconds)
+    return choices | {"steps": _steps(parts, seconds), "seconds_per_step": seconds, "warmup": warmup}
 
 
 def settled_precision(asked: str, device: torch.device, log: Log) -> str:
@@ -86,20 +94,29 @@ def settled_precision(asked: str, device: torch.device, log: Log) -> str:
 
 
 def _steps(parts: Parts, seconds: float) -> int:
-    stage = parts.stage
-    num_rows, seconds = len(parts.rows), max(seconds, 1e-3)
-    return planned_steps(stage, rows=num_rows, batch=stage.batch, tokens_per_row=stage.length, seconds_per_step=seconds)
+    stage, share = parts.stage, mean_share(parts.stage)
+    return planned_steps(
+        stage,
+        rows=len(parts.rows),
+        batch=stage.batch * share,
+        tokens_per_row=stage.length,
+        seconds_per_step=max(seconds * share, 1e-3),
+    )
 
 
 # ---- micro-batch and attention ------------------------------------------------------------------
 
 
-def _fastest(parts: Parts, shape: Shape, choices: Choices) -> dict[str, Any]:
-    """micro_batch, attention and seconds of the fastest eager step; remembered."""
+def _fastest(parts: Parts, shape: Shape, choices: Choices, room: float) -> dict[str, Any]:
+    """micro_batch, attention and seconds of the fastest eager step within `room` bytes; remembered.
+
+    Raises:
+        DoesNotFit: the smallest micro-batch is foretold to need more.
+    """
 
     def measure() -> dict[str, Any]:
         first, *others = _attentions(parts)
-        sizes = _candidates(parts)
+        sizes = _candidates(parts, shape, choices, room)
         best = _timed(parts, shape, {**choices, "attention": first}, sizes)
         for attention in others:
             found = _timed(parts, shape, {**choices, "attention": attention}, [best["micro_batch"]])
@@ -118,7 +135,7 @@ def _attentions(parts: Parts) -> list[str]:
 def _timed(parts: Parts, shape: Shape, choices: Choices, sizes: list[int], repeats: int = 2) -> dict[str, Any]:
     """The fastest micro-batch of `sizes` and its seconds a step, on a throw-away model."""
     model = new_model(parts, shape, choices["attention"])
-    state = new_state(parts, model, {**choices, "steps": 1000})
+    state = training_state(model, parts.stage, {**choices, "steps": 1000}, parts.runtime)
     best = {"micro_batch": 0, "attention": choices["attention"], "seconds": math.inf}
     for micro in sizes:
         batches = new_cut(parts, micro).batches(0)
@@ -128,18 +145,19 @@ def _timed(parts: Parts, shape: Shape, choices: Choices, sizes: list[int], repea
     return best
 
 
-def _candidates(parts: Parts) -> list[int]:
-    """Micro-batches of 2,048 to 16,384 tokens whose activations are likely to fit a quarter of memory."""
-    import psutil
-
-    batch, length = parts.stage.batch, parts.stage.length
+def _candidates(parts: Parts, shape: Shape, choices: Choices, room: float) -> list[int]:
+    """Micro-batches worth trying; those given, or those that are foretold to fit."""
     if parts.stage.micro_batch is not None:
-        return [min(parts.stage.micro_batch, batch)]
-    room = psutil.virtual_memory().available / 4
-    sizes = [n for n in (4, 8, 16, 32, 64, 128) if n < batch] + [batch]
-    fitting = [n for n in sizes if 12.0 * n * length * parts.vocabulary.size < room] or [1]
-    good = [n for n in fitting if 2048 <= n * length <= 16384]
-    return good or [fitting[-1]]
+        return [min(parts.stage.micro_batch, parts.stage.batch)]
+    plan = _plan(parts, shape, choices)
+    sizes = candidates(plan, room)
+    if parts.stage.optim.offload == "none":  # else it holds less than is foretold
+        refuse_if_too_large(plan, sizes[0], room)
+    return sizes
+
+
+def _plan(parts: Parts, shape: Shape, choices: Choices) -> Plan:
+    return pretraining_plan(parts.stage, shape, parts.vocabulary.size, choices, parts.runtime.device)
 
 
 def _mark(parts: Parts, choices: Choices) -> str:
@@ -147,16 +165,20 @@ def _mark(parts: Parts, choices: Choices) -> str:
     stage = parts.stage
     kinds = stage.optim.kind, stage.objective.kind, parts.runtime.device.type
     sizes = stage.batch, stage.length, parts.vocabulary.size, stage.micro_batch
-    return f"{choices['shape']} {sizes} {choices['precision']} {kinds}"
+    return f"{choices['shape']} {sizes} {choices['precision']} {kinds} {choices['recomputed']}"
 
 
 # ---- compiled or eager --------------------------------------------------------------------------
 
 
-def _worth_trying(eager_seconds: float) -> bool:
+def worth_trying(eager_seconds: float) -> bool:
     """Are there steps enough to win twice the price of a cold compile back?"""
-    price = float(probes.recalled(COMPILED) or COMPILE_SECONDS)
-    return eager_seconds * (1 - 1 / COMPILE_GAIN) > 2 * price
+    return eager_seconds * (1 - 1 / COMPILE_GAIN) > 2 * compile_seconds()
+
+
+def compile_seconds() -> float:
+    """What a cold compile took on this machine, or takes on others."""
+    return float(probes.recalled(COMPILED) or COMPILE_SECONDS)
 
 
 def _compiled_if_faster(parts: Parts, shape: Shape, choices: Choices, eager: float, log: Log) -> tuple[Choices, float]:
@@ -164,7 +186,7 @@ def _compiled_if_faster(parts: Parts, shape: Shape, choices: Choices, eager: flo
     asked, steps, trial = parts.stage.compile, _steps(parts, eager), {**choices, "compile": True}
     key = f"compiled {choices['micro_batch']} {_mark(parts, choices)}"
     known = recalled(key) is not None
-    if asked == "no" or not (asked == "yes" or known or _worth_trying(steps * eager)):
+    if asked == "no" or not (asked == "yes" or known or worth_trying(steps * eager)):
         return choices, eager
     if not has_compiler():
         log.info("    no C++ compiler is on the path: the steps stay eager")

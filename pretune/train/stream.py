@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -26,13 +27,21 @@ class Stream(Protocol):
     def where(self, step: int) -> str:
         """The place of a step's rows in the data, for messages."""
 
+    def share(self, step: int) -> float:
+        """Rows of a step over those of a whole batch."""
+
 
 @dataclass(frozen=True)
 class StoreStream:
-    """Rows of token stores, in the keyed random order of their packing or mixture; another order each epoch."""
+    """Rows of token stores, in the keyed random order of their packing or mixture; another order each epoch.
+
+    Args:
+        ramp: steps in which the batch grows: a third of them with an eighth of its rows, a quarter, a half.
+    """
 
     all_rows: Rows
     batch: int
+    ramp: int = 0
 
     def rows(self, step: int) -> list[Row]:
         return rows_of(self.all_rows.at(self._positions(step)))
@@ -41,7 +50,17 @@ class StoreStream:
         return self.all_rows.where(self._positions(step))
 
     def _positions(self, step: int) -> NDArray[np.int64]:
-        return np.arange(step * self.batch, (step + 1) * self.batch)
+        return np.arange(self.rows_before(step), self.rows_before(step + 1))
+
+    def rows_before(self, step: int) -> int:
+        """Rows of all steps before this one."""
+        borders = [-(-k * self.ramp // 3) for k in range(4)]
+        sizes = [max(1, self.batch >> k) for k in (3, 2, 1)]
+        growing = [size * (min(max(step, a), b) - a) for size, (a, b) in zip(sizes, pairwise(borders), strict=True)]
+        return sum(growing) + self.batch * max(0, step - self.ramp)
+
+    def share(self, step: int) -> float:
+        return (self.rows_before(step + 1) - self.rows_before(step)) / self.batch
 
 
 def rows_of(arrays: Arrays) -> list[Row]:
@@ -79,6 +98,9 @@ class RowStream:
         ordered = [sorted(map(int, p), key=lambda i: (len(self.all_rows[i]["ids"]), i)) for p in pools]
         chunks = [p[i : i + self.batch] for p in ordered for i in range(0, len(p), self.batch)]
         return chunks[rng.permutation(len(chunks))[place]]
+
+    def share(self, step: int) -> float:
+        return len(self._chosen(step)) / self.batch
 
     def where(self, step: int) -> str:
         chosen = self._chosen(step)

@@ -28,7 +28,18 @@ class Loss:
 def loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
-    """The loss over rows; what is random in them is drawn from the row's number, the same each time."""
+    """The loss over rows; what is random in them is drawn from the row's number, the same each time.
+
+    `batch` rows at once, or fewer when memory runs out.
+    """
+    from pretune.train.retry import halving
+
+    return halving(lambda micro: _loss_over(model, objective, rows, vocabulary, runtime, batch=micro), batch)[0]
+
+
+def _loss_over(
+    model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
+) -> Loss:
     nats = targets = 0.0
     with evaluating(model):
         for start in range(0, len(rows), batch):

@@ -26,6 +26,7 @@ from pretune.train.loop import StepReport
 from pretune.train.pretrain import PretrainStage
 from pretune.train.runtime import evaluating
 from pretune.train.session import SAMPLES, Session, note_samples
+from pretune.train.stream import StoreStream
 from pretune.train.validate import Loss, bits_per_byte, loss_over
 
 ROWS_BETWEEN = 48
@@ -70,7 +71,7 @@ class Watch:
         state, session = self.session.state, self.session
         metrics: dict[str, Any] = {
             "parameters": num_parameters(state.model),
-            "tokens": int(state.step * session.tokens_per_step),
+            "tokens": int(self._rows_read() * self.stage.length),
             "steps": state.step,
             "refused_steps": state.step - state.updates,
         }
@@ -78,6 +79,11 @@ class Watch:
             found = self._validate(len(self.feed.validation))
             self._write()
         return metrics | found | session.summary()
+
+    def _rows_read(self) -> int:
+        stream = self.session.cut.stream
+        assert isinstance(stream, StoreStream)
+        return stream.rows_before(self.session.state.step)
 
     def _validate(self, most: int) -> dict[str, Any]:
         """Figures of the validation split, which are logged too; none where it is empty."""
@@ -106,7 +112,7 @@ class Watch:
 
     def _loss(self, rows: Sequence[Row]) -> Loss:
         session = self.session
-        model, micro = session.state.model, session.cut.micro
+        model, micro = session.state.model, session.micro
         return loss_over(model, self.objective, rows, self.vocabulary, session.runtime, batch=micro)
 
     def _write(self) -> None:
