@@ -189,7 +189,15 @@ def recomputed(setting: str, plan: Callable[[int], Plan], layers: int, micro: in
     """
     if setting != "auto":
         return layers if setting == "full" else 0
-    return bisect_left(range(layers), True, key=lambda number: step_bytes(plan(number), micro) < room)
+    plain = plan(0).rehearsed(micro, 1)
+    gaps = (
+        plain.heap_bytes / plain.peak_bytes
+    )  # of this step's heap: that of a step that computes again was not measured
+
+    def fits(number: int) -> bool:
+        return plan(number).rehearsed(micro, 1).peak_bytes * gaps < room
+
+    return bisect_left(range(layers), True, key=fits)
 
 
 def free_bytes(device: Any) -> float:

@@ -139,11 +139,11 @@ def test_masters_and_moments_that_lie_elsewhere_move_the_same(
 # ---- what is foretold ----------------------------------------------------------------------------
 
 
-def plan(*, blocks: int = 0, length: int = 32) -> Plan:
+def plan(*, blocks: int = 0, length: int = 32, layers: int = 2) -> Plan:
     objective = OBJECTIVE("causal")
 
     def build() -> TrainState:
-        shape = SHAPE({"kind": "gpt2", "layers": 2, "width": 32, "heads": 2})
+        shape = SHAPE({"kind": "gpt2", "layers": layers, "width": 32, "heads": 2})
         model = build_model(shape, vocab_size=40, max_length=32, specials=SPECIALS, seed=0)
         if blocks:
             recompute_blocks(model, blocks)
@@ -199,11 +199,16 @@ def test_only_micro_batches_that_fit_are_tried_and_one_row_at_least() -> None:
 
 
 def test_as_many_blocks_are_recomputed_as_are_needed_to_fit() -> None:
-    one, two = step_bytes(plan(blocks=1), 32), step_bytes(plan(blocks=2), 32)
-    assert recomputed("none", lambda n: plan(blocks=n), 2, 32, 0.0) == 0
-    assert recomputed("full", lambda n: plan(blocks=n), 2, 32, 1e12) == 2
-    rooms = (1e12, one + 1.0, two + 1.0)
-    assert [recomputed("auto", lambda n: plan(blocks=n), 2, 32, room) for room in rooms] == [0, 1, 2]
+    def of(blocks: int) -> Plan:
+        return plan(blocks=blocks, layers=6)
+
+    assert recomputed("none", of, 6, 32, 0.0) == 0
+    assert recomputed("full", of, 6, 32, 1e12) == 6
+    assert recomputed("auto", of, 6, 32, 1e12) == 0
+    plain = of(0).rehearsed(32, 1)
+    needed = [of(n).rehearsed(32, 1).peak_bytes * plain.heap_bytes / plain.peak_bytes for n in range(7)]
+    assert needed == sorted(needed, reverse=True) and needed[6] < 0.7 * needed[0]
+    assert [recomputed("auto", of, 6, 32, needed[n] + 1.0) for n in (1, 3)] == [1, 3]
 
 
 def test_a_heap_joins_gaps_and_takes_the_smallest_that_is_large_enough() -> None:
