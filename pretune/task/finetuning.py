@@ -32,7 +32,7 @@ from pretune.train.loop import Scored, StepReport, TrainState
 from pretune.train.optim import Optim
 from pretune.train.picture import write_page
 from pretune.train.pretraining import vocabulary_of
-from pretune.train.runtime import Runtime, evaluating
+from pretune.train.runtime import Runtime, evaluating, give_freed_memory_back
 from pretune.train.session import Session, keep_samples, note_samples
 from pretune.train.settle import settled_precision
 from pretune.train.stream import Cut, RowStream
@@ -189,6 +189,8 @@ def _optim(stage: FinetuneStage) -> Optim:
 
 
 def _state(work: Work, model: Any) -> TrainState:
+    if work.choices.get("recomputed"):
+        give_freed_memory_back()
     folder = work.context.scratch / "offload"
     return training_state(model, work.stage, work.objective, work.choices, work.runtime, folder)
 

@@ -44,6 +44,7 @@ class Plan:
         batch: rows of a step.
         device: where it runs; a rehearsal of a GPU's step needs a GPU, and none of its memory.
         known_by: what the step depends on (JSON), under which its memory is remembered.
+        keeps_freed: freed memory stays with the process (runtime.keep_freed_memory), so gaps count.
     """
 
     build: Callable[[], TrainState]
@@ -53,15 +54,16 @@ class Plan:
     batch: int
     device: torch.device = CPU
     known_by: Any = None
+    keeps_freed: bool = True
 
     def rehearsed(self, micro: int, pieces: int) -> Rehearsal:
         """A step of this many micro-batches of `micro` rows."""
         return rehearse(self.build, self.objective, [self.blank(micro)] * pieces, Runtime(self.device))
 
     def bytes_of(self, micro: int, pieces: int) -> int:
-        """The most that such steps hold: on a CPU with the gaps of the heap, on a GPU what lives at one time."""
+        """The most that such steps hold: what lives at one time; where freed memory is kept, its gaps too."""
         found = self.rehearsed(micro, pieces)
-        return found.heap_bytes if self.device.type == "cpu" else found.peak_bytes
+        return found.heap_bytes if self.keeps_freed and self.device.type == "cpu" else found.peak_bytes
 
     def blank(self, micro: int) -> Batch:
         return self.objective.collate([self._row(i) for i in range(micro)], self.vocabulary)
@@ -189,15 +191,7 @@ def recomputed(setting: str, plan: Callable[[int], Plan], layers: int, micro: in
     """
     if setting != "auto":
         return layers if setting == "full" else 0
-    plain = plan(0).rehearsed(micro, 1)
-    gaps = (
-        plain.heap_bytes / plain.peak_bytes
-    )  # of this step's heap: that of a step that computes again was not measured
-
-    def fits(number: int) -> bool:
-        return plan(number).rehearsed(micro, 1).peak_bytes * gaps < room
-
-    return bisect_left(range(layers), True, key=fits)
+    return bisect_left(range(layers), True, key=lambda number: step_bytes(plan(number), micro) < room)
 
 
 def free_bytes(device: Any) -> float:

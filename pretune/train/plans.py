@@ -43,7 +43,14 @@ def pretraining_plan(
     vocabulary = Vocabulary(size=vocab_size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
     parts = [shape.model_dump(mode="json"), vocab_size, dict(choices), stage.optim.model_dump(mode="json")]
     return Plan(
-        build, stage.objective, vocabulary, length=stage.length, batch=stage.batch, device=device, known_by=parts
+        build,
+        stage.objective,
+        vocabulary,
+        length=stage.length,
+        batch=stage.batch,
+        device=device,
+        known_by=parts,
+        keeps_freed=not choices.get("recomputed"),
     )
 
 

@@ -23,7 +23,7 @@ from pretune.train.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop import TrainState
 from pretune.train.picture import write_page
 from pretune.train.pretrain import PretrainStage
-from pretune.train.runtime import Runtime, matrix_speed
+from pretune.train.runtime import Runtime, give_freed_memory_back, matrix_speed
 from pretune.train.session import Session, keep_samples
 from pretune.train.settle import settle
 from pretune.train.stream import Cut
@@ -40,6 +40,8 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     feed = open_feed(stage, stores, vocabulary, context.seed)
     parts = Parts(stage, feed.rows, tokenizer, vocabulary, runtime, context.seed)
     choices = context.choose("run", lambda: settle(parts, num_tokens=feed.num_tokens, log=context.log))
+    if choices["recomputed"]:
+        give_freed_memory_back()
     shape = SHAPE(choices["shape"])
     model = new_model(parts, shape, choices["attention"])
     state = training_state(model, stage, choices, runtime, context.scratch / "offload")

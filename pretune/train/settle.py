@@ -29,7 +29,14 @@ from pretune.train.forecasting import Plan, candidates, free_bytes, halves, larg
 from pretune.train.loop import take_step
 from pretune.train.plans import pretraining_plan, recomputed_blocks
 from pretune.train.pretrain import settled_shape
-from pretune.train.runtime import best_precision, matrix_speed, narrow_gain, recalled, remembered
+from pretune.train.runtime import (
+    best_precision,
+    give_freed_memory_back,
+    matrix_speed,
+    narrow_gain,
+    recalled,
+    remembered,
+)
 
 ATTENTIONS = {"cpu": (BLOCKS, "sdpa"), "cuda": ("sdpa", "flex_attention")}
 """Ways to attend, by device; the first where nothing is measured. flex_attention skips what a document does not see."""
@@ -53,6 +60,8 @@ def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
     choices |= {"attention": ATTENTIONS[runtime.device.type][0], "micro_batch": stage.micro_batch or stage.batch}
     room = free_bytes(runtime.device)
     choices["recomputed"] = recomputed_blocks(stage, shape, parts.vocabulary.size, choices, runtime.device, room)
+    if choices["recomputed"]:
+        give_freed_memory_back()
     seconds = 0.0
     if stage.micro_batch is None or stage.minutes is not None or stage.optim.warms_by_time:
         found = _fastest(parts, shape, choices, room)

@@ -149,7 +149,7 @@ def plan(*, blocks: int = 0, length: int = 32, layers: int = 2) -> Plan:
             recompute_blocks(model, blocks)
         return TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=9)
 
-    return Plan(build, objective, VOCABULARY, length=length, batch=32)
+    return Plan(build, objective, VOCABULARY, length=length, batch=32, keeps_freed=not blocks)
 
 
 def test_a_rehearsal_counts_weights_moments_and_gradients_to_the_byte() -> None:
@@ -205,8 +205,7 @@ def test_as_many_blocks_are_recomputed_as_are_needed_to_fit() -> None:
     assert recomputed("none", of, 6, 32, 0.0) == 0
     assert recomputed("full", of, 6, 32, 1e12) == 6
     assert recomputed("auto", of, 6, 32, 1e12) == 0
-    plain = of(0).rehearsed(32, 1)
-    needed = [of(n).rehearsed(32, 1).peak_bytes * plain.heap_bytes / plain.peak_bytes for n in range(7)]
+    needed = [step_bytes(of(n), 32) for n in range(7)]
     assert needed == sorted(needed, reverse=True) and needed[6] < 0.7 * needed[0]
     assert [recomputed("auto", of, 6, 32, needed[n] + 1.0) for n in (1, 3)] == [1, 3]
 
