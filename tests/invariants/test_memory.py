@@ -110,8 +110,8 @@ def test_the_smaller_cut_lies_in_the_checkpoint(tmp_path: Path) -> None:
 
 # ---- the whole command, under a real limit -------------------------------------------------------
 
-MODEL = {"layers": 2, "width": 32, "heads": 4}
-PRETRAIN: dict[str, Any] = {"length": 128, "batch": 32, "steps": 16, "save_every": 1, "precision": "float32",
+MODEL = {"layers": 2, "width": 96, "heads": 4}
+PRETRAIN: dict[str, Any] = {"length": 128, "batch": 32, "steps": 20, "save_every": 1, "precision": "float32",
                             "compile": "no", "optim": "sgd"}  # fmt: skip
 
 
@@ -136,7 +136,8 @@ def address_space(process: subprocess.Popen[bytes]) -> int:
 def halve_what_is_free(process: subprocess.Popen[bytes], checkpoints: Path, *, at_step: int) -> None:
     """What the steps up to this one took and gave back is what was free; half of it is taken away."""
     held: list[int] = []
-    while process.poll() is None and not any(checkpoints.glob(f"step-{at_step:08d}")):
+    # Only the last checkpoints are kept: whoever looks late sees later ones.
+    while process.poll() is None and not any(int(c.name[5:13]) >= at_step for c in checkpoints.glob("step-*")):
         if any(checkpoints.glob("step-*")):
             held.append(address_space(process))
         time.sleep(0.001)
@@ -159,4 +160,4 @@ def test_half_of_the_free_memory_is_taken_away_in_the_middle_of_training(tmp_pat
     log = [
         json.loads(line) for line in (tmp_path / "limited" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    assert [row["step"] for row in log if "gradient_norm" in row] == [10, 16]
+    assert [row["step"] for row in log if "gradient_norm" in row] == [10, 20]
