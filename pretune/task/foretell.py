@@ -104,5 +104,13 @@ def finetuning_plan(
 
     vocabulary = Vocabulary(size=int(known.vocab_size), pad=0, mask=1, cls=2, specials=(0, 1, 2))
     parts = [config, choices, *(s.model_dump(mode="json") for s in (stage.task, stage.method, stage.optim))]
-    kept = {"known_by": parts, "keeps_freed": not again}
-    return Plan(build, objective, vocabulary, length=length, batch=stage.batch, device=device, **kept)
+    return Plan(
+        build,
+        objective,
+        vocabulary,
+        length=length,
+        batch=stage.batch,
+        device=device,
+        known_by=parts,
+        keeps_freed=not again,
+    )
