@@ -84,13 +84,14 @@ def plan_of(case: dict[str, Any], *, real: bool = False) -> Any:
 def model_of(case: dict[str, Any], classify: bool) -> Any:
     from transformers import AutoModelForSequenceClassification
 
+    from pretune.model.attention import register_attention
     from pretune.model.build import build_model
     from pretune.model.shape import SHAPE
     from pretune.tokens.tokenizer import Specials
 
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
     shape = SHAPE({"kind": case["kind"], **case["sizes"]})
-    attention = "eager" if case["length"] <= 512 else "sdpa"
+    attention = register_attention()
     model = build_model(
         shape, vocab_size=VOCABULARY, max_length=case["length"], specials=specials, seed=0, attention=attention
     )

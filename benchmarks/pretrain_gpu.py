@@ -91,16 +91,15 @@ def ours(given: Any) -> dict[str, Any]:
 
 def _ours(given: Any, attention: str, runtime: Any, steps: int) -> list[Any]:
     from pretune.objective.base import OBJECTIVE, Vocabulary
-    from pretune.train.assembly import DTYPES, blocks_of, compile_blocks
+    from pretune.train.assembly import blocks_of, compile_blocks, narrow_of
     from pretune.train.float8 import use_float8
     from pretune.train.loop import Scored, TrainState, take_step
     from pretune.train.optim import OPTIM
     from pretune.train.update import Update
 
     net, objective = model_of(given, attention).to(runtime.device), OBJECTIVE("causal")
-    narrow = DTYPES[given.precision]
     optim = OPTIM({"kind": "adamw", "learning_rate": RATE, "warmup": 0.0})
-    update = Update(net, optim, narrow=narrow if given.precision != "float32" else None)
+    update = Update(net, optim, narrow=narrow_of(given.precision))
     if given.precision == "float8":
         use_float8(blocks_of(net))
     compile_blocks(net)
@@ -141,47 +140,20 @@ def plain(given: Any) -> dict[str, Any]:
 
 def trainer(given: Any) -> dict[str, Any]:
     import torch
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from pretrain_sides import trained_by_transformers
 
-    ids = drawn(given.batch * given.steps, given.length, given.vocabulary)[0]
-
-    class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
-        def __len__(self) -> int:
-            return len(ids)
-
-        def __getitem__(self, i: int) -> dict[str, Any]:
-            row = torch.from_numpy(ids[i, :-1])
-            return {"input_ids": row, "labels": row}
-
-    class Clock(TrainerCallback):
-        seconds: list[float] = []
-
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.started = time.perf_counter()
-
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            self.seconds.append(time.perf_counter() - self.started)
-
+    ids = drawn(given.batch * given.steps, given.length, given.vocabulary)[0][:, :-1]
+    settings = {
+        "learning_rate": RATE,
+        "max_steps": given.steps,
+        "per_device_train_batch_size": given.micro,
+        "gradient_accumulation_steps": given.batch // given.micro,
+        "bf16": given.precision != "float32",
+        "use_cpu": not torch.cuda.is_available(),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        settings = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=given.micro,
-            gradient_accumulation_steps=given.batch // given.micro,
-            max_steps=given.steps,
-            learning_rate=RATE,
-            bf16=given.precision != "float32",
-            use_cpu=not torch.cuda.is_available(),
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-        )
-        work = Trainer(model=model_of(given, "sdpa"), args=settings, train_dataset=Rows(), callbacks=[Clock()])
-        work.train()
-    losses = [float(row["loss"]) for row in work.state.log_history if "loss" in row]
-    return {"seconds": Clock.seconds, "losses": losses}
+        found: dict[str, Any] = trained_by_transformers(model_of(given, "sdpa"), ids, folder, settings)
+    return found
 
 
 # ---- one row, and the table ----------------------------------------------------------------------

@@ -153,12 +153,20 @@ class Fixed:
 
 
 def trainer(ids: Ids, steps: int, folder: str, *, bf16: bool) -> Found:
+    rows = TOKENS // ids.shape[1]
+    settings = {"learning_rate": RATE, "max_steps": steps, "per_device_train_batch_size": rows, "bf16": bf16}
+    net, place = llama(ids.shape[1]), f"{folder}/trainer"
+    return trained_by_transformers(net, ids[: rows * steps], place, {**settings, "use_cpu": True})
+
+
+def trained_by_transformers(net: Any, ids: Ids, folder: str, settings: dict[str, Any]) -> Found:
+    """The Trainer over these rows, in their order; seconds and loss of each step."""
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
-            return TOKENS // ids.shape[1] * steps
+            return len(ids)
 
         def __getitem__(self, i: int) -> dict[str, Any]:
             row = torch.from_numpy(ids[i].astype("int64"))
@@ -171,23 +179,14 @@ def trainer(ids: Ids, steps: int, folder: str, *, bf16: bool) -> Found:
             self.started = time.perf_counter()
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             self.seconds.append(time.perf_counter() - self.started)
 
     clock = Clock()
-    settings = TrainingArguments(
-        output_dir=f"{folder}/trainer",
-        per_device_train_batch_size=TOKENS // ids.shape[1],
-        max_steps=steps,
-        learning_rate=RATE,
-        bf16=bf16,
-        use_cpu=True,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        train_sampling_strategy="sequential",
-    )
-    work = Trainer(model=llama(ids.shape[1]), args=settings, train_dataset=Rows(), callbacks=[clock])
+    quiet = {"logging_steps": 1, "save_strategy": "no", "report_to": [], "disable_tqdm": True}
+    asked = TrainingArguments(output_dir=folder, train_sampling_strategy="sequential", **quiet, **settings)
+    work = Trainer(model=net, args=asked, train_dataset=Rows(), callbacks=[clock])
     work.train()
     history = [row for row in work.state.log_history if "loss" in row]
     norms = [float(row["grad_norm"]) for row in history]

@@ -1,7 +1,7 @@
 """How soon a character model of Shakespeare is good: our loop beside nanoGPT's setting for a CPU, in turn.
 
     python benchmarks/time_to_loss.py --data ../shared/data                        five seeds of each side, a table
-    python benchmarks/time_to_loss.py --data ... --side ours --seed 0 --out FILE     one piece; rows are kept in FILE
+    python benchmarks/time_to_loss.py --data ... --side clock --seed 0 --out FILE    one piece; rows are kept in FILE
 
 nanogpt   its setting for a CPU: 4 blocks x 128, 4 heads, 2,000 steps of 12 x 64, AdamW 1e-3 (.9, .99), decay .1,
           warm-up 100, cosine to 1e-4, no dropout, not compiled; written out below

@@ -46,7 +46,9 @@ class Chat(Task):
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_config(config, attn_implementation="eager"), ()
+        from pretune.model.attention import register_attention
+
+        return AutoModelForCausalLM.from_config(config, attn_implementation=register_attention()), ()
 
     def rows(
         self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int

@@ -25,7 +25,7 @@ from pretune.objective.base import Objective, Row, Vocabulary, plain_model
 from pretune.task.finetune import FinetuneStage
 from pretune.text.balance import read_weights
 from pretune.text.example import check_scored, read_labels, read_split, shape_of
-from pretune.train.assembly import DTYPES
+from pretune.train.assembly import narrow_of
 from pretune.train.budget import planned_steps, told_of_budget
 from pretune.train.forecasting import free_bytes, refuse_if_too_large
 from pretune.train.loop import Scored, StepReport, TrainState
@@ -126,7 +126,7 @@ def _settle(work: Work) -> dict[str, Any]:
     precision = settled_precision(stage.precision, work.runtime.device, work.context.log)
     tokens_per_row = sum(len(r["ids"]) for r in work.rows) / len(work.rows)
     again, micro = _fitting(work, precision, stage.micro_batch or usual_micro_batch(stage, tokens_per_row))
-    budget = stage if _budgeted(stage) else stage.model_copy(update={"epochs": stage.task.epochs})
+    budget = budget_of(stage)
     timed = stage.minutes is not None or stage.optim.warms_by_time
     seconds = _step_seconds(work, precision, micro, again) if timed else 0.0
     steps = planned_steps(
@@ -161,8 +161,10 @@ def _fitting(work: Work, precision: str, micro: int) -> tuple[int, int]:
     return again, rows
 
 
-def _budgeted(stage: FinetuneStage) -> bool:
-    return any(b is not None for b in (stage.steps, stage.epochs, stage.tokens_read, stage.minutes))
+def budget_of(stage: FinetuneStage) -> FinetuneStage:
+    """The stage with its budget, or with the epochs that are usual for its task."""
+    given = (stage.steps, stage.epochs, stage.tokens_read, stage.minutes)
+    return stage if any(b is not None for b in given) else stage.model_copy(update={"epochs": stage.task.epochs})
 
 
 def _step_seconds(work: Work, precision: str, micro: int, again: int) -> float:
@@ -203,12 +205,12 @@ def training_state(
     runtime: Runtime,
     folder: Path | None = None,
 ) -> TrainState:
-    narrow = torch.bfloat16 if DTYPES[choices["precision"]] == torch.bfloat16 else None
     if choices.get("recomputed", 0):
         recompute_blocks(plain_model(model), choices["recomputed"])
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     scales = layer_scales(trained, stage.layer_decay) if stage.layer_decay < 1 else None
-    update = Update(model, _optim(stage).settled(choices.get("warmup")), narrow=narrow, scales=scales, folder=folder)
+    narrow, optim = narrow_of(choices["precision"]), _optim(stage).settled(choices.get("warmup"))
+    update = Update(model, optim, narrow=narrow, scales=scales, folder=folder)
     scored = runtime.wrap(Scored(model, objective))
     return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
 

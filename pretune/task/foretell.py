@@ -12,12 +12,12 @@ from pretune.base.stage import Forecast, Machine
 from pretune.model.folder import quiet_transformers
 from pretune.objective.base import Vocabulary
 from pretune.task.finetune import FinetuneStage
-from pretune.task.finetuning import training_state, usual_micro_batch
+from pretune.task.finetuning import budget_of, training_state, usual_micro_batch
 from pretune.train.budget import planned_steps
 from pretune.train.forecasting import CPU, Plan, halves, largest_fitting, recomputed, run_bytes, step_seconds
 from pretune.train.probe import machine_probe
 from pretune.train.rehearsal import weightless
-from pretune.train.runtime import Runtime
+from pretune.train.runtime import Runtime, device_of
 from pretune.train.settle import settled_precision
 
 BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
@@ -28,7 +28,7 @@ def foretell_finetuning(stage: FinetuneStage, base: Forecast, data: Forecast, ma
     """Seconds, bytes of memory and disk of fine-tuning the model of `base`, whose config is known."""
     quiet_transformers()
     assert base.config is not None
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if stage.device == "auto" else stage.device)
+    device = device_of(stage.device)
     precision = settled_precision(stage.precision, device, Log(quiet=True))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
     per_row = min(TOKENS_PER_EXAMPLE, stage.max_length) if stage.task.grouped else float(stage.max_length)
@@ -38,7 +38,7 @@ def foretell_finetuning(stage: FinetuneStage, base: Forecast, data: Forecast, ma
     memory = run_bytes(finetuning_plan(stage, config, precision, stage.max_length, device, again), micro)
     usual = finetuning_plan(stage, config, precision, int(per_row), device, again)
     per_step = step_seconds(usual, micro) if memory < machine.memory_bytes else 0.0
-    budget = stage if _budgeted(stage) else stage.model_copy(update={"epochs": stage.task.epochs})
+    budget = budget_of(stage)
     rows = max(1, int(tokens / per_row))
     steps = planned_steps(
         budget, rows=rows, batch=stage.batch, tokens_per_row=per_row, seconds_per_step=max(per_step, 1e-3)
@@ -51,10 +51,6 @@ def foretell_finetuning(stage: FinetuneStage, base: Forecast, data: Forecast, ma
         parameters=parameters,
         config=base.config,
     )
-
-
-def _budgeted(stage: FinetuneStage) -> bool:
-    return any(b is not None for b in (stage.steps, stage.epochs, stage.tokens_read, stage.minutes))
 
 
 def fitting_cut(

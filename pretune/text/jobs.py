@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ def _together(files: Sequence[RawFile]) -> Iterator[Job]:
 def _cut(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Job]:
     """The jobs of a large file; that of JSON lines is parsed by who measures it."""
     sound: Sound = ""
-    with _told_of(file, told):
+    with suppress(UserError):  # what is wrong is told by whoever reads the file, and once
         sound = soundness(file.path) if suffix_of(file.path) in JSON_LINES else ""
     if not sound:
         yield from _in_jobs(documents_of(file, measuring, told))

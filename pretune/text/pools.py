@@ -122,9 +122,13 @@ class Processes:
         self._sent = [sent for sent in self._sent if not sent.done()]
         if len(self._sent) >= 2 * self.others:
             measure_job(job, measuring, path)
-            return bool  # there is nothing to wait for
+            return _is_made
         self._sent.append(self.executor.submit(measure_job, job, measuring, path))
         return self._sent[-1].result
+
+
+def _is_made() -> None:
+    """The handle of a part that needs no waiting."""
 
 
 @contextmanager

@@ -56,17 +56,22 @@ def training_state(
     model: Any, stage: PretrainStage, choices: Choices, runtime: Runtime, folder: Path | None = None
 ) -> TrainState:
     """A model with its optimizer, as chosen; `folder` is for what is put off to the disk."""
-    narrow = DTYPES[choices["precision"]]
     if choices.get("recomputed", 0):
         recompute_blocks(model, choices["recomputed"])
     optim = stage.optim.settled(choices.get("warmup"))
-    update = Update(model, optim, narrow=None if narrow == torch.float32 else narrow, folder=folder)
+    update = Update(model, optim, narrow=narrow_of(choices["precision"]), folder=folder)
     if choices["precision"] == "float8":
         use_float8(blocks_of(model))
     if choices["compile"]:
         compile_blocks(model)
     scored: nn.Module = runtime.wrap(Scored(model, stage.objective))
     return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
+
+
+def narrow_of(precision: str) -> torch.dtype | None:
+    """The type that a model computes in, where it is narrower than float32."""
+    found = DTYPES[precision]
+    return None if found == torch.float32 else found
 
 
 def new_cut(parts: Parts, micro: int, *, ramp: int = 0) -> Cut:

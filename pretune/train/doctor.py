@@ -20,11 +20,10 @@ def doctor_facts() -> dict[str, Any]:
 
     import torch
 
-    from pretune.train.runtime import best_precision, matrix_speed
+    from pretune.train.runtime import best_precision, device_of, matrix_speed
     from pretune.train.settle import has_compiler
 
-    machine = Machine.here()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    machine, device = Machine.here(), device_of()
     speeds = {str(d).removeprefix("torch."): matrix_speed(d, device) for d in (torch.float32, torch.bfloat16)}
     best = best_precision(device)
     training = float(probes.remembered(probes.TRAINING, lambda: training_flops(device, best)))
@@ -37,7 +36,7 @@ def doctor_facts() -> dict[str, Any]:
         "training_flops": training,
         "precision": best,
         "compiler": has_compiler(),
-        "presets": [_preset(kind, machine) for kind in ("qwen3-nano", "qwen3-mini", "qwen3-small")],
+        "presets": [_preset(kind, training, machine) for kind in ("qwen3-nano", "qwen3-mini", "qwen3-small")],
         "extras": {name: all(find_spec(m) for m in modules) for name, modules in MODULES.items()},
         "versions": versions(),
     }
@@ -51,7 +50,7 @@ def training_flops(device: torch.device, precision: str) -> float:
     from pretune.model.build import build_model
     from pretune.objective.base import OBJECTIVE, Vocabulary
     from pretune.tokens.tokenizer import Specials
-    from pretune.train.assembly import DTYPES
+    from pretune.train.assembly import narrow_of
     from pretune.train.loop import Scored, TrainState, take_step
     from pretune.train.optim import OPTIM
     from pretune.train.runtime import Runtime
@@ -61,8 +60,7 @@ def training_flops(device: torch.device, precision: str) -> float:
     specials, attention = Specials(None, 0, 1, None, None, None, None), register_attention()
     shape, objective = SHAPE("qwen3-nano"), OBJECTIVE("causal")
     model = build_model(shape, vocab_size=8192, max_length=256, specials=specials, seed=0, attention=attention)
-    narrow = DTYPES[precision]
-    update = Update(model.to(device), OPTIM("adamw"), narrow=narrow if narrow != DTYPES["float32"] else None)
+    update = Update(model.to(device), OPTIM("adamw"), narrow=narrow_of(precision))
     state = TrainState(model, Scored(model, objective), update, total=10)
     ids = np.random.default_rng(0).integers(2, 8192, (16, 257))
     batch = objective.collate([{"ids": row, "segments": np.zeros(257, int)} for row in ids], Vocabulary(8192, pad=1))
@@ -70,18 +68,18 @@ def training_flops(device: torch.device, precision: str) -> float:
     return float(16 * 256 * shape.layout().flops_per_token(8192, 256) / seconds)
 
 
-def _preset(kind: str, machine: Machine) -> dict[str, Any]:
-    """Of one epoch over a million tokens, as the settings of stage pretrain are by default."""
+def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
+    """Memory as foretold for the default settings of stage pretrain, tokens per second at the speed of a real step."""
     from pretune.train.foretell import foretell_pretraining
     from pretune.train.pretrain import USUAL_VOCABULARY, PretrainStage
 
     stage = PretrainStage(kind="pretrain", tokens="-", model=SHAPE(kind), compile="no", epochs=1)
-    told = foretell_pretraining(stage, tokens=1e6, vocab_size=USUAL_VOCABULARY, machine=machine)
+    told = foretell_pretraining(stage, tokens=1e6, vocab_size=USUAL_VOCABULARY, machine=machine, timed=False)
     return {
         "kind": kind,
         "parameters": told.parameters,
         "memory_bytes": told.memory_bytes,
-        "tokens_per_second": told.tokens / told.seconds if told.seconds else 0.0,
+        "tokens_per_second": flops / stage.model.layout().flops_per_token(USUAL_VOCABULARY, stage.length),
         "fits": told.memory_bytes < machine.memory_bytes,
     }
 

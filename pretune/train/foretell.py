@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from pretune.base.log import Log
 from pretune.base.stage import Forecast, Machine
 from pretune.model.folder import quiet_transformers
 from pretune.model.shape import Shape
-from pretune.train.assembly import DTYPES, mean_share
+from pretune.train.assembly import mean_share
 from pretune.train.budget import planned_steps
 from pretune.train.forecasting import candidates, run_bytes, step_seconds
 from pretune.train.plans import SPECIALS, pretraining_plan, recomputed_blocks
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.probe import machine_probe
-from pretune.train.runtime import matrix_speed
+from pretune.train.runtime import device_of
 from pretune.train.settle import (
     ATTENTIONS,
     COMPILE_GAIN,
     compile_seconds,
     has_compiler,
     settled_precision,
+    usual_speed,
     worth_trying,
 )
 
@@ -37,9 +36,9 @@ def foretell_pretraining(
         timed: whether operations are timed; False leaves `seconds` 0.
     """
     quiet_transformers()
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if stage.device == "auto" else stage.device)
+    device = device_of(stage.device)
     precision = settled_precision(stage.precision, device, Log(quiet=True))
-    flops = matrix_speed(DTYPES[precision], device) * 0.35
+    flops = usual_speed(precision, device)
     shape = settled_shape(stage, tokens=int(tokens), vocab_size=vocab_size, flops=flops)
     choices: dict[str, Any] = {"precision": precision, "attention": ATTENTIONS[device.type][0]}
     room = machine.free_memory_bytes - machine_probe()["process_bytes"]

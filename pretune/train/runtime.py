@@ -20,6 +20,12 @@ from pretune.base.digest import cache_folder
 PROBE_SIZES = (512, 1024, 2048)
 
 
+def device_of(setting: str = "auto") -> torch.device:
+    """The device that a setting means: cpu, cuda, or auto, which takes a GPU where there is one."""
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(auto if setting == "auto" else setting)
+
+
 @dataclass(frozen=True)
 class Runtime:
     """One process, or one of many started by torchrun."""
@@ -31,7 +37,7 @@ class Runtime:
     @classmethod
     def start(cls, device: str = "auto") -> Runtime:
         """Join the process group that torchrun described, if any; gloo on CPUs, nccl on GPUs."""
-        kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        kind = device_of(device).type
         keep_freed_memory()
         # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled anew.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))

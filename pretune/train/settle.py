@@ -43,7 +43,7 @@ ATTENTIONS = {"cpu": (BLOCKS, "sdpa"), "cuda": ("sdpa", "flex_attention")}
 COMPILE_SECONDS = 17.0
 """A cold compile of one training shape on two cores (docs/LOG.md), until one was measured here."""
 COMPILE_GAIN = 1.3
-"""Speed of the compiled step over the eager one (docs/LOG.md), until one was measured here."""
+"""Speed of the compiled step over the eager one (docs/LOG.md), before this shape was tried."""
 COMPILED = "cold compile, seconds"
 
 
@@ -54,7 +54,7 @@ def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
         hint = "install g++ or clang, or leave compile=auto"
         raise NotSupported("compile=yes needs a C++ compiler, and none is on the path", hint=hint)
     precision = settled_precision(stage.precision, runtime.device, log)
-    flops = matrix_speed(DTYPES[precision], runtime.device) * 0.35
+    flops = usual_speed(precision, runtime.device)
     shape = settled_shape(stage, tokens=num_tokens, vocab_size=parts.vocabulary.size, flops=flops)
     choices: Choices = {"precision": precision, "shape": shape.model_dump(mode="json"), "compile": False}
     choices |= {"attention": ATTENTIONS[runtime.device.type][0], "micro_batch": stage.micro_batch or stage.batch}
@@ -75,6 +75,11 @@ def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
     choices["micro_batch"] = min(int(choices["micro_batch"]), stage.batch)
     warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * stage.length, seconds_per_step=seconds)
     return choices | {"steps": _steps(parts, seconds), "seconds_per_step": seconds, "warmup": warmup}
+
+
+def usual_speed(precision: str, device: torch.device) -> float:
+    """Operations per second that training is reckoned with before anything was built: a third of the product."""
+    return matrix_speed(DTYPES[precision], device) * 0.35
 
 
 def settled_precision(asked: str, device: torch.device, log: Log) -> str:
@@ -172,7 +177,8 @@ def _plan(parts: Parts, shape: Shape, choices: Choices) -> Plan:
 def _mark(parts: Parts, choices: Choices) -> str:
     """What the speed of a step depends on, but for the machine."""
     stage = parts.stage
-    kinds = stage.optim.kind, stage.objective.kind, parts.runtime.device.type
+    optim = stage.optim.kind, stage.optim.moments, stage.optim.offload
+    kinds = *optim, stage.objective.kind, parts.runtime.device.type
     sizes = stage.batch, stage.length, parts.vocabulary.size, stage.micro_batch
     return f"{choices['shape']} {sizes} {choices['precision']} {kinds} {choices['recomputed']}"
 

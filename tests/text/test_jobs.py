@@ -112,3 +112,11 @@ def test_another_encoding_is_read_by_who_hands_out_jobs(tmp_path):
     file = write(tmp_path / "a.jsonl", "\n".join(lines()).encode("utf-16"))
     found, _, number = in_pieces(file)
     assert [d.meta["n"] for d in found] == list(range(60)) and number > 1
+
+
+def test_a_large_file_that_is_not_packed_as_its_name_says_is_refused_once(tmp_path):
+    file = RawFile("s", "a.jsonl.gz", tmp_path / "a.jsonl.gz")
+    file.path.write_bytes("\n".join(lines()).encode())
+    found, told, number = in_pieces(file)
+    assert (found, number) == ([], 0)
+    assert [where for where, _ in told.quarantine] == ["a.jsonl.gz"]

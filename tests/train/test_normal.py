@@ -110,7 +110,7 @@ def test_a_reference_lies_in_its_own_band_and_seeds_differ_less_than_texts(place
     ends = [c.bits_per_byte for c in alike]
     assert max(ends) / min(ends) < 1.01
     half = [bits for read, bits in one.validation if read <= one.num_bytes / 2]
-    assert 1 < half[-1] / one.validation[-1][1] < STEEP
+    assert 1.015 < half[-1] / one.validation[-1][1] < STEEP
     assert one.bits_per_byte / one.train[-1][1] < GAP
 
 

@@ -98,7 +98,7 @@ def test_settling_twice_measures_once_and_takes_the_same_path(tokenizer: Path) -
 def test_a_compiled_step_is_taken_where_it_wins_its_price_back(tokenizer: Path, compiled: float, taken: bool) -> None:
     some = parts(tokenizer, minutes=60)
     shape = some.stage.model
-    mark = f"{shape.model_dump(mode='json')} (8, 16, 300, None) float32 ('muon', 'causal', 'cpu') 0"
+    mark = f"{shape.model_dump(mode='json')} (8, 16, 300, None) float32 ('muon', 'float32', 'none', 'causal', 'cpu') 0"
     remembered(f"step {mark}", lambda: {"micro_batch": 8, "attention": "sdpa", "first": 1.0, "seconds": 1.0})
     trial = {"micro_batch": 8, "attention": "pretune-blocks", "first": 60.0, "seconds": compiled}
     assert recalled(f"compiled 8 {mark}") is None

@@ -235,7 +235,7 @@ def fall(run: Run) -> float:
     """Validation loss at half-time over that at the end; training loss where nothing is held out."""
     points = run.validation if len(run.validation) > 1 else run.train
     if len(points) < 2:
-        return 1.05
+        return 1.05  # neither steep nor flat: one point tells nothing of the way
     middle = [loss for step, loss in points if step <= run.steps / 2] or [points[0][1]]
     return middle[-1] / points[-1][1]
 

@@ -1,0 +1,132 @@
+"""Verbs that look: show, check, explain, doctor; and tidy, which clears away."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pretune.cli.shared import checked_settings, common, print_json, take_flags
+
+
+@click.command()
+@click.argument("path", type=click.Path())
+@click.option("--token", type=int, help="Of tokens: the document and the bytes that token number N was made from.")
+@click.option("--split", default="train", show_default=True, help="The split that the token is counted in.")
+@click.option(
+    "--compare",
+    is_flag=False,
+    flag_value="",
+    metavar="[OTHER]",
+    help="Of a trained model: is its loss normal? Or beside OTHER.",
+)
+@common
+def show(
+    path: str, token: int | None, split: str, compare: str | None, as_json: bool, quiet: bool, rehash: bool
+) -> None:
+    """What this folder is, what made it, from what, and how good it is."""
+    take_flags(rehash)
+    from dataclasses import asdict
+
+    from pretune.base import view
+    from pretune.base.artifact import Artifact
+
+    artifact = Artifact.open(path)
+    if token is not None:
+        from pretune.tokens.lineage import lineage_of, lineage_text
+
+        found = lineage_of(artifact, token, split)
+        print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
+        return
+    if compare is not None:
+        from pretune.train.normal.telling import compared
+
+        told = compared(path, compare, as_json=as_json)
+        print_json(told) if as_json else click.echo(told)
+        return
+    print_json(asdict(artifact.card)) if as_json else click.echo(view.artifact_text(artifact))
+
+
+@click.command()
+@click.argument("path", type=click.Path())
+@click.argument("settings", nargs=-1)
+@click.option(
+    "--tokenizer", type=click.Path(), help="Folder of a tokenizer or model: tokens are counted, not estimated."
+)
+@click.option("--max-length", type=int, help="Tokens at which texts will be cut.")
+@common
+def check(
+    path: str,
+    settings: tuple[str, ...],
+    tokenizer: str | None,
+    max_length: int | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
+) -> None:
+    """Compare an artifact, back to the raw files, with the digests on its card; then, for labelled data, the doctor.
+
+    DATA may be a dataset or the files of one; SETTINGS are those of stage dataset, say label=stars.
+    """
+    take_flags(rehash)
+    from pretune.base import view
+    from pretune.base.artifact import Artifact
+    from pretune.text.doctor.telling import findings_text
+    from pretune.text.doctor.visit import visit
+
+    artifact = Artifact.open(path)
+    rows = view.check_rows(artifact)
+    sound = rows[0]["ok"]  # what was changed is not read
+    found = visit(artifact, checked_settings(settings), tokenizer=tokenizer, max_length=max_length) if sound else None
+    if as_json:
+        print_json(rows if found is None else {"digests": rows, "doctor": [f.fact() for f in found]})
+    else:
+        click.echo("\n\n".join([view.check_text(rows), *([] if found is None else [findings_text(found)])]))
+    bad = any(f.level == "error" for f in found or ())
+    sys.exit(1 if bad or not all(row["ok"] for row in rows) else 0)
+
+
+@click.command()
+@click.argument("name")
+@common
+def explain(name: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+    """What a setting, a stage, an error code or a metric means."""
+    from pretune.base.explain import explain as answer
+
+    print_json({"name": name, "text": answer(name)}) if as_json else click.echo(answer(name))
+
+
+@click.command()
+@common
+def doctor(as_json: bool, quiet: bool, rehash: bool) -> None:
+    """This machine: cores, memory, matrix speed, and which models can be trained here."""
+    from pretune.base import probes
+    from pretune.train.doctor import doctor_facts, doctor_text
+
+    if not quiet and probes.recalled(probes.TRAINING) is None:
+        click.echo("measuring this machine; it takes about half a minute, once", err=True)
+    found = doctor_facts()
+    print_json(found) if as_json else click.echo(doctor_text(found))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common
+def tidy(folder: str, yes: bool, as_json: bool, quiet: bool, rehash: bool) -> None:
+    """Delete artifacts that were set aside, and scratch folders, after asking."""
+    from pretune.base import tidy as tidying
+
+    found = tidying.leftovers(Path(folder))
+    rows: list[dict[str, Any]] = [{"path": p.as_posix(), "bytes": tidying.size(p)} for p in found]
+    for row in rows if not as_json else []:
+        click.echo(f"{row['bytes'] / 1e6:10.1f} MB  {row['path']}")
+    if not found and not as_json:
+        click.echo("nothing to tidy")
+    if found and (yes or (not as_json and click.confirm(f"delete these {len(found)} folders?"))):
+        tidying.delete(found)
+        rows = [{**row, "deleted": True} for row in rows]
+    if as_json:
+        print_json(rows)

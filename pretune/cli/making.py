@@ -1,0 +1,128 @@
+"""Verbs that make something: run, plan, quickstart, new, and one for each stage."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pretune.cli.shared import checked_settings, common, log_of, print_json, run_recipe, stoppable, take_flags, typed
+
+STAGES = {
+    "corpus": "Raw text to clean, deduplicated, split documents.",
+    "dataset": "Labelled data to train, validation and test examples.",
+    "tokenizer": "Train a tokenizer on a corpus.",
+    "tokens": "Encode a corpus.",
+    "pretrain": "Train a model from scratch on tokens (or on raw text).",
+    "finetune": "Adapt a pretrained model to a task.",
+    "evaluate": "Measure a model beside its baselines; writes a report.",
+    "compress": "Make a model smaller, and tell what it cost.",
+    "export": "Write a model as a bundle that needs no torch.",
+}
+
+
+@click.command()
+@click.argument("recipe", type=click.Path())
+@click.argument("settings", nargs=-1)
+@click.option("--size", help="Take the overrides of this name under `sizes`, say smoke.")
+@common
+def run(recipe: str, settings: tuple[str, ...], size: str | None, as_json: bool, quiet: bool, rehash: bool) -> None:
+    """Run a recipe; a second time runs only what changed."""
+    take_flags(rehash)
+    from pretune.base.recipe import Recipe
+
+    run_recipe(Recipe.read(recipe, checked_settings(settings), size), as_json=as_json, quiet=quiet)
+
+
+@click.command()
+@click.argument("recipe", type=click.Path())
+@click.argument("settings", nargs=-1)
+@click.option("--size", help="Take the overrides of this name under `sizes`.")
+@common
+def plan(recipe: str, settings: tuple[str, ...], size: str | None, as_json: bool, quiet: bool, rehash: bool) -> None:
+    """Say what a recipe would run and why, and whether it fits this machine (exit code 3 if not)."""
+    take_flags(rehash)
+    from dataclasses import asdict
+
+    from pretune.base import view
+    from pretune.base.recipe import Recipe
+    from pretune.base.stage import Machine
+
+    checked = Recipe.read(recipe, checked_settings(settings), size)
+    plans, machine = checked.plan(), Machine.here()
+    tight = view.does_not_fit(plans, machine)
+    if as_json:
+        print_json({"stages": [asdict(p) for p in plans], "machine": asdict(machine), "does_not_fit": tight})
+    else:
+        click.echo(view.plan_text(plans, machine, tight))
+    sys.exit(3 if tight else 0)
+
+
+def stage_command(kind: str, summary: str) -> click.Command:
+    @click.command(kind, help=f"{summary}\n\nSettings: `pretune explain {kind}`.", short_help=summary)
+    @click.argument("arguments", nargs=-1, metavar="INPUT... [key=value ...]")
+    @click.option("--out", required=True, type=click.Path(), help="Where the artifact will lie.")
+    @common
+    def command(arguments: tuple[str, ...], out: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+        take_flags(rehash)
+        from pretune.base.oneline import stage_recipe
+
+        recipe, text = stage_recipe(kind, _with_piped(arguments, out, quiet), out)
+        if text is not None:
+            path = Path(f"{out}.recipe.yaml")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            if not quiet:
+                click.echo(f"written: {path.as_posix()}", err=True)
+        run_recipe(recipe, as_json=as_json, quiet=quiet)
+
+    return command
+
+
+def _with_piped(arguments: tuple[str, ...], out: str, quiet: bool) -> list[str]:
+    """The arguments, with the file that what is piped in was written to for `-`."""
+    if "-" not in arguments:
+        return list(arguments)
+    from pretune.base.errors import BadCommand
+    from pretune.text.piped import spooled
+
+    if arguments.count("-") > 1:
+        raise BadCommand("`-` is given twice, but there is one pipe")
+    path = spooled(sys.stdin.buffer, out).as_posix()
+    if not quiet:
+        click.echo(f"what was piped in lies in {path}", err=True)
+    return [path if a == "-" else a for a in arguments]
+
+
+@click.command()
+@click.option("--out", default="runs/quickstart", show_default=True, help="Where everything will lie.")
+@click.option("--size", help="`smoke` runs in seconds and learns nothing.")
+@click.argument("settings", nargs=-1)
+@common
+def quickstart(out: str, size: str | None, settings: tuple[str, ...], as_json: bool, quiet: bool, rehash: bool) -> None:
+    """Raw text to served model, offline, on the sources and docs of the Python that is installed here."""
+    take_flags(rehash)
+    from pretune.quickstart import quickstart as start
+
+    with stoppable() as stopping:
+        result = start(
+            out, checked_settings(settings), size=size, log=log_of(quiet), command=typed(), stopping=stopping
+        )
+    if as_json:
+        print_json(result)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--from", "source", required=True, type=click.Path(exists=True), help="Your text or labelled data.")
+@common
+def new(name: str, source: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+    """Look at the data and write a commented recipe, NAME.yaml."""
+    take_flags(rehash)
+    from pretune.base.new import new_recipe
+
+    path = new_recipe(name, source)
+    print_json({"recipe": path.as_posix()}) if as_json else click.echo(
+        f"written: {path.as_posix()}\nnext:    pretune plan {path.as_posix()}"
+    )

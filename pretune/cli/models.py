@@ -1,0 +1,120 @@
+"""Verbs that use a model: predict, chat, serve."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pretune.cli.shared import common, print_json, take_flags
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("texts", nargs=-1)
+@click.option("--input", "input_file", type=click.Path(), help="A file with one text a line (or jsonl with `text`).")
+@click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
+@click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
+@common
+def predict(
+    model: str,
+    texts: tuple[str, ...],
+    input_file: str | None,
+    output_file: str | None,
+    max_tokens: int,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
+) -> None:
+    """Labels for texts, or answers to prompts."""
+    take_flags(rehash)
+    from pretune.api import load
+
+    given = [*texts, *_lines_of(input_file)]
+    if not given:
+        raise click.UsageError("give TEXT or --input FILE")
+    answers = [_plain(a) for a in load(model).predict(given, max_tokens=max_tokens)]
+    rows = [{"text": text, **answer} for text, answer in zip(given, answers, strict=True)]
+    if output_file:
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        Path(output_file).write_text(lines, encoding="utf-8")
+    if as_json:
+        print_json(rows)
+    elif not output_file:
+        for row in rows:
+            click.echo(f"{row['label']}\t{row['score']:.3f}\t{row['text']}" if "label" in row else row["answer"])
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--system", default=None, help="A system message.")
+@click.option("--max-tokens", default=512, show_default=True)
+@click.option("--temperature", default=0.7, show_default=True, help="0 always takes the likeliest token.")
+@common
+def chat(
+    model: str, system: str | None, max_tokens: int, temperature: float, as_json: bool, quiet: bool, rehash: bool
+) -> None:
+    """Talk with a model in the terminal."""
+    take_flags(rehash)
+    from pretune.api import load
+
+    load(model).chat(system=system, max_tokens=max_tokens, temperature=temperature)
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path())
+@click.option("--host", default="127.0.0.1", show_default=True, help="Anything but loopback needs an API key.")
+@click.option("--port", default=8000, show_default=True)
+@click.option("--api-key-file", type=click.Path(exists=True), help="File that holds the API key.")
+@click.option("--api-key", help="The API key itself; better: PRETUNE_API_KEY or --api-key-file.")
+@common
+def serve(
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    api_key_file: str | None,
+    api_key: str | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
+) -> None:
+    """Serve models over an OpenAI-compatible API, with a small chat page."""
+    take_flags(rehash)
+    from pretune.base.extras import need
+
+    need(["serve"])
+    from pretune.serve.run import serve as start
+
+    start(list(models), host=host, port=port, api_key=_api_key(api_key, api_key_file))
+
+
+def _lines_of(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    from pretune.base.errors import NoSuchFile
+
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise NoSuchFile(f"there is no file {path!r}") from None
+    if path.endswith(".jsonl"):
+        return [str(json.loads(line)["text"]) for line in lines if line.strip()]
+    return [line for line in lines if line.strip()]
+
+
+def _plain(answer: Any) -> dict[str, Any]:
+    if hasattr(answer, "scores"):
+        return {"label": answer.name, "score": answer.score, "scores": answer.scores}
+    return {"answer": answer if isinstance(answer, str) else answer.text}
+
+
+def _api_key(given: str | None, file: str | None) -> str | None:
+    if given is not None:
+        click.echo("warning: --api-key can be read by others in the list of processes; use --api-key-file", err=True)
+        return given
+    if file is not None:
+        return Path(file).read_text(encoding="utf-8").strip()
+    return os.environ.get("PRETUNE_API_KEY") or None

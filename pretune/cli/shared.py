@@ -1,0 +1,101 @@
+"""What all verbs share: their flags, settings, a run that can be stopped, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pretune.base.log import Log
+    from pretune.base.recipe import Recipe
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json, --quiet and --rehash, which every command takes."""
+    for option in (
+        click.option("--rehash", is_flag=True, help="Read every file again instead of trusting remembered digests."),
+        click.option("--quiet", is_flag=True, help="Print nothing but warnings and the result."),
+        click.option("--json", "as_json", is_flag=True, help="One machine-readable object on stdout."),
+    ):
+        command = option(command)
+    return command
+
+
+def take_flags(rehash: bool) -> None:
+    if rehash:
+        from pretune.base.digest import reread
+
+        reread()
+
+
+def checked_settings(given: tuple[str, ...]) -> tuple[str, ...]:
+    from pretune.base.yaml import SETTING
+
+    strays = [g for g in given if not SETTING.match(g)]
+    if strays:
+        raise click.UsageError(f"{strays[0]!r} is no setting; write key.path=value")
+    return given
+
+
+def log_of(quiet: bool) -> Log:
+    from pretune.base.log import Log
+
+    return Log(quiet=quiet)
+
+
+def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
+    with stoppable() as stopping:
+        made = recipe.run(log=log_of(quiet), command=typed(), stopping=stopping)
+    if as_json:
+        found = ((n, a.path.as_posix(), a.card) for n, a in made.items())
+        print_json({n: {"path": path, "id": card.id, "metrics": card.metrics} for n, path, card in found})
+        return
+    from pretune.base import view
+
+    last = list(made.values())[-1]
+    click.echo(view.result_text(last))
+
+
+def typed() -> str:
+    """What was typed, with an API key masked."""
+    words = ["pretune", *sys.argv[1:]]
+    masked = ["***" if i and words[i - 1] == "--api-key" else w for i, w in enumerate(words)]
+    return shlex.join(masked)
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
+    """Ctrl-C and SIGTERM: a stage that stops gently is asked to; a second time, or any other stage, at once."""
+    import signal
+
+    asked = False
+    gentle = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked or not gentle:
+            raise KeyboardInterrupt
+        asked = True
+        click.echo("stopping after this step; again to stop at once", err=True)
+
+    def stopping(stops_gently: bool) -> Callable[[], bool]:
+        nonlocal gentle
+        gentle = stops_gently
+        return lambda: asked
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
