@@ -193,7 +193,7 @@ def encoding(held: list[str], size: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         save_tokenizer(_bpe().learn(_learning(held, size)), Path(folder))
         # A second pass would be told from what the library remembers: 160 MB/s where the first had 44.
-        encoders = [Encoder.open(folder) for _ in range(3)]
+        encoders = [Encoder.open(folder, text_bytes=1e9) for _ in range(3)]
     total, taken = sum(len(text.encode()) for text in held), []
     for encoder in encoders:
         started = time.perf_counter()

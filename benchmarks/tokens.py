@@ -69,7 +69,7 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
     from pretune.tokens.tokenise import Counted, encoded
 
     def stage() -> tuple[float, float]:
-        encoder = Encoder.open(tokenizer)
+        encoder = Encoder.open(tokenizer, text_bytes=1e9)
         started, size, counted = time.perf_counter(), 0, Counted()
         with tempfile.TemporaryDirectory() as out:
             writer = StoreWriter(Path(out), "train", vocab_size=vocab_size, end_id=0)
@@ -85,7 +85,7 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
     runs = [stage() for _ in range(3)]
     texts = _texts(corpus)
     alone = []
-    for encoder in [Encoder.open(tokenizer) for _ in range(3)]:
+    for encoder in [Encoder.open(tokenizer, text_bytes=1e9) for _ in range(3)]:
         started = time.perf_counter()
         encoder.encode(texts)
         alone.append(time.perf_counter() - started)

@@ -51,8 +51,7 @@ def _path() -> Path:
 
 
 def _full(key: str) -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor()} x{cores} torch {versions().get('torch')} | {key}"
+    return f"{processor()} x{usable_cores()} torch {versions().get('torch')} | {key}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -60,6 +59,11 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     except (OSError, ValueError):
         return {}
+
+
+def usable_cores() -> int:
+    """Logical cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

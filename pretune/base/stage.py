@@ -31,14 +31,13 @@ class Machine:
 
     @classmethod
     def here(cls, folder: Path = Path()) -> Machine:
-        import os
-
         import psutil
+
+        from pretune.base.probes import usable_cores
 
         memory = psutil.virtual_memory()
         there = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
-        return cls(cores, memory.total, memory.available, psutil.disk_usage(str(there)).free)
+        return cls(usable_cores(), memory.total, memory.available, psutil.disk_usage(str(there)).free)
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,21 @@ def pays(seconds: float) -> bool:
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """The function in machine code; other threads go on while it runs."""
+    return _compiled(function)
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """The same for one that is called so often that its call is felt: it becomes a part of those that call it."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Callable[P, R], **options: bool) -> Callable[P, R]:
     try:
         from numba import njit
     except ImportError:
         hint = 'pip install "pretune[fast]", or leave algorithm.engine=auto'
         raise MissingExtra("engine=numba needs numba", hint=hint) from None
-    found: Callable[P, R] = njit(cache=True, nogil=True)(function)
+    found: Callable[P, R] = njit(cache=True, nogil=True, **options)(function)
     return found
 
 

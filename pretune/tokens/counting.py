@@ -12,7 +12,6 @@ interpreter's lock, so threads are enough.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pretune.base.probes import usable_cores
 from pretune.text.clean import mend_surrogates
 from pretune.tokens.splitting import TEXT_BORDER, Digits, word_starts
 
@@ -78,7 +78,7 @@ def _blocks(texts: Iterable[str]) -> Iterator[str]:
 
 def _counted(blocks: Iterator[str], digits: Digits) -> Iterator[pa.Table]:
     """The counts of each block, in order; as many at once as there are cores, four at most."""
-    cores = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    cores = min(4, usable_cores())
     with ThreadPoolExecutor(cores) as threads:
         coming: list[Future[pa.Table]] = []
         for block in blocks:

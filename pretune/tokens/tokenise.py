@@ -82,7 +82,8 @@ class TokensStage(Stage):
         writers = {split: StoreWriter(out, split, vocab_size=vocab_size, end_id=end) for split in SPLITS}
         files = [path for place, one in inputs.items() if place.startswith("ids") for path in one.files()]
         if corpus:
-            made = encoded(corpus.path, Encoder.open(folder))
+            size = corpus.card.metrics.get("bytes") or 0
+            made = encoded(corpus.path, Encoder.open(folder, text_bytes=size))
         else:
             made = imported(files, tokenizer, vocab_size, end)
         total = corpus.card.metrics.get("bytes") if corpus else None
@@ -107,7 +108,7 @@ def encoded(corpus: Path, encoder: Encoder) -> Iterator[Coded]:
     """The documents of a corpus, split by split."""
     for split in SPLITS:
         for table in _batches(corpus, split):
-            found = encoder.encode(table["text"].to_pylist())
+            found = encoder.encode(table["text"])
             yield split, found.ids, found.ends, table
 
 

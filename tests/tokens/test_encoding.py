@@ -55,15 +55,23 @@ def encoder(request: pytest.FixtureRequest, trained: Path) -> Encoder:
     return Encoder.open(folder)
 
 
+@pytest.fixture
+def no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where numba is not installed, or a text is too short for it."""
+    monkeypatch.setattr(encoding, "pays", lambda seconds: False)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(WILD)
 def test_any_text_has_the_ids_that_the_tokenizer_gives_it_alone(encoder: Encoder, texts: list[str]) -> None:
     assert split(encoder.encode(texts)) == [encode_text(encoder.tokenizer, text) for text in texts]
 
 
-def test_byte_level_bpe_is_encoded_by_fastokens_here(encoder: Encoder) -> None:
+@pytest.mark.usefixtures("no_loop")
+def test_byte_level_bpe_is_encoded_by_fastokens_here(trained: Path) -> None:
     pytest.importorskip("fastokens")
-    assert encoder.backend == "fastokens"
+    folders = [trained, *(SHARED / name for name in FOREIGN)]
+    assert {Encoder.open(folder).backend for folder in folders if folder.is_dir()} == {"fastokens"}
 
 
 def test_control_tokens_in_a_text_are_text_in_bulk_too(encoder: Encoder) -> None:
@@ -94,6 +102,7 @@ def test_a_tokenizer_that_the_fast_library_does_not_know_is_encoded_by_its_own()
     assert split(encoder.encode(texts)) == [encode_text(encoder.tokenizer, text) for text in texts]
 
 
+@pytest.mark.usefixtures("no_loop")
 def test_a_fast_library_of_another_opinion_is_not_used(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = encoding._by_fastokens
 
@@ -108,6 +117,7 @@ def test_a_fast_library_of_another_opinion_is_not_used(trained: Path, monkeypatc
     assert split(encoder.encode(["abc 你好"])) == [encode_text(encoder.tokenizer, "abc 你好")]
 
 
+@pytest.mark.usefixtures("no_loop")
 def test_without_the_fast_library_nothing_changes(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_it = Encoder.open(trained).encode(["abc 你好", "<|im_end|>"])
     monkeypatch.setitem(sys.modules, "fastokens._native", None)
