@@ -131,7 +131,10 @@ class StoreWriter:
         self._vocab_size, self._end_id = vocab_size, end_id
         self._ids, self._ends = (folder / f"{split}.bin").open("wb"), (folder / f"{split}.ends").open("wb")
         self._schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("bytes", pa.int64())])
-        self._file = pq.ParquetWriter(folder / f"{split}.documents.parquet", self._schema, compression="zstd")
+        # Every id is another: a dictionary of them costs time and room.
+        self._file = pq.ParquetWriter(
+            folder / f"{split}.documents.parquet", self._schema, compression="zstd", use_dictionary=["source"]
+        )
         self._waiting: list[Any] = []
         self._facts = {"tokens": 0, "documents": 0, "bytes": 0}
 

@@ -37,7 +37,7 @@ class TokensStage(Stage):
     """Documents in, ids out."""
 
     makes: ClassVar[str] = "tokens"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     kind: str = "tokens"
     corpus: Annotated[str | None, Input("corpus")] = None
     """The documents."""
