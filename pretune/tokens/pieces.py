@@ -21,13 +21,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pretune.base.errors import BadFile
 from pretune.base.probes import usable_cores
 from pretune.tokens import encode_loop as loop
 from pretune.tokens.bpe import NAMES
 from pretune.tokens.memory import GOLDEN
 from pretune.tokens.splitting import KNOWN, Digits, classes, pattern
 
-FIGURES: dict[Digits, int] = {"one": 1, "three": 3, "free": 1 << 62}
+DIGITS: dict[Digits, int] = {"one": 1, "three": 3, "free": 1 << 62}
 BEHIND = 24
 """Bytes behind a text that may be read."""
 BYTE_OF = {name: byte for byte, name in enumerate(NAMES)}
@@ -46,7 +47,7 @@ class Border(NamedTuple):
 class Tables:
     """A tokenizer as `encode_loop.encode` wants it; its docstring has the shapes."""
 
-    figures: int
+    digits: int
     characters: NDArray[np.int64]
     singles: NDArray[np.uint32]
     joined: NDArray[np.uint8]
@@ -57,8 +58,8 @@ class Tables:
     def of(cls, tokenizer: Any) -> Tables | None:
         """None if it is another kind of tokenizer, or has merges in an order that this encoder does not do."""
         told = json.loads(tokenizer.to_str())
-        figures, model = _figures(told), told["model"]
-        if figures is None or not _plain(model) or not all(token["special"] for token in told["added_tokens"]):
+        digits, model = _digits(told), told["model"]
+        if digits is None or not _plain(model) or not all(token["special"] for token in told["added_tokens"]):
             return None
         ids = np.array([model["vocab"].get(name, loop.ID) for name in NAMES], np.uint32)
         merges = _merges(model)
@@ -66,7 +67,7 @@ class Tables:
             return None
         borders = {border for left, right in merges.texts for border in _borders(left + right)}
         singles = _singles(ids, merges)
-        return cls(figures, _characters(borders), singles, _joined(borders), ids, _pairs(merges))
+        return cls(digits, _characters(borders), singles, _joined(borders), ids, _pairs(merges))
 
 
 class Merges(NamedTuple):
@@ -77,15 +78,15 @@ class Merges(NamedTuple):
     texts: list[tuple[bytes, bytes]]
 
 
-def _figures(told: dict[str, Any]) -> int | None:
-    """Figures in a word if words are cut by our pattern, and texts are otherwise left alone."""
+def _digits(told: dict[str, Any]) -> int | None:
+    """Digits in a word if words are cut by our pattern, and texts are otherwise left alone."""
     parts = (told["pre_tokenizer"] or {}).get("pretokenizers", [])
     if told["normalizer"] or [part["type"] for part in parts] != ["Split", "ByteLevel"]:
         return None
     split, in_bytes = parts
     if split["behavior"] != "Isolated" or split["invert"] or in_bytes["add_prefix_space"] or in_bytes["use_regex"]:
         return None
-    return next((FIGURES[d] for d in FIGURES if split["pattern"] == {"Regex": pattern(d)}), None)
+    return next((DIGITS[d] for d in DIGITS if split["pattern"] == {"Regex": pattern(d)}), None)
 
 
 def _plain(model: dict[str, Any]) -> bool:
@@ -192,12 +193,20 @@ def _singles(ids: NDArray[np.uint32], merges: Merges) -> NDArray[np.uint32]:
     singles = np.full(KNOWN, loop.ID, np.uint32)
     singles[:0x80] = ids[:0x80]
     for left, right in merges.texts:
-        token = left + right
-        if token[0] >= 0xC2 and len(token) == _size(token[0]):
-            merged, code = _merged([int(ids[byte]) for byte in token], merges), _first(token)
-            if len(merged) == 1 and code < KNOWN - 1:
-                singles[code] = merged[0]
+        token, code = left + right, _only_character(left + right)
+        if 0x80 <= code < KNOWN - 1:
+            merged = _merged([int(ids[byte]) for byte in token], merges)
+            singles[code] = merged[0] if len(merged) == 1 else loop.ID
     return singles
+
+
+def _only_character(token: bytes) -> int:
+    """The code point of the one character that a token is; -1 of others, and of what only looks like one (E0 80 80)."""
+    try:
+        text = token.decode()
+    except UnicodeDecodeError:
+        return -1
+    return ord(text) if len(text) == 1 else -1
 
 
 def _merged(tokens: list[int], merges: Merges) -> list[int]:
@@ -237,7 +246,7 @@ def _hashed(keys: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
 
 
 class Pieces:
-    """An encoder of many texts, on all cores.
+    """An encoder of many texts on all cores, one call at a time: what it remembers is its own.
 
     Args:
         tables: of its tokenizer.
@@ -246,23 +255,32 @@ class Pieces:
 
     def __init__(self, tables: Tables, threads: int | None = None):
         self.tables = tables
-        self.threads = [Thread() for _ in range(threads or usable_cores())]
+        self.workers = [Worker() for _ in range(threads or usable_cores())]
 
     def encode(self, texts: pa.Array) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        """(ids, ends) of texts, a large_string array without nulls; as `encoding.Encoded`."""
+        """(ids, ends) of texts, a large_string array without nulls; as `encoding.Encoded`.
+
+        Raises:
+            BadFile: a text is no UTF-8.
+        """
+        # The loop trusts the lengths that UTF-8 tells, and writes into memory by them.
+        try:
+            texts.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise BadFile(f"a text is no UTF-8: {error}", hint="pretune check CORPUS tells what was changed") from None
         offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
         data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
-        shares = np.linspace(offsets[0], offsets[-1], len(self.threads) + 1)[1:-1]
+        shares = np.linspace(offsets[0], offsets[-1], len(self.workers) + 1)[1:-1]
         borders = [0, *np.searchsorted(offsets, shares).tolist(), len(texts)]
-        with ThreadPoolExecutor(len(self.threads)) as pool:
+        with ThreadPoolExecutor(len(self.workers)) as pool:
             parts = [offsets[start : stop + 1] for start, stop in pairwise(borders)]
-            made = list(pool.map(lambda thread, part: thread.encode(data, part, self.tables), self.threads, parts))
+            made = list(pool.map(lambda worker, part: worker.encode(data, part, self.tables), self.workers, parts))
         before = np.cumsum([0, *(len(ids) for ids, _ in made)])
         ends = [own + start for (_, own), start in zip(made, before, strict=False)]
         return np.concatenate([ids for ids, _ in made]), np.concatenate(ends)
 
 
-class Thread:
+class Worker:
     """What one thread remembers."""
 
     def __init__(self) -> None:
@@ -284,7 +302,7 @@ class Thread:
         ends, begins = np.empty(len(offsets) - 1, np.int64), offsets - first
         count = loop.encode(
             *(_at(text), _at(begins), len(ends)),
-            *(tables.figures, _at(tables.characters), _at(tables.singles)),
+            *(tables.digits, _at(tables.characters), _at(tables.singles)),
             *(_at(tables.joined), _bits(len(tables.joined) * 8)),
             *(_at(tables.ids), _at(tables.pairs), _bits(len(tables.pairs))),
             *(_at(self.scratch), _at(self.cells), _at(out), _at(ends)),

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from pretune.base.errors import BadFile
 from pretune.tokens.algorithm import SPECIALS, Learning
 from pretune.tokens.bpe import NAMES, Bpe, byte_level, start
 from pretune.tokens.encoding import Encoder
@@ -127,6 +128,41 @@ def test_a_slice_of_a_column_is_encoded_from_where_it_begins(tokenizer: Tokenize
 def test_long_words(tokenizer: Tokenizer, run: str) -> None:
     texts = [run * count for count in (1, 2, 5, 6, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000)]
     assert encoded(tokenizer, texts) == [encode_text(tokenizer, text) for text in texts]
+
+
+def test_long_words_of_many_letters(tokenizer: Tokenizer) -> None:
+    rng = random.Random(0)
+    texts = [
+        "".join(rng.choices(letters, k=size)) for size in (60, 66, 200, 3000) for letters in ("theroadinf", ALPHABET)
+    ]
+    assert encoded(tokenizer, texts) == [encode_text(tokenizer, text) for text in texts]
+
+
+def test_a_second_call_reads_nothing_of_the_first(tokenizer: Tokenizer) -> None:
+    tables = Tables.of(tokenizer)
+    assert tables is not None
+    both = Pieces(tables, 1)
+    for texts in ([*TEXTS, "the end"], ["the"], ["the e", "好"], TEXTS * 9):
+        ids, ends = both.encode(column(texts))
+        assert [part.tolist() for part in np.split(ids, ends)[:-1]] == [encode_text(tokenizer, text) for text in texts]
+
+
+def test_what_only_looks_like_a_character_is_none_of_them() -> None:
+    """E0 81 A1 reads like an `a` that was written too long; no text has it."""
+    tokens, ids = start()
+    e0, x81, xa1 = (int(ids[byte]) for byte in b"\xe0\x81\xa1")
+    names = [t.decode() if t.decode("utf-8", "replace") in SPECIALS else "".join(NAMES[b] for b in t) for t in tokens]
+    made = [names[e0] + names[x81], names[e0] + names[x81] + names[xa1]]
+    tokenizer = byte_level([*names, *made], [(e0, x81), (len(names), xa1)])
+    assert encoded(tokenizer, ["好a好", "a"]) == [encode_text(tokenizer, text) for text in ("好a好", "a")]
+
+
+def test_bytes_that_are_no_text_are_refused(tokenizer: Tokenizer) -> None:
+    tables = Tables.of(tokenizer)
+    assert tables is not None
+    cut = pa.array([b"\xe4\xb8", b"a"], pa.large_binary()).view(pa.large_string())
+    with pytest.raises(BadFile, match="UTF-8"):
+        Pieces(tables).encode(cut)
 
 
 def test_every_character_of_unicode(tokenizer: Tokenizer) -> None:
