@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,16 @@ def column(texts: list[str]) -> Any:
     return pa.array(texts, pa.large_string())
 
 
-def encoded(tokenizer: Tokenizer, texts: list[str], threads: int = 1) -> list[list[int]]:
+@cache
+def tables_of(tokenizer: Tokenizer) -> Tables:
+    """Made once: making them takes a tenth of a second, and hypothesis asks 300 times."""
     tables = Tables.of(tokenizer)
     assert tables is not None
-    ids, ends = Pieces(tables, threads).encode(column(texts))
+    return tables
+
+
+def encoded(tokenizer: Tokenizer, texts: list[str], threads: int = 1) -> list[list[int]]:
+    ids, ends = Pieces(tables_of(tokenizer), threads).encode(column(texts))
     return [part.tolist() for part in np.split(ids, ends)[:-1]]
 
 
@@ -103,8 +110,7 @@ def test_merges_that_cross_characters_anywhere_change_nothing(seed: int) -> None
 
 
 def test_drawn_merges_do_cross_characters() -> None:
-    tables = Tables.of(with_drawn_merges(0))
-    assert tables is not None
+    tables = tables_of(with_drawn_merges(0))
     assert np.count_nonzero(tables.characters >> encode_loop.RIGHT_SHIFT) > 1000  # parts of characters in many a merge
     assert np.unpackbits(tables.joined).sum() > 5
 
@@ -118,9 +124,7 @@ def test_threads_and_what_is_remembered_change_nothing(tokenizer: Tokenizer) -> 
 
 
 def test_a_slice_of_a_column_is_encoded_from_where_it_begins(tokenizer: Tokenizer) -> None:
-    tables = Tables.of(tokenizer)
-    assert tables is not None
-    ids, ends = Pieces(tables, 2).encode(column(["before", *TEXTS, "behind"]).slice(1, len(TEXTS)))
+    ids, ends = Pieces(tables_of(tokenizer), 2).encode(column(["before", *TEXTS, "behind"]).slice(1, len(TEXTS)))
     assert [part.tolist() for part in np.split(ids, ends)[:-1]] == [encode_text(tokenizer, text) for text in TEXTS]
 
 
@@ -139,9 +143,7 @@ def test_long_words_of_many_letters(tokenizer: Tokenizer) -> None:
 
 
 def test_a_second_call_reads_nothing_of_the_first(tokenizer: Tokenizer) -> None:
-    tables = Tables.of(tokenizer)
-    assert tables is not None
-    both = Pieces(tables, 1)
+    both = Pieces(tables_of(tokenizer), 1)
     for texts in ([*TEXTS, "the end"], ["the"], ["the e", "好"], TEXTS * 9):
         ids, ends = both.encode(column(texts))
         assert [part.tolist() for part in np.split(ids, ends)[:-1]] == [encode_text(tokenizer, text) for text in texts]
@@ -158,11 +160,9 @@ def test_what_only_looks_like_a_character_is_none_of_them() -> None:
 
 
 def test_bytes_that_are_no_text_are_refused(tokenizer: Tokenizer) -> None:
-    tables = Tables.of(tokenizer)
-    assert tables is not None
     cut = pa.array([b"\xe4\xb8", b"a"], pa.large_binary()).view(pa.large_string())
     with pytest.raises(BadFile, match="UTF-8"):
-        Pieces(tables).encode(cut)
+        Pieces(tables_of(tokenizer)).encode(cut)
 
 
 def test_every_character_of_unicode(tokenizer: Tokenizer) -> None:
