@@ -18,6 +18,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,10 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
     return {"bytes": int(most[1]) * 1024.0, "seconds": statistics.median(r.seconds for r in found[WARM_UP:])}
 
 
-def told_by_a_process(part: str, number: int) -> dict[str, float]:
+def told_by_a_process(part: str, number: int, cache: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--part", part, "--only", f"{number}:{number + 1}"]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={**os.environ}).stdout
+    environment = {**os.environ, "PRETUNE_CACHE": cache}  # nothing that was remembered in a worse hour
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout
     return json.loads(out.splitlines()[-1])  # type: ignore[no-any-return]
 
 
@@ -158,18 +160,23 @@ def main() -> None:
     if given.part:
         print(json.dumps({"foretold": foretold, "measured": measured}[given.part](SHAPES[chosen[0]])))
         return
+    with tempfile.TemporaryDirectory() as cache:
+        compare(chosen, cache, as_json=given.json)
+
+
+def compare(chosen: list[int], cache: str, *, as_json: bool) -> None:
     rows = []
     for number in chosen:
-        told, was = told_by_a_process("foretold", number), told_by_a_process("measured", number)
+        told, was = (told_by_a_process(part, number, cache) for part in ("foretold", "measured"))
         ratios = {"memory": told["bytes"] / was["bytes"], "time": told["seconds"] / was["seconds"]}
         rows.append({"shape": name_of(SHAPES[number]), "foretold": told, "measured": was, **ratios})
-        if not given.json:
+        if not as_json:
             print(
                 f"| {number:2} {rows[-1]['shape']:48} | {told['bytes'] / 2**20:6,.0f} | {was['bytes'] / 2**20:6,.0f} "
                 f"| {ratios['memory']:.2f} | {told['seconds']:6.3f} | {was['seconds']:6.3f} | {ratios['time']:.2f} |",
                 flush=True,
             )
-    if given.json:
+    if as_json:
         print(json.dumps({"steps": STEPS, "shapes": rows}, indent=1))
 
 

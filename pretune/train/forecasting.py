@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from pretune.base.digest import digest
 from pretune.base.errors import DoesNotFit
 from pretune.base.extras import versions
 from pretune.objective.base import Batch, Objective, Row, Vocabulary
+from pretune.train.heap import Heap, heap_of_process
 from pretune.train.loop import TrainState
 from pretune.train.probe import machine_probe
 from pretune.train.rehearsal import Operation, Rehearsal, real, rehearse
@@ -56,14 +58,15 @@ class Plan:
     known_by: Any = None
     keeps_freed: bool = True
 
-    def rehearsed(self, micro: int, pieces: int) -> Rehearsal:
+    def rehearsed(self, micro: int, pieces: int, heap: Heap | None = None) -> Rehearsal:
         """A step of this many micro-batches of `micro` rows."""
-        return rehearse(self.build, self.objective, [self.blank(micro)] * pieces, Runtime(self.device))
+        return rehearse(self.build, self.objective, [self.blank(micro)] * pieces, Runtime(self.device), heap)
 
     def bytes_of(self, micro: int, pieces: int) -> int:
         """The most that such steps hold: what lives at one time; where freed memory is kept, its gaps too."""
-        found = self.rehearsed(micro, pieces)
-        return found.heap_bytes if self.keeps_freed and self.device.type == "cpu" else found.peak_bytes
+        with heap_of_process() if self.keeps_freed and self.device.type == "cpu" else nullcontext() as heap:
+            found = self.rehearsed(micro, pieces, heap)
+        return max(heap.reach, found.peak_bytes) if heap else found.peak_bytes
 
     def blank(self, micro: int) -> Batch:
         return self.objective.collate([self._row(i) for i in range(micro)], self.vocabulary)
@@ -109,7 +112,7 @@ def step_seconds(plan: Plan, micro: int) -> float:
 
 def _seconds(found: Rehearsal, device: str) -> float:
     """Seconds of all operations; remembered for this list of operations."""
-    key = f"step {device} {digest(sorted(found.counts.items()))}"
+    key = f"step seconds {device} {digest(sorted(found.counts.items()))}"
     return float(remembered(key, lambda: _total(found)))
 
 
@@ -117,27 +120,30 @@ _timed: dict[str, float] = {}
 
 
 def _total(found: Rehearsal) -> float:
-    """Passes over all operations, not each many times on end: what else the machine does comes in bursts."""
+    """Passes over all operations, not each many times on end: what else the machine does comes in bursts.
+
+    Between two operations nothing is looked up: torch's threads would fall asleep, and waking them takes longer
+    than most operations.
+    """
     keep_freed_memory()
+    probe = machine_probe()
     new = {text: operation for text, operation in found.operations.items() if text not in _timed}
     for number in range(1 + PASSES):
         for text, operation in new.items():
-            seconds = seconds_of(operation)
+            seconds = _seconds_of(operation, probe)
             if number:  # the first pass is to warm up
                 _timed[text] = min(seconds, _timed.get(text, seconds))
     return sum(n * _timed[text] for text, n in found.counts.items())
 
 
-def seconds_of(operation: Operation) -> float:
+def _seconds_of(operation: Operation, probe: dict[str, float]) -> float:
     """Seconds of one call, with what Python and the recording of gradients add to it."""
-    probe = machine_probe()
     size = sum(form.num_bytes for form in operation.forms())
     if operation.function.is_view:
-        return float(probe["operation_seconds"])
+        return probe["operation_seconds"]
     if size > TIMED_BYTES:
-        return size / float(probe["bytes_a_second"])
-    own = max(0.0, _timing(operation) - float(probe["call_seconds"]))
-    return own + float(probe["operation_seconds"])
+        return size / probe["bytes_a_second"]
+    return max(0.0, _timing(operation) - probe["call_seconds"]) + probe["operation_seconds"]
 
 
 def _timing(operation: Operation) -> float:

@@ -1,74 +1,105 @@
-"""A heap of addresses alone: how far it reaches when blocks of these sizes are taken and given back in this order.
+"""How far a heap reaches when blocks of these sizes are taken and given back in this order: asked of malloc itself.
 
     taken    a b c d     given back   a . c .     e is larger than the gaps   a . c . e
 
-What lives is not what is held: gaps stay. This is how glibc's malloc deals with large blocks once freed memory is kept
-(runtime.keep_freed_memory): the smallest gap that is large enough; its rest stays a gap; neighbours that are free are
-joined; what no gap holds lies at the top. An aligned block is cut out of one that is some bytes larger (torch aligns to
-64). Where something small settles in the rest before the block is given back, the two are not joined again, and the
-gap is too small for another block of the very same size.
-
-Source: glibc 2.36 malloc.c: _int_malloc, _int_free, _int_memalign.
+What lives is not what is held: gaps stay where freed memory is kept (runtime.keep_freed_memory), a quarter to two
+thirds of what lives, and by no constant share. So the blocks are really taken, from the heap of this process, and
+never written to: the system gives addresses for them and no memory. Everything small that a step allocates beside its
+tensors settles between them, as it does in a real step; a simulation without it was wrong by half (docs/LOG.md).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-HEADER, ALIGNMENT, SPARE = 16, 64, 96
-"""Bytes in front of a block; what tensors are aligned to; how much larger the block is that one is cut out of."""
-SETTLED = 5
-"""In the rest of one block in so many something small settles: what came nearest on five shapes (docs/LOG.md)."""
+import psutil
+import torch
+from torch import Tensor
+
+from pretune.train.runtime import keep_freed_memory, limited
+
+LARGEST, SMALLEST = 2**30, 2**11
+"""Bytes of what gaps are filled with: never so many that the system refuses them, and not worth it for fewer."""
+
+
+class Told(ctypes.Structure):
+    """What mallinfo2 tells, in bytes; of its ten figures the two that are asked for (fordblks, keepcost)."""
+
+    _fields_ = [("others", ctypes.c_size_t * 8), ("free", ctypes.c_size_t), ("free_at_top", ctypes.c_size_t)]
 
 
 class Heap:
-    """Blocks in a row of addresses that begins at 0."""
+    """The heap of this process, from its top on.
 
-    def __init__(self) -> None:
-        self.top = 0
-        self.reach = 0
-        self.taken = 0
-        self.gaps: list[tuple[int, int]] = []  # (bytes, address), ordered
-        self.starts: dict[int, int] = {}  # address of a gap -> its bytes
-        self.ends: dict[int, int] = {}  # one past a gap -> its address
+    Args:
+        start: the address where what is in use ends; up to the break malloc keeps the rest for later.
+        gaps: bytes that are free below.
+        reach: how far beyond `start` blocks have lain.
+        room: how far they may: all memory of the machine.
+    """
 
-    def take(self, size: int) -> tuple[int, int]:
-        """(address, bytes that come back) of a new block."""
-        own = -(-(size + HEADER) // ALIGNMENT) * ALIGNMENT
-        address = self._place(own + SPARE)
-        self.taken += 1
-        return address, own if self.taken % SETTLED == 0 else own + SPARE
+    def __init__(self, libc: ctypes.CDLL) -> None:
+        self.libc = libc
+        libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
+        libc.mallinfo2.restype = Told
+        told = libc.mallinfo2()
+        self.gaps = told.free - told.free_at_top
+        self.start = int(libc.sbrk(ctypes.c_ssize_t(0))) - told.free_at_top
+        self.reach, self.room = 0, psutil.virtual_memory().total
 
-    def _place(self, need: int) -> int:
-        at = bisect_left(self.gaps, (need, 0))
-        if at == len(self.gaps):
-            address, self.top = self.top, self.top + need
-            self.reach = max(self.reach, self.top)
-            return address
-        found, address = self.gaps[at]
-        self._forget(address, found)
-        if found > need:
-            self._remember(address + need, found - need)
-        return address
+    def take(self, size: int) -> list[Tensor]:
+        """A new block, held as long as the list has it.
 
-    def give_back(self, address: int, size: int) -> None:
-        """A block that was taken; gaps beside it are joined."""
-        if (before := self.ends.get(address)) is not None:
-            found = address - before
-            self._forget(before, found)
-            address, size = before, size + found
-        if (behind := self.starts.get(address + size)) is not None:
-            self._forget(address + size, behind)
-            size += behind
-        if address + size == self.top:
-            self.top = address
-        else:
-            self._remember(address, size)
+        Where it may not fit into the machine any more, none is asked for: then `reach` is `room` and stays there.
+        A malloc that was refused once would go on in another heap, and so would the training after it.
+        """
+        if self.reach + size > self.room:
+            self.reach = self.room
+            return []
+        block = torch.empty(size, dtype=torch.uint8, device="cpu")
+        self.reach = max(self.reach, block.data_ptr() + size - self.start)
+        return [block]
 
-    def _remember(self, address: int, size: int) -> None:
-        insort(self.gaps, (size, address))
-        self.starts[address], self.ends[address + size] = size, address
+    def _plain(self, size: int) -> int:
+        """Not aligned as tensors are, which leaves a rest that would keep it from joining its neighbours again."""
+        return int(self.libc.malloc(ctypes.c_size_t(size)) or 0)
 
-    def _forget(self, address: int, size: int) -> None:
-        del self.gaps[bisect_left(self.gaps, (size, address))]
-        del self.starts[address], self.ends[address + size]
+    def _give_back(self, address: int) -> None:
+        self.libc.free(ctypes.c_void_p(address))
+
+    @contextmanager
+    def without_gaps(self) -> Iterator[None]:
+        """What the process did before leaves gaps; nothing shall find room in them."""
+        fillers, size = [], min(self.gaps, LARGEST)
+        while size >= SMALLEST:
+            address = self._plain(size)
+            if address and address + size <= self.start:
+                fillers.append(address)
+            else:
+                self._give_back(address)
+                size //= 2
+        try:
+            yield
+        finally:
+            for address in fillers:
+                self._give_back(address)
+
+
+@contextmanager
+def heap_of_process() -> Iterator[Heap | None]:
+    """The heap; None where there is no such heap: not glibc 2.33, a limited address space, not the main thread."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        asked = libc.mallinfo2
+    except (OSError, AttributeError):
+        asked = None
+    if not asked or limited() or threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    keep_freed_memory()
+    heap = Heap(libc)
+    with heap.without_gaps():
+        yield heap

@@ -66,26 +66,24 @@ class Rehearsal:
 
     Args:
         peak_bytes: the most that lives at one time, weights and all.
-        heap_bytes: how far the heap reaches that holds it, gaps and all (heap.py).
         resting_bytes: what lives between two steps.
         operations: of the second step (in the first, moments are made), by their text; and how often each runs.
     """
 
     peak_bytes: int = 0
-    heap_bytes: int = 0
     resting_bytes: int = 0
     operations: dict[str, Operation] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts storages while they live, and operations."""
+    """Counts storages while they live, and operations; a heap takes a block for each storage."""
 
-    def __init__(self) -> None:
+    def __init__(self, heap: Heap | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found = Rehearsal()
         self.live = 0
-        self.heap = Heap()
+        self.heap = heap
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -98,7 +96,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self.count(leaf)
-        operation = Operation(func, *tree_map(_form, (args, kwargs)))
+        operation = Operation(_in_step(func, args), *tree_map(_form, (args, kwargs)))
         self.found.operations.setdefault(str(operation), operation)
         self.found.counts[str(operation)] += 1
         return out
@@ -112,25 +110,31 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.known.add(number)
         self.live += size
         self.found.peak_bytes = max(self.found.peak_bytes, self.live)
-        weakref.finalize(storage, self._drop, number, size, self.heap.take(size))
-        self.found.heap_bytes = self.heap.reach
+        with _disable_current_modes():
+            block = self.heap.take(size) if self.heap else []
+        weakref.finalize(storage, self._drop, number, size, block)
 
-    def _drop(self, number: int, size: int, block: tuple[int, int]) -> None:
+    def _drop(self, number: int, size: int, block: list[Tensor]) -> None:
         self.known.discard(number)
         self.live -= size
-        self.heap.give_back(*block)
+        block.clear()
 
 
 def rehearse(
-    build: Callable[[], TrainState], objective: Objective, batches: Sequence[Batch], runtime: Runtime | None = None
+    build: Callable[[], TrainState],
+    objective: Objective,
+    batches: Sequence[Batch],
+    runtime: Runtime | None = None,
+    heap: Heap | None = None,
 ) -> Rehearsal:
     """Build the model and its optimizer, and take two steps, all without memory.
 
     Args:
         build: makes a fresh model and state; it runs where every tensor that is made is fake.
         batches: the micro-batches of a step.
+        heap: where a block is taken for everything that would be allocated.
     """
-    tape = Tape()
+    tape = Tape(heap)
     with torch.random.fork_rng(), FakeTensorMode(allow_non_fake_inputs=True) as fakes, tape:
         state = build()
         state.model.train()
@@ -167,6 +171,12 @@ def weightless(make: Callable[[], nn.Module], device: torch.device) -> Any:
 def _fresh(tensor: Tensor, device: torch.device) -> Any:
     empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
     return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _in_step(func: Any, args: Any) -> Any:
+    """The operation that runs in a real step: there, backward adds gradients in place; fake tensors forbid it that."""
+    is_sum = func is torch.ops.aten.add.Tensor and isinstance(args[1], Tensor) and args[0].shape == args[1].shape
+    return torch.ops.aten.add_.Tensor if is_sum and torch._C._current_graph_task_id() != -1 else func
 
 
 def _form(leaf: Any) -> Any:

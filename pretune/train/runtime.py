@@ -84,7 +84,7 @@ def keep_freed_memory() -> None:
     m_trim_threshold, m_top_pad, m_mmap_threshold, m_mmap_max = -1, -2, -3, -4  # from malloc.h
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        if _limited():
+        if limited():
             libc.mallopt(m_mmap_threshold, 2**20)
             return
         libc.mallopt(m_mmap_max, 0)
@@ -104,7 +104,14 @@ def give_freed_memory_back() -> None:
         libc.mallopt(m_mmap_threshold, 2**20)
 
 
-def _limited() -> bool:
+def give_unused_back() -> None:
+    """Give all that glibc holds and nobody uses back to the system, once."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def limited() -> bool:
+    """Whether the address space of this process has a limit (ulimit -v or -d)."""
     import resource
 
     return any(

@@ -40,8 +40,8 @@ def test_a_model_of_a_terabyte_does_not_fit_says_plan_and_so_does_the_run(pretun
 
 def test_plan_tells_bytes_and_seconds_of_a_model_that_fits(pretune: Run) -> None:
     recipe("{kind: gpt2, layers: 1, width: 32, heads: 2}")
-    code, out, _ = pretune("plan", "recipe.yaml", "--json")
-    assert code == 0
+    code, out, err = pretune("plan", "recipe.yaml", "--json")
+    assert code == 0, err
     told = {row["name"]: row["forecast"] for row in json.loads(out)["stages"]}["base"]
     assert 2e8 < told["memory_bytes"] < 1e9, "python, torch and transformers, and next to nothing"
     assert 0 < told["seconds"] < 5

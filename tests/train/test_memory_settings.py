@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from pretune.model.recompute import recompute_blocks
 from pretune.model.shape import SHAPE
 from pretune.objective.base import OBJECTIVE
 from pretune.train.forecasting import Plan, candidates, recomputed, step_bytes
-from pretune.train.heap import Heap
+from pretune.train.heap import heap_of_process
 from pretune.train.loop import Scored, TrainState, take_step
 from pretune.train.moments import is_packed, pack, unpack
 from pretune.train.optim import OPTIM
@@ -193,7 +194,7 @@ def test_more_rows_take_more_memory_in_a_line_and_recomputed_blocks_less() -> No
 def test_only_micro_batches_that_fit_are_tried_and_one_row_at_least() -> None:
     long = plan(length=32)
     assert candidates(long, 1e12) == [32]
-    room = step_bytes(long, 8) + 1.0
+    room = (step_bytes(long, 8) + step_bytes(long, 16)) / 2
     assert candidates(long, room) == [8]
     assert candidates(long, 0.0) == [1]
 
@@ -210,14 +211,50 @@ def test_as_many_blocks_are_recomputed_as_are_needed_to_fit() -> None:
     assert [recomputed("auto", of, 6, 32, needed[n] + 1.0) for n in (1, 3)] == [1, 3]
 
 
-def test_a_heap_joins_gaps_and_takes_the_smallest_that_is_large_enough() -> None:
-    heap = Heap()
-    blocks = [heap.take(size) for size in (1000, 5000, 1000, 3000)]
-    reach = heap.reach
-    heap.give_back(*blocks[1])
-    heap.give_back(*blocks[3])
-    assert heap.take(2500)[0] == blocks[1][0], "the last block went back to the top, the gap of 5000 is what is left"
-    assert heap.reach == reach
-    heap.take(9000)
-    assert heap.reach > reach
-    assert np.all([address % 16 == 0 for address, _ in blocks])
+def test_a_heap_counts_from_its_top_and_a_gap_that_is_large_enough_is_taken_again() -> None:
+    with heap_of_process() as heap:
+        assert heap is not None
+        mib = 2**20
+        kept, gap, behind = (heap.take(size * mib) for size in (1, 5, 1))
+        assert 7 * mib <= heap.reach < 7.1 * mib
+        gap.clear()
+        fits = heap.take(4 * mib)
+        assert 7 * mib <= heap.reach < 7.1 * mib, "it lies where the five were"
+        larger = heap.take(9 * mib)
+        assert 16 * mib <= heap.reach < 16.1 * mib, "no gap holds it, so it lies at the top"
+        assert kept and behind and fits and larger
+
+
+def test_what_was_freed_before_is_no_room_for_a_rehearsed_step() -> None:
+    before = [torch.ones(300_000 + 1000 * n) for n in range(40)]
+    pinned = [before[n] for n in range(0, 40, 2)]
+    before.clear()
+    with heap_of_process() as heap:
+        assert heap is not None
+        blocks = [heap.take(1_200_000) for _ in range(20)]
+        assert heap.reach >= 20 * 1_200_000, "not one of them found room in the gaps"
+        assert len(pinned) == len(blocks)
+
+
+def test_blocks_are_addresses_and_no_memory_and_end_where_the_machine_does() -> None:
+    resident = psutil.Process().memory_info().rss
+    with heap_of_process() as heap:
+        assert heap is not None
+        heap.room = 2**32 + 2**24
+        blocks = [heap.take(2**28) for _ in range(20)]
+        assert psutil.Process().memory_info().rss < resident + 2**24
+        assert [len(block) for block in blocks] == [1] * 16 + [0] * 4
+        assert heap.reach == heap.room, "what does not fit is not asked for"
+
+
+def test_no_heap_in_another_thread() -> None:
+    found = []
+
+    def ask() -> None:
+        with heap_of_process() as heap:
+            found.append(heap)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert found == [None], "its blocks would come from a heap of its own"
