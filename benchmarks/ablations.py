@@ -2,6 +2,7 @@
 
     python benchmarks/ablations.py --data ../shared/data --out runs/ablations             the whole campaign
     python benchmarks/ablations.py --data ... --out ... --study schedule --limit 10       at most ten runs of one study
+    python benchmarks/ablations.py --data ... --out runs/longer --steps 300               other runs, five times as long
     python benchmarks/ablations.py --out runs/ablations --table                           what is there so far
 
 Characters of Shakespeare (en) and of Tang poems (zh), a decoder of 2 blocks x 128, through our own loop. First 90 %
@@ -19,7 +20,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,10 @@ def train(run: Run, folder: Path) -> dict[str, float]:
 # ---- the campaign -------------------------------------------------------------------------------
 
 
-def campaign(folder: Path, out: Path, *, texts: list[str], studies: list[str], limit: int) -> None:
+def campaign(folder: Path, out: Path, *, texts: list[str], studies: list[str], limit: int, steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for text in texts:
-        while limit > 0 and (left := waiting(out, text, studies)):
+        while limit > 0 and (left := waiting(out, text, studies, steps)):
             limit -= 1
             row = asdict(left[0]) | train(left[0], folder)
             with (out / "runs.jsonl").open("a", encoding="utf-8") as file:
@@ -197,18 +198,20 @@ def campaign(folder: Path, out: Path, *, texts: list[str], studies: list[str], l
             print(f"{left[0].key}: {row['loss']:.4f} ({row['seconds']} s)", flush=True)
 
 
-def waiting(out: Path, text: str, studies: list[str]) -> list[Run]:
+def waiting(out: Path, text: str, studies: list[str], steps: int) -> list[Run]:
     """The runs that are not there yet, seed by seed, so that a campaign that is cut short has as many of each arm.
+
+    `steps` is their length, but for the epochs, which are as long as their text is often read.
 
     Those of `rates` come first, as the others need them.
     """
     done = finished(out)
     known = {f"{row['text']} {row['study']} {row['arm']} {row['seed']}" for row in done}
-    if missing := [run for run in rates(text) if run.key not in known]:
+    if missing := [replace(run, steps=steps) for run in rates(text) if run.key not in known]:
         return missing
     best = best_rates(done, text)
     left = [run for name in studies for run in STUDIES[name](text, best) if run.key not in known]
-    return sorted(left, key=lambda run: run.seed)
+    return [run if run.characters else replace(run, steps=steps) for run in sorted(left, key=lambda run: run.seed)]
 
 
 def finished(out: Path) -> list[dict[str, Any]]:
@@ -236,12 +239,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--text", action="append", choices=("en", "zh"), help="by default both")
     parser.add_argument("--study", action="append", choices=sorted(STUDIES), help="by default all")
+    parser.add_argument("--steps", type=int, default=60, help="of a run; each number wants a folder of its own")
     parser.add_argument("--limit", type=int, default=10_000, help="runs of this call")
     parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
     given = parser.parse_args()
     if not given.table:
         studies, texts = given.study or list(STUDIES), given.text or ["en", "zh"]
-        campaign(given.data, given.out, texts=texts, studies=studies, limit=given.limit)
+        campaign(given.data, given.out, texts=texts, studies=studies, limit=given.limit, steps=given.steps)
     print(table(finished(given.out)))
 
 
