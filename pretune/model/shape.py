@@ -67,7 +67,7 @@ class Decoder(Shape):
 
     causal: ClassVar[bool] = True
 
-    zero_init: bool = True
+    zero_init: bool = False
     """The last matrix of every branch begins at zero, so that each block begins as the identity."""
 
 

@@ -67,7 +67,7 @@ class Rehearsal:
     Args:
         peak_bytes: the most that lives at one time, weights and all.
         resting_bytes: what lives between two steps.
-        operations: of the second step (in the first, moments are made), by their text; and how often each runs.
+        operations: of the last step, by their text; and how often each runs.
     """
 
     peak_bytes: int = 0
@@ -127,7 +127,9 @@ def rehearse(
     runtime: Runtime | None = None,
     heap: Heap | None = None,
 ) -> Rehearsal:
-    """Build the model and its optimizer, and take two steps, all without memory.
+    """Build the model and its optimizer, and take two steps, all without memory; three where a heap takes part.
+
+    In the first the moments are made. A heap grows in the third, a little in some more, and then no longer.
 
     Args:
         build: makes a fresh model and state; it runs where every tensor that is made is fake.
@@ -138,7 +140,7 @@ def rehearse(
     with torch.random.fork_rng(), FakeTensorMode(allow_non_fake_inputs=True) as fakes, tape:
         state = build()
         state.model.train()
-        for _ in range(2):
+        for _ in range(3 if heap else 2):
             tape.found.operations.clear()
             tape.found.counts.clear()
             fake: list[Batch] = [

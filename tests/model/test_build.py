@@ -25,8 +25,8 @@ def build(kind: str, **settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "llama", "gpt2"])
-def test_every_block_begins_as_the_identity(kind: str) -> None:
-    model = build(kind).eval()
+def test_with_zero_init_every_block_begins_as_the_identity(kind: str) -> None:
+    model = build(kind, zero_init=True).eval()
     embedded, *blocks = model(input_ids=IDS, output_hidden_states=True).hidden_states
     last_norm = model.transformer.ln_f if kind == "gpt2" else model.model.norm
     for after in blocks[:-1]:
@@ -36,7 +36,7 @@ def test_every_block_begins_as_the_identity(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["qwen3", "llama", "gpt2"])
 def test_zero_init_takes_the_last_matrices_alone(kind: str) -> None:
-    zero, drawn = build(kind).state_dict(), build(kind, zero_init=False).state_dict()
+    zero, drawn = build(kind, zero_init=True).state_dict(), build(kind).state_dict()
     differing = {name for name in drawn if not torch.equal(zero[name], drawn[name])}
     assert differing == {name for name in drawn if name.endswith(LAST)}
     assert all(not zero[name].any() for name in differing)
@@ -50,7 +50,7 @@ def test_a_llama_is_a_qwen3_without_the_norms_of_queries_and_keys() -> None:
 
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_dropout_takes_its_share_of_every_branch_while_training_and_nothing_after(kind: str) -> None:
-    model, plain = (build(kind, zero_init=False, dropout=share) for share in (0.5, 0.0))
+    model, plain = (build(kind, dropout=share) for share in (0.5, 0.0))
     found: dict[str, torch.Tensor] = {}
     for name, module in model.named_modules():
         if name.endswith(("embed_tokens", "o_proj", "down_proj")):
