@@ -23,7 +23,7 @@ from pretune.base.digest import digest
 from pretune.base.errors import DoesNotFit
 from pretune.base.extras import versions
 from pretune.objective.base import Batch, Objective, Row, Vocabulary
-from pretune.train.heap import Heap, heap_of_process
+from pretune.train.heap import Heap, heap_of_process, in_a_fork
 from pretune.train.loop import TrainState
 from pretune.train.probe import machine_probe
 from pretune.train.rehearsal import Operation, Rehearsal, real, rehearse
@@ -32,6 +32,8 @@ from pretune.train.runtime import Runtime, keep_freed_memory, remembered
 TIMED_BYTES = 2**28
 """Operations that touch more are not timed: their seconds come from the machine's bytes a second."""
 PASSES = 3
+GAPS = 1.5
+"""Where the heap cannot be asked: what is held, of what lives (1.4 to 1.7 were measured, docs/LOG.md)."""
 SMALL_HEAP = 2**26
 """Bytes beside which Python and torch alone take so much that by how much a heap differs does not count."""
 CPU = torch.device("cpu")
@@ -64,21 +66,24 @@ class Plan:
         return rehearse(self.build, self.objective, [self.blank(micro)] * pieces, Runtime(self.device), heap)
 
     def bytes_of(self, micro: int, pieces: int) -> int:
-        """The most that such steps hold: what lives at one time; where freed memory is kept, its gaps too.
-
-        Gaps come by chance, in a rehearsal as in a run: of a heap that counts, the median of three rehearsals.
-        """
+        """The most that such steps hold: what lives at one time; where freed memory is kept, its gaps too."""
         if not self.keeps_freed or self.device.type != "cpu":
             return self.rehearsed(micro, pieces).peak_bytes
-        found = [self._held(micro, pieces)]
-        if found[0] > SMALL_HEAP:
-            found += [self._held(micro, pieces) for _ in range(2)]
-        return sorted(found)[len(found) // 2]
+        if (found := in_a_fork(lambda: self._held(micro, pieces))) is not None:
+            return found
+        return int(GAPS * self.rehearsed(micro, pieces).peak_bytes)
 
     def _held(self, micro: int, pieces: int) -> int:
+        """Gaps come by chance, in a rehearsal as in a run: of a heap that counts, the median of three rehearsals."""
+        found = [self._held_once(micro, pieces)]
+        if found[0] > SMALL_HEAP:
+            found += [self._held_once(micro, pieces) for _ in range(2)]
+        return sorted(found)[len(found) // 2]
+
+    def _held_once(self, micro: int, pieces: int) -> int:
         with heap_of_process() as heap:
             peak = self.rehearsed(micro, pieces, heap).peak_bytes
-        return max(heap.reach, peak) if heap else peak
+        return max(heap.reach, peak) if heap else int(GAPS * peak)
 
     def blank(self, micro: int) -> Batch:
         return self.objective.collate([self._row(i) for i in range(micro)], self.vocabulary)

@@ -6,13 +6,20 @@ What lives is not what is held: gaps stay where freed memory is kept (runtime.ke
 thirds of what lives, and by no constant share. So the blocks are really taken, from the heap of this process, and
 never written to: the system gives addresses for them and no memory. Everything small that a step allocates beside its
 tensors settles between them, as it does in a real step; a simulation without it was wrong by half (docs/LOG.md).
+
+All of it happens in a fork of this process: a heap that has grown by gigabytes of addresses never shrinks again, and
+with it no program could be started any more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
+import select
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
@@ -23,6 +30,9 @@ from pretune.train.runtime import keep_freed_memory, limited
 
 LARGEST, SMALLEST = 2**30, 2**11
 """Bytes of what gaps are filled with: never so many that the system refuses them, and not worth it for fewer."""
+
+PATIENCE = 120.0
+"""Seconds after which a fork is given up."""
 
 
 class Told(ctypes.Structure):
@@ -103,3 +113,35 @@ def heap_of_process() -> Iterator[Heap | None]:
     heap = Heap(libc)
     with heap.without_gaps():
         yield heap
+
+
+def in_a_fork(call: Callable[[], int]) -> int | None:
+    """What the call gives, found in a fork of this process; None where that fails.
+
+    It does where gradients were computed before: torch refuses to compute more of them in a fork.
+    """
+    if not hasattr(os, "fork") or threading.current_thread() is not threading.main_thread():
+        return None
+    reading, writing = os.pipe()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        return None
+    if not child:
+        _answer(call, writing)
+    os.close(writing)
+    if not select.select([reading], [], [], PATIENCE)[0]:
+        os.kill(child, signal.SIGKILL)
+    told = os.read(reading, 32)
+    os.close(reading)
+    os.waitpid(child, 0)
+    return int(told) if told else None
+
+
+def _answer(call: Callable[[], int], pipe: int) -> None:
+    """In the fork: nothing of it may be seen, neither an error nor what is done at the end of a process."""
+    with contextlib.suppress(BaseException):
+        os.write(pipe, str(call()).encode())
+    os._exit(0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from pretune.model.recompute import recompute_blocks
 from pretune.model.shape import SHAPE
 from pretune.objective.base import OBJECTIVE
 from pretune.train.forecasting import Plan, candidates, recomputed, step_bytes
-from pretune.train.heap import heap_of_process
+from pretune.train.heap import heap_of_process, in_a_fork
 from pretune.train.loop import Scored, TrainState, take_step
 from pretune.train.moments import is_packed, pack, unpack
 from pretune.train.optim import OPTIM
@@ -211,50 +212,79 @@ def test_as_many_blocks_are_recomputed_as_are_needed_to_fit() -> None:
     assert [recomputed("auto", of, 6, 32, needed[n] + 1.0) for n in (1, 3)] == [1, 3]
 
 
+def of_a_fresh_process(source: str) -> str:
+    """What a process prints that has done nothing else: heaps grow for good, and this one computes gradients."""
+    head = "from pretune.train.heap import heap_of_process, in_a_fork\nimport psutil, torch\nmib = 2**20\n"
+    command = [sys.executable, "-c", head + source]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_a_heap_counts_from_its_top_and_a_gap_that_is_large_enough_is_taken_again() -> None:
-    with heap_of_process() as heap:
-        assert heap is not None
-        mib = 2**20
-        kept, gap, behind = (heap.take(size * mib) for size in (1, 5, 1))
-        assert 7 * mib <= heap.reach < 7.1 * mib
-        gap.clear()
-        fits = heap.take(4 * mib)
-        assert 7 * mib <= heap.reach < 7.1 * mib, "it lies where the five were"
-        larger = heap.take(9 * mib)
-        assert 16 * mib <= heap.reach < 16.1 * mib, "no gap holds it, so it lies at the top"
-        assert kept and behind and fits and larger
+    out = of_a_fresh_process("""
+with heap_of_process() as heap:
+    kept, gap, behind = (heap.take(size * mib) for size in (1, 5, 1))
+    reaches = [heap.reach]
+    gap.clear()
+    fits = heap.take(4 * mib)
+    reaches += [heap.reach]
+    larger = heap.take(9 * mib)
+    print(*reaches, heap.reach)
+""")
+    three, with_four, with_nine = (int(n) / 2**20 for n in out.split())
+    assert 7 <= three < 7.1
+    assert with_four == three, "it lies where the five were"
+    assert 16 <= with_nine < 16.1, "no gap holds it, so it lies at the top"
 
 
 def test_what_was_freed_before_is_no_room_for_a_rehearsed_step() -> None:
-    before = [torch.ones(300_000 + 1000 * n) for n in range(40)]
-    pinned = [before[n] for n in range(0, 40, 2)]
-    before.clear()
-    with heap_of_process() as heap:
-        assert heap is not None
-        blocks = [heap.take(1_200_000) for _ in range(20)]
-        assert heap.reach >= 20 * 1_200_000, "not one of them found room in the gaps"
-        assert len(pinned) == len(blocks)
+    out = of_a_fresh_process("""
+with heap_of_process() as heap:
+    before = [heap.take(mib + 1000 * n) for n in range(40)]
+    for block in before[1::2]:
+        block.clear()
+with heap_of_process() as heap:
+    blocks = [heap.take(mib) for _ in range(20)]
+    print(heap.reach)
+""")
+    assert int(out) >= 20 * 2**20, "not one of them found room in the gaps"
 
 
 def test_blocks_are_addresses_and_no_memory_and_end_where_the_machine_does() -> None:
-    resident = psutil.Process().memory_info().rss
+    out = of_a_fresh_process("""
+resident = psutil.Process().memory_info().rss
+with heap_of_process() as heap:
+    heap.room = 2**32 + 2**24
+    blocks = [heap.take(2**28) for _ in range(20)]
+    print(sum(map(len, blocks)), heap.reach - heap.room, psutil.Process().memory_info().rss - resident)
+""")
+    taken, over, resident = map(int, out.split())
+    assert (taken, over) == (16, 0), "what does not fit is not asked for"
+    assert resident < 2**24
+
+
+def test_a_fork_answers_and_is_silent_about_what_it_cannot() -> None:
+    out = of_a_fresh_process("""
+def grown():
     with heap_of_process() as heap:
-        assert heap is not None
-        heap.room = 2**32 + 2**24
-        blocks = [heap.take(2**28) for _ in range(20)]
-        assert psutil.Process().memory_info().rss < resident + 2**24
-        assert [len(block) for block in blocks] == [1] * 16 + [0] * 4
-        assert heap.reach == heap.room, "what does not fit is not asked for"
+        return len([heap.take(2**28) for _ in range(8)])
+
+before = psutil.Process().memory_info().vms
+print(in_a_fork(grown), in_a_fork(lambda: 1 / 0), psutil.Process().memory_info().vms - before < 2**24)
+""")
+    assert out.split() == ["8", "None", "True"]
 
 
 def test_no_heap_in_another_thread() -> None:
-    found = []
+    found: list[Any] = []
 
     def ask() -> None:
         with heap_of_process() as heap:
             found.append(heap)
+        found.append(in_a_fork(lambda: 1))
 
     thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert found == [None], "its blocks would come from a heap of its own"
+    assert found == [None, None], "its blocks would come from a heap of its own"
