@@ -83,7 +83,7 @@ class Plan:
     def _held_once(self, micro: int, pieces: int) -> int:
         with heap_of_process() as heap:
             peak = self.rehearsed(micro, pieces, heap).peak_bytes
-        return max(heap.reach, peak) if heap else int(GAPS * peak)
+        return max(heap.reach, peak) if heap and not heap.is_left else int(GAPS * peak)
 
     def blank(self, micro: int) -> Batch:
         return self.objective.collate([self._row(i) for i in range(micro)], self.vocabulary)
@@ -111,7 +111,7 @@ def step_bytes(plan: Plan, micro: int) -> int:
         pieces,
         versions().get("pretune"),
     ]
-    return int(remembered(f"step bytes {digest(parts)}", lambda: plan.bytes_of(micro, pieces)))
+    return int(remembered(f"bytes of a step {digest(parts)}", lambda: plan.bytes_of(micro, pieces)))
 
 
 def run_bytes(plan: Plan, micro: int) -> float:

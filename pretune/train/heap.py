@@ -49,6 +49,7 @@ class Heap:
         gaps: bytes that are free below.
         reach: how far beyond `start` blocks have lain.
         room: how far they may: all memory of the machine.
+        is_left: malloc has gone on somewhere else, so `reach` means nothing (it does once it was refused memory).
     """
 
     def __init__(self, libc: ctypes.CDLL) -> None:
@@ -58,7 +59,7 @@ class Heap:
         told = libc.mallinfo2()
         self.gaps = told.free - told.free_at_top
         self.start = int(libc.sbrk(ctypes.c_ssize_t(0))) - told.free_at_top
-        self.reach, self.room = 0, psutil.virtual_memory().total
+        self.reach, self.room, self.is_left = 0, psutil.virtual_memory().total, False
 
     def take(self, size: int) -> list[Tensor]:
         """A new block, held as long as the list has it.
@@ -70,7 +71,9 @@ class Heap:
             self.reach = self.room
             return []
         block = torch.empty(size, dtype=torch.uint8, device="cpu")
-        self.reach = max(self.reach, block.data_ptr() + size - self.start)
+        end = block.data_ptr() + size
+        self.is_left |= end > self.libc.sbrk(ctypes.c_ssize_t(0))
+        self.reach = max(self.reach, end - self.start)
         return [block]
 
     def _plain(self, size: int) -> int:
