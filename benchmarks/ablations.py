@@ -201,9 +201,8 @@ def campaign(folder: Path, out: Path, *, texts: list[str], studies: list[str], l
 def waiting(out: Path, text: str, studies: list[str], steps: int) -> list[Run]:
     """The runs that are not there yet, seed by seed, so that a campaign that is cut short has as many of each arm.
 
-    `steps` is their length, but for the epochs, which are as long as their text is often read.
-
-    Those of `rates` come first, as the others need them.
+    Those of `rates` come first, as the others need them. `steps` is how long each is, except in the study of
+    epochs, whose runs are as long as it takes to read the text so many times.
     """
     done = finished(out)
     known = {f"{row['text']} {row['study']} {row['arm']} {row['seed']}" for row in done}

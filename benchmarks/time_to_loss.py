@@ -29,8 +29,8 @@ from typing import Any
 
 SIDES, SEEDS = ("nanogpt", "clock", "tokens"), (0, 1, 2, 3, 4)
 LENGTH, TOKENS = 64, 2000 * 12 * 64
-SHAPE = {"kind": "qwen3", "layers": 4, "width": 128, "heads": 4, "kv_heads": 4, "head_width": 32, "hidden": 344}
-SHAPE["zero_init"] = True
+SIZES = {"layers": 4, "width": 128, "heads": 4, "kv_heads": 4, "head_width": 32, "hidden": 344}
+SHAPE = {"kind": "qwen3", **SIZES, "zero_init": True}
 """As many parameters as nanoGPT's 4 x 128. Zero-init is what the figures in docs/LOG.md were made with."""
 SHALLOW = {**SHAPE, "layers": 2, "width": 96, "heads": 3, "kv_heads": 3, "hidden": 256}
 """A quarter of them: a step of 16 rows costs 21 ms (docs/LOG.md)."""

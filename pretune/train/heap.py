@@ -18,6 +18,7 @@ import ctypes
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ LARGEST, SMALLEST = 2**30, 2**11
 """Bytes of what gaps are filled with: never so many that the system refuses them, and not worth it for fewer."""
 
 PATIENCE = 120.0
-"""Seconds after which a fork is given up."""
+"""Seconds after which a fork is given up; the longest rehearsal seen took 12."""
 
 
 class Told(ctypes.Structure):
@@ -119,11 +120,8 @@ def heap_of_process() -> Iterator[Heap | None]:
 
 
 def in_a_fork(call: Callable[[], int]) -> int | None:
-    """What the call gives, found in a fork of this process; None where that fails.
-
-    It does where gradients were computed before: torch refuses to compute more of them in a fork.
-    """
-    if not hasattr(os, "fork") or threading.current_thread() is not threading.main_thread():
+    """What the call gives, found in a fork of this process; None where that fails or there is no such heap."""
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
     reading, writing = os.pipe()
     try:
@@ -146,5 +144,6 @@ def in_a_fork(call: Callable[[], int]) -> int | None:
 def _answer(call: Callable[[], int], pipe: int) -> None:
     """In the fork: nothing of it may be seen, neither an error nor what is done at the end of a process."""
     with contextlib.suppress(BaseException):
+        torch.set_num_threads(1)  # the other threads were not forked: torch would wait for them for ever
         os.write(pipe, str(call()).encode())
     os._exit(0)

@@ -22,7 +22,7 @@ def machine_probe() -> dict[str, float]:
     """The four figures; the first time on a machine it takes some seconds."""
     from pretune.train.runtime import remembered
 
-    return remembered("training of no size", _in_a_process_of_its_own)  # type: ignore[no-any-return]
+    return remembered("training of no size, with buffers", _in_a_process_of_its_own)  # type: ignore[no-any-return]
 
 
 def _in_a_process_of_its_own() -> dict[str, float]:
