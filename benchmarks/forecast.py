@@ -4,9 +4,10 @@
     python benchmarks/forecast.py --only 0:5     the first five shapes
     python benchmarks/forecast.py --json         one object
 
-Each shape is foretold in one process and trained in another: the real loop, eager, some steps after two to warm up.
-Measured are the most memory that the process ever held (VmHWM of /proc) and the median seconds of a step. Foretold
-is first, so that nothing measured can leak into it. Needs Linux and a quiet machine.
+Each shape is foretold in one process and trained in three others: the real loop, eager, some steps after two to warm
+up. Measured are the most memory that a process ever held (VmHWM of /proc) and the median seconds of a step; of both the
+median of the three processes, for where gaps fall in the heap is chance, and one process differs from the next by up
+to 15 %. Foretold is first, so that nothing measured can leak into it. Needs Linux and a quiet machine.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ SHAPES: list[dict[str, Any]] = [
     {"kind": "qwen3", "sizes": SMALL, "length": 1024, "batch": 4, "micro": 2, "optim": "adamw", "method": "lora"},
 ]  # fmt: skip
 VOCABULARY = 8192
-WARM_UP, STEPS = 2, 5
+WARM_UP, STEPS, PROCESSES = 2, 5, 3
 
 
 def plan_of(case: dict[str, Any], *, real: bool = False) -> Any:
@@ -167,17 +168,27 @@ def main() -> None:
 def compare(chosen: list[int], cache: str, *, as_json: bool) -> None:
     rows = []
     for number in chosen:
-        told, was = (told_by_a_process(part, number, cache) for part in ("foretold", "measured"))
+        told = told_by_a_process("foretold", number, cache)
+        runs = [told_by_a_process("measured", number, cache) for _ in range(PROCESSES)]
+        was = {key: statistics.median(run[key] for run in runs) for key in ("bytes", "seconds")}
         ratios = {"memory": told["bytes"] / was["bytes"], "time": told["seconds"] / was["seconds"]}
-        rows.append({"shape": name_of(SHAPES[number]), "foretold": told, "measured": was, **ratios})
+        rows.append({"shape": name_of(SHAPES[number]), "foretold": told, "measured": was, "runs": runs, **ratios})
         if not as_json:
-            print(
-                f"| {number:2} {rows[-1]['shape']:48} | {told['bytes'] / 2**20:6,.0f} | {was['bytes'] / 2**20:6,.0f} "
-                f"| {ratios['memory']:.2f} | {told['seconds']:6.3f} | {was['seconds']:6.3f} | {ratios['time']:.2f} |",
-                flush=True,
-            )
+            print(line(number, rows[-1]), flush=True)
     if as_json:
         print(json.dumps({"steps": STEPS, "shapes": rows}, indent=1))
+
+
+def line(number: int, row: dict[str, Any]) -> str:
+    """A row of the table; in brackets what each process took."""
+    told, was = row["foretold"], row["measured"]
+    bytes_of_all = ", ".join(f"{run['bytes'] / 2**20:,.0f}" for run in row["runs"])
+    seconds_of_all = ", ".join(f"{run['seconds']:.3f}" for run in row["runs"])
+    return (
+        f"| {number:2} {row['shape']:48} "
+        f"| {told['bytes'] / 2**20:6,.0f} | {was['bytes'] / 2**20:6,.0f} ({bytes_of_all}) | {row['memory']:.2f} "
+        f"| {told['seconds']:6.3f} | {was['seconds']:6.3f} ({seconds_of_all}) | {row['time']:.2f} |"
+    )
 
 
 if __name__ == "__main__":
