@@ -6,7 +6,6 @@ Everything is computed in float32 unless the model in memory says otherwise: in 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pretune.infer.language import LanguageModel
 from pretune.infer.load import language_model
 from pretune.infer.ort import padded
 from pretune.model.folder import load_model
+from pretune.model.methods.lora import quiet_peft
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
 
 ROWS_AT_ONCE = 32
@@ -180,9 +180,7 @@ def _adapted(folder: Path) -> Any:
             model.config.pad_token_id = pad
     else:
         model = load_model(base, AutoModelForCausalLM)
-    with warnings.catch_warnings():
-        # peft 0.18 asks transformers 5.23 by a name that it is about to lose; nothing a user could act on.
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+    with quiet_peft():
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
 
 

@@ -17,13 +17,11 @@ from pretune.tokens.packing import Frame, Rows
 from pretune.tokens.pairs import PairPacking, sentence_stops
 from pretune.tokens.store import Store
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
-from pretune.train.sources import Part, beginnings, parts
+from pretune.train.sources import VALIDATION_ROWS, Part, beginnings, parts
 from pretune.train.stream import rows_of
 
 if TYPE_CHECKING:
     from pretune.train.pretrain import PretrainStage
-
-VALIDATION_ROWS = 128
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from pretune.train.stream import rows_of
 
 SOURCES = 8
 """The largest ones are told apart; of a corpus of a thousand sites nobody reads a thousand curves."""
-ROWS = 48
-"""Rows of all sources together: as many as a validation between steps reads."""
+VALIDATION_ROWS = 128
+"""Rows of all sources together, and of the whole split: what the last validation reads."""
 BEGINNINGS, BEGINNING_TOKENS = 2, 8
 
 
@@ -42,7 +42,7 @@ def parts(stores: Mapping[str, tuple[Path, Store]], packing: Packing, frame: Fra
     if len(found) < 2:
         return {}
     largest = sorted(found, key=lambda one: -one.num_tokens)[:SOURCES]
-    most, made = max(1, ROWS // len(largest)), {}
+    most, made = max(1, VALIDATION_ROWS // len(largest)), {}
     for one in largest:
         some = some_of(one.store, one.folder, one.numbers, most * frame.room)
         rows = packing.rows(some, frame, 0)

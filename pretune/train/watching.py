@@ -26,11 +26,12 @@ from pretune.train.loop import StepReport
 from pretune.train.pretrain import PretrainStage
 from pretune.train.runtime import evaluating
 from pretune.train.session import SAMPLES, Session, note_samples
+from pretune.train.sources import VALIDATION_ROWS
 from pretune.train.stream import StoreStream
 from pretune.train.validate import Loss, bits_per_byte, loss_over
 
 ROWS_BETWEEN = 48
-"""Rows of a validation between steps; the last one takes all."""
+"""Rows of a validation between steps; the last one takes all that the feed holds."""
 SAMPLE_TOKENS = 40
 
 
@@ -76,7 +77,7 @@ class Watch:
             "refused_steps": state.step - state.updates,
         }
         with state.update.exact_weights():
-            found = self._validate(len(self.feed.validation))
+            found = self._validate(VALIDATION_ROWS)
             self._write()
         return metrics | found | session.summary()
 
@@ -90,18 +91,19 @@ class Watch:
         rows, log, step = self.feed.validation, self.session.context.log, self.session.state.step
         if not rows:
             return {}
-        loss = self._loss(rows[:: max(1, len(rows) // most)])
+        loss = self._loss(_spread(rows, most))
         found: dict[str, Any] = {"validation_loss": loss.per_target}
         if self.objective.kind == "causal":
             found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
-        found |= self._by_source()
+        found |= self._by_source(most)
         log.metrics(step=step, **found)
         log.info(f"    step {step}: validation loss {loss.per_target:.4f} nats per token{_told(found)}")
         return found
 
-    def _by_source(self) -> dict[str, Any]:
+    def _by_source(self, most: int) -> dict[str, Any]:
         """Loss of each source, and bits per byte where they can be told; nothing where there is one source."""
-        losses = {name: self._loss(part.rows) for name, part in self.feed.sources.items()}
+        sources = self.feed.sources
+        losses = {n: self._loss(_spread(part.rows, most // len(sources))) for n, part in sources.items()}
         if not losses:
             return {}
         found = {"validation_loss_by_source": {name: loss.per_target for name, loss in losses.items()}}
@@ -119,6 +121,11 @@ class Watch:
         state = self.session.state
         if self.writer is not None and not self.session.runtime.rank:
             note_samples(self.session.context, state.step, self.writer.texts(state.model))
+
+
+def _spread(rows: Sequence[Row], most: int) -> Sequence[Row]:
+    """About `most` of these rows, evenly spread."""
+    return rows[:: max(1, len(rows) // most)]
 
 
 def _told(found: Mapping[str, Any]) -> str:

@@ -74,11 +74,14 @@ def plain_transformers(world: Path, base: str, folder: Path, texts: list[str]) -
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
+        from pretune.model.methods.lora import quiet_peft
+
         labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         plain = AutoModelForSequenceClassification.from_pretrained(
             world / base, num_labels=len(labels), pad_token_id=tokenizer.pad_token_id
         )
-        model = PeftModel.from_pretrained(plain, folder)
+        with quiet_peft():
+            model = PeftModel.from_pretrained(plain, folder)
         names = dict(enumerate(labels))
     else:
         model = AutoModelForSequenceClassification.from_pretrained(folder)

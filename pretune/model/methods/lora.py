@@ -6,6 +6,8 @@ The result is an adapter folder in PEFT's layout; it names its base model by a p
 from __future__ import annotations
 
 import json
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,17 @@ from pydantic import Field
 from pretune.model.methods.base import Method
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """peft 0.18 asks transformers 5.23 by a name that it is about to lose; nothing a user could act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
 
 
 class Lora(Method):
@@ -43,7 +53,8 @@ class Lora(Method):
             modules_to_save=list(heads) or None,
             exclude_modules=rf".*\b({'|'.join(heads)})\b.*" if heads else None,
         )
-        return get_peft_model(model, config)  # type: ignore[no-any-return]
+        with quiet_peft():
+            return get_peft_model(model, config)  # type: ignore[no-any-return]
 
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         from peft import get_peft_model_state_dict
