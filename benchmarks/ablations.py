@@ -76,7 +76,7 @@ def optimizer(text: str, best: dict[str, float]) -> list[Run]:
 
 
 def zero_init(text: str, best: dict[str, float]) -> list[Run]:
-    arms = {f"{kind}, zero": (at_rate(kind, best[kind]), {"zero_init": True}) for kind in RATES}
+    arms = {f"{kind}, not zero": (at_rate(kind, best[kind]), {"zero_init": False}) for kind in RATES}
     return _runs("zero-init", text, arms)
 
 
