@@ -7,7 +7,7 @@
 Each shape is foretold in one process and trained in three others: the real loop, eager, some steps after two to warm
 up. Measured are the most memory that a process ever held (VmHWM of /proc) and the median seconds of a step; of both the
 median of the three processes, for where gaps fall in the heap is chance, and one process differs from the next by up
-to 15 %. Foretold is first, so that nothing measured can leak into it. Needs Linux and a quiet machine.
+to 16 %. Foretold is first, so that nothing measured can leak into it. Needs Linux and a quiet machine.
 """
 
 from __future__ import annotations

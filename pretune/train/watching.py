@@ -20,6 +20,7 @@ from pretune.infer.language import LanguageModel
 from pretune.model.build import num_parameters
 from pretune.model.generate import TorchDecoder
 from pretune.objective.base import Objective, Row, Vocabulary
+from pretune.tokens.packing import spread
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
 from pretune.train.feed import Feed
 from pretune.train.loop import StepReport
@@ -91,7 +92,7 @@ class Watch:
         rows, log, step = self.feed.validation, self.session.context.log, self.session.state.step
         if not rows:
             return {}
-        loss = self._loss(_spread(rows, most))
+        loss = self._loss(rows, most)
         found: dict[str, Any] = {"validation_loss": loss.per_target}
         if self.objective.kind == "causal":
             found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
@@ -103,7 +104,7 @@ class Watch:
     def _by_source(self, most: int) -> dict[str, Any]:
         """Loss of each source, and bits per byte where they can be told; nothing where there is one source."""
         sources = self.feed.sources
-        losses = {n: self._loss(_spread(part.rows, most // len(sources))) for n, part in sources.items()}
+        losses = {n: self._loss(part.rows, most // len(sources)) for n, part in sources.items()}
         if not losses:
             return {}
         found = {"validation_loss_by_source": {name: loss.per_target for name, loss in losses.items()}}
@@ -112,20 +113,17 @@ class Watch:
             found["validation_bits_per_byte_by_source"] = {n: bits_per_byte(losses[n], **facts[n]) for n in losses}
         return found
 
-    def _loss(self, rows: Sequence[Row]) -> Loss:
+    def _loss(self, rows: Sequence[Row], most: int) -> Loss:
+        """The loss of at most so many of these rows, evenly spread."""
         session = self.session
         model, micro = session.state.model, session.micro
-        return loss_over(model, self.objective, rows, self.vocabulary, session.runtime, batch=micro)
+        some = [rows[i] for i in spread(len(rows), most)]
+        return loss_over(model, self.objective, some, self.vocabulary, session.runtime, batch=micro)
 
     def _write(self) -> None:
         state = self.session.state
         if self.writer is not None and not self.session.runtime.rank:
             note_samples(self.session.context, state.step, self.writer.texts(state.model))
-
-
-def _spread(rows: Sequence[Row], most: int) -> Sequence[Row]:
-    """About `most` of these rows, evenly spread."""
-    return rows[:: max(1, len(rows) // most)]
 
 
 def _told(found: Mapping[str, Any]) -> str:

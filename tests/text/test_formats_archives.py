@@ -2,12 +2,15 @@
 
 import gzip
 import io
+import sys
 import tarfile
+import types
 import zipfile
 
 import pytest
 
 from pretune.base.errors import BadFile
+from pretune.text.formats.base import open_bytes
 from pretune.text.readers import Repairs, members, read_records
 from tests.text.format_samples import tarred, zipped
 
@@ -136,3 +139,11 @@ def test_text_packed_by_any_packer_is_the_same_text(tmp_path):
         path.write_bytes(pack("茶\n".encode() * 9000)[:-9])
         with pytest.raises(BadFile, match="damaged archive"):
             list(read_records(path))
+
+
+def test_a_stream_may_be_dropped_while_zstandard_is_being_imported(tmp_path, monkeypatch):
+    """The garbage collector drops one whenever it likes, and a module is listed before its names are in it."""
+    stream = open_bytes(write(tmp_path, ".txt", b"x"))
+    stream.__enter__()
+    monkeypatch.setitem(sys.modules, "zstandard", types.ModuleType("zstandard"))
+    stream.gen.close()

@@ -152,6 +152,24 @@ def test_the_loss_of_a_source_is_that_of_its_documents_alone(watched: tuple[Path
         assert score.bits_per_byte == pytest.approx(told, rel=1e-5)
 
 
+def test_the_last_validation_reads_as_many_rows_of_the_sources_as_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pretune.train import watching
+
+    asked, score = list[int](), watching.loss_over
+
+    def counted(model: Any, objective: Any, rows: Any, *rest: Any, **named: Any) -> Any:
+        asked.append(len(rows))
+        return score(model, objective, rows, *rest, **named)
+
+    monkeypatch.setattr(watching, "loss_over", counted)
+    made(tmp_path, length=4, steps=2, evaluate_every=1, prompts=[])
+    between, last = asked[:3], asked[3:]  # the whole, then its two sources
+    assert between == [48, 24, 24]
+    assert last == [128, 64, 64]
+
+
 def test_memory_and_waiting_are_noted_with_every_point(watched: tuple[Path, Artifact]) -> None:
     (last,) = [p for p in lines_of(watched[1].path / "metrics.jsonl") if "loss" in p and p["step"] == 8]
     assert 0 <= last["data_wait"] < 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """peft 0.18 asks transformers 5.23 by a name that it is about to lose; nothing a user could act on."""
+    """peft (to 0.21) asks transformers 5.23 by a name that it is about to lose; nothing a user could act on."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield

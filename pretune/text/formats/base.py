@@ -146,5 +146,6 @@ def _zstd(raw: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _broken_archive() -> tuple[type[Exception], ...]:
-    zstandard = sys.modules.get("zstandard")  # only if it was needed
-    return (zlib.error, lzma.LZMAError, EOFError, OSError, *([zstandard.ZstdError] if zstandard else []))
+    # Only if it was needed; and a stream may be dropped, and asked here, in the middle of that import.
+    of_zstd = getattr(sys.modules.get("zstandard"), "ZstdError", None)
+    return (zlib.error, lzma.LZMAError, EOFError, OSError, *([of_zstd] if of_zstd else []))
