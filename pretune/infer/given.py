@@ -65,11 +65,21 @@ def _check_file(path: Path) -> None:
         raise NoSuchFile(f"there is no file {path.as_posix()!r}")
 
 
+def _text_or_prompt(path: Path, first: list[Record], column: str | None) -> str:
+    try:
+        return _column(path, first, column)
+    except NoSuchColumn:
+        prompt = Table(path.as_posix(), first, {}).column("prompt")
+        if column or prompt is None:
+            raise
+        return prompt
+
+
 def _in_records(
     path: Path, records: Iterator[Record], column: str | None, tell: Callable[[str], None], warn: Callable[[str], None]
 ) -> Iterator[str]:
     first = list(islice(records, LOOKED_AT))
-    name = _column(path, first, column) if suffix_of(path) in TABULAR else "text"
+    name = _text_or_prompt(path, first, column) if suffix_of(path) in TABULAR else "text"
     if not column and name != "text":
         tell(f"{path.as_posix()}: the texts are read from the column {name!r} (--column says another)")
     empty: list[int] = []
@@ -89,13 +99,10 @@ def _in_records(
 
 def _column(path: Path, first: list[Record], column: str | None) -> str:
     table = Table(path.as_posix(), first, {"text": column} if column else {})
-    if column:
+    try:
         return table.need("text")
-    if found := table.column("text") or table.column("prompt"):
-        return found
-    there = ", ".join(table.names.values()) or "none"
-    problem = f"{path.as_posix()!r} has no column that could be the text; it has: {there}"
-    raise NoSuchColumn(problem, hint="name it: --column COLUMN")
+    except NoSuchColumn as error:
+        raise NoSuchColumn(error.problem, hint=error.hint if column else "name it: --column COLUMN") from None
 
 
 def _where(path: Path, number: int) -> str:
