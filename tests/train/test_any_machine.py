@@ -89,7 +89,7 @@ HIDDEN = """
 import ctypes, os, sys
 import psutil  # which asks Linux through resource itself
 sys.modules["resource"] = None
-for name in ("fork", "sched_getaffinity", "getuid"):
+for name in ("fork", "sched_getaffinity"):
     if hasattr(os, name):
         delattr(os, name)
 load = ctypes.CDLL.__init__
