@@ -53,7 +53,7 @@ class FinetuneStage(Stage, Budget):
     """Blocks whose activations are computed again instead of kept: none, all (full), or as many as are needed to fit
     (auto). Less memory for up to a third more arithmetic; the same gradients."""
     device: Annotated[str, Free] = "auto"
-    """cpu, cuda, or auto."""
+    """cpu, cuda, mps (a Mac's GPU, in float32; untested), or auto: cuda where it is, else cpu."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
     prompts: Annotated[list[str] | None, Free] = None
