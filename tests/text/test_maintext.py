@@ -83,6 +83,20 @@ def test_teasers_of_other_articles_are_no_articles_of_this_page():
     assert "Other story" not in text_of(f"{MENU}<article><h1>Tea</h1>{SAID * 12}</article><div>{cards}</div>")
 
 
+HIDDEN = ("hidden", "style='display: none'", "style='visibility:hidden'", "aria-hidden=true")
+
+
+@pytest.mark.parametrize("times", [1, 12])
+@pytest.mark.parametrize("how", HIDDEN)
+def test_what_a_page_hides_is_no_text(how, times):
+    hidden = (
+        f"<p {how}>secret one</p><ul {how}><li>secret two</li></ul><p>open <span {how}>secret three</span> words</p>"
+    )
+    found = text_of(f"<div><h1>Tea</h1>{SAID * times}{hidden}{SAID * times}</div>")
+    assert "secret" not in found
+    assert "open words" in found
+
+
 # ---- tables, code, ruby -------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ CLUTTER = _words(
 )
 """Words in names of classes and ids that mark furniture."""
 MENU_ITEMS, MENU_LINKED = 3, 0.9
+HIDDEN = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.I)
 NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -68,6 +69,7 @@ class Block:
     depth: int
     first: int
     last: int = 0
+    is_hidden: bool = False
     is_beside: bool = False
     num_clutter: int = 0
     num_items: int = 0
@@ -119,10 +121,10 @@ def flatten(body: Any) -> FlatPage:
         page.deepest = max(page.deepest, depth)
         if tag == "a":
             links += 1 if enters else -1
-        elif enters and tag not in INLINE:
+        elif enters and (tag not in INLINE or is_hidden(node)):
             page.blocks.append(_block(page, node, opened[-1]))
             opened.append(len(page.blocks) - 1)
-        elif tag not in INLINE:
+        elif not enters and page.blocks[opened[-1]].node == node:
             page.blocks[opened.pop()].last = len(page.pieces)
     _judge(page)
     return page
@@ -148,10 +150,20 @@ def _judge(page: FlatPage) -> None:
     for block in page.blocks[1:]:
         outer, is_small = page.blocks[block.parent], page.size(block) < most
         role = block.node.getattr("role", "")
+        block.is_hidden = outer.is_hidden or (is_small and is_hidden(block.node))
+        is_furniture = block.tag in BESIDE or role in ROLES or block.is_hidden
         named = _is_named_as_clutter(block)
         block.num_clutter = outer.num_clutter + (named and is_small)
-        block.is_beside = outer.is_beside or (is_small and (block.tag in BESIDE or role in ROLES))
+        block.is_beside = outer.is_beside or (is_small and is_furniture)
         outer.num_items += block.tag in ("li", "tr")
+
+
+def is_hidden(node: Any) -> bool:
+    """By an attribute; what a style sheet or a script hides is not known."""
+    names = node.attrs
+    if "hidden" in names or ("aria-hidden" in names and node.getattr("aria-hidden", "") == "true"):
+        return True
+    return "style" in names and HIDDEN.search(node.getattr("style", "")) is not None
 
 
 def _is_named_as_clutter(block: Block) -> bool:

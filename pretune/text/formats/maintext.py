@@ -101,7 +101,7 @@ def _taken(tree: Any, page: FlatPage) -> list[bool]:
     found = {ord(mark) - FIRST_MARK for mark in MARKS.findall(chosen)}
     for piece in page.pieces:
         piece.node.value = piece.text
-    return [i in found for i in range(len(page.pieces))]
+    return [i in found and not page.blocks[piece.block].is_hidden for i, piece in enumerate(page.pieces)]
 
 
 def _marked(text: str, mark: str) -> str:
@@ -203,7 +203,7 @@ def _add_the_last_bit(page: FlatPage, taken: list[bool], shown: list[bool]) -> N
 
 
 def _add_repeated(page: FlatPage, taken: list[bool], shown: list[bool]) -> None:
-    """Further articles and posts: most of the blocks of one tag and class at one depth, if some of them were taken."""
+    """Further articles and posts: most of the blocks of one tag and class, if half of what was taken is in them."""
     sums = _sizes(page, taken)
     kinds: defaultdict[tuple[str, str, int], list[Block]] = defaultdict(list)
     for block in page.blocks:
@@ -211,7 +211,8 @@ def _add_repeated(page: FlatPage, taken: list[bool], shown: list[bool]) -> None:
             kinds[block.tag, block.node.getattr("class", ""), block.depth].append(block)
     for (tag, _, _), group in kinds.items():
         inside = [b for b in group if sums[b.last] - sums[b.first] >= HALF * page.unlinked(b) > 0]
-        if inside and len(group) > (1 if tag == "article" else 2):
+        took = sum(sums[b.last] - sums[b.first] for b in inside)
+        if took >= HALF * sums[-1] and len(group) > (1 if tag == "article" else 2):
             enough = REPEATED * sum(map(page.unlinked, inside)) / len(inside)
             posts = [b for b in group if _is_post(page, b, enough)]
             if tag == "article" or len(posts) >= MOST_ARE_POSTS * len(group):
