@@ -197,7 +197,19 @@ def test_what_is_nested_deeper_than_libxml2_reads_is_kept():
 
 def test_a_whole_page_within_a_form_and_marks_of_private_use_are_text():
     assert "white tea" in text_of(f"<form id=aspnetForm>{MENU}<h1>Tea</h1>{SAID * 9}{TEAS}</form>")
-    assert text_of(f"<p>a\U000f0000b {SAID}</p>").startswith("ab")
+    for times in (1, 30):
+        found = text_of(f"<p>\U000f0000 \U000f0003\U0010fffd {SAID}</p>" * times)
+        assert found.startswith("\U000f0000 \U000f0003\U0010fffd")
+
+
+def test_a_mistake_of_trafilatura_costs_no_page(monkeypatch):
+    trafilatura = pytest.importorskip("trafilatura", reason="needs the extra 'data'")
+
+    def fails(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr(trafilatura, "bare_extraction", fails)
+    assert "white tea" in text_of(f"{MENU}<h1>Tea</h1>{SAID * 20}{TEAS}")
 
 
 @pytest.mark.parametrize(("name", "is_told"), [("a.html", True), ("a.txt", False)])
