@@ -213,6 +213,7 @@ def forum(page: Draft) -> str:
             '<div class="post"><div class="postprofile"><a href="/u">user{n}</a></div><div class="postbody">{text}</div></div>',
             '<article class="message"><div class="user"><a href="/u">user{n}</a></div><div class="bbWrapper">{text}</div></article>',
             '<table class="plhin"><tr><td class="pls"><a href="/u">user{n}</a></td><td class="t_f">{text}</td></tr></table>',
+            '<div class="comment"><div class="tagline"><a href="/u">user{n}</a></div><div class="md">{text}</div></div>',
             '<div class="answer"><div class="votecell">7</div><div class="post-text">{text}</div></div>',
         ]
     )

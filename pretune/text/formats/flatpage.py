@@ -33,7 +33,7 @@ ROLES = _words("navigation dialog search contentinfo")
 CLUTTER = _words(
     "nav navbar navigation menu sidebar footer breadcrumb breadcrumbs cookie cookies consent share sharing social "
     "related recommended recommendations newsletter pagination pager popular trending promo advert advertisement ad "
-    "ads sponsored"
+    "ads sponsored comments disqus"
 )
 """Words in names of classes and ids that mark furniture."""
 MENU_ITEMS, MENU_LINKED = 3, 0.9

@@ -40,6 +40,8 @@ HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
 NO_FRAMES = KEPT_WHOLE | HEADINGS | {"p", "li", "dt", "dd", "tr", "tbody"}
 REPEATING = frozenset(["article", "section", "div", "table", "li", "td"])
 MOST_ARE_POSTS = 0.8
+COMMENTS = frozenset(["comment", "reply", "answer", "message"])
+OUTWEIGHED = 4
 REPEATED = 0.2
 """A further article or post has at least this much of the average text of those that were taken."""
 
@@ -210,18 +212,33 @@ def _add_the_last_bit(page: FlatPage, taken: list[bool], shown: list[bool]) -> N
 def _add_repeated(page: FlatPage, taken: list[bool], shown: list[bool]) -> None:
     """Further articles and posts: most of the blocks of one tag and class, if half of what was taken is in them."""
     sums = _sizes(page, taken)
+    for group in _kinds(page):
+        inside = [b for b in group if sums[b.last] - sums[b.first] >= HALF * page.unlinked(b) > 0]
+        if sum(sums[b.last] - sums[b.first] for b in inside) >= HALF * sums[-1]:
+            _take(taken, _posts(page, group, REPEATED * sum(map(page.unlinked, inside)) / len(inside)), shown)
+        elif _is_thread(page, group, sums[-1]):
+            _take(taken, _posts(page, group, 1), shown)
+
+
+def _kinds(page: FlatPage) -> list[list[Block]]:
+    """Blocks of one tag and class at one depth, where there are two articles or three of anything."""
     kinds: defaultdict[tuple[str, str, int], list[Block]] = defaultdict(list)
     for block in page.blocks:
         if block.tag in REPEATING and (block.tag == "article" or block.node.getattr("class", "")):
             kinds[block.tag, block.node.getattr("class", ""), block.depth].append(block)
-    for (tag, _, _), group in kinds.items():
-        inside = [b for b in group if sums[b.last] - sums[b.first] >= HALF * page.unlinked(b) > 0]
-        took = sum(sums[b.last] - sums[b.first] for b in inside)
-        if took >= HALF * sums[-1] and len(group) > (1 if tag == "article" else 2):
-            enough = REPEATED * sum(map(page.unlinked, inside)) / len(inside)
-            posts = [b for b in group if _is_post(page, b, enough)]
-            if tag == "article" or len(posts) >= MOST_ARE_POSTS * len(group):
-                _take(taken, posts, shown)
+    return [group for (tag, _, _), group in kinds.items() if len(group) > (1 if tag == "article" else 2)]
+
+
+def _is_thread(page: FlatPage, group: list[Block], num_taken: int) -> bool:
+    """Comments are of no account next to an article; what they outweigh by far is the first post of a thread."""
+    names = NAME.split(group[0].node.getattr("class", "").lower())
+    return not COMMENTS.isdisjoint(names) and sum(map(page.unlinked, group)) >= OUTWEIGHED * num_taken
+
+
+def _posts(page: FlatPage, group: list[Block], enough: float) -> list[Block]:
+    posts = [b for b in group if _is_post(page, b, enough)]
+    is_enough = group[0].tag == "article" or len(posts) >= MOST_ARE_POSTS * len(group)
+    return posts if is_enough else []
 
 
 def _is_post(page: FlatPage, block: Block, enough: float) -> bool:
