@@ -1,13 +1,17 @@
-r"""Main text of web pages against gold: manuals that Debian ships both as HTML and as text.
+r"""Main text of web pages against gold: pages drawn by kind, pages of your own, and manuals of Debian.
 
-    apt-get download debian-policy developers-reference debian-faq maint-guide debian-reference-en \
-        debian-reference-zh-cn
-    for f in *.deb; do dpkg -x $f manuals; done
-    python benchmarks/html_text.py manuals            trafilatura is beside it where it is installed
+    python benchmarks/html_text.py                    drawn pages: lists, tables, code, ruby, forums, shops, news, docs
+    python benchmarks/html_text.py FOLDER             each NAME.html in it whose main text is in NAME.txt
+    python benchmarks/html_text.py FOLDER             manuals, unpacked there:
+        apt-get download debian-policy developers-reference debian-faq maint-guide debian-reference-en \
+            debian-reference-zh-cn
+        for f in *.deb; do dpkg -x $f FOLDER; done
 
-Of each manual all pages of one language are extracted and compared with the text file as bags of words (characters for
-Chinese): precision is the share of extracted words that the text has, recall the share of the text's words extracted.
-The text file has a table of contents, drawn tables and page marks of its own, so 1.00 cannot be reached.
+resiliparse is measured in the same run, and trafilatura, by itself, as it comes and with the options that we give it.
+Texts are compared as bags of words (characters for Chinese): precision is the share of extracted words that the gold
+has, recall the share of the gold's words extracted; F1 is the mean over pages. The drawn pages are those of the tests
+(tests/text/html_pages.py). A manual's text file has a table of contents, drawn tables and page marks of its own, so
+1.00 cannot be reached there.
 """
 
 from __future__ import annotations
@@ -15,12 +19,15 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import re
+import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the drawn pages, which the tests draw as well
+from tests.text.html_pages import LIST_MARK, pages, scores, words
 
 DOC = "usr/share/doc"
 MANUALS = {
@@ -41,7 +48,7 @@ MANUALS = {
     ),
 }
 NOT_CONTENT = ("search.", "genindex", "footnotes", "developers-reference.html")  # the last: all of it again
-WORD = re.compile(r"[一-鿿]|[^\W_一-鿿]+")
+PAGES_OF_A_KIND = 12
 
 
 def ours(page: bytes) -> str:
@@ -54,68 +61,85 @@ def ours(page: bytes) -> str:
 def resiliparse(page: bytes) -> str:
     from resiliparse.extract.html2text import extract_plain_text
 
-    return str(extract_plain_text(page.decode("utf-8"), main_content=True))
+    return str(extract_plain_text(decoded(page), main_content=True, alt_texts=False))
 
 
 def trafilatura(page: bytes) -> str:
     from trafilatura import extract
 
-    return extract(page.decode("utf-8")) or ""
+    return extract(decoded(page)) or ""
 
 
-SIDES: dict[str, Callable[[bytes], str]] = {"ours": ours, "resiliparse": resiliparse, "trafilatura": trafilatura}
+def trafilatura_as_we_ask(page: bytes) -> str:
+    from trafilatura import extract
+
+    return extract(decoded(page), favor_recall=True, include_comments=False) or ""
 
 
-def words(text: str) -> Counter[str]:
-    return Counter(WORD.findall(text.casefold()))
+def decoded(page: bytes) -> str:
+    from pretune.text.formats.html import decode_page
+    from pretune.text.readers import Repairs
+
+    return decode_page(page, "page", Repairs())
 
 
-def scores(found: Counter[str], gold: Counter[str]) -> dict[str, float]:
-    both = sum((found & gold).values())
-    precision, recall = both / max(1, found.total()), both / max(1, gold.total())
-    f1 = 2 * precision * recall / max(1e-9, precision + recall)
-    return {"precision": round(precision, 4), "recall": round(recall, 4), "f1": round(f1, 4)}
+SIDES: dict[str, Callable[[bytes], str]] = {
+    "ours": ours,
+    "resiliparse": resiliparse,
+    "trafilatura": trafilatura,
+    "its options": trafilatura_as_we_ask,
+}
+Task = tuple[str, list[bytes], str]
+"""A kind or manual, its pages, and the gold of all of them."""
 
 
-def measure(folder: Path) -> list[dict[str, Any]]:
-    rows = []
+def tasks(folder: Path | None) -> Iterator[Task]:
+    if folder is None:
+        yield from ((page.kind, [page.html.encode()], "\n".join(page.gold)) for page in pages(PAGES_OF_A_KIND))
+        return
+    for path in sorted(folder.glob("*.html")):
+        if (gold := path.with_suffix(".txt")).is_file():
+            yield folder.name, [path.read_bytes()], gold.read_text(encoding="utf-8")
     for name, (text, pattern) in MANUALS.items():
-        if not (folder / text).is_file():
-            continue
-        gold = words(gzip.decompress((folder / text).read_bytes()).decode("utf-8"))
-        found = [p for p in sorted(folder.glob(pattern)) if not any(part in p.name for part in NOT_CONTENT)]
-        pages = [path.read_bytes() for path in found]
-        rows += [_row(name, side, extract, pages, gold) for side, extract in SIDES.items() if _is_there(side)]
-    return rows
+        if (folder / text).is_file():
+            found = [p for p in sorted(folder.glob(pattern)) if not any(part in p.name for part in NOT_CONTENT)]
+            yield name, [p.read_bytes() for p in found], gzip.decompress((folder / text).read_bytes()).decode("utf-8")
+
+
+def measure(folder: Path | None) -> list[dict[str, Any]]:
+    """A row for each kind and side."""
+    of: defaultdict[str, list[Task]] = defaultdict(list)
+    for task in tasks(folder):
+        of[task[0]].append(task)
+    return [_row(kind, side, found) for kind, found in of.items() for side in SIDES if _is_there(side)]
 
 
 def _is_there(side: str) -> bool:
     from importlib.util import find_spec
 
-    return side == "ours" or find_spec(side) is not None
+    return side in ("ours", "resiliparse") or find_spec("trafilatura") is not None
 
 
-def _row(
-    name: str, side: str, extract: Callable[[bytes], str], pages: list[bytes], gold: Counter[str]
-) -> dict[str, Any]:
-    extract(pages[0])  # what a library loads at its first page
+def _row(kind: str, side: str, found: list[Task]) -> dict[str, Any]:
+    extract = SIDES[side]
+    extract(found[0][1][0])  # what a library loads at its first page
     started = time.perf_counter()
-    found = "\n".join(extract(page) for page in pages)
-    speed = sum(map(len, pages)) / (time.perf_counter() - started) / 1e6
-    return {
-        "manual": name,
-        "side": side,
-        "pages": len(pages),
-        **scores(words(found), gold),
-        "mb_per_s": round(speed, 1),
-    }
+    texts = ["\n".join(map(extract, html)) for _, html, _ in found]
+    seconds = time.perf_counter() - started
+    size, number = sum(len(page) for _, html, _ in found for page in html), sum(len(html) for _, html, _ in found)
+    each = [
+        scores(words(LIST_MARK.sub("", text)), words(LIST_MARK.sub("", gold)))
+        for text, (_, _, gold) in zip(texts, found, strict=True)
+    ]
+    means = {name: round(sum(score[name] for score in each) / len(each), 4) for name in each[0]}
+    return {"kind": kind, "side": side, "pages": number, **means, "mb_per_s": round(size / seconds / 1e6, 1)}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'manual':<24}{'side':<13}{'pages':>6}{'precision':>11}{'recall':>9}{'F1':>9}{'MB/s':>8}"]
+    lines = [f"{'kind':<24}{'side':<13}{'pages':>6}{'precision':>11}{'recall':>9}{'F1':>9}{'MB/s':>8}"]
     for r in rows:
         lines.append(
-            f"{r['manual']:<24}{r['side']:<13}{r['pages']:>6}{r['precision']:>11.4f}{r['recall']:>9.4f}{r['f1']:>9.4f}"
+            f"{r['kind']:<24}{r['side']:<13}{r['pages']:>6}{r['precision']:>11.4f}{r['recall']:>9.4f}{r['f1']:>9.4f}"
             f"{r['mb_per_s']:>8}"
         )
     for side in dict.fromkeys(r["side"] for r in rows):
@@ -126,7 +150,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the packages were unpacked")
+    parser.add_argument("folder", type=Path, nargs="?", help="pages with their gold, or where packages were unpacked")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     rows = measure(given.folder)

@@ -27,6 +27,10 @@ MODULES = {
 """What an extra of pyproject.toml brings; checked without importing."""
 
 
+VERSIONED = ("pretune", "torch", "transformers", "tokenizers", "peft", "numpy", "pyarrow", "onnxruntime", "trafilatura")
+"""Packages whose version can change a result."""
+
+
 def need(extras: Iterable[str]) -> None:
     """Raise MissingExtra, naming all at once, unless these extras are installed."""
     missing = {e: [m for m in MODULES[e] if find_spec(m) is None] for e in sorted(set(extras))}
@@ -39,7 +43,7 @@ def need(extras: Iterable[str]) -> None:
 def versions() -> dict[str, str]:
     """Versions of what can change a result."""
     found = {"python": platform.python_version()}
-    for name in ("pretune", "torch", "transformers", "tokenizers", "peft", "numpy", "pyarrow", "onnxruntime"):
+    for name in VERSIONED:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

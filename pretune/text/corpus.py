@@ -31,6 +31,8 @@ from pretune.text.clean import CLEAN, Clean, Lines, Nfc
 from pretune.text.cutting import CUT, Cut, cut_parts
 from pretune.text.deciding import Dedup, Parts, Verdict, decide, decided
 from pretune.text.filters import FILTER, Filter
+from pretune.text.formats.base import suffix_of
+from pretune.text.formats.maintext import has_trafilatura
 from pretune.text.jobs import Measuring, Told, jobs
 from pretune.text.liking import COLUMN as LIKED
 from pretune.text.liking import add_scores
@@ -46,13 +48,14 @@ from pretune.text.tables import ahead
 from pretune.text.writing import Counts, Written, hold_out_tails, side_facts
 
 BYTES_WORTH_A_PROCESS = 32 << 20
+WEB = (".html", ".htm", ".xhtml", ".warc")
 
 
 class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     kind: str = "corpus"
     read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
     """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other
@@ -173,6 +176,7 @@ class CorpusStage(Stage):
         total = sum(p.stat().st_size for a in raw.values() for p in a.files())
         workers = self.workers or min(Machine.here().cores, 1 + total // BYTES_WORTH_A_PROCESS)
         told = Told()
+        _say_what_is_missing(raw, context.log)
         with (
             pool_for(self.ray, workers, context.log) as pool,
             context.log.progress("reading", total=total or None, unit="bytes") as bar,
@@ -211,6 +215,12 @@ def _ids(parts: Parts, verdict: Verdict) -> dict[int, str]:
         return {}
     ids = (identity for table in parts.tables(["id"]) for identity in table["id"].to_pylist())
     return {k: identity for k, identity in enumerate(ids) if k in wanted}
+
+
+def _say_what_is_missing(raw: Mapping[str, Artifact], log: Log) -> None:
+    """Web pages are read without trafilatura, by simpler rules; whoever reads some should know."""
+    if any(suffix_of(path) in WEB for a in raw.values() for path in a.files()) and not has_trafilatura():
+        log.warn("trafilatura is not installed: menus are told from text by simpler rules; pip install 'pretune[data]'")
 
 
 def _tell(told: Told, log: Log) -> None:

@@ -41,6 +41,29 @@ def test_markup_becomes_the_text_a_reader_sees(markup, text):
     assert plain(markup, media=frozenset({"datei"})) == text
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        "CSI: Miami",
+        "Re:Zero",
+        "Up: A Memoir",
+        "It: Chapter Two",
+        "WP:NPOV",
+        "Ys: Origin",
+        "C: A Book",
+        "AT: x",
+        "tv:Lost",
+    ],
+)
+def test_a_link_whose_prefix_is_no_language_keeps_its_words(title):
+    assert plain(f"He saw [[{title}]] twice, and [[{title}|that]] once.") == f"He saw {title} twice, and that once."
+
+
+@pytest.mark.parametrize("prefix", ["fr", "zh", "simple", "zh-min-nan", "be-tarask", "ceb", "roa-rup", " de "])
+def test_a_link_to_the_article_in_another_language_is_no_text(prefix):
+    assert plain(f"Tea.\n[[{prefix}:Tea]]\n[[{prefix}: Tea]]") == "Tea."
+
+
 def test_a_table_keeps_its_cells_a_line_a_row():
     table = '{| class="x"\n|+ Kinds\n! name !! water\n|- style="y"\n| align="left" | green || 70 °C\n|-\n| black\n| 95 °C\n|}'
     assert plain(f"a\n{table}\nb") == "a\n\nKinds\nname\twater\ngreen\t70 °C\nblack\t95 °C\n\nb"

@@ -19,6 +19,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pretune.text.formats.wikilanguages import LANGUAGES
+
 MAX_DEPTH = 40
 """Deeper brackets are letters: each level copies its text once, so this bounds the time."""
 
@@ -56,7 +58,6 @@ WEB_LINK = re.compile(r"\[(?:[a-z]{3,6}:)?(?://|mailto:)[^\s\[\]<>]*+[ \t]*+([^\
 VARIANT = re.compile(r"-\{([^{}]*+)\}-")
 EMPTY_BRACKETS = re.compile(r"[ \t]?(?:\([\s,;、，；/]*+\)|（[\s,;、，；/]*+）)")
 MAGIC = re.compile(r"__[A-Z]{3,20}__")
-LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z]{2,10})*$")
 HELD = re.compile("\x00(\\d+)\x00")
 
 
@@ -186,8 +187,7 @@ def _template(text: str) -> str:
 def _link(text: str, media: frozenset[str]) -> str:
     target, bar, label = text.partition("|")
     prefix, colon, _ = target.partition(":")
-    kind = prefix.strip().lower()
-    if colon and (kind in media or (not bar and (LANGUAGE.match(kind) or kind == "simple"))):
+    if colon and (prefix.strip().lower() in media or (not bar and prefix.strip() in LANGUAGES)):
         return ""
     if bar:
         return label.rpartition("|")[2] if label else _short(target)
