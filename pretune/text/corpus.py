@@ -52,7 +52,7 @@ class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     kind: str = "corpus"
     read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
     """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other
@@ -221,7 +221,9 @@ def _tell(told: Told, log: Log) -> None:
         shown = "; ".join(f"{where}: {why}" for where, why in told.quarantine[:3])
         log.warn(f"{len(told.quarantine)} could not be read and lie in quarantine.jsonl with their reasons: {shown}")
     if told.broken:
-        log.warn(f"{told.broken} broken pieces of UTF-8 were replaced by U+FFFD")
+        log.warn(f"{told.broken} broken pieces of text were replaced by U+FFFD")
+    for what, number in sorted(told.mended.items()):
+        log.warn(f"{what}: {number}")
 
 
 def _refuse_no_column(parts: Parts, told: Told) -> None:
@@ -254,5 +256,6 @@ def _refuse_to_judge_by_all(verdict: Verdict, left_out: int) -> None:
 
 def _nothing(counts: Counts, told: Told) -> EmptyInput:
     reasons = [f"{n} {reason}" for reason, n in counts.card(told)["dropped"].items()]
+    reasons += [why for _, why in told.quarantine[:1]]
     left_out = f" (left out: {', '.join(reasons)})" if reasons else ""
     return EmptyInput(f"no text is left{left_out}", hint="look at what `read` and `filters` name")
