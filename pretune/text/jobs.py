@@ -30,6 +30,7 @@ LARGE_FILE = 16 << 20
 """Files of so many bytes are cut into several jobs; all but JSON lines are read by the process that hands them out."""
 JOB_BYTES = 2 << 20
 COUNTED = ("changed", "mended")
+LEADS_OUT = "a link that leads out of the folder; links=follow reads it"
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def _jobs_of(artifact: Artifact, source: str, measuring: Measuring, told: Told) 
     if artifact.card.kind == "corpus":
         yield from _shards(artifact, source)
         return
+    told.quarantine += [(name, LEADS_OUT) for name in artifact.links]
     small: list[RawFile] = []
     for name, path in sources.named_files(artifact):
         file, size = RawFile(source, name, path), path.stat().st_size
