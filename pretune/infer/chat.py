@@ -64,6 +64,29 @@ class ChatFormat:
         found = self._control.search(after)
         return encode_with_controls(self.tokenizer, found[0]) if found else []
 
+    def lead(self, prompt_ids: Sequence[int]) -> str:
+        """White space that the template writes between a prompt and the content of its reply; "" for other prompts.
+
+        `[/INST]` is followed by " Hello": the space is the template's, so it is no part of what is said.
+        """
+        ending, lead = self._lead
+        if not lead:
+            return ""
+        last = self.tokenizer.decode(list(prompt_ids[-2 * len(ending) - 8 :]), skip_special_tokens=False)
+        return lead if last.endswith(ending) else ""
+
+    @cached_property
+    def _lead(self) -> tuple[str, str]:
+        """How a prompt ends, and the white space behind it."""
+        asked, said = {"role": "user", "content": "question"}, {"role": "assistant", "content": PROBE}
+        try:
+            prompt = self._render([asked], None, reply_follows=True)
+            whole = self._render([asked, said], None, reply_follows=False)
+        except BadMessages:
+            return "", ""
+        lead = whole[len(prompt) :].partition(PROBE)[0] if whole.startswith(prompt) else ""
+        return prompt.rpartition("question")[2], lead if lead.isspace() else ""
+
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
         """The messages' tokens and the beginning of the reply that comes next.
 
@@ -72,11 +95,16 @@ class ChatFormat:
         """
         return self._ids(messages, tools, reply_follows=True)
 
-    def dialogue_ids(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    def dialogue_ids(
+        self, messages: Sequence[Message], *, learnt: Sequence[bool] | None = None
+    ) -> tuple[list[int], list[bool]]:
         """A whole dialogue up to its last reply, and which tokens are targets.
 
         Targets are every reply's tokens and the one end token behind it. Before the first target of
         reply i stand exactly the tokens of `prompt_ids(messages[:i])`, which is what the server feeds.
+
+        Args:
+            learnt: of each message, whether it is learnt from if it is a reply; all are by default.
 
         Returns:
             ids and targets, of one length; both empty if nobody replies.
@@ -94,15 +122,15 @@ class ChatFormat:
             ids = prompts[-1] + self._tail(messages[: replies[-1] + 1])
         if not any(token in self.ends for token in ids[len(prompts[-1]) :]) and self.specials.eos is not None:
             ids = [*ids, self.specials.eos]
-        return ids, self._targets(ids, prompts)
+        return ids, self._targets(ids, prompts, [learnt is None or learnt[i] for i in replies])
 
-    def _targets(self, ids: list[int], prompts: list[list[int]]) -> list[bool]:
+    def _targets(self, ids: list[int], prompts: list[list[int]], learnt: list[bool]) -> list[bool]:
         """Mark each reply up to its end token; a reply whose prompt the server would write otherwise is no target."""
         targets = [False] * len(ids)
         limits = [len(prompt) for prompt in prompts[1:]] + [len(ids)]
-        for prompt, limit in zip(prompts, limits, strict=True):
+        for prompt, limit, wanted in zip(prompts, limits, learnt, strict=True):
             end = next((k for k in range(len(prompt), limit) if ids[k] in self.ends), None)
-            if end is not None and ids[: len(prompt)] == prompt:
+            if wanted and end is not None and ids[: len(prompt)] == prompt:
                 targets[len(prompt) : end + 1] = [True] * (end + 1 - len(prompt))
         return targets
 
