@@ -22,12 +22,15 @@ from pretune.text.clean import Clean
 from pretune.text.columns import TEXT, find_column
 from pretune.text.document import Document, document_id
 from pretune.text.formats.jsonl import JSON_LINES, Sound, Stretch, soundness, stretch_records, stretches
+from pretune.text.plain import plain_text
 from pretune.text.readers import READERS, Record, Repairs, read_records, suffix_of
 from pretune.text.split import SPLITS
 
 LARGE_FILE = 16 << 20
 """Files of so many bytes are cut into several jobs; all but JSON lines are read by the process that hands them out."""
 JOB_BYTES = 2 << 20
+COUNTED = ("changed", "mended")
+LEADS_OUT = "a link that leads out of the folder; links=follow reads it"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Told:
 
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     changed: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
     broken: int = 0
     surrogates: int = 0
@@ -94,6 +98,7 @@ class Told:
     def add(self, other: Told) -> None:
         self.quarantine += other.quarantine
         self.changed += other.changed
+        self.mended += other.mended
         self.left_out += other.left_out
         self.broken += other.broken
         self.surrogates += other.surrogates
@@ -101,14 +106,13 @@ class Told:
         self.no_column += other.no_column
 
     def packed(self) -> bytes:
-        facts = {**self.__dict__, "changed": dict(sorted(self.changed.items()))}
-        return json.dumps(facts, sort_keys=True).encode()
+        return json.dumps(self.__dict__, sort_keys=True).encode()
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Told:
         facts = json.loads(packed)
         pairs = {name: [tuple(one) for one in facts[name]] for name in ("quarantine", "no_column")}
-        return cls(**facts | {"changed": Counter(facts["changed"]), **pairs})
+        return cls(**facts | pairs | {name: Counter(facts[name]) for name in COUNTED})
 
 
 # ---- jobs ---------------------------------------------------------------------------------------
@@ -131,6 +135,7 @@ def _jobs_of(artifact: Artifact, source: str, measuring: Measuring, told: Told) 
     if artifact.card.kind == "corpus":
         yield from _shards(artifact, source)
         return
+    told.quarantine += [(name, LEADS_OUT) for name in artifact.links]
     small: list[RawFile] = []
     for name, path in sources.named_files(artifact):
         file, size = RawFile(source, name, path), path.stat().st_size
@@ -260,6 +265,7 @@ def _told_of(file: RawFile, told: Told) -> Iterator[Repairs]:
             repairs.refuse(error, file.path.as_posix())
     finally:
         told.broken += repairs.broken
+        told.mended += repairs.mended
         told.left_out += [_named_so(file, where) for where in repairs.left_out]
         told.quarantine += [(_named_so(file, w), _named_so(file, why)) for w, why in repairs.quarantine or []]
 
@@ -277,16 +283,17 @@ def _documents(
     where = file.path.as_posix()
     for k, record in enumerate(records, first):
         number = k + repairs.passed_over
-        if column not in record:
-            try:
+        try:
+            if column not in record:
                 column = _column_of(record, measuring.text, where)
-            except NoSuchColumn as error:
-                if not column:
-                    raise
-                repairs.refuse(error, f"{where}#{number}")
-                repairs.passed_over -= 1  # the reader has counted it as a record
-                continue
-        yield _document(file, number, record, column)
+            text = plain_text(record[column], column, f"{where}#{number}", repairs)
+        except UserError as error:
+            if not column:
+                raise
+            repairs.refuse(error, f"{where}#{number}")
+            repairs.passed_over -= 1  # the reader has counted it as a record
+            continue
+        yield _document(file, number, record, column, text)
 
 
 def _column_of(record: Record, given: str | None, where: str) -> str:
@@ -298,8 +305,6 @@ def _named_so(file: RawFile, told: str) -> str:
     return told.replace(file.path.as_posix(), file.name)
 
 
-def _document(file: RawFile, number: int, record: Mapping[str, Any], column: str) -> Document:
-    text = record[column]
-    meta = {k: v for k, v in record.items() if k != column}
-    plain = text if isinstance(text, str) else "" if text is None else json.dumps(text, ensure_ascii=False)
-    return Document(plain, "", file.source, f"{file.name}#{number}", meta)  # its id is worked out by who measures it
+def _document(file: RawFile, number: int, record: Mapping[str, Any], column: str, text: str) -> Document:
+    meta = {k: v for k, v in record.items() if k != column and not isinstance(v, bytes)}
+    return Document(text, "", file.source, f"{file.name}#{number}", meta)  # its id is worked out by who measures it

@@ -20,8 +20,9 @@ from pretune.base.log import Log
 from pretune.text import sources
 from pretune.text.columns import TEXT, find_column
 from pretune.text.deciding import Parts
+from pretune.text.plain import plain_text
 from pretune.text.quality import liked
-from pretune.text.readers import read_records
+from pretune.text.readers import Repairs, read_records
 
 MOST_GOOD = 5000
 FEWEST_GOOD = 20
@@ -56,9 +57,10 @@ def _texts(good: Mapping[str, Artifact]) -> list[str]:
     found: list[str] = []
     for artifact in good.values():
         for name, path in sources.named_files(artifact):
-            for record in read_records(path):
+            for number, record in enumerate(read_records(path)):
                 column = find_column(record, given=None, known=TEXT, what="text", where=name, stage="corpus")
-                found.append(str(record[column]))
+                text = plain_text(record[column], column, f"{name}#{number}", Repairs())
+                found += [text] if text.strip() else []
                 if len(found) == MOST_GOOD:
                     return found
     return found
