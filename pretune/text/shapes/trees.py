@@ -2,7 +2,7 @@
 
 {"data": [{"paragraphs": [{"context": "...", "qas": [{"question": ..., "answers": ...}]}]}]}    SQuAD, CMRC
 {"11290": {"messages": [...]}, "11291": {...}}                                                    records by their ids
-{"train": [{...}], "test": [{...}]}                                                               records by their side
+{"train": [{...}], "test": [["...", "..."]]}                                           rows by their side (splits.py)
 {"data": [{...}, ...]}                                                                            records in one list
 {"translation": {"en": "...", "de": "..."}}                                                       a record in a record
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from pretune.base.errors import BadFile
 from pretune.text.shapes.base import Record, kind_of
-from pretune.text.split import NAMES
+from pretune.text.shapes.splits import holds_sides, rows_of_sides
 
 LISTS = ("data", "examples", "rows", "records")
 
@@ -33,6 +33,9 @@ def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
     if _holds_questions(first):
         for record in chain([first], coming):
             yield from _questions(record, where)
+    elif holds_sides(first):
+        rows = (row for record in chain([first], coming) for row in rows_of_sides(record, where))
+        yield from unfolded(rows, where)
     elif set(first) == {"translation"} and isinstance(first["translation"], dict):
         for record in chain([first], coming):
             yield _object(record.get("translation"), "translation", where)
@@ -50,9 +53,6 @@ def _inner(record: Record) -> list[Record] | None:
         if _are_records(record.get(name)):
             return list(record[name])
     values = list(record.values())
-    sides = [str(key).lower() in NAMES for key in record]
-    if values and all(sides) and all(map(_are_records, values)):
-        return [{**one, "split": key} for key, many in record.items() for one in many]
     return values if len(values) > 1 and _are_records(values) and not any(map(_is_word, record)) else None
 
 
