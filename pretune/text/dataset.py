@@ -58,6 +58,9 @@ class DatasetStage(Stage):
         "auto"
     )
     """What a record is; auto looks at the first ones."""
+    links: Literal["refuse", "follow"] = "refuse"
+    """Symbolic links that lead out of a folder: not read, and reported; follow reads them. Links within it are read
+    once."""
     columns: Columns = Columns()
     """Which column holds what (`columns.text=review columns.label=stars`); found by name where it is not given."""
     validation: float = Field(default=0.1, ge=0, le=1)
@@ -84,6 +87,9 @@ class DatasetStage(Stage):
         if value + info.data.get("validation", 0) > 1:
             raise ValueError("validation and test together are more than 1")
         return value
+
+    def follows_links(self) -> bool:
+        return self.links == "follow"
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         size = sum(f.text_bytes for f in inputs.values())
@@ -163,12 +169,14 @@ def _tell(found: Found, log: Log) -> None:
         log.warn(f"left alone, neither train, dev nor test: {names}")
     if found.notes.dropped:
         log.warn("left out: " + ", ".join(f"{n} with {reason}" for reason, n in sorted(found.notes.dropped.items())))
-    for what, number in sorted(found.notes.mended.items()):
+    for what, number in sorted(_mended(found).items()):
         log.warn(f"{what}: {number}")
     if found.repairs.broken:
-        log.warn(f"{found.repairs.broken} broken pieces of UTF-8 were replaced by U+FFFD")
-    if found.repairs.spilled:
-        log.warn(f"{found.repairs.spilled} rows hold something behind the last column that has a name; it is not read")
+        log.warn(f"{found.repairs.broken} broken pieces of text were replaced by U+FFFD")
+
+
+def _mended(found: Found) -> dict[str, int]:
+    return dict(sorted((found.notes.mended + found.repairs.mended).items()))
 
 
 # ---- labels -------------------------------------------------------------------------------------
@@ -226,7 +234,7 @@ def _metrics(found: Found, sides: Sides, labels: list[str] | None) -> dict[str, 
         "splits": {s: len(group) for s, group in sides.items()},
         "labels": {} if labels is None else _label_counts(found.shape, sides, labels),
         "dropped": dict(sorted(found.notes.dropped.items())),
-        "mended": dict(sorted(found.notes.mended.items())),
+        "mended": _mended(found),
         "left_alone": dict(sorted(found.left_alone.items())),
         "repaired": found.repairs.broken,
         "read_as": found.read_as,

@@ -28,6 +28,7 @@ from pretune.text.formats.lines import lines_of
 MAX_AGAIN = 1 << 20
 """Lines that are read again, over the whole file."""
 TAB = "\t"
+SPILLED = "rows hold something behind the last column that has a name, which is not read"
 
 
 def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
@@ -43,7 +44,7 @@ def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
         if record is None:
             return
         if record:
-            repairs.spilled += any(name in record for name in rows.names[rows.num_named :])
+            repairs.mend(SPILLED, int(any(name in record for name in rows.names[rows.num_named :])))
             yield record
 
 

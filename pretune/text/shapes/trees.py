@@ -5,6 +5,7 @@
 {"train": [{...}], "test": [["...", "..."]]}                                           rows by their side (splits.py)
 {"data": [{...}, ...]}                                                                            records in one list
 {"translation": {"en": "...", "de": "..."}}                                                       a record in a record
+{"text": ["...", "..."], "label": ["good", "bad"]}                                                a column each
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import chain, islice
 from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.text.formats.columnwise import rows_of
 from pretune.text.shapes.base import Record, kind_of
 from pretune.text.shapes.splits import holds_sides, rows_of_sides
 
@@ -34,8 +36,10 @@ def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
         for record in chain([first], coming):
             yield from _questions(record, where)
     elif holds_sides(first):
-        rows = (row for record in chain([first], coming) for row in rows_of_sides(record, where))
-        yield from unfolded(rows, where)
+        yield from unfolded((row for one in chain([first], coming) for row in rows_of_sides(one, where)), where)
+    elif rows_of(first) is not None:
+        for record in chain([first], coming):
+            yield from [record] if (rows := rows_of(record)) is None else iter(rows)
     elif set(first) == {"translation"} and isinstance(first["translation"], dict):
         for record in chain([first], coming):
             yield _object(record.get("translation"), "translation", where)
