@@ -11,7 +11,7 @@ import pytest
 
 from pretune.base.errors import BadFile
 from pretune.text.example import Labelled, read_split
-from pretune.text.formats.delimited import SPILLED
+from pretune.text.formats.delimited import AGAIN, SPILLED
 from pretune.text.readers import Repairs, line_of, read_records
 
 
@@ -112,3 +112,37 @@ def test_what_stands_in_a_column_without_a_name_is_called_by_its_place_and_count
         {"column 1": "1", "v1": "spam", "v2": "b", "column 4": "c"},
     ]
     assert repairs.mended == {SPILLED: 1}
+
+
+# ---- what is no row -----------------------------------------------------------------------------
+
+
+def test_blank_lines_in_front_and_the_word_of_excel_for_the_delimiter_are_no_names(tmp_path: Path) -> None:
+    assert read(tmp_path, "\n  \r\ntext,label\na,x\n", ".csv") == [("a", "x")]
+    assert line_of(tmp_path / "a.csv", 0) == 4
+    assert read(tmp_path, "sep=;\r\ntext;label\r\na,b,c;x\r\n", ".csv") == [("a,b,c", "x")]
+    assert read(tmp_path, 'sep=\t\ntext\tlabel\n"Bring\tx\n', ".csv") == [('"Bring', "x")]
+    assert read(tmp_path, 'SEP=|\ntext|label\n"a|b"|x\n', ".csv") == [("a|b", "x")]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_the_names_once_more_are_no_row_and_counted(tmp_path: Path, suffix: str) -> None:
+    text = "text, label\na,x\ntext,good\nb,y\ntext, label\nc,z\n".replace(",", "\t" if suffix == ".tsv" else ",")
+    repairs = Repairs()
+    assert read(tmp_path, text, suffix, repairs) == [("a", "x"), ("text", "good"), ("b", "y"), ("c", "z")]
+    assert repairs.mended == {AGAIN: 1}
+    assert [line_of(tmp_path / f"a{suffix}", k) for k in range(5)] == [2, 3, 4, 6, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('text,label\n"a,x\nb,y\n', "must be closed"),
+        ("text,label,text\na,x,b\n", "a name of its own"),
+        ("text,label\na,b,c\n", "texts with commas"),
+    ],
+)
+def test_a_table_that_is_refused_says_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(BadFile) as error:
+        read(tmp_path, text, ".csv")
+    assert hint in str(error.value.hint)

@@ -9,16 +9,18 @@ neither reading fits all lines, each line is read by the one that fits it; a row
 no reading ends it on its own.
 
 A column without a name (the trailing ones of `v1,v2,,,`) is called by its place, `column 3`, and is there only in rows
-that hold something in it.
+that hold something in it. Blank lines in front of the names, and Excel's `sep=;`, are passed over; the names once more
+(two exports in one file) are no row, and counted.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from pretune.base.errors import BadFile
@@ -28,22 +30,36 @@ from pretune.text.formats.lines import lines_of
 MAX_AGAIN = 1 << 20
 """Lines that are read again, over the whole file."""
 TAB = "\t"
+SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
+AGAIN = "lines that repeat the names of the columns were left out"
 SPILLED = "rows hold something behind the last column that has a name, which is not read"
 
 
 def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
     """Rows by the names in the first line; `,` `;` or a tab between cells, whichever the first line has most of."""
-    rows = open_rows(path, repairs)
+    yield from _records(open_rows(path, repairs), repairs)
+
+
+def line_of_row(path: Path, number: int) -> int | None:
+    """The line, from 1, on which record `number`, from 0, begins; None where there are fewer."""
+    rows = open_rows(path, Repairs())
+    found = next(islice(_records(rows, Repairs(quarantine=[])), number, None), None)
+    return None if found is None else rows.first_line
+
+
+def _records(rows: Rows, repairs: Repairs) -> Iterator[Record]:
     while True:
         try:
             record = _record(rows)
         except BadFile as error:
-            repairs.refuse(error, f"{path.as_posix()}:{rows.first_line}")
+            repairs.refuse(error, f"{rows.path.as_posix()}:{rows.first_line}")
             rows.try_again_after_first()
             continue
         if record is None:
             return
-        if record:
+        if record and all(record.get(n, "").strip() == name for n, name in zip(rows.names, rows.head, strict=True)):
+            repairs.mend(AGAIN, 1)
+        elif record:
             repairs.mend(SPILLED, int(any(name in record for name in rows.names[rows.num_named :])))
             yield record
 
@@ -54,7 +70,8 @@ def _record(rows: Rows) -> Record | None:
     try:
         cells = rows.next_row()
     except csv.Error as error:
-        raise BadFile(f"{where}{rows.first_line} is not csv: {error}") from None
+        hint = 'a quote that is opened must be closed; within a quoted text it is written twice, ""'
+        raise BadFile(f"{where}{rows.first_line} is not csv: {error}", hint=hint) from None
     if not cells:
         return None if cells is None else {}
     if not _fits(cells, rows.head):
@@ -84,19 +101,27 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
     """The rows behind the first line of a table; raises BadFile where that line names no columns."""
     csv.field_size_limit(1 << 30)
     rows = Rows(path, lines_of(path, repairs, newline=""))
-    rows.delimiter = _delimiter(path, rows.peek())
-    with edge(f"{path.as_posix()}:1", "the first line of a csv"):
+    rows.delimiter = _delimiter(path, rows)
+    with edge(f"{path.as_posix()}:{rows.next_line}", "the first line of a csv"):
         rows.head = [name.strip() for name in rows.next_row() or []]
     rows.names = [name or f"column {k}" for k, name in enumerate(rows.head, 1)]
     if len(set(rows.names)) < len(rows.names):
-        raise BadFile(f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}")
+        told = f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}"
+        raise BadFile(told, hint="give each column a name of its own")
     rows.num_named = _num_named(rows.head)
-    rows.is_plain = rows.delimiter == TAB and _is_plain(lines_of(path, Repairs(), newline=""), rows.head)
+    lines = islice(lines_of(path, Repairs(), newline=""), rows.first_line - 1, None)
+    rows.is_plain = rows.delimiter == TAB and _is_plain(lines, rows.head)
     return rows
 
 
-def _delimiter(path: Path, first: str) -> str:
-    return TAB if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
+def _delimiter(path: Path, rows: Rows) -> str:
+    """What stands between cells; blank lines in front, and Excel's line `sep=;`, are passed over."""
+    while (line := rows.peek()) and not line.strip():
+        rows.pass_over()
+    if told := SEPARATOR.fullmatch(line.rstrip("\r\n")):
+        rows.pass_over()
+        return told[1]
+    return TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count)
 
 
 def _is_plain(lines: Iterable[str], head: Sequence[str]) -> bool:
@@ -146,9 +171,13 @@ class Rows:
     taken: list[str] = field(default_factory=list)
 
     def peek(self) -> str:
-        line = next(self.lines, "")
-        self.waiting.append(line)
-        return line
+        if not self.waiting:
+            self.waiting.append(next(self.lines, ""))
+        return self.waiting[0]
+
+    def pass_over(self) -> None:
+        """Leave out the line that was seen."""
+        next(self._feed())
 
     def next_row(self) -> list[str] | None:
         """Cells of the next row, [] for an empty line; None at the end."""
