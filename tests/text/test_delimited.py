@@ -72,6 +72,13 @@ def test_beside_a_damaged_line_a_quote_that_nobody_closes_still_costs_no_row(tmp
         read(tmp_path, text)
 
 
+def test_where_even_the_names_are_quoted_a_row_of_other_quotes_is_damaged(tmp_path: Path) -> None:
+    text = written([("good", "a"), ("fine", "b")], quoting=csv.QUOTE_ALL) + '"She said \\"no\\""\t"a"\n"last"\t"b"\n'
+    repairs = Repairs(quarantine=[])
+    assert read(tmp_path, text, repairs=repairs) == [("good", "a"), ("fine", "b"), ("last", "b")]
+    assert [where.rpartition(":")[2] for where, _ in repairs.quarantine or ()] == ["4"]
+
+
 def test_tabs_in_a_file_called_csv_are_read_alike(tmp_path: Path) -> None:
     text = "text\tlabel\n" + "".join("\t".join(row) + "\n" for row in BARE)
     assert read(tmp_path, text, ".csv") == BARE

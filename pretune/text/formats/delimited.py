@@ -6,7 +6,7 @@
 
 With tabs a file is read without quoting if each of its lines is then a row and, with quoting, some would not be. If
 neither reading fits all lines, each line is read by the one that fits it; a row goes on over the next lines only where
-no reading ends it on its own.
+no reading ends it on its own. Where the names stand in quotes the file quotes, and such a row is damaged.
 
 A column without a name (the trailing ones of `v1,v2,,,`) is called by its place, `column 3`, and is there only in rows
 that hold something in it. Blank lines in front of the names, and Excel's `sep=;`, are passed over; the names once more
@@ -102,6 +102,7 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
     csv.field_size_limit(1 << 30)
     rows = Rows(path, lines_of(path, repairs, newline=""))
     rows.delimiter = _delimiter(path, rows)
+    rows.is_quoted = all(len(name) > 1 and name[0] == name[-1] == '"' for name in rows.peek().strip().split(TAB))
     with edge(f"{path.as_posix()}:{rows.next_line}", "the first line of a csv"):
         rows.head = [name.strip() for name in rows.next_row() or []]
     rows.names = [name or f"column {k}" for k, name in enumerate(rows.head, 1)]
@@ -110,7 +111,7 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
         raise BadFile(told, hint="give each column a name of its own")
     rows.num_named = _num_named(rows.head)
     lines = islice(lines_of(path, Repairs(), newline=""), rows.first_line - 1, None)
-    rows.is_plain = rows.delimiter == TAB and _is_plain(lines, rows.head)
+    rows.is_plain = rows.delimiter == TAB and not rows.is_quoted and _is_plain(lines, rows.head)
     return rows
 
 
@@ -154,6 +155,7 @@ class Rows:
         names: as records have them.
         num_named: columns up to the last that has a name.
         is_plain: a quote is a letter like any other.
+        is_quoted: even the names stand in quotes, so a row that does not is damaged.
         first_line: the line, from 1, on which the last row began.
     """
 
@@ -164,6 +166,7 @@ class Rows:
     names: list[str] = field(default_factory=list)
     num_named: int = 0
     is_plain: bool = False
+    is_quoted: bool = False
     first_line: int = 1
     next_line: int = 1
     num_again: int = 0
@@ -198,7 +201,9 @@ class Rows:
         if self.is_plain or '"' not in line:
             return cells
         quoted = _unquoted(line)
-        return quoted if _fits(quoted, self.head) else cells if _fits(cells, self.head) else None
+        if _fits(quoted, self.head):
+            return quoted
+        return cells if _fits(cells, self.head) and not self.is_quoted else None
 
     def _feed(self) -> Iterator[str]:
         while (line := self.waiting.popleft() if self.waiting else next(self.lines, None)) is not None:
