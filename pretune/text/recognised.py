@@ -55,8 +55,8 @@ def recognised(artifact: Artifact) -> Recognised:
             found, rest = sources_of(files, where=artifact.path.as_posix())
         except NoSuchColumn:
             return Recognised()
-        if not is_labelled(files) and not any(source.stem for source in found):
-            return Recognised()  # folders of texts that are no sides may be just folders
+        if not is_labelled(files):
+            return Recognised()
         return _told_by(found, sum(dict(files)[name].stat().st_size for name in rest))
 
 
