@@ -57,25 +57,32 @@ def _records(rows: Rows, repairs: Repairs) -> Iterator[Record]:
             continue
         if record is None:
             return
-        if record and all(record.get(n, "").strip() == name for n, name in zip(rows.names, rows.head, strict=True)):
+        if not record:
+            continue
+        if record.get(rows.names[0], "").strip() == rows.head[0] and _says_names(record, rows):
             repairs.mend(AGAIN, 1)
-        elif record:
+            continue
+        if rows.num_named < len(rows.names):
             repairs.mend(SPILLED, int(any(name in record for name in rows.names[rows.num_named :])))
-            yield record
+        yield record
+
+
+def _says_names(record: Record, rows: Rows) -> bool:
+    return all(record.get(n, "").strip() == name for n, name in zip(rows.names, rows.head, strict=True))
 
 
 def _record(rows: Rows) -> Record | None:
     """The next row, {} for an empty line, None at the end."""
-    where = f"{rows.path.as_posix()}:"
     try:
         cells = rows.next_row()
     except csv.Error as error:
         hint = 'a quote that is opened must be closed; within a quoted text it is written twice, ""'
-        raise BadFile(f"{where}{rows.first_line} is not csv: {error}", hint=hint) from None
+        raise BadFile(f"{rows.path.as_posix()}:{rows.first_line} is not csv: {error}", hint=hint) from None
     if not cells:
         return None if cells is None else {}
     if not _fits(cells, rows.head):
-        problem = f"{where}{rows.first_line} has {len(cells)} cells, the first line has {len(rows.head)}"
+        where = f"{rows.path.as_posix()}:{rows.first_line}"
+        problem = f"{where} has {len(cells)} cells, the first line has {len(rows.head)}"
         hint = "a text must hold no tab" if rows.delimiter == TAB else 'put texts with commas in "'
         raise BadFile(problem, hint=hint)
     record = dict(zip(rows.names, cells, strict=False))
@@ -132,8 +139,13 @@ def _is_plain(lines: Iterable[str], head: Sequence[str]) -> bool:
         text = line.rstrip("\r\n")
         if text and not _fits(text.split(TAB), head):
             return False
-        quotes_fail = quotes_fail or ('"' in text and not _fits(_unquoted(text), head))
+        quotes_fail = quotes_fail or (_has_quotes(text) and not _fits(_unquoted(text), head))
     return quotes_fail
+
+
+def _has_quotes(line: str) -> bool:
+    """Whether a cell begins with a quote; within a cell it is a letter."""
+    return '"' in line and (line[0] == '"' or '\t"' in line)
 
 
 def _unquoted(line: str) -> list[str]:
@@ -198,7 +210,7 @@ class Rows:
         if not line:
             return []
         cells = line.split(TAB)
-        if self.is_plain or '"' not in line:
+        if self.is_plain or not _has_quotes(line):
             return cells
         quoted = _unquoted(line)
         if _fits(quoted, self.head):
