@@ -49,6 +49,7 @@ from pretune.text.writing import Counts, Written, hold_out_tails, side_facts
 
 BYTES_WORTH_A_PROCESS = 32 << 20
 WEB = (".html", ".htm", ".xhtml", ".warc")
+MOST_COLUMNS = 10
 
 
 class CorpusStage(Stage):
@@ -230,6 +231,10 @@ def _say_what_is_missing(raw: Mapping[str, Artifact], log: Log) -> None:
 
 
 def _tell(told: Told, log: Log) -> None:
+    if told.columns:
+        often = told.columns.most_common(MOST_COLUMNS)
+        tables = ", ".join(f"{name!r} of {n} table{'s' * (n > 1)}" for name, n in often)
+        log.info(f"    the text is column {tables}")
     if told.left_out:
         names = ", ".join(told.left_out[:5]) + (" ..." if len(told.left_out) > 5 else "")
         log.warn(f"{len(told.left_out)} files are not text and were left out: {names}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput
 from pretune.base.log import Log
 from pretune.text import sources
-from pretune.text.columns import TEXT, find_column
+from pretune.text.columns import FIRST, text_column
 from pretune.text.deciding import Parts
 from pretune.text.plain import plain_text
 from pretune.text.quality import liked
@@ -57,12 +58,12 @@ def _texts(good: Mapping[str, Artifact]) -> list[str]:
     found: list[str] = []
     for artifact in good.values():
         for name, path in sources.named_files(artifact):
-            for number, record in enumerate(read_records(path)):
-                column = find_column(record, given=None, known=TEXT, what="text", where=name, stage="corpus")
-                text = plain_text(record[column], column, f"{name}#{number}", Repairs())
+            rows = list(islice(read_records(path), MOST_GOOD - len(found)))
+            column = text_column(rows[:FIRST], given=None, where=name) if rows else ""
+            for number, row in enumerate(rows):
+                own = column if column in row else text_column([row], given=None, where=name)
+                text = plain_text(row[own], own, f"{name}#{number}", Repairs())
                 found += [text] if text.strip() else []
-                if len(found) == MOST_GOOD:
-                    return found
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,60 @@ def test_json_whose_records_lie_deeper_is_opened(tmp_path: Path, run_stage: Any)
         found = by_side(run_stage("dataset", read=path, validation=0, test=0))
         assert [e.text for group in found.values() for e in group] == ["t0", "t1", "t2", "t3"]
         assert len(found.get("validation", [])) == (2 if number == 2 else 0)
+
+
+ASKED = [("book a flight to 北京", "travel"), ("play some jazz", "music"), ("a train to Rome", "travel")]
+SIDED: list[tuple[str, Any, Any]] = [
+    ("lists", [list(pair) for pair in ASKED], [["any trains?", "travel"]]),
+    ("lists, the label first", [[label, text] for text, label in ASKED], [["travel", "any trains?"]]),
+    ("lists with their names", [["intent", "query"], *[[b, a] for a, b in ASKED]], [["travel", "any trains?"]]),
+    ("objects", [{"text": a, "label": b} for a, b in ASKED], [{"text": "any trains?", "label": "travel"}]),
+    (
+        "objects by their ids",
+        {f"id-{k}": {"text": a, "label": b} for k, (a, b) in enumerate(ASKED)},
+        {"id-9": {"text": "any trains?", "label": "travel"}},
+    ),
+    (
+        "columns",
+        {"text": [a for a, _ in ASKED], "label": [b for _, b in ASKED]},
+        {"text": ["any trains?"], "label": ["travel"]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("train", "val"), [case[1:] for case in SIDED], ids=[case[0] for case in SIDED])
+def test_a_json_object_of_sides_gives_the_rows_of_each_in_any_form(
+    tmp_path: Path, run_stage: Any, train: Any, val: Any
+) -> None:
+    tree = {"train": train, "val": val, "test": [], "oos_train": [["what is love", "oos"]], "version": "1.1"}
+    made = run_stage("dataset", read=put(tmp_path, {"data_full.json": json.dumps(tree)}), validation=0, test=0)
+    found = by_side(made)
+    assert [(e.text, e.label) for e in found["train"]] == ASKED
+    assert [(e.text, e.label) for e in found["validation"]] == [("any trains?", "travel")]
+    assert made.card.metrics["left_alone"] == {"rows with split 'oos_train'": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (["a", "b"], "'train' holds a list of text"),
+        ([["a", "b", "c"]], "'train' holds a list of lists of 3 without names"),
+        ([["a", 1], ["b"]], "'train' holds a list of lists of 1 and 2 without names"),
+        ({"a": "b"}, "'train' holds an object"),
+    ],
+)
+def test_a_side_that_holds_no_rows_is_refused_by_its_name(
+    tmp_path: Path, run_stage: Any, value: Any, told: str
+) -> None:
+    folder = put(tmp_path, {"a.json": json.dumps({"train": value, "test": [["a", "b"]]})})
+    with pytest.raises(BadFile, match=rf"a\.json': {told}, and no rows that are known(.|\n)*a list for each column"):
+        run_stage("dataset", read=folder)
+
+
+def test_a_column_that_is_called_like_a_side_makes_no_record_a_tree(tmp_path: Path, run_stage: Any) -> None:
+    rows = [{"prompt": f"p{k}", "completion": f"c{k}", "test": ["assert f(1)"]} for k in range(2)]
+    folder = put(tmp_path, {"a.jsonl": "\n".join(map(json.dumps, rows))})
+    assert run_stage("dataset", read=folder).card.metrics["shape"] == "dialogue"
 
 
 def test_names_of_classes_in_a_parquet_file_take_the_place_of_its_numbers(tmp_path: Path, run_stage: Any) -> None:
@@ -314,3 +369,50 @@ def test_an_example_of_tags_from_an_english_text_keeps_its_words(tmp_path: Path,
     artifact = run_stage("dataset", read=put(tmp_path, {"train.jsonl": json.dumps(row)}), validation=0, test=0)
     words, tags = ("Ann", "lives", "in", "New", "York", "."), ("O", "O", "O", "B-LOC", "I-LOC", "O")
     assert by_side(artifact)["train"] == [Tagged(words, tags, "train.jsonl#0")]
+
+
+# ---- what is no end of a line, what is no row ---------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["\x85", "\u2028", "\u2029", "\f", "\v", "\x1c", "\x1e"])
+def test_only_the_ends_of_lines_end_lines_with_labels(tmp_path: Path, run_stage: Any, inside: str) -> None:
+    texts = [f"good{inside}film {k}" for k in range(4)]
+    marked = put(tmp_path / "marked", {"train.txt": "".join(f"__label__{k % 2} {t}\n" for k, t in enumerate(texts))})
+    tabs = put(tmp_path / "tabs", {"train.txt": "".join(f"{t}\t{k % 2}\r\n" for k, t in enumerate(texts))})
+    for folder in (marked, tabs):
+        found = by_side(run_stage("dataset", read=folder, validation=0, test=0))["train"]
+        assert [(e.text, e.label) for e in found] == [(t, str(k % 2)) for k, t in enumerate(texts)]
+
+
+COMMENTED = """# global.columns = FORM NER
+# newdoc
+# sent_id = 1
+# text = Ann # lives
+Ann B-PER
+# a comment between two words
+# O
+#tag O
+lives O
+
+## sent_id = 2
+#id = 2
+Bob B-PER
+"""
+
+
+@pytest.mark.parametrize("name", ["train.conll", "train.txt"])
+@pytest.mark.parametrize("between", [" ", "\t"])
+def test_comments_between_words_and_tags_are_no_rows_and_the_word_hash_is_one(
+    tmp_path: Path, run_stage: Any, name: str, between: str
+) -> None:
+    text = re.sub(r" (?=(B-PER|O)$)", between, COMMENTED, flags=re.MULTILINE)
+    found = by_side(run_stage("dataset", read=put(tmp_path, {name: text}), validation=0, test=0))["train"]
+    assert [(e.tokens, e.tags) for e in found] == [
+        (("Ann", "#", "#tag", "lives"), ("B-PER", "O", "O", "O")),
+        (("Bob",), ("B-PER",)),
+    ]
+
+
+def test_a_word_that_begins_with_a_hash_and_has_no_tag_is_refused(tmp_path: Path, run_stage: Any) -> None:
+    with pytest.raises(BadFile, match=r"train\.conll:2 has no tag: '#tag'"):
+        run_stage("dataset", read=put(tmp_path, {"train.conll": "a B-X\n#tag\n"}))

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from pretune.base.errors import NoSuchColumn, UserError
@@ -33,6 +34,11 @@ DESCRIPTIONS = ("artifact.json", "dataset_info.json", "dataset_infos.json", "sta
 CLASS_NAMES = ("class.txt", "classes.txt", "labels.txt", "class_names.txt", "labels.json")
 SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}$")
 SAMPLE_BYTES = 1 << 16
+FORMATS = (
+    f"tables ({', '.join(TABULAR)}), words and tags (.conll), ratings (.inter), two text files line by line, "
+    "lines of __label__LABEL and a text, lines of text, tab and label"
+)
+"""What labelled data is told by; folders of texts per class besides."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +74,38 @@ def sources_of(files: Sequence[tuple[str, Path]], *, where: str) -> tuple[list[S
     found = _in_a_format(left) or _classes(left)
     if not found:
         raise NoSuchColumn(
-            f"{where!r} holds no table; a data set needs one of: {', '.join(TABULAR)}, .conll, .inter, "
-            "two text files line by line, __label__ lines, or a folder of texts per class",
+            f"{where!r} holds no table and nothing else with labels; looked for: {FORMATS}, folders of texts per class",
             hint="plain text is for `pretune corpus` and `pretune pretrain`",
         )
     return sorted(found, key=lambda s: s.name), sorted(left)
 
 
 def is_labelled(files: Sequence[tuple[str, Path]]) -> bool:
-    """Whether some file is in a format of labelled data; folders of texts per class may be just folders."""
-    return bool(_in_a_format({name: path for name, path in files if not _is_no_data(name)}))
+    """Whether some file is in a format of labelled data, or all of them are short texts in folders of classes."""
+    left = {name: path for name, path in files if not _is_no_data(name)}
+    return bool(_in_a_format(left)) or folders.look_like_classes(left)
+
+
+def is_named_so(name: str) -> bool:
+    """Whether a file says by its name that it is labelled data; by its content it may be text after all."""
+    return suffix_of(Path(name)) in (*TABULAR, *conll.SUFFIXES, ".inter")
 
 
 def _in_a_format(left: Files) -> list[Source]:
     return [*_slots(left), *_languages(left), *_ratings(left), *_tables(left), *_lines(left)]
 
 
-def unpacked(files: Sequence[tuple[str, Path]], scratch: Path, repairs: Repairs) -> list[tuple[str, Path]]:
-    """The files, the members of archives in the place of each archive, unpacked into `scratch`."""
+def unpacked(
+    files: Sequence[tuple[str, Path]], scratch: Path, repairs: Repairs, *, most: int | None = None
+) -> list[tuple[str, Path]]:
+    """The files, the members of archives (of each the first `most`) in the place of each, unpacked into `scratch`."""
     found = []
     for name, path in files:
         if suffix_of(path) not in ARCHIVES:
             found.append((name, path))
             continue
         scratch.mkdir(parents=True, exist_ok=True)
-        for number, (inner, member) in enumerate(members(path, scratch, repairs)):
+        for number, (inner, member) in enumerate(islice(members(path, scratch, repairs), most)):
             kept = member.replace(scratch / f"kept-{len(found)}-{number}{''.join(member.suffixes)}")
             found.append((f"{name}/{inner}", kept))
     return found
@@ -166,9 +179,10 @@ def _by_content(path: Path) -> Callable[[Path, Repairs], Iterator[Record]] | Non
     try:
         with open_bytes(path) as stream:
             sample = stream.read(SAMPLE_BYTES)
-        rows = sample.decode(detect(io.BytesIO(sample), path.as_posix()), errors="replace").splitlines()
+        text = sample.decode(detect(io.BytesIO(sample), path.as_posix()), errors="replace")
     except UserError:
         return None
+    rows = list(io.StringIO(text, newline=None))  # splitlines() cuts at form feeds, U+0085 and U+2028, too
     rows = rows[:-1] if len(sample) == SAMPLE_BYTES else rows
     if lines.has_marks(rows):
         return lines.read_marked
