@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,15 @@ SHARED = Path(os.environ.get("PRETUNE_SHARED", Path(__file__).parents[1].parent 
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Digests and probes of the tests are not the user's."""
     os.environ["PRETUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_goes_back() -> Iterator[None]:
+    """A training keeps what it frees for its next step (runtime.keep_freed_memory), and the tests are many trainings."""
+    yield
+    if "pretune.train.runtime" in sys.modules:
+        gc.collect()
+        sys.modules["pretune.train.runtime"].give_unused_back()
 
 
 @pytest.fixture
