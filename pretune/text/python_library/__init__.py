@@ -3,21 +3,23 @@
     python:code         the standard library's sources without their docstrings, a document per file
     python:docs         every docstring under its public name, a document per module; the language reference of `pydoc`
     python:questions    "What does `shutil.copytree` do?" -> the first sentence of its docstring
+    python:order        four lines of code -> are they in order, or shuffled?
     python:areas        docstring -> the chapter of the library reference it belongs to
 
 Some 10 % of the docstrings are *held out*: they stand neither in code nor in docs, nobody trains on them, and the
 tests ask for them ("guessed", and the test side of areas). What decides is a keyed hash of the cluster of near copies
-(`twins`), so no copy of a held-out docstring was read under another name.
+(`twins`), so no copy of a held-out docstring was read under another name. Of the code some 4 % of the files are held
+out for `order`.
 
-`python:questions?functions=2000&only=guessed` narrows a part: `functions` takes the most useful ones (well-known
-modules first, then by how often the library itself says the name), `only` keeps one of `remembered` and `guessed`.
+`python:questions?functions=2000&only=guessed` narrows a part: `functions` reads the most useful ones (well-known
+modules first, then by how often the library itself says the name) and asks for the same held-out ones as ever, `only`
+keeps one of `remembered` and `guessed`.
 Docstrings of compiled modules depend on the platform; everything else on the version of Python alone.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,8 @@ from pretune.text.document import Document, document_id
 from pretune.text.python_library.areas import AREAS, area_of
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
+from pretune.text.python_library.order import order_rows, side_of
+from pretune.text.python_library.places import place, plain
 from pretune.text.python_library.sentences import first_sentence, keywords, word_frequencies
 from pretune.text.python_library.sources import (
     Entry,
@@ -46,8 +50,8 @@ from pretune.text.python_library.twins import Clusters, join_near_copies
 from pretune.text.python_library.wordings import CORES, TEST, VALIDATION, train_wordings
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"10 with Python {python_version()}"
-PARTS = ("code", "docs", "questions", "areas")
+VERSION = f"11 with Python {python_version()}"
+PARTS = ("code", "docs", "questions", "order", "areas")
 
 DEFAULT_FUNCTIONS = 4000
 NUM_VALIDATION, NUM_REMEMBERED = 300, 500
@@ -107,7 +111,7 @@ class Library:
     told: bytes = b""
 
 
-# ---- the four parts -----------------------------------------------------------------------------
+# ---- the five parts -----------------------------------------------------------------------------
 
 
 def files(part: str) -> list[Path]:
@@ -133,7 +137,8 @@ def documents(part: str) -> Iterator[Document]:
 
 
 def rows(part: str) -> Iterator[dict[str, Any]]:
-    """The rows of "questions" (messages, keywords, group) or "areas" (text, label), each with split and origin.
+    """The rows of "questions" (messages, keywords, group) or of "order" and "areas" (text, label), each with split and
+    origin.
 
     Raises:
         UserError: no such part, or a setting of it that is no number or does not exist.
@@ -141,10 +146,13 @@ def rows(part: str) -> Iterator[dict[str, Any]]:
     name, settings = _parse(part)
     if name == "questions":
         yield from _questions(library(), **settings)
+    elif name == "order":
+        yield from order_rows(library().sources, library().told)
     elif name == "areas":
         yield from _areas(library())
     else:
-        raise UserError(f"python:{part} holds documents, not examples", hint="take python:questions or python:areas")
+        hint = "take python:questions, python:order or python:areas"
+        raise UserError(f"python:{part} holds documents, not examples", hint=hint)
 
 
 def _parse(part: str) -> tuple[str, dict[str, Any]]:
@@ -184,7 +192,7 @@ def build(sources: list[Source], compiled: list[Entry], topics: dict[str, str]) 
     asked = [Asked(labels[k], answer, k, side[k] == "test") for k, answer in enumerate(answers) if answer]
     found = Library(sources, entries, topics, side)
     pages = (text for part in (_code, _docs) for _, text in part(found))
-    found = replace(found, told=_plain("\n".join(pages)))
+    found = replace(found, told=plain("\n".join(pages)))
     return replace(found, asked=_ranked(found, _without_known(found, asked)))
 
 
@@ -226,20 +234,15 @@ def _sides(entries: list[Entry], labels: list[str], clusters: Clusters) -> list[
         members[clusters.find(k)].append(k)
     side = [""] * len(entries)
     for group in members.values():
-        place = _place(min(entries[k].name for k in group))
+        drawn = place(min(entries[k].name for k in group))
         is_free = len(group) <= MAX_CLUSTER and not any(labels[k] in SHOWN for k in group)
-        if is_free and place < HELD_OUT:
+        if is_free and drawn < HELD_OUT:
             where = "test"
         else:
-            where = "validation" if is_free and place < HELD_OUT + AREA_VALIDATION else "train"
+            where = "validation" if is_free and drawn < HELD_OUT + AREA_VALIDATION else "train"
         for k in group:
             side[k] = where
     return side
-
-
-def _place(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone."""
-    return int.from_bytes(hashlib.sha256(f"pretune python {name}".encode()).digest()[:6], "big") / 2**48
 
 
 def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
@@ -251,12 +254,7 @@ def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
 
 
 def _is_told(text: str, found: Library) -> bool:
-    return _plain(text).strip(b" .") in found.told
-
-
-def _plain(text: str) -> bytes:
-    # Bytes: one 🙂 makes every character of a string four bytes wide, and searching it four times as slow.
-    return re.sub(r"[\s#]+", " ", text.lower()).encode()
+    return plain(text).strip(b" .") in found.told
 
 
 def _ranked(found: Library, asked: list[Asked]) -> list[Asked]:
@@ -290,12 +288,14 @@ def _tier(entry: Entry) -> int:
 
 
 def _questions(found: Library, functions: int = DEFAULT_FUNCTIONS, only: str | None = None) -> Iterator[dict[str, Any]]:
-    chosen = found.asked[:functions]
+    read = [one for one in found.asked[:functions] if not one.is_held_out]
+    # However few are read: with fewer guesses nobody could tell a gain from chance.
+    guessed = [one for one in found.asked[:DEFAULT_FUNCTIONS] if one.is_held_out]
+    chosen = [*read, *guessed]
     frequencies = word_frequencies(one.answer for one in chosen)
-    read = [one for one in chosen if not one.is_held_out]
     # Which of the read ones are asked again, in other words, does not depend on their rank.
-    drawn = [one.name for one in sorted(read, key=lambda one: _place(f"asked again: {one.name}"))]
-    tested, watched = set(drawn[:NUM_REMEMBERED]), set(drawn[NUM_REMEMBERED:][:NUM_VALIDATION])
+    drawn = [one.name for one in sorted(read, key=lambda one: place(f"asked again: {one.name}"))]
+    tested, watched = set(drawn[:NUM_REMEMBERED]), set(drawn[-NUM_VALIDATION:])
     words = _common_words(found, chosen)
     for one in chosen:
         group = "guessed" if one.is_held_out else "remembered"
@@ -321,7 +321,7 @@ def _wordings(one: Asked, words: list[str], is_tested: bool, is_watched: bool) -
     yield from (("train", wording) for wording in train_wordings(one.name, words))
     for split, is_asked, wordings in (("validation", is_watched, VALIDATION), ("test", is_tested, TEST)):
         if is_asked:
-            yield split, wordings[int(len(wordings) * _place(f"{split} wording: {one.name}"))]
+            yield split, wordings[int(len(wordings) * place(f"{split} wording: {one.name}"))]
 
 
 def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> dict[str, Any]:
@@ -345,7 +345,7 @@ def _areas(found: Library) -> Iterator[dict[str, Any]]:
     twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
     for area in AREAS:
         fitting = [(text, k) for text, k in texts[area].items() if text not in twice]
-        for text, k in sorted(fitting, key=lambda pair: _place(f"area: {found.entries[pair[1]].name}"))[:MAX_PER_AREA]:
+        for text, k in sorted(fitting, key=lambda pair: place(f"area: {found.entries[pair[1]].name}"))[:MAX_PER_AREA]:
             yield {"text": text, "label": area, "split": found.side[k], "origin": found.entries[k].name}
 
 
@@ -357,7 +357,8 @@ def _excerpt(doc: str) -> str:
 
 
 def _code(found: Library) -> Iterator[tuple[str, str]]:
-    return ((source.path, source.code) for source in found.sources if source.code.strip())
+    read = (source for source in found.sources if side_of(source.path) != "test")
+    return ((source.path, source.code) for source in read if source.code.strip())
 
 
 def _docs(found: Library) -> Iterator[tuple[str, str]]:
