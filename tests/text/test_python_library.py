@@ -373,7 +373,29 @@ def test_however_few_functions_are_read_the_same_ones_are_guessed(questions):
     assert {row["split"] for row in few if row["group"] == "remembered"} == {"train", "validation", "test"}
 
 
-@pytest.mark.parametrize("part", ["nothing", "code?functions=3", "questions?functions=many", "questions?only=all"])
+def test_what_is_skimmed_is_asked_in_three_wordings_and_never_tested_nor_held_out():
+    rows = list(python_library.rows("questions?functions=100&skimmed=200"))
+    skimmed = Counter(row["origin"] for row in rows if row["group"] == "skimmed")
+    assert 170 <= len(skimmed) <= 200 and {*skimmed.values()} == {wordings.FEW}
+    assert {row["split"] for row in rows if row["group"] == "skimmed"} == {"train"}
+    names = {group: {row["origin"].partition("/")[2] for row in rows if row["group"] == group} for group in GROUPS}
+    assert not names["skimmed"] & (names["guessed"] | names["remembered"])
+
+
+GROUPS = ("remembered", "skimmed", "guessed")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "questions?skimmed=-1",
+        "questions?functions=0",
+        "nothing",
+        "code?functions=3",
+        "questions?functions=many",
+        "questions?only=all",
+    ],
+)
 def test_a_part_or_setting_that_does_not_exist_is_named_with_those_that_do(part):
     with pytest.raises(UserError, match="python:") as caught:
         python_library.files(part)

@@ -12,8 +12,9 @@ tests ask for them ("guessed", and the test side of areas). What decides is a ke
 out for `order`.
 
 `python:questions?functions=2000&only=guessed` narrows a part: `functions` reads the most useful ones (well-known
-modules first, then by how often the library itself says the name) and asks for the same held-out ones as ever, `only`
-keeps one of `remembered` and `guessed`.
+modules first, then by how often the library itself says the name) and asks for the same held-out ones as ever,
+`skimmed=500` adds the next 500 in three wordings instead of 28 - too few to be remembered, enough to learn what
+docstrings say of such names - and `only` keeps one of `remembered` and `guessed`.
 Docstrings of compiled modules depend on the platform; everything else on the version of Python alone.
 """
 
@@ -23,7 +24,7 @@ import ast
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,14 @@ from urllib.parse import parse_qsl
 
 from pretune.base.errors import UserError
 from pretune.text.document import Document, document_id
-from pretune.text.python_library.areas import AREAS, area_of
+from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
+from pretune.text.python_library.facts import Asked, Library, is_told
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
 from pretune.text.python_library.order import order_rows, side_of
 from pretune.text.python_library.places import place, plain
-from pretune.text.python_library.sentences import first_sentence, keywords, word_frequencies
+from pretune.text.python_library.questions import NUMBERS, question_rows
+from pretune.text.python_library.sentences import first_sentence
 from pretune.text.python_library.sources import (
     Entry,
     Source,
@@ -47,23 +50,17 @@ from pretune.text.python_library.sources import (
     tidy,
 )
 from pretune.text.python_library.twins import Clusters, join_near_copies
-from pretune.text.python_library.wordings import CORES, TEST, VALIDATION, train_wordings
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
 VERSION = f"11 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "order", "areas")
 
-DEFAULT_FUNCTIONS = 4000
-NUM_VALIDATION, NUM_REMEMBERED = 300, 500
-HELD_OUT, AREA_VALIDATION = 0.10, 0.08
-# Of these the training questions draw words to be passed over (wordings.py).
-NUM_WORDS, _WORD = 3000, re.compile(r"\b[a-z]{2,12}\b")
+HELD_OUT, VALIDATION = 0.10, 0.08
 # A sentence that nine docstrings share is a formula, not a fact about one of them.
 MAX_CLUSTER = 8
 # Shown in the README and by the quickstart: what a reader will try first must have been read.
 SHOWN = ("shutil.copytree", "json.dumps", "os.path.join", "Path.read_text", "str.split", "random.shuffle")
 
-MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
 
 _WELL_KNOWN = (
     "builtins os os.path sys re json math random datetime time pathlib shutil collections collections.abc itertools "
@@ -83,32 +80,6 @@ _NOT_ASKED = (
     "unicodedata.UCD"
 )
 NOT_ASKED = frozenset(_NOT_ASKED.split())
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A function, class or method that can be asked for, and what the answer is."""
-
-    name: str
-    answer: str
-    entry: int
-    is_held_out: bool
-
-
-@dataclass(frozen=True)
-class Library:
-    """Everything read, once per process.
-
-    `side[k]` is "train", "validation" or "test" (held out) for entries[k]; `told` is all text of code and docs in
-    lower case with single blanks, to look for what should not stand there.
-    """
-
-    sources: list[Source]
-    entries: list[Entry]
-    topics: dict[str, str]
-    side: list[str]
-    asked: list[Asked] = field(default_factory=list)
-    told: bytes = b""
 
 
 # ---- the five parts -----------------------------------------------------------------------------
@@ -145,11 +116,11 @@ def rows(part: str) -> Iterator[dict[str, Any]]:
     """
     name, settings = _parse(part)
     if name == "questions":
-        yield from _questions(library(), **settings)
+        yield from question_rows(library(), **settings)
     elif name == "order":
         yield from order_rows(library().sources, library().told)
     elif name == "areas":
-        yield from _areas(library())
+        yield from area_rows(library())
     else:
         hint = "take python:questions, python:order or python:areas"
         raise UserError(f"python:{part} holds documents, not examples", hint=hint)
@@ -162,13 +133,13 @@ def _parse(part: str) -> tuple[str, dict[str, Any]]:
     settings: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in settings.items():
         is_fine = name == "questions" and (
-            (key == "functions" and value.isdecimal() and int(value) > 0)
+            (key in NUMBERS and value.isdecimal() and int(value) >= NUMBERS[key])
             or (key == "only" and value in ("remembered", "guessed"))
         )
         if not is_fine:
-            hint = "python:questions?functions=2000&only=remembered (or guessed)"
+            hint = "python:questions?functions=2000&skimmed=500&only=remembered (or guessed)"
             raise UserError(f"python:{part} has no setting {key}={value!r}", hint=hint)
-    return name, settings | ({"functions": int(settings["functions"])} if "functions" in settings else {})
+    return name, {key: int(value) if key in NUMBERS else value for key, value in settings.items()}
 
 
 @lru_cache(maxsize=1)
@@ -239,7 +210,7 @@ def _sides(entries: list[Entry], labels: list[str], clusters: Clusters) -> list[
         if is_free and drawn < HELD_OUT:
             where = "test"
         else:
-            where = "validation" if is_free and drawn < HELD_OUT + AREA_VALIDATION else "train"
+            where = "validation" if is_free and drawn < HELD_OUT + VALIDATION else "train"
         for k in group:
             side[k] = where
     return side
@@ -249,12 +220,8 @@ def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
     """Held-out functions whose answer can be read elsewhere (a comment, a page of reference) are asked of nobody."""
     reference = "\n".join(found.topics.values())
     return [
-        one for one in asked if not one.is_held_out or not (_is_told(one.answer, found) or f"{one.name}(" in reference)
+        one for one in asked if not one.is_held_out or not (is_told(one.answer, found) or f"{one.name}(" in reference)
     ]
-
-
-def _is_told(text: str, found: Library) -> bool:
-    return plain(text).strip(b" .") in found.told
 
 
 def _ranked(found: Library, asked: list[Asked]) -> list[Asked]:
@@ -285,72 +252,6 @@ def _tier(entry: Entry) -> int:
     if entry.module == "builtins" or owner in WELL_KNOWN:
         return 0
     return 1 if owner.rpartition(".")[0] in WELL_KNOWN else 2
-
-
-def _questions(found: Library, functions: int = DEFAULT_FUNCTIONS, only: str | None = None) -> Iterator[dict[str, Any]]:
-    read = [one for one in found.asked[:functions] if not one.is_held_out]
-    # However few are read: with fewer guesses nobody could tell a gain from chance.
-    guessed = [one for one in found.asked[:DEFAULT_FUNCTIONS] if one.is_held_out]
-    chosen = [*read, *guessed]
-    frequencies = word_frequencies(one.answer for one in chosen)
-    # Which of the read ones are asked again, in other words, does not depend on their rank.
-    drawn = [one.name for one in sorted(read, key=lambda one: place(f"asked again: {one.name}"))]
-    tested, watched = set(drawn[:NUM_REMEMBERED]), set(drawn[-NUM_VALIDATION:])
-    words = _common_words(found, chosen)
-    for one in chosen:
-        group = "guessed" if one.is_held_out else "remembered"
-        if only in (None, group):
-            expected = keywords(one.answer, one.name, frequencies)
-            for split, wording in _wordings(one, words, one.name in tested, one.name in watched):
-                yield _question(one, wording, split, group, expected)
-
-
-def _common_words(found: Library, asked: list[Asked]) -> list[str]:
-    """The words that docstrings use most, without those that are themselves asked for; the most frequent first."""
-    docs = (entry.doc for entry, side in zip(found.entries, found.side, strict=True) if side != "test")
-    counted = Counter(word for doc in docs for word in _WORD.findall(doc))
-    names = {one.name for one in asked}
-    ranked = sorted(counted, key=lambda word: (-counted[word], word))
-    return [word for word in ranked if word not in names][:NUM_WORDS]
-
-
-def _wordings(one: Asked, words: list[str], is_tested: bool, is_watched: bool) -> Iterator[tuple[str, str]]:
-    if one.is_held_out:
-        yield "test", CORES[0]  # the wording is known, the function is not
-        return
-    yield from (("train", wording) for wording in train_wordings(one.name, words))
-    for split, is_asked, wordings in (("validation", is_watched, VALIDATION), ("test", is_tested, TEST)):
-        if is_asked:
-            yield split, wordings[int(len(wordings) * place(f"{split} wording: {one.name}"))]
-
-
-def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> dict[str, Any]:
-    asked = {"role": "user", "content": wording.format(one.name)}
-    told = {"role": "assistant", "content": one.answer}
-    facts = {"keywords": expected, "split": split, "group": group, "origin": f"{group}/{one.name}"}
-    return {"messages": [asked, told], **facts}
-
-
-# ---- areas --------------------------------------------------------------------------------------
-
-
-def _areas(found: Library) -> Iterator[dict[str, Any]]:
-    """At most 500 texts of an area (chosen by hash), so that no area is a multiple of another."""
-    texts: dict[str, dict[str, int]] = {area: {} for area in AREAS}
-    for k, entry in enumerate(found.entries):
-        area = area_of(entry.module)
-        excerpt = _excerpt(entry.doc)
-        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.side[k] == "test" and _is_told(excerpt, found)):
-            texts[area].setdefault(excerpt, k)
-    twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
-    for area in AREAS:
-        fitting = [(text, k) for text, k in texts[area].items() if text not in twice]
-        for text, k in sorted(fitting, key=lambda pair: place(f"area: {found.entries[pair[1]].name}"))[:MAX_PER_AREA]:
-            yield {"text": text, "label": area, "split": found.side[k], "origin": found.entries[k].name}
-
-
-def _excerpt(doc: str) -> str:
-    return doc if len(doc) <= MAX_AREA_CHARACTERS else doc[:MAX_AREA_CHARACTERS].rpartition(" ")[0]
 
 
 # ---- code and docs ------------------------------------------------------------------------------
