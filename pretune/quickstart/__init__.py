@@ -48,6 +48,8 @@ def quickstart(
         "answer": answer,
         "read": _docstring(),
         "figures": {name: made[name].card.metrics for name in REPORTS},
+        "expected_seconds": seconds,
+        "stage_seconds": {name: artifact.card.made["seconds"] for name, artifact in made.items()},
     }
     log.info(closing_words(result, out))
     return result

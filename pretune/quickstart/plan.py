@@ -52,11 +52,11 @@ TABLE = (
     # functions in 384 steps of 8 x 256 (17 x 10^12 operations) were answered word for word in 95 % of unseen wordings.
     Row(45, SMALL, 8, 4.0, 220, 600, 8, 4.5, 16, 2.0, slower=1.6),
     # Two cores with AVX-512, float32; four with AVX2: 100-130.
-    Row(95, SMALL, 8, 4.0, 400, 800, 8, 4.5, 16, 2.0, slower=1.3),
+    Row(95, SMALL, 8, 4.5, 330, 600, 8, 4.0, 16, 2.0, slower=1.3),
     # Two cores with bfloat16 in hardware (Zen 4): 250-320. More of the time for the base, less for the chat.
-    Row(180, MIDDLE, 16, 4.25, 400, 800, 8, 2.0, 16, 0.75, slower=1.0),
+    Row(180, MIDDLE, 16, 5.0, 330, 600, 8, 1.75, 16, 0.6, slower=1.0),
     # Twice as wide units (Zen 5, AMX), more cores, a GPU: 400 and more.
-    Row(400, MIDDLE, 16, 4.25, 900, 600, 16, 2.0, 16, 0.75, slower=1.0),
+    Row(400, MIDDLE, 16, 5.0, 700, 600, 16, 1.75, 16, 0.6, slower=1.0),
 )
 
 AROUND = {
@@ -120,7 +120,9 @@ def seconds_of(row: Row) -> dict[str, float]:
 def plan_text(row: Row, flops: float, seconds: Mapping[str, float]) -> str:
     """What will be done and how long each part takes, a line each."""
     total, most = sum(seconds.values()), TABLE[-1].functions
-    head = f"Training runs at {flops / 1e9:,.0f} GFLOP/s here; everything takes about {duration(total)} minutes."
+    head = (
+        f"Training runs at {flops / 1e9:,.0f} GFLOP/s here; everything takes about {duration(total)} (minutes:seconds)."
+    )
     zh = f"这台机器的训练速度是 {flops / 1e9:,.0f} GFLOP/s，全部大约需要 {duration(total)}（分:秒）。"
     lines = [
         f"  {duration(s):>5}  {name:<13}{DOES[name].format(functions=row.functions, skimmed=row.skimmed)}"
