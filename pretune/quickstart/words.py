@@ -109,8 +109,8 @@ def guessing(found: Mapping[str, Any]) -> Said:
         f"What it has not read it guesses with ROUGE-L {mine:.3f}; {english}: {other:.3f}.",
         f"没读过的内容靠猜：ROUGE-L {mine:.3f}；{chinese}：{other:.3f}。",
         found["guessed_floor_beaten"],
-        "A base that has read for longer would guess surely better: base.minutes=15.",
-        "基础模型读得更久，会猜得更好：base.minutes=15。",
+        "That is no sure lead; a base that reads for longer guesses better: base.minutes=15.",
+        "还不算确定领先；基础模型读得更久，会猜得更好：base.minutes=15。",
     )
 
 
@@ -123,6 +123,6 @@ def ordering(found: Mapping[str, Any]) -> Said:
         f"{english}: {other:.0%}.",
         f"四行代码是原来的顺序还是打乱的：答对 {mine:.0%}；{chinese}：{other:.0%}。",
         found["floor_beaten"],
-        "More minutes would bring it surely past that: order.minutes=5.",
-        "训练更久就能明显超过：order.minutes=5。",
+        "That is no sure lead; more minutes would bring it: order.minutes=5.",
+        "还不算确定领先；训练更久就能超过：order.minutes=5。",
     )
