@@ -54,9 +54,9 @@ TABLE = (
     # Two cores with AVX-512, float32; four with AVX2: 100-130.
     Row(95, SMALL, 8, 4.5, 330, 600, 8, 4.0, 16, 2.0, slower=1.3),
     # Two cores with bfloat16 in hardware (Zen 4): 250-320. More of the time for the base, less for the chat.
-    Row(180, MIDDLE, 16, 5.0, 330, 600, 8, 1.75, 16, 0.6, slower=1.0),
+    Row(180, MIDDLE, 16, 4.85, 330, 600, 8, 1.75, 16, 0.75, slower=1.0),
     # Twice as wide units (Zen 5, AMX), more cores, a GPU: 400 and more.
-    Row(400, MIDDLE, 16, 5.0, 700, 600, 16, 1.75, 16, 0.6, slower=1.0),
+    Row(400, MIDDLE, 16, 4.85, 700, 600, 16, 1.75, 16, 0.75, slower=1.0),
 )
 
 AROUND = {

@@ -16,7 +16,7 @@ FLOORS = {
     "most_frequent": ("always the most frequent answer", "总答最常见的那句"),
     "question": ("the words of the question", "照抄问题"),
     "majority": ("always the same label", "总答同一个标签"),
-    "tfidf_svm": ("a linear SVM on TF-IDF, which sees words but no order", "只看词、不看顺序的线性 SVM（TF-IDF）"),
+    "tfidf_svm": ("a linear SVM on TF-IDF of words and pairs of words", "词和词对的 TF-IDF 加线性 SVM"),
 }
 """Baselines, in English and Chinese."""
 
