@@ -3,8 +3,8 @@
     base: 1,204 of 2,610 steps, 2:10 left          what the part says
     all: 38 %, about 6:10 left (base)              what is left of everything, drawn here
 
-On a terminal the two are drawn under the lines that were said; elsewhere the second is a line of its own, said whenever
-nothing else was for half a minute, so nobody waits before a silent screen.
+On a terminal the two are drawn under the lines that were said; elsewhere the second is a line of its own every half
+minute, so nobody waits before a silent screen.
 """
 
 from __future__ import annotations
@@ -64,12 +64,10 @@ class Screen:
     def __init__(self) -> None:
         self.is_terminal = sys.stderr.isatty()
         self.whole: Whole | None = None
-        self.said = time.monotonic()
         self._bars: Any = None
 
     def say(self, text: str, style: str | None = None) -> None:
         """A line."""
-        self.said = time.monotonic()
         if self.is_terminal:
             console = self._bars.console if self._bars else _console()
             console.print(text, style=style, markup=False, highlight=False)
@@ -104,12 +102,13 @@ class Screen:
                 self.whole = None
 
     def _tick(self, whole: Whole, done: threading.Event, bars: Any) -> None:
-        line = bars.add_task("", total=1.0, shown="") if bars else None
-        while not done.wait(TICK_SECONDS):
-            if bars:
-                bars.update(line, description=whole.text(), completed=whole.share)
-            elif time.monotonic() - self.said > TELL_EVERY_SECONDS:
+        if bars is None:
+            while not done.wait(TELL_EVERY_SECONDS):
                 self.say(whole.text())
+            return
+        line = bars.add_task("", total=1.0, shown="")
+        while not done.wait(TICK_SECONDS):
+            bars.update(line, description=whole.text(), completed=whole.share)
 
 
 def duration(seconds: float) -> str:

@@ -74,7 +74,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def test_where_nothing_is_said_for_long_the_line_over_all_parts_is(
+def test_in_a_file_the_line_over_all_parts_is_said_again_and_again(
     impatient: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = Log()
