@@ -27,6 +27,8 @@ PROMPTS_AT_ONCE = 64
 GROUP = re.compile(r"^(remembered|guessed|[a-z][a-z_]*(?=[:/][^#]*$))[:/]")
 """An origin that is a record of a file (`train.csv#3`) names no group."""
 REMEMBERED, GUESSED = "remembered", "guessed"
+READ_SHARE = 0.1
+"""Of a group's answers, read in training: from here on looking them up is a ceiling, not a floor."""
 
 
 @dataclass(frozen=True)
@@ -176,14 +178,14 @@ def _figures(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
 def _group(
     name: str, rows: Sequence[dict[str, Any]], floors: dict[str, tuple[str, list[str]]], read: set[str], seed: int
 ) -> Group:
-    """One group's figures; where training had most of its answers (`read`), the nearest question's is a ceiling."""
+    """One group's figures; where training had many of its answers (`read`), the nearest question's is a ceiling."""
     figures, mine = _figures(rows), [r["rouge_l"] for r in rows]
     intervals: dict[str, Interval | None] = {"rouge_l": drawn_again(np.asarray(mine), seed=seed)}
     for share in ("word_for_word", "any_keyword", "all_keywords"):
         values = [r[share] for r in rows if r[share] is not None]
         if values:
             intervals[share] = wilson(sum(values), len(values))
-    is_read = 2 * sum(" ".join(r["wanted"].split()) in read for r in rows) > len(rows)
+    is_read = sum(" ".join(r["wanted"].split()) in read for r in rows) > READ_SHARE * len(rows)
     found = []
     for floor, (what, _) in floors.items():
         scores = [r["floors"][floor] for r in rows]

@@ -171,7 +171,7 @@ def _compared(group: Group) -> str:
 
 def _reached(ceiling: Floor, main: str) -> str:
     figure = f"{main.replace('_', ' ')} {ceiling.figures[main]:.4f}"
-    return f"Most of these answers were read in training, so the ceiling is to look them up: {figure}, {ceiling.what}."
+    return f"Of what was read in training the ceiling is to look it up: {figure}, {ceiling.what}."
 
 
 def rounded(value: Any) -> Any:

@@ -83,8 +83,8 @@ def foretelling(found: Mapping[str, Any]) -> Said:
         f"预测没读过的文本：每字节 {mine:.2f} 比特；"
         f"统计全部文本的 5-gram 模型 {ngram:.2f}，xz -9 {packed:.2f}（越小越好）。",
         mine < ngram,
-        "More minutes would bring it below the 5-gram model: base.minutes=15.",
-        "训练更久会低于 5-gram 模型：base.minutes=15。",
+        "It is behind; more minutes would bring it below the 5-gram model: base.minutes=15.",
+        "仍落后；训练更久会低于 5-gram 模型：base.minutes=15。",
     )
 
 
@@ -101,6 +101,13 @@ def remembering(found: Mapping[str, Any]) -> Said:
     )
 
 
+def standing(mine: float, other: float) -> tuple[str, str]:
+    """How a figure that is not sure to be better stands, in English and Chinese."""
+    if mine > other:
+        return "It is ahead, perhaps by chance", "略有领先，也许只是偶然"
+    return "It is behind", "仍落后"
+
+
 def guessing(found: Mapping[str, Any]) -> Said:
     """Answers about functions whose docstrings were kept out of all text."""
     mine, floor = found["guessed_rouge_l"], found["guessed_floor"]
@@ -109,8 +116,8 @@ def guessing(found: Mapping[str, Any]) -> Said:
         f"What it has not read it guesses with ROUGE-L {mine:.3f}; {english}: {other:.3f}.",
         f"没读过的内容靠猜：ROUGE-L {mine:.3f}；{chinese}：{other:.3f}。",
         found["guessed_floor_beaten"],
-        "That is no sure lead; a base that reads for longer guesses better: base.minutes=15.",
-        "还不算确定领先；基础模型读得更久，会猜得更好：base.minutes=15。",
+        f"{standing(mine, other)[0]}; a base that reads for longer guesses better: base.minutes=15.",
+        f"{standing(mine, other)[1]}；基础模型读得更久，会猜得更好：base.minutes=15。",
     )
 
 
@@ -123,6 +130,6 @@ def ordering(found: Mapping[str, Any]) -> Said:
         f"{english}: {other:.0%}.",
         f"四行代码是原来的顺序还是打乱的：答对 {mine:.0%}；{chinese}：{other:.0%}。",
         found["floor_beaten"],
-        "That is no sure lead; more minutes would bring it: order.minutes=5.",
-        "还不算确定领先；训练更久就能超过：order.minutes=5。",
+        f"{standing(mine, other)[0]}; more minutes would bring it: order.minutes=5.",
+        f"{standing(mine, other)[1]}；训练更久就能超过：order.minutes=5。",
     )

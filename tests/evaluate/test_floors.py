@@ -81,7 +81,7 @@ def test_a_ceiling_is_told_but_is_no_floor_that_could_be_lost_to():
     assert verdict(found).startswith(
         "The model beats its floor, the words of the question: rouge l 0.8000 beside 0.2000"
     )
-    assert verdict(found).endswith("the ceiling is to look them up: rouge l 0.9900, the answer of the nearest.")
+    assert verdict(found).endswith("the ceiling is to look it up: rouge l 0.9900, the answer of the nearest.")
 
 
 def test_the_margin_is_paired_so_equal_answers_leave_no_doubt():

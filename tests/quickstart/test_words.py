@@ -54,10 +54,13 @@ def test_each_figure_is_told_beside_its_baseline_in_english_and_chinese() -> Non
 
 
 MORE = {
-    "base_report": ("would bring it below the 5-gram model: base.minutes=15.", "会低于 5-gram 模型：base.minutes=15。"),
+    "base_report": (
+        "It is behind; more minutes would bring it below the 5-gram model: base.minutes=15.",
+        "仍落后；训练更久会低于 5-gram 模型：base.minutes=15。",
+    ),
     "order_report": (
-        "no sure lead; more minutes would bring it: order.minutes=5.",
-        "训练更久就能超过：order.minutes=5。",
+        "It is behind; more minutes would bring it: order.minutes=5.",
+        "仍落后；训练更久就能超过：order.minutes=5。",
     ),
 }
 
@@ -72,7 +75,8 @@ def test_a_figure_that_stays_behind_says_what_would_bring_it_and_the_others_do_n
 def test_of_the_answers_each_of_the_two_figures_says_what_would_bring_it() -> None:
     told = words(GOOD | {"chat_report": BAD["chat_report"]})
     assert "answers 70% word for word" in told and "chat.minutes=10." in told and "chat.minutes=10。" in told
-    assert "reads for longer guesses better: base.minutes=15." in told and "猜得更好：base.minutes=15。" in told
+    assert "ahead, perhaps by chance; a base that reads for longer guesses better: base.minutes=15." in told
+    assert "略有领先，也许只是偶然；基础模型读得更久，会猜得更好：base.minutes=15。" in told
 
 
 def test_no_outcome_shouts() -> None:
