@@ -1,19 +1,21 @@
 """What a run tells: lines and progress bars on stderr, numbers in `metrics.jsonl`.
 
 The bar shows what is done, the time left, and whatever the work wants to show (loss, tokens/s, share of
-the machine's matrix speed). Nothing is drawn when stderr is no terminal: then a line every ten seconds.
+the machine's matrix speed). Nothing is drawn when stderr is no terminal: then a line every ten seconds. A run of
+several parts has one line more, over all of them (screen.py).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pretune.base.screen import Screen, Whole, duration
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -46,7 +48,8 @@ class Bar:
 
     def _draw(self) -> None:
         if self._live is not None:
-            self._live.update(self._task, completed=self.done, shown=self._text())
+            shown = f"{self._progress()}  {self._text()}"
+            self._live.update(self._task, completed=self.done, shown=shown)
         elif not self._log.quiet and time.monotonic() - self._told > LINE_EVERY_SECONDS:
             self._told = time.monotonic()
             self._log.info(f"{self._title}: {self._progress()}  {self._text()}")
@@ -56,7 +59,7 @@ class Bar:
             return f"{self.done:,.0f} {self._unit}"
         speed = (self.done - self._first) / max(time.monotonic() - self._started, 1e-9)
         left = (self._total - self.done) / speed if speed > 0 else math.inf
-        eta = f", {_duration(left)} left" if math.isfinite(left) else ""
+        eta = f", {duration(left)} left" if math.isfinite(left) else ""
         return f"{self.done:,.0f} of {self._total:,.0f} {self._unit}{eta}"
 
 
@@ -66,12 +69,14 @@ class Log:
     Args:
         quiet: nothing but warnings on the console.
         metrics_file: where `metrics` appends; None keeps no file.
+        screen: where lines go; stderr if not given.
 
     `seconds` says how long was spent on what (measuring, validation, ...), as `timing` counted it.
     """
 
-    def __init__(self, *, quiet: bool = False, metrics_file: Path | None = None):
+    def __init__(self, *, quiet: bool = False, metrics_file: Path | None = None, screen: Screen | None = None):
         self.quiet, self.metrics_file = quiet, metrics_file
+        self.screen = screen or Screen()
         self.warnings: list[str] = []
         self.seconds: dict[str, float] = {}
 
@@ -86,28 +91,39 @@ class Log:
 
     def info(self, text: str) -> None:
         if not self.quiet:
-            self._print(text)
+            self.screen.say(text)
 
     def warn(self, text: str) -> None:
         """Something the user can act on."""
         self.warnings.append(text)
-        self._print(f"warning: {text}", style="yellow")
-
-    def _print(self, text: str, style: str | None = None) -> None:
-        if sys.stderr.isatty():
-            _console().print(text, style=style, markup=False, highlight=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        self.screen.say(f"warning: {text}", style="yellow")
 
     @contextmanager
     def progress(self, title: str, *, total: float | None = None, unit: str = "") -> Iterator[Bar]:
         bar = Bar(self, title, total, unit)
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or not self.screen.is_terminal:
             yield bar
             return
-        with _rich_progress() as live:
-            bar._live, bar._task = live, live.add_task(title, total=total, shown="")
-            yield bar
+        with self.screen.bars() as bars:
+            bar._live, bar._task = bars, bars.add_task(title, total=total, shown="")
+            try:
+                yield bar
+            finally:
+                bars.remove_task(bar._task)
+
+    @contextmanager
+    def over(self, seconds: Mapping[str, float]) -> Iterator[None]:
+        """Show how far all parts are together; part -> expected seconds. `entering` tells which one it is."""
+        if self.quiet or not seconds:
+            yield
+            return
+        with self.screen.over(Whole(seconds)):
+            yield
+
+    def entering(self, part: str) -> None:
+        """A part of `over` begins."""
+        if self.screen.whole:
+            self.screen.whole.enter(part)
 
     def metrics(self, **values: Any) -> None:
         """Append one JSON line; numbers that are not finite are written as text."""
@@ -150,31 +166,7 @@ def _is_kept(line: str, step: int, last_with: str) -> bool:
     return at < step or (at == step and last_with not in point)
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def _rich_progress() -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[shown]}"),
-    )
-    return Progress(*columns, console=_console(), transient=True)
-
-
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -202,17 +202,26 @@ class Recipe:
         log: Log | None = None,
         command: str = "",
         stopping: Callable[[bool], Callable[[], bool]] | None = None,
+        seconds: Mapping[str, float] | None = None,
     ) -> dict[str, Artifact]:
         """Run what is not current; returns the artifact of every stage.
 
         Args:
             command: what the user typed, for the cards.
             stopping: given whether a stage stops gently, returns its stop flag (cli installs signal handlers).
+            seconds: what each stage is expected to take; a line then shows how far all of them are together.
         """
         log = log or Log()
-        made: dict[str, Artifact] = {}
         self._check_extras()
+        with log.over(seconds or {}):
+            return self._run(log, command, stopping)
+
+    def _run(
+        self, log: Log, command: str, stopping: Callable[[bool], Callable[[], bool]] | None
+    ) -> dict[str, Artifact]:
+        made: dict[str, Artifact] = {}
         for number, (name, stage) in enumerate(self.stages.items(), 1):
+            log.entering(name)
             inputs = self._resolve(stage, made)
             key = self._key(stage, inputs)
             title = f"[{number}/{len(self.stages)}] {name}"
@@ -249,7 +258,7 @@ class Recipe:
         out = self.out(name)
         with Workspace(out, key).opened() as work:
             if work.finished_card is None:
-                run_log = Log(quiet=log.quiet, metrics_file=work.scratch / "metrics.jsonl")
+                run_log = Log(quiet=log.quiet, metrics_file=work.scratch / "metrics.jsonl", screen=log.screen)
                 context = Context(
                     seed=derive_seed(self.head.seed, stage.kind),
                     log=run_log,

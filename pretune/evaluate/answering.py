@@ -26,6 +26,8 @@ PROMPTS_AT_ONCE = 64
 GROUP = re.compile(r"^(remembered|guessed|[a-z][a-z_]*(?=[:/][^#]*$))[:/]")
 """An origin that is a record of a file (`train.csv#3`) names no group."""
 REMEMBERED, GUESSED = "remembered", "guessed"
+READ_SHARE = 0.1
+"""Of a group's answers, read in training: from here on looking them up is a ceiling, not a floor."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ def evaluate_answers(
         for k, (a, answer) in enumerate(zip(asked, answers, strict=True))
     ]
     names = sorted({a.group for a in asked}, reverse=True)
-    groups = [_group("all", rows, floors, seed)]
-    groups += [_group(n, [r for r in rows if r["group"] == n], floors, seed) for n in names if len(names) > 1]
+    read = {" ".join(k.wanted.split()) for k in known}
+    groups = [_group("all", rows, floors, read, seed)]
+    groups += [_group(n, [r for r in rows if r["group"] == n], floors, read, seed) for n in names if len(names) > 1]
     plain = [{k: v for k, v in row.items() if k != "floors"} for row in rows]
     return Findings("chat", groups, plain, "rouge_l", notes=[*notes, *_told(names, asked)])
 
@@ -176,16 +179,20 @@ def _figures(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
-def _group(name: str, rows: Sequence[dict[str, Any]], floors: dict[str, tuple[str, list[str]]], seed: int) -> Group:
+def _group(
+    name: str, rows: Sequence[dict[str, Any]], floors: dict[str, tuple[str, list[str]]], read: set[str], seed: int
+) -> Group:
+    """One group's figures; where training had many of its answers (`read`), the nearest question's is a ceiling."""
     figures, mine = _figures(rows), [r["rouge_l"] for r in rows]
     intervals: dict[str, Interval | None] = {"rouge_l": drawn_again(np.asarray(mine), seed=seed)}
     for share in ("word_for_word", "any_keyword", "all_keywords"):
         values = [r[share] for r in rows if r[share] is not None]
         if values:
             intervals[share] = wilson(sum(values), len(values))
+    is_read = sum(" ".join(r["wanted"].split()) in read for r in rows) > READ_SHARE * len(rows)
     found = []
     for floor, (what, _) in floors.items():
         scores = [r["floors"][floor] for r in rows]
         margin, interval = margin_of(mine, [s["rouge_l"] for s in scores], seed=seed)
-        found.append(Floor(floor, what, _figures(scores), margin, interval))
+        found.append(Floor(floor, what, _figures(scores), margin, interval, is_read and floor == "nearest"))
     return Group(name, len(rows), figures, intervals, found, "rouge_l")

@@ -21,6 +21,12 @@ DIGITS = 6
 
 FEWEST = 5
 """Examples below which no interval is drawn: that of one example would have no width at all."""
+REMEDIES = {
+    "bits_per_byte": "more minutes of training, or more text",
+    "accuracy": "more labelled texts, more minutes of training, or a base that has read more",
+    "rouge_l": "more minutes of training, or more examples of what is asked",
+}
+"""What usually brings a main figure past its floor."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Floor:
         figures: the same figures as the model's.
         margin: the model's main figure less the floor's, turned so that more than 0 is better.
         interval: 95 % interval of the margin; None where it cannot be had.
+        is_ceiling: nothing to be beaten but the most there is to reach: of what was read, looking it up.
     """
 
     name: str
@@ -39,6 +46,7 @@ class Floor:
     figures: dict[str, float]
     margin: float
     interval: Interval | None = None
+    is_ceiling: bool = False
 
     @property
     def least(self) -> float:
@@ -53,6 +61,7 @@ class Floor:
             "metrics": self.figures,
             "margin": self.margin,
             "interval": spread,
+            "is_ceiling": self.is_ceiling,
         }
 
 
@@ -69,8 +78,9 @@ class Group:
 
     @property
     def hardest(self) -> Floor | None:
-        """The floor that is ahead by most; else the one whose margin is least sure."""
-        return min(self.floors, key=lambda f: (f.margin > 0, f.least if f.margin > 0 else f.margin), default=None)
+        """The floor that is ahead by most; else the one whose margin is least sure. A ceiling is none."""
+        floors = (floor for floor in self.floors if not floor.is_ceiling)
+        return min(floors, key=lambda f: (f.margin > 0, f.least if f.margin > 0 else f.margin), default=None)
 
     def tree(self) -> dict[str, Any]:
         return {
@@ -139,7 +149,11 @@ def is_beaten(floor: Floor | None) -> bool | None:
 
 
 def verdict(group: Group) -> str:
-    """One sentence that says plainly whether the model was worth it."""
+    """Whether the model was worth it, and what would bring it where it was not; then the ceiling, if there is one."""
+    return " ".join([_compared(group), *(_reached(floor, group.main) for floor in group.floors if floor.is_ceiling)])
+
+
+def _compared(group: Group) -> str:
     floor, name = group.hardest, group.main.replace("_", " ")
     if floor is None:
         return "There is no floor to compare with: the data has no training split."
@@ -149,9 +163,15 @@ def verdict(group: Group) -> str:
     if is_beaten(floor):
         few = "" if floor.interval or floor.name == "xz" else " With so few examples this may be chance."
         return f"The model beats its floor, {floor.what}: {told}{few}"
+    remedy = f"What usually brings it: {REMEDIES[group.main]}."
     if floor.margin > 0:
-        return f"The model is ahead of its floor, {floor.what}, but not by more than chance explains: {told}"
-    return f"The model does NOT beat its floor, {floor.what}: {told}"
+        return f"The model is ahead of its floor, {floor.what}, but not by more than chance explains: {told} {remedy}"
+    return f"The model is still behind its floor, {floor.what}: {told} {remedy}"
+
+
+def _reached(ceiling: Floor, main: str) -> str:
+    figure = f"{main.replace('_', ' ')} {ceiling.figures[main]:.4f}"
+    return f"Of what was read in training the ceiling is to look it up: {figure}, {ceiling.what}."
 
 
 def rounded(value: Any) -> Any:

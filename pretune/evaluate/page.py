@@ -74,16 +74,21 @@ def _bars(group: dict[str, Any]) -> str:
     main = group["main"]
     spread = group["intervals"].get(main)
     bars = [Bar("this model", group["metrics"][main], True, tuple(spread) if spread else None)]
-    bars += [Bar(named(f["name"]), f["metrics"][main]) for f in group["floors"]]
+    bars += [Bar(_floor_name(f), f["metrics"][main]) for f in group["floors"]]
     most = None if main == "bits_per_byte" else 1.0
     better = "shorter is better" if main == "bits_per_byte" else "longer is better"
     caption = f"{named(main)}, {better}; the line is the 95 % interval"
     return f"<figure>{bar_chart(bars, most=most)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
+def _floor_name(floor: dict[str, Any]) -> str:
+    # Reports written before there were ceilings do not say.
+    return named(floor["name"]) + (" (the ceiling)" if floor.get("is_ceiling") else "")
+
+
 def _figures(group: dict[str, Any]) -> str:
     floors = group["floors"]
-    head = ["", "this model", "95 % interval", *(named(f["name"]) for f in floors)]
+    head = ["", "this model", "95 % interval", *(_floor_name(f) for f in floors)]
     body = []
     for key, value in group["metrics"].items():
         spread = group["intervals"].get(key)

@@ -20,6 +20,12 @@ from pretune.base.staging import Workspace
 from pretune.base.tidy import leftovers
 
 RUNS: list[str] = []
+PARTS: list[tuple[str, int]] = []
+
+
+def note_part(context: Context) -> None:
+    if whole := context.log.screen.whole:
+        PARTS.append((whole.part, round(whole.seconds_left)))
 
 
 class Read(Stage):
@@ -30,6 +36,7 @@ class Read(Stage):
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         RUNS.append("read")
+        note_part(context)
         text = "".join(f.read_text(encoding="utf-8") for a in inputs.values() for f in a.files())
         (out / "text").write_text((text.upper() if self.upper else text).strip(), encoding="utf-8")
         context.notes.add("log")
@@ -45,6 +52,7 @@ class Count(Stage):
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         RUNS.append("count")
+        note_part(context)
         (out / "half").write_text("half", encoding="utf-8")
         if self.fail == "disk":
             raise OSError(28, "No space left on device")
@@ -87,6 +95,15 @@ def test_the_second_run_does_nothing() -> None:
     assert [p.status for p in recipe().plan()] == ["current", "current"]
     recipe().run()
     assert RUNS == ["read", "count"]
+
+
+def test_each_stage_is_a_part_of_the_line_over_all_and_what_is_current_is_over_at_once() -> None:
+    PARTS.clear()
+    recipe().run()
+    assert PARTS == [], "nobody reckoned with anything"
+    recipe("n.letters=b").run(seconds={"c": 1000, "n": 2000})
+    recipe("c.upper=true").run(seconds={"c": 1000, "n": 2000})
+    assert PARTS == [("n", 2000), ("c", 3000), ("n", 2000)]
 
 
 def test_one_changed_setting_reruns_that_stage_and_plan_said_so_and_why() -> None:

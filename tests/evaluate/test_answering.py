@@ -3,6 +3,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from tokenizers import Tokenizer, decoders, models
 
 from pretune.base.errors import BadMessages
@@ -123,6 +124,15 @@ def test_an_answer_that_is_right_word_for_word_scores_one_everywhere():
     figures = found.groups[0].figures
     assert figures == {"rouge_l": 1.0, "word_for_word": 1.0, "any_keyword": 1.0, "all_keywords": 1.0}
     assert [f.name for f in found.groups[0].floors] == ["question"]
+
+
+@pytest.mark.parametrize(("num_read", "is_ceiling"), [(0, False), (2, False), (3, True), (20, True)])
+def test_looking_up_is_a_ceiling_from_a_tenth_of_read_answers_on(num_read, is_ceiling):
+    pytest.importorskip("sklearn", reason="the extra `evaluate` is not installed")
+    train = [dialogue("q", f"answer {k}") for k in range(20)]
+    test = [dialogue("qq", f"answer {k}" if k < num_read else f"unheard {k}") for k in range(20)]
+    found = evaluate_answers(model(), test, train, max_tokens=8, seed=0, log=Log(quiet=True))
+    assert [floor.is_ceiling for floor in found.groups[0].floors if floor.name == "nearest"] == [is_ceiling]
 
 
 def test_the_stages_are_found_without_importing_torch():

@@ -1,6 +1,6 @@
 import pytest
 
-from pretune.evaluate.findings import Floor, Group, margin_of, rounded, verdict
+from pretune.evaluate.findings import REMEDIES, Floor, Group, margin_of, rounded, verdict
 from pretune.evaluate.floors import features_of, most_frequent, nearest, svm_labels
 from pretune.evaluate.overlap import overlap
 from pretune.evaluate.scores import Interval
@@ -39,8 +39,11 @@ def group(margin, interval):
     return Group("all", 10, {"accuracy": 0.8 + margin}, {}, [floor], "accuracy")
 
 
-def test_the_verdict_says_plainly_when_the_floor_was_not_beaten():
-    assert verdict(group(-0.1, Interval(-0.2, 0.0))).startswith("The model does NOT beat its floor")
+def test_the_verdict_says_plainly_when_the_floor_was_not_beaten_and_what_would_bring_it():
+    told = verdict(group(-0.1, Interval(-0.2, 0.0)))
+    assert told.startswith("The model is still behind its floor, a linear SVM on TF-IDF: accuracy 0.7000 beside 0.8000")
+    assert told.endswith(f"What usually brings it: {REMEDIES['accuracy']}.")
+    assert "NOT" not in told
     assert "-0.1000 (95 % interval -0.2000 to +0.0000)" in verdict(group(-0.1, Interval(-0.2, 0.0)))
 
 
@@ -67,6 +70,18 @@ def test_all_floors_must_be_beaten_and_the_hardest_is_named():
     floors = {"sure": (0.2, 0.1), "unsure": (0.3, -0.1), "ahead": (-0.01, -0.02)}
     made = [Floor(n, n, {"accuracy": 0.5}, m, Interval(low, 0.5)) for n, (m, low) in floors.items()]
     assert [Group("all", 9, {"accuracy": 0.7}, {}, made[:n], "accuracy").hardest.name for n in (1, 2, 3)] == [*floors]
+
+
+def test_a_ceiling_is_told_but_is_no_floor_that_could_be_lost_to():
+    floor = Floor("question", "the words of the question", {"rouge_l": 0.2}, 0.6, Interval(0.5, 0.7))
+    ceiling = Floor("nearest", "the answer of the nearest", {"rouge_l": 0.99}, -0.19, Interval(-0.2, -0.1), True)
+    found = Group("remembered", 500, {"rouge_l": 0.8}, {}, [floor, ceiling], "rouge_l")
+    assert found.hardest is floor and found.flat()["floor_beaten"] is True
+    assert found.flat()["nearest_rouge_l"] == 0.99
+    assert verdict(found).startswith(
+        "The model beats its floor, the words of the question: rouge l 0.8000 beside 0.2000"
+    )
+    assert verdict(found).endswith("the ceiling is to look it up: rouge l 0.9900, the answer of the nearest.")
 
 
 def test_the_margin_is_paired_so_equal_answers_leave_no_doubt():

@@ -42,10 +42,10 @@ def test_accuracy_is_the_share_of_right_rows_in_predictions(reports):
     assert metrics["majority_accuracy"] < metrics["tfidf_svm_accuracy"]
 
 
-def test_an_untrained_classifier_is_said_not_to_beat_its_floor(reports):
+def test_an_untrained_classifier_is_said_to_be_behind_its_floor(reports):
     group = report_of(reports["labels"])["groups"]["all"]
     assert group["beaten"] is False
-    assert group["verdict"].startswith("The model does NOT beat its floor, a linear SVM")
+    assert group["verdict"].startswith("The model is still behind its floor, a linear SVM")
     assert group["verdict"].replace("'", "&#x27;") in html_of(reports["labels"])
 
 
@@ -55,6 +55,13 @@ def test_what_is_remembered_and_what_is_guessed_are_told_apart(reports):
     floors = {f["name"]: f["metrics"] for f in report["groups"]["remembered"]["floors"]}
     assert floors["nearest"]["word_for_word"] == 1.0  # the same tool under another question
     assert "remembered_rouge_l" in report["metrics"] and "guessed_nearest_rouge_l" in report["metrics"]
+
+
+def test_looking_up_is_a_ceiling_of_what_was_read_and_a_floor_of_what_is_guessed(reports):
+    groups = report_of(reports["answers"])["groups"]
+    ceilings = {name: [f["name"] for f in group["floors"] if f["is_ceiling"]] for name, group in groups.items()}
+    assert ceilings == {"all": ["nearest"], "remembered": ["nearest"], "guessed": []}
+    assert "nearest question&#x27;s answer (the ceiling)" in html_of(reports["answers"])
 
 
 def test_an_untrained_language_model_knows_about_as_much_as_even_chances(reports, world):

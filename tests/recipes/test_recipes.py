@@ -60,18 +60,18 @@ def test_the_report_has_the_figures_of_the_cards_and_needs_no_network(quickstart
             assert part["id"] == card["id"]
     page = (work / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["']?https?:""", page)
-    accuracy = json.loads((work / "area_report" / "artifact.json").read_text(encoding="utf-8"))["metrics"]["accuracy"]
+    accuracy = json.loads((work / "order_report" / "artifact.json").read_text(encoding="utf-8"))["metrics"]["accuracy"]
     assert f"{accuracy:.4f}" in page
 
 
 def test_one_changed_setting_reruns_that_stage_and_its_descendants_only_as_plan_said(quickstart_folder: Path) -> None:
     before = {n: _made(a) for n, a in quickstart_recipe(quickstart_folder).run(log=SMOKE).items()}
-    changed = quickstart_recipe(quickstart_folder, "area.max_length=24")
+    changed = quickstart_recipe(quickstart_folder, "order.max_length=24")
     planned = {p.name: p.status for p in changed.plan()}
-    assert {n for n, status in planned.items() if status != "current"} == {"area", "area_report", "report"}
-    assert planned["area"] == "will run"
+    assert {n for n, status in planned.items() if status != "current"} == {"order", "order_report", "report"}
+    assert planned["order"] == "will run"
     after = {n: _made(a) for n, a in changed.run(log=SMOKE).items()}
-    assert {n for n in after if after[n] != before[n]} == {"area", "area_report", "report"}
+    assert {n for n in after if after[n] != before[n]} == {"order", "order_report", "report"}
 
 
 def _made(artifact: Artifact) -> str:

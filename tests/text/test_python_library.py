@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -326,7 +327,75 @@ def test_area_texts_of_the_test_side_stand_in_no_document():
     assert found == []
 
 
-@pytest.mark.parametrize("part", ["nothing", "code?functions=3", "questions?functions=many", "questions?only=all"])
+@pytest.fixture(scope="module")
+def order() -> list[dict]:
+    return list(python_library.rows("order"))
+
+
+def by_origin(rows: list[dict]) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        found.setdefault(row["origin"], {})[row["label"]] = [line.strip() for line in row["text"].splitlines()]
+    return found
+
+
+def test_code_in_order_and_shuffled_has_the_same_lines_and_none_behind_the_line_it_stood_behind(order):
+    pieces = by_origin(order)
+    assert len(order) == 2 * len(pieces)
+    for both in pieces.values():
+        written, shuffled = both["in order"], both["shuffled"]
+        assert sorted(written) == sorted(shuffled) and len(written) == 4
+        if len(set(written)) == 4:
+            assert not {*pairwise(written)} & {*pairwise(shuffled)}
+
+
+def test_both_sides_of_the_order_question_have_each_label_half_of_the_time(order):
+    counted = Counter((row["split"], row["label"]) for row in order)
+    assert all(counted[side, "in order"] == counted[side, "shuffled"] >= 300 for side in ("validation", "test"))
+    assert counted["train", "in order"] == 6000
+
+
+def test_code_of_the_test_side_stands_in_no_document(order):
+    pages = [" ".join(document.text.split()) for document in python_library.documents("code")]
+    text = "\n".join(pages)
+    held = [row for row in order if row["split"] == "test" and row["label"] == "in order"]
+    assert [row["text"] for row in held if " ".join(row["text"].split()) in text] == []
+    origins = {document.origin for document in python_library.documents("code")}
+    assert not {row["origin"].partition("#")[0] for row in held} & origins
+
+
+def test_however_few_functions_are_read_the_same_ones_are_guessed(questions):
+    few = list(python_library.rows("questions?functions=100"))
+    guessed = {row["origin"] for row in few if row["group"] == "guessed"}
+    assert guessed == {row["origin"] for row in questions if row["group"] == "guessed"}
+    read = {row["origin"] for row in few if row["group"] == "remembered"}
+    assert 85 <= len(read) <= 100
+    assert {row["split"] for row in few if row["group"] == "remembered"} == {"train", "validation", "test"}
+
+
+def test_what_is_skimmed_is_asked_in_three_wordings_and_never_tested_nor_held_out():
+    rows = list(python_library.rows("questions?functions=100&skimmed=200"))
+    skimmed = Counter(row["origin"] for row in rows if row["group"] == "skimmed")
+    assert 170 <= len(skimmed) <= 200 and {*skimmed.values()} == {wordings.FEW}
+    assert {row["split"] for row in rows if row["group"] == "skimmed"} == {"train"}
+    names = {group: {row["origin"].partition("/")[2] for row in rows if row["group"] == group} for group in GROUPS}
+    assert not names["skimmed"] & (names["guessed"] | names["remembered"])
+
+
+GROUPS = ("remembered", "skimmed", "guessed")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "questions?skimmed=-1",
+        "questions?functions=0",
+        "nothing",
+        "code?functions=3",
+        "questions?functions=many",
+        "questions?only=all",
+    ],
+)
 def test_a_part_or_setting_that_does_not_exist_is_named_with_those_that_do(part):
     with pytest.raises(UserError, match="python:") as caught:
         python_library.files(part)
@@ -353,7 +422,7 @@ def test_another_process_with_another_hash_seed_reads_the_same_and_imports_nothi
 
 
 def everything() -> str:
-    examples = [list(python_library.rows(part)) for part in ("questions", "areas")]
+    examples = [list(python_library.rows(part)) for part in ("questions", "order", "areas")]
     texts = [[document.id, document.text] for part in ("code", "docs") for document in python_library.documents(part)]
     return digest([examples, texts])
 

@@ -3,25 +3,28 @@
     python:code         the standard library's sources without their docstrings, a document per file
     python:docs         every docstring under its public name, a document per module; the language reference of `pydoc`
     python:questions    "What does `shutil.copytree` do?" -> the first sentence of its docstring
+    python:order        four lines of code -> are they in order, or shuffled?
     python:areas        docstring -> the chapter of the library reference it belongs to
 
 Some 10 % of the docstrings are *held out*: they stand neither in code nor in docs, nobody trains on them, and the
 tests ask for them ("guessed", and the test side of areas). What decides is a keyed hash of the cluster of near copies
-(`twins`), so no copy of a held-out docstring was read under another name.
+(`twins`), so no copy of a held-out docstring was read under another name. Of the code some 4 % of the files are held
+out for `order`.
 
-`python:questions?functions=2000&only=guessed` narrows a part: `functions` takes the most useful ones (well-known
-modules first, then by how often the library itself says the name), `only` keeps one of `remembered` and `guessed`.
+`python:questions?functions=2000&only=guessed` narrows a part: `functions` reads the most useful ones (well-known
+modules first, then by how often the library itself says the name) and asks for the same held-out ones as ever,
+`skimmed=500` adds the next 500 in three wordings instead of 28 - too few to be remembered, enough to learn what
+docstrings say of such names - and `only` keeps one of `remembered` and `guessed`.
 Docstrings of compiled modules depend on the platform; everything else on the version of Python alone.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +32,14 @@ from urllib.parse import parse_qsl
 
 from pretune.base.errors import UserError
 from pretune.text.document import Document, document_id
-from pretune.text.python_library.areas import AREAS, area_of
+from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
+from pretune.text.python_library.facts import Asked, Library, is_told
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
-from pretune.text.python_library.sentences import first_sentence, keywords, word_frequencies
+from pretune.text.python_library.order import order_rows, side_of
+from pretune.text.python_library.places import place, plain
+from pretune.text.python_library.questions import NUMBERS, question_rows
+from pretune.text.python_library.sentences import first_sentence
 from pretune.text.python_library.sources import (
     Entry,
     Source,
@@ -43,23 +50,17 @@ from pretune.text.python_library.sources import (
     tidy,
 )
 from pretune.text.python_library.twins import Clusters, join_near_copies
-from pretune.text.python_library.wordings import CORES, TEST, VALIDATION, train_wordings
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
-VERSION = f"10 with Python {python_version()}"
-PARTS = ("code", "docs", "questions", "areas")
+VERSION = f"11 with Python {python_version()}"
+PARTS = ("code", "docs", "questions", "order", "areas")
 
-DEFAULT_FUNCTIONS = 4000
-NUM_VALIDATION, NUM_REMEMBERED = 300, 500
-HELD_OUT, AREA_VALIDATION = 0.10, 0.08
-# Of these the training questions draw words to be passed over (wordings.py).
-NUM_WORDS, _WORD = 3000, re.compile(r"\b[a-z]{2,12}\b")
+HELD_OUT, VALIDATION = 0.10, 0.08
 # A sentence that nine docstrings share is a formula, not a fact about one of them.
 MAX_CLUSTER = 8
 # Shown in the README and by the quickstart: what a reader will try first must have been read.
 SHOWN = ("shutil.copytree", "json.dumps", "os.path.join", "Path.read_text", "str.split", "random.shuffle")
 
-MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
 
 _WELL_KNOWN = (
     "builtins os os.path sys re json math random datetime time pathlib shutil collections collections.abc itertools "
@@ -81,33 +82,7 @@ _NOT_ASKED = (
 NOT_ASKED = frozenset(_NOT_ASKED.split())
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A function, class or method that can be asked for, and what the answer is."""
-
-    name: str
-    answer: str
-    entry: int
-    is_held_out: bool
-
-
-@dataclass(frozen=True)
-class Library:
-    """Everything read, once per process.
-
-    `side[k]` is "train", "validation" or "test" (held out) for entries[k]; `told` is all text of code and docs in
-    lower case with single blanks, to look for what should not stand there.
-    """
-
-    sources: list[Source]
-    entries: list[Entry]
-    topics: dict[str, str]
-    side: list[str]
-    asked: list[Asked] = field(default_factory=list)
-    told: bytes = b""
-
-
-# ---- the four parts -----------------------------------------------------------------------------
+# ---- the five parts -----------------------------------------------------------------------------
 
 
 def files(part: str) -> list[Path]:
@@ -133,18 +108,22 @@ def documents(part: str) -> Iterator[Document]:
 
 
 def rows(part: str) -> Iterator[dict[str, Any]]:
-    """The rows of "questions" (messages, keywords, group) or "areas" (text, label), each with split and origin.
+    """The rows of "questions" (messages, keywords, group) or of "order" and "areas" (text, label), each with split and
+    origin.
 
     Raises:
         UserError: no such part, or a setting of it that is no number or does not exist.
     """
     name, settings = _parse(part)
     if name == "questions":
-        yield from _questions(library(), **settings)
+        yield from question_rows(library(), **settings)
+    elif name == "order":
+        yield from order_rows(library().sources, library().told)
     elif name == "areas":
-        yield from _areas(library())
+        yield from area_rows(library())
     else:
-        raise UserError(f"python:{part} holds documents, not examples", hint="take python:questions or python:areas")
+        hint = "take python:questions, python:order or python:areas"
+        raise UserError(f"python:{part} holds documents, not examples", hint=hint)
 
 
 def _parse(part: str) -> tuple[str, dict[str, Any]]:
@@ -154,13 +133,13 @@ def _parse(part: str) -> tuple[str, dict[str, Any]]:
     settings: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in settings.items():
         is_fine = name == "questions" and (
-            (key == "functions" and value.isdecimal() and int(value) > 0)
+            (key in NUMBERS and value.isdecimal() and int(value) >= NUMBERS[key])
             or (key == "only" and value in ("remembered", "guessed"))
         )
         if not is_fine:
-            hint = "python:questions?functions=2000&only=remembered (or guessed)"
+            hint = "python:questions?functions=2000&skimmed=500&only=remembered (or guessed)"
             raise UserError(f"python:{part} has no setting {key}={value!r}", hint=hint)
-    return name, settings | ({"functions": int(settings["functions"])} if "functions" in settings else {})
+    return name, {key: int(value) if key in NUMBERS else value for key, value in settings.items()}
 
 
 @lru_cache(maxsize=1)
@@ -184,7 +163,7 @@ def build(sources: list[Source], compiled: list[Entry], topics: dict[str, str]) 
     asked = [Asked(labels[k], answer, k, side[k] == "test") for k, answer in enumerate(answers) if answer]
     found = Library(sources, entries, topics, side)
     pages = (text for part in (_code, _docs) for _, text in part(found))
-    found = replace(found, told=_plain("\n".join(pages)))
+    found = replace(found, told=plain("\n".join(pages)))
     return replace(found, asked=_ranked(found, _without_known(found, asked)))
 
 
@@ -226,37 +205,23 @@ def _sides(entries: list[Entry], labels: list[str], clusters: Clusters) -> list[
         members[clusters.find(k)].append(k)
     side = [""] * len(entries)
     for group in members.values():
-        place = _place(min(entries[k].name for k in group))
+        drawn = place(min(entries[k].name for k in group))
         is_free = len(group) <= MAX_CLUSTER and not any(labels[k] in SHOWN for k in group)
-        if is_free and place < HELD_OUT:
+        if is_free and drawn < HELD_OUT:
             where = "test"
         else:
-            where = "validation" if is_free and place < HELD_OUT + AREA_VALIDATION else "train"
+            where = "validation" if is_free and drawn < HELD_OUT + VALIDATION else "train"
         for k in group:
             side[k] = where
     return side
-
-
-def _place(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone."""
-    return int.from_bytes(hashlib.sha256(f"pretune python {name}".encode()).digest()[:6], "big") / 2**48
 
 
 def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
     """Held-out functions whose answer can be read elsewhere (a comment, a page of reference) are asked of nobody."""
     reference = "\n".join(found.topics.values())
     return [
-        one for one in asked if not one.is_held_out or not (_is_told(one.answer, found) or f"{one.name}(" in reference)
+        one for one in asked if not one.is_held_out or not (is_told(one.answer, found) or f"{one.name}(" in reference)
     ]
-
-
-def _is_told(text: str, found: Library) -> bool:
-    return _plain(text).strip(b" .") in found.told
-
-
-def _plain(text: str) -> bytes:
-    # Bytes: one 🙂 makes every character of a string four bytes wide, and searching it four times as slow.
-    return re.sub(r"[\s#]+", " ", text.lower()).encode()
 
 
 def _ranked(found: Library, asked: list[Asked]) -> list[Asked]:
@@ -289,75 +254,12 @@ def _tier(entry: Entry) -> int:
     return 1 if owner.rpartition(".")[0] in WELL_KNOWN else 2
 
 
-def _questions(found: Library, functions: int = DEFAULT_FUNCTIONS, only: str | None = None) -> Iterator[dict[str, Any]]:
-    chosen = found.asked[:functions]
-    frequencies = word_frequencies(one.answer for one in chosen)
-    read = [one for one in chosen if not one.is_held_out]
-    # Which of the read ones are asked again, in other words, does not depend on their rank.
-    drawn = [one.name for one in sorted(read, key=lambda one: _place(f"asked again: {one.name}"))]
-    tested, watched = set(drawn[:NUM_REMEMBERED]), set(drawn[NUM_REMEMBERED:][:NUM_VALIDATION])
-    words = _common_words(found, chosen)
-    for one in chosen:
-        group = "guessed" if one.is_held_out else "remembered"
-        if only in (None, group):
-            expected = keywords(one.answer, one.name, frequencies)
-            for split, wording in _wordings(one, words, one.name in tested, one.name in watched):
-                yield _question(one, wording, split, group, expected)
-
-
-def _common_words(found: Library, asked: list[Asked]) -> list[str]:
-    """The words that docstrings use most, without those that are themselves asked for; the most frequent first."""
-    docs = (entry.doc for entry, side in zip(found.entries, found.side, strict=True) if side != "test")
-    counted = Counter(word for doc in docs for word in _WORD.findall(doc))
-    names = {one.name for one in asked}
-    ranked = sorted(counted, key=lambda word: (-counted[word], word))
-    return [word for word in ranked if word not in names][:NUM_WORDS]
-
-
-def _wordings(one: Asked, words: list[str], is_tested: bool, is_watched: bool) -> Iterator[tuple[str, str]]:
-    if one.is_held_out:
-        yield "test", CORES[0]  # the wording is known, the function is not
-        return
-    yield from (("train", wording) for wording in train_wordings(one.name, words))
-    for split, is_asked, wordings in (("validation", is_watched, VALIDATION), ("test", is_tested, TEST)):
-        if is_asked:
-            yield split, wordings[int(len(wordings) * _place(f"{split} wording: {one.name}"))]
-
-
-def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> dict[str, Any]:
-    asked = {"role": "user", "content": wording.format(one.name)}
-    told = {"role": "assistant", "content": one.answer}
-    facts = {"keywords": expected, "split": split, "group": group, "origin": f"{group}/{one.name}"}
-    return {"messages": [asked, told], **facts}
-
-
-# ---- areas --------------------------------------------------------------------------------------
-
-
-def _areas(found: Library) -> Iterator[dict[str, Any]]:
-    """At most 500 texts of an area (chosen by hash), so that no area is a multiple of another."""
-    texts: dict[str, dict[str, int]] = {area: {} for area in AREAS}
-    for k, entry in enumerate(found.entries):
-        area = area_of(entry.module)
-        excerpt = _excerpt(entry.doc)
-        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.side[k] == "test" and _is_told(excerpt, found)):
-            texts[area].setdefault(excerpt, k)
-    twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
-    for area in AREAS:
-        fitting = [(text, k) for text, k in texts[area].items() if text not in twice]
-        for text, k in sorted(fitting, key=lambda pair: _place(f"area: {found.entries[pair[1]].name}"))[:MAX_PER_AREA]:
-            yield {"text": text, "label": area, "split": found.side[k], "origin": found.entries[k].name}
-
-
-def _excerpt(doc: str) -> str:
-    return doc if len(doc) <= MAX_AREA_CHARACTERS else doc[:MAX_AREA_CHARACTERS].rpartition(" ")[0]
-
-
 # ---- code and docs ------------------------------------------------------------------------------
 
 
 def _code(found: Library) -> Iterator[tuple[str, str]]:
-    return ((source.path, source.code) for source in found.sources if source.code.strip())
+    read = (source for source in found.sources if side_of(source.path) != "test")
+    return ((source.path, source.code) for source in read if source.code.strip())
 
 
 def _docs(found: Library) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,15 @@ operating system). Modules that the reference does not place (idlelib, lib2to3) 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from pretune.text.python_library.facts import Library, is_told
+from pretune.text.python_library.places import place
+
+MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
+
 _CHAPTERS = {
     "text": (
         "string re difflib textwrap unicodedata stringprep rlcompleter struct codecs encodings gettext locale cmd shlex"
@@ -55,3 +64,22 @@ def area_of(module: str) -> str | None:
     parts = module.split(".")
     prefixes = (".".join(parts[:num]) for num in range(len(parts), 0, -1))
     return next((AREA_OF[prefix] for prefix in prefixes if prefix in AREA_OF), None)
+
+
+def area_rows(found: Library) -> Iterator[dict[str, Any]]:
+    """At most 500 texts of an area (chosen by hash), so that no area is a multiple of another."""
+    texts: dict[str, dict[str, int]] = {area: {} for area in AREAS}
+    for k, entry in enumerate(found.entries):
+        area = area_of(entry.module)
+        excerpt = _excerpt(entry.doc)
+        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.side[k] == "test" and is_told(excerpt, found)):
+            texts[area].setdefault(excerpt, k)
+    twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
+    for area in AREAS:
+        fitting = [(text, k) for text, k in texts[area].items() if text not in twice]
+        for text, k in sorted(fitting, key=lambda pair: place(f"area: {found.entries[pair[1]].name}"))[:MAX_PER_AREA]:
+            yield {"text": text, "label": area, "split": found.side[k], "origin": found.entries[k].name}
+
+
+def _excerpt(doc: str) -> str:
+    return doc if len(doc) <= MAX_AREA_CHARACTERS else doc[:MAX_AREA_CHARACTERS].rpartition(" ")[0]

@@ -79,6 +79,8 @@ TEST = (
 
 EACH = 28
 """Questions about each function that is read."""
+FEW = 3
+"""Questions about each function that is skimmed."""
 MOST_WORDS = 5
 """Drawn words before the name, and behind it, at most."""
 

@@ -1,4 +1,7 @@
-"""`pretune quickstart`: run the recipe, serve the result, ask it one question, say what such a model can do."""
+"""`pretune quickstart`: say what will be done, run the recipe, serve the result, ask it, say what came out.
+
+How much is done follows the measured speed of the machine (plan.py); what the figures mean is told in words.py.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ from urllib.request import Request, urlopen
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.yaml import read_yaml
+from pretune.quickstart.plan import Row, plan_text, row_of, seconds_of, settings_of
+from pretune.quickstart.words import closing_words
 
 QUESTION = "Can you tell me what `shutil.copytree` does?"
 """In a wording that the model has not seen; its own docstring is what it has read."""
+REPORTS = ("base_report", "chat_report", "order_report")
 
 
 def quickstart(
@@ -28,8 +34,10 @@ def quickstart(
 ) -> dict[str, Any]:
     """Run the shipped recipe into `out` and use the result; returns the figures that are printed."""
     started = time.monotonic()
-    recipe = read_recipe(out, settings, size)
-    made = recipe.run(log=log, command=command, stopping=stopping)
+    row = None if size else planned(log)
+    recipe = read_recipe(out, (*(settings_of(row) if row else ()), *settings), size)
+    seconds = seconds_of(row) if row else {}
+    made = recipe.run(log=log, command=command, stopping=stopping, seconds=seconds)
     answer = ask(made["served"].path, QUESTION)
     report = Path(out) / "report.html"
     report.write_bytes((made["report"].path / "report.html").read_bytes())
@@ -39,15 +47,36 @@ def quickstart(
         "question": QUESTION,
         "answer": answer,
         "read": _docstring(),
-        "figures": {name: made[name].card.metrics for name in ("base_report", "chat_report", "area_report")},
+        "figures": {name: made[name].card.metrics for name in REPORTS},
+        "expected_seconds": seconds,
+        "stage_seconds": {name: artifact.card.made["seconds"] for name, artifact in made.items()},
     }
     log.info(closing_words(result, out))
     return result
 
 
+def planned(log: Log) -> Row:
+    """What is done at this machine's speed; the plan is printed."""
+    log.info("measuring how fast this machine trains (once, then remembered) / 测量这台机器的训练速度（只测一次）")
+    flops = measured_speed()
+    row = row_of(flops)
+    log.info(plan_text(row, flops, seconds_of(row)))
+    return row
+
+
+def measured_speed() -> float:
+    """Operations per second that training reaches here; measured once and remembered, as `pretune doctor` does."""
+    from pretune.base import probes
+    from pretune.train.doctor import training_flops
+    from pretune.train.runtime import best_precision, device_of
+
+    device = device_of()
+    return float(probes.remembered(probes.TRAINING, lambda: training_flops(device, best_precision(device))))
+
+
 def read_recipe(out: str, settings: tuple[str, ...] = (), size: str | None = None) -> Recipe:
     """The recipe that ships with the package, writing to `out`."""
-    path = Path(__file__).parent / "recipes" / "quickstart.yaml"
+    path = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
     tree, lines = read_yaml(path)
     return Recipe.build({**tree, "work": out}, overrides=settings, size=size, source="quickstart.yaml", lines=lines)
 
@@ -71,25 +100,3 @@ def _docstring() -> str:
     import shutil
 
     return (inspect.getdoc(shutil.copytree) or "").partition("\n")[0]
-
-
-CLOSING = """
-Asked over HTTP, in a wording it has not seen:
-  you    {question}
-  model  {answer}
-  source {read}
-
-It is a very small model that read ten megabytes of code and documentation for minutes: it repeats what it has read, and
-guesses - often wrongly, always fluently - about everything else. The report says how often each happens.
-这是一个很小的模型，只用几分钟读了十兆字节的代码和文档：读过的内容它能复述；没读过的，它会流畅地猜，而且常常猜错。报告里有两者各自的比例。
-
-{seconds:.0f} seconds. The whole story: {report}
-Next / 接下来:
-  pretune serve {out}/served             # a chat page and an OpenAI-compatible API / 聊天页面与接口
-  pretune chat {out}/chat                # in the terminal / 在终端里聊
-  pretune new my-bot --from ./my-texts         # the same with your own text / 换成你自己的文本
-"""
-
-
-def closing_words(result: dict[str, Any], out: str) -> str:
-    return CLOSING.format(out=out, **{k: result[k] for k in ("question", "answer", "read", "seconds", "report")})

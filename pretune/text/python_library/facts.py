@@ -1,0 +1,38 @@
+"""The library as it was read: its sources and entries, the side of each, and what can be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pretune.text.python_library.places import plain
+from pretune.text.python_library.sources import Entry, Source
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A function, class or method that can be asked for, and what the answer is."""
+
+    name: str
+    answer: str
+    entry: int
+    is_held_out: bool
+
+
+@dataclass(frozen=True)
+class Library:
+    """Everything read, once per process.
+
+    `side[k]` is "train", "validation" or "test" (held out) for entries[k]; `told` is all text of code and docs in
+    lower case with single blanks, to look for what should not stand there.
+    """
+
+    sources: list[Source]
+    entries: list[Entry]
+    topics: dict[str, str]
+    side: list[str]
+    asked: list[Asked] = field(default_factory=list)
+    told: bytes = b""
+
+
+def is_told(text: str, found: Library) -> bool:
+    return plain(text).strip(b" .") in found.told
