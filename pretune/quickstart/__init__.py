@@ -57,21 +57,19 @@ def quickstart(
 
 def planned(log: Log) -> Row:
     """What is done at this machine's speed; the plan is printed."""
-    log.info("measuring how fast this machine trains (once, then remembered) / 测量这台机器的训练速度（只测一次）")
-    flops = measured_speed()
+    flops = measured_speed(log)
     row = row_of(flops)
     log.info(plan_text(row, flops, seconds_of(row)))
     return row
 
 
-def measured_speed() -> float:
+def measured_speed(log: Log) -> float:
     """Operations per second that training reaches here; measured once and remembered, as `pretune doctor` does."""
-    from pretune.base import probes
-    from pretune.train.doctor import training_flops
-    from pretune.train.runtime import best_precision, device_of
+    from pretune.train.runtime import device_of
+    from pretune.train.speed import best_precision, training_speed
 
     device = device_of()
-    return float(probes.remembered(probes.TRAINING, lambda: training_flops(device, best_precision(device))))
+    return training_speed(best_precision(device, log), device, log)
 
 
 def read_recipe(out: str, settings: tuple[str, ...] = (), size: str | None = None) -> Recipe:

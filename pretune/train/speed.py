@@ -77,11 +77,6 @@ def training_speed(precision: str, device: torch.device, log: Log = QUIET) -> fl
     return float(remembered(key, lambda: _training_speed(precision, device), log, "a small training step"))
 
 
-def is_measured(device: torch.device) -> bool:
-    """Whether the speed of training is remembered, in the precision that is best here."""
-    return any(recalled(f"{TRAINING} {device.type} {precision}") for precision in ("float32", "bfloat16"))
-
-
 def _training_speed(precision: str, device: torch.device) -> float:
     import numpy as np
 

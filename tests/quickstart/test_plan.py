@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pretune.base import probes
 from pretune.base.log import Log
 from pretune.base.yaml import read_yaml
 from pretune.model.shape import SHAPE
 from pretune.quickstart import measured_speed, planned, read_recipe
 from pretune.quickstart.plan import TABLE, plan_text, row_of, seconds_of, settings_of
+from pretune.train.runtime import device_of
+from pretune.train.speed import TRAINING, best_precision, remembered
 
 RECIPE = Path(__file__).parents[2] / "pretune" / "recipes" / "quickstart.yaml"
 BFLOAT16 = 180
@@ -94,7 +95,9 @@ def test_a_speed_that_was_measured_before_is_not_measured_again_and_the_plan_is_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PRETUNE_CACHE", tmp_path.as_posix())
-    probes.keep(probes.TRAINING, 64e9)
-    assert measured_speed() == 64e9
+    device = device_of()
+    best = best_precision(device)
+    remembered(f"{TRAINING} {device.type} {best}", lambda: 64e9)
+    assert measured_speed(Log()) == 64e9
     assert planned(Log()) == row_of(64e9)
     assert "Training runs at 64 GFLOP/s here" in capsys.readouterr().err
