@@ -47,7 +47,7 @@ def matrix_speed(dtype: torch.dtype, device: torch.device, log: Log = QUIET) -> 
 def _product_speed(dtype: torch.dtype, device: torch.device) -> float:
     best = 0.0
     for size, repeats in PRODUCTS:
-        if best and 2 * size**3 * repeats / best > PATIENCE:
+        if best and 2 * size**3 / best > PATIENCE:  # of one: on a busy machine small ones wait for their threads
             break
         a = torch.ones(size, size, dtype=dtype, device=device)
         for _ in range(repeats):
