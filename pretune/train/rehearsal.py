@@ -101,7 +101,7 @@ def rehearse(
 ) -> list[Taken]:
     """Build the model and its optimizer, and take these steps, all without memory; what each of them takes.
 
-    The first is taken once before, for in it the moments are made.
+    The first micro-batch is taken once before, as a step of its own, for in it the moments are made.
 
     Args:
         build: makes a fresh model and state; it runs where every tensor that is made is fake.
@@ -111,7 +111,7 @@ def rehearse(
     with torch.random.fork_rng(), FakeTensorMode(allow_non_fake_inputs=True) as fakes, tape:
         state = build()
         state.model.train()
-        for batches in [steps[0], *steps]:
+        for batches in [steps[0][:1], *steps]:
             tape.begin()
             fake: list[Batch] = [
                 {name: fakes.from_tensor(tensor) for name, tensor in batch.items()} for batch in batches
