@@ -3,7 +3,7 @@
     notes.txt a.md code.py        the whole file is one record
     page.html paper.pdf           the main text, all pages; with its title
     book.epub report.docx         all chapters, the body; with its title
-    log.jsonl x.json              one object each (an array, or one a line)
+    log.jsonl x.json              one object each (an array, or one a line), one row of a table by its columns
     table.csv .tsv                one row each, by the names in the first line
     part.parquet .arrow .feather  one row each
     crawl.warc .wet               one page each, with its url
@@ -38,8 +38,9 @@ from pretune.text.formats.base import (
     stem_of,
     suffix_of,
 )
+from pretune.text.formats.columnwise import rows_of
 from pretune.text.formats.html import read_html
-from pretune.text.formats.jsonl import JSON_LINES, plain_record, read_jsonl
+from pretune.text.formats.jsonl import JSON, JSON_LINES, plain_record, read_jsonl
 from pretune.text.formats.lines import lines_of
 from pretune.text.formats.office import read_docx, read_epub
 from pretune.text.formats.pdf import read_pdf
@@ -90,25 +91,24 @@ def read_text(path: Path, repairs: Repairs) -> Iterator[Record]:
     """The whole file as one record."""
     with open_bytes(path) as stream:
         found = decode(stream.read(), path.as_posix())
-    repairs.broken += found.repaired
-    yield {"text": found.text}
+    yield {"text": repairs.text_of(found)}
 
 
 def read_json(path: Path, repairs: Repairs) -> Iterator[Record]:
-    """An array of objects, one object, or, as many do under this name, one object a line."""
-    name, broken = path.as_posix(), repairs.broken
-    text = "".join(lines_of(path, repairs))
+    """An array of objects, one object, a table by its columns, or, as many do under this name, one object a line."""
+    name, own = path.as_posix(), Repairs()
+    text = "".join(lines_of(path, own))
     try:
-        tree = json.loads(text)
+        tree = JSON.decode(text)
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise BadFile(f"{name}:{error.lineno} is not JSON: {error.msg}") from None
-        repairs.broken = broken  # they are counted once more
-        yield from read_jsonl(path, repairs)
+        yield from read_jsonl(path, repairs)  # which mends the same places
         return
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, lists in lists without end
         raise BadFile(f"{name!r} is not JSON: {error}") from None
-    for number, item in enumerate(tree if isinstance(tree, list) else [tree]):
+    repairs.take(own)
+    for number, item in enumerate(tree if isinstance(tree, list) else rows_of(tree) or [tree]):
         try:
             record = plain_record(item, f"{name}#{number}")
         except BadFile as error:

@@ -168,15 +168,16 @@ def test_a_locked_book_says_so_and_one_with_scrambled_fonts_is_read(tmp_path):
 
 def test_bad_lines_of_jsonl_go_to_the_quarantine_and_the_others_are_read(tmp_path):
     lines = [b'{"text": "a"}', b'{"text": ', b"[1]", b'{"n": ' + b"1" * 5000 + b"}", b"[" * 9999]
-    lines += [b'{"text": "\xe9t\xe9"}', b'{"text": "\0"}', '{"text": "茶"}'.encode()]
+    lines += [b'{"text": "\xe9t\xe9"}', b'{"text": "\1"}', '{"text": "茶"}'.encode()]
     repairs = Repairs(quarantine=[])
-    assert read(tmp_path, ".jsonl", b"\n".join(lines), repairs) == [{"text": "a"}, {"text": "茶"}]
-    assert [where.rpartition(":")[2] for where, _ in repairs.quarantine] == ["2", "3", "4", "5", "6", "7"]
+    texts = [record["text"] for record in read(tmp_path, ".jsonl", b"\n".join(lines), repairs)]
+    assert (texts, repairs.broken) == (["a", "\ufffdt\ufffd", "茶"], 2)
+    assert [where.rpartition(":")[2] for where, _ in repairs.quarantine] == ["2", "3", "4", "5", "7"]
 
 
 def test_without_a_quarantine_the_first_bad_line_is_an_error(tmp_path):
     with pytest.raises(NotText, match=r"sample\.jsonl:2 is not UTF-8"):
-        read(tmp_path, ".jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n{"text": ')
+        read(tmp_path, ".jsonl", b'{"text": "a"}\n{"text": "\xe9t\xe9"}\n{"text": ')
 
 
 def test_a_quote_that_never_closes_costs_a_csv_one_line(tmp_path):

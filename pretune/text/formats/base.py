@@ -10,6 +10,7 @@ import lzma
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from pretune.base.errors import BadFile, MissingExtra, PretuneError, UserError
 from pretune.base.extras import need
+from pretune.text.encoding import Decoded
 
 Record = dict[str, Any]
 Reader = Callable[[Path, "Repairs"], Iterator[Record]]
@@ -31,12 +33,16 @@ SHORT_TAR = {".tgz": ".gz", ".tbz": ".bz2", ".tbz2": ".bz2", ".txz": ".xz", ".tz
 WIKI_PART = re.compile(r"\.xml-p\d")  # enwiki-...-pages-articles1.xml-p1p41242.bz2
 
 
+ZEROS = "zero bytes were left out"
+
+
 @dataclass
 class Repairs:
     """What reading had to mend, pass over or refuse, over all that was read.
 
     Args:
         broken: how many broken sequences of bytes became U+FFFD.
+        mended: what else was put right, and how often.
         quarantine: (where, reason) of every record that could not be read; None raises at the first one.
         left_out: members of archives that are not text and do not claim to be, such as pictures.
         passed_over: places that gave no record: refused ones and blank lines. The number of a record counts them,
@@ -44,6 +50,7 @@ class Repairs:
     """
 
     broken: int = 0
+    mended: Counter[str] = field(default_factory=Counter)
     quarantine: list[tuple[str, str]] | None = None
     left_out: list[str] = field(default_factory=list)
     passed_over: int = 0
@@ -54,6 +61,21 @@ class Repairs:
             raise error  # what is not installed is no fault of the file
         self.quarantine.append((where, error.problem))
         self.passed_over += 1
+
+    def mend(self, what: str, number: int) -> None:
+        if number:
+            self.mended[what] += number
+
+    def take(self, other: Repairs) -> None:
+        """Count what was mended in another reading, too."""
+        self.broken += other.broken
+        self.mended += other.mended
+
+    def text_of(self, found: Decoded) -> str:
+        """The text; what was mended in it is counted."""
+        self.broken += found.repaired
+        self.mend(ZEROS, found.zeros)
+        return found.text
 
 
 def suffix_of(path: Path) -> str:

@@ -176,9 +176,7 @@ def decode_page(data: bytes, where: str, repairs: Repairs, *, charset: str | Non
             return data.decode(name)
         except (UnicodeDecodeError, LookupError):
             continue
-    found = decode(data, where)
-    repairs.broken += found.repaired
-    return found.text
+    return repairs.text_of(decode(data, where))
 
 
 def _guesses(data: bytes, charset: str | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""JSON lines: one object (or text) a line; blank lines are passed over, a line of broken bytes costs only itself.
+"""JSON lines: one object (or text) a line; blank lines are passed over, a line in another encoding costs only itself.
 
     a.jsonl -> stretches of whole lines (bytes) -> records
 
@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from pretune.base.errors import BadFile, NotText, UserError
-from pretune.text.encoding import BROKEN, SAMPLE_BYTES, detect
-from pretune.text.formats.base import Record, Repairs, open_bytes
+from pretune.text.encoding import BROKEN, SAMPLE_BYTES, damage_of, detect
+from pretune.text.formats.base import ZEROS, Record, Repairs, open_bytes
 from pretune.text.formats.lines import lines_of
 
+JSON = json.JSONDecoder(parse_constant=lambda name: None)
+"""NaN and Infinity, which are no JSON but what Python writes for a missing number, are nothing."""
 JSON_LINES = (".jsonl", ".ndjson")
 BLOCK_BYTES = 1 << 18
 
-Sound = Literal["", "perhaps", "utf-8"]
-"""utf-8; perhaps: ASCII so far, or with some broken bytes; "": another encoding, or no JSON at all."""
+Sound = Literal["", "mixed", "ascii", "utf-8"]
+"""utf-8; ascii: no other character so far, so each line is judged by itself; mixed: lines with broken bytes are
+refused; "": another encoding, or no JSON at all."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,11 @@ def soundness(path: Path) -> Sound:
         return ""
     try:
         found = detect(io.BytesIO(sample), path.as_posix())
-    except NotText:  # a zero in a thousand bytes is damage, not UTF-16
-        return "" if sample.count(0) * 1000 > len(sample) else "perhaps"
-    return "" if not found.startswith("utf-8") else "perhaps" if sample.isascii() else "utf-8"
+    except NotText:
+        return "" if sample.count(0) * 1000 > len(sample) else "mixed"
+    if not found.startswith("utf-8"):
+        return ""
+    return "ascii" if sample.decode("utf-8", errors="ignore").isascii() else "utf-8"
 
 
 def plain_record(item: Any, where: str) -> Record:
@@ -131,15 +136,20 @@ def _records(lines: Iterable[bytes | str], first: int, name: str, repairs: Repai
 
 
 def _texts(lines: Iterable[bytes], sound: Sound, repairs: Repairs) -> Iterable[bytes | str]:
-    """Lines: text, or bytes where the file's beginning does not tell what broken bytes would be."""
-    return lines if sound == "perhaps" else (_mended(line, repairs) for line in lines)
+    """Lines: text, or bytes that are in another encoding."""
+    return (_mended(line, sound, repairs) for line in lines)
 
 
-def _mended(line: bytes, repairs: Repairs) -> str:
-    """The line; broken bytes become U+FFFD and are counted."""
+def _mended(line: bytes, sound: Sound, repairs: Repairs) -> bytes | str:
+    """The line; damage is mended and counted."""
+    if b"\0" in line:
+        repairs.mend(ZEROS, line.count(0))
+        line = line.replace(b"\0", b"")
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
+        if sound == "mixed" or (sound == "ascii" and damage_of(line).codec != "utf-8"):
+            return line
         text, broken = BROKEN.subn("\ufffd", line.decode("utf-8", errors="surrogateescape"))
     repairs.broken += broken
     return text
@@ -154,6 +164,6 @@ def _line_text(line: bytes, name: str, number: int) -> str:
 
 def _parse(line: str, name: str, number: int) -> Any:
     try:
-        return json.loads(line)
+        return JSON.decode(line)
     except (ValueError, RecursionError) as error:
         raise BadFile(f"{name}:{number} is not JSON: {error}", hint="mend or delete this line") from None

@@ -68,9 +68,7 @@ def _record(block: Block, where: str, repairs: Repairs) -> Iterator[Record]:
     facts = {"url": block.fields.get("warc-target-uri", "").strip("<>"), "date": block.fields.get("warc-date", "")}
     facts = {name: fact for name, fact in facts.items() if fact}
     if kind == "conversion":
-        found = decode(block.body, where)
-        repairs.broken += found.repaired
-        yield {"text": found.text, **facts}
+        yield {"text": repairs.text_of(decode(block.body, where)), **facts}
     elif kind == "response" and block.fields.get("content-type", "").lower().startswith("application/http"):
         yield from ({**page, **facts} for page in _page(block, where, repairs))
 

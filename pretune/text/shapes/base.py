@@ -102,7 +102,12 @@ def text_in(record: Record, column: str) -> str:
         return mend_surrogates(value)
     if value is not None and not isinstance(value, int | float):
         raise wrong(column, f"must be text, not {kind_of(value)}")
-    return "" if value is None else str(value)
+    return "" if is_nothing(value) else str(value)
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether a value stands for a missing one: null, or a number that is none (nan, infinity)."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def texts_in(record: Record, column: str) -> list[str]:
@@ -111,7 +116,7 @@ def texts_in(record: Record, column: str) -> list[str]:
     many = value if isinstance(value, list | tuple) else [value]
     if bad := next((v for v in many if v is not None and not isinstance(v, str | int | float)), None):
         raise wrong(column, f"must be text or a list of texts, not {kind_of(bad)}")
-    return [mend_surrogates(str(v)) for v in many if v is not None and str(v).strip()]
+    return [mend_surrogates(str(v)) for v in many if not is_nothing(v) and str(v).strip()]
 
 
 def number_in(value: Any, column: str) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from pretune.text.clean import mend_surrogates
 from pretune.text.columns import COMPARED, Table
 from pretune.text.example import Example, Labelled, MultiLabelled, Scored
-from pretune.text.shapes.base import Convert, Notes, Record, kind_of, number_in, text_in, told, wrong
+from pretune.text.shapes.base import Convert, Notes, Record, is_nothing, kind_of, number_in, text_in, told, wrong
 
 TRUTHS = {True: "true", False: "false"}
 
@@ -93,7 +93,7 @@ def read_score(table: Table, notes: Notes) -> tuple[Convert, str]:
         said, value = text_in(record, text), record.get(score)
         if not said.strip():
             return notes.drop("empty text")
-        if value is None or value == "":
+        if is_nothing(value) or value == "":
             return notes.drop("no score")
         return [Scored(said, number_in(value, score), origin, text_in(record, second) if second else "")]
 
@@ -115,8 +115,10 @@ def label_name(label: Any, column: str = "label") -> str:
         return mend_surrogates(label).strip()
     if isinstance(label, bool):
         return TRUTHS[label]
+    if is_nothing(label):
+        return ""
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
-    if label is not None and not isinstance(label, int | float):
+    if not isinstance(label, int | float):
         raise wrong(column, f"must hold a single value, not {kind_of(label)}")
-    return "" if label is None else str(label)
+    return str(label)

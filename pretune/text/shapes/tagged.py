@@ -18,10 +18,10 @@ from dataclasses import replace
 from typing import Any
 
 from pretune.text.clean import mend_surrogates
-from pretune.text.columns import Table
+from pretune.text.columns import LABEL, Table
 from pretune.text.example import Example, Tagged
 from pretune.text.shapes.base import Convert, Notes, Record, kind_of, text_in, told, wrong
-from pretune.text.shapes.schemes import scheme_of, to_iob2, without_blanks
+from pretune.text.shapes.schemes import parts_of, scheme_of, to_iob2, without_blanks
 from pretune.text.spans import find_answer
 
 Piece = tuple[int, int, str]
@@ -48,8 +48,14 @@ def _two_columns(table: Table) -> tuple[str, str] | None:
     if tokens is None or tags is None or tokens == tags:
         return None
     words, marks = table.values(tokens), table.values(tags)
+    if tokens == text and tags.lower() in LABEL and not _are_tags(marks):
+        return None  # texts with a label each
     same = bool(words) and bool(marks) and type(words[0]) is type(marks[0])
     return (tokens, tags) if same and _length(words[0]) == _length(marks[0]) else None
+
+
+def _are_tags(marks: Sequence[Any]) -> bool:
+    return all(parts_of(str(mark))[0] for one in marks for mark in (one if isinstance(one, list) else [one]))
 
 
 def _length(value: Any) -> int:

@@ -5,6 +5,7 @@
 {"train": [{...}], "test": [{...}]}                                                               records by their side
 {"data": [{...}, ...]}                                                                            records in one list
 {"translation": {"en": "...", "de": "..."}}                                                       a record in a record
+{"text": ["...", "..."], "label": ["good", "bad"]}                                                a column each
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import chain, islice
 from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.text.formats.columnwise import rows_of
 from pretune.text.shapes.base import Record, kind_of
 from pretune.text.split import NAMES
 
@@ -33,6 +35,9 @@ def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
     if _holds_questions(first):
         for record in chain([first], coming):
             yield from _questions(record, where)
+    elif rows_of(first) is not None:
+        for record in chain([first], coming):
+            yield from rows_of(record) or [record]
     elif set(first) == {"translation"} and isinstance(first["translation"], dict):
         for record in chain([first], coming):
             yield _object(record.get("translation"), "translation", where)
