@@ -1,12 +1,12 @@
-"""Strangers' files: drawn from a small grammar of what is odd, given to the command line, held against the right reading.
+"""Strangers' files, drawn from a small grammar of what is odd, given to the command line, held against the right reading.
 
     python benchmarks/strangers.py                      2,000 cases, a few minutes of one core; goes on where it was
     python benchmarks/strangers.py --case 17            writes the files of case 17; what is expected, what was read
     python benchmarks/strangers.py --failed             those of the last run that failed, once more
 
 The grammar is tests/strangers/: encodings x ends of lines x quoting x names of columns x missing values x nesting x
-where in the file the oddity is. What is right is known by construction; where it may be argued, tests/strangers says how
-it was decided. Verdicts: right; refused (with a hint); wrong (ended well, and lost or changed something without a
+where in the file the oddity is. What is right is known by construction; tests/strangers/__init__.py says how it was
+decided where it may be argued. Verdicts: right; refused (with a hint); wrong (ended well, and lost or changed something without a
 word); unclear (refused without a hint); crashed. The last three must be 0.
 """
 

@@ -1,5 +1,8 @@
 """Which column holds what: the one that is given (`columns.text=review`), or the first well-known name.
 
+    title, body                the long text wins: body
+    my_text, airline_sentiment no name is known as it stands: a text and a label by their last words
+
 A role is what a column is for: text, label, question ... Each role has the names by which its column is known, in
 order; case makes no difference. The roles are the fields of `Columns`.
 """
@@ -7,7 +10,8 @@ order; case makes no difference. The roles are the fields of `Columns`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,14 +19,30 @@ from typing import Any
 from pretune.base.config import Config
 from pretune.base.errors import NoSuchColumn, did_you_mean
 
-TEXT = (
-    *("text", "sentence", "content", "review", "query", "question", "title", "comment", "message", "utterance"),
-    *("tweet", "headline", "body", "document", "description", "input", "文本", "内容", "评论", "句子", "标题"),
+FIRST = 50
+"""So many records are looked at before the shape and the columns of a file are chosen."""
+SURE = (
+    *("text", "sentence", "content", "review", "comment", "message", "utterance", "tweet"),
+    *("文本", "内容", "评论", "句子"),
 )
+"""A column of such a name is the text, whatever stands in it; the first of them."""
+TEXT = (
+    *SURE,
+    *("body", "document", "article", "abstract", "selftext", "description", "input", "query", "question"),
+    *("title", "headline", "标题"),
+)
+"""Of those that are not sure the one with the longest texts is taken: a title stands above what it is the title of."""
 LABEL = (
     *("label", "class", "category", "sentiment", "intent", "target", "labels", "tag", "topic", "label_text", "type"),
     *("polarity", "rating", "stars", "标签", "类别", "情感", "分类"),
 )
+WORDS = {
+    "text": tuple(name for name in TEXT if name not in ("input", "query")),
+    "label": ("label", "labels", "class", "category", "sentiment", "intent", "topic", "标签", "类别", "情感", "分类"),
+}
+"""Last words that say what a column is for where no name is known as it stands."""
+LAST_WORD = re.compile(r"([A-Z]+|[A-Z]?[^\W\dA-Z_]+)\W*$")
+
 COMPARED = (
     *(("sentence1", "sentence2"), ("sentence_a", "sentence_b"), ("text1", "text2"), ("text_a", "text_b")),
     *(("texta", "textb"), ("premise", "hypothesis"), ("question1", "question2"), ("sent1", "sent2")),
@@ -108,25 +128,9 @@ class Columns(Config):
         return {role: column for role, column in self.model_dump().items() if column is not None}
 
 
-def find_column(
-    names: Collection[str], *, given: str | None, known: Sequence[str], what: str, where: str, stage: str
-) -> str:
-    """The column for `what` ("text", say), case ignored.
-
-    Raises:
-        NoSuchColumn: names the columns that exist, and the nearest.
-    """
-    by_case = {n.lower(): n for n in reversed([str(n) for n in names])}
-    found = [by_case[n] for n in ([given.lower()] if given else known) if n in by_case]
-    if found:
-        return found[0]
-    there = ", ".join(map(str, names)) or "none"
-    if given:
-        raise NoSuchColumn(f"{where!r} has no column {given!r}; it has: {there}", hint=did_you_mean(given, by_case))
-    setting = f"{stage}.columns.{what}" if stage == "dataset" else f"{stage}.{what}"
-    near = [n for n in by_case if difflib.get_close_matches(n, known, n=1, cutoff=0.75)]
-    hint = f"name it: {setting}={by_case[near[0]] if near else 'COLUMN'}"
-    raise NoSuchColumn(f"{where!r} has no column that could be the {what}; it has: {there}", hint=hint)
+def text_column(rows: Sequence[Mapping[str, Any]], *, given: str | None, where: str) -> str:
+    """The column of a corpus's text in these records; raises NoSuchColumn, which names those that there are."""
+    return Table(where, rows, {"text": given} if given else {}, stage="corpus").need("text")
 
 
 @dataclass(frozen=True)
@@ -137,37 +141,91 @@ class Table:
         where: the file, as errors name it.
         rows: the first records.
         given: role -> column, as the settings say.
+        stage: whose settings errors name; a corpus compares no texts.
     """
 
     where: str
     rows: Sequence[Mapping[str, Any]]
     given: Mapping[str, str]
+    stage: str = "dataset"
 
     @cached_property
-    def names(self) -> dict[str, str]:
-        """Lower case -> as it is written; `split` and `origin` are of no shape."""
+    def every_name(self) -> dict[str, str]:
+        """Lower case -> as it is written."""
         found: dict[str, str] = {}
         for row in self.rows:
             for name in row:
                 found.setdefault(str(name).lower(), str(name))
-        return {low: name for low, name in found.items() if low not in ("split", "origin")}
+        return found
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The same without `split` and `origin`, which are of no shape."""
+        return {low: name for low, name in self.every_name.items() if low not in ("split", "origin")}
 
     def has(self, *names: str) -> bool:
         return all(name in self.names for name in names)
 
-    def column(self, role: str) -> str | None:
-        """The column of a role, or None."""
-        known = [self.given[role].lower()] if role in self.given else KNOWN[role]
-        return next((self.names[n] for n in known if n in self.names), None)
+    def column(self, role: str, *, but: str | None = None) -> str | None:
+        """The column of a role, other than `but`, by its name as it stands; or None."""
+        if role in self.given:
+            found = self.every_name.get(self.given[role].lower())
+            return None if found == but else found
+        known = TEXT if self.stage == "corpus" else KNOWN[role]
+        there = [self.names[low] for low in known if low in self.names and self.names[low] != but]
+        return self._longest(there) if role == "text" else next(iter(there), None)
 
     def need(self, role: str, *, but: str | None = None) -> str:
-        """The column of a role, other than `but`; raises NoSuchColumn with the nearest name."""
-        names = [n for n in self.names.values() if n != but]
-        return find_column(
-            names, given=self.given.get(role), known=KNOWN[role], what=role, where=self.where, stage="dataset"
-        )
+        """The column of a role, other than `but`, if need be by the last word of its name.
+
+        Raises:
+            NoSuchColumn: names the columns that exist, and the nearest.
+        """
+        found = self.column(role, but=but) or (None if role in self.given else self._by_word(role, but))
+        if found is None:
+            raise self._none_for(role, but)
+        return found
 
     def values(self, column: str | None) -> list[Any]:
         """What the first records hold there; nothing is left out."""
         found = (row.get(column) for row in self.rows) if column is not None else ()
         return [value for value in found if value is not None and value != ""]
+
+    def _size(self, column: str) -> int:
+        """Characters that the first records hold there."""
+        return sum(len(value if isinstance(value, str) else str(value)) for value in self.values(column))
+
+    def _longest(self, columns: Sequence[str]) -> str | None:
+        """The first that is sure and not empty, else the one that holds most; None of none."""
+        sure = (c for c in columns if c.lower() in SURE and self._size(c))
+        return next(sure, None) or max(columns, key=self._size, default=None)
+
+    def _by_word(self, role: str, but: str | None) -> str | None:
+        """`airline_sentiment`, `reviewText`: of texts the longest, of labels the only one."""
+        there = [name for name in self.names.values() if name != but and _ends_with(name, WORDS.get(role, ()))]
+        if role == "text":
+            return self._longest(there)
+        return there[0] if len(there) == 1 else None
+
+    def _none_for(self, role: str, but: str | None) -> NoSuchColumn:
+        names = {low: name for low, name in self.every_name.items() if name != but}
+        there = ", ".join(names.values()) or "none"
+        if given := self.given.get(role):
+            return NoSuchColumn(
+                f"{self.where!r} has no column {given!r}; it has: {there}", hint=did_you_mean(given, names)
+            )
+        near = [n for low, n in names.items() if difflib.get_close_matches(low, KNOWN[role], n=1, cutoff=0.75)]
+        worded = [n for n in names.values() if any(c.isalpha() for v in self.values(n) for c in str(v))]
+        likely = near or ([max(worded, key=self._size)] if worded and role == "text" else ["COLUMN"])
+        setting = f"dataset.columns.{role}" if self.stage == "dataset" else f"{self.stage}.{role}"
+        return NoSuchColumn(
+            f"{self.where!r} has no column that could be the {role}; it has: {there}",
+            hint=f"name it: {setting}={likely[0]}",
+        )
+
+
+def _ends_with(name: str, words: Sequence[str]) -> bool:
+    """Whether the last word of a name, in whichever way it is written, is one of these."""
+    found = LAST_WORD.search(name)
+    last = found[1].lower() if found else ""
+    return last in words or any(last.endswith(word) for word in words if not word.isascii())

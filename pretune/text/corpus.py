@@ -46,13 +46,14 @@ from pretune.text.tables import ahead
 from pretune.text.writing import Counts, Written, hold_out_tails, side_facts
 
 BYTES_WORTH_A_PROCESS = 32 << 20
+MOST_COLUMNS = 10
 
 
 class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     kind: str = "corpus"
     read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
     """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other
@@ -214,6 +215,10 @@ def _ids(parts: Parts, verdict: Verdict) -> dict[int, str]:
 
 
 def _tell(told: Told, log: Log) -> None:
+    if told.columns:
+        often = told.columns.most_common(MOST_COLUMNS)
+        tables = ", ".join(f"{name!r} of {n} table{'s' * (n > 1)}" for name, n in often)
+        log.info(f"    the text is column {tables}")
     if told.left_out:
         names = ", ".join(told.left_out[:5]) + (" ..." if len(told.left_out) > 5 else "")
         log.warn(f"{len(told.left_out)} files are not text and were left out: {names}")

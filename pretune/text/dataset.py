@@ -49,7 +49,7 @@ class DatasetStage(Stage):
     """Labelled data in, examples out."""
 
     makes: ClassVar[str] = "dataset"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     takes_samples: ClassVar[bool] = True
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
@@ -167,6 +167,8 @@ def _tell(found: Found, log: Log) -> None:
         log.warn(f"{what}: {number}")
     if found.repairs.broken:
         log.warn(f"{found.repairs.broken} broken pieces of UTF-8 were replaced by U+FFFD")
+    if found.repairs.spilled:
+        log.warn(f"{found.repairs.spilled} rows hold something behind the last column that has a name; it is not read")
 
 
 # ---- labels -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn, NotText, UserError
 from pretune.text import hub, sources
 from pretune.text.clean import Clean
-from pretune.text.columns import TEXT, find_column
+from pretune.text.columns import FIRST, text_column
 from pretune.text.document import Document, document_id
 from pretune.text.formats.jsonl import JSON_LINES, Sound, Stretch, soundness, stretch_records, stretches
-from pretune.text.readers import READERS, Record, Repairs, read_records, suffix_of
+from pretune.text.readers import READERS, TABULAR, Record, Repairs, read_records, suffix_of
 from pretune.text.split import SPLITS
 
 LARGE_FILE = 16 << 20
@@ -46,6 +47,9 @@ class Measuring:
     named: bool
     language_file: Path | None
     near: bool
+
+
+Numbered = tuple[int, Record]
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class Told:
     broken: int = 0
     surrogates: int = 0
     empty_files: int = 0
+    columns: Counter[str] = field(default_factory=Counter)
+    """Of how many tables each column is the text."""
     no_column: list[tuple[str, str, str | None]] = field(default_factory=list)
     """(source, problem, hint) of tables in which no column could be the text."""
 
@@ -98,17 +104,18 @@ class Told:
         self.broken += other.broken
         self.surrogates += other.surrogates
         self.empty_files += other.empty_files
+        self.columns += other.columns
         self.no_column += other.no_column
 
     def packed(self) -> bytes:
-        facts = {**self.__dict__, "changed": dict(sorted(self.changed.items()))}
-        return json.dumps(facts, sort_keys=True).encode()
+        return json.dumps(self.__dict__, sort_keys=True).encode()
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Told:
         facts = json.loads(packed)
         pairs = {name: [tuple(one) for one in facts[name]] for name in ("quarantine", "no_column")}
-        return cls(**facts | {"changed": Counter(facts["changed"]), **pairs})
+        counts = {name: Counter(facts[name]) for name in ("changed", "columns")}
+        return cls(**facts | pairs | counts)
 
 
 # ---- jobs ---------------------------------------------------------------------------------------
@@ -180,15 +187,15 @@ def _cut(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Job]:
     with _told_of(file, told):
         column = ""
         for stretch in stretches(file.path, JOB_BYTES, sound):
-            column = column or _first_column(file, stretch, measuring)
+            column = column or _first_column(file, stretch, measuring, told)
             yield Job(0, piece=Piece(file, stretch, column), bytes=len(stretch.content))
 
 
-def _first_column(file: RawFile, stretch: Stretch, measuring: Measuring) -> str:
-    """The text's column in the first record; "" where a stretch holds none."""
+def _first_column(file: RawFile, stretch: Stretch, measuring: Measuring, told: Told) -> str:
+    """The text's column in the first records; "" where a stretch holds none."""
     where = file.path.as_posix()
-    record = next(stretch_records(stretch, where, Repairs(quarantine=[])), None)
-    return "" if record is None else _column_of(record, measuring.text, where)
+    rows = list(islice(stretch_records(stretch, where, Repairs(quarantine=[])), FIRST))
+    return _column_of(file, rows, measuring, told) if rows else ""
 
 
 def _in_jobs(documents: Iterable[Document]) -> Iterator[Job]:
@@ -233,7 +240,7 @@ def documents_of(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Do
         told.empty_files += 1  # an empty __init__.py is no mistake
         return
     with _told_of(file, told) as repairs:
-        yield from _documents(file, read_records(file.path, repairs), measuring, repairs)
+        yield from _documents(file, read_records(file.path, repairs), measuring, repairs, told)
 
 
 def documents_of_piece(piece: Piece, measuring: Measuring, told: Told) -> Iterator[Document]:
@@ -241,7 +248,7 @@ def documents_of_piece(piece: Piece, measuring: Measuring, told: Told) -> Iterat
     file, stretch = piece.file, piece.stretch
     with _told_of(file, told) as repairs:
         records = stretch_records(stretch, file.path.as_posix(), repairs)
-        yield from _documents(file, records, measuring, repairs, first=stretch.first, column=piece.column)
+        yield from _documents(file, records, measuring, repairs, told, first=stretch.first, column=piece.column)
 
 
 @contextmanager
@@ -269,28 +276,50 @@ def _documents(
     records: Iterator[Record],
     measuring: Measuring,
     repairs: Repairs,
+    told: Told,
     *,
     first: int = 0,
     column: str = "",
 ) -> Iterator[Document]:
-    """Each record as a document, numbered from `first`; where the first has no text, NoSuchColumn is raised."""
-    where = file.path.as_posix()
-    for k, record in enumerate(records, first):
-        number = k + repairs.passed_over
-        if column not in record:
+    """Each record as a document, numbered from `first`; raises NoSuchColumn where the first records have no text."""
+    numbered: Iterator[Numbered] = ((k + repairs.passed_over, one) for k, one in enumerate(records, first))
+    if not column:
+        head, numbered = _begun(numbered)
+        column = _column_of(file, [record for _, record in head], measuring, told) if head else ""
+    for number, record in numbered:
+        own = column
+        if column not in record:  # a line of another form
             try:
-                column = _column_of(record, measuring.text, where)
+                own = text_column([record], given=measuring.text, where=file.path.as_posix())
             except NoSuchColumn as error:
-                if not column:
-                    raise
-                repairs.refuse(error, f"{where}#{number}")
+                repairs.refuse(error, f"{file.path.as_posix()}#{number}")
                 repairs.passed_over -= 1  # the reader has counted it as a record
                 continue
-        yield _document(file, number, record, column)
+        yield _document(file, number, record, own)
 
 
-def _column_of(record: Record, given: str | None, where: str) -> str:
-    return find_column(record, given=given, known=TEXT, what="text", where=where, stage="corpus")
+def _begun(numbered: Iterator[Numbered]) -> tuple[list[Numbered], Iterator[Numbered]]:
+    """The first records, and all of them; what stops the reader among the first stops it where it stands."""
+    head: list[Numbered] = []
+    try:
+        for one in islice(numbered, FIRST):
+            head.append(one)
+    except UserError as error:
+        return head, chain(head, _stopped(error))
+    return head, chain(head, numbered)
+
+
+def _stopped(error: UserError) -> Iterator[Numbered]:
+    raise error
+    yield  # a generator, so that it raises when it is its turn
+
+
+def _column_of(file: RawFile, rows: Sequence[Record], measuring: Measuring, told: Told) -> str:
+    """The column that the first records of a file have their text in; of tables it is told."""
+    column = text_column(rows, given=measuring.text, where=file.path.as_posix())
+    if suffix_of(file.path) in TABULAR:
+        told.columns[column] += 1
+    return column
 
 
 def _named_so(file: RawFile, told: str) -> str:

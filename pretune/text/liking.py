@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput
 from pretune.base.log import Log
 from pretune.text import sources
-from pretune.text.columns import TEXT, find_column
+from pretune.text.columns import FIRST, text_column
 from pretune.text.deciding import Parts
 from pretune.text.quality import liked
 from pretune.text.readers import read_records
@@ -56,11 +57,9 @@ def _texts(good: Mapping[str, Artifact]) -> list[str]:
     found: list[str] = []
     for artifact in good.values():
         for name, path in sources.named_files(artifact):
-            for record in read_records(path):
-                column = find_column(record, given=None, known=TEXT, what="text", where=name, stage="corpus")
-                found.append(str(record[column]))
-                if len(found) == MOST_GOOD:
-                    return found
+            rows = list(islice(read_records(path), MOST_GOOD - len(found)))
+            column = text_column(rows[:FIRST], given=None, where=name) if rows else ""
+            found += [str(row[column if column in row else text_column([row], given=None, where=name)]) for row in rows]
     return found
 
 

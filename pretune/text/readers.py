@@ -16,10 +16,8 @@ Whatever the bytes are, it gives records or raises a UserError.
 
 from __future__ import annotations
 
-import csv
 import json
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,13 +30,13 @@ from pretune.text.formats.base import (
     Reader,
     Record,
     Repairs,
-    edge,
     open_bytes,
     opened,
     stem_of,
     suffix_of,
 )
 from pretune.text.formats.columnwise import rows_of
+from pretune.text.formats.delimited import open_rows, read_csv
 from pretune.text.formats.html import read_html
 from pretune.text.formats.jsonl import JSON, JSON_LINES, plain_record, read_jsonl
 from pretune.text.formats.lines import lines_of
@@ -76,10 +74,9 @@ def line_of(path: Path, number: int) -> int | None:
         return next(islice(filled, number, None), None)
     if suffix not in (".csv", ".tsv"):
         return None
-    rows = _Rows(lines_of(path, Repairs(), newline=""))
-    delimiter = _delimiter(path, rows.peek())
-    for _ in range(number + 2):  # the names, then the records up to this one
-        while rows.next_row(delimiter) == []:
+    rows = open_rows(path, Repairs())
+    for _ in range(number + 1):
+        while rows.next_row() == []:
             pass
     return rows.first_line
 
@@ -115,91 +112,6 @@ def read_json(path: Path, repairs: Repairs) -> Iterator[Record]:
             repairs.refuse(error, f"{name}#{number}")
             continue
         yield record
-
-
-def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
-    """Rows by the names in the first line; `,` `;` or a tab between cells, whichever the first line has most of."""
-    csv.field_size_limit(1 << 30)
-    lines = _Rows(lines_of(path, repairs, newline=""))
-    delimiter = _delimiter(path, lines.peek())
-    with edge(f"{path.as_posix()}:1", "the first line of a csv"):
-        names = [name.strip() for name in lines.next_row(delimiter) or []]
-    if len(set(names)) < len(names):
-        raise BadFile(f"{path.as_posix()!r} has two columns of one name: {', '.join(names)}")
-    yield from _rows(path, lines, delimiter, names, repairs)
-
-
-def _delimiter(path: Path, first: str) -> str:
-    return "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
-
-
-def _rows(path: Path, lines: _Rows, delimiter: str, names: list[str], repairs: Repairs) -> Iterator[Record]:
-    while True:
-        try:
-            row = _row(path, lines, delimiter, names)
-        except BadFile as error:
-            repairs.refuse(error, f"{path.as_posix()}:{lines.first_line}")
-            lines.try_again_after_first()
-            continue
-        if row is None:
-            return
-        if row:
-            yield row
-
-
-def _row(path: Path, lines: _Rows, delimiter: str, names: list[str]) -> Record | None:
-    """The next row, {} for an empty line, None at the end."""
-    try:
-        cells = lines.next_row(delimiter)
-    except csv.Error as error:
-        raise BadFile(f"{path.as_posix()}:{lines.first_line} is not csv: {error}") from None
-    if cells and len(cells) != len(names):
-        raise BadFile(
-            f"{path.as_posix()}:{lines.first_line} has {len(cells)} cells, the first line has {len(names)}",
-            hint='put texts with commas in "',
-        )
-    return None if cells is None else dict(zip(names, cells, strict=True)) if cells else {}
-
-
-class _Rows:
-    """Rows of a csv that can be left and entered again at the next line.
-
-    A quote that is opened and never closed makes one row of all that follows; only its first line is at fault.
-    """
-
-    MAX_AGAIN = 1 << 20  # lines that are read again, over the whole file
-
-    def __init__(self, lines: Iterable[str]):
-        self.lines = iter(lines)
-        self.waiting: deque[str] = deque()
-        self.taken: list[str] = []
-        self.next_line = 1
-        self.first_line = 1
-        self.num_again = 0
-
-    def peek(self) -> str:
-        line = next(self.lines, "")
-        self.waiting.append(line)
-        return line
-
-    def next_row(self, delimiter: str) -> list[str] | None:
-        """Cells of the next row; None at the end."""
-        self.first_line, self.taken = self.next_line, []
-        return next(csv.reader(self._feed(), delimiter=delimiter, strict=True), None)
-
-    def _feed(self) -> Iterator[str]:
-        while (line := self.waiting.popleft() if self.waiting else next(self.lines, None)) is not None:
-            self.taken.append(line)
-            self.next_line += 1
-            yield line
-
-    def try_again_after_first(self) -> None:
-        """Take back all lines of the last row but its first."""
-        again = self.taken[1:]
-        self.num_again += len(again)
-        if self.num_again <= self.MAX_AGAIN:
-            self.waiting.extendleft(reversed(again))
-            self.next_line -= len(again)
 
 
 def read_xml(path: Path, repairs: Repairs) -> Iterator[Record]:

@@ -118,8 +118,9 @@ def _read_source(
     if side is None:
         found.left_alone[source.name] += 1
     else:
-        log.info(f"    {source.name}: {side or 'no side in its name'}")
         opened = _opened(source, found, wanted)
+        read_as = f", read as {found.read_as[source.name]}" if opened else ", without a record"
+        log.info(f"    {source.name}: {side or 'no side in its name'}{read_as}")
         if opened is not None:
             _collect(source, side, opened, part, found, pace)
     pace.end()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from pretune.base.errors import NoSuchColumn
-from pretune.text.columns import Table
+from pretune.text.columns import FIRST, Table
 from pretune.text.shapes.base import Convert, Notes, Record
 from pretune.text.shapes.dialogues import has_reply_column, has_turns, read_dialogues
 from pretune.text.shapes.labelled import has_labels, has_score, read_label, read_labels, read_score
@@ -30,9 +30,6 @@ from pretune.text.shapes.preferences import has_preferences, read_preferences
 from pretune.text.shapes.questions import has_questions, read_questions
 from pretune.text.shapes.rankings import grouped, has_candidates, has_ratings, read_candidates
 from pretune.text.shapes.tagged import has_tags, read_tags
-
-FIRST = 50
-"""So many records are looked at before the shape is chosen."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from pretune.base.errors import NoSuchColumn
 from pretune.text.columns import Table
 from pretune.text.example import Example, Pair
@@ -27,13 +30,37 @@ se sg si sk sl sm sn sq sr ss st su sv sw ta te tg th ti tk tl tn tr ts tt tw ty
 yo za zh zu zho eng deu fra jpn kor rus spa ita por ara nld pol"""
 LANGUAGES = frozenset(_CODES.split())
 """ISO 639 codes, less those that are also English words or names of columns (id, is, no, or, so, to, hz)."""
-DIRECTED = ("src", "source", "tgt", "target")
+_DOUBTFUL = (
+    "am as be br co cv ha hr ie io it la lo mi mo ms my na os pa sa sc sd se sm ss st su te tg tn ts tt tw ve vo"
+)
+DOUBTFUL = frozenset(_DOUBTFUL.split())
+"""Codes that are as often the names of other things (`ts,os`: when, and on which system): languages beside another."""
+_SCRIPTS = "arab armn beng cyrl deva ethi geor grek gujr hans hant hebr khmr latn mlym mymr orya sinh taml tibt"
+SCRIPTS = frozenset(_SCRIPTS.split())
+_REGIONS = """
+ad ae am ar at au az ba bd be bg bh bo br by ca ch cl cn co cr cu cy cz de dk do dz ec ee eg es et fi fr gb ge gh gr gt
+hk hn hr hu ie il in iq ir it jm jo jp ke kg kh kr kw kz la lb lk lt lu lv ly ma md me mk mm mn mo mt mx my ng ni nl np
+nz om pa pe ph pk pl pr pt py qa ro rs ru sa sd se sg si sk sn sv sy th tj tm tn tr tt tw tz ua ug uk us uy uz ve vn ye
+za zm zw"""
+REGIONS = frozenset(_REGIONS.split())
+"""What may stand behind a code: `zh_hant`, `pt_br`; not `my_text`, `it_id`."""
+DIRECTED = frozenset(("src", "source", "tgt", "target"))
 """Endings that say the direction by themselves."""
 
 
-def is_language(name: str) -> bool:
-    """Whether a column or an ending names a language: `en`, `zh-CN`, `pt_br`."""
-    return name.lower().replace("_", "-").partition("-")[0] in LANGUAGES
+def languages_of(names: Iterable[str]) -> list[str]:
+    """Those of the names of columns, or of endings, that are languages: `en`, `zh-CN`, `pt_br`.
+
+    None where all of them may be other things as well.
+    """
+    found = [name for name in names if _code(name)]
+    return found if any(_code(name) not in DOUBTFUL for name in found) else []
+
+
+def _code(name: str) -> str:
+    """The code of a language in a name that is nothing else; "" if there is none."""
+    code, *behind = name.lower().replace("_", "-").split("-")
+    return code if code in LANGUAGES and all(part in SCRIPTS or part in REGIONS for part in behind) else ""
 
 
 def has_pairs(table: Table) -> bool:
@@ -64,8 +91,20 @@ def _named(table: Table) -> list[tuple[str, str]]:
 
 
 def _languages(table: Table) -> list[str]:
-    """Columns that are named after languages, where none is called text."""
-    return sorted(n for low, n in table.names.items() if is_language(low)) if table.column("text") is None else []
+    """Columns of texts that are named after languages, where none is called text."""
+    if table.column("text") is not None:
+        return []
+    texts = [name for name in table.names.values() if _holds_texts(table.values(name))]
+    return sorted(languages_of(texts))
+
+
+def _holds_texts(values: list[Any]) -> bool:
+    return 2 * sum(map(_is_text, values)) >= len(values)
+
+
+def _is_text(value: Any) -> bool:
+    """Words, or a list of texts; no number, and no time."""
+    return isinstance(value, list) or (isinstance(value, str) and any(map(str.isalpha, value)))
 
 
 def read_pairs(table: Table, notes: Notes) -> tuple[Convert, str]:

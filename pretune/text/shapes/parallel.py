@@ -13,7 +13,7 @@ from typing import Any
 
 from pretune.base.errors import BadFile
 from pretune.text.readers import PACKED, READERS, Repairs, lines_of
-from pretune.text.shapes.pairs import DIRECTED, is_language
+from pretune.text.shapes.pairs import DIRECTED, languages_of
 
 SLOTS = {".seq.in": "tokens", ".seq.out": "tags", ".label": "label"}
 Files = Mapping[str, Path]
@@ -40,9 +40,14 @@ def language_files(files: Files) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for name in files:
         stem, _, ending = plain_name(name).removesuffix(".txt").rpartition(".")
-        if stem and (ending in DIRECTED or is_language(ending)) and f".{ending}" not in READERS:
+        if stem and f".{ending}" not in READERS:
             found[_beside(name, stem)][ending] = name
-    return {stem: endings for stem, endings in found.items() if len(endings) > 1}
+    named = {stem: {*languages_of(endings), *(DIRECTED & endings.keys())} for stem, endings in found.items()}
+    return {
+        stem: {ending: name for ending, name in endings.items() if ending in named[stem]}
+        for stem, endings in found.items()
+        if len(named[stem]) > 1
+    }
 
 
 def _beside(name: str, stem: str) -> str:
