@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pretune.cli.shared import common, print_json, take_flags
+from pretune.cli.shared import common, log_of, print_json, take_flags
 
 
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("texts", nargs=-1)
-@click.option("--input", "input_file", type=click.Path(), help="A file with one text a line (or jsonl with `text`).")
+@click.option("--input", "input_file", type=click.Path(), help="A file: a text a line, or jsonl, csv, parquet.")
+@click.option("--column", help="Where the texts of a table stand; by default found by its name.")
 @click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
 @common
@@ -23,6 +23,7 @@ def predict(
     model: str,
     texts: tuple[str, ...],
     input_file: str | None,
+    column: str | None,
     output_file: str | None,
     max_tokens: int,
     as_json: bool,
@@ -32,15 +33,19 @@ def predict(
     """Labels for texts, or answers to prompts."""
     take_flags(rehash)
     from pretune.api import load
+    from pretune.infer.given import check_output, texts_of, write_answers
+    from pretune.text.clean import mend_surrogates
 
-    given = [*texts, *_lines_of(input_file)]
+    if output_file:
+        check_output(Path(output_file))
+    warn = log_of(quiet).warn
+    given = [*map(mend_surrogates, texts), *(texts_of(Path(input_file), column, warn=warn) if input_file else [])]
     if not given:
         raise click.UsageError("give TEXT or --input FILE")
     answers = [_plain(a) for a in load(model).predict(given, max_tokens=max_tokens)]
     rows = [{"text": text, **answer} for text, answer in zip(given, answers, strict=True)]
     if output_file:
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        Path(output_file).write_text(lines, encoding="utf-8")
+        write_answers(rows, Path(output_file))
     if as_json:
         print_json(rows)
     elif not output_file:
@@ -89,20 +94,6 @@ def serve(
     from pretune.serve.run import serve as start
 
     start(list(models), host=host, port=port, api_key=_api_key(api_key, api_key_file))
-
-
-def _lines_of(path: str | None) -> list[str]:
-    if path is None:
-        return []
-    from pretune.base.errors import NoSuchFile
-
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise NoSuchFile(f"there is no file {path!r}") from None
-    if path.endswith(".jsonl"):
-        return [str(json.loads(line)["text"]) for line in lines if line.strip()]
-    return [line for line in lines if line.strip()]
 
 
 def _plain(answer: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ What a model *remembers* and what it *guesses* are two different figures, so the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from pretune.evaluate.findings import Findings, Floor, Group, drawn_again, margi
 from pretune.evaluate.floors import most_frequent, nearest
 from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.language import LanguageModel
-from pretune.infer.streaming import Characters
 from pretune.text.example import Dialogue
 
 PROMPTS_AT_ONCE = 64
@@ -113,17 +112,11 @@ def answered(model: LanguageModel, asked: Sequence[Asked], *, max_tokens: int, l
         for start in range(0, len(fitting), PROMPTS_AT_ONCE):
             part = fitting[start : start + PROMPTS_AT_ONCE]
             for k, ids in zip(part, model.generate_many([prompts[k] for k in part], max_tokens), strict=True):
-                answers[k] = text_of(model, ids)
+                answers[k] = model.text_of(prompts[k], ids)
             bar.advance(len(part))
     late = len(prompts) - len(fitting)
     told = f"{late} questions are longer than the model's {room} tokens and count as answered with nothing"
     return answers, [told] if late else []
-
-
-def text_of(model: LanguageModel, ids: Iterable[int]) -> str:
-    """The text of an answer, as the server streams it."""
-    characters = Characters(model.tokenizer)
-    return "".join([*(characters.push(token) for token in ids), characters.finish()])
 
 
 def floor_answers(asked: Sequence[Asked], train: Sequence[Asked]) -> dict[str, tuple[str, list[str]]]:

@@ -13,7 +13,6 @@ import numpy as np
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
-from pretune.evaluate.answering import text_of
 from pretune.evaluate.findings import Findings, Floor, Group, drawn_again
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
 from pretune.evaluate.perplexity import Score, by_document, score_store, some_documents
@@ -173,9 +172,10 @@ def samples_of(model: LanguageModel, store: Store, *, given: int = 32, written: 
     found = []
     for k in chosen:
         ids = store.document(k)[:-1].tolist()
-        answer = model.generate_many([ids[:window]], written)[0]
-        texts = (text_of(model, part) for part in (ids[:window], answer, ids[window : window + written]))
-        found.append(dict(zip(("beginning", "model", "document"), texts, strict=True)))
+        begun, goes_on = ids[:window], ids[window : window + written]
+        answer = model.generate_many([begun], written)[0]
+        texts = {"beginning": model.text_of([], begun), "model": model.text_of(begun, answer)}
+        found.append({**texts, "document": model.text_of(begun, goes_on)})
     return found
 
 

@@ -5,7 +5,7 @@ The plain answer is the stream joined, so the two cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from pretune.base.errors import NotSupported, TooLong
 from pretune.infer.chat import ChatFormat, Message
 from pretune.infer.engine import Decoder
 from pretune.infer.sampling import GREEDY, Sampling, choose
-from pretune.infer.streaming import Characters, StopText
+from pretune.infer.streaming import StopText, behind, text_behind
 from pretune.tokens.tokenizer import encode_text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class LanguageModel:
         Raises:
             TooLong: the prompt fills the model's window.
         """
-        characters, stop = Characters(self.tokenizer), StopText(sampling.stop)
+        characters, stop = behind(self.tokenizer, prompt_ids), StopText(sampling.stop)
         num_tokens, finish = 0, "length"
         for token in self._tokens(list(prompt_ids), sampling):
             if token in self.eos_ids:
@@ -131,6 +131,10 @@ class LanguageModel:
     def complete(self, text: str, sampling: Sampling = GREEDY) -> Reply:
         """How a text goes on; the text itself is not repeated."""
         return self.answer(self.text_prompt(text), sampling)
+
+    def text_of(self, prompt_ids: Sequence[int], ids: Iterable[int]) -> str:
+        """The text of tokens that were written behind a prompt, as `stream` gives it."""
+        return text_behind(self.tokenizer, prompt_ids, ids)
 
     def generate_many(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
         """Greedy tokens for every prompt, without the end token.

@@ -7,18 +7,48 @@ until they are known:
     shown  ""    │ 你 │ ""  │ stopped
 
 The pieces in order are the answer: the plain answer is made by joining them.
+
+Many decoders drop the space in front of the first token that they see (Llama 2: `▁Hello` alone is "Hello"). So an
+answer is decoded behind the last tokens of its prompt, and the prompt's own text is taken off again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING
+
+from pretune.tokens.tokenizer import encode_text, encode_with_controls
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 HALF = "\ufffd"
 """What a decoder shows for bytes that are no character (yet)."""
+BEFORE = 8
+"""Tokens of a prompt that its answer is decoded behind: two characters in bytes."""
+
+
+def behind(tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> Characters:
+    """Characters that go on behind a prompt."""
+    last = list(prompt_ids[-BEFORE:])
+    controls = {k: t.content for k, t in tokenizer.get_added_tokens_decoder().items() if t.special}
+    found = next((k for k in reversed(last) if k in controls), None)
+    if found is not None and _begins_anew(tokenizer, controls[found]):
+        last = list(takewhile(lambda k: k not in controls, reversed(last)))[::-1]
+    return Characters(tokenizer, last, 0, len(last))
+
+
+def _begins_anew(tokenizer: Tokenizer, control: str) -> bool:
+    """Whether a text behind this control token is encoded like one that stands alone, with a space in front if so."""
+    return encode_with_controls(tokenizer, control + "x")[1:] == encode_text(tokenizer, "x")
+
+
+def text_behind(tokenizer: Tokenizer, prompt_ids: Sequence[int], ids: Iterable[int]) -> str:
+    """The text of an answer to a prompt, as it is streamed."""
+    characters = behind(tokenizer, prompt_ids)
+    return "".join([*(characters.push(token) for token in ids), characters.finish()])
 
 
 @dataclass
@@ -37,18 +67,24 @@ class Characters:
         if text.endswith(HALF):
             return ""
         self.start, self.shown = self.shown, len(self.ids)
-        return text[len(before) :]
+        return _added(text, before)
 
     def finish(self) -> str:
         """What was held back: bytes that never became a character."""
         text, before = self._window()
         self.shown = len(self.ids)
-        return text[len(before) :]
+        return _added(text, before)
 
     def _window(self) -> tuple[str, str]:
         """Decoded with the tokens just before, on which a leading space depends."""
         text = self.tokenizer.decode(self.ids[self.start :], skip_special_tokens=True)
         return text, self.tokenizer.decode(self.ids[self.start : self.shown], skip_special_tokens=True)
+
+
+def _added(text: str, before: str) -> str:
+    """What `text` has behind `before`; half a character at its end may have become a whole one."""
+    known = before if text.startswith(before) else before.rstrip(HALF)
+    return text[len(known) :]
 
 
 @dataclass

@@ -80,7 +80,7 @@ def _answers(model: Any, asked: Sequence[str], max_tokens: int) -> list[str]:
     found = [""] * len(asked)
     for k, ids in zip(fits, model.generate_many([prompts[k] for k in fits], max_tokens), strict=True):
         if len(ids) < min(max_tokens, model.decoder.max_length - len(prompts[k])):
-            found[k] = model.tokenizer.decode(ids).strip()
+            found[k] = model.text_of(prompts[k], ids).strip()
     return found
 
 

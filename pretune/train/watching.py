@@ -144,8 +144,8 @@ class Writer:
         with evaluating(model):
             language = LanguageModel(TorchDecoder(model), self.tokenizer, self.eos_ids)
             answers = language.generate_many(list(self.prompts.values()), SAMPLE_TOKENS)
-        texts = [self.tokenizer.decode(answer, skip_special_tokens=False) for answer in answers]
-        return list(zip(self.prompts, texts, strict=True))
+        pairs = zip(self.prompts.items(), answers, strict=True)
+        return [(text, language.text_of(ids, answer)) for (text, ids), answer in pairs]
 
 
 def writer_of(stage: PretrainStage, feed: Feed, folder: Path) -> Writer | None:

@@ -3,6 +3,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from tokenizers import Tokenizer, decoders, models
 
 from pretune.base.log import Log
 from pretune.evaluate.answering import answer_scores, answered, asked_of, evaluate_answers, grouped
@@ -66,11 +67,12 @@ class Letters:
         return logits_BV, state + 1
 
 
-class Words:
-    """A tokenizer of four words."""
-
-    def decode(self, ids, skip_special_tokens=True):
-        return "".join(("", "yes ", "no ", "hm ")[k] for k in ids)
+def four_words():
+    """A tokenizer of an end and three words."""
+    tokenizer = Tokenizer(models.WordLevel({"<end>": 0, "yes ": 1, "no ": 2, "hm ": 3}, unk_token="hm "))
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(["<end>"])
+    return tokenizer
 
 
 class Format:
@@ -81,7 +83,7 @@ class Format:
 
 
 def model():
-    return LanguageModel(Letters(), Words(), (0,), Format())
+    return LanguageModel(Letters(), four_words(), (0,), Format())
 
 
 def test_answers_keep_the_order_of_the_questions_and_too_long_ones_are_answered_with_nothing():

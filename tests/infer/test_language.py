@@ -9,6 +9,7 @@ from pretune.infer.chat import ChatFormat
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
 from pretune.tokens.tokenizer import Specials, encode_text
+from tests.spaced import llama2
 
 
 def model_of(tokenizer: Tokenizer, decoder: object, chatml: str | None = None) -> LanguageModel:
@@ -106,3 +107,13 @@ def test_closing_a_stream_stops_the_decoder(tokenizer: Tokenizer) -> None:
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert Counting.fed == 2
+
+
+def test_a_completion_keeps_its_first_space_streamed_and_at_once_and_together(script: type) -> None:
+    tokenizer = llama2()
+    says = (*encode_text(tokenizer, "the cat sat")[1:], tokenizer.token_to_id("</s>"))
+    model = LanguageModel(script(len(tokenizer.get_vocab()), says), tokenizer, (says[-1],))
+    prompt = model.text_prompt("the")
+    assert model.complete("the").text == " cat sat"
+    assert [piece.text for piece in model.stream(prompt, Sampling())] == [" cat", " sat", ""]
+    assert model.text_of(prompt, model.generate_many([prompt], 9)[0]) == " cat sat"

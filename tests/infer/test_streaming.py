@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pretune.infer.streaming import Characters, StopText
-from pretune.tokens.tokenizer import encode_text
+from pretune.infer.streaming import Characters, StopText, text_behind
+from pretune.tokens.tokenizer import encode_text, encode_with_controls
+from tests.spaced import llama2, metaspace
 
 TEXTS = ["你好，世界 🙂 naïve", "👩‍👩‍👧", " leading and trailing ", "a\n\n  b"]
 
@@ -52,3 +53,41 @@ def test_the_beginning_of_a_stop_text_is_held_until_it_is_known() -> None:
     stop = StopText(("END",))
     assert [stop.push("x E"), stop.push("N"), stop.push("T"), stop.push(" END y")] == ["x ", "", "ENT", " "]
     assert stop.stopped and stop.finish() == ""
+
+
+WHOLE = ["the cat sat", "the  cat", "the cat, 你好 the", "Hello!\n the", "zzz 你 好"]
+SPACED = {"llama2": llama2, "always": lambda: metaspace("always"), "first": lambda: metaspace("first")}
+
+
+@pytest.mark.parametrize("name", SPACED)
+@pytest.mark.parametrize("text", WHOLE)
+def test_an_answer_cut_anywhere_from_a_text_keeps_its_first_space(name: str, text: str) -> None:
+    tokenizer = SPACED[name]()
+    ids = encode_text(tokenizer, text)
+    for at in range(1, len(ids)):
+        prompt, answer = ids[:at], ids[at:]
+        asked = text_behind(tokenizer, [], prompt)
+        if not asked.endswith("\ufffd"):  # else the cut is inside of a character
+            assert asked + text_behind(tokenizer, prompt, answer) == text, at
+
+
+@pytest.mark.parametrize("name", SPACED)
+def test_a_text_of_its_own_behind_a_control_token_has_no_space_in_front(name: str) -> None:
+    tokenizer = SPACED[name]()
+    for control in ("<s>", "</s>"):
+        prompt = [*encode_text(tokenizer, "the cat"), tokenizer.token_to_id(control)]
+        answer = encode_with_controls(tokenizer, f"the cat{control}Hello world")[len(prompt) :]
+        assert text_behind(tokenizer, prompt, answer) == "Hello world"
+        assert text_behind(tokenizer, prompt[-1:], encode_text(tokenizer, "Hello world")) == "Hello world"
+
+
+def test_a_character_whose_first_bytes_stand_in_the_prompt_is_shown_whole(tokenizer: Tokenizer) -> None:
+    for words in (tokenizer, llama2()):
+        ids = encode_text(words, "a \U0001f6f8 b")
+        held = next(k for k in range(1, len(ids)) if words.decode(ids[:k]).endswith("\ufffd"))
+        assert text_behind(words, ids[:held], ids[held:]) == "\U0001f6f8 b"
+
+
+def test_a_prompt_that_ends_in_a_replacement_character_is_not_repeated(tokenizer: Tokenizer) -> None:
+    prompt, answer = encode_text(tokenizer, "a \ufffd"), encode_text(tokenizer, " b")
+    assert text_behind(tokenizer, prompt, answer) == " b"

@@ -1,0 +1,115 @@
+"""The texts of a file that a model is asked about, read as every stage reads files.
+
+a.txt, and what has no format   one a line; blank lines are passed over
+a.jsonl a.csv a.parquet ...     one a record, in the column that a data set's text would stand in
+a.html a.pdf a.docx ...         one a file (of archives and dumps, one a page)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
+from pretune.text.columns import Table
+from pretune.text.piped import spooled
+from pretune.text.readers import READERS, TABULAR, Record, Repairs, line_of, lines_of, read_records, suffix_of
+from pretune.text.shapes.base import text_in
+
+LINES = (".txt", ".md")
+LOOKED_AT, PLACES = 100, 5
+"""Records by which the column is found; places that are named."""
+
+
+def texts_of(path: Path, column: str | None = None, *, warn: Callable[[str], None] = lambda told: None) -> list[str]:
+    """The texts of one file, in order.
+
+    Args:
+        column: where they stand in a table; found by its name if not given.
+        warn: is told what was mended or left out.
+
+    Raises:
+        NoSuchFile, EmptyInput, NoSuchColumn; BadFile: a folder, a record that is broken or whose text is a list;
+        NotText: binary, or an encoding that cannot be told.
+    """
+    _check_file(path)
+    if not path.is_file():  # a pipe can be read once, and reading looks at a file twice
+        with TemporaryDirectory() as scratch, path.open("rb") as stream:
+            return texts_of(spooled(stream, f"{scratch}/{path.name}"), column, warn=warn)
+    repairs, suffix = Repairs(), suffix_of(path)
+    if suffix in READERS and suffix not in LINES:
+        texts = list(_in_records(path, read_records(path, repairs), column, warn))
+    else:
+        texts = [line.rstrip("\r\n") for line in lines_of(path, repairs) if line.strip()]
+    if repairs.broken:
+        warn(f"{path.as_posix()}: {repairs.broken} broken sequences of bytes became \ufffd")
+    if not texts:
+        raise EmptyInput(f"{path.as_posix()!r} holds no text")
+    return texts
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise BadFile(f"{path.as_posix()!r} is a folder", hint="name one file in it")
+    if not path.exists():
+        raise NoSuchFile(f"there is no file {path.as_posix()!r}")
+
+
+def _in_records(
+    path: Path, records: Iterable[Record], column: str | None, warn: Callable[[str], None]
+) -> Iterator[str]:
+    records = iter(records)
+    first = list(islice(records, LOOKED_AT))
+    name = _column(path, first, column) if suffix_of(path) in TABULAR else "text"
+    empty: list[int] = []
+    for number, record in enumerate(chain(first, records)):
+        try:
+            text = text_in(record, name)
+        except BadFile as error:
+            raise BadFile(f"{_where(path, number)}: {error.problem}", hint=error.hint) from None
+        if text.strip():
+            yield text
+        else:
+            empty.append(number)
+    if empty:
+        places = ", ".join(_where(path, k) for k in empty[:PLACES]) + (", ..." if len(empty) > PLACES else "")
+        warn(f"{len(empty)} records without a text in {name!r} were left out: {places}")
+
+
+def _column(path: Path, first: list[Record], column: str | None) -> str:
+    table = Table(path.as_posix(), first, {"text": column} if column else {})
+    if column:
+        return table.need("text")
+    if found := table.column("text"):
+        return found
+    there = ", ".join(table.names.values()) or "none"
+    problem = f"{path.as_posix()!r} has no column that could be the text; it has: {there}"
+    raise NoSuchColumn(problem, hint="name it: --column COLUMN")
+
+
+def _where(path: Path, number: int) -> str:
+    """`a.jsonl:17`, the line; `a.json#16` where records have none."""
+    line = line_of(path, number)
+    return f"{path.as_posix()}#{number}" if line is None else f"{path.as_posix()}:{line}"
+
+
+def check_output(path: Path) -> None:
+    """Refuse a place where no answers can be written, before they are made.
+
+    Raises:
+        NoSuchFile: its folder is not there; BadFile: it is a folder itself.
+    """
+    if path.is_dir():
+        raise BadFile(f"{path.as_posix()!r} is a folder, so the answers cannot be written there", hint="name a file")
+    if not path.parent.is_dir():
+        folder = path.parent.as_posix()
+        raise NoSuchFile(f"there is no folder {folder!r} to write the answers into", hint=f"make it: mkdir -p {folder}")
+
+
+def write_answers(rows: Iterable[Record], path: Path) -> None:
+    """One JSON object a line, in UTF-8."""
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")

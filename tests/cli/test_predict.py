@@ -1,0 +1,34 @@
+"""`pretune predict --input --output` through the real command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.folders import write_model
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_each_text_of_a_file_gets_its_answer_in_order(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "bert-labels")
+    texts = ["the cat\u2028and the hat", "你好 🙂", "half \ud83d"]
+    rows = [{"review": text} for text in [*texts, None]]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    code, out, err = pretune("predict", "model", "--input", "a.jsonl", "--output", "b.jsonl")
+    assert (code, out) == (0, "")
+    assert "warning: 1 records without a text in 'review' were left out: a.jsonl:4" in err
+    found = [json.loads(line) for line in Path("b.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    assert [row["text"] for row in found] == [*texts[:2], "half \ufffd"]
+    assert all(row["label"] in ("坏", "so-so", "good") for row in found)
+
+
+@pytest.mark.parametrize("output", ["nowhere/b.jsonl", "."])
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(pretune: Run, output: str) -> None:
+    code, _, err = pretune("predict", "no-model", "--input", "no-input.txt", "--output", output)
+    assert code == 2
+    assert "no-input" not in err and "no-model" not in err
+    assert "the answers" in err
