@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,50 @@ def test_an_example_of_tags_from_an_english_text_keeps_its_words(tmp_path: Path,
     artifact = run_stage("dataset", read=put(tmp_path, {"train.jsonl": json.dumps(row)}), validation=0, test=0)
     words, tags = ("Ann", "lives", "in", "New", "York", "."), ("O", "O", "O", "B-LOC", "I-LOC", "O")
     assert by_side(artifact)["train"] == [Tagged(words, tags, "train.jsonl#0")]
+
+
+# ---- what is no end of a line, what is no row ---------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["\x85", "\u2028", "\u2029", "\f", "\v", "\x1c", "\x1e"])
+def test_only_the_ends_of_lines_end_lines_with_labels(tmp_path: Path, run_stage: Any, inside: str) -> None:
+    texts = [f"good{inside}film {k}" for k in range(4)]
+    marked = put(tmp_path / "marked", {"train.txt": "".join(f"__label__{k % 2} {t}\n" for k, t in enumerate(texts))})
+    tabs = put(tmp_path / "tabs", {"train.txt": "".join(f"{t}\t{k % 2}\r\n" for k, t in enumerate(texts))})
+    for folder in (marked, tabs):
+        found = by_side(run_stage("dataset", read=folder, validation=0, test=0))["train"]
+        assert [(e.text, e.label) for e in found] == [(t, str(k % 2)) for k, t in enumerate(texts)]
+
+
+COMMENTED = """# global.columns = FORM NER
+# newdoc
+# sent_id = 1
+# text = Ann # lives
+Ann B-PER
+# a comment between two words
+# O
+#tag O
+lives O
+
+## sent_id = 2
+#id = 2
+Bob B-PER
+"""
+
+
+@pytest.mark.parametrize("name", ["train.conll", "train.txt"])
+@pytest.mark.parametrize("between", [" ", "\t"])
+def test_comments_between_words_and_tags_are_no_rows_and_the_word_hash_is_one(
+    tmp_path: Path, run_stage: Any, name: str, between: str
+) -> None:
+    text = re.sub(r" (?=(B-PER|O)$)", between, COMMENTED, flags=re.MULTILINE)
+    found = by_side(run_stage("dataset", read=put(tmp_path, {name: text}), validation=0, test=0))["train"]
+    assert [(e.tokens, e.tags) for e in found] == [
+        (("Ann", "#", "#tag", "lives"), ("B-PER", "O", "O", "O")),
+        (("Bob",), ("B-PER",)),
+    ]
+
+
+def test_a_word_that_begins_with_a_hash_and_has_no_tag_is_refused(tmp_path: Path, run_stage: Any) -> None:
+    with pytest.raises(BadFile, match=r"train\.conll:2 has no tag: '#tag'"):
+        run_stage("dataset", read=put(tmp_path, {"train.conll": "a B-X\n#tag\n"}))

@@ -166,9 +166,10 @@ def _by_content(path: Path) -> Callable[[Path, Repairs], Iterator[Record]] | Non
     try:
         with open_bytes(path) as stream:
             sample = stream.read(SAMPLE_BYTES)
-        rows = sample.decode(detect(io.BytesIO(sample), path.as_posix()), errors="replace").splitlines()
+        text = sample.decode(detect(io.BytesIO(sample), path.as_posix()), errors="replace")
     except UserError:
         return None
+    rows = list(io.StringIO(text, newline=None))  # splitlines() cuts at form feeds, U+0085 and U+2028, too
     rows = rows[:-1] if len(sample) == SAMPLE_BYTES else rows
     if lines.has_marks(rows):
         return lines.read_marked
