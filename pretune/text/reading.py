@@ -183,7 +183,8 @@ def _all_wrong(source: Source, wrong: list[tuple[int, Record, BadFile]]) -> BadF
     lines = [f"{place}: {error.problem}" for place, (_, _, error) in zip(places, wrong, strict=False)]
     if len(wrong) > TOLD_TOGETHER:
         lines.append(f"and {len(wrong) - TOLD_TOGETHER} more such records")
-    hint = wrong[0][2].hint or "mend or delete them; what a record may look like is told in docs/en/shapes.md"
+    usual = "mend or delete them; what a record may look like is told in docs/en/shapes.md"
+    hint = usual if wrong[0][2].hint in (None, BadFile.usual_hint) else wrong[0][2].hint
     return BadFile("\n".join(lines), hint=hint)
 
 
