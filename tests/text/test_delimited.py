@@ -111,3 +111,35 @@ def test_what_stands_in_a_column_without_a_name_is_called_by_its_place_and_count
         {"column 1": "1", "v1": "spam", "v2": "b", "column 4": "c"},
     ]
     assert repairs.spilled == 1
+
+
+# ---- what stands around the names ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("front", ["\n", "\r\n \r\n", "sep=;\n", '"sep=;"\r\n', "\nsep=;\n"])
+def test_blank_lines_and_the_word_of_excel_for_the_delimiter_are_no_names(tmp_path: Path, front: str) -> None:
+    assert read(tmp_path, f"{front}text;label\nA lovely film;good\n", ".csv") == [("A lovely film", "good")]
+
+
+def test_excel_may_say_any_delimiter(tmp_path: Path) -> None:
+    assert read(tmp_path, "sep=|\ntext|label\nYes, and no;good|bad\n", ".csv") == [("Yes, and no;good", "bad")]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_names_that_stand_once_more_are_no_row_and_are_counted(tmp_path: Path, suffix: str) -> None:
+    one = "text\tlabel\nA lovely film\tgood\n"
+    repairs = Repairs()
+    text = f"{one}\ufeff{one.replace('A', 'Such a')}".replace("\t", {".csv": ",", ".tsv": "\t"}[suffix])
+    assert read(tmp_path, text, suffix, repairs) == [("A lovely film", "good"), ("Such a lovely film", "good")]
+    assert list(repairs.mended.values()) == [1]
+
+
+def test_a_text_that_is_called_like_its_only_column_is_a_row(tmp_path: Path) -> None:
+    assert read(tmp_path, "text\nword\ntext\n", ".csv") == [("word",), ("text",)]
+
+
+@pytest.mark.parametrize(("text", "hint"), [('a,b\n"x,y\n', 'twice: ""'), ("a,a\nx,y\n", "another name")])
+def test_what_is_no_csv_is_refused_with_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(BadFile) as refused:
+        read(tmp_path, text, ".csv")
+    assert hint in str(refused.value.hint)

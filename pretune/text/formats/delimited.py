@@ -8,6 +8,9 @@ With tabs a file is read without quoting if each of its lines is then a row and,
 neither reading fits all lines, each line is read by the one that fits it; a row goes on over the next lines only where
 no reading ends it on its own.
 
+Blank lines and Excel's `sep=;` may stand in front of the names. Where the names stand once more among the rows (two
+exports in one file), that line is no row; it is counted.
+
 A column without a name (the trailing ones of `v1,v2,,,`) is called by its place, `column 3`, and is there only in rows
 that hold something in it.
 """
@@ -15,10 +18,11 @@ that hold something in it.
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from pretune.base.errors import BadFile
@@ -28,10 +32,12 @@ from pretune.text.formats.lines import lines_of
 MAX_AGAIN = 1 << 20
 """Lines that are read again, over the whole file."""
 TAB = "\t"
+SAYS = re.compile('"?sep=(.)"?')
+NAMES_AGAIN = "lines that say the names of the columns again were left out"
 
 
 def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
-    """Rows by the names in the first line; `,` `;` or a tab between cells, whichever the first line has most of."""
+    """Rows by the names in the first line; between cells what it has most of, `,` `;` or a tab, or what `sep=` says."""
     rows = open_rows(path, repairs)
     while True:
         try:
@@ -43,8 +49,17 @@ def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
         if record is None:
             return
         if record:
+            if _is_head(record, rows):
+                repairs.mend(NAMES_AGAIN, 1)
+                continue
             repairs.spilled += any(name in record for name in rows.names[rows.num_named :])
             yield record
+
+
+def _is_head(record: Record, rows: Rows) -> bool:
+    """Whether a row says the names of its columns, two or more, once more."""
+    cells = [cell.strip().removeprefix("\ufeff") for cell in record.values()]
+    return rows.num_named > 1 and cells[: rows.num_named] == rows.head[: rows.num_named]
 
 
 def _record(rows: Rows) -> Record | None:
@@ -53,7 +68,8 @@ def _record(rows: Rows) -> Record | None:
     try:
         cells = rows.next_row()
     except csv.Error as error:
-        raise BadFile(f"{where}{rows.first_line} is not csv: {error}") from None
+        hint = 'close the quote; a quote within quotes is written twice: ""'
+        raise BadFile(f"{where}{rows.first_line} is not csv: {error}", hint=hint) from None
     if not cells:
         return None if cells is None else {}
     if not _fits(cells, rows.head):
@@ -83,19 +99,27 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
     """The rows behind the first line of a table; raises BadFile where that line names no columns."""
     csv.field_size_limit(1 << 30)
     rows = Rows(path, lines_of(path, repairs, newline=""))
-    rows.delimiter = _delimiter(path, rows.peek())
+    rows.delimiter = _delimiter(path, rows)
     with edge(f"{path.as_posix()}:1", "the first line of a csv"):
         rows.head = [name.strip() for name in rows.next_row() or []]
     rows.names = [name or f"column {k}" for k, name in enumerate(rows.head, 1)]
     if len(set(rows.names)) < len(rows.names):
-        raise BadFile(f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}")
+        problem = f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}"
+        raise BadFile(problem, hint="give one of them another name in the first line")
     rows.num_named = _num_named(rows.head)
-    rows.is_plain = rows.delimiter == TAB and _is_plain(lines_of(path, Repairs(), newline=""), rows.head)
+    rows.is_plain = rows.delimiter == TAB and _is_plain(
+        islice(lines_of(path, Repairs(), newline=""), rows.next_line - 1, None), rows.head
+    )
     return rows
 
 
-def _delimiter(path: Path, first: str) -> str:
-    return TAB if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
+def _delimiter(path: Path, rows: Rows) -> str:
+    """What stands between cells; what stands in front of the names is passed over."""
+    said = ""
+    while (line := rows.peek()) and (not line.strip() or (found := SAYS.fullmatch(line.strip()))):
+        said = found[1] if line.strip() and found else said
+        rows.skip()
+    return said or (TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count))
 
 
 def _is_plain(lines: Iterable[str], head: Sequence[str]) -> bool:
@@ -148,6 +172,11 @@ class Rows:
         line = next(self.lines, "")
         self.waiting.append(line)
         return line
+
+    def skip(self) -> None:
+        """Pass over the line that was looked at."""
+        self.waiting.popleft()
+        self.next_line += 1
 
     def next_row(self) -> list[str] | None:
         """Cells of the next row, [] for an empty line; None at the end."""
