@@ -1,4 +1,4 @@
-"""Strangers' files, drawn from a small grammar of what is odd, given to the command line, held against the right reading.
+"""Strangers' files: drawn from a small grammar of what is odd, given to the command line, judged by the right reading.
 
     python benchmarks/strangers.py                      2,000 cases, a few minutes of one core; goes on where it was
     python benchmarks/strangers.py --case 17            writes the files of case 17; what is expected, what was read
@@ -6,8 +6,8 @@
 
 The grammar is tests/strangers/: encodings x ends of lines x quoting x names of columns x missing values x nesting x
 where in the file the oddity is. What is right is known by construction; tests/strangers/__init__.py says how it was
-decided where it may be argued. Verdicts: right; refused (with a hint); wrong (ended well, and lost or changed something without a
-word); unclear (refused without a hint); crashed. The last three must be 0.
+decided where it may be argued. Verdicts: right; refused (with a hint); wrong (ended well, and lost or changed something
+without a word); unclear (refused without a hint); crashed. The last three must be 0.
 """
 
 from __future__ import annotations

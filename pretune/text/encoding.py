@@ -48,8 +48,6 @@ COMMON = frozenset(
 )
 
 
-
-
 @dataclass(frozen=True)
 class Decoded:
     """Text, the encoding it was in, how many broken sequences became U+FFFD, how many zeros were left out."""
