@@ -68,22 +68,26 @@ def check(
 ) -> None:
     """Compare an artifact, back to the raw files, with the digests on its card; then, for labelled data, the doctor.
 
-    DATA may be a dataset or the files of one; SETTINGS are those of stage dataset, say label=stars.
+    DATA may be a dataset or the files of one; SETTINGS are those of stage dataset, say label=stars. Where it sees no
+    labels it says so, and what it looked for.
     """
     take_flags(rehash)
     from pretune.base import view
     from pretune.base.artifact import Artifact
-    from pretune.text.doctor.telling import findings_text
+    from pretune.text.doctor.telling import NO_LABELS, findings_text
     from pretune.text.doctor.visit import visit
 
     artifact = Artifact.open(path)
     rows = view.check_rows(artifact)
     sound = rows[0]["ok"]  # what was changed is not read
     found = visit(artifact, checked_settings(settings), tokenizer=tokenizer, max_length=max_length) if sound else None
+    is_data = sound and artifact.card.kind in ("files", "dataset")
     if as_json:
-        print_json(rows if found is None else {"digests": rows, "doctor": [f.fact() for f in found]})
+        facts = None if found is None else [f.fact() for f in found]
+        print_json({"digests": rows, "doctor": facts} if is_data else rows)
     else:
-        click.echo("\n\n".join([view.check_text(rows), *([] if found is None else [findings_text(found)])]))
+        told = [NO_LABELS if found is None else findings_text(found)] if is_data else []
+        click.echo("\n\n".join([view.check_text(rows), *told]))
     bad = any(f.level == "error" for f in found or ())
     sys.exit(1 if bad or not all(row["ok"] for row in rows) else 0)
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from pretune.text.doctor.base import CHECK
 
 Run = Callable[..., tuple[int, str, str]]
@@ -97,10 +99,27 @@ def test_tokens_are_counted_with_a_tokenizer_and_guessed_without(
     assert (code, "max_length" in err) == (2, True)
 
 
-def test_text_that_is_not_labelled_is_checked_as_before(pretune: Run) -> None:
-    Path("a.txt").write_text("just text", encoding="utf-8")
+@pytest.mark.parametrize(
+    "line", ["just text", "a lovely film@good", "good a lovely film", "good: 很好看 🙂", "a lovely film, good"]
+)
+def test_files_in_which_no_label_is_seen_are_told_with_what_was_looked_for(pretune: Run, line: str) -> None:
+    Path("a.txt").write_text(f"{line}\n" * 8, encoding="utf-8")
     code, out, _ = pretune("check", "a.txt")
-    assert (code, out.strip()) == (0, "ok   files     a.txt")
+    first, second = out.strip().split("\n\n")
+    assert (code, first) == (0, "ok   files     a.txt")
+    assert second.startswith(
+        "labels   none seen, so nobody has looked at any; looked for: tables (.jsonl, .ndjson, .json, "
+    )
+    for shape in ("words and tags (.conll)", "line by line", "lines of __label__LABEL", "lines of text, tab and label"):
+        assert shape in second
+    assert "write each line as text, tab, label" in second
+    assert json.loads(pretune("check", "a.txt", "--json")[1])["doctor"] is None
+
+
+def test_what_check_asks_for_is_seen(pretune: Run) -> None:
+    for name, form in (("tab.txt", "{0}\t{1}"), ("mark.txt", "__label__{1} {0}")):
+        Path(name).write_text("\n".join(form.format(*row) for row in numbered(0, 12)), encoding="utf-8")
+        assert "none seen" not in pretune("check", name)[1]
 
 
 def test_a_data_set_of_another_program_is_looked_at_when_it_is_checked(pretune: Run) -> None:

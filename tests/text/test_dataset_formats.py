@@ -137,6 +137,60 @@ def test_json_whose_records_lie_deeper_is_opened(tmp_path: Path, run_stage: Any)
         assert len(found.get("validation", [])) == (2 if number == 2 else 0)
 
 
+ASKED = [("book a flight to 北京", "travel"), ("play some jazz", "music"), ("a train to Rome", "travel")]
+SIDED: list[tuple[str, Any, Any]] = [
+    ("lists", [list(pair) for pair in ASKED], [["any trains?", "travel"]]),
+    ("lists, the label first", [[label, text] for text, label in ASKED], [["travel", "any trains?"]]),
+    ("lists with their names", [["intent", "query"], *[[b, a] for a, b in ASKED]], [["travel", "any trains?"]]),
+    ("objects", [{"text": a, "label": b} for a, b in ASKED], [{"text": "any trains?", "label": "travel"}]),
+    (
+        "objects by their ids",
+        {f"id-{k}": {"text": a, "label": b} for k, (a, b) in enumerate(ASKED)},
+        {"id-9": {"text": "any trains?", "label": "travel"}},
+    ),
+    (
+        "columns",
+        {"text": [a for a, _ in ASKED], "label": [b for _, b in ASKED]},
+        {"text": ["any trains?"], "label": ["travel"]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("train", "val"), [case[1:] for case in SIDED], ids=[case[0] for case in SIDED])
+def test_a_json_object_of_sides_gives_the_rows_of_each_in_any_form(
+    tmp_path: Path, run_stage: Any, train: Any, val: Any
+) -> None:
+    tree = {"train": train, "val": val, "test": [], "oos_train": [["what is love", "oos"]], "version": "1.1"}
+    made = run_stage("dataset", read=put(tmp_path, {"data_full.json": json.dumps(tree)}), validation=0, test=0)
+    found = by_side(made)
+    assert [(e.text, e.label) for e in found["train"]] == ASKED
+    assert [(e.text, e.label) for e in found["validation"]] == [("any trains?", "travel")]
+    assert made.card.metrics["left_alone"] == {"rows with split 'oos_train'": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (["a", "b"], "'train' holds a list of text"),
+        ([["a", "b", "c"]], "'train' holds a list of lists of 3 without names"),
+        ([["a", 1], ["b"]], "'train' holds a list of lists of 1 and 2 without names"),
+        ({"a": "b"}, "'train' holds an object"),
+    ],
+)
+def test_a_side_that_holds_no_rows_is_refused_by_its_name(
+    tmp_path: Path, run_stage: Any, value: Any, told: str
+) -> None:
+    folder = put(tmp_path, {"a.json": json.dumps({"train": value, "test": [["a", "b"]]})})
+    with pytest.raises(BadFile, match=rf"a\.json': {told}, and no rows that are known(.|\n)*a list for each column"):
+        run_stage("dataset", read=folder)
+
+
+def test_a_column_that_is_called_like_a_side_makes_no_record_a_tree(tmp_path: Path, run_stage: Any) -> None:
+    rows = [{"prompt": f"p{k}", "completion": f"c{k}", "test": ["assert f(1)"]} for k in range(2)]
+    folder = put(tmp_path, {"a.jsonl": "\n".join(map(json.dumps, rows))})
+    assert run_stage("dataset", read=folder).card.metrics["shape"] == "dialogue"
+
+
 def test_names_of_classes_in_a_parquet_file_take_the_place_of_its_numbers(tmp_path: Path, run_stage: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

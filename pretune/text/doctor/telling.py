@@ -11,7 +11,12 @@ from pretune.base.drawing import Bar, bar_chart
 from pretune.base.page import page, shortened, table
 from pretune.text.doctor.base import LEVELS, SIDES, Data, Finding, counted
 from pretune.text.example import SHAPES
+from pretune.text.shapes.files import FORMATS
 
+NO_LABELS = f"""\
+labels   none seen, so nobody has looked at any; looked for: {FORMATS}
+         text to pretrain on needs none; else write each line as text, tab, label, or as __label__LABEL text"""
+"""What is told of raw files that are no labelled data."""
 MOST_LABELS = 30
 MARGIN = 30
 """Columns of the terminal before the words of a finding."""

@@ -33,6 +33,11 @@ DESCRIPTIONS = ("artifact.json", "dataset_info.json", "dataset_infos.json", "sta
 CLASS_NAMES = ("class.txt", "classes.txt", "labels.txt", "class_names.txt", "labels.json")
 SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}$")
 SAMPLE_BYTES = 1 << 16
+FORMATS = (
+    f"tables ({', '.join(TABULAR)}), words and tags (.conll), ratings (.inter), two text files line by line, "
+    "lines of __label__LABEL and a text, lines of text, tab and label"
+)
+"""What labelled data is told by; folders of texts per class besides."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,7 @@ def sources_of(files: Sequence[tuple[str, Path]], *, where: str) -> tuple[list[S
     found = _in_a_format(left) or _classes(left)
     if not found:
         raise NoSuchColumn(
-            f"{where!r} holds no table; a data set needs one of: {', '.join(TABULAR)}, .conll, .inter, "
-            "two text files line by line, __label__ lines, or a folder of texts per class",
+            f"{where!r} holds no table and nothing else with labels; looked for: {FORMATS}, folders of texts per class",
             hint="plain text is for `pretune corpus` and `pretune pretrain`",
         )
     return sorted(found, key=lambda s: s.name), sorted(left)

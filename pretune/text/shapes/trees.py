@@ -2,7 +2,7 @@
 
 {"data": [{"paragraphs": [{"context": "...", "qas": [{"question": ..., "answers": ...}]}]}]}    SQuAD, CMRC
 {"11290": {"messages": [...]}, "11291": {...}}                                                    records by their ids
-{"train": [{...}], "test": [{...}]}                                                               records by their side
+{"train": [{...}], "test": [["...", "..."]]}                                           rows by their side (splits.py)
 {"data": [{...}, ...]}                                                                            records in one list
 {"translation": {"en": "...", "de": "..."}}                                                       a record in a record
 {"text": ["...", "..."], "label": ["good", "bad"]}                                                a column each
@@ -17,7 +17,7 @@ from typing import Any
 from pretune.base.errors import BadFile
 from pretune.text.formats.columnwise import rows_of
 from pretune.text.shapes.base import Record, kind_of
-from pretune.text.split import NAMES
+from pretune.text.shapes.splits import holds_sides, rows_of_sides
 
 LISTS = ("data", "examples", "rows", "records")
 
@@ -35,6 +35,9 @@ def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
     if _holds_questions(first):
         for record in chain([first], coming):
             yield from _questions(record, where)
+    elif holds_sides(first):
+        rows = (row for record in chain([first], coming) for row in rows_of_sides(record, where))
+        yield from unfolded(rows, where)
     elif rows_of(first) is not None:
         for record in chain([first], coming):
             yield from rows_of(record) or [record]
@@ -55,9 +58,6 @@ def _inner(record: Record) -> list[Record] | None:
         if _are_records(record.get(name)):
             return list(record[name])
     values = list(record.values())
-    sides = [str(key).lower() in NAMES for key in record]
-    if values and all(sides) and all(map(_are_records, values)):
-        return [{**one, "split": key} for key, many in record.items() for one in many]
     return values if len(values) > 1 and _are_records(values) and not any(map(_is_word, record)) else None
 
 
