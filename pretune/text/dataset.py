@@ -49,7 +49,7 @@ class DatasetStage(Stage):
     """Labelled data in, examples out."""
 
     makes: ClassVar[str] = "dataset"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     takes_samples: ClassVar[bool] = True
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
