@@ -82,14 +82,13 @@ def _accuracy(ready: TextClassifier, examples: Sequence[Any]) -> dict[str, float
 
 
 def _on_dialogues(ready: LanguageModel, examples: Sequence[Any]) -> dict[str, float]:
-    from pretune.task.chat import fitted
+    from pretune.task.fitting import fit_all
     from pretune.text.example import Dialogue
 
     if ready.chat is None or not isinstance(examples[0], Dialogue):
         raise NotSupported("this language model cannot be measured on this dataset", hint="give tokens")
     room = min(ready.decoder.max_length, MOST_LENGTH)
-    rows = [row for e in evenly(examples, MOST_ROWS) if (row := fitted(ready.chat, e, room))]
-    return _loss(ready, rows)
+    return _loss(ready, fit_all(ready.chat, evenly(examples, MOST_ROWS), room))
 
 
 def _on_tokens(ready: LanguageModel, folder: Path) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.base.errors import NoTarget
+from pretune.base.errors import BadMessages, NoTarget
 from pretune.base.log import Log
 from pretune.evaluate.answers import has_keyword, rouge_l, word_for_word
 from pretune.evaluate.findings import Findings, Floor, Group, drawn_again, margin_of
@@ -45,7 +45,7 @@ class Asked:
 
 def asked_of(dialogue: Dialogue) -> Asked | None:
     """The last reply and what stands before it; None if nobody replies."""
-    replies = [i for i, m in enumerate(dialogue.messages) if m.role == "assistant"]
+    replies = [i for i, m in enumerate(dialogue.messages) if m.role == "assistant" and m.learnt]
     if not replies or replies[-1] == 0:
         return None
     before = [{"role": m.role, "content": m.said} for m in dialogue.messages[: replies[-1]]]
@@ -103,10 +103,10 @@ def _told(names: Sequence[str], asked: Sequence[Asked]) -> list[str]:
 
 
 def answered(model: LanguageModel, asked: Sequence[Asked], *, max_tokens: int, log: Log) -> tuple[list[str], list[str]]:
-    """Greedy answers in the order of the questions; and what to say of prompts that do not fit (answered with "")."""
-    prompts = [model.chat_prompt(a.messages) for a in asked]
+    """Greedy answers in the order of the questions; and what is told of those that cannot be asked ("")."""
+    prompts = [_prompt(model, a) for a in asked]
     room = model.decoder.max_length
-    fitting = sorted((k for k, p in enumerate(prompts) if len(p) < room), key=lambda k: len(prompts[k]))
+    fitting = sorted((k for k, p in enumerate(prompts) if 0 < len(p) < room), key=lambda k: len(prompts[k]))
     answers = [""] * len(prompts)
     with log.progress("answering", total=len(fitting), unit="questions") as bar:
         for start in range(0, len(fitting), PROMPTS_AT_ONCE):
@@ -114,9 +114,20 @@ def answered(model: LanguageModel, asked: Sequence[Asked], *, max_tokens: int, l
             for k, ids in zip(part, model.generate_many([prompts[k] for k in part], max_tokens), strict=True):
                 answers[k] = model.text_of(prompts[k], ids)
             bar.advance(len(part))
-    late = len(prompts) - len(fitting)
-    told = f"{late} questions are longer than the model's {room} tokens and count as answered with nothing"
-    return answers, [told] if late else []
+    late, refused = sum(len(p) >= room for p in prompts), sum(not p for p in prompts)
+    told = {
+        f"{late} questions are longer than the model's {room} tokens and count as answered with nothing": late,
+        f"{refused} questions cannot be written by the chat template and count as answered with nothing": refused,
+    }
+    return answers, [text for text, number in told.items() if number]
+
+
+def _prompt(model: LanguageModel, asked: Asked) -> list[int]:
+    """The tokens of a question; none where the template refuses it (two turns of one side, say)."""
+    try:
+        return model.chat_prompt(asked.messages)
+    except BadMessages:
+        return []
 
 
 def floor_answers(asked: Sequence[Asked], train: Sequence[Asked]) -> dict[str, tuple[str, list[str]]]:

@@ -72,11 +72,16 @@ class ChatFormat:
         """
         return self._ids(messages, tools, reply_follows=True)
 
-    def dialogue_ids(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    def dialogue_ids(
+        self, messages: Sequence[Message], *, learnt: Sequence[bool] | None = None
+    ) -> tuple[list[int], list[bool]]:
         """A whole dialogue up to its last reply, and which tokens are targets.
 
         Targets are every reply's tokens and the one end token behind it. Before the first target of
         reply i stand exactly the tokens of `prompt_ids(messages[:i])`, which is what the server feeds.
+
+        Args:
+            learnt: of each message, whether it is learnt from if it is a reply; all are by default.
 
         Returns:
             ids and targets, of one length; both empty if nobody replies.
@@ -94,15 +99,15 @@ class ChatFormat:
             ids = prompts[-1] + self._tail(messages[: replies[-1] + 1])
         if not any(token in self.ends for token in ids[len(prompts[-1]) :]) and self.specials.eos is not None:
             ids = [*ids, self.specials.eos]
-        return ids, self._targets(ids, prompts)
+        return ids, self._targets(ids, prompts, [learnt is None or learnt[i] for i in replies])
 
-    def _targets(self, ids: list[int], prompts: list[list[int]]) -> list[bool]:
+    def _targets(self, ids: list[int], prompts: list[list[int]], learnt: list[bool]) -> list[bool]:
         """Mark each reply up to its end token; a reply whose prompt the server would write otherwise is no target."""
         targets = [False] * len(ids)
         limits = [len(prompt) for prompt in prompts[1:]] + [len(ids)]
-        for prompt, limit in zip(prompts, limits, strict=True):
+        for prompt, limit, wanted in zip(prompts, limits, learnt, strict=True):
             end = next((k for k in range(len(prompt), limit) if ids[k] in self.ends), None)
-            if end is not None and ids[: len(prompt)] == prompt:
+            if wanted and end is not None and ids[: len(prompt)] == prompt:
                 targets[len(prompt) : end + 1] = [True] * (end + 1 - len(prompt))
         return targets
 

@@ -5,7 +5,7 @@ A task module is named in a table, so it imports no torch at its top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,9 +38,15 @@ class Task(Variant):
         raise AssertionError("a task has outline()")
 
     def rows(
-        self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
+        self,
+        examples: Sequence[Any],
+        folder: Path,
+        labels: Sequence[str] | None,
+        *,
+        max_length: int,
+        warn: Callable[[str], None] = lambda told: None,
     ) -> list[Row]:
-        """Examples as rows; `folder` holds the tokenizer."""
+        """Examples as rows; `folder` holds the tokenizer; `warn` is told of those that are cut or left out."""
         raise AssertionError("a task has rows()")
 
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:

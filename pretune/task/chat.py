@@ -5,13 +5,13 @@ Dialogues are packed into rows of one length, as in pretraining; a mask keeps th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from pretune.base.errors import NoTarget, NotSupported
+from pretune.base.errors import NotSupported
 from pretune.objective.base import Objective, Row
 from pretune.objective.causal import Causal
 from pretune.task.base import Task
@@ -51,19 +51,23 @@ class Chat(Task):
         return AutoModelForCausalLM.from_config(config, attn_implementation=register_attention()), ()
 
     def rows(
-        self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
+        self,
+        examples: Sequence[Any],
+        folder: Path,
+        labels: Sequence[str] | None,
+        *,
+        max_length: int,
+        warn: Callable[[str], None] = lambda told: None,
     ) -> list[Row]:
         """Packed rows of `max_length` + 1 ids, segments and targets.
 
         Raises:
-            NoTarget: no reply of any dialogue fits.
+            NoTarget: no reply of any dialogue fits; BadMessages: the template refuses all of them.
         """
+        from pretune.task.fitting import fit_all
         from pretune.tokens.packing import pack_rows
 
-        chat = chat_format(folder)
-        coded = [c for e in examples if (c := fitted(chat, e, max_length + 1))]
-        if not coded:
-            raise NoTarget(f"no reply fits into max_length={max_length} tokens", hint="raise max_length")
+        coded = fit_all(chat_format(folder), examples, max_length + 1, warn=warn)
         packs = pack_rows([len(ids) for ids, _ in coded], max_length + 1)
         return [packed_row([coded[i] for i in pack], max_length + 1) for pack in packs]
 
@@ -102,23 +106,6 @@ def chat_format(folder: Path) -> ChatFormat:
         hint = "use a model with a chat template, or one whose tokenizer was trained by pretune"
         raise NotSupported(f"{folder.as_posix()} has no chat template", hint=hint)
     return ChatFormat(template, load_tokenizer(folder), special_ids(folder))
-
-
-def fitted(chat: ChatFormat, dialogue: Dialogue, room: int) -> tuple[list[int], list[bool]] | None:
-    """Ids and targets of a dialogue within `room` tokens, or None if no reply fits.
-
-    Early turns are dropped first (a system message stays), since the last reply is what should be learnt;
-    of a reply that is still too long the end is cut, and with it the token that would end it.
-    """
-    messages = [{"role": m.role, "content": m.said} for m in dialogue.messages]
-    while True:
-        ids, targets = chat.dialogue_ids(messages)
-        first = 1 if messages[0]["role"] == "system" else 0
-        if len(ids) <= room or len(messages) - first <= 2:
-            break
-        del messages[first : first + 2]
-    ids, targets = ids[:room], targets[:room]
-    return (ids, targets) if any(targets[1:]) else None
 
 
 def packed_row(parts: Sequence[tuple[list[int], list[bool]]], length: int) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -65,7 +65,13 @@ class Classify(Task):
         return model, tuple(name for name in ("classifier", "score") if hasattr(model, name))
 
     def rows(
-        self, examples: Sequence[Any], folder: Path, labels: Sequence[str] | None, *, max_length: int
+        self,
+        examples: Sequence[Any],
+        folder: Path,
+        labels: Sequence[str] | None,
+        *,
+        max_length: int,
+        warn: Callable[[str], None] = lambda told: None,
     ) -> list[Row]:
         from pretune.tokens.tokenizer import encode_texts, load_tokenizer
 

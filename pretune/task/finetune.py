@@ -22,7 +22,7 @@ class FinetuneStage(Stage, Budget):
     """Adapt a pretrained model to a task."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     stops_gently: ClassVar[bool] = True
 
     model: Annotated[str, Input("model")]

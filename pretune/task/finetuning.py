@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
-from pretune.base.errors import EmptyInput, OneClass, WrongKind
+from pretune.base.errors import BadMessages, EmptyInput, NoTarget, OneClass, WrongKind
 from pretune.base.stage import Context
 from pretune.model.build import num_parameters
 from pretune.model.folder import set_model_length, write_safetensors
@@ -69,7 +69,7 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
     state = _state(work, model)
     session = _session(work, state)
     context.log.info(
-        f"    {len(work.examples):,} examples, {num_parameters(model) / 1e6:.1f} million parameters "
+        f"    {num_examples(work.rows):,} examples, {num_parameters(model) / 1e6:.1f} million parameters "
         f"({sum(p.numel() for p in state.update.weights.values()) / 1e6:.2f} train), {state.total} steps, "
         f"{work.choices['precision']}, micro-batch {work.choices['micro_batch']}"
     )
@@ -105,14 +105,31 @@ def _prepared(stage: FinetuneStage, base: Artifact, data: Artifact, context: Con
         raise EmptyInput(f"{data.path.as_posix()} has no training examples")
     check_scored([*examples, *dev])
     length = min(stage.max_length, _longest_of_folder(base.path))
-    rows = stage.task.rows(examples, base.path, labels, max_length=length)
-    dev_rows = stage.task.rows(dev, base.path, labels, max_length=length) if dev else []
+    rows = stage.task.rows(examples, base.path, labels, max_length=length, warn=context.log.warn)
+    dev_rows = _validation_rows(stage, dev, base.path, labels, length, context) if dev else []
     runtime = Runtime.start(stage.device)
     vocabulary = vocabulary_of(base.path)
     objective = stage.task.objective(_class_weights(data.path, labels))
     work = Work(stage, base.path, labels, examples, rows, dev, dev_rows, vocabulary, objective, runtime, context)
     work.choices = context.choose("run", lambda: _settle(work))
     return work
+
+
+def _validation_rows(
+    stage: FinetuneStage, dev: Sequence[Any], folder: Path, labels: Sequence[str] | None, length: int, context: Context
+) -> list[Row]:
+    """The rows of the validation split; none, with a warning, where nothing of it can be scored."""
+    warn = context.log.warn
+    try:
+        return stage.task.rows(dev, folder, labels, max_length=length, warn=lambda told: warn(f"validation: {told}"))
+    except (NoTarget, BadMessages) as error:
+        warn(f"nothing of the validation split can be scored, so the last weights are kept: {error.problem}")
+        return []
+
+
+def num_examples(rows: Sequence[Row]) -> int:
+    """Examples that the rows hold: a packed row has several."""
+    return sum(int(row["segments"].max()) + 1 if "segments" in row else 1 for row in rows)
 
 
 def _class_weights(data: Path, labels: Sequence[str] | None) -> list[float] | None:
@@ -300,7 +317,8 @@ def _final_metrics(work: Work, state: TrainState) -> dict[str, Any]:
         "steps_taken": state.step,
         "parameters": num_parameters(state.model),
         "trained_parameters": sum(p.numel() for p in state.update.weights.values()),
-        "examples": len(work.examples),
+        "examples": num_examples(work.rows),
+        **({"examples_left_out": left} if (left := len(work.examples) - num_examples(work.rows)) else {}),
     }
 
 

@@ -98,11 +98,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn; `role` is system, user, assistant or tool; `calls`: JSON of the tools it calls, as OpenAI's."""
+    """One turn; `role` is system, user, assistant or tool; `calls`: JSON of the tools it calls, as OpenAI's.
+
+    A reply that is not `learnt` is context only.
+    """
 
     role: str
     content: str
     calls: str = ""
+    learnt: bool = True
 
     @property
     def said(self) -> str:
@@ -209,7 +213,9 @@ def kinds_of(tags: tuple[str, ...]) -> set[str]:
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 _ANSWER = pa.struct([("text", pa.string()), ("start", pa.int64())])
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("calls", pa.string())]))
+_MESSAGES = pa.list_(
+    pa.struct([("role", pa.string()), ("content", pa.string()), ("calls", pa.string()), ("learnt", pa.bool_())])
+)
 _ORIGIN = {"origin": _TEXT}
 
 SHAPES: dict[str, Shape] = {

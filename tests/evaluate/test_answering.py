@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer, decoders, models
 
+from pretune.base.errors import BadMessages
 from pretune.base.log import Log
 from pretune.evaluate.answering import answer_scores, answered, asked_of, evaluate_answers, grouped
 from pretune.infer.language import LanguageModel
@@ -79,6 +80,8 @@ class Format:
     """A chat format: a token for each letter asked."""
 
     def prompt_ids(self, messages, tools=None):
+        if not messages[-1]["content"]:
+            raise BadMessages("nothing is asked")
         return [2] * len(messages[-1]["content"])
 
 
@@ -92,6 +95,22 @@ def test_answers_keep_the_order_of_the_questions_and_too_long_ones_are_answered_
     )
     assert found == ["yes yes ", "", "yes yes "]
     assert notes == ["1 questions are longer than the model's 6 tokens and count as answered with nothing"]
+
+
+def test_questions_that_the_template_refuses_are_answered_with_nothing_and_told():
+    found, notes = answered(model(), asked(dialogue("", "a"), dialogue("q", "a")), max_tokens=8, log=Log(quiet=True))
+    assert found == ["", "yes yes "]
+    assert notes == ["1 questions cannot be written by the chat template and count as answered with nothing"]
+
+
+def test_a_reply_that_is_not_to_be_learnt_is_not_wanted_either():
+    turns = [
+        Message("user", "a"),
+        Message("assistant", "b"),
+        Message("user", "c"),
+        Message("assistant", "d", "", False),
+    ]
+    assert asked_of(Dialogue(tuple(turns), "x#0")).wanted == "b"
 
 
 def test_an_answer_that_is_right_word_for_word_scores_one_everywhere():

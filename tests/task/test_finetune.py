@@ -144,6 +144,28 @@ def test_a_reply_that_does_not_fit_is_refused_not_trained_on_as_nothing(world: P
         tuned(world, "decoder", "pairs.json", "chat-short", task="chat", max_length=4, steps=1)
 
 
+def test_dialogues_that_do_not_fit_are_not_counted_as_learnt_and_do_not_stop_the_run(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = world / "long"
+    folder.mkdir()
+    long = "the small dog barks loudly " * 9
+
+    def write(split: str, asked: list[str]) -> None:
+        rows = [json.dumps({"prompt": q, "completion": f"fox {k}"}) for k, q in enumerate(asked)]
+        (folder / f"{split}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+
+    write("train", ["say fox", "say dog", "say bird"] + [f"{k} {long}" for k in range(2)])
+    write("dev", [long])
+    settings: dict[str, Any] = {"task": "chat", "max_length": 32, "steps": 2, "batch": 2, "out": world / "chat-long"}
+    found = pretune.fine_tune(world / "decoder", folder, **settings)
+    assert (found.metrics["examples"], found.metrics["examples_left_out"]) == (3, 2)
+    told = capsys.readouterr().err
+    assert "warning: 2 of 5 dialogues are left out: no reply fits into max_length=32" in told
+    assert "nothing of the validation split can be scored, so the last weights are kept: no reply fits" in told
+    assert "    3 examples, " in told
+
+
 def test_the_wrong_task_for_the_data_is_told(world: Path) -> None:
     from pretune.base.errors import WrongKind
 

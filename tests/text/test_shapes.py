@@ -285,3 +285,32 @@ def test_a_wrong_offset_goes_to_the_nearest_place_of_the_answer(tmp_path: Path, 
     metrics = artifact.card.metrics
     assert metrics["mended"] == {"answers not in the context": 1, "answers put where their text stands": 4}
     assert metrics["dropped"] == {"no answer that stands in the context": 1}
+
+
+def turns_with(name: str, *values: Any) -> dict[str, Any]:
+    said = [{"role": ("user", "assistant")[k % 2], "content": f"t{k}"} for k in range(len(values))]
+    return {"messages": [t | ({} if v is None else {name: v}) for t, v in zip(said, values, strict=True)]}
+
+
+@pytest.mark.parametrize("name", ["weight", "train", "loss"])
+def test_a_reply_of_weight_zero_is_kept_as_context_that_is_not_learnt(
+    tmp_path: Path, run_stage: Any, name: str
+) -> None:
+    rows = [turns_with(name, None, 0, None, 1), turns_with(name, None, False, 0, True), turns_with(name, *[None] * 4)]
+    artifact = read_one(tmp_path, run_stage, rows)
+    found = [[m.learnt for m in e.messages] for e in read_split(artifact.path, "train")]
+    assert found == [[True, False, True, True]] * 2 + [[True] * 4]
+    assert artifact.card.metrics.get("mended", {}) == {}
+
+
+def test_weights_that_cannot_be_kept_are_told_or_refused(tmp_path: Path, run_stage: Any) -> None:
+    asked = turns_with("loss", True, True)
+    nothing = turns_with("weight", None, 0)
+    metrics = read_one(tmp_path, run_stage, [asked, nothing]).card.metrics
+    assert metrics["mended"] == {
+        "`weight`, `train` or `loss` of turns that are no replies were left out: only replies are learnt": 1
+    }
+    assert metrics["dropped"] == {"no reply that is learnt (weight, train or loss is 0)": 1}
+    for value in (0.5, 2, "yes", [1]):
+        with pytest.raises(BadFile, match=r"weight=.*, which is neither 0 nor 1"):
+            read_one(tmp_path, run_stage, [turns_with("weight", None, value)])

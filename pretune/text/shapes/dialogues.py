@@ -7,8 +7,9 @@
 {"prompt": "...", "completion": "..."}                                          also question and answer
 {"instruction": "...", "instances": [{"input": "...", "output": "..."}]}        self-instruct: one each
 
-Tools and calls are kept as JSON text. A dialogue that begins with the assistant loses that greeting: most chat
-templates refuse it. Two of the system's names mean two things: `sys` is the assistant where the other is `usr`.
+Tools and calls are kept as JSON text. A reply whose `weight` (OpenAI), `train` or `loss` is 0 or false is read and not
+learnt; weights between are refused. A dialogue that begins with the assistant loses that greeting: most chat templates
+refuse it. Two of the system's names mean two things: `sys` is the assistant where the other is `usr`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ PAIRS = (
     *(("question", "answer"), ("query", "response"), ("instruction", "instances"), ("问题", "答案"), ("问题", "回答")),
 )
 TEXT_PARTS = (None, "text", "input_text", "output_text")
+LEARNT = ("weight", "train", "loss")
+"""What other programs call it that a turn is learnt from: 1 or true, 0 or false."""
+NO_REPLY_LEARNT = "`weight`, `train` or `loss` of turns that are no replies were left out: only replies are learnt"
 GREETING = "replies before any question were left out"
 FEW_ROLES = "user, assistant, system, tool"
 
@@ -76,14 +80,19 @@ def read_dialogues(table: Table, notes: Notes) -> tuple[Convert, str]:
         words = _keywords(record.get(rest["keywords"]))
         made = [Dialogue(tuple(begun(m, record.get(rest["system"]), notes)), origin, words, tools) for m in variants]
         kept: list[Example] = [d for d in made if has_reply(d)]
-        return kept if len(kept) == len(made) > 0 else [*kept, *notes.drop("no reply")]
+        return kept if len(kept) == len(made) > 0 else [*kept, *notes.drop(_why_none(made))]
 
     return convert, told(messages=turns) if turns else told(prompt=pair[0], reply=pair[1]) if pair else ""
 
 
 def has_reply(dialogue: Dialogue) -> bool:
     """Whether there is anything to learn: an assistant's turn with text or a call."""
-    return any(m.role == "assistant" and (m.content.strip() or m.calls) for m in dialogue.messages)
+    return any(m.role == "assistant" and m.learnt and (m.content.strip() or m.calls) for m in dialogue.messages)
+
+
+def _why_none(dialogues: Sequence[Dialogue]) -> str:
+    weightless = any(not m.learnt for d in dialogues for m in d.messages)
+    return "no reply that is learnt (weight, train or loss is 0)" if weightless else "no reply"
 
 
 # ---- turns --------------------------------------------------------------------------------------
@@ -112,14 +121,28 @@ def message_of(turn: Mapping[str, Any], column: str, notes: Notes, *, sys_replie
         hint = f"roles are {FEW_ROLES}" if near.startswith("choose") else near
         raise BadFile(f"unknown role {said!r} in column {column!r}", hint=hint)
     content = _content(_first(turn, "content", "value", "text", "utterance"), column)
+    learnt = _is_learnt(turn, role in ("assistant", "call"), column, notes)
     if role == "call":
         calls = calls_in(content)
         if not calls:
             notes.mend("tool calls that are not JSON were kept as text")
-        return Message("assistant", "" if calls else content, calls)
+        return Message("assistant", "" if calls else content, calls, learnt)
     function = turn.get("function_call")
     asked = turn.get("tool_calls") or ([{"type": "function", "function": function}] if function else None)
-    return Message(role, content, json_text(asked or turn.get("calls")))
+    return Message(role, content, json_text(asked or turn.get("calls")), learnt)
+
+
+def _is_learnt(turn: Mapping[str, Any], is_reply: bool, column: str, notes: Notes) -> bool:
+    """Whether a reply is learnt from; of other turns, whose weights mean nothing here, always true."""
+    said = {name: turn[name] for name in LEARNT if turn.get(name) is not None}
+    for name, value in said.items():
+        if not isinstance(value, int | float) or value not in (0, 1):
+            hint = "weights are 1 (learnt) or 0 (read only); say a reply that should count for more more than once"
+            raise wrong(column, f"has a turn with {name}={value!r}, which is neither 0 nor 1", hint=hint)
+    if not is_reply:
+        notes.mend(NO_REPLY_LEARNT, int(any(said.values())))
+        return True
+    return all(said.values())
 
 
 def _role(turn: Mapping[str, Any]) -> Any:
