@@ -226,7 +226,9 @@ def _tell(told: Told, log: Log) -> None:
         shown = "; ".join(f"{where}: {why}" for where, why in told.quarantine[:3])
         log.warn(f"{len(told.quarantine)} could not be read and lie in quarantine.jsonl with their reasons: {shown}")
     if told.broken:
-        log.warn(f"{told.broken} broken pieces of UTF-8 were replaced by U+FFFD")
+        log.warn(f"{told.broken} broken pieces of text were replaced by U+FFFD")
+    for what, number in sorted(told.mended.items()):
+        log.warn(f"{what}: {number}")
 
 
 def _refuse_no_column(parts: Parts, told: Told) -> None:
@@ -259,5 +261,6 @@ def _refuse_to_judge_by_all(verdict: Verdict, left_out: int) -> None:
 
 def _nothing(counts: Counts, told: Told) -> EmptyInput:
     reasons = [f"{n} {reason}" for reason, n in counts.card(told)["dropped"].items()]
+    reasons += [why for _, why in told.quarantine[:1]]
     left_out = f" (left out: {', '.join(reasons)})" if reasons else ""
     return EmptyInput(f"no text is left{left_out}", hint="look at what `read` and `filters` name")

@@ -163,12 +163,16 @@ def _tell(found: Found, log: Log) -> None:
         log.warn(f"left alone, neither train, dev nor test: {names}")
     if found.notes.dropped:
         log.warn("left out: " + ", ".join(f"{n} with {reason}" for reason, n in sorted(found.notes.dropped.items())))
-    for what, number in sorted(found.notes.mended.items()):
+    for what, number in sorted(_mended(found).items()):
         log.warn(f"{what}: {number}")
     if found.repairs.broken:
-        log.warn(f"{found.repairs.broken} broken pieces of UTF-8 were replaced by U+FFFD")
+        log.warn(f"{found.repairs.broken} broken pieces of text were replaced by U+FFFD")
     if found.repairs.spilled:
         log.warn(f"{found.repairs.spilled} rows hold something behind the last column that has a name; it is not read")
+
+
+def _mended(found: Found) -> dict[str, int]:
+    return dict(sorted((found.notes.mended + found.repairs.mended).items()))
 
 
 # ---- labels -------------------------------------------------------------------------------------
@@ -226,7 +230,7 @@ def _metrics(found: Found, sides: Sides, labels: list[str] | None) -> dict[str, 
         "splits": {s: len(group) for s, group in sides.items()},
         "labels": {} if labels is None else _label_counts(found.shape, sides, labels),
         "dropped": dict(sorted(found.notes.dropped.items())),
-        "mended": dict(sorted(found.notes.mended.items())),
+        "mended": _mended(found),
         "left_alone": dict(sorted(found.left_alone.items())),
         "repaired": found.repairs.broken,
         "read_as": found.read_as,

@@ -134,9 +134,10 @@ def _wide(sample: bytes) -> str:
     """
     texts = {codec: text for codec in WIDE if (text := _clean(sample, codec))}
     codec = max(texts, key=lambda c: _num_usual(texts[c]) / len(texts[c]), default="")
-    usual, size = (_num_usual(texts[codec]), len(texts[codec])) if codec else (0, 0)
-    least = max(2, 0.75 * size) if _is_narrow(sample.replace(b"\0", b"")) else 1
-    return codec if usual >= least else ""
+    if not codec:
+        return ""
+    least = max(2, 0.75 * len(texts[codec])) if _is_narrow(sample.replace(b"\0", b"")) else 1
+    return codec if _num_usual(texts[codec]) >= least else ""
 
 
 def _num_usual(text: str) -> int:

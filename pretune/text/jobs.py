@@ -23,12 +23,14 @@ from pretune.text.clean import Clean
 from pretune.text.columns import FIRST, text_column
 from pretune.text.document import Document, document_id
 from pretune.text.formats.jsonl import JSON_LINES, Sound, Stretch, soundness, stretch_records, stretches
+from pretune.text.plain import plain_text
 from pretune.text.readers import READERS, TABULAR, Record, Repairs, read_records, suffix_of
 from pretune.text.split import SPLITS
 
 LARGE_FILE = 16 << 20
 """Files of so many bytes are cut into several jobs; all but JSON lines are read by the process that hands them out."""
 JOB_BYTES = 2 << 20
+COUNTED = ("changed", "mended", "columns")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Told:
 
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     changed: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
     broken: int = 0
     surrogates: int = 0
@@ -100,6 +103,7 @@ class Told:
     def add(self, other: Told) -> None:
         self.quarantine += other.quarantine
         self.changed += other.changed
+        self.mended += other.mended
         self.left_out += other.left_out
         self.broken += other.broken
         self.surrogates += other.surrogates
@@ -114,8 +118,7 @@ class Told:
     def unpacked(cls, packed: bytes) -> Told:
         facts = json.loads(packed)
         pairs = {name: [tuple(one) for one in facts[name]] for name in ("quarantine", "no_column")}
-        counts = {name: Counter(facts[name]) for name in ("changed", "columns")}
-        return cls(**facts | pairs | counts)
+        return cls(**facts | pairs | {name: Counter(facts[name]) for name in COUNTED})
 
 
 # ---- jobs ---------------------------------------------------------------------------------------
@@ -267,6 +270,7 @@ def _told_of(file: RawFile, told: Told) -> Iterator[Repairs]:
             repairs.refuse(error, file.path.as_posix())
     finally:
         told.broken += repairs.broken
+        told.mended += repairs.mended
         told.left_out += [_named_so(file, where) for where in repairs.left_out]
         told.quarantine += [(_named_so(file, w), _named_so(file, why)) for w, why in repairs.quarantine or []]
 
@@ -282,20 +286,20 @@ def _documents(
     column: str = "",
 ) -> Iterator[Document]:
     """Each record as a document, numbered from `first`; raises NoSuchColumn where the first records have no text."""
+    where = file.path.as_posix()
     numbered: Iterator[Numbered] = ((k + repairs.passed_over, one) for k, one in enumerate(records, first))
     if not column:
         head, numbered = _begun(numbered)
         column = _column_of(file, [record for _, record in head], measuring, told) if head else ""
     for number, record in numbered:
-        own = column
-        if column not in record:  # a line of another form
-            try:
-                own = text_column([record], given=measuring.text, where=file.path.as_posix())
-            except NoSuchColumn as error:
-                repairs.refuse(error, f"{file.path.as_posix()}#{number}")
-                repairs.passed_over -= 1  # the reader has counted it as a record
-                continue
-        yield _document(file, number, record, own)
+        try:  # a line may be of another form
+            own = column if column in record else text_column([record], given=measuring.text, where=where)
+            text = plain_text(record[own], own, f"{where}#{number}", repairs)
+        except UserError as error:
+            repairs.refuse(error, f"{where}#{number}")
+            repairs.passed_over -= 1  # the reader has counted it as a record
+            continue
+        yield _document(file, number, record, own, text)
 
 
 def _begun(numbered: Iterator[Numbered]) -> tuple[list[Numbered], Iterator[Numbered]]:
@@ -327,8 +331,6 @@ def _named_so(file: RawFile, told: str) -> str:
     return told.replace(file.path.as_posix(), file.name)
 
 
-def _document(file: RawFile, number: int, record: Mapping[str, Any], column: str) -> Document:
-    text = record[column]
-    meta = {k: v for k, v in record.items() if k != column}
-    plain = text if isinstance(text, str) else "" if text is None else json.dumps(text, ensure_ascii=False)
-    return Document(plain, "", file.source, f"{file.name}#{number}", meta)  # its id is worked out by who measures it
+def _document(file: RawFile, number: int, record: Mapping[str, Any], column: str, text: str) -> Document:
+    meta = {k: v for k, v in record.items() if k != column and not isinstance(v, bytes)}
+    return Document(text, "", file.source, f"{file.name}#{number}", meta)  # its id is worked out by who measures it

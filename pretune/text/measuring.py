@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pretune.text.document import Document, document_id
 from pretune.text.jobs import Job, Measuring, Told, read_job
 from pretune.text.quality.language import identifier
 from pretune.text.quality.statistics import COLUMNS, measure_all
+from pretune.text.shapes.base import is_nothing
 from pretune.text.split import cluster_of
 
 FIELDS = [(n, pa.string()) for n in ("id", "text", "source", "origin", "language", "cluster", "meta")]
@@ -76,7 +78,7 @@ def _row(document: Document, measuring: Measuring, told: Told) -> dict[str, Any]
     text = mend_surrogates(document.text)
     told.surrogates += text is not document.text and text != document.text
     text = cleaned_counting(text, measuring.clean, told.changed)
-    meta = json.dumps(dict(document.meta), ensure_ascii=True, sort_keys=True, default=_plain)
+    meta = _json(dict(document.meta))
     origin = mend_surrogates(document.origin)
     return {
         "id": document.id or _id_of(document),
@@ -92,6 +94,22 @@ def _row(document: Document, measuring: Measuring, told: Told) -> dict[str, Any]
 def _id_of(document: Document) -> str:
     name, _, number = document.origin.rpartition("#")
     return document_id(document.source, name, int(number))
+
+
+def _json(meta: Mapping[str, Any]) -> str:
+    """The object as JSON, in which numbers that are none are null."""
+    try:
+        return json.dumps(meta, ensure_ascii=True, sort_keys=True, default=_plain, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(meta), ensure_ascii=True, sort_keys=True, default=_plain)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return list(map(_finite, value))
+    return None if is_nothing(value) else value
 
 
 def _plain(value: Any) -> str:

@@ -130,7 +130,8 @@ def _left_out(facts: Mapping[str, Any], seen: Seen) -> str:
 def _repairs(facts: Mapping[str, Any]) -> str:
     counted = {f"{kind} changed": number for kind, number in facts["changed"].items()}
     counted |= {f"repeated {kind} cut": number for kind, number in facts.get("documents_cut", {}).items()}
-    counted |= {"broken UTF-8 replaced": facts["repaired"], "surrogates mended": facts["surrogates_mended"]}
+    counted |= {"broken pieces replaced": facts["repaired"], "surrogates mended": facts["surrogates_mended"]}
+    counted |= facts["mended"]
     rows = [[name, f"{number:,}"] for name, number in counted.items() if number]
     return _section("Repairs", table(["", "texts"], rows, numeric=(1,))) if rows else ""
 

@@ -55,6 +55,7 @@ class Counts:
             "languages": dict(self.languages.most_common()),
             "dropped": dict(sorted(self.dropped.items())) | _files("empty file", told.empty_files),
             "changed": dict(sorted(told.changed.items())),
+            "mended": dict(sorted(told.mended.items())),
             "repaired": told.broken,
             "surrogates_mended": told.surrogates,
             "left_out_files": told.left_out[:NUM_FILES_TOLD],

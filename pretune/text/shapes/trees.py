@@ -40,7 +40,7 @@ def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
         yield from unfolded(rows, where)
     elif rows_of(first) is not None:
         for record in chain([first], coming):
-            yield from rows_of(record) or [record]
+            yield from [record] if (rows := rows_of(record)) is None else iter(rows)
     elif set(first) == {"translation"} and isinstance(first["translation"], dict):
         for record in chain([first], coming):
             yield _object(record.get("translation"), "translation", where)
