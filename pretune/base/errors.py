@@ -142,6 +142,7 @@ class EmptyInput(UserError):
     """What was given holds no text, no rows, or nothing that is left after cleaning."""
 
     code = "empty-input"
+    usual_hint = "look at what the path names, and at what is in it"
 
 
 class HubError(UserError):

@@ -46,6 +46,8 @@ def texts_of(path: Path, column: str | None = None, *, warn: Callable[[str], Non
         texts = [line.rstrip("\r\n") for line in lines_of(path, repairs) if line.strip()]
     if repairs.broken:
         warn(f"{path.as_posix()}: {repairs.broken} broken sequences of bytes became \ufffd")
+    for what, number in sorted(repairs.mended.items()):
+        warn(f"{path.as_posix()}: {what}: {number}")
     if not texts:
         raise EmptyInput(f"{path.as_posix()!r} holds no text")
     return texts
@@ -81,13 +83,10 @@ def _in_records(
 
 def _column(path: Path, first: list[Record], column: str | None) -> str:
     table = Table(path.as_posix(), first, {"text": column} if column else {})
-    if column:
+    try:
         return table.need("text")
-    if found := table.column("text"):
-        return found
-    there = ", ".join(table.names.values()) or "none"
-    problem = f"{path.as_posix()!r} has no column that could be the text; it has: {there}"
-    raise NoSuchColumn(problem, hint="name it: --column COLUMN")
+    except NoSuchColumn as error:
+        raise NoSuchColumn(error.problem, hint=error.hint if column else "name it: --column COLUMN") from None
 
 
 def _where(path: Path, number: int) -> str:

@@ -123,6 +123,7 @@ def test_blank_lines_and_the_word_of_excel_for_the_delimiter_are_no_names(tmp_pa
 
 def test_excel_may_say_any_delimiter(tmp_path: Path) -> None:
     assert read(tmp_path, "sep=|\ntext|label\nYes, and no;good|bad\n", ".csv") == [("Yes, and no;good", "bad")]
+    assert read(tmp_path, "sep=\t\r\ntext\tlabel\r\na,b\tbad\r\n", ".csv") == [("a,b", "bad")]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
@@ -143,3 +144,9 @@ def test_what_is_no_csv_is_refused_with_what_to_do(tmp_path: Path, text: str, hi
     with pytest.raises(BadFile) as refused:
         read(tmp_path, text, ".csv")
     assert hint in str(refused.value.hint)
+
+
+def test_quotes_behind_a_backslash_are_quotes_where_the_cell_is_quoted(tmp_path: Path) -> None:
+    text = 'text\tlabel\n"plain"\t"a"\n"She said \\"yes\\", and\\\\or"\t"b"\n'
+    assert read(tmp_path, text) == [("plain", "a"), ('She said "yes", and\\or', "b")]
+    assert read(tmp_path, 'text\tlabel\nC:\\"x"\ta\n"Bring \\"me\tb\n') == [('C:\\"x"', "a"), ('"Bring \\"me', "b")]

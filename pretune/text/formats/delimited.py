@@ -21,6 +21,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -116,7 +117,7 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
 def _delimiter(path: Path, rows: Rows) -> str:
     """What stands between cells; what stands in front of the names is passed over."""
     said = ""
-    while (line := rows.peek()) and (not line.strip() or (found := SAYS.fullmatch(line.strip()))):
+    while (line := rows.peek()) and (not line.strip() or (found := SAYS.fullmatch(line.strip(" \r\n")))):
         said = found[1] if line.strip() and found else said
         rows.skip()
     return said or (TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count))
@@ -134,11 +135,13 @@ def _is_plain(lines: Iterable[str], head: Sequence[str]) -> bool:
 
 
 def _unquoted(line: str) -> list[str]:
-    """The cells of a line with quotes; none if it is no row by itself."""
-    try:
+    """The cells of a line with quotes, doubled or behind a backslash; none if it is no row by itself."""
+    with suppress(csv.Error):
         return next(csv.reader([line], delimiter=TAB, strict=True), [])
-    except csv.Error:
-        return []
+    with suppress(csv.Error):
+        escaped = csv.reader([line], delimiter=TAB, strict=True, doublequote=False, escapechar="\\")
+        return next(escaped, []) if '\\"' in line else []
+    return []
 
 
 @dataclass
