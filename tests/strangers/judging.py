@@ -108,7 +108,7 @@ def example_read(example: Any) -> Any:
     if isinstance(example, shapes.Labelled):
         found: Any = (example.text, example.label, *([example.second] if example.second else []))
     elif isinstance(example, shapes.Dialogue):
-        found = tuple((m.role, m.content) for m in example.messages)
+        found = tuple((m.role, m.content) if m.learnt else (m.role, m.content, "not learnt") for m in example.messages)
     elif isinstance(example, shapes.Tagged):
         found = (tuple(example.tokens), tuple(example.tags))
     elif isinstance(example, shapes.Pair):
@@ -146,7 +146,7 @@ def _new(case: Case, model: Path | None) -> tuple[bool, str]:
 
 def _check(case: Case, model: Path | None) -> tuple[bool, str]:
     result = _invoke("check", _path(case), "--json")
-    return True, "doctor" if "doctor" in json.loads(result.stdout) else "files"
+    return True, "files" if json.loads(result.stdout)["doctor"] is None else "doctor"
 
 
 def _path(case: Case) -> str:
@@ -207,4 +207,4 @@ def _document_difference(case: Case, read: Sequence[Output]) -> str:
                 break
             if number == len(row.readings or []) - 1 and not row.optional:
                 return f"{said!r} is not there, or not in its place: {text[at : at + 80]!r}"
-    return "" if not any(mark in text for mark in "\0\ufeff") else "a byte of the file's form is in the text"
+    return "a byte of the file's form is in the text" if "\0" in text or text.startswith("\ufeff") else ""

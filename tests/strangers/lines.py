@@ -212,7 +212,7 @@ AFTER = (
     Oddity("sep= in front", "quoting", lambda d: d.is_csv, sep_line),
     Oddity("a remark in front", "quoting", _sheet, remark_in_front),
     Oddity("open quote", "quoting", lambda d: d.is_csv and _sheet(d), open_quote),
-    Oddity("names again", "quoting", lambda d: _sheet(d) and d.verb != "predict", header_again),
+    Oddity("names again", "quoting", lambda d: _columns(d) and d.verb != "predict", header_again),
     Oddity("a cell too many", "quoting", lambda d: _columns(d) and d.form in ("csv", "csv-semicolon"), cell_too_many),
     Oddity("an empty cell behind", "quoting", _columns, empty_cell_behind),
     Oddity("cut off", "nesting", lambda d: d.is_json and d.family in ("label", "texts") and not d.odd, cut_off),

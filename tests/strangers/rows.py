@@ -238,7 +238,7 @@ ROWS = (
     Oddity("half a surrogate", "values", _json, lone_surrogate),
     Oddity("open quote without quoting", "quoting", lambda d: _cells(d) and d.form in ("tsv", "tabs", "marked", "lines"), quote_in_front),
     Oddity("hash in front", "values", lambda d: _cells(d) and d.form in ("csv", "tsv", "tabs", "jsonl", "lines"), hash_in_front),
-    Oddity("long text", "values", lambda d: _cells(d) and d.verb != "predict", long_text),
+    Oddity("long text", "values", lambda d: _cells(d) and d.verb != "predict" and d.form != "tabs", long_text),
     Oddity("a row twice", "values", lambda d: d.family in ("label", "texts") and d.form not in ("folder", "json-ids") and d.verb != "predict", twice),
     Oddity("list for text", "nesting", lambda d: _plain_object(d) and d.family in ("label", "texts"), list_text),
     Oddity("object for text", "nesting", lambda d: _plain_object(d) and d.family in ("label", "texts"), object_text),

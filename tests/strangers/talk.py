@@ -70,8 +70,11 @@ def weights(draft: Draft) -> None:
     key, value = draft.rng.choice((("weight", 0), ("train", False), ("loss", False)))
 
     def change(row: Row, turns: Turns) -> Turns | None:
-        row.told, row.optional = True, True
+        obeyed = tuple((*one, "not learnt") if one[0] == "assistant" else one for one in _said(turns))
+        row.readings, row.optional = [obeyed, _said(turns)], True
         return [{**t, key: value} if t["role"] == "assistant" else t for t in turns]
+
+    draft.readable = draft.position != "all"
 
     _turns(draft, change)
 
