@@ -18,13 +18,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from glob import glob, has_magic
+from glob import has_magic
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pretune.base.digest import digest, file_digests
 from pretune.base.errors import BadCommand, Changed, EmptyInput, NoSuchFile, NotAnArtifact, UserError, WrongKind
+from pretune.base.listing import Listing, folder_files, pattern_files
 
 CARD = "artifact.json"
 SCHEMA = 1
@@ -83,6 +84,7 @@ class Artifact:
         scheme: as it is written, if it lies in no folder (`python:docs`).
         hub: as it is written, if it comes from a hub; `path` is where it lies now.
         sample: how many examples are wanted of it (`reviews.jsonl#500`); None for all.
+        links: names of links in a raw folder that lead out of it; they are not among its files.
     """
 
     path: Path
@@ -90,25 +92,29 @@ class Artifact:
     scheme: str | None = None
     hub: str | None = None
     sample: int | None = None
+    links: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: str | Path, kind: str | None = None) -> Artifact:
+    def open(cls, path: str | Path, kind: str | None = None, *, follow: bool | None = None) -> Artifact:
         """Find what lies at `path`; `kind` may name several, joined by `|`.
+
+        Args:
+            follow: whether links that lead out of a raw folder are read; None: those of models and tokenizers.
 
         Raises:
             NoSuchFile, NotAnArtifact, WrongKind, Changed (a damaged card).
         """
-        found = cls._find(path)
+        found = cls._find(path, follow)
         if kind and found.card.kind not in kind.split("|"):
             wanted = " or ".join(f"a {k}" for k in kind.split("|"))
             raise WrongKind(f"{str(path)!r} is a {found.card.kind}, but {wanted} is needed here")
         return found
 
     @classmethod
-    def _find(cls, given: str | Path) -> Artifact:
+    def _find(cls, given: str | Path, follow: bool | None) -> Artifact:
         text = str(given)
         if (sampled := SAMPLED.fullmatch(text)) and not Path(text).exists():
-            return _sampled(cls._find(sampled[1]), int(sampled[2]), text)
+            return _sampled(cls._find(sampled[1], follow), int(sampled[2]), text)
         if _is_of(SCHEMES, text):
             return _open_scheme(text)
         if _is_of(HUBS, text):
@@ -121,7 +127,7 @@ class Artifact:
                 hint = "run the command that makes it again; it continues where it was"
                 raise NotAnArtifact(f"{text!r} is unfinished: only {text}.scratch is there", hint=hint)
             raise NoSuchFile(f"there is no {text!r}", hint="check the path; it is taken from the folder you are in")
-        return _open_raw(path)
+        return _open_raw(path, follow=follow)
 
     def files(self) -> list[Path]:
         """The files of a raw input, sorted; of an artifact, its payload."""
@@ -162,7 +168,7 @@ class Artifact:
         candidates = [wanted, *(p for p in sorted(self.path.parent.glob("*")) if (p / CARD).is_file())]
         for candidate in candidates:
             try:
-                found = Artifact.open(candidate)
+                found = Artifact.open(candidate, follow=self.card.settings.get("links") == "follow" or None)
             except (NoSuchFile, NotAnArtifact, EmptyInput, Changed):
                 continue
             if found.card.id == said["id"]:
@@ -231,29 +237,38 @@ def _in_cache(said: dict[str, str]) -> Artifact | None:
     return found if found.card.id == said["id"] else None
 
 
-def _open_raw(path: Path, files: list[Path] | None = None) -> Artifact:
-    files = _raw_files(path) if files is None else files
+def _open_raw(path: Path, files: list[Path] | None = None, *, follow: bool | None = None) -> Artifact:
+    listing = _raw_files(path, follow=follow) if files is None else Listing(files)
     root = raw_root(path)
-    names = {f.relative_to(root).as_posix(): f for f in files}
-    if not names:
+    names, links = ([f.relative_to(root).as_posix() for f in some] for some in (listing.files, listing.refused))
+    if not names and links and follow is not None:
+        hint = "stages corpus and dataset read them with links=follow; or copy what they lead to"
+        raise EmptyInput(
+            f"{str(path)!r} holds nothing but links that lead out of it: {', '.join(links[:5])}", hint=hint
+        )
+    if not names and not links:
         raise EmptyInput(f"{str(path)!r} holds no files", hint="check the path or the pattern")
-    digests = file_digests(names)
-    card = Card(kind=_raw_kind(path, files), key="", id=digest(sorted(digests.items())), stage="raw", files=digests)
-    return Artifact(path, card)
+    digests = file_digests(dict(zip(names, listing.files, strict=True)))
+    kind = _kind_by_names(path) or _kind_by_endings(path, listing.files)
+    card = Card(kind=kind, key="", id=digest(sorted(digests.items())), stage="raw", files=digests)
+    return Artifact(path, card, links=tuple(links))
 
 
-def _raw_files(path: Path) -> list[Path]:
+def _raw_files(path: Path, *, follow: bool | None) -> Listing:
     if is_pattern(path):
-        return sorted(Path(f) for f in glob(str(path), recursive=True) if Path(f).is_file())
+        return pattern_files(str(path), raw_root(path), follow=bool(follow))
     if path.is_file():
-        return [path]
-    inside = (f for f in path.rglob("*") if f.is_file())
-    return sorted(f for f in inside if not any(part.startswith(".") for part in f.relative_to(path).parts))
+        return Listing([path])
+    # The hub's cache keeps a model as links to its files.
+    return folder_files(path, follow=bool(_kind_by_names(path)) if follow is None else follow)
 
 
-def _raw_kind(path: Path, files: list[Path]) -> str:
-    if not path.is_dir():
-        return "ids" if path.name.endswith(IDS) else "files"
+def _kind_by_endings(path: Path, files: list[Path]) -> str:
+    return "ids" if all(file.name.endswith(IDS) for file in [path] * (not path.is_dir()) or files) else "files"
+
+
+def _kind_by_names(path: Path) -> str:
+    """bundle, model or tokenizer, by the files that make a folder one; else ""."""
     if (path / "bundle.json").is_file():
         return "bundle"
     has_weights = any(path.glob("*.safetensors"))
@@ -261,7 +276,7 @@ def _raw_kind(path: Path, files: list[Path]) -> str:
         return "model"
     if (path / "tokenizer.json").is_file():
         return "tokenizer"
-    return "ids" if all(file.name.endswith(IDS) for file in files) else "files"
+    return ""
 
 
 def _open_scheme(text: str) -> Artifact:

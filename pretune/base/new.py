@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from itertools import islice
+import shlex
 from pathlib import Path
-from typing import Any
 
-from pretune.base.artifact import Artifact
 from pretune.base.errors import UserError
 
 PRETRAIN = """\
-# {name}: your own model from the text in {source}.
+# Your own model from the text in {shown}.
 #
-#   pretune plan {name}.yaml      what would run, how long, does it fit
-#   pretune run  {name}.yaml      run it; again: only what changed
+#   pretune plan {recipe}      what would run, how long, does it fit
+#   pretune run  {recipe}      run it; again: only what changed
 #
 # Every setting is explained by `pretune explain STAGE.SETTING`.
 name: {name}
-work: runs/{name}
+work: {work}
 stages:
   # Read, repair, deduplicate, split by document.
-  corpus:    {{kind: corpus, read: ["{source}"]}}
+  corpus:    {{kind: corpus, read: [{source}]}}
   # A byte-level BPE of your text; 8,000 tokens suit a few megabytes, 16,000 and more suit a hundred.
   tokenizer: {{kind: tokenizer, corpus: $corpus, vocab_size: 8000}}
   tokens:    {{kind: tokens, corpus: $corpus, tokenizer: $tokenizer}}
@@ -34,15 +30,15 @@ sizes:
 """
 
 FINETUNE = """\
-# {name}: a model that {does}, from the examples in {source}.
+# A model that {does}, from the examples in {shown}.
 #
-#   pretune plan {name}.yaml      what would run, how long, does it fit
-#   pretune run  {name}.yaml      run it; again: only what changed
+#   pretune plan {recipe}      what would run, how long, does it fit
+#   pretune run  {recipe}      run it; again: only what changed
 name: {name}
-work: runs/{name}
+work: {work}
 stages:
-  # The shape and the columns are found by themselves; columns: {{text: ..., label: ...}} names them (docs: shapes.md).
-  data:   {{kind: dataset, read: ["{source}"]}}
+  # Read as {read_as}; columns: {{text: ..., label: ...}} names others (docs: shapes.md).
+  data:   {{kind: dataset, read: [{source}]}}
   # A pretrained model: a folder in Hugging Face layout, or one that you pretrained with pretune.
   tuned:  {{kind: finetune, model: PATH/TO/MODEL, data: $data, task: {task}}}
   report: {{kind: evaluate, model: $tuned, data: $data}}
@@ -52,41 +48,66 @@ sizes:
 """
 
 
-def new_recipe(name: str, source: str) -> Path:
-    """Write `NAME.yaml`; never over an existing file."""
-    path = Path(f"{name}.yaml")
+def new_recipe(name: str, source: str, *, task: str | None, read_as: str = "") -> Path:
+    """Write the recipe `NAME.yaml`, never over an existing file; its name is the last part of a path.
+
+    Args:
+        source: files of text, or of labelled data.
+        task: what learns from labelled data; None for text.
+        read_as: of labelled data, the columns.
+
+    Raises:
+        UserError: there is such a file, or the name cannot be one.
+    """
+    path, title = _place(name)
     if path.exists():
         raise UserError(f"{path.as_posix()!r} exists", hint="choose another name, or delete it")
-    task = _task(Artifact.open(source).files())
-    place = Path(source).as_posix()
-    does = {"classify": "labels texts", "chat": "answers"}
-    text = PRETRAIN if task is None else FINETUNE
-    path.write_text(text.format(name=name, source=place, task=task, does=does.get(task or "")), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(recipe_text(path, title, source, task=task, read_as=read_as))
+    except OSError as error:
+        problem = f"{path.as_posix()!r} cannot be written: {error.strerror}"
+        raise UserError(problem, hint="choose another name, or another folder") from None
     return path
 
 
-def _task(files: list[Path]) -> str | None:
-    """classify or chat when the first table has such columns; None for raw text."""
-    tables = [f for f in files if f.suffix in (".csv", ".tsv", ".jsonl", ".json")]
-    columns = _columns(tables[0]) if tables else set()
-    if columns & {"messages", "conversations", "instruction"}:
-        return "chat"
-    return "classify" if columns & {"label", "class", "category", "sentiment", "intent"} else None
+def recipe_text(path: Path, title: str, source: str, *, task: str | None = None, read_as: str = "") -> str:
+    """What stands in the recipe at `path`; the arguments are those of `new_recipe`."""
+    words = {
+        "name": _quoted(title),
+        "work": _quoted(f"runs/{title}"),
+        "source": _quoted(_plain(Path(source).as_posix())),
+        "recipe": _shown(shlex.quote(path.as_posix())),
+        "shown": _shown(Path(source).as_posix()),
+        "read_as": _shown(read_as),
+    }
+    does = {"classify": "labels texts", "chat": "answers"}.get(task or "", "learns")
+    return (PRETRAIN if task is None else FINETUNE).format(task=task, does=does, **words)
 
 
-def _columns(path: Path) -> set[str]:
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        if path.suffix in (".csv", ".tsv"):
-            rows = csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t")
-            return {column.strip().lower() for column in next(rows, [])}
-        head = "".join(islice(file, 400)).lstrip()
-    return set(_first_object(head))
+def _place(name: str) -> tuple[Path, str]:
+    """The recipe's file and its name."""
+    title = Path(name).name
+    if not title.strip(". ") or title.endswith(".") or "\0" in name:
+        raise UserError(f"{name!r} is no name for a recipe", hint="letters and figures make a good one: my-bot")
+    return Path(name).parent / f"{title}.yaml", title
 
 
-def _first_object(text: str) -> dict[str, Any]:
-    """The first JSON object of a jsonl file or of a JSON array."""
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text.lstrip("[ \n\r\t"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+def _plain(source: str) -> str:
+    """A path that cannot be taken for a stage's `$name` or for `hf:org/name`."""
+    return f"./{source}" if source.startswith("$") or (":" in source and not Path(source).is_absolute()) else source
+
+
+def _quoted(text: str) -> str:
+    """A text as YAML's text in double quotes: 2024 stays a name, and a quote ends nothing."""
+    return '"' + "".join({'"': '\\"', "\\": "\\\\"}.get(c, _printable(c)) for c in text) + '"'
+
+
+def _shown(text: str) -> str:
+    """A text within the line of a comment."""
+    return "".join(map(_printable, text))
+
+
+def _printable(c: str) -> str:
+    return c if c.isprintable() else f"\\U{ord(c):08x}"

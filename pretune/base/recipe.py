@@ -19,7 +19,7 @@ from typing import Any
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
-from pretune.base.config import Config, Mistake, check, complete, extras_of, inputs_of, mistakes_error
+from pretune.base.config import Config, Input, Mistake, check, complete, extras_of, inputs_of, mistakes_error
 from pretune.base.errors import BadCommand, PretuneError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage, derive_seed, stage_key
@@ -176,7 +176,7 @@ class Recipe:
         found: dict[str, Artifact] = {}
         for place, given, mark in inputs_of(stage):
             path = made[given[1:]].path if given.startswith("$") else given
-            found[place] = Artifact.open(path, None if mark.kind == "files" else mark.kind)
+            found[place] = _opened(path, mark, stage)
             if found[place].sample is not None and not stage.takes_samples:
                 hint = "give the whole file; a sample is for `pretune dataset`"
                 raise BadCommand(f"{stage.kind} takes no sample such as {given!r}", hint=hint)
@@ -187,11 +187,11 @@ class Recipe:
 
     def _input_forecasts(self, stage: Stage, known: Mapping[str, Forecast]) -> dict[str, Forecast]:
         given: dict[str, Forecast] = {}
-        for place, reference, _ in inputs_of(stage):
+        for place, reference, mark in inputs_of(stage):
             if reference.startswith("$"):
                 given[place] = known[reference[1:]]
             else:
-                given[place] = forecast_of(Artifact.open(reference))
+                given[place] = forecast_of(_opened(reference, mark, stage))
         return given
 
     # ---- run ----------------------------------------------------------------------------------
@@ -223,6 +223,7 @@ class Recipe:
                 continue
             for artifact in inputs.values():
                 artifact.verify()
+                _tell_links(artifact, log)
             log.info(f"{title}: {'; '.join(self._why(name, stage, inputs, key))}")
             flag = stopping(stage.stops_gently) if stopping else (lambda: False)
             made[name] = self._make(name, stage, inputs, key, log=log, command=command, stopping=flag)
@@ -292,6 +293,19 @@ class Recipe:
             metrics=metrics,
             made=_made(command, started),
         )
+
+
+def _opened(path: str | Path, mark: Input, stage: Stage) -> Artifact:
+    """An input; of a folder of texts, links that lead out of it are read only where the stage says so."""
+    follow = stage.follows_links() if "files" in mark.kind.split("|") else None
+    return Artifact.open(path, None if mark.kind == "files" else mark.kind, follow=follow)
+
+
+def _tell_links(artifact: Artifact, log: Log) -> None:
+    if artifact.links:
+        names = ", ".join(artifact.links[:5]) + (" ..." if len(artifact.links) > 5 else "")
+        there = artifact.path.as_posix()
+        log.warn(f"{len(artifact.links)} links lead out of {there} and are not read (links=follow reads them): {names}")
 
 
 def _add_notes(work: Workspace, context: Context) -> None:

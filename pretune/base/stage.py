@@ -98,6 +98,10 @@ class Stage(Variant):
     stops_gently: ClassVar[bool] = False
     """True if `run` watches `context.stop` and saves; otherwise Ctrl-C interrupts it at once."""
 
+    def follows_links(self) -> bool:
+        """Whether links that lead out of an input's folder are read."""
+        return False
+
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         """Time, memory and disk that `run` will take, and what comes out, from forecasts of the inputs."""
         return Forecast()

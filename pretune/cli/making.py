@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -120,9 +121,17 @@ def quickstart(out: str, size: str | None, settings: tuple[str, ...], as_json: b
 def new(name: str, source: str, as_json: bool, quiet: bool, rehash: bool) -> None:
     """Look at the data and write a commented recipe, NAME.yaml."""
     take_flags(rehash)
+    from pretune.base.artifact import Artifact
     from pretune.base.new import new_recipe
+    from pretune.task.base import task_for
+    from pretune.text.recognised import recognised
 
-    path = new_recipe(name, source)
-    print_json({"recipe": path.as_posix()}) if as_json else click.echo(
-        f"written: {path.as_posix()}\nnext:    pretune plan {path.as_posix()}"
-    )
+    found = recognised(Artifact.open(source, "files|corpus|dataset"))
+    task = task_for(found.shape, found.read_as)
+    path = new_recipe(name, source, task=task, read_as=found.read_as)
+    if as_json:
+        print_json({"recipe": path.as_posix(), "shape": found.shape or "text", "read_as": found.read_as})
+        return
+    read_as = f"{found.shape} ({found.read_as})" if task else "text"
+    command = f"pretune plan {shlex.quote(path.as_posix())}"
+    click.echo(f"read as: {read_as}\nwritten: {path.as_posix()}\nnext:    {command}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
+from pretune.base.errors import NotSupported
 from pretune.objective.base import Objective, Row
 
 if TYPE_CHECKING:
@@ -68,6 +69,25 @@ class Task(Variant):
     def texts(self, ready: TextClassifier | LanguageModel, prompts: Sequence[str]) -> list[tuple[str, str]]:
         """What the model answers, always the likeliest token; a prompt that fills its window is left out."""
         return []
+
+
+def task_for(shape: str, read_as: str) -> str | None:
+    """The kind of task that learns from examples of a shape; None for text.
+
+    Raises:
+        NotSupported: no task does.
+    """
+    shapes: dict[str, str] = {}
+    for kind in reversed(TASK.kinds()):
+        task = TASK.find(kind)
+        assert issubclass(task, Task), f"{task} stands in the table of tasks"
+        shapes[task.shape] = kind
+    if shape and shape not in shapes:
+        raise NotSupported(
+            f"this is read as {shape} ({read_as}), and no task learns from that yet",
+            hint=f"`pretune dataset` makes a dataset of it; tasks learn from: {', '.join(sorted(shapes))}",
+        )
+    return shapes.get(shape)
 
 
 TASK = Choice(

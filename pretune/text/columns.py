@@ -18,6 +18,7 @@ from typing import Any
 
 from pretune.base.config import Config
 from pretune.base.errors import NoSuchColumn, did_you_mean
+from pretune.text.shapes.base import is_nothing
 
 FIRST = 50
 """So many records are looked at before the shape and the columns of a file are chosen."""
@@ -189,7 +190,7 @@ class Table:
     def values(self, column: str | None) -> list[Any]:
         """What the first records hold there; nothing is left out."""
         found = (row.get(column) for row in self.rows) if column is not None else ()
-        return [value for value in found if value is not None and value != ""]
+        return [value for value in found if not is_nothing(value) and value != ""]
 
     def _size(self, column: str) -> int:
         """Characters that the first records hold there."""

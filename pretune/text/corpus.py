@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -60,6 +60,9 @@ class CorpusStage(Stage):
     filters, copies or shares, without reading or cleaning its texts again."""
     text: str | None = None
     """The column that holds the text in jsonl, csv and parquet; found by its name if not given."""
+    links: Literal["refuse", "follow"] = "refuse"
+    """Symbolic links that lead out of a folder: not read, and reported; follow reads them. Links within it are read
+    once."""
     clean: list[Annotated[Clean, *chosen(CLEAN)]] = [Nfc(kind="nfc"), Lines(kind="lines")]
     """Repairs of every text, in this order."""
     filters: list[Annotated[Filter, *chosen(FILTER)]] = [*DEFAULT_FILTERS]
@@ -99,6 +102,9 @@ class CorpusStage(Stage):
         if isinstance(value, Mapping):
             return {name: [v] if isinstance(v, str) else v for name, v in value.items()}
         return [value] if isinstance(value, str) else value
+
+    def follows_links(self) -> bool:
+        return self.links == "follow"
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         size = sum(f.text_bytes for f in inputs.values())

@@ -58,6 +58,9 @@ class DatasetStage(Stage):
         "auto"
     )
     """What a record is; auto looks at the first ones."""
+    links: Literal["refuse", "follow"] = "refuse"
+    """Symbolic links that lead out of a folder: not read, and reported; follow reads them. Links within it are read
+    once."""
     columns: Columns = Columns()
     """Which column holds what (`columns.text=review columns.label=stars`); found by name where it is not given."""
     validation: float = Field(default=0.1, ge=0, le=1)
@@ -84,6 +87,9 @@ class DatasetStage(Stage):
         if value + info.data.get("validation", 0) > 1:
             raise ValueError("validation and test together are more than 1")
         return value
+
+    def follows_links(self) -> bool:
+        return self.links == "follow"
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         size = sum(f.text_bytes for f in inputs.values())
@@ -167,8 +173,6 @@ def _tell(found: Found, log: Log) -> None:
         log.warn(f"{what}: {number}")
     if found.repairs.broken:
         log.warn(f"{found.repairs.broken} broken pieces of text were replaced by U+FFFD")
-    if found.repairs.spilled:
-        log.warn(f"{found.repairs.spilled} rows hold something behind the last column that has a name; it is not read")
 
 
 def _mended(found: Found) -> dict[str, int]:

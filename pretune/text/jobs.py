@@ -30,7 +30,8 @@ from pretune.text.split import SPLITS
 LARGE_FILE = 16 << 20
 """Files of so many bytes are cut into several jobs; all but JSON lines are read by the process that hands them out."""
 JOB_BYTES = 2 << 20
-COUNTED = ("changed", "mended", "columns")
+COUNTED = ("changed", "columns", "mended")
+LEADS_OUT = "a link that leads out of the folder; links=follow reads it"
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _jobs_of(artifact: Artifact, source: str, measuring: Measuring, told: Told) 
     if artifact.card.kind == "corpus":
         yield from _shards(artifact, source)
         return
+    told.quarantine += [(name, LEADS_OUT) for name in artifact.links]
     small: list[RawFile] = []
     for name, path in sources.named_files(artifact):
         file, size = RawFile(source, name, path), path.stat().st_size
@@ -292,7 +294,8 @@ def _documents(
         head, numbered = _begun(numbered)
         column = _column_of(file, [record for _, record in head], measuring, told) if head else ""
     for number, record in numbered:
-        try:  # a line may be of another form
+        try:
+            # A line of another form may have its text elsewhere.
             own = column if column in record else text_column([record], given=measuring.text, where=where)
             text = plain_text(record[own], own, f"{where}#{number}", repairs)
         except UserError as error:

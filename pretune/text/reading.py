@@ -96,6 +96,7 @@ def _sources(artifact: Artifact, found: Found, scratch: Path) -> list[Source]:
         scheme = artifact.scheme
         return [Source(scheme, "", lambda repairs: sources.examples(scheme), ())]
     files = sources.named_files(artifact)
+    found.left_alone.update(f"{name} (a link that leads out of the folder)" for name in artifact.links)
     if any(suffix_of(path) in ARCHIVES for _, path in files):
         files = unpacked(files, scratch, found.repairs)
     made, rest = sources_of(files, where=artifact.path.as_posix())

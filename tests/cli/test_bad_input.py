@@ -159,3 +159,16 @@ def test_new_writes_a_recipe_that_plans(pretune: Run) -> None:
     assert code == 0
     assert [s["status"] for s in json.loads(out)["stages"]] == ["will run"] * 5
     assert pretune("new", "my-bot", "--from", "t")[0] == 2
+
+
+def test_a_link_out_of_a_folder_is_told_and_followed_only_when_asked(pretune: Run) -> None:
+    Path("docs").mkdir()
+    Path("docs/a.txt").write_text("A page of the manual.", encoding="utf-8")
+    Path("mine.txt").write_text("a secret of mine", encoding="utf-8")
+    Path("docs/b.txt").symlink_to("../mine.txt")
+    code, _, err = pretune("corpus", "docs", "--out", "c")
+    assert (code, "1 links lead out of docs and are not read (links=follow reads them): b.txt" in err) == (0, True)
+    code, out, err = pretune("corpus", "docs", "--out", "d", "links=follow", "--json")
+    assert (code, "lead out" in err, json.loads(out)["corpus"]["metrics"]["documents"]) == (0, False, 2)
+    code, _, err = pretune("corpus", "docs", "--out", "e", "links=perhaps")
+    assert (code, "'refuse' or 'follow'" in err) == (2, True)

@@ -20,7 +20,7 @@ from pretune.base.checking import RESERVED
 from pretune.base.config import Mistake, check, facts
 from pretune.base.errors import all_errors
 from pretune.base.explain import explain
-from pretune.base.new import PRETRAIN
+from pretune.base.new import recipe_text
 from pretune.base.recipe import Recipe
 from pretune.base.stage import STAGE
 from pretune.base.yaml import SETTING, override, read_yaml
@@ -101,7 +101,7 @@ def wrong_settings(main: str, settings: list[str]) -> Iterator[Mistake]:
 
 
 def new_recipe(settings: tuple[str, ...] = (), size: str | None = None) -> Recipe:
-    text = PRETRAIN.format(name="my-bot", source="books")
+    text = recipe_text(Path("my-bot.yaml"), "my-bot", "books")
     return Recipe.build(tree_of(text), overrides=settings, size=size)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pretune.base.errors import BadFile
 from pretune.text.example import Labelled, read_split
+from pretune.text.formats.delimited import SPILLED
 from pretune.text.readers import Repairs, line_of, read_records
 
 
@@ -110,7 +111,7 @@ def test_what_stands_in_a_column_without_a_name_is_called_by_its_place_and_count
         {"column 1": "0", "v1": "ham", "v2": "a"},
         {"column 1": "1", "v1": "spam", "v2": "b", "column 4": "c"},
     ]
-    assert repairs.spilled == 1
+    assert repairs.mended == {SPILLED: 1}
 
 
 # ---- what stands around the names ---------------------------------------------------------------

@@ -47,7 +47,6 @@ class Repairs:
         left_out: members of archives that are not text and do not claim to be, such as pictures.
         passed_over: places that gave no record: refused ones and blank lines. The number of a record counts them,
             so that mending one moves no other.
-        spilled: rows of tables that hold something behind the last column that has a name.
     """
 
     broken: int = 0
@@ -55,7 +54,6 @@ class Repairs:
     quarantine: list[tuple[str, str]] | None = None
     left_out: list[str] = field(default_factory=list)
     passed_over: int = 0
-    spilled: int = 0
 
     def refuse(self, error: UserError, where: str = "") -> None:
         """Set a record aside and let the reader go on with the next one; raises `error` without a quarantine."""

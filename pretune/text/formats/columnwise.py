@@ -16,6 +16,7 @@ from typing import Any
 
 from pretune.text.columns import KNOWN
 from pretune.text.formats.base import Record
+from pretune.text.split import NAMES
 
 TEXTS = {name for role in ("text", "question", "context", "prompt", "source") for name in KNOWN[role]}
 OF_A_SENTENCE = {*KNOWN["tokens"], *KNOWN["tags"]} - {*KNOWN["label"], *TEXTS}
@@ -24,8 +25,8 @@ TAG = re.compile("O|[BIOESLUM]-.+")
 
 def rows_of(tree: Any) -> list[Record] | None:
     """The rows of a table that is written column by column; None for anything else."""
-    if not isinstance(tree, dict) or not tree:
-        return None
+    if not isinstance(tree, dict) or not tree or sum(str(key).lower() in NAMES for key in tree) > 1:
+        return None  # a table for each side is no table
     return _split(tree) or _by_index(tree) or _lists(tree)
 
 

@@ -35,6 +35,7 @@ MAX_AGAIN = 1 << 20
 TAB = "\t"
 SAYS = re.compile('"?sep=(.)"?')
 NAMES_AGAIN = "lines that say the names of the columns again were left out"
+SPILLED = "rows hold something behind the last column that has a name, which is not read"
 
 
 def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
@@ -53,7 +54,7 @@ def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
             if _is_head(record, rows):
                 repairs.mend(NAMES_AGAIN, 1)
                 continue
-            repairs.spilled += any(name in record for name in rows.names[rows.num_named :])
+            repairs.mend(SPILLED, int(any(name in record for name in rows.names[rows.num_named :])))
             yield record
 
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from pretune.base.errors import NoSuchColumn, UserError
@@ -88,15 +89,17 @@ def _in_a_format(left: Files) -> list[Source]:
     return [*_slots(left), *_languages(left), *_ratings(left), *_tables(left), *_lines(left)]
 
 
-def unpacked(files: Sequence[tuple[str, Path]], scratch: Path, repairs: Repairs) -> list[tuple[str, Path]]:
-    """The files, the members of archives in the place of each archive, unpacked into `scratch`."""
+def unpacked(
+    files: Sequence[tuple[str, Path]], scratch: Path, repairs: Repairs, *, most: int | None = None
+) -> list[tuple[str, Path]]:
+    """The files, the members of archives (of each the first `most`) in the place of each, unpacked into `scratch`."""
     found = []
     for name, path in files:
         if suffix_of(path) not in ARCHIVES:
             found.append((name, path))
             continue
         scratch.mkdir(parents=True, exist_ok=True)
-        for number, (inner, member) in enumerate(members(path, scratch, repairs)):
+        for number, (inner, member) in enumerate(islice(members(path, scratch, repairs), most)):
             kept = member.replace(scratch / f"kept-{len(found)}-{number}{''.join(member.suffixes)}")
             found.append((f"{name}/{inner}", kept))
     return found

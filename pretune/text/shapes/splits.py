@@ -16,6 +16,7 @@ from typing import Any
 
 from pretune.base.errors import BadFile
 from pretune.text.columns import KNOWN
+from pretune.text.formats.columnwise import rows_of
 from pretune.text.shapes.base import Record, kind_of
 from pretune.text.split import NAMES
 
@@ -58,11 +59,9 @@ def _rows(value: Any, names: Sequence[str]) -> list[Record] | None:
         lists = lists[_is_head(lists[0]) :]
         fits = all(len(row) == len(names) for row in lists) and len(lists) > 0
         return [dict(zip(names, row, strict=True)) for row in lists] if fits else None
-    if isinstance(value, dict) and value:
-        inner = list(value.values())
-        if all(isinstance(column, list) and len(column) == len(inner[0]) for column in inner):
-            return [dict(zip(value, row, strict=True)) for row in zip(*inner, strict=True)]
-        value = inner
+    if (rows := rows_of(value)) is not None:
+        return [*rows]
+    value = list(value.values()) if isinstance(value, dict) else value
     is_records = isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
     return value if is_records else None
 

@@ -36,8 +36,7 @@ def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
         for record in chain([first], coming):
             yield from _questions(record, where)
     elif holds_sides(first):
-        rows = (row for record in chain([first], coming) for row in rows_of_sides(record, where))
-        yield from unfolded(rows, where)
+        yield from unfolded((row for one in chain([first], coming) for row in rows_of_sides(one, where)), where)
     elif rows_of(first) is not None:
         for record in chain([first], coming):
             yield from [record] if (rows := rows_of(record)) is None else iter(rows)
