@@ -19,6 +19,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
 )
 
 from pretune.model.folder import save_model
@@ -72,6 +74,8 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "qwen3-labels": lambda: Qwen3ForSequenceClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
         "gpt2-labels": lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2, **NAMES)),
         "bert-labels": lambda: BertForSequenceClassification(BertConfig(**BERT, **NAMES)),
+        # its first token has position 2, so it reads 94 tokens
+        "roberta-labels": lambda: RobertaForSequenceClassification(RobertaConfig(**BERT | NAMES | {"pad_token_id": 1})),
     }[kind]()
     with torch.no_grad():
         for parameter in model.parameters() if spread else ():

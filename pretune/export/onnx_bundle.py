@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from pretune.base.errors import NoParity
 from pretune.export.base import Exported, Exporter, Job
 
 GRAPH = "onnx/model.onnx"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 class Onnx(Exporter):
@@ -39,15 +38,12 @@ class Onnx(Exporter):
 
         ready = open_folder(job.model)
         graph = self._graph(ready, job.model)
-        write_graph(graph, job.out / GRAPH)
-        copy_tokenizer(job.model, job.out)
         bundle = {**about(ready, job.model), **graph.facts, "graph": GRAPH, "precision": self.precision}
-        (job.out / "bundle.json").write_text(to_json(bundle), encoding="utf-8")
-        try:
-            parity = self._compared(ready, job).demand()
-        except NoParity:
-            remove(job.out)
-            raise
+        with tried(job.out) as part:
+            write_graph(graph, part / GRAPH)
+            copy_tokenizer(job.model, part)
+            (part / "bundle.json").write_text(to_json(bundle), encoding="utf-8")
+            parity = self._compared(ready, part, job.data).demand()
         same = f"{parity.decisions - parity.different} of {parity.decisions} {parity.compared}"
         size, near = len(graph.content), parity.max_logit_difference
         job.tell(f"    onnx: {same} as the model's, logits within {near:.1e}, {size / 1e6:.1f} MB")
@@ -65,7 +61,7 @@ class Onnx(Exporter):
             model, scales = rounded_copy(model)
         return graph_of(model, scales, dynamic=self.precision == "dynamic")
 
-    def _compared(self, ready: Any, job: Job) -> Any:
+    def _compared(self, ready: Any, made: Path, data: Path | None) -> Any:
         from pretune.export import parity
         from pretune.infer.classify import TextClassifier
         from pretune.infer.load import open_bundle
@@ -73,10 +69,11 @@ class Onnx(Exporter):
         limits = parity.Thresholds(self.max_logit_difference, 1.0)
         if self.precision == "dynamic":
             limits = parity.Thresholds(None, self.min_agreement)
-        bundle = open_bundle(job.out)
+        bundle = open_bundle(made)
         if isinstance(bundle, TextClassifier):
-            return parity.compare_classifiers(ready, bundle, parity.texts_for(job.data), limits=limits)
-        prompts = parity.prompts_for(ready, job.data, number=self.prompts, num_tokens=self.tokens)
+            return parity.compare_classifiers(ready, bundle, parity.texts_for(data), limits=limits)
+        prompts = parity.prompts_for(ready, data, number=self.prompts, num_tokens=self.tokens)
+        prompts.append(parity.longest_prompt(ready))
         return parity.compare_decoders(ready, bundle, prompts, num_tokens=self.tokens, limits=limits)
 
 
@@ -106,11 +103,23 @@ def about(ready: Any, folder: Path) -> dict[str, Any]:
     return {**common, "task": task, "labels": None, **limits}
 
 
-def remove(out: Path) -> None:
-    """Take back everything this exporter wrote."""
-    shutil.rmtree(out / "onnx", ignore_errors=True)
-    for name in ("bundle.json", *TOKENIZER_FILES):
-        (out / name).unlink(missing_ok=True)
+@contextmanager
+def tried(out: Path) -> Iterator[Path]:
+    """A folder whose files are put into `out` at the end of the block; after an error nothing of it is left.
+
+    The bundle may hold another format already, which shares the tokenizer's files: they are not touched before.
+    """
+    part = out / "onnx.tried"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        for path in [p for p in sorted(part.rglob("*")) if p.is_file()]:
+            place = out / path.relative_to(part)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+    finally:
+        shutil.rmtree(part)
 
 
 def to_json(tree: Any) -> str:

@@ -4,8 +4,9 @@
                  pass, in float32: the same best token at every position, logits no further apart than a threshold
     classifier   the same label for every text, logits no further apart than a threshold
 
-So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves. Two
-tokens whose logits lie within 1e-4 in the model itself are a tie: float32 may order them either way.
+So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
+is as long as the model reads, where tables of positions end. Two tokens whose logits lie within 1e-4 in the model
+itself are a tie: float32 may order them either way.
 
 *L positions, V vocabulary.*
 """
@@ -13,19 +14,23 @@ tokens whose logits lie within 1e-4 in the model itself are a tie: float32 may o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pretune.base.errors import NoParity, NotSupported
+from pretune.base.errors import BadMessages, NoParity, NotSupported, PretuneError
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
+from pretune.tokens.tokenizer import encode_text
 
 TIE = 1e-4
 LONGEST_PROMPT = 512
+LONGEST_TRIED = 2048
+"""Tokens of the longest input that is tried. Longer windows have no table of positions, and a graph keeps all pairs."""
 TEXTS = (
     "What is the capital of France?",
     "Write a short poem about the sea.",
@@ -75,6 +80,8 @@ class Parity:
     ties: int
     max_logit_difference: float
     thresholds: Thresholds
+    longest: int = 0
+    """Tokens of the longest input."""
 
     @property
     def agreement(self) -> float:
@@ -132,13 +139,30 @@ def compare_decoders(
     decisions = different = ties = 0
     largest = 0.0
     for prompt in prompts:
-        answer, logits_LV = greedy(bundle, prompt, num_tokens)
+        with refusing(len(prompt)):
+            answer, logits_LV = greedy(bundle, prompt, num_tokens)
         reference_LV = one_pass(model, [*prompt, *answer[:-1]], len(answer))
         largest = _larger(largest, np.abs(logits_LV - reference_LV).max())
         gaps = reference_LV.max(axis=1) - reference_LV[np.arange(len(answer)), answer]
         decisions, different = decisions + len(answer), different + int((~(gaps <= TIE)).sum())
         ties += int(((gaps > 0) & (gaps <= TIE)).sum())
-    return Parity("greedy tokens", len(prompts), decisions, different, ties, largest, limits)
+    longest = max(map(len, prompts))
+    return Parity("greedy tokens", len(prompts), decisions, different, ties, largest, limits, longest)
+
+
+@contextmanager
+def refusing(num_tokens: int) -> Iterator[None]:
+    """NoParity where a bundle cannot read an input of so many tokens that its model reads."""
+    try:
+        yield
+    except PretuneError:
+        raise
+    except Exception as error:  # onnxruntime raises what it likes
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise NoParity(
+            f"the export fails on an input of {num_tokens} tokens, which its model reads: {why}",
+            hint="please report it with the model's config.json; the model folder itself can be served",
+        ) from None
 
 
 def greedy(bundle: LanguageModel, prompt: Sequence[int], num_tokens: int) -> tuple[list[int], np.ndarray]:
@@ -162,7 +186,7 @@ def one_pass(model: LanguageModel, ids: Sequence[int], keep: int) -> np.ndarray:
 
     core: Any = model.decoder.model  # type: ignore[attr-defined]
     with torch.inference_mode():
-        logits = core(input_ids=torch.tensor([list(ids)]), use_cache=False).logits
+        logits = core(input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=keep).logits
     return np.asarray(logits[0, -keep:].float().cpu().numpy())
 
 
@@ -170,10 +194,25 @@ def prompts_for(model: LanguageModel, data: Path | None, *, number: int, num_tok
     """`number` prompts, from the data where there is some, with room for an answer."""
     room = max(min(model.decoder.max_length - num_tokens, LONGEST_PROMPT), 1)
     asked = _messages(data, number) if data else [[{"role": "user", "content": t}] for t in TEXTS[:number]]
-    if model.chat is not None:
-        return [model.chat_prompt(messages)[:room] for messages in asked]
-    found = [model.text_prompt(messages[-1]["content"])[:room] for messages in asked]
+    found = [_prompt(model, messages)[:room] for messages in asked]
     return [ids for ids in found if ids]
+
+
+def _prompt(model: LanguageModel, messages: list[dict[str, str]]) -> list[int]:
+    """The tokens of a prompt; none where the chat template refuses the messages."""
+    if model.chat is None:
+        return model.text_prompt(messages[-1]["content"])
+    try:
+        return model.chat_prompt(messages)
+    except BadMessages:
+        return []
+
+
+def longest_prompt(model: LanguageModel) -> list[int]:
+    """A prompt that leaves room for one token."""
+    ids = encode_text(model.tokenizer, "\n".join(TEXTS))
+    room = min(model.decoder.max_length, LONGEST_TRIED) - 1
+    return (ids * (room // len(ids) + 1))[:room]
 
 
 def _messages(data: Path, number: int) -> list[list[dict[str, str]]]:
@@ -212,16 +251,31 @@ def _held_out(data: Path) -> Sequence[Any]:
 def compare_classifiers(
     model: TextClassifier, bundle: TextClassifier, texts: Sequence[str], *, limits: Thresholds
 ) -> Parity:
-    """Labels and logits of both for the same texts, each tokenised with its own folder's tokenizer."""
-    ours = bundle.encoder.logits(bundle.rows(texts))
-    theirs = model.encoder.logits(model.rows(texts))
+    """Labels and logits of both for the same texts and a long one, each tokenised with its own folder's tokenizer."""
+    long = longest_text(model)
+    theirs, longest = _logits(model, texts, long)
+    with refusing(longest):
+        ours, _ = _logits(bundle, texts, long)
     best = ours.argmax(axis=1)
-    gaps = theirs.max(axis=1) - theirs[np.arange(len(texts)), best]
+    gaps = theirs.max(axis=1) - theirs[np.arange(len(best)), best]
     different, ties = int((~(gaps <= TIE)).sum()), int(((gaps > 0) & (gaps <= TIE)).sum())
     if model.labels != bundle.labels:
-        different = len(texts)
+        different = len(best)
     largest = _larger(0.0, np.abs(ours - theirs).max())
-    return Parity("labels", len(texts), len(texts), different, ties, largest, limits)
+    return Parity("labels", len(texts), len(best), different, ties, largest, limits, longest)
+
+
+def _logits(model: TextClassifier, texts: Sequence[str], long: str) -> tuple[np.ndarray, int]:
+    """Logits [texts + 1, labels], the long text alone and last, and the tokens of the longest row."""
+    rows, (last,) = model.rows(texts), model.rows([long])
+    found = np.concatenate([model.encoder.logits(rows), model.encoder.logits([last])])
+    return found, max(map(len, [*rows, last]))
+
+
+def longest_text(model: TextClassifier) -> str:
+    """A text that fills the classifier's row."""
+    text = "\n".join(TEXTS)
+    return "\n".join([text] * (min(model.max_length, LONGEST_TRIED) // len(encode_text(model.tokenizer, text)) + 1))
 
 
 def texts_for(data: Path | None) -> list[str]:

@@ -8,6 +8,7 @@ tokenizer.json ...   the tokenizer and its chat template
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
-from pretune.base.errors import NoParity, NotSupported
+from pretune.base.errors import NoParity, NotSupported, WrongValue
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.export.base import EXPORTER, Exported, Exporter, Job
 
@@ -25,6 +26,7 @@ class ExportStage(Stage):
     """Write a model in formats that other programs run."""
 
     makes: ClassVar[str] = "bundle"
+    version: ClassVar[int] = 2
     extras: ClassVar[tuple[str, ...]] = ("export",)
 
     model: Annotated[str, Input("model|tokens")]
@@ -62,6 +64,10 @@ class ExportStage(Stage):
 
 def _check_kinds(exporters: list[Exporter], given: Artifact) -> None:
     kind = given.card.kind
+    twice = [name for name, number in Counter(e.kind for e in exporters).items() if number > 1]
+    if twice:
+        hint = "a bundle holds one of each format; export the other into a folder of its own"
+        raise WrongValue(f"`to` names {twice[0]} twice", hint=hint)
     for exporter in exporters:
         if exporter.takes != kind:
             hint = (

@@ -22,9 +22,12 @@ from pretune.infer.load import language_model
 from pretune.infer.ort import padded
 from pretune.model.folder import load_model
 from pretune.model.methods.lora import quiet_peft
+from pretune.model.positions import num_positions
 from pretune.tokens.tokenizer import load_tokenizer, special_ids
 
 ROWS_AT_ONCE = 32
+NO_LIMIT = 1 << 20
+"""Tokens of a row, for models whose config names no limit."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class TorchDecoder:
 
     @property
     def max_length(self) -> int:
-        return int(self.model.config.max_position_embeddings)
+        return longest_of(self.model.config)
 
     def start(self) -> Any:
         """An empty cache."""
@@ -64,7 +67,7 @@ class TorchEncoder:
 
     @property
     def max_length(self) -> int:
-        return int(self.model.config.max_position_embeddings)
+        return longest_of(self.model.config)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """float32 [rows, labels]; rows of like length run together."""
@@ -135,7 +138,12 @@ def end_ids(model: Any) -> tuple[int, ...]:
 def read_length(folder: Path, config: Any) -> int:
     """How many tokens a classifier reads: `model_max_length`, at most the model's positions."""
     said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("model_max_length")
-    return int(min(said or config.max_position_embeddings, config.max_position_embeddings))
+    return int(min(said or NO_LIMIT, longest_of(config)))
+
+
+def longest_of(config: Any) -> int:
+    """How many tokens a model of this transformers config reads."""
+    return num_positions(config.to_dict()) or NO_LIMIT
 
 
 def _classifier(model: Any, folder: Path) -> TextClassifier:

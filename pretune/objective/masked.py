@@ -10,12 +10,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary, packed_batch, packed_loss_sum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+def num_ordinary(vocabulary: Vocabulary) -> int:
+    """How many tokens are not special."""
+    return vocabulary.size - sum(token < vocabulary.size for token in vocabulary.specials)
+
+
+def ordinary_ids(numbers: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """The tokens that are not special, by their numbers from 0: number 2 is id 4 where 1 and 3 are special."""
+    specials = np.sort(np.asarray(vocabulary.specials, dtype=np.int64))
+    return np.asarray(numbers + np.searchsorted(specials - np.arange(len(specials)), numbers, side="right"))
 
 
 class Masked(Objective):
@@ -40,7 +52,7 @@ class Masked(Objective):
         labels[chosen] = ids[chosen]
         ids[chosen[fate >= self.keep + self.replace]] = vocabulary.mask
         swapped = chosen[(fate >= self.keep) & (fate < self.keep + self.replace)]
-        ids[swapped] = rng.integers(len(vocabulary.specials), vocabulary.size, len(swapped))
+        ids[swapped] = ordinary_ids(rng.integers(0, num_ordinary(vocabulary), len(swapped)), vocabulary)
         return {"ids": ids, "segments": segments, "labels": labels}
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:

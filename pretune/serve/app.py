@@ -31,7 +31,7 @@ from pretune.base.errors import TooLong
 from pretune.infer.classify import Label, TextClassifier
 from pretune.infer.language import LanguageModel, Piece
 from pretune.infer.sampling import Sampling
-from pretune.serve.errors import HANDLERS, ApiError, translated
+from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.requests import Chat, Classify, Complete, Generate, Limits, read
 
@@ -243,6 +243,7 @@ class Server:
             if answer.asked.stream_options and answer.asked.stream_options.include_usage:
                 yield _event({**answer.head(chunk=True), "choices": [], "usage": answer.usage(num_tokens)})
         except Exception as error:
+            note(error)
             yield _event(translated(error).body())
         yield "data: [DONE]\n\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -38,6 +39,15 @@ def translated(error: Exception) -> ApiError:
         return ApiError(error.status_code, str(error.detail), code=str(error.detail).lower().replace(" ", "_"))
     problem = error.problem if isinstance(error, PretuneError) else "the server failed; its log says why"
     return ApiError(500, problem, code="internal_error")
+
+
+def note(error: Exception) -> None:
+    """Write what the client is not told, with its traceback, to the server's log; what a client did wrong is no news.
+
+    An error outside of a stream reaches uvicorn, which logs it; inside of one it has become an event by then.
+    """
+    if translated(error).status >= 500:
+        logging.getLogger("uvicorn.error").error("a stream ended with an error", exc_info=error)
 
 
 async def answer_error(request: Request, error: Exception) -> JSONResponse:

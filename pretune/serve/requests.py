@@ -8,11 +8,12 @@ template or a regular expression.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
 from pretune.infer.sampling import Sampling
@@ -149,6 +150,9 @@ class Classify(_Strict):
         return found
 
 
+KINDS = ("string_type", "list_type")
+BRANCHES = ("constrained", "list[", "function-")
+"""How pydantic names what a value may be: `list[constrained-str]`."""
 Asked = TypeVar("Asked", bound=_Strict)
 
 
@@ -199,13 +203,34 @@ def _says_nothing(name: str, value: Any) -> bool:
 
 def _refusal(error: ValidationError) -> ApiError:
     """The first mistake, by its dotted name."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained", "list[")))
+    first, told = _nearest(error.errors(include_url=False, include_input=False))
+    place = _place(first)
     if first["type"] == "extra_forbidden":
         known = "is not supported by this server" if first["loc"][0] in NEUTRAL else "is unknown"
         return ApiError(400, f"the setting {place!r} {known}", code="unsupported_parameter", param=place)
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-    return ApiError(400, f"{place}: {first['msg']}", code=code, param=place)
+    return ApiError(400, f"{place}: {told}", code=code, param=place)
+
+
+def _nearest(mistakes: Sequence[ErrorDetails]) -> tuple[ErrorDetails, str]:
+    """The first mistake and its words.
+
+    Where a value may be a text or a list, each of the two has its mistakes; that a list is no text is none of them,
+    unless it is neither.
+    """
+    place = _place(mistakes[0])
+    there = [one for one in mistakes if f"{_place(one)}.".startswith(f"{place}.")]
+    kinds = [one for one in there if one["type"] in KINDS and _place(one) == place]
+    inside = [one for one in there if one not in kinds]
+    if inside:
+        return inside[0], inside[0]["msg"]
+    words = [kinds[0]["msg"], *(one["msg"].removeprefix("Input should be ") for one in kinds[1:])]
+    return kinds[0], " or ".join(words)
+
+
+def _place(mistake: ErrorDetails) -> str:
+    """`messages.0.content`: without the names of the kinds that the value may be of."""
+    return ".".join(str(part) for part in mistake["loc"] if part != "str" and not str(part).startswith(BRANCHES))
 
 
 def _within(value: int, most: int, name: str) -> None:

@@ -86,7 +86,7 @@ class Classify(Task):
 
         found = from_objects(model, folder)
         assert isinstance(found, TextClassifier)
-        return replace(found, max_length=max_length)
+        return replace(found, max_length=min(max_length, found.encoder.max_length))
 
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         weights = tuple(class_weights) if class_weights and self.class_weights == "auto" else None

@@ -19,7 +19,9 @@ from pretune.base.errors import BadMessages, EmptyInput, NoTarget, OneClass, Wro
 from pretune.base.stage import Context
 from pretune.model.build import num_parameters
 from pretune.model.folder import set_model_length, write_safetensors
+from pretune.model.generate import NO_LIMIT, longest_of
 from pretune.model.parts import layer_scales
+from pretune.model.positions import num_positions
 from pretune.model.recompute import recompute_blocks
 from pretune.objective.base import Objective, Row, Vocabulary, plain_model
 from pretune.task.finetune import FinetuneStage
@@ -326,9 +328,9 @@ def _final_metrics(work: Work, state: TrainState) -> dict[str, Any]:
 
 
 def _longest(model: Any) -> int:
-    return int(getattr(plain_model(model).config, "max_position_embeddings", 0) or 1 << 20)
+    return longest_of(plain_model(model).config)
 
 
 def _longest_of_folder(folder: Path) -> int:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("max_position_embeddings") or config.get("n_positions") or 1 << 20)
+    return num_positions(config) or NO_LIMIT

@@ -10,6 +10,7 @@ import torch
 from pretune.base.log import Log
 from pretune.base.stage import Forecast, Machine
 from pretune.model.folder import quiet_transformers
+from pretune.model.positions import num_positions
 from pretune.objective.base import Vocabulary
 from pretune.task.finetune import FinetuneStage
 from pretune.task.finetuning import budget_of, training_state, usual_micro_batch
@@ -89,7 +90,7 @@ def finetuning_plan(
     objective = stage.task.objective()
     stage = stage.model_copy(update={"optim": stage.optim.model_copy(update={"offload": "none"})})
     choices = {"precision": precision, "recomputed": again, "steps": 1000}
-    length = min(length, int(getattr(known, "max_position_embeddings", 0) or length))
+    length = min(length, num_positions(known.to_dict()) or length)
 
     def make() -> Any:
         model, heads = stage.task.outline(copy.deepcopy(known))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -19,7 +19,7 @@ from pydantic import Field
 from pretune.base.config import Input
 from pretune.base.errors import NotSupported
 from pretune.tokens.algorithm import BYTE_TOKENS, Algorithm, Learning
-from pretune.tokens.tokenizer import encode_texts, load_tokenizer
+from pretune.tokens.tokenizer import encode_text, encode_texts, load_tokenizer
 
 BATCH = 256
 SPACED = re.compile(r"(?<!\w)[^\W\d_]{3,}(?!\w)")
@@ -42,6 +42,7 @@ class Extend(Algorithm):
         chosen = missed_words(tokenizer, learning, self.words)
         # A word in letters is matched between other signs only, never inside of a longer word.
         tokenizer.add_tokens([AddedToken(w, normalized=False, single_word=not HAN.match(w)) for w in chosen])
+        _check_spaces(load_tokenizer(_base(learning)), tokenizer, chosen)
         return tokenizer
 
 
@@ -118,6 +119,29 @@ def _comes_back(tokenizer: Any, word: str) -> bool:
     lone = Tokenizer(models.WordLevel({word: 0}, unk_token=word))
     lone.decoder = tokenizer.decoder
     return tokenizer.decoder is None or str(lone.decode([0])).strip() == word
+
+
+def _check_spaces(base: Any, extended: Any, words: Sequence[str]) -> None:
+    """Refuse a tokenizer that takes what stands behind a new word for the beginning of a text.
+
+    Those of Llama 2's form put a space in front of every text. A new word cuts the text around it in two, so a space
+    that nobody wrote would stand behind each: "zebra, zebra" would come back as "zebra , zebra".
+
+    Raises:
+        NotSupported: texts with a new word come back otherwise than they did.
+    """
+    for word in words:
+        text = f"{word}{word}, {word} {word}." if HAN.match(word) else f"the {word} is {word}, {word}."
+        if _returned(base, text) == text != _returned(extended, text):
+            raise NotSupported(
+                f"this tokenizer cannot be extended by words: with {word!r} as one, {text!r} would come back as "
+                f"{_returned(extended, text)!r}",
+                hint="it puts a space in front of every piece of text; learn one from the corpus: algorithm=bpe",
+            )
+
+
+def _returned(tokenizer: Any, text: str) -> str:
+    return str(tokenizer.decode(encode_text(tokenizer, text), skip_special_tokens=False))
 
 
 # ---- fewer tokens -------------------------------------------------------------------------------

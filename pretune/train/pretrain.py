@@ -28,7 +28,7 @@ class PretrainStage(Stage, Budget):
     """Train a model from scratch on tokens."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     stops_gently: ClassVar[bool] = True
 
     tokens: Annotated[str | dict[str, str], Input("tokens")]

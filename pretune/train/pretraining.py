@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,13 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:
-    """Size and special ids of a tokenizer folder."""
-    specials = special_ids(folder)
-    size = load_tokenizer(folder).get_vocab_size(with_added_tokens=True)
-    ids = {
-        i
-        for i in (specials.bos, specials.eos, specials.pad, specials.cls, specials.sep, specials.mask)
-        if i is not None
-    }
+    """Size and special ids of a tokenizer folder: those its configuration names, and its other control tokens."""
+    tokenizer = load_tokenizer(folder)
+    specials = special_ids(folder, tokenizer)
+    controls = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    ids = controls | {number for number in astuple(specials) if number is not None}
     pad = specials.pad if specials.pad is not None else (specials.eos or 0)
+    size = tokenizer.get_vocab_size(with_added_tokens=True)
     return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))
 
 

@@ -19,6 +19,7 @@ from pretune.export.parity import (
     Thresholds,
     compare_classifiers,
     compare_decoders,
+    longest_prompt,
     prompts_for,
     rounded_up,
 )
@@ -90,6 +91,58 @@ def test_a_damaged_classifier_graph_is_refused(model_folder: Callable[..., Path]
     model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
     with pytest.raises(NoParity):
         compare_classifiers(model, bundle, TEXTS, limits=EXACT).demand()
+
+
+def test_one_input_is_as_long_as_the_model_reads(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+    told = {kind: export(model_folder(kind), tmp_path / f"out-{kind}").parity for kind in ("qwen3", "bert-labels")}
+    assert told["qwen3"]["longest"] == 95  # 96 positions, one of them for the answer
+    assert told["bert-labels"]["longest"] == 64  # the tokenizer's model_max_length
+    assert told["bert-labels"]["texts"] == len(TEXTS)
+
+
+def test_a_bundle_whose_table_of_positions_is_too_short_is_refused(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = model_folder("gpt2")
+    export(folder, tmp_path / "out")
+    graph = onnx.load(tmp_path / "out" / GRAPH)
+    table = next(t for t in graph.graph.initializer if t.name == "transformer.wpe.weight")
+    table.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(table)[:60], table.name))
+    onnx.save(graph, tmp_path / "out" / GRAPH)
+    model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
+    short = prompts_for(model, None, number=20, num_tokens=8)
+    short = [ids[:40] for ids in short]
+    assert compare_decoders(model, bundle, short, num_tokens=8, limits=EXACT).is_same
+    with pytest.raises(NoParity, match="fails on an input of 95 tokens, which its model reads"):
+        compare_decoders(model, bundle, [*short, longest_prompt(model)], num_tokens=8, limits=EXACT)
+
+
+def test_a_model_like_roberta_gives_the_same_labels_for_a_text_longer_than_it_reads(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = model_folder("roberta-labels")
+    config = folder / "tokenizer_config.json"
+    config.write_text(config.read_text(encoding="utf-8").replace("64", "1000000000"), encoding="utf-8")
+    made = export(folder, tmp_path / "out")
+    assert (made.bundle["max_length"], made.parity["longest"]) == (94, 94)
+    texts = ["the cat and the hat 你好 " * 40, "the cat"]
+    ours, theirs = open_bundle(tmp_path / "out").predict(texts), open_folder(folder).predict(texts)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+
+
+def test_a_refused_format_leaves_the_files_of_another_as_they_were(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "tokenizer.json").write_text("another format's", encoding="utf-8")
+    (out / "onnx").mkdir()
+    (out / "onnx/other.onnx").write_bytes(b"x")
+    with pytest.raises(NoParity):
+        export(model_folder("qwen3"), out, max_logit_difference=1e-12)
+    assert sorted(p.name for p in out.rglob("*")) == ["onnx", "other.onnx", "tokenizer.json"]
+    assert (out / "tokenizer.json").read_text(encoding="utf-8") == "another format's"
 
 
 def test_a_refused_export_leaves_nothing_behind(model_folder: Callable[..., Path], tmp_path: Path) -> None:

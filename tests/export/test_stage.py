@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from pretune.base.errors import NoParity, NotSupported
+from pretune.base.errors import NoParity, NotSupported, WrongValue
 from pretune.infer.load import open_bundle
 from pretune.model.generate import open_folder
 from tests.folders import build
@@ -162,3 +162,10 @@ def test_a_model_in_memory_is_left_as_it_is_by_a_dynamic_export(model_folder: Ca
     rounded, _ = rounded_copy(model)
     assert all(torch.equal(p, before[n]) for n, p in model.state_dict().items())
     assert not torch.equal(rounded.state_dict()["transformer.wte.weight"], before["transformer.wte.weight"])
+
+
+def test_one_format_twice_is_refused_before_any_work(
+    model_folder: Callable[..., Path], stage_run: Callable[..., Any]
+) -> None:
+    with pytest.raises(WrongValue, match="`to` names onnx twice"):
+        stage_run("export", model=str(model_folder("qwen3")), to=[FEW, {**FEW, "precision": "dynamic"}])

@@ -267,6 +267,40 @@ def test_bug_in_a_model_is_an_error_object_without_details_plain_and_streaming(
     assert events[-1]["error"]["code"] == "internal_error" and "secret" not in json.dumps(events)
 
 
+def test_a_bug_inside_a_stream_stands_in_the_servers_log_with_its_traceback(
+    client: Client, talker: LanguageModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    talker.decoder.fail_after = 3  # type: ignore[attr-defined]
+    events = events_of(client().post(CHAT, json=ask(stream=True)))
+    assert events[-1]["error"]["message"] == "the server failed; its log says why"
+    (record,) = caplog.records
+    assert record.name == "uvicorn.error" and record.levelname == "ERROR"
+    assert "RuntimeError: secret detail" in caplog.text and "in feed" in caplog.text
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
+NEAREST = [
+    (CHAT, ask(stop=list("abcde")), "stop: List should have at most 4 items after validation, not 5"),
+    (CHAT, ask(stop=["a", ""]), "stop.1: String should have at least 1 character"),
+    (CHAT, ask(stop=""), "stop: String should have at least 1 character"),
+    (CHAT, ask(stop=7), "stop: Input should be a valid string or a valid list"),
+    (CHAT, ask(messages=[{"role": "user", "content": [IMAGE]}]), "messages.0.content.0.type: Input should be 'text'"),
+    (CHAT, ask(messages=[{"role": "user", "content": None}]), "messages.0.content: Input should be a valid string or a valid list"),
+    (TEXT, {"model": "talker", "prompt": []}, "prompt: List should have at least 1 item after validation, not 0"),
+    (TEXT, {"model": "talker", "prompt": ["a", 3]}, "prompt.1: Input should be a valid string"),
+    (CLASSIFY, {"model": "counter", "input": {"a": 1}}, "input: Input should be a valid string or a valid list"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "body", "message"), NEAREST)
+def test_where_a_text_or_a_list_may_stand_the_mistake_of_what_stands_there_is_told(
+    client: Client, route: str, body: dict[str, Any], message: str
+) -> None:
+    found = error_of(client().post(route, json=body), 400)
+    assert found["message"] == message
+    assert found["param"] == message.partition(":")[0]
+
+
 def test_full_queue_is_told_to_come_back(client: Client) -> None:
     assert error_of(client(max_waiting=0).post(CHAT, json=ask()), 429)["code"] == "rate_limit_exceeded"
     assert error_of(client(max_waiting=0).post(CHAT, json=ask(stream=True)), 429)["code"] == "rate_limit_exceeded"

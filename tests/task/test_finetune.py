@@ -223,3 +223,16 @@ def test_a_chat_model_is_asked_at_each_evaluation_and_ends_with_what_it_answers(
     assert model.artifact.card.metrics["best_step"] == 4
     (answer,) = model.predict(["say fox"], max_tokens=40)
     assert lines[-1]["text"] == answer
+
+
+def test_a_model_like_roberta_learns_and_labels_texts_that_are_longer_than_it_reads(tmp_path: Path) -> None:
+    from tests.folders import write_model
+
+    base = write_model(tmp_path / "base", tmp_path / "words", "roberta-labels")
+    rows = [{"text": f"{i} the cat {'and the hat ' * 60}", "label": "ab"[i % 2]} for i in range(20)]
+    (tmp_path / "long.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = pretune.fine_tune(
+        base, tmp_path / "long.jsonl", out=tmp_path / "clf", task="classify", max_length=96, steps=2, quiet=True
+    )
+    assert json.loads((found.path / "tokenizer_config.json").read_text(encoding="utf-8"))["model_max_length"] == 94
+    assert {label.name for label in found.predict([row["text"] for row in rows])} <= {"a", "b"}
