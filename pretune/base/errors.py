@@ -167,7 +167,7 @@ class Unreachable(UserError):
 class NotText(UserError):
     """A file that should be text is binary, or in no encoding that could be recognised.
 
-    UTF-8, UTF-16 and GB18030 are recognised. Convert other encodings to UTF-8 first.
+    UTF-8, UTF-16, UTF-32 and GB18030 are recognised. Convert other encodings to UTF-8 first.
     """
 
     code = "not-text"

@@ -21,8 +21,9 @@ from pretune.base.log import Log
 from pretune.text import sources
 from pretune.text.columns import FIRST, text_column
 from pretune.text.deciding import Parts
+from pretune.text.plain import plain_text
 from pretune.text.quality import liked
-from pretune.text.readers import read_records
+from pretune.text.readers import Repairs, read_records
 
 MOST_GOOD = 5000
 FEWEST_GOOD = 20
@@ -59,7 +60,10 @@ def _texts(good: Mapping[str, Artifact]) -> list[str]:
         for name, path in sources.named_files(artifact):
             rows = list(islice(read_records(path), MOST_GOOD - len(found)))
             column = text_column(rows[:FIRST], given=None, where=name) if rows else ""
-            found += [str(row[column if column in row else text_column([row], given=None, where=name)]) for row in rows]
+            for number, row in enumerate(rows):
+                own = column if column in row else text_column([row], given=None, where=name)
+                text = plain_text(row[own], own, f"{name}#{number}", Repairs())
+                found += [text] if text.strip() else []
     return found
 
 

@@ -8,12 +8,14 @@ then on: a run that was stopped goes on, and the same bytes again change nothing
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 from typing import BinaryIO
 
 from pretune.base.errors import BadCommand, EmptyInput, UserError
+from pretune.text.encoding import detect
 from pretune.text.formats.base import open_bytes
 
 HEAD_BYTES = 1 << 16
@@ -64,10 +66,18 @@ def _format(head: bytes) -> str:
     found = next((suffix for magic, suffix in FORMATS.items() if head.startswith(magic)), None)
     if found:
         return found
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = _in_utf8(head).lstrip()
     if text[:1] in (b"{", b"["):
         return ".jsonl" if _is_line(text) else ".json"
     return next((suffix for start, suffix in MARKUP.items() if text[:20].lower().startswith(start)), ".txt")
+
+
+def _in_utf8(head: bytes) -> bytes:
+    """The first bytes of a text, without a BOM and in one encoding; those of no text as they are."""
+    try:
+        return head.decode(detect(io.BytesIO(head), "-"), errors="ignore").encode(errors="ignore")
+    except UserError:
+        return head
 
 
 def _is_line(text: bytes) -> bool:

@@ -5,7 +5,9 @@ import random
 
 import pytest
 
-from pretune.base.errors import EmptyInput, SettingsError
+from pretune.base.artifact import Artifact
+from pretune.base.errors import BadFile, EmptyInput, SettingsError
+from pretune.text import liking
 from pretune.text.quality.statistics import COLUMNS, measure
 from pretune.text.tables import read_rows
 from tests.text.dedup_worlds import chinese, english
@@ -149,3 +151,14 @@ def test_the_page_tells_the_mixture_the_cuts_and_what_was_held_out(tmp_path, run
     assert "repeated substrings cut" in page
     held = artifact.card.metrics["held_out"]["held_out_texts"]
     assert held > 0 and f"compared with {held} documents of the other sides and 0 evaluation texts" in page
+
+
+def test_liked_texts_are_texts_and_no_python(tmp_path):
+    rows = [{"text": f"A sentence of {k}."} for k in range(20)]
+    rows += [{"text": None}, {"text": ["One more.", "And another one."]}]
+    (tmp_path / "good.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    texts = liking._texts({"liked.0": Artifact.open(tmp_path / "good.jsonl")})
+    assert texts[19:] == ["A sentence of 19.", "One more.\nAnd another one."]
+    (tmp_path / "bad.jsonl").write_text('{"text": {"en": "a"}}', encoding="utf-8")
+    with pytest.raises(BadFile, match=r"bad\.jsonl#0: column 'text' is an object"):
+        liking._texts({"liked.0": Artifact.open(tmp_path / "bad.jsonl")})

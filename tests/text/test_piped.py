@@ -51,6 +51,11 @@ def tarred() -> bytes:
     [
         (LINES, ".jsonl", 3),
         (b"\xef\xbb\xbf" + LINES, ".jsonl", 3),
+        (LINES.decode().encode("utf-16"), ".jsonl", 3),
+        (LINES.decode().encode("utf-16-be"), ".jsonl", 3),
+        (gzip.compress(LINES.decode().encode("gb18030")), ".jsonl.gz", 3),
+        (LINES[:-4] + b"\xff" + LINES[-4:], ".jsonl", 3),
+        ("<html><body><p>Words of a page.</p></body></html>".encode("utf-16"), ".html", 1),
         (json.dumps([{"text": "a"}, {"text": "b"}], indent=1).encode(), ".json", 2),
         (json.dumps({"text": "a"}, indent=1).encode(), ".json", 1),
         (b'{"text": "' + b"x" * 200_000 + b'"}\n', ".jsonl", 1),
