@@ -81,13 +81,13 @@ def check(
     rows = view.check_rows(artifact)
     sound = rows[0]["ok"]  # what was changed is not read
     found = visit(artifact, checked_settings(settings), tokenizer=tokenizer, max_length=max_length) if sound else None
-    is_data = sound and artifact.card.kind in ("files", "dataset")
+    is_text = sound and found is None and artifact.card.kind == "files"
     if as_json:
-        facts = None if found is None else [f.fact() for f in found]
-        print_json({"digests": rows, "doctor": facts} if is_data else rows)
+        facts = {"labels": " ".join(NO_LABELS.split())} if is_text else {"doctor": [f.fact() for f in found or ()]}
+        print_json({"digests": rows, **facts} if is_text or found is not None else rows)
     else:
-        told = [NO_LABELS if found is None else findings_text(found)] if is_data else []
-        click.echo("\n\n".join([view.check_text(rows), *told]))
+        told = NO_LABELS if is_text else "" if found is None else findings_text(found)
+        click.echo("\n\n".join(filter(None, [view.check_text(rows), told])))
     bad = any(f.level == "error" for f in found or ())
     sys.exit(1 if bad or not all(row["ok"] for row in rows) else 0)
 

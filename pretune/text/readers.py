@@ -36,7 +36,7 @@ from pretune.text.formats.base import (
     suffix_of,
 )
 from pretune.text.formats.columnwise import rows_of
-from pretune.text.formats.delimited import open_rows, read_csv
+from pretune.text.formats.delimited import line_of_row, read_csv
 from pretune.text.formats.html import read_html
 from pretune.text.formats.jsonl import JSON, JSON_LINES, plain_record, read_jsonl
 from pretune.text.formats.lines import lines_of
@@ -72,13 +72,7 @@ def line_of(path: Path, number: int) -> int | None:
     if suffix in JSON_LINES:
         filled = (k for k, line in enumerate(lines_of(path, Repairs()), 1) if line.strip())
         return next(islice(filled, number, None), None)
-    if suffix not in (".csv", ".tsv"):
-        return None
-    rows = open_rows(path, Repairs())
-    for _ in range(number + 1):
-        while rows.next_row() == []:
-            pass
-    return rows.first_line
+    return line_of_row(path, number) if suffix in (".csv", ".tsv") else None
 
 
 # ---- one function each --------------------------------------------------------------------------

@@ -91,8 +91,7 @@ def _opened(source: Source) -> Opened | None:
         UserError: what reading raises; NoSuchColumn where there is not even a text.
     """
     try:
-        records = source.read(Repairs(quarantine=[]))
-        opened = open_records(records, where=source.name, shape="auto", given={}, notes=Notes())
+        opened = open_records(source.read(Repairs()), where=source.name, shape="auto", given={}, notes=Notes())
     except NoSuchColumn:
         records = source.read(Repairs(quarantine=[]))
         text_column(list(islice(records, FIRST)), given=None, where=source.name)

@@ -113,7 +113,8 @@ def test_files_in_which_no_label_is_seen_are_told_with_what_was_looked_for(pretu
     for shape in ("words and tags (.conll)", "line by line", "lines of __label__LABEL", "lines of text, tab and label"):
         assert shape in second
     assert "write each line as text, tab, label" in second
-    assert json.loads(pretune("check", "a.txt", "--json")[1])["doctor"] is None
+    in_json = json.loads(pretune("check", "a.txt", "--json")[1])
+    assert (in_json["labels"], in_json["digests"][0]["ok"]) == (" ".join(second.split()), True)
 
 
 def test_what_check_asks_for_is_seen(pretune: Run) -> None:

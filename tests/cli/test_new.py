@@ -180,4 +180,7 @@ def test_a_table_without_a_text_and_one_that_cannot_be_read_are_told(pretune: Ru
     assert "`pretune dataset FILE text=COLUMN label=COLUMN`" in err
     Path("b.csv").write_bytes(b"text,label\n\x00\x01\x02\x03,a\n" * 9)
     assert pretune("new", "it", "--from", "b.csv")[0] == 2
+    Path("c.csv").write_text("# exported on Monday\ntext,label\na,x\n", encoding="utf-8")
+    code, _, err = pretune("new", "it", "--from", "c.csv")
+    assert (code, "has 2 cells, the first line has 1" in err) == (2, True), "as stage dataset says"
     assert not list(Path().glob("*.yaml"))

@@ -146,7 +146,7 @@ def _new(case: Case, model: Path | None) -> tuple[bool, str]:
 
 def _check(case: Case, model: Path | None) -> tuple[bool, str]:
     result = _invoke("check", _path(case), "--json")
-    return True, "files" if json.loads(result.stdout)["doctor"] is None else "doctor"
+    return True, "doctor" if "doctor" in json.loads(result.stdout) else "files"
 
 
 def _path(case: Case) -> str:
@@ -161,7 +161,9 @@ def _answer(case: Case) -> str:
     """What new and check say of a file of this family."""
     if case.verb == "check":
         return "files" if case.family in ("documents", "texts") else "doctor"
-    return {"label": "classify", "dialogue": "chat", "documents": "corpus", "texts": "corpus"}[case.family]
+    if case.family == "texts":
+        return "classify" if any("label" in row.values for row in case.rows) else "corpus"
+    return {"label": "classify", "dialogue": "chat", "documents": "corpus"}[case.family]
 
 
 # ---- comparison -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from pretune.base.errors import BadFile
 from pretune.text.example import Labelled, read_split
-from pretune.text.formats.delimited import SPILLED
+from pretune.text.formats.delimited import AGAIN, SPILLED
 from pretune.text.readers import Repairs, line_of, read_records
 
 
@@ -72,6 +72,13 @@ def test_beside_a_damaged_line_a_quote_that_nobody_closes_still_costs_no_row(tmp
         read(tmp_path, text)
 
 
+def test_where_even_the_names_are_quoted_a_row_of_other_quotes_is_damaged(tmp_path: Path) -> None:
+    text = written([("good", "a"), ("fine", "b")], quoting=csv.QUOTE_ALL) + '"She said \\"no\\""\t"a"\n"last"\t"b"\n'
+    repairs = Repairs(quarantine=[])
+    assert read(tmp_path, text, repairs=repairs) == [("good", "a"), ("fine", "b"), ("last", "b")]
+    assert [where.rpartition(":")[2] for where, _ in repairs.quarantine or ()] == ["4"]
+
+
 def test_tabs_in_a_file_called_csv_are_read_alike(tmp_path: Path) -> None:
     text = "text\tlabel\n" + "".join("\t".join(row) + "\n" for row in BARE)
     assert read(tmp_path, text, ".csv") == BARE
@@ -114,40 +121,47 @@ def test_what_stands_in_a_column_without_a_name_is_called_by_its_place_and_count
     assert repairs.mended == {SPILLED: 1}
 
 
-# ---- what stands around the names ---------------------------------------------------------------
+# ---- what is no row -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("front", ["\n", "\r\n \r\n", "sep=;\n", '"sep=;"\r\n', "\nsep=;\n"])
-def test_blank_lines_and_the_word_of_excel_for_the_delimiter_are_no_names(tmp_path: Path, front: str) -> None:
-    assert read(tmp_path, f"{front}text;label\nA lovely film;good\n", ".csv") == [("A lovely film", "good")]
-
-
-def test_excel_may_say_any_delimiter(tmp_path: Path) -> None:
-    assert read(tmp_path, "sep=|\ntext|label\nYes, and no;good|bad\n", ".csv") == [("Yes, and no;good", "bad")]
-    assert read(tmp_path, "sep=\t\r\ntext\tlabel\r\na,b\tbad\r\n", ".csv") == [("a,b", "bad")]
+def test_blank_lines_in_front_and_the_word_of_excel_for_the_delimiter_are_no_names(tmp_path: Path) -> None:
+    assert read(tmp_path, "\n  \r\ntext,label\na,x\n", ".csv") == [("a", "x")]
+    assert line_of(tmp_path / "a.csv", 0) == 4
+    assert read(tmp_path, "sep=;\r\ntext;label\r\na,b,c;x\r\n", ".csv") == [("a,b,c", "x")]
+    assert read(tmp_path, 'sep=\t\ntext\tlabel\n"Bring\tx\n', ".csv") == [('"Bring', "x")]
+    assert read(tmp_path, 'SEP=|\ntext|label\n"a|b"|x\n', ".csv") == [("a|b", "x")]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
-def test_names_that_stand_once_more_are_no_row_and_are_counted(tmp_path: Path, suffix: str) -> None:
-    one = "text\tlabel\nA lovely film\tgood\n"
+def test_the_names_once_more_are_no_row_and_counted(tmp_path: Path, suffix: str) -> None:
+    text = "text, label\na,x\ntext,good\nb,y\ntext, label\nc,z\n".replace(",", "\t" if suffix == ".tsv" else ",")
     repairs = Repairs()
-    text = f"{one}\ufeff{one.replace('A', 'Such a')}".replace("\t", {".csv": ",", ".tsv": "\t"}[suffix])
-    assert read(tmp_path, text, suffix, repairs) == [("A lovely film", "good"), ("Such a lovely film", "good")]
-    assert list(repairs.mended.values()) == [1]
+    assert read(tmp_path, text, suffix, repairs) == [("a", "x"), ("text", "good"), ("b", "y"), ("c", "z")]
+    assert repairs.mended == {AGAIN: 1}
+    assert [line_of(tmp_path / f"a{suffix}", k) for k in range(5)] == [2, 3, 4, 6, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('text,label\n"a,x\nb,y\n', "must be closed"),
+        ("text,label,text\na,x,b\n", "a name of its own"),
+        ("text,label\na,b,c\n", "texts with commas"),
+    ],
+)
+def test_a_table_that_is_refused_says_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(BadFile) as error:
+        read(tmp_path, text, ".csv")
+    assert hint in str(error.value.hint)
+
+
+def test_the_word_of_excel_may_stand_in_quotes(tmp_path: Path) -> None:
+    assert read(tmp_path, '"sep=;"\r\ntext;label\r\na;x\r\n', ".csv") == [("a", "x")]
+
+
+def test_names_once_more_behind_a_mark_of_bytes_are_names(tmp_path: Path) -> None:
+    assert read(tmp_path, "text,label\na,x\n\ufefftext,label\nb,y\n", ".csv") == [("a", "x"), ("b", "y")]
 
 
 def test_a_text_that_is_called_like_its_only_column_is_a_row(tmp_path: Path) -> None:
     assert read(tmp_path, "text\nword\ntext\n", ".csv") == [("word",), ("text",)]
-
-
-@pytest.mark.parametrize(("text", "hint"), [('a,b\n"x,y\n', 'twice: ""'), ("a,a\nx,y\n", "another name")])
-def test_what_is_no_csv_is_refused_with_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
-    with pytest.raises(BadFile) as refused:
-        read(tmp_path, text, ".csv")
-    assert hint in str(refused.value.hint)
-
-
-def test_quotes_behind_a_backslash_are_quotes_where_the_cell_is_quoted(tmp_path: Path) -> None:
-    text = 'text\tlabel\n"plain"\t"a"\n"She said \\"yes\\", and\\\\or"\t"b"\n'
-    assert read(tmp_path, text) == [("plain", "a"), ('She said "yes", and\\or', "b")]
-    assert read(tmp_path, 'text\tlabel\nC:\\"x"\ta\n"Bring \\"me\tb\n') == [('C:\\"x"', "a"), ('"Bring \\"me', "b")]

@@ -6,13 +6,11 @@
 
 With tabs a file is read without quoting if each of its lines is then a row and, with quoting, some would not be. If
 neither reading fits all lines, each line is read by the one that fits it; a row goes on over the next lines only where
-no reading ends it on its own.
-
-Blank lines and Excel's `sep=;` may stand in front of the names. Where the names stand once more among the rows (two
-exports in one file), that line is no row; it is counted.
+no reading ends it on its own. Where the names stand in quotes the file quotes, and such a row is damaged.
 
 A column without a name (the trailing ones of `v1,v2,,,`) is called by its place, `column 3`, and is there only in rows
-that hold something in it.
+that hold something in it. Blank lines in front of the names, and Excel's `sep=;`, are passed over; the names once more
+(two exports in one file) are no row, and counted.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -33,35 +30,44 @@ from pretune.text.formats.lines import lines_of
 MAX_AGAIN = 1 << 20
 """Lines that are read again, over the whole file."""
 TAB = "\t"
-SAYS = re.compile('"?sep=(.)"?')
-NAMES_AGAIN = "lines that say the names of the columns again were left out"
+SEPARATOR = re.compile('"?sep=(.)"?', re.IGNORECASE)
+AGAIN = "lines that repeat the names of the columns were left out"
 SPILLED = "rows hold something behind the last column that has a name, which is not read"
 
 
 def read_csv(path: Path, repairs: Repairs) -> Iterator[Record]:
-    """Rows by the names in the first line; between cells what it has most of, `,` `;` or a tab, or what `sep=` says."""
-    rows = open_rows(path, repairs)
+    """Rows by the names in the first line; `,` `;` or a tab between cells, whichever the first line has most of."""
+    yield from _records(open_rows(path, repairs), repairs)
+
+
+def line_of_row(path: Path, number: int) -> int | None:
+    """The line, from 1, on which record `number`, from 0, begins; None where there are fewer."""
+    rows = open_rows(path, Repairs())
+    found = next(islice(_records(rows, Repairs(quarantine=[])), number, None), None)
+    return None if found is None else rows.first_line
+
+
+def _records(rows: Rows, repairs: Repairs) -> Iterator[Record]:
     while True:
         try:
             record = _record(rows)
         except BadFile as error:
-            repairs.refuse(error, f"{path.as_posix()}:{rows.first_line}")
+            repairs.refuse(error, f"{rows.path.as_posix()}:{rows.first_line}")
             rows.try_again_after_first()
             continue
         if record is None:
             return
-        if record:
-            if _is_head(record, rows):
-                repairs.mend(NAMES_AGAIN, 1)
-                continue
+        if record and _is_head(record, rows):
+            repairs.mend(AGAIN, 1)
+        elif record:
             repairs.mend(SPILLED, int(any(name in record for name in rows.names[rows.num_named :])))
             yield record
 
 
 def _is_head(record: Record, rows: Rows) -> bool:
-    """Whether a row says the names of its columns, two or more, once more."""
-    cells = [cell.strip().removeprefix("\ufeff") for cell in record.values()]
-    return rows.num_named > 1 and cells[: rows.num_named] == rows.head[: rows.num_named]
+    """Whether a row is the names once more; a text that is called like its only column is a text."""
+    said = (record.get(name, "").strip().removeprefix("\ufeff") for name in rows.names)
+    return rows.num_named > 1 and list(said) == rows.head
 
 
 def _record(rows: Rows) -> Record | None:
@@ -70,7 +76,7 @@ def _record(rows: Rows) -> Record | None:
     try:
         cells = rows.next_row()
     except csv.Error as error:
-        hint = 'close the quote; a quote within quotes is written twice: ""'
+        hint = 'a quote that is opened must be closed; within a quoted text it is written twice, ""'
         raise BadFile(f"{where}{rows.first_line} is not csv: {error}", hint=hint) from None
     if not cells:
         return None if cells is None else {}
@@ -102,26 +108,27 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
     csv.field_size_limit(1 << 30)
     rows = Rows(path, lines_of(path, repairs, newline=""))
     rows.delimiter = _delimiter(path, rows)
-    with edge(f"{path.as_posix()}:1", "the first line of a csv"):
+    rows.is_quoted = all(len(name) > 1 and name[0] == name[-1] == '"' for name in rows.peek().strip().split(TAB))
+    with edge(f"{path.as_posix()}:{rows.next_line}", "the first line of a csv"):
         rows.head = [name.strip() for name in rows.next_row() or []]
     rows.names = [name or f"column {k}" for k, name in enumerate(rows.head, 1)]
     if len(set(rows.names)) < len(rows.names):
-        problem = f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}"
-        raise BadFile(problem, hint="give one of them another name in the first line")
+        told = f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}"
+        raise BadFile(told, hint="give each column a name of its own")
     rows.num_named = _num_named(rows.head)
-    rows.is_plain = rows.delimiter == TAB and _is_plain(
-        islice(lines_of(path, Repairs(), newline=""), rows.next_line - 1, None), rows.head
-    )
+    lines = islice(lines_of(path, Repairs(), newline=""), rows.first_line - 1, None)
+    rows.is_plain = rows.delimiter == TAB and not rows.is_quoted and _is_plain(lines, rows.head)
     return rows
 
 
 def _delimiter(path: Path, rows: Rows) -> str:
-    """What stands between cells; what stands in front of the names is passed over."""
-    said = ""
-    while (line := rows.peek()) and (not line.strip() or (found := SAYS.fullmatch(line.strip(" \r\n")))):
-        said = found[1] if line.strip() and found else said
-        rows.skip()
-    return said or (TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count))
+    """What stands between cells; blank lines in front, and Excel's line `sep=;`, are passed over."""
+    while (line := rows.peek()) and not line.strip():
+        rows.pass_over()
+    if told := SEPARATOR.fullmatch(line.rstrip("\r\n")):
+        rows.pass_over()
+        return told[1]
+    return TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count)
 
 
 def _is_plain(lines: Iterable[str], head: Sequence[str]) -> bool:
@@ -136,13 +143,11 @@ def _is_plain(lines: Iterable[str], head: Sequence[str]) -> bool:
 
 
 def _unquoted(line: str) -> list[str]:
-    """The cells of a line with quotes, doubled or behind a backslash; none if it is no row by itself."""
-    with suppress(csv.Error):
+    """The cells of a line with quotes; none if it is no row by itself."""
+    try:
         return next(csv.reader([line], delimiter=TAB, strict=True), [])
-    with suppress(csv.Error):
-        escaped = csv.reader([line], delimiter=TAB, strict=True, doublequote=False, escapechar="\\")
-        return next(escaped, []) if '\\"' in line else []
-    return []
+    except csv.Error:
+        return []
 
 
 @dataclass
@@ -156,6 +161,7 @@ class Rows:
         names: as records have them.
         num_named: columns up to the last that has a name.
         is_plain: a quote is a letter like any other.
+        is_quoted: even the names stand in quotes, so a row that does not is damaged.
         first_line: the line, from 1, on which the last row began.
     """
 
@@ -166,6 +172,7 @@ class Rows:
     names: list[str] = field(default_factory=list)
     num_named: int = 0
     is_plain: bool = False
+    is_quoted: bool = False
     first_line: int = 1
     next_line: int = 1
     num_again: int = 0
@@ -173,14 +180,13 @@ class Rows:
     taken: list[str] = field(default_factory=list)
 
     def peek(self) -> str:
-        line = next(self.lines, "")
-        self.waiting.append(line)
-        return line
+        if not self.waiting:
+            self.waiting.append(next(self.lines, ""))
+        return self.waiting[0]
 
-    def skip(self) -> None:
-        """Pass over the line that was looked at."""
-        self.waiting.popleft()
-        self.next_line += 1
+    def pass_over(self) -> None:
+        """Leave out the line that was seen."""
+        next(self._feed())
 
     def next_row(self) -> list[str] | None:
         """Cells of the next row, [] for an empty line; None at the end."""
@@ -201,7 +207,9 @@ class Rows:
         if self.is_plain or '"' not in line:
             return cells
         quoted = _unquoted(line)
-        return quoted if _fits(quoted, self.head) else cells if _fits(cells, self.head) else None
+        if _fits(quoted, self.head):
+            return quoted
+        return cells if _fits(cells, self.head) and not self.is_quoted else None
 
     def _feed(self) -> Iterator[str]:
         while (line := self.waiting.popleft() if self.waiting else next(self.lines, None)) is not None:
