@@ -18,9 +18,10 @@ from pretune.text import sources
 from pretune.text.doctor.base import CHECK, LEVELS, SIDES, Check, Data, Finding, every_check, examine
 from pretune.text.doctor.telling import of_facts, report, summary
 from pretune.text.example import read_split, shape_of
-from pretune.text.readers import TABULAR, suffix_of
+from pretune.text.readers import TABULAR, Repairs, suffix_of
+from pretune.text.shapes import conll
 from pretune.text.shapes.base import Told
-from pretune.text.shapes.files import is_labelled
+from pretune.text.shapes.files import is_labelled, unpacked
 
 LENGTHS = "truncation"
 
@@ -66,12 +67,13 @@ def visit(
     lengths = _lengths(tokenizer, max_length)
     if artifact.card.kind == "dataset":
         return _of_dataset(artifact, lengths)
-    if not _holds_examples(artifact):
+    suffixes = _suffixes_of_examples(artifact)
+    if not suffixes:
         return None
     try:
         return _of_raw(artifact, settings, lengths)
     except UserError:
-        if settings or any(suffix_of(path) in TABULAR for path in artifact.files()):
+        if settings or suffixes & {*TABULAR, *conll.SUFFIXES}:
             raise
         return None  # text, which nobody took for labelled data
 
@@ -85,10 +87,15 @@ def _of_raw(artifact: Artifact, settings: Sequence[str], lengths: Check) -> list
         return _of_dataset(recipe.run(log=Log(quiet=True))["data"], lengths)
 
 
-def _holds_examples(artifact: Artifact) -> bool:
+def _suffixes_of_examples(artifact: Artifact) -> set[str]:
+    """The suffixes of files that may hold examples, also within archives; none for what is no labelled data."""
     if artifact.card.kind != "files":
-        return False
-    return bool(artifact.scheme) or is_labelled(sources.named_files(artifact))
+        return set()
+    if artifact.scheme:
+        return {artifact.scheme}
+    with TemporaryDirectory() as folder:
+        files = unpacked(sources.named_files(artifact), Path(folder), Repairs(quarantine=[]))
+        return {suffix_of(path) for _, path in files} if is_labelled(files) else set()
 
 
 def _lengths(tokenizer: str | None, max_length: int | None) -> Check:
