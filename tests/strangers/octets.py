@@ -8,6 +8,7 @@ import gzip
 import lzma
 import re
 from collections.abc import Callable
+from functools import partial
 
 from tests.strangers.draft import BAD, NUL, Draft, texts_in
 from tests.strangers.oddity import Oddity
@@ -110,7 +111,7 @@ def bad_byte_far_behind(draft: Draft) -> None:
 
 
 def packed(draft: Draft) -> None:
-    suffix, pack = draft.rng.choice(((".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)))
+    suffix, pack = draft.rng.choice(((".gz", partial(gzip.compress, mtime=0)), (".bz2", bz2.compress), (".xz", lzma.compress)))
     _replace(draft, lambda name, data: {f"{name}{suffix}": pack(data)})
 
 
