@@ -128,6 +128,8 @@ class _Drawing:
         self.draft.text = forms.serialised(self.draft)
         self.some([*line_oddities.AFTER, *tagging.TAG_LINES], 0.2)
         self.some(line_oddities.ENDS, 0.3)
+        if self.draft.family == "documents":
+            self.draft.rows = [_whole(self.draft)]
         settle(self.draft)
         self.some(octets.ENCODINGS, 0.3)
         return octets.encoded(self.draft)
@@ -143,6 +145,12 @@ class _Drawing:
             self.room -= not wanted
             self.draft.odd.append(one.name)
             one.make(self.draft)
+
+
+def _whole(draft: Draft) -> Row:
+    """A text file is one document."""
+    told, optional = (any(flags) for flags in zip(*((row.told, row.optional) for row in draft.rows), strict=True))
+    return Row({"text": draft.text}, told=told, optional=optional)
 
 
 def _pick(rng: random.Random, weights: dict[str, int]) -> str:

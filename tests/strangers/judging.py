@@ -171,8 +171,6 @@ def _answer(case: Case) -> str:
 
 def difference(case: Case, read: Sequence[Output], *, told: bool) -> str:
     """What differs from the right readings; "" for nothing."""
-    if case.family == "documents":
-        return _document_difference(case, read)
     left = list(read)
     train = ("train", "train" if any(row.side == "validation" for row in case.rows) else "validation")
     due = any(row.told for row in case.rows)
@@ -194,19 +192,3 @@ def _taken(readings: Sequence[Any], sides: Sequence[str | None], left: list[Outp
                 del left[at]
                 return number
     return None
-
-
-def _document_difference(case: Case, read: Sequence[Output]) -> str:
-    """A text file is one document: all of its sentences, in their order, and nothing else than the file says."""
-    if len(read) != 1:
-        return f"{len(read)} documents, not one"
-    text, at = read[0][1], 0
-    for row in case.rows:
-        for number, said in enumerate(row.readings or []):
-            found = text.find(said, at)
-            if found >= 0:
-                at = found + len(said)
-                break
-            if number == len(row.readings or []) - 1 and not row.optional:
-                return f"{said!r} is not there, or not in its place: {text[at : at + 80]!r}"
-    return "a byte of the file's form is in the text" if "\0" in text or text.startswith("\ufeff") else ""

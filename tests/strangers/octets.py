@@ -111,7 +111,9 @@ def bad_byte_far_behind(draft: Draft) -> None:
 
 
 def packed(draft: Draft) -> None:
-    suffix, pack = draft.rng.choice(((".gz", partial(gzip.compress, mtime=0)), (".bz2", bz2.compress), (".xz", lzma.compress)))
+    suffix, pack = draft.rng.choice(
+        ((".gz", partial(gzip.compress, mtime=0)), (".bz2", bz2.compress), (".xz", lzma.compress))
+    )
     _replace(draft, lambda name, data: {f"{name}{suffix}": pack(data)})
 
 
