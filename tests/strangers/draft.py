@@ -17,7 +17,10 @@ BAD, NUL, LONE = "\ue000", "\ue001", "\ue002"
 """Signs in a text for a byte that is no UTF-8, a byte zero, half of a surrogate pair (in JSON)."""
 ABSENT = object()
 """The value of a key that is not there."""
-JSON_FORMS = ("jsonl", "ndjson", "json", "json-pretty", "json-data", "json-splits", "json-lists", "json-ids")
+JSON_FORMS = (
+    *("jsonl", "ndjson", "json", "json-pretty", "json-data", "json-splits", "json-lists", "json-ids"),
+    *("json-columns", "json-index"),
+)
 CSV_FORMS = ("csv", "csv-semicolon", "csv-tab")
 TABLES = (*CSV_FORMS, "tsv", *JSON_FORMS, "parquet")
 LINES = ("jsonl", "ndjson")

@@ -70,7 +70,14 @@ class Case:
 
 ODDITIES = (
     *(*talk.TALK, *tagging.TAG_ROWS, *rows.ROWS, *octets.DAMAGE, *names.NAMES, *line_oddities.BEFORE, *PARQUET),
-    *(*line_oddities.AFTER, *tagging.TAG_LINES, *line_oddities.ENDS, *octets.ENCODINGS, *octets.PACKING),
+    *(
+        *line_oddities.AFTER,
+        *tagging.TAG_LINES,
+        *line_oddities.ENDS,
+        *octets.DAMAGE_BEHIND,
+        *octets.ENCODINGS,
+        *octets.PACKING,
+    ),
 )
 
 
@@ -128,6 +135,7 @@ class _Drawing:
         self.draft.text = forms.serialised(self.draft)
         self.some([*line_oddities.AFTER, *tagging.TAG_LINES], 0.2)
         self.some(line_oddities.ENDS, 0.3)
+        self.some(octets.DAMAGE_BEHIND, 0.05)
         if self.draft.family == "documents":
             self.draft.rows = [_whole(self.draft)]
         settle(self.draft)

@@ -105,6 +105,11 @@ def _by_side(records: list[dict[str, Any]], draft: Draft) -> dict[str, list[dict
     return sides
 
 
+def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """A list a column, as pandas writes it."""
+    return {name: [record.get(name) for record in records] for name in columns_of(records)}
+
+
 def _lists(records: list[dict[str, Any]], draft: Draft) -> str:
     names = (draft.names.get("text", "text"), draft.names.get("label", "label"))
     sides = _by_side(records, draft)
@@ -119,6 +124,8 @@ _JSON: dict[str, Callable[[list[dict[str, Any]], Draft], str]] = {
     "json-data": lambda records, draft: _dumped({"version": "1.0", "data": records}),
     "json-splits": lambda records, draft: _dumped(_by_side(records, draft), indent=1),
     "json-lists": _lists,
+    "json-columns": lambda records, draft: _dumped(_columns(records)),
+    "json-index": lambda records, draft: _dumped({n: dict(enumerate(c)) for n, c in _columns(records).items()}),
     "json-ids": lambda records, draft: _dumped({f"{k + 100}": r for k, r in enumerate(records)}),
 }
 

@@ -107,6 +107,8 @@ def example_read(example: Any) -> Any:
 
     if isinstance(example, shapes.Labelled):
         found: Any = (example.text, example.label, *([example.second] if example.second else []))
+    elif isinstance(example, shapes.MultiLabelled):
+        found = (example.text, tuple(example.labels))
     elif isinstance(example, shapes.Dialogue):
         found = tuple((m.role, m.content) if m.learnt else (m.role, m.content, "not learnt") for m in example.messages)
     elif isinstance(example, shapes.Tagged):

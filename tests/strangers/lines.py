@@ -122,6 +122,23 @@ def cell_too_many(draft: Draft) -> None:
     draft.readable = False
 
 
+def cell_too_few(draft: Draft) -> None:
+    """A row that ends before its last column: damaged, as nobody knows which cell is missing."""
+    lines = draft.text.split("\n")
+    at = {"first": 1, "middle": len(draft.rows) // 2 + 1}.get(draft.position, len(draft.rows))
+    lines[at] = "A row of one cell"
+    draft.rows[at - 1].readings, draft.rows[at - 1].told = [], True
+    draft.text = "\n".join(lines)
+    draft.readable = False
+
+
+def names_in_front(draft: Draft) -> None:
+    """`sentence<tab>label` in the first line of text, tab, label: no example."""
+    draft.text = (
+        f"{draft.rng.choice(('text', 'sentence', 'review'))}\t{draft.rng.choice(('label', 'category'))}\n{draft.text}"
+    )
+
+
 def empty_cell_behind(draft: Draft) -> None:
     """Every row but the first line ends with a delimiter: an empty cell that belongs to no column."""
     mark = {"csv": ",", "csv-semicolon": ";", "csv-tab": "\t", "tsv": "\t"}[draft.form]
@@ -214,6 +231,8 @@ AFTER = (
     Oddity("open quote", "quoting", lambda d: d.is_csv and _sheet(d), open_quote),
     Oddity("names again", "quoting", lambda d: _columns(d) and d.verb != "predict", header_again),
     Oddity("a cell too many", "quoting", lambda d: _columns(d) and d.form in ("csv", "csv-semicolon"), cell_too_many),
+    Oddity("a cell too few", "quoting", _columns, cell_too_few),
+    Oddity("names in front", "names", lambda d: d.form == "tabs" and not d.odd, names_in_front),
     Oddity("an empty cell behind", "quoting", _columns, empty_cell_behind),
     Oddity("cut off", "nesting", lambda d: d.is_json and d.family in ("label", "texts") and not d.odd, cut_off),
     Oddity("a line that is no JSON", "nesting", lambda d: d.form in LINES and d.family in ("label", "texts") and not d.odd, bad_line),

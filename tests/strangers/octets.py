@@ -100,6 +100,28 @@ def _damage(draft: Draft, sign: str) -> None:
         row.told, row.optional = True, True
 
 
+def nuls_behind(draft: Draft) -> None:
+    """A file that was cut from a disk or an archive ends in bytes zero."""
+    draft.text += NUL * 512
+    draft.rows[-1].told = True
+
+
+def unpacked_under_a_packed_name(draft: Draft) -> None:
+    """`reviews.csv.gz` that nobody packed."""
+    draft.readable = False
+    for row in draft.rows:
+        row.may_go()
+    _replace(draft, lambda name, data: {f"{name}.gz": data})
+
+
+def packed_under_a_plain_name(draft: Draft) -> None:
+    """`reviews.csv` that is packed."""
+    draft.readable = False
+    for row in draft.rows:
+        row.may_go()
+    _replace(draft, lambda name, data: {name: gzip.compress(data, mtime=0)})
+
+
 def bad_byte_far_behind(draft: Draft) -> None:
     """The same behind the first MiB."""
     draft.rows[0].values["text"] += " " + " ".join(f"word{k}" for k in range(120_000))
@@ -201,6 +223,10 @@ DAMAGE = (
     Oddity("NUL bytes", "damage", lambda d: _damageable(d) and d.script == "english" and all(str(v).isascii() for r in d.rows for v in r.values.values()), nul),
     Oddity("a bad byte behind 1 MiB", "damage", lambda d: _damageable(d) and d.verb in ("corpus", "dataset") and d.form not in ("md", "tabs", "marked"), bad_byte_far_behind),
 )  # fmt: skip
+DAMAGE_BEHIND = (
+    Oddity("NUL bytes behind", "damage", lambda d: d.text.isascii() and d.form not in ("md", "txt"), nuls_behind),
+)
+"""Damage that stands behind the text."""
 ENCODINGS = (
     Oddity("UTF-8 with a mark", "encoding", lambda d: d.is_text and d.form != "folder" and d.encoding == "utf-8", with_bom),
     Oddity("UTF-16 with a mark", "encoding", _clean, utf16),
@@ -211,6 +237,8 @@ ENCODINGS = (
 )  # fmt: skip
 PACKING = (
     Oddity("packed", "packing", lambda d: d.form not in ("parquet", "folder"), packed),
+    Oddity("unpacked as .gz", "packing", lambda d: d.form not in ("parquet", "folder"), unpacked_under_a_packed_name),
+    Oddity("packed without .gz", "packing", lambda d: d.form not in ("parquet", "folder"), packed_under_a_plain_name),
     Oddity("zip", "packing", lambda d: d.form != "folder" and d.verb != "predict", zipped_up),
     Oddity("tar", "packing", lambda d: d.form != "folder" and d.verb != "predict", tar),
     Oddity("suffix in capitals", "packing", lambda d: d.form != "folder", loud_name),

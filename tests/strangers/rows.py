@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
-from tests.strangers.draft import ABSENT, LONE, Draft, Row
+from tests.strangers.draft import ABSENT, CSV_FORMS, LONE, Draft, Row
 from tests.strangers.oddity import Oddity
 from tests.strangers.reading import written
 
@@ -184,6 +185,22 @@ def object_label(draft: Draft) -> None:
     draft.readable = False
 
 
+def lists_written(draft: Draft) -> None:
+    """Labels as Python, JSON and numpy print a list of them: several labels, no brackets."""
+    write = draft.rng.choice((str, json.dumps, lambda many: str(many).replace(",", "")))
+    for number, row in enumerate(draft.rows):
+        many = ["joy", "love", "你好"][: 1 + number % 3]
+        row.readings = [(written(row.values["text"], draft.form), tuple(sorted(many)))]
+        row.values["label"] = write(many)
+
+
+def short_text(draft: Draft) -> None:
+    """A text of one sign is a text; the corpus's filter `debris` may say otherwise."""
+    for number, row in enumerate(draft.places()):
+        row.values["text"] = draft.rng.choice(("👍", "!", "ok", "好", "5")) + "!" * number
+        row.optional = draft.verb == "corpus"
+
+
 def huge_number(draft: Draft) -> None:
     """A column nobody needs, with a number beyond 64 bits."""
     for row in draft.rows:
@@ -212,7 +229,7 @@ def _json(draft: Draft) -> bool:
 
 
 def _plain_object(draft: Draft) -> bool:
-    return _json(draft) and draft.form != "json-lists"
+    return _json(draft) and draft.form not in ("json-lists", "json-columns", "json-index")
 
 
 ROWS = (
@@ -243,5 +260,7 @@ ROWS = (
     Oddity("list for text", "nesting", lambda d: _plain_object(d) and d.family in ("label", "texts"), list_text),
     Oddity("object for text", "nesting", lambda d: _plain_object(d) and d.family in ("label", "texts"), object_text),
     Oddity("object for label", "nesting", lambda d: _plain_object(d) and _labelled(d), object_label),
+    Oddity("lists written out", "nesting", lambda d: _labelled(d) and d.form in (*CSV_FORMS, "tsv"), lists_written),
+    Oddity("short text", "values", lambda d: _table(d) and d.family in ("label", "texts"), short_text),
     Oddity("huge number beside", "values", _plain_object, huge_number),
 )  # fmt: skip

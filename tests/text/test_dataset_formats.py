@@ -432,3 +432,10 @@ def test_what_is_wrong_in_an_archive_is_called_as_it_is_there(tmp_path, run_stag
     with pytest.raises(BadFile) as error:
         run_stage("dataset", read=str(tmp_path / "set.zip"))
     assert str(error.value).startswith(told)
+
+
+def test_names_in_the_first_line_of_text_tab_label_are_no_example(tmp_path, run_stage) -> None:
+    rows = "".join(f"text {k} 你好\t{k % 2}\n" for k in range(6))
+    (tmp_path / "a.txt").write_text(f"Sentence\tlabel\n{rows}", encoding="utf-8")
+    made = run_stage("dataset", read=str(tmp_path / "a.txt"), validation=0, test=0)
+    assert [e.text for e in read_split(made.path, "train")] == [f"text {k} 你好" for k in range(6)]
