@@ -16,7 +16,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn, UserError
 from pretune.text import sources
 from pretune.text.columns import FIRST, text_column
-from pretune.text.readers import Repairs
+from pretune.text.readers import Repairs, read_records
 from pretune.text.shapes.base import Notes
 from pretune.text.shapes.choosing import Opened, open_records
 from pretune.text.shapes.files import Source, is_labelled, sources_of, unpacked
@@ -54,10 +54,25 @@ def recognised(artifact: Artifact) -> Recognised:
         try:
             found, rest = sources_of(files, where=artifact.path.as_posix())
         except NoSuchColumn:
+            _refuse_unreadable([path for _, path in files])
             return Recognised()
         if not is_labelled(files) and not any(source.stem for source in found):
             return Recognised()  # folders of texts that are no sides may be just folders
         return _told_by(found, sum(dict(files)[name].stat().st_size for name in rest))
+
+
+def _refuse_unreadable(paths: Sequence[Path]) -> None:
+    """Raise the first mistake where no file can be read as text either."""
+    errors = []
+    for path in paths[:LARGEST]:
+        try:
+            next(read_records(path), None)
+        except UserError as error:
+            errors.append(error)
+        else:
+            return
+    if errors:
+        raise errors[0]
 
 
 def _told_by(found: Sequence[Source], text_bytes: int) -> Recognised:

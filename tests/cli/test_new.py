@@ -183,4 +183,7 @@ def test_a_table_without_a_text_and_one_that_cannot_be_read_are_told(pretune: Ru
     Path("c.csv").write_text("# exported on Monday\ntext,label\na,x\n", encoding="utf-8")
     code, _, err = pretune("new", "it", "--from", "c.csv")
     assert (code, "has 2 cells, the first line has 1" in err) == (2, True), "as stage dataset says"
+    Path("d.txt.gz").write_bytes(b"a lovely film\tgood\n" * 9)
+    code, _, err = pretune("new", "it", "--from", "d.txt.gz")
+    assert (code, "'d.txt.gz' is a damaged archive" in err) == (2, True), "as the corpus would say"
     assert not list(Path().glob("*.yaml"))

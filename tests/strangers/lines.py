@@ -209,7 +209,7 @@ def _any(draft: Draft) -> bool:
 
 BEFORE = (
     Oddity("all quoted", "quoting", lambda d: (d.is_csv or d.form == "tsv") and not any("\t" in str(v) or "\n" in str(v) for r in d.rows for v in r.values.values()), quote_all),
-    Oddity("backslash in front", "quoting", lambda d: d.is_csv and not any("\n" in str(v) or "\\" in str(v) for r in d.rows for v in r.values.values()), quote_nothing),
+    Oddity("backslash in front", "quoting", lambda d: d.is_csv and len(d.rows[0].values) > 1 and not any("\n" in str(v) or "\\" in str(v) for r in d.rows for v in r.values.values()), quote_nothing),
     Oddity("backslash and quote", "quoting", lambda d: d.is_csv and d.family in ("label", "texts") and not d.odd, backslash_quotes),
     Oddity("blank before quotes", "quoting", lambda d: d.form == "csv" and d.family in ("label", "texts") and not d.odd, blank_before_quotes),
 )  # fmt: skip

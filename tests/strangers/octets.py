@@ -102,7 +102,8 @@ def _damage(draft: Draft, sign: str) -> None:
 
 def nuls_behind(draft: Draft) -> None:
     """A file that was cut from a disk or an archive ends in bytes zero."""
-    draft.text += NUL * 512
+    draft.text += NUL * draft.rng.choice((1, 16, 512))
+    draft.readable = False  # many of them behind a little text are a binary file
     draft.rows[-1].told = True
 
 

@@ -67,7 +67,13 @@ def number_text(draft: Draft) -> None:
     """A number where a text belongs is that number written out."""
     for row in draft.places():
         row.values["text"] = draft.rng.choice((2024.5, draft.rng.randrange(10**6)))
-        row.optional = draft.verb == "corpus"  # hardly text: the filter `debris` may say so
+        _is_hardly_text(draft, row)
+
+
+def _is_hardly_text(draft: Draft, row: Row) -> None:
+    """The corpus's filter `debris` may leave it out."""
+    row.optional = draft.verb == "corpus"
+    draft.readable &= draft.verb != "corpus" or draft.position != "all"
 
 
 def word_for_nothing(draft: Draft) -> None:
@@ -75,7 +81,7 @@ def word_for_nothing(draft: Draft) -> None:
     for row in draft.places():
         number = draft.rng.randrange(10**6) if draft.position == "all" else ""
         row.values["text"] = f"{draft.rng.choice(('NA', 'None', 'null', 'N/A', 'nan'))}{number}"
-        row.optional = draft.verb == "corpus"
+        _is_hardly_text(draft, row)
 
 
 def blanks_around_label(draft: Draft) -> None:
@@ -187,6 +193,7 @@ def object_label(draft: Draft) -> None:
 
 def lists_written(draft: Draft) -> None:
     """Labels as Python, JSON and numpy print a list of them: several labels, no brackets."""
+    draft.readable &= draft.verb != "new"  # which writes recipes for tasks that are learnt
     write = draft.rng.choice((str, json.dumps, lambda many: str(many).replace(",", "")))
     for number, row in enumerate(draft.rows):
         many = ["joy", "love", "你好"][: 1 + number % 3]
@@ -198,7 +205,7 @@ def short_text(draft: Draft) -> None:
     """A text of one sign is a text; the corpus's filter `debris` may say otherwise."""
     for number, row in enumerate(draft.places()):
         row.values["text"] = draft.rng.choice(("👍", "!", "ok", "好", "5")) + "!" * number
-        row.optional = draft.verb == "corpus"
+        _is_hardly_text(draft, row)
 
 
 def huge_number(draft: Draft) -> None:
@@ -255,7 +262,7 @@ ROWS = (
     Oddity("half a surrogate", "values", _json, lone_surrogate),
     Oddity("open quote without quoting", "quoting", lambda d: _cells(d) and d.form in ("tsv", "tabs", "marked", "lines"), quote_in_front),
     Oddity("hash in front", "values", lambda d: _cells(d) and d.form in ("csv", "tsv", "tabs", "jsonl", "lines"), hash_in_front),
-    Oddity("long text", "values", lambda d: _cells(d) and d.verb != "predict" and d.form != "tabs", long_text),
+    Oddity("long text", "values", lambda d: _cells(d) and d.verb != "predict" and d.form not in ("tabs", "marked"), long_text),
     Oddity("a row twice", "values", lambda d: d.family in ("label", "texts") and d.form not in ("folder", "json-ids") and d.verb != "predict", twice),
     Oddity("list for text", "nesting", lambda d: _plain_object(d) and d.family in ("label", "texts"), list_text),
     Oddity("object for text", "nesting", lambda d: _plain_object(d) and d.family in ("label", "texts"), object_text),
