@@ -56,8 +56,8 @@ def recognised(artifact: Artifact) -> Recognised:
         except NoSuchColumn:
             _refuse_unreadable([path for _, path in files])
             return Recognised()
-        if not is_labelled(files) and not any(source.stem for source in found):
-            return Recognised()  # folders of texts that are no sides may be just folders
+        if not is_labelled(files):
+            return Recognised()
         return _told_by(found, sum(dict(files)[name].stat().st_size for name in rest))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,21 @@ def test_what_check_asks_for_is_seen(pretune: Run) -> None:
     for name, form in (("tab.txt", "{0}\t{1}"), ("mark.txt", "__label__{1} {0}")):
         Path(name).write_text("\n".join(form.format(*row) for row in numbered(0, 12)), encoding="utf-8")
         assert "none seen" not in pretune("check", name)[1]
+
+
+def test_a_file_that_says_what_it_is_and_cannot_be_read_so_is_an_error(pretune: Run) -> None:
+    Path("a.conll").write_text("Ann B-PER\nlives\n", encoding="utf-8")
+    Path("b.txt").write_text("__label__a x\n" * 9000 + "no mark\n", encoding="utf-8")
+    for name, told in (("a.conll", "a.conll:2 has no tag"), ("b.txt", "b.txt:9001 has no __label__")):
+        code, _, err = pretune("check", name)
+        assert (code, told in err) == (2, True), name
+
+
+def test_the_doctor_looks_into_an_archive(pretune: Run) -> None:
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("data/train.csv", "text,label\n" + "".join(f"{t},{b}\n" for t, b in numbered(0, 40)))
+    code, out, _ = pretune("check", "a.zip")
+    assert (code, "the doctor:" in out) == (0, True)
 
 
 def test_a_data_set_of_another_program_is_looked_at_when_it_is_checked(pretune: Run) -> None:

@@ -107,6 +107,20 @@ def test_a_small_table_in_a_folder_of_pages_makes_no_data_set_of_it(pretune: Run
     assert recipe_of("it3.yaml")["stages"]["tuned"]["task"] == "classify"
 
 
+def test_folders_of_short_texts_are_classes_and_folders_of_books_are_folders(pretune: Run) -> None:
+    for name, text in (("reviews", TEXT), ("books", TEXT * 20)):
+        for k in range(4):
+            path = Path(f"{name}/{('good', 'bad')[k % 2]}/{k}.txt")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert pretune("new", name, "--from", name)[0] == 0
+    assert recipe_of("reviews.yaml")["stages"]["tuned"]["task"] == "classify"
+    assert "corpus" in recipe_of("books.yaml")["stages"]
+    Path("reviews/about.txt").write_text(TEXT, encoding="utf-8")
+    assert pretune("new", "mixed", "--from", "reviews")[0] == 0
+    assert "corpus" in recipe_of("mixed.yaml")["stages"]
+
+
 # ---- names --------------------------------------------------------------------------------------
 
 NAMES = [

@@ -18,12 +18,13 @@ from pretune.text import sources
 from pretune.text.doctor.base import CHECK, LEVELS, SIDES, Check, Data, Finding, every_check, examine
 from pretune.text.doctor.telling import of_facts, report, summary
 from pretune.text.example import read_split, shape_of
-from pretune.text.readers import TABULAR, Repairs, suffix_of
-from pretune.text.shapes import conll
+from pretune.text.readers import Repairs
 from pretune.text.shapes.base import Told
-from pretune.text.shapes.files import is_labelled, unpacked
+from pretune.text.shapes.files import is_labelled, is_named_so, unpacked
 
 LENGTHS = "truncation"
+MEMBERS = 20
+"""So many members of an archive are looked at before it is taken for labelled data."""
 
 
 def examined(
@@ -67,13 +68,13 @@ def visit(
     lengths = _lengths(tokenizer, max_length)
     if artifact.card.kind == "dataset":
         return _of_dataset(artifact, lengths)
-    suffixes = _suffixes_of_examples(artifact)
-    if not suffixes:
+    names = _labelled_names(artifact)
+    if names is None:
         return None
     try:
         return _of_raw(artifact, settings, lengths)
     except UserError:
-        if settings or suffixes & {*TABULAR, *conll.SUFFIXES}:
+        if settings or artifact.path.is_file() or any(map(is_named_so, names)):
             raise
         return None  # text, which nobody took for labelled data
 
@@ -87,15 +88,15 @@ def _of_raw(artifact: Artifact, settings: Sequence[str], lengths: Check) -> list
         return _of_dataset(recipe.run(log=Log(quiet=True))["data"], lengths)
 
 
-def _suffixes_of_examples(artifact: Artifact) -> set[str]:
-    """The suffixes of files that may hold examples, also within archives; none for what is no labelled data."""
+def _labelled_names(artifact: Artifact) -> list[str] | None:
+    """The names of the files, archives opened, if there is labelled data among them."""
     if artifact.card.kind != "files":
-        return set()
+        return None
     if artifact.scheme:
-        return {artifact.scheme}
+        return []
     with TemporaryDirectory() as folder:
-        files = unpacked(sources.named_files(artifact), Path(folder), Repairs(quarantine=[]))
-        return {suffix_of(path) for _, path in files} if is_labelled(files) else set()
+        files = unpacked(sources.named_files(artifact), Path(folder), Repairs(quarantine=[]), most=MEMBERS)
+        return [name for name, _ in files] if is_labelled(files) else None
 
 
 def _lengths(tokenizer: str | None, max_length: int | None) -> Check:

@@ -57,14 +57,17 @@ def _records(rows: Rows, repairs: Repairs) -> Iterator[Record]:
             continue
         if record is None:
             return
-        if record and _is_head(record, rows):
+        if not record:
+            continue
+        if record.get(rows.names[0], "").strip().endswith(rows.head[0]) and _says_names(record, rows):
             repairs.mend(AGAIN, 1)
-        elif record:
+            continue
+        if rows.num_named < len(rows.names):
             repairs.mend(SPILLED, int(any(name in record for name in rows.names[rows.num_named :])))
-            yield record
+        yield record
 
 
-def _is_head(record: Record, rows: Rows) -> bool:
+def _says_names(record: Record, rows: Rows) -> bool:
     """Whether a row is the names once more; a text that is called like its only column is a text."""
     said = (record.get(name, "").strip().removeprefix("\ufeff") for name in rows.names)
     return rows.num_named > 1 and list(said) == rows.head
@@ -72,16 +75,16 @@ def _is_head(record: Record, rows: Rows) -> bool:
 
 def _record(rows: Rows) -> Record | None:
     """The next row, {} for an empty line, None at the end."""
-    where = f"{rows.path.as_posix()}:"
     try:
         cells = rows.next_row()
     except csv.Error as error:
         hint = 'a quote that is opened must be closed; within a quoted text it is written twice, ""'
-        raise BadFile(f"{where}{rows.first_line} is not csv: {error}", hint=hint) from None
+        raise BadFile(f"{rows.path.as_posix()}:{rows.first_line} is not csv: {error}", hint=hint) from None
     if not cells:
         return None if cells is None else {}
     if not _fits(cells, rows.head):
-        problem = f"{where}{rows.first_line} has {len(cells)} cells, the first line has {len(rows.head)}"
+        where = f"{rows.path.as_posix()}:{rows.first_line}"
+        problem = f"{where} has {len(cells)} cells, the first line has {len(rows.head)}"
         hint = "a text must hold no tab" if rows.delimiter == TAB else 'put texts with commas in "'
         raise BadFile(problem, hint=hint)
     record = dict(zip(rows.names, cells, strict=False))
@@ -138,8 +141,13 @@ def _is_plain(lines: Iterable[str], head: Sequence[str]) -> bool:
         text = line.rstrip("\r\n")
         if text and not _fits(text.split(TAB), head):
             return False
-        quotes_fail = quotes_fail or ('"' in text and not _fits(_unquoted(text), head))
+        quotes_fail = quotes_fail or (_has_quotes(text) and not _fits(_unquoted(text), head))
     return quotes_fail
+
+
+def _has_quotes(line: str) -> bool:
+    """Whether a cell begins with a quote; within a cell it is a letter."""
+    return '"' in line and (line[0] == '"' or '\t"' in line)
 
 
 def _unquoted(line: str) -> list[str]:
@@ -204,7 +212,7 @@ class Rows:
         if not line:
             return []
         cells = line.split(TAB)
-        if self.is_plain or '"' not in line:
+        if self.is_plain or not _has_quotes(line):
             return cells
         quoted = _unquoted(line)
         if _fits(quoted, self.head):

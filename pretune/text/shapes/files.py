@@ -81,8 +81,14 @@ def sources_of(files: Sequence[tuple[str, Path]], *, where: str) -> tuple[list[S
 
 
 def is_labelled(files: Sequence[tuple[str, Path]]) -> bool:
-    """Whether some file is in a format of labelled data; folders of texts per class may be just folders."""
-    return bool(_in_a_format({name: path for name, path in files if not _is_no_data(name)}))
+    """Whether some file is in a format of labelled data, or all of them are short texts in folders of classes."""
+    left = {name: path for name, path in files if not _is_no_data(name)}
+    return bool(_in_a_format(left)) or folders.look_like_classes(left)
+
+
+def is_named_so(name: str) -> bool:
+    """Whether a file says by its name that it is labelled data; by its content it may be text after all."""
+    return suffix_of(Path(name)) in (*TABULAR, *conll.SUFFIXES, ".inter")
 
 
 def _in_a_format(left: Files) -> list[Source]:
