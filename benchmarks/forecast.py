@@ -103,11 +103,13 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
 def foretold(case: dict[str, Any]) -> dict[str, float]:
     import time
 
-    from pretune.train.forecasting import machine_probe, run_bytes, step_seconds
+    from pretune.train.forecasting import CPU, run_bytes, step_seconds
+    from pretune.train.speed import training_speed
 
-    machine_probe()
+    precision = "bfloat16" if case.get("narrow") else "float32"
+    training_speed(precision, CPU)
     plan, started = plan_of(case), time.perf_counter()
-    found = {"bytes": run_bytes(plan, case["micro"]), "seconds": step_seconds(plan, case["micro"])}
+    found = {"bytes": run_bytes(plan, case["micro"]), "seconds": step_seconds(plan, case["micro"], precision)}
     return found | {"took": time.perf_counter() - started}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, TooLong
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.base.recipe import Recipe, StagePlan
@@ -52,7 +52,11 @@ class Loaded:
         return open_model(self.path)
 
     def predict(self, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Any]:
-        """Labels of texts, or greedy answers to prompts (messages where the model has a chat template)."""
+        """Labels of texts, or greedy answers to prompts (messages where the model has a chat template).
+
+        Raises:
+            TooLong: a prompt fills the model's window; nothing is answered then.
+        """
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
         from pretune.infer.classify import TextClassifier
 
@@ -60,15 +64,7 @@ class Loaded:
         if isinstance(model, TextClassifier):
             labels: list[Label] = model.predict(texts)
             return labels
-        return [self._answer(model, text, max_tokens) for text in texts]
-
-    def _answer(self, model: LanguageModel, text: str, max_tokens: int) -> str:
-        from pretune.infer.sampling import Sampling
-
-        sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
-        if model.chat is None:
-            return model.complete(text, sampling).text
-        return model.reply([{"role": "user", "content": text}], sampling).text
+        return _answers(model, texts, max_tokens)
 
     def chat(self, *, system: str | None = None, max_tokens: int = 512, temperature: float = 0.7) -> None:
         """Talk in the terminal."""
@@ -96,6 +92,24 @@ class Loaded:
         from pretune.serve.run import serve
 
         serve([str(self.path)], host=host, port=port, api_key=api_key)
+
+
+def _answers(model: LanguageModel, texts: Sequence[str], max_tokens: int) -> list[str]:
+    """Greedy answers. What is too long is refused before the first one is made."""
+    from pretune.infer.sampling import Sampling
+
+    sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+    prompts = [
+        model.text_prompt(text) if model.chat is None else model.chat_prompt([{"role": "user", "content": text}])
+        for text in texts
+    ]
+    for number, prompt in enumerate(prompts, 1):
+        try:
+            model.room(prompt)
+        except TooLong as error:
+            hint = "shorten it or leave it out; nothing was answered"
+            raise TooLong(f"text {number} of {len(texts)}: {error.problem}", hint=hint) from None
+    return [model.answer(prompt, sampling).text for prompt in prompts]
 
 
 def load(path: str | Path) -> Loaded:

@@ -35,6 +35,8 @@ METRICS = {
     "largest: one that stays behind is too small in the mixture, or is not text.",
     "validation_bits_per_byte_by_source": "validation_bits_per_byte of each source.",
     "tokens_per_second": "Tokens that steps read in a second, waiting for rows counted, validation and saving not.",
+    "seconds_of": "What the time since the stage began was spent on, in seconds: start (before step 1; measuring and "
+    "forecast are parts of it), steps, validation, checkpoints.",
     "share_of_machine": "tokens_per_second times the arithmetic of a token, over this machine's best matrix product in "
     "the same precision. A half and more is good on a CPU; much less: rows too few, too short, or a busy machine.",
     "data_wait": "Share of the time of steps that went by waiting for rows. From 0.05 on the data are too slow: a slow "

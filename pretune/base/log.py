@@ -66,11 +66,23 @@ class Log:
     Args:
         quiet: nothing but warnings on the console.
         metrics_file: where `metrics` appends; None keeps no file.
+
+    `seconds` says how long was spent on what (measuring, validation, ...), as `timing` counted it.
     """
 
     def __init__(self, *, quiet: bool = False, metrics_file: Path | None = None):
         self.quiet, self.metrics_file = quiet, metrics_file
         self.warnings: list[str] = []
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """Count the time inside as spent on `name`; `seconds` holds the sums."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
 
     def info(self, text: str) -> None:
         if not self.quiet:

@@ -17,9 +17,6 @@ from typing import Any
 from pretune.base.digest import cache_folder
 from pretune.base.extras import versions
 
-TRAINING = "training operations per second"
-"""Key of what training reaches here, in floating-point operations per second; `pretune doctor` measures it."""
-
 
 def remembered(key: str, measure: Callable[[], Any]) -> Any:
     """A measurement (JSON), taken once per machine and versions."""

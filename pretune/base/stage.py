@@ -7,6 +7,7 @@ calls another stage. So it can be rerun, cached, moved to a cluster, or replaced
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,7 @@ class Context:
         stopping: true once the user asked to stop (Ctrl-C, SIGTERM).
         choose: `choose(name, settle)` settles a choice of the run once and keeps it for resume.
         notes: names of files in `out` that are notes (logs, pages), not payload.
+        started: when the stage began (time.monotonic).
     """
 
     seed: int
@@ -80,6 +82,7 @@ class Context:
     choose: Callable[[str, Callable[[], Any]], Any]
     command: str = ""
     notes: set[str] = field(default_factory=set)
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def stop(self) -> bool:

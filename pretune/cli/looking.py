@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pretune.cli.shared import checked_settings, common, print_json, take_flags
+from pretune.cli.shared import checked_settings, common, log_of, print_json, take_flags
 
 
 @click.command()
@@ -106,12 +106,9 @@ def explain(name: str, as_json: bool, quiet: bool, rehash: bool) -> None:
 @common
 def doctor(as_json: bool, quiet: bool, rehash: bool) -> None:
     """This machine: cores, memory, matrix speed, and which models can be trained here."""
-    from pretune.base import probes
     from pretune.train.doctor import doctor_facts, doctor_text
 
-    if not quiet and probes.recalled(probes.TRAINING) is None:
-        click.echo("measuring this machine; it takes about half a minute, once", err=True)
-    found = doctor_facts()
+    found = doctor_facts(log_of(quiet))
     print_json(found) if as_json else click.echo(doctor_text(found))
 
 

@@ -38,8 +38,9 @@ def predict(
 
     if output_file:
         check_output(Path(output_file))
-    warn = log_of(quiet).warn
-    given = [*map(mend_surrogates, texts), *(texts_of(Path(input_file), column, warn=warn) if input_file else [])]
+    log, given = log_of(quiet), [mend_surrogates(text) for text in texts]
+    if input_file:
+        given += texts_of(Path(input_file), column, tell=log.info, warn=log.warn)
     if not given:
         raise click.UsageError("give TEXT or --input FILE")
     answers = [_plain(a) for a in load(model).predict(given, max_tokens=max_tokens)]

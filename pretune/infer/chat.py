@@ -64,6 +64,29 @@ class ChatFormat:
         found = self._control.search(after)
         return encode_with_controls(self.tokenizer, found[0]) if found else []
 
+    def lead(self, prompt_ids: Sequence[int]) -> str:
+        """White space that the template writes between a prompt and the content of its reply; "" for other prompts.
+
+        `[/INST]` is followed by " Hello": the space is the template's, so it is no part of what is said.
+        """
+        ending, lead = self._lead
+        if not lead:
+            return ""
+        last = self.tokenizer.decode(list(prompt_ids[-2 * len(ending) - 8 :]), skip_special_tokens=False)
+        return lead if last.endswith(ending) else ""
+
+    @cached_property
+    def _lead(self) -> tuple[str, str]:
+        """How a prompt ends, and the white space behind it."""
+        asked, said = {"role": "user", "content": "question"}, {"role": "assistant", "content": PROBE}
+        try:
+            prompt = self._render([asked], None, reply_follows=True)
+            whole = self._render([asked, said], None, reply_follows=False)
+        except BadMessages:
+            return "", ""
+        lead = whole[len(prompt) :].partition(PROBE)[0] if whole.startswith(prompt) else ""
+        return prompt.rpartition("question")[2], lead if lead.isspace() else ""
+
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
         """The messages' tokens and the beginning of the reply that comes next.
 

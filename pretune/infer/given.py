@@ -24,11 +24,18 @@ LOOKED_AT, PLACES = 100, 5
 """Records by which the column is found; places that are named."""
 
 
-def texts_of(path: Path, column: str | None = None, *, warn: Callable[[str], None] = lambda told: None) -> list[str]:
+def texts_of(
+    path: Path,
+    column: str | None = None,
+    *,
+    tell: Callable[[str], None] = lambda told: None,
+    warn: Callable[[str], None] = lambda told: None,
+) -> list[str]:
     """The texts of one file, in order.
 
     Args:
-        column: where they stand in a table; found by its name if not given.
+        column: where they stand in a table; by default the one that a data set's text would stand in, else a prompt.
+        tell: is told which column was taken.
         warn: is told what was mended or left out.
 
     Raises:
@@ -38,10 +45,10 @@ def texts_of(path: Path, column: str | None = None, *, warn: Callable[[str], Non
     _check_file(path)
     if not path.is_file():  # a pipe can be read once, and reading looks at a file twice
         with TemporaryDirectory() as scratch, path.open("rb") as stream:
-            return texts_of(spooled(stream, f"{scratch}/{path.name}"), column, warn=warn)
+            return texts_of(spooled(stream, f"{scratch}/{path.name}"), column, tell=tell, warn=warn)
     repairs, suffix = Repairs(), suffix_of(path)
     if suffix in READERS and suffix not in LINES:
-        texts = list(_in_records(path, read_records(path, repairs), column, warn))
+        texts = list(_in_records(path, read_records(path, repairs), column, tell, warn))
     else:
         texts = [line.rstrip("\r\n") for line in lines_of(path, repairs) if line.strip()]
     if repairs.broken:
@@ -60,12 +67,23 @@ def _check_file(path: Path) -> None:
         raise NoSuchFile(f"there is no file {path.as_posix()!r}")
 
 
+def _text_or_prompt(path: Path, first: list[Record], column: str | None) -> str:
+    try:
+        return _column(path, first, column)
+    except NoSuchColumn:
+        prompt = Table(path.as_posix(), first, {}).column("prompt")
+        if column or prompt is None:
+            raise
+        return prompt
+
+
 def _in_records(
-    path: Path, records: Iterable[Record], column: str | None, warn: Callable[[str], None]
+    path: Path, records: Iterator[Record], column: str | None, tell: Callable[[str], None], warn: Callable[[str], None]
 ) -> Iterator[str]:
-    records = iter(records)
     first = list(islice(records, LOOKED_AT))
-    name = _column(path, first, column) if suffix_of(path) in TABULAR else "text"
+    name = _text_or_prompt(path, first, column) if suffix_of(path) in TABULAR else "text"
+    if not column and name != "text":
+        tell(f"{path.as_posix()}: the texts are read from the column {name!r} (--column says another)")
     empty: list[int] = []
     for number, record in enumerate(chain(first, records)):
         try:

@@ -15,7 +15,7 @@ from pretune.base.errors import NotSupported, TooLong
 from pretune.infer.chat import ChatFormat, Message
 from pretune.infer.engine import Decoder
 from pretune.infer.sampling import GREEDY, Sampling, choose
-from pretune.infer.streaming import StopText, behind, text_behind
+from pretune.infer.streaming import Characters, StopText, behind
 from pretune.tokens.tokenizer import encode_text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class LanguageModel:
         Raises:
             TooLong: the prompt fills the model's window.
         """
-        characters, stop = behind(self.tokenizer, prompt_ids), StopText(sampling.stop)
+        characters, stop = self._characters(prompt_ids), StopText(sampling.stop)
         num_tokens, finish = 0, "length"
         for token in self._tokens(list(prompt_ids), sampling):
             if token in self.eos_ids:
@@ -134,7 +134,11 @@ class LanguageModel:
 
     def text_of(self, prompt_ids: Sequence[int], ids: Iterable[int]) -> str:
         """The text of tokens that were written behind a prompt, as `stream` gives it."""
-        return text_behind(self.tokenizer, prompt_ids, ids)
+        characters = self._characters(prompt_ids)
+        return "".join([*(characters.push(token) for token in ids), characters.finish()])
+
+    def _characters(self, prompt_ids: Sequence[int]) -> Characters:
+        return behind(self.tokenizer, prompt_ids, lead=self.chat.lead(prompt_ids) if self.chat else "")
 
     def generate_many(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
         """Greedy tokens for every prompt, without the end token.

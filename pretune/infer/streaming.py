@@ -14,7 +14,7 @@ answer is decoded behind the last tokens of its prompt, and the prompt's own tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -30,25 +30,19 @@ BEFORE = 8
 """Tokens of a prompt that its answer is decoded behind: two characters in bytes."""
 
 
-def behind(tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> Characters:
-    """Characters that go on behind a prompt."""
+def behind(tokenizer: Tokenizer, prompt_ids: Sequence[int], *, lead: str = "") -> Characters:
+    """Characters that go on behind a prompt; `lead` is taken off their beginning, as far as it stands there."""
     last = list(prompt_ids[-BEFORE:])
     controls = {k: t.content for k, t in tokenizer.get_added_tokens_decoder().items() if t.special}
     found = next((k for k in reversed(last) if k in controls), None)
     if found is not None and _begins_anew(tokenizer, controls[found]):
         last = list(takewhile(lambda k: k not in controls, reversed(last)))[::-1]
-    return Characters(tokenizer, last, 0, len(last))
+    return Characters(tokenizer, last, 0, len(last), lead)
 
 
 def _begins_anew(tokenizer: Tokenizer, control: str) -> bool:
     """Whether a text behind this control token is encoded like one that stands alone, with a space in front if so."""
     return encode_with_controls(tokenizer, control + "x")[1:] == encode_text(tokenizer, "x")
-
-
-def text_behind(tokenizer: Tokenizer, prompt_ids: Sequence[int], ids: Iterable[int]) -> str:
-    """The text of an answer to a prompt, as it is streamed."""
-    characters = behind(tokenizer, prompt_ids)
-    return "".join([*(characters.push(token) for token in ids), characters.finish()])
 
 
 @dataclass
@@ -59,6 +53,7 @@ class Characters:
     ids: list[int] = field(default_factory=list)
     start: int = 0
     shown: int = 0
+    lead: str = ""
 
     def push(self, token: int) -> str:
         """The text that this token completes, often empty."""
@@ -67,13 +62,20 @@ class Characters:
         if text.endswith(HALF):
             return ""
         self.start, self.shown = self.shown, len(self.ids)
-        return _added(text, before)
+        return self._led(_added(text, before))
 
     def finish(self) -> str:
         """What was held back: bytes that never became a character."""
         text, before = self._window()
         self.shown = len(self.ids)
-        return _added(text, before)
+        return self._led(_added(text, before))
+
+    def _led(self, text: str) -> str:
+        """The text without what is left of the lead."""
+        while text and self.lead:
+            same = text[0] == self.lead[0]
+            text, self.lead = (text[1:], self.lead[1:]) if same else (text, "")
+        return text
 
     def _window(self) -> tuple[str, str]:
         """Decoded with the tokens just before, on which a leading space depends."""

@@ -38,7 +38,7 @@ class FinetuneStage(Stage, Budget):
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Factor on the learning rate from each layer to the one below it (0.9, say); 1.0: all layers move alike."""
     max_length: int = Field(256, gt=1)
-    """Tokens of an input; longer ones are cut (of dialogues the early turns)."""
+    """Tokens of an input; longer ones are cut (dialogues at turns of the user, the early ones first)."""
     batch: int = Field(32, gt=0)
     """Rows of a step."""
     evaluate_every: int | None = Field(None, gt=0)
@@ -53,7 +53,7 @@ class FinetuneStage(Stage, Budget):
     """Blocks whose activations are computed again instead of kept: none, all (full), or as many as are needed to fit
     (auto). Less memory for up to a third more arithmetic; the same gradients."""
     device: Annotated[str, Free] = "auto"
-    """cpu, cuda, or auto."""
+    """cpu, cuda, mps (a Mac's GPU, in float32; untested), or auto: cuda where it is, else cpu."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
     prompts: Annotated[list[str] | None, Free] = None

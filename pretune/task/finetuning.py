@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
+from pretune.base.digest import digest
 from pretune.base.errors import BadMessages, EmptyInput, NoTarget, OneClass, WrongKind
 from pretune.base.stage import Context
 from pretune.model.build import num_parameters
@@ -28,20 +29,22 @@ from pretune.task.finetune import FinetuneStage
 from pretune.text.balance import read_weights
 from pretune.text.example import check_scored, read_labels, read_split, shape_of
 from pretune.train.assembly import narrow_of
-from pretune.train.budget import planned_steps, told_of_budget
+from pretune.train.budget import planned_steps, steps_in, told_of_budget
 from pretune.train.forecasting import free_bytes, refuse_if_too_large
-from pretune.train.loop import Scored, StepReport, TrainState
+from pretune.train.loop import Scored, StepReport, TrainState, take_step
 from pretune.train.optim import Optim
 from pretune.train.picture import write_page
 from pretune.train.pretraining import vocabulary_of
 from pretune.train.runtime import Runtime, evaluating, give_freed_memory_back
 from pretune.train.session import Session, keep_samples, note_samples
-from pretune.train.settle import settled_precision
+from pretune.train.settle import of_a_step, settled_precision
+from pretune.train.speed import grown, remembered
 from pretune.train.stream import Cut, RowStream
 from pretune.train.track.follow import following
 from pretune.train.update import Update
 from pretune.train.validate import loss_over
 
+STEP = "a few rows of this model's step"
 RATES = {"full": 5e-5, "head": 1e-3, "lora": 5e-4}
 """Peak learning rates of AdamW by method: the usual ones; what they give on SST-2 stands in docs/LOG.md."""
 
@@ -146,15 +149,14 @@ def _settle(work: Work) -> dict[str, Any]:
     tokens_per_row = sum(len(r["ids"]) for r in work.rows) / len(work.rows)
     again, micro = _fitting(work, precision, stage.micro_batch or usual_micro_batch(stage, tokens_per_row))
     budget = budget_of(stage)
-    timed = stage.minutes is not None or stage.optim.warms_by_time
-    seconds = _step_seconds(work, precision, micro, again) if timed else 0.0
-    steps = planned_steps(
-        budget,
-        rows=len(work.rows),
-        batch=stage.batch,
-        tokens_per_row=tokens_per_row,
-        seconds_per_step=max(seconds, 1e-3),
-    )
+    seconds = 0.0
+    if stage.minutes is not None or stage.optim.warms_by_time:
+        work.choices = {"precision": precision, "micro_batch": micro, "recomputed": again, "steps": 1000}
+        seconds = float(remembered(_mark(work, tokens_per_row), lambda: _step_seconds(work), work.context.log, STEP))
+    if budget.minutes is not None:
+        steps = _steps_in_minutes(work, budget.minutes, seconds)
+    else:
+        steps = planned_steps(budget, rows=len(work.rows), batch=stage.batch, tokens_per_row=tokens_per_row)
     for text in told_of_budget(stage, steps=steps, rows=len(work.rows), batch=stage.batch, seconds_per_step=seconds)[0]:
         work.context.log.warn(text)
     warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * tokens_per_row, seconds_per_step=seconds)
@@ -174,7 +176,8 @@ def _fitting(work: Work, precision: str, micro: int) -> tuple[int, int]:
     longest = max(len(row["ids"]) for row in work.rows)
     room = free_bytes(work.runtime.device)
     device = work.runtime.device
-    again, rows = fitting_cut(work.stage, config, precision, longest, micro, device, room)
+    with work.context.log.timing("forecast"):
+        again, rows = fitting_cut(work.stage, config, precision, longest, micro, device, room)
     if work.stage.micro_batch is None and work.stage.optim.offload == "none":  # else it holds less than is foretold
         refuse_if_too_large(finetuning_plan(work.stage, config, precision, longest, device, again), rows, room)
     return again, rows
@@ -186,14 +189,37 @@ def budget_of(stage: FinetuneStage) -> FinetuneStage:
     return stage if any(b is not None for b in given) else stage.model_copy(update={"epochs": stage.task.epochs})
 
 
-def _step_seconds(work: Work, precision: str, micro: int, again: int) -> float:
-    """Seconds of a step on a throw-away model, for a budget in minutes."""
-    from pretune.train.loop import take_step
+def _mark(work: Work, tokens_per_row: float) -> str:
+    """What the speed of a step depends on, but for the machine."""
+    stage = work.stage
+    parts = [
+        (work.folder / "config.json").read_text(encoding="utf-8"),
+        work.choices,
+        stage.batch,
+        round(tokens_per_row),
+    ]
+    return f"seconds {digest([*parts, *(s.model_dump(mode='json') for s in (stage.task, stage.method, stage.optim))])}"
 
-    work.choices = {"precision": precision, "micro_batch": micro, "recomputed": again, "steps": 1000}
-    state = _state(work, _model(work, 0))
-    cut = _cut(work)
-    return min(take_step(state, work.objective, cut.batches(i), work.runtime).seconds for i in range(4))
+
+def _step_seconds(work: Work) -> float:
+    """Seconds of a step on a throw-away model, for a budget in minutes."""
+    state, alone = _state(work, _model(work, 0)), Runtime(work.runtime.device)
+    cut = replace(_cut(work), micro=1, rank=0, world=1)
+    rows = [row for step in range(8) for row in cut.batches(step)]
+
+    def step(number: int) -> float:
+        return take_step(state, work.objective, rows[:number], alone).seconds
+
+    return of_a_step(grown(step, [n for n in (1, 2, 4, 8, 16) if n <= len(rows)]), work.stage.batch)
+
+
+def _steps_in_minutes(work: Work, minutes: float, seconds: float) -> int:
+    """Steps between what was spent by now and the last evaluation; an evaluation of a row costs two forward passes."""
+    stage = work.stage
+    a_look = len(work.dev_rows) * seconds / stage.batch * 2 / 3
+    every = stage.evaluate_every or _stream(work).steps_per_epoch
+    left = minutes * 60 - (time.monotonic() - work.context.started) - a_look
+    return steps_in(left, seconds + a_look / every)
 
 
 def _model(work: Work, seed: int) -> Any:
@@ -273,8 +299,9 @@ def _watch(work: Work, state: TrainState) -> Any:
         last = report.step == state.total
         if not work.dev_rows or (report.step % every and not last):
             return False
-        scores = _scores(work, state)
         log = work.context.log
+        with log.timing("validation"):
+            scores = _scores(work, state)
         log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
         shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
         better = _is_better(work, state, scores)

@@ -14,9 +14,8 @@ from pretune.model.positions import num_positions
 from pretune.objective.base import Vocabulary
 from pretune.task.finetune import FinetuneStage
 from pretune.task.finetuning import budget_of, training_state, usual_micro_batch
-from pretune.train.budget import planned_steps
-from pretune.train.forecasting import CPU, Plan, halves, largest_fitting, recomputed, run_bytes, step_seconds
-from pretune.train.probe import machine_probe
+from pretune.train.budget import planned_steps, steps_in
+from pretune.train.forecasting import CPU, PROCESS_BYTES, Plan, fitting_micro, recomputed, run_bytes, step_seconds
 from pretune.train.rehearsal import weightless
 from pretune.train.runtime import Runtime, device_of
 from pretune.train.settle import settled_precision
@@ -33,17 +32,19 @@ def foretell_finetuning(stage: FinetuneStage, base: Forecast, data: Forecast, ma
     precision = settled_precision(stage.precision, device, Log(quiet=True))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
     per_row = min(TOKENS_PER_EXAMPLE, stage.max_length) if stage.task.grouped else float(stage.max_length)
-    config, room = dict(base.config), machine.free_memory_bytes - machine_probe()["process_bytes"]
+    config, room = dict(base.config), machine.free_memory_bytes - PROCESS_BYTES
     wanted = stage.micro_batch or usual_micro_batch(stage, per_row)
     again, micro = fitting_cut(stage, config, precision, stage.max_length, wanted, device, room)
-    memory = run_bytes(finetuning_plan(stage, config, precision, stage.max_length, device, again), micro)
-    usual = finetuning_plan(stage, config, precision, int(per_row), device, again)
-    per_step = step_seconds(usual, micro) if memory < machine.memory_bytes else 0.0
+    plan = finetuning_plan(stage, config, precision, stage.max_length, device, again)
+    memory = run_bytes(plan, micro)
+    fits = memory < machine.memory_bytes
+    per_step = step_seconds(plan, micro, precision) * per_row / plan.length if fits else 0.0
     budget = budget_of(stage)
     rows = max(1, int(tokens / per_row))
-    steps = planned_steps(
-        budget, rows=rows, batch=stage.batch, tokens_per_row=per_row, seconds_per_step=max(per_step, 1e-3)
-    )
+    if budget.minutes is not None:
+        steps = steps_in(budget.minutes * 60, per_step)
+    else:
+        steps = planned_steps(budget, rows=rows, batch=stage.batch, tokens_per_row=per_row)
     parameters = base.parameters or base.disk_bytes / 4
     return Forecast(
         seconds=(stage.minutes or 0) * 60 or steps * per_step,
@@ -70,7 +71,7 @@ def fitting_cut(
 
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
     again = recomputed(stage.checkpointing, plan, layers, min(micro, -(-2048 // length)), room)
-    return again, stage.micro_batch or largest_fitting(plan(again), halves(micro), room)
+    return again, stage.micro_batch or fitting_micro(plan(again), micro, room)
 
 
 def finetuning_plan(

@@ -20,7 +20,8 @@ class Budget(Config):
     tokens_read: float | None = Field(None, gt=0)
     """Tokens to read (2e6 for two million), repetitions included."""
     minutes: float | None = Field(None, gt=0)
-    """Wall-clock time of the steps; how many that buys is measured before the first one and then kept."""
+    """Wall-clock time from the start of the stage, measuring and validation included; how many steps that buys is
+    settled before the first one and then kept."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Any:
@@ -43,12 +44,16 @@ def told_of_budget(
     return told, []
 
 
-def planned_steps(budget: Budget, *, rows: int, batch: float, tokens_per_row: float, seconds_per_step: float) -> int:
-    """Steps that the budget buys, at least 1. `seconds_per_step` matters for `minutes` only."""
+def planned_steps(budget: Budget, *, rows: int, batch: float, tokens_per_row: float) -> int:
+    """Steps that the budget buys, at least 1; for `minutes` there is `steps_in`."""
+    assert budget.minutes is None, "steps of a time are known when a step was timed"
     if budget.steps is not None:
         return budget.steps
     if budget.tokens_read is not None:
         return max(1, round(budget.tokens_read / (batch * tokens_per_row)))
-    if budget.minutes is not None:
-        return max(1, int(budget.minutes * 60 / seconds_per_step))
     return max(1, math.ceil(round(rows * (budget.epochs or 1.0)) / batch))
+
+
+def steps_in(seconds: float, seconds_per_step: float) -> int:
+    """Steps that fit into the time that is left, at least 1."""
+    return max(1, int(seconds / max(seconds_per_step, 1e-3)))

@@ -1,16 +1,16 @@
 """What a training run takes on this machine, told before it begins: bytes of memory and seconds of a step.
 
-    memory   what a rehearsed step allocates (rehearsal.py) + what the process holds without a model
-    seconds  sum over the operations of a step of how often x seconds, each different one timed once,
-             alone and with real content + what Python and torch add to an operation, timed on a tiny step
+    memory   a step of few rows and one of more, rehearsed without memory (rehearsal.py), and a line through them
+             + what the process holds anyway
+    seconds  the multiplications of the same rehearsals / the speed of training that was measured here (speed.py)
 
-Nothing here knows a model or an optimizer: what they do is seen in the rehearsal. All that was timed is remembered
-per machine.
+Nothing here knows a model or an optimizer: what they do is seen in the rehearsal. It takes a second or two and is
+remembered. Memory holds to a fifth (docs/LOG.md); where it was told too low, a step is taken again with half the rows
+(retry.py). Seconds are an estimate: shapes differ in how well a machine likes them.
 """
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,20 +23,34 @@ from pretune.base.digest import digest
 from pretune.base.errors import DoesNotFit
 from pretune.base.extras import versions
 from pretune.objective.base import Batch, Objective, Row, Vocabulary
-from pretune.train.heap import Heap, heap_of_process, in_a_fork
 from pretune.train.loop import TrainState
-from pretune.train.probe import machine_probe
-from pretune.train.rehearsal import Operation, Rehearsal, real, rehearse
-from pretune.train.runtime import Runtime, keep_freed_memory, remembered
+from pretune.train.rehearsal import Taken, rehearse
+from pretune.train.runtime import Runtime
+from pretune.train.speed import remembered, training_speed
 
-TIMED_BYTES = 2**28
-"""Operations that touch more are not timed: their seconds come from the machine's bytes a second."""
-PASSES = 3
 GAPS = 1.5
-"""Where the heap cannot be asked: what is held, of what lives (1.4 to 1.7 were measured, docs/LOG.md)."""
-SMALL_HEAP = 2**26
-"""Bytes beside which Python and torch alone take so much that by how much a heap differs does not count."""
+"""What a heap that keeps freed memory holds, of what lives: 1.4 to 1.7 were measured (docs/LOG.md)."""
+PROCESS_BYTES = 480 * 2**20
+"""Resident memory of a process that has imported all that training needs and multiplied once (docs/LOG.md)."""
+MICRO_TOKENS = {"cpu": 4096, "cuda": 16384, "mps": 4096}
+"""Tokens of a micro-batch: more of them win next to nothing and take memory (docs/LOG.md)."""
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a step takes for a number of rows: `base + slope * rows`."""
+
+    base: float
+    slope: float
+
+    @classmethod
+    def through(cls, few: tuple[int, float], more: tuple[int, float]) -> Line:
+        slope = (more[1] - few[1]) / (more[0] - few[0]) if more[0] > few[0] else 0.0
+        return cls(more[1] - slope * more[0], slope)
+
+    def at(self, rows: float) -> float:
+        return self.base + self.slope * rows
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class Plan:
         length: tokens of the longest row.
         batch: rows of a step.
         device: where it runs; a rehearsal of a GPU's step needs a GPU, and none of its memory.
-        known_by: what the step depends on (JSON), under which its memory is remembered.
+        known_by: what the step depends on (JSON), under which its forecast is remembered.
         keeps_freed: freed memory stays with the process (runtime.keep_freed_memory), so gaps count.
     """
 
@@ -61,29 +75,27 @@ class Plan:
     known_by: Any = None
     keeps_freed: bool = True
 
-    def rehearsed(self, micro: int, pieces: int, heap: Heap | None = None) -> Rehearsal:
-        """A step of this many micro-batches of `micro` rows."""
-        return rehearse(self.build, self.objective, [self.blank(micro)] * pieces, Runtime(self.device), heap)
+    def rehearsed(self, *steps: tuple[int, int]) -> list[Taken]:
+        """Steps of (rows of a micro-batch, micro-batches)."""
+        cut = [[self.blank(micro)] * pieces for micro, pieces in steps]
+        return rehearse(self.build, self.objective, cut, Runtime(self.device))
 
-    def bytes_of(self, micro: int, pieces: int) -> int:
-        """The most that such steps hold: what lives at one time; where freed memory is kept, its gaps too."""
-        if not self.keeps_freed or self.device.type != "cpu":
-            return self.rehearsed(micro, pieces).peak_bytes
-        if (found := in_a_fork(lambda: self._held(micro, pieces))) is not None:
-            return found
-        return int(GAPS * self.rehearsed(micro, pieces).peak_bytes)
+    def lines(self, micro: int) -> tuple[Line, Line]:
+        """(bytes by the rows of a micro-batch, multiplications by the rows of a step), from a quarter of `micro` up."""
 
-    def _held(self, micro: int, pieces: int) -> int:
-        """Gaps come by chance, in a rehearsal as in a run: of a heap that counts, the median of three rehearsals."""
-        found = [self._held_once(micro, pieces)]
-        if found[0] > SMALL_HEAP:
-            found += [self._held_once(micro, pieces) for _ in range(2)]
-        return sorted(found)[len(found) // 2]
+        def measure() -> list[float]:
+            few, pieces = -(-micro // 4), min(2, -(-self.batch // micro))
+            small, large = self.rehearsed((few, pieces), (micro, pieces))
+            memory = Line.through((few, small.peak_bytes), (micro, large.peak_bytes))
+            flops = Line.through((pieces * few, small.flops), (pieces * micro, large.flops))
+            return [memory.base, memory.slope, flops.base, flops.slope]
 
-    def _held_once(self, micro: int, pieces: int) -> int:
-        with heap_of_process() as heap:
-            peak = self.rehearsed(micro, pieces, heap).peak_bytes
-        return max(heap.reach, peak) if heap and not heap.is_left else int(GAPS * peak)
+        found = measure() if self.known_by is None else remembered(self._key(micro), measure)
+        return Line(*found[:2]), Line(*found[2:])
+
+    def _key(self, micro: int) -> str:
+        about = [self.known_by, self.objective.model_dump(mode="json"), self.length, micro, min(self.batch, 2 * micro)]
+        return f"forecast {self.device.type} {digest([*about, versions().get('pretune')])}"
 
     def blank(self, micro: int) -> Batch:
         return self.objective.collate([self._row(i) for i in range(micro)], self.vocabulary)
@@ -96,109 +108,37 @@ class Plan:
         row = {"ids": np.full(reach, self.vocabulary.size - 1), "segments": np.zeros(reach, dtype=np.int64)}
         return self.objective.prepare(row, self.vocabulary, np.random.default_rng([number]))
 
+    @property
+    def gaps(self) -> float:
+        return GAPS if self.keeps_freed and self.device.type == "cpu" else 1.0
 
-def step_bytes(plan: Plan, micro: int) -> int:
+
+def usual_micro_batch(plan: Plan) -> int:
+    """Rows of about as many tokens as suit the device."""
+    return max(1, min(plan.batch, MICRO_TOKENS.get(plan.device.type, 4096) // plan.length))
+
+
+def step_bytes(plan: Plan, micro: int) -> float:
     """The most memory that steps in micro-batches of `micro` rows hold, weights and all."""
-    pieces = min(2, -(-plan.batch // micro))
-    if plan.known_by is None:
-        return plan.bytes_of(micro, pieces)
-    parts = [
-        plan.known_by,
-        plan.device.type,
-        plan.objective.model_dump(mode="json"),
-        plan.length,
-        micro,
-        pieces,
-        versions().get("pretune"),
-    ]
-    return int(remembered(f"bytes of a step {digest(parts)}", lambda: plan.bytes_of(micro, pieces)))
+    return plan.gaps * plan.lines(micro)[0].at(micro)
 
 
 def run_bytes(plan: Plan, micro: int) -> float:
     """Resident memory of a whole process that trains so."""
-    return float(machine_probe()["process_bytes"]) + step_bytes(plan, micro)
+    return PROCESS_BYTES + step_bytes(plan, micro)
 
 
-def step_seconds(plan: Plan, micro: int) -> float:
+def step_seconds(plan: Plan, micro: int, precision: str) -> float:
     """Seconds of a step, eager."""
-    micro = min(micro, plan.batch)
-    one, two = (plan.rehearsed(micro, pieces) for pieces in (1, 2))
-    first, both = (_seconds(found, plan.device.type) for found in (one, two))
-    return first + (plan.batch / micro - 1) * (both - first)
+    return plan.lines(micro)[1].at(plan.batch) / training_speed(precision, plan.device)
 
 
-def _seconds(found: Rehearsal, device: str) -> float:
-    """Seconds of all operations; remembered for this list of operations."""
-    key = f"step seconds {device} {digest(sorted(found.counts.items()))}"
-    return float(remembered(key, lambda: _total(found)))
-
-
-_timed: dict[str, float] = {}
-
-
-def _total(found: Rehearsal) -> float:
-    """Passes over all operations, not each many times on end: what else the machine does comes in bursts.
-
-    Between two operations nothing is looked up: torch's threads would fall asleep, and waking them takes longer
-    than most operations.
-    """
-    keep_freed_memory()
-    probe = machine_probe()
-    new = {text: operation for text, operation in found.operations.items() if text not in _timed}
-    for number in range(1 + PASSES):
-        for text, operation in new.items():
-            seconds = _seconds_of(operation, probe)
-            if number:  # the first pass is to warm up
-                _timed[text] = min(seconds, _timed.get(text, seconds))
-    return sum(n * _timed[text] for text, n in found.counts.items())
-
-
-def _seconds_of(operation: Operation, probe: dict[str, float]) -> float:
-    """Seconds of one call, with what Python and the recording of gradients add to it."""
-    size = sum(form.num_bytes for form in operation.forms())
-    if operation.function.is_view:
-        return probe["operation_seconds"]
-    if size > TIMED_BYTES:
-        return size / probe["bytes_a_second"]
-    return max(0.0, _timing(operation) - probe["call_seconds"]) + probe["operation_seconds"]
-
-
-def _timing(operation: Operation) -> float:
-    """Seconds of a call whose arguments were just made: the mean of a first and a second one.
-
-    The first finds its arguments and the room for its result in no cache, the second finds both there; in a step
-    it is something between.
-    """
-    with torch.no_grad():
-        arguments, named = real(operation)
-        started = time.perf_counter()
-        for _ in range(2):
-            operation.function(*arguments, **named)
-        _wait()
-        return (time.perf_counter() - started) / 2
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def candidates(plan: Plan, room: float) -> list[int]:
-    """Micro-batches worth trying: 2,048 to 16,384 tokens, or less where that does not fit into `room` bytes."""
-    sizes = [n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < plan.batch] + [plan.batch]
-    largest = largest_fitting(plan, [n for n in sizes if n * plan.length <= 16384] or [1], room)
-    fitting = [n for n in sizes if n <= largest]
-    return [n for n in fitting if n * plan.length >= 2048] or fitting[-1:]
-
-
-def largest_fitting(plan: Plan, sizes: list[int], room: float) -> int:
-    """The largest of these micro-batches that fits into `room` bytes, or the smallest of them."""
-    return next((micro for micro in reversed(sizes) if step_bytes(plan, micro) < room), sizes[0])
-
-
-def halves(micro: int) -> list[int]:
-    """This many rows, half as many ... one, in rising order."""
-    return [micro >> k for k in reversed(range(micro.bit_length()))]
+def fitting_micro(plan: Plan, micro: int, room: float) -> int:
+    """`micro`, or as many rows as fit into `room` bytes; one at least."""
+    memory = plan.lines(micro)[0]
+    if plan.gaps * memory.at(micro) < room or memory.slope <= 0:
+        return micro
+    return min(micro, max(1, int((room / plan.gaps - memory.base) / memory.slope)))
 
 
 def refuse_if_too_large(plan: Plan, micro: int, room: float) -> None:

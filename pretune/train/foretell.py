@@ -9,21 +9,12 @@ from pretune.base.stage import Forecast, Machine
 from pretune.model.folder import quiet_transformers
 from pretune.model.shape import Shape
 from pretune.train.assembly import mean_share
-from pretune.train.budget import planned_steps
-from pretune.train.forecasting import candidates, run_bytes, step_seconds
+from pretune.train.budget import planned_steps, steps_in
+from pretune.train.forecasting import PROCESS_BYTES, fitting_micro, run_bytes, step_seconds, usual_micro_batch
 from pretune.train.plans import SPECIALS, pretraining_plan, recomputed_blocks
 from pretune.train.pretrain import PretrainStage, settled_shape
-from pretune.train.probe import machine_probe
 from pretune.train.runtime import device_of
-from pretune.train.settle import (
-    ATTENTIONS,
-    COMPILE_GAIN,
-    compile_seconds,
-    has_compiler,
-    settled_precision,
-    usual_speed,
-    worth_trying,
-)
+from pretune.train.settle import ATTENTION, COMPILE_GAIN, COMPILE_SECONDS, compiles, settled_precision, usual_speed
 
 
 def foretell_pretraining(
@@ -33,21 +24,21 @@ def foretell_pretraining(
 
     Args:
         tokens: of the training split.
-        timed: whether operations are timed; False leaves `seconds` 0.
+        timed: whether seconds are told, for which a small step is timed once on a machine; False leaves them 0.
     """
     quiet_transformers()
     device = device_of(stage.device)
     precision = settled_precision(stage.precision, device, Log(quiet=True))
     flops = usual_speed(precision, device)
     shape = settled_shape(stage, tokens=int(tokens), vocab_size=vocab_size, flops=flops)
-    choices: dict[str, Any] = {"precision": precision, "attention": ATTENTIONS[device.type][0]}
-    room = machine.free_memory_bytes - machine_probe()["process_bytes"]
+    choices: dict[str, Any] = {"precision": precision, "attention": ATTENTION.get(device.type, "sdpa")}
+    room = machine.free_memory_bytes - PROCESS_BYTES
     choices["recomputed"] = recomputed_blocks(stage, shape, vocab_size, choices, device, room)
     plan = pretraining_plan(stage, shape, vocab_size, choices, device)
-    micro = min(stage.micro_batch, stage.batch) if stage.micro_batch else candidates(plan, room)[-1]
+    micro = min(stage.micro_batch or fitting_micro(plan, usual_micro_batch(plan), room), stage.batch)
     memory = run_bytes(plan, micro)
-    per_step = step_seconds(plan, micro) if timed and memory < machine.memory_bytes else 0.0
-    steps, seconds = _steps_and_seconds(stage, tokens, per_step)
+    per_step = step_seconds(plan, micro, precision) if timed and memory < machine.memory_bytes else 0.0
+    steps, seconds = _steps_and_seconds(stage, tokens, per_step, precision)
     parameters = shape.layout().parameters(vocab_size, stage.length)
     return Forecast(
         seconds=seconds,
@@ -60,22 +51,16 @@ def foretell_pretraining(
     )
 
 
-def _steps_and_seconds(stage: PretrainStage, tokens: float, per_step: float) -> tuple[int, float]:
-    rows = max(1, int(tokens / stage.length))
+def _steps_and_seconds(stage: PretrainStage, tokens: float, per_step: float, precision: str) -> tuple[int, float]:
     share = mean_share(stage)
     per_step *= share
-    steps = planned_steps(
-        stage, rows=rows, batch=stage.batch * share, tokens_per_row=stage.length, seconds_per_step=max(per_step, 1e-3)
-    )
     if stage.minutes is not None:
-        return steps, stage.minutes * 60
-    if per_step and _will_compile(stage, steps * per_step):
-        return steps, steps * per_step / COMPILE_GAIN + compile_seconds()
+        return steps_in(stage.minutes * 60, per_step), stage.minutes * 60
+    rows = max(1, int(tokens / stage.length))
+    steps = planned_steps(stage, rows=rows, batch=stage.batch * share, tokens_per_row=stage.length)
+    if compiles(stage, steps, per_step, precision, Log(quiet=True)):
+        return steps, steps * per_step / COMPILE_GAIN + COMPILE_SECONDS
     return steps, steps * per_step
-
-
-def _will_compile(stage: PretrainStage, eager_seconds: float) -> bool:
-    return stage.compile == "yes" or (stage.compile == "auto" and has_compiler() and worth_trying(eager_seconds))
 
 
 def _config(stage: PretrainStage, shape: Shape, vocab_size: int) -> dict[str, Any]:

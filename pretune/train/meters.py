@@ -52,13 +52,12 @@ def memory() -> dict[str, float]:
     import psutil
 
     info = psutil.Process().memory_info()
-    peak = getattr(info, "peak_wset", None)  # Windows
-    if peak is None:
+    try:
         import resource
-
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak = most if sys.platform == "darwin" else most * 1024
-    return {"memory_bytes": info.rss, "peak_memory_bytes": peak}
+    except ImportError:  # Windows
+        return {"memory_bytes": info.rss, "peak_memory_bytes": getattr(info, "peak_wset", info.rss)}
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"memory_bytes": info.rss, "peak_memory_bytes": most if sys.platform == "darwin" else most * 1024}
 
 
 def gpu_memory() -> dict[str, float]:

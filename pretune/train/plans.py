@@ -67,5 +67,5 @@ def recomputed_blocks(
     def plan(number: int) -> Plan:
         return pretraining_plan(stage, shape, vocab_size, {**choices, "recomputed": number}, device)
 
-    micro = min(stage.micro_batch or -(-2048 // stage.length), stage.batch)
+    micro = min(stage.micro_batch or -(-2048 // stage.length), stage.batch)  # few tokens: what must fit
     return recomputed(stage.checkpointing, plan, shape.layout().layers, micro, room)

@@ -52,17 +52,17 @@ class PretrainStage(Stage, Budget):
     evaluate_every: int | None = Field(None, gt=0)
     """Steps between validations; by default six times in a run."""
     precision: Literal["auto", "bfloat16", "float32", "float8"] = "auto"
-    """bfloat16 weights with float32 masters, or float32; auto measures which is faster. float8: the products of the
+    """bfloat16 weights with float32 masters, or float32; auto takes what is faster here. float8: the products of the
     blocks in 8 bits, on GPUs that have them."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
-    """Rows of one forward pass; found by measuring when not given."""
+    """Rows of one forward pass; when not given, about 4,096 tokens on a CPU, or as many as fit into memory."""
     checkpointing: Annotated[Literal["none", "full", "auto"], Free] = "none"
     """Blocks whose activations are computed again instead of kept: none, all (full), or as many as are needed to fit
     (auto). Less memory for up to a third more arithmetic; the same gradients."""
     compile: Annotated[Literal["auto", "yes", "no"], Free] = "auto"
-    """Compile the model: pays on long runs; auto decides by what is left to run."""
+    """Compile the model: pays on long runs in a narrow type; auto compiles from twenty minutes of steps on."""
     device: Annotated[str, Free] = "auto"
-    """cpu, cuda, or auto."""
+    """cpu, cuda, mps (a Mac's GPU, in float32; untested), or auto: cuda where it is, else cpu."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
     prompts: Annotated[list[str] | None, Free] = None

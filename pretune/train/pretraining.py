@@ -24,9 +24,10 @@ from pretune.train.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop import TrainState
 from pretune.train.picture import write_page
 from pretune.train.pretrain import PretrainStage
-from pretune.train.runtime import Runtime, give_freed_memory_back, matrix_speed
+from pretune.train.runtime import Runtime, give_freed_memory_back
 from pretune.train.session import Session, keep_samples
 from pretune.train.settle import settle
+from pretune.train.speed import matrix_speed
 from pretune.train.stream import Cut
 from pretune.train.track.follow import following
 from pretune.train.watching import Watch, writer_of
@@ -40,7 +41,9 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     vocabulary = vocabulary_of(tokenizer)
     feed = open_feed(stage, stores, vocabulary, context.seed)
     parts = Parts(stage, feed.rows, tokenizer, vocabulary, runtime, context.seed)
-    choices = context.choose("run", lambda: settle(parts, num_tokens=feed.num_tokens, log=context.log))
+    choices = context.choose(
+        "run", lambda: settle(parts, num_tokens=feed.num_tokens, log=context.log, started=context.started)
+    )
     if choices["recomputed"]:
         give_freed_memory_back()
     shape = SHAPE(choices["shape"])
@@ -114,6 +117,6 @@ def _session(
         context=context,
         tokens_per_step=stage.batch * stage.length,
         flops_per_token=shape.layout().flops_per_token(vocabulary.size, stage.length),
-        machine_flops=matrix_speed(DTYPES[choices["precision"]], runtime.device),
+        machine_flops=matrix_speed(DTYPES[choices["precision"]], runtime.device, context.log),
         save_every=stage.save_every,
     )

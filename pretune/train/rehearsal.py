@@ -1,8 +1,8 @@
-"""A training step rehearsed without memory: what it would allocate, and which operations it would run.
+"""A training step rehearsed without memory: what it would allocate, and how much it would multiply.
 
-    found = rehearse(build, objective, batches)
-    found.peak_bytes          weights, gradients, masters, moments, activations, logits: the most at one time
-    found.operations          (operation, shapes and types) -> how often in one step
+    small, large = rehearse(build, objective, [batches of few rows, batches of more])
+    large.peak_bytes          weights, gradients, masters, moments, activations, logits: the most at one time
+    large.flops               of all its matrix products, the optimizer's too
 
 The real model, objective, loop and optimizer run, but on fake tensors, which have a shape and no content. So there is
 no second formula to keep in step with the code: whatever the step becomes, this is what it would take. Every storage
@@ -12,145 +12,115 @@ that appears is counted until it is dropped. Price: about a tenth of a milliseco
 from __future__ import annotations
 
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 from pretune.objective.base import Batch, Objective
-from pretune.train.heap import Heap
 from pretune.train.loop import TrainState, take_step
 from pretune.train.runtime import Runtime
 
 
 @dataclass(frozen=True)
-class Form:
-    """A tensor without its content."""
-
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
-    device: str
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes that it reaches over in memory (an expanded tensor takes what it was expanded from)."""
-        reach = sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True)) + 1
-        return reach * self.dtype.itemsize if 0 not in self.shape else 0
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of torch: a function, and its arguments with forms in the place of tensors."""
-
-    function: Any
-    arguments: Any
-    named: Any
-
-    def forms(self) -> list[Form]:
-        return [leaf for leaf in tree_leaves((self.arguments, self.named)) if isinstance(leaf, Form)]
-
-    def __str__(self) -> str:
-        return f"{self.function} {self.arguments} {self.named}"
-
-
-@dataclass
-class Rehearsal:
+class Taken:
     """What one step takes.
 
     Args:
         peak_bytes: the most that lives at one time, weights and all.
         resting_bytes: what lives between two steps.
-        operations: of the last step, by their text; and how often each runs.
+        flops: floating-point operations of its matrix products.
     """
 
-    peak_bytes: int = 0
-    resting_bytes: int = 0
-    operations: dict[str, Operation] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    peak_bytes: int
+    resting_bytes: int
+    flops: float
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts storages while they live, and operations; a heap takes a block for each storage."""
+    """Counts storages while they live, and what is multiplied."""
 
-    def __init__(self, heap: Heap | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found = Rehearsal()
-        self.live = 0
-        self.heap = heap
         self.known: set[int] = set()
+        self.live = self.peak = 0
+        self.flops = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is torch.ops.aten._local_scalar_dense.default:
             return 1.0 if args[0].is_floating_point() else 1  # whoever asks for a number gets a finite one
         out = func(*args, **kwargs)
-        if func.namespace == "prim":  # questions that only fake tensors are asked
-            return out
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self.count(leaf)
-        operation = Operation(_in_step(func, args), *tree_map(_form, (args, kwargs)))
-        self.found.operations.setdefault(str(operation), operation)
-        self.found.counts[str(operation)] += 1
+        if func.namespace != "prim":  # questions that only fake tensors are asked
+            self.flops += _flops(func, args, kwargs, out)
+            for leaf in tree_leaves(out):
+                if isinstance(leaf, Tensor):
+                    self.count(leaf)
         return out
 
     def count(self, tensor: Tensor) -> None:
         """From now on until it is dropped, the tensor's storage lives."""
         storage = tensor.untyped_storage()
         number, size = id(storage), storage.nbytes()
-        if number in self.known:
-            return
-        self.known.add(number)
-        self.live += size
-        self.found.peak_bytes = max(self.found.peak_bytes, self.live)
-        with _disable_current_modes():
-            block = self.heap.take(size) if self.heap else []
-        weakref.finalize(storage, self._drop, number, size, block)
+        if number not in self.known:
+            self.known.add(number)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._drop, number, size)
 
-    def _drop(self, number: int, size: int, block: list[Tensor]) -> None:
+    def _drop(self, number: int, size: int) -> None:
         self.known.discard(number)
         self.live -= size
-        block.clear()
+
+    def begin(self) -> None:
+        """What is told from now on is of a new step."""
+        self.peak, self.flops = self.live, 0.0
+
+
+def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> float:
+    """What torch reckons for the operation; an operation in place counts like the one that is not."""
+    packet = func._overloadpacket
+    name = packet.__name__
+    if name.endswith("_") and not name.startswith("_"):
+        packet = getattr(torch.ops.aten, name[:-1], packet)
+    formula = flop_registry.get(packet)
+    return float(formula(*args, **kwargs, out_val=out)) if formula else 0.0
 
 
 def rehearse(
     build: Callable[[], TrainState],
     objective: Objective,
-    batches: Sequence[Batch],
+    steps: Sequence[Sequence[Batch]],
     runtime: Runtime | None = None,
-    heap: Heap | None = None,
-) -> Rehearsal:
-    """Build the model and its optimizer, and take two steps, all without memory; three where a heap takes part.
+) -> list[Taken]:
+    """Build the model and its optimizer, and take these steps, all without memory; what each of them takes.
 
-    In the first the moments are made. A heap grows in the third, a little in some more, and then no longer.
+    The first is taken once before, for in it the moments are made.
 
     Args:
         build: makes a fresh model and state; it runs where every tensor that is made is fake.
-        batches: the micro-batches of a step.
-        heap: where a block is taken for everything that would be allocated.
+        steps: the micro-batches of each.
     """
-    tape = Tape(heap)
+    tape, found = Tape(), []
     with torch.random.fork_rng(), FakeTensorMode(allow_non_fake_inputs=True) as fakes, tape:
         state = build()
         state.model.train()
-        for _ in range(3 if heap else 2):
-            tape.found.operations.clear()
-            tape.found.counts.clear()
+        for batches in [steps[0], *steps]:
+            tape.begin()
             fake: list[Batch] = [
                 {name: fakes.from_tensor(tensor) for name, tensor in batch.items()} for batch in batches
             ]
             for tensor in [tensor for batch in fake for tensor in batch.values()]:
                 tape.count(tensor)
             take_step(state, objective, fake, runtime or Runtime())
-            tape.found.resting_bytes = tape.live
-    return tape.found
+            found.append(Taken(tape.peak, tape.live, tape.flops))
+    return found[1:]
 
 
 def weightless(make: Callable[[], nn.Module], device: torch.device) -> Any:
@@ -173,37 +143,3 @@ def weightless(make: Callable[[], nn.Module], device: torch.device) -> Any:
 def _fresh(tensor: Tensor, device: torch.device) -> Any:
     empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
     return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-
-
-def _in_step(func: Any, args: Any) -> Any:
-    """The operation that runs in a real step: there, backward adds gradients in place; fake tensors forbid it that."""
-    is_sum = func is torch.ops.aten.add.Tensor and isinstance(args[1], Tensor) and args[0].shape == args[1].shape
-    return torch.ops.aten.add_.Tensor if is_sum and torch._C._current_graph_task_id() != -1 else func
-
-
-def _form(leaf: Any) -> Any:
-    if not isinstance(leaf, Tensor):
-        return leaf
-    return Form(tuple(leaf.shape), tuple(leaf.stride()), leaf.dtype, leaf.device.type)
-
-
-def real(operation: Operation) -> tuple[Any, Any]:
-    """Arguments for the operation, with content: floats in 0 ... 1, integers that are small enough to be indices."""
-    sides = [side for form in operation.forms() if form.dtype.is_floating_point for side in form.shape if side > 1]
-    below = min(sides, default=2)
-    filled: Iterator[Any] = (_filled(leaf, below) for leaf in (operation.arguments, operation.named))
-    arguments, named = filled
-    return arguments, named
-
-
-def _filled(tree: Any, below: int) -> Any:
-    return tree_map(lambda leaf: _tensor(leaf, below) if isinstance(leaf, Form) else leaf, tree)
-
-
-def _tensor(form: Form, below: int) -> Tensor:
-    number = form.num_bytes // form.dtype.itemsize
-    if form.dtype.is_floating_point:
-        flat = torch.rand(number, device=form.device).to(form.dtype)
-    else:
-        flat = (torch.arange(number, device=form.device) % below).to(form.dtype)
-    return flat.as_strided(form.shape, form.stride)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,16 +13,23 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pretune.base import probes
 from pretune.base.digest import cache_folder
-
-PROBE_SIZES = (512, 1024, 2048)
+from pretune.base.errors import NotSupported
 
 
 def device_of(setting: str = "auto") -> torch.device:
-    """The device that a setting means: cpu, cuda, or auto, which takes a GPU where there is one."""
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(auto if setting == "auto" else setting)
+    """The device that a setting means: cpu, cuda, mps, or auto, which takes a GPU with CUDA where there is one.
+
+    Raises:
+        NotSupported: torch finds no such device here.
+    """
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(setting)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise NotSupported(f"device={setting}: torch finds no such device here", hint="device=auto takes what is there")
+    return device
 
 
 @dataclass(frozen=True)
@@ -112,56 +118,13 @@ def give_unused_back() -> None:
 
 def limited() -> bool:
     """Whether the address space of this process has a limit (ulimit -v or -d)."""
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
     return any(
         resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
     )
-
-
-def matrix_speed(dtype: torch.dtype, device: torch.device) -> float:
-    """Best floating-point operations per second of products of 512, 1024 and 2048 squared; remembered per machine."""
-    key = f"matrix {device.type} {dtype} {torch.get_num_threads()}"
-    return float(remembered(key, lambda: max(_product_speed(n, dtype, device) for n in PROBE_SIZES)))
-
-
-def _product_speed(size: int, dtype: torch.dtype, device: torch.device) -> float:
-    a = torch.ones(size, size, dtype=dtype, device=device)
-    best = 0.0
-    for _ in range(4):
-        started, repeats = time.perf_counter(), 8 if size <= 1024 else 2
-        for _ in range(repeats):
-            b = a @ a
-        float(b[0, 0])  # waits for a GPU
-        best = max(best, repeats * 2 * size**3 / (time.perf_counter() - started))
-    return best
-
-
-def best_precision(device: torch.device) -> str:
-    """bfloat16 where its matrix product is at least half as fast again as float32's, else float32."""
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if narrow_gain(device) > 1.5 else "float32"
-
-
-def narrow_gain(device: torch.device) -> float:
-    """How many times faster the matrix product is in bfloat16 than in float32."""
-    return matrix_speed(torch.bfloat16, device) / matrix_speed(torch.float32, device)
-
-
-def remembered(key: str, measure: Callable[[], Any]) -> Any:
-    """A measurement, kept per machine, device, threads and versions: two runs of one command take the same path."""
-    return probes.remembered(_here(key), measure)
-
-
-def recalled(key: str) -> Any | None:
-    """What `remembered` keeps under this key, or None."""
-    return probes.recalled(_here(key))
-
-
-def _here(key: str) -> str:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    return f"{gpu} {torch.get_num_threads()} threads | {key}"
 
 
 @contextlib.contextmanager

@@ -80,6 +80,7 @@ class Session:
         """
         if self.state.extra.get("enough"):
             return
+        self.context.log.seconds["start"] = time.monotonic() - self.context.started
         with self.context.log.progress("    training", total=self.state.total, unit="steps") as bar:
             bar.start_at(self.state.step)
             for report in self._reports():
@@ -146,13 +147,26 @@ class Session:
         }
         self.context.log.metrics(step=report.step, **report.loss, **numbers)
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, Any]:
         """Speed, waiting, memory and energy of the steps that this process took; nothing if it took none."""
         seconds, waited, number = self._spent
         if not number:
             return {}
         used = {name: value for name, value in self._meters.read().items() if name != "memory_bytes"}
-        return {**self._speed(seconds + waited, number), "data_wait": round(waited / (seconds + waited), 4), **used}
+        spent = {"seconds_of": self._seconds_of(seconds + waited)}
+        return {
+            **self._speed(seconds + waited, number),
+            "data_wait": round(waited / (seconds + waited), 4),
+            **used,
+            **spent,
+        }
+
+    def _seconds_of(self, stepping: float) -> dict[str, float]:
+        """What the time since the stage began was spent on; measuring and forecast are parts of the start."""
+        log = self.context.log
+        found = {name: round(seconds, 1) for name, seconds in {**log.seconds, "steps": stepping}.items()}
+        log.info(f"    seconds: {', '.join(f'{name} {seconds:,.1f}' for name, seconds in sorted(found.items()))}")
+        return found
 
     def _save_if_due(self, report: StepReport, enough: bool) -> None:
         stop = self.context.stop
@@ -161,7 +175,8 @@ class Session:
         else:
             due = time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
         if due or stop:
-            checkpoint.save(self.state, self.folder)
+            with self.context.log.timing("checkpoints"):
+                checkpoint.save(self.state, self.folder)
             self._saved_at = time.monotonic()
         if stop and not enough and report.step < self.state.total:
             raise Stopped(f"stopped after step {report.step} of {self.state.total}", hint="the same command continues")

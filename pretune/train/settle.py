@@ -1,85 +1,83 @@
 """What a run chooses by itself, settled before step 1: precision, attention, micro-batch, compiled or eager, steps.
 
-    precision     what multiplies faster here, bfloat16 or float32
-    micro-batch   \\
-    attention     / the fastest of a few steps on a throw-away model
-    compiled      tried where the run is long enough to win its price back, taken where it did win
+    precision     what multiplies faster here, bfloat16 or float32 (speed.py)
+    attention     by the device
+    micro-batch   as many rows as suit the device, or as fit into the memory that is foretold
+    compiled      runs of twenty minutes and more in a narrow type, or as asked
+    steps         where minutes are given: as many as fit between what was spent by now and the last validation
 
-Everything that was measured is remembered per machine, so two runs of one command take the same path; what was
-chosen is kept with the run and taken again on resume.
+The first step comes within seconds, so nothing is tried out: rules where there are rules, and where a step must be
+timed, a few rows of it, for two seconds at most. What was measured is remembered per machine, so two runs of one
+command take the same path; what was chosen is kept with the run and taken again on resume.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
-from typing import Any
+import time
 
 import torch
 
-from pretune.base import probes
 from pretune.base.errors import NotSupported
 from pretune.base.log import Log
 from pretune.model.attention import NAME as BLOCKS
 from pretune.model.shape import Shape
 from pretune.train.assembly import DTYPES, Choices, Parts, mean_share, new_cut, new_model, training_state
-from pretune.train.budget import planned_steps
+from pretune.train.budget import planned_steps, steps_in
 from pretune.train.float8 import has_float8
-from pretune.train.forecasting import Plan, candidates, free_bytes, halves, largest_fitting, refuse_if_too_large
-from pretune.train.loop import take_step
+from pretune.train.forecasting import Plan, fitting_micro, free_bytes, refuse_if_too_large, usual_micro_batch
+from pretune.train.loop import TrainState, take_step
 from pretune.train.plans import pretraining_plan, recomputed_blocks
-from pretune.train.pretrain import settled_shape
-from pretune.train.runtime import (
-    best_precision,
-    give_freed_memory_back,
-    matrix_speed,
-    narrow_gain,
-    recalled,
-    remembered,
-)
+from pretune.train.pretrain import PretrainStage, settled_shape
+from pretune.train.runtime import Runtime, give_freed_memory_back
+from pretune.train.sources import VALIDATION_ROWS
+from pretune.train.speed import best_precision, grown, matrix_speed, narrow_gain, remembered
+from pretune.train.stream import rows_of
+from pretune.train.validate import loss_over
+from pretune.train.watching import SHARE_OF_LOOKS
 
-ATTENTIONS = {"cpu": (BLOCKS, "sdpa"), "cuda": ("sdpa", "flex_attention")}
-"""Ways to attend, by device; the first where nothing is measured. flex_attention skips what a document does not see."""
-COMPILE_SECONDS = 17.0
-"""A cold compile of one training shape on two cores (docs/LOG.md), until one was measured here."""
-COMPILE_GAIN = 1.3
-"""Speed of the compiled step over the eager one (docs/LOG.md), before this shape was tried."""
-COMPILED = "cold compile, seconds"
+ATTENTION = {"cpu": BLOCKS}
+"""How to attend, by device; elsewhere torch's own (sdpa)."""
+LONG_SECONDS = 1200.0
+"""From here on compiling is by rule: it costs 15 to 60 s once and wins a tenth to a third of the time (docs/LOG.md)."""
+COMPILE_SECONDS, COMPILE_GAIN = 60.0, 1.09
+"""What compiling costs and wins at least, for a budget in minutes."""
+LAST_SECONDS = 2.0
+"""Saving the model and drawing its page."""
 
 
-def settle(parts: Parts, *, num_tokens: int, log: Log) -> Choices:
-    """The choices of a pretraining run over `num_tokens` tokens of text."""
+def settle(parts: Parts, *, num_tokens: int, log: Log, started: float | None = None) -> Choices:
+    """The choices of a pretraining run over `num_tokens` tokens of text.
+
+    Args:
+        started: when the stage began (time.monotonic), from which `minutes` count.
+    """
     stage, runtime = parts.stage, parts.runtime
+    started = time.monotonic() if started is None else started
     if stage.compile == "yes" and not has_compiler():
         hint = "install g++ or clang, or leave compile=auto"
         raise NotSupported("compile=yes needs a C++ compiler, and none is on the path", hint=hint)
     precision = settled_precision(stage.precision, runtime.device, log)
-    flops = usual_speed(precision, runtime.device)
+    flops = usual_speed(precision, runtime.device, log)
     shape = settled_shape(stage, tokens=num_tokens, vocab_size=parts.vocabulary.size, flops=flops)
     choices: Choices = {"precision": precision, "shape": shape.model_dump(mode="json"), "compile": False}
-    choices |= {"attention": ATTENTIONS[runtime.device.type][0], "micro_batch": stage.micro_batch or stage.batch}
-    room = free_bytes(runtime.device)
-    choices["recomputed"] = recomputed_blocks(stage, shape, parts.vocabulary.size, choices, runtime.device, room)
-    if choices["recomputed"]:
-        give_freed_memory_back()
-    seconds = 0.0
-    if stage.micro_batch is None or stage.minutes is not None or stage.optim.warms_by_time:
-        found = _fastest(parts, shape, choices, room)
-        choices |= {name: found[name] for name in ("attention", "micro_batch")}
-        seconds = float(found["seconds"])
-        if stage.micro_batch is None:  # what was fastest on another day may not fit today
-            sizes = halves(int(choices["micro_batch"]))
-            choices["micro_batch"] = largest_fitting(_plan(parts, shape, choices), sizes, room)
-        choices, seconds = _compiled_if_faster(parts, shape, choices, seconds, log)
-    choices["compile"] |= stage.compile == "yes"
-    choices["micro_batch"] = min(int(choices["micro_batch"]), stage.batch)
+    choices["attention"] = ATTENTION.get(runtime.device.type, "sdpa")
+    choices |= _fitting(parts, shape, choices, log)
+    seconds = look = 0.0
+    if stage.minutes is not None or stage.optim.warms_by_time:
+        seconds, look = _seconds(parts, shape, choices, log)
+    eager = _steps(parts, seconds, look, started)
+    choices["compile"] = compiles(stage, eager, seconds or _reckoned(parts, shape, flops), precision, log)
+    if choices["compile"] and stage.compile == "auto":
+        seconds /= COMPILE_GAIN
+    steps = _steps(parts, seconds, look, started - COMPILE_SECONDS) if choices["compile"] else eager
     warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * stage.length, seconds_per_step=seconds)
-    return choices | {"steps": _steps(parts, seconds), "seconds_per_step": seconds, "warmup": warmup}
+    return choices | {"steps": steps, "seconds_per_step": seconds, "warmup": warmup}
 
 
-def usual_speed(precision: str, device: torch.device) -> float:
+def usual_speed(precision: str, device: torch.device, log: Log | None = None) -> float:
     """Operations per second that training is reckoned with before anything was built: a third of the product."""
-    return matrix_speed(DTYPES[precision], device) * 0.35
+    return matrix_speed(DTYPES[precision], device, log or Log(quiet=True)) * 0.35
 
 
 def settled_precision(asked: str, device: torch.device, log: Log) -> str:
@@ -88,8 +86,10 @@ def settled_precision(asked: str, device: torch.device, log: Log) -> str:
     Raises:
         NotSupported: the device cannot compute in it.
     """
+    if device.type == "mps":
+        log.warn("device=mps: torch trains here in float32; pretune was not tested on such a machine")
     if asked == "auto":
-        return str(remembered(f"precision {device.type}", lambda: best_precision(device)))
+        return best_precision(device, log)
     if asked == "float8" and not has_float8(device):
         raise NotSupported(
             "precision=float8 needs a GPU that multiplies 8-bit floats (compute capability 8.9 or more)",
@@ -99,79 +99,101 @@ def settled_precision(asked: str, device: torch.device, log: Log) -> str:
         return asked
     if device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise NotSupported("this GPU does not compute in bfloat16", hint="precision=float32, or auto")
-    if device.type == "cpu" and (gain := narrow_gain(device)) < 0.9:
+    if device.type == "cpu" and (gain := narrow_gain(device, log)) < 0.9:
+        slow = (
+            f"its matrix product has {gain:.0%} of the speed of float32"
+            if gain
+            else "the processor has no such product"
+        )
         log.warn(
-            f"precision=bfloat16 is slow here: its matrix product has {gain:.0%} of the speed of float32; "
-            "bfloat16 is used as asked, precision=auto would take float32"
+            f"precision=bfloat16 is slow here: {slow}; bfloat16 is used as asked, precision=auto would take float32"
         )
     return asked
 
 
-def _steps(parts: Parts, seconds: float) -> int:
-    stage, share = parts.stage, mean_share(parts.stage)
-    return planned_steps(
-        stage,
-        rows=len(parts.rows),
-        batch=stage.batch * share,
-        tokens_per_row=stage.length,
-        seconds_per_step=max(seconds * share, 1e-3),
-    )
+# ---- micro-batch and what is computed again -----------------------------------------------------
 
 
-# ---- micro-batch and attention ------------------------------------------------------------------
-
-
-def _fastest(parts: Parts, shape: Shape, choices: Choices, room: float) -> dict[str, Any]:
-    """micro_batch, attention and seconds of the fastest eager step within `room` bytes; remembered.
+def _fitting(parts: Parts, shape: Shape, choices: Choices, log: Log) -> Choices:
+    """micro_batch and recomputed: what suits the device, or what fits into the memory that is free.
 
     Raises:
-        DoesNotFit: the smallest micro-batch is foretold to need more.
+        DoesNotFit: one row is foretold to need more.
     """
-
-    def measure() -> dict[str, Any]:
-        first, *others = _attentions(parts)
-        sizes = _candidates(parts, shape, choices, room)
-        best = _timed(parts, shape, {**choices, "attention": first}, sizes)
-        for attention in others:
-            found = _timed(parts, shape, {**choices, "attention": attention}, [best["micro_batch"]])
-            best = min(best, found, key=lambda one: one["seconds"])
-        return best
-
-    return remembered(f"step {_mark(parts, choices)}", measure)  # type: ignore[no-any-return]
-
-
-def _attentions(parts: Parts) -> list[str]:
-    """flex_attention cuts a row into blocks of 128."""
-    kinds = ATTENTIONS[parts.runtime.device.type]
-    return [kind for kind in kinds if kind != "flex_attention" or parts.stage.length % 128 == 0]
-
-
-def _timed(parts: Parts, shape: Shape, choices: Choices, sizes: list[int], repeats: int = 2) -> dict[str, Any]:
-    """The fastest micro-batch of `sizes` and its seconds a step, on a throw-away model."""
-    model = new_model(parts, shape, choices["attention"])
-    state = training_state(model, parts.stage, {**choices, "steps": 1000}, parts.runtime)
-    best = {"micro_batch": 0, "attention": choices["attention"], "seconds": math.inf}
-    for micro in sizes:
-        batches = new_cut(parts, micro).batches(0)
-        times = [take_step(state, parts.stage.objective, batches, parts.runtime).seconds for _ in range(repeats)]
-        best = min(best, best | {"micro_batch": micro, "seconds": min(times)}, key=lambda one: one["seconds"])
-        best["first"] = times[0]
-    return best
-
-
-def _candidates(parts: Parts, shape: Shape, choices: Choices, room: float) -> list[int]:
-    """Micro-batches worth trying; those given, or those that are foretold to fit."""
-    if parts.stage.micro_batch is not None:
-        return [min(parts.stage.micro_batch, parts.stage.batch)]
-    plan = _plan(parts, shape, choices)
-    sizes = candidates(plan, room)
-    if parts.stage.optim.offload == "none":  # else it holds less than is foretold
-        refuse_if_too_large(plan, sizes[0], room)
-    return sizes
+    stage, device = parts.stage, parts.runtime.device
+    with log.timing("forecast"):
+        room = free_bytes(device)
+        again = recomputed_blocks(stage, shape, parts.vocabulary.size, choices, device, room)
+        if again:
+            give_freed_memory_back()
+        if stage.micro_batch is not None:
+            return {"recomputed": again, "micro_batch": min(stage.micro_batch, stage.batch)}
+        plan = _plan(parts, shape, {**choices, "recomputed": again})
+        micro = fitting_micro(plan, usual_micro_batch(plan), room)
+        if stage.optim.offload == "none":  # else it holds less than is foretold
+            refuse_if_too_large(plan, micro, room)
+    return {"recomputed": again, "micro_batch": micro}
 
 
 def _plan(parts: Parts, shape: Shape, choices: Choices) -> Plan:
     return pretraining_plan(parts.stage, shape, parts.vocabulary.size, choices, parts.runtime.device)
+
+
+# ---- seconds and steps --------------------------------------------------------------------------
+
+
+def _seconds(parts: Parts, shape: Shape, choices: Choices, log: Log) -> tuple[float, float]:
+    """Seconds of a step, and of looking at a validation row in float32; on a throw-away model, remembered."""
+    stage, micro = parts.stage, int(choices["micro_batch"])
+    trial = {**choices, "steps": 1000, "compile": stage.compile == "yes"}
+    title = "compiling this model's step, and timing it" if trial["compile"] else "a few rows of this model's step"
+
+    def measure() -> list[float]:
+        alone = Runtime(parts.runtime.device)  # ranks need not agree on how many sizes they try
+        state = training_state(new_model(parts, shape, choices["attention"]), stage, trial, alone)
+        rows = [micro] * 2 if trial["compile"] else [n for n in (1, 2, 4, 8, 16, 32, 64) if n < micro] + [micro]
+        return [of_a_step(grown(lambda n: _step(parts, state, n, alone), rows), stage.batch), _look(parts, state)]
+
+    seconds, look = remembered(f"seconds {_mark(parts, trial)}", measure, log, title)
+    return float(seconds), float(look)
+
+
+def _step(parts: Parts, state: TrainState, micro: int, runtime: Runtime) -> float:
+    """Seconds of a step that is one micro-batch."""
+    batch = new_cut(parts, micro).batches(0)[0]
+    return take_step(state, parts.stage.objective, [batch], runtime).seconds
+
+
+def of_a_step(times: dict[int, float], batch: int) -> float:
+    """Seconds of a step of `batch` rows, from those of steps of a few: what rows cost, and what the optimizer costs."""
+    few, more = min(times), max(times)
+    row = (times[more] - times[few]) / (more - few) if more > few else times[more] / more
+    row = min(max(row, 0.0), times[more] / more)
+    return times[more] + (batch - more) * row
+
+
+def _look(parts: Parts, state: TrainState) -> float:
+    """Seconds of a row's loss in float32, as the last validation takes it."""
+    vocabulary, objective = parts.vocabulary, parts.stage.objective
+    rows = rows_of(parts.rows.sample(4))
+
+    def look(number: int) -> float:
+        started = time.perf_counter()
+        loss_over(state.model, objective, rows[:number], vocabulary, parts.runtime, batch=number)
+        return time.perf_counter() - started
+
+    with state.update.exact_weights():
+        times = grown(look, (1, 2, 4))
+    return times[max(times)] / max(times)
+
+
+def _steps(parts: Parts, seconds: float, look: float, started: float) -> int:
+    """Steps that the budget buys; of minutes, those that are left."""
+    stage, share = parts.stage, mean_share(parts.stage)
+    if stage.minutes is not None:
+        spent = time.monotonic() - started + 2 * VALIDATION_ROWS * look + LAST_SECONDS
+        return steps_in(stage.minutes * 60 - spent, seconds * share * (1 + SHARE_OF_LOOKS))
+    return planned_steps(stage, rows=len(parts.rows), batch=stage.batch * share, tokens_per_row=stage.length)
 
 
 def _mark(parts: Parts, choices: Choices) -> str:
@@ -179,48 +201,31 @@ def _mark(parts: Parts, choices: Choices) -> str:
     stage = parts.stage
     optim = stage.optim.kind, stage.optim.moments, stage.optim.offload
     kinds = *optim, stage.objective.kind, parts.runtime.device.type
-    sizes = stage.batch, stage.length, parts.vocabulary.size, stage.micro_batch
-    return f"{choices['shape']} {sizes} {choices['precision']} {kinds} {choices['recomputed']}"
+    sizes = stage.batch, stage.length, parts.vocabulary.size, choices["micro_batch"]
+    return f"{choices['shape']} {sizes} {choices['precision']} {kinds} {choices['recomputed']} {choices['compile']}"
 
 
 # ---- compiled or eager --------------------------------------------------------------------------
 
 
-def worth_trying(eager_seconds: float) -> bool:
-    """Are there steps enough to win twice the price of a cold compile back?"""
-    return eager_seconds * (1 - 1 / COMPILE_GAIN) > 2 * compile_seconds()
+def compiles(stage: PretrainStage, steps: int, seconds: float, precision: str, log: Log) -> bool:
+    """Whether the blocks are compiled: as asked, or where the run is long and its type narrow.
 
-
-def compile_seconds() -> float:
-    """What a cold compile took on this machine, or takes on others."""
-    return float(probes.recalled(COMPILED) or COMPILE_SECONDS)
-
-
-def _compiled_if_faster(parts: Parts, shape: Shape, choices: Choices, eager: float, log: Log) -> tuple[Choices, float]:
-    """The choices with or without compiling, and the seconds of a step, by a trial that is remembered."""
-    asked, steps, trial = parts.stage.compile, _steps(parts, eager), {**choices, "compile": True}
-    key = f"compiled {choices['micro_batch']} {_mark(parts, choices)}"
-    known = recalled(key) is not None
-    if asked == "no" or not (asked == "yes" or known or worth_trying(steps * eager)):
-        return choices, eager
+    In float32 the products take nearly all of a step, and compiling wins nothing (docs/LOG.md).
+    """
+    if stage.compile != "auto":
+        return stage.compile == "yes"
+    if precision == "float32" or steps * seconds < LONG_SECONDS:
+        return False
     if not has_compiler():
         log.info("    no C++ compiler is on the path: the steps stay eager")
-        return choices, eager
-    if not known:
-        log.info("    trying compiled blocks (kept for this machine and shape)")
+    return has_compiler()
 
-    def measure() -> list[dict[str, Any]]:
-        sizes = [int(choices["micro_batch"])]
-        return [_timed(parts, shape, {**trial, "attention": kind}, sizes, repeats=3) for kind in _attentions(parts)]
 
-    tried: list[dict[str, Any]] = remembered(key, measure)
-    if probes.recalled(COMPILED) is None:
-        probes.keep(COMPILED, tried[0]["first"])
-    best = min(tried, key=lambda one: float(one["seconds"]))
-    # The trial has filled the cache of compiled code; what is still to be paid is about a third of its price.
-    if asked == "auto" and steps * (eager - best["seconds"]) < best["first"] / 3:
-        return choices, eager
-    return {**trial, "attention": best["attention"]}, float(best["seconds"])
+def _reckoned(parts: Parts, shape: Shape, flops: float) -> float:
+    """Seconds of a step that nobody has timed, at the usual share of the matrix product."""
+    stage = parts.stage
+    return stage.batch * stage.length * shape.layout().flops_per_token(parts.vocabulary.size, stage.length) / flops
 
 
 def has_compiler() -> bool:

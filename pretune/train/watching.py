@@ -32,7 +32,9 @@ from pretune.train.stream import StoreStream
 from pretune.train.validate import Loss, bits_per_byte, loss_over
 
 ROWS_BETWEEN = 48
-"""Rows of a validation between steps; the last one takes all that the feed holds."""
+"""Rows of a validation between steps at most; the last one takes all that the feed holds."""
+SHARE_OF_LOOKS = 0.05
+"""Of the time of the steps, what looking at a run between them may take; a row's loss costs a third of learning it."""
 SAMPLE_TOKENS = 40
 
 
@@ -54,6 +56,12 @@ class Watch:
     def every(self) -> int:
         return self.stage.evaluate_every or max(1, math.ceil(self.session.state.total / 6))
 
+    @property
+    def rows_between(self) -> int:
+        """Rows of a validation between steps, as many again of the sources by themselves."""
+        affordable = int(SHARE_OF_LOOKS * 3 / 2 * self.every * self.stage.batch)
+        return min(ROWS_BETWEEN, max(8, affordable))
+
     def take_up(self) -> None:
         """Of a run that was ended behind its last step, drop the last look: it comes again."""
         session = self.session
@@ -64,8 +72,9 @@ class Watch:
     def after(self, report: StepReport) -> bool:
         """Validate and write when it is due; never says enough."""
         if report.step % self.every == 0 and report.step < self.session.state.total:
-            self._validate(ROWS_BETWEEN)
-            self._write()
+            with self.session.context.log.timing("validation"):
+                self._validate(self.rows_between)
+                self._write()
         return False
 
     def finish(self) -> dict[str, Any]:
@@ -77,7 +86,7 @@ class Watch:
             "steps": state.step,
             "refused_steps": state.step - state.updates,
         }
-        with state.update.exact_weights():
+        with state.update.exact_weights(), session.context.log.timing("validation"):
             found = self._validate(VALIDATION_ROWS)
             self._write()
         return metrics | found | session.summary()

@@ -26,6 +26,15 @@ def test_each_text_of_a_file_gets_its_answer_in_order(pretune: Run) -> None:
     assert all(row["label"] in ("坏", "so-so", "good") for row in found)
 
 
+def test_a_text_that_is_too_long_is_named_before_the_others_are_answered(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "qwen3")
+    Path("a.txt").write_text(f"the cat\n{'the hat ' * 90}\nthe cat\n", encoding="utf-8")
+    code, out, err = pretune("predict", "model", "--input", "a.txt", "--output", "b.jsonl")
+    assert (code, out) == (2, "")
+    assert "text 2 of 3: the prompt has " in err and "[too-long]" in err
+    assert not Path("b.jsonl").exists()
+
+
 @pytest.mark.parametrize("output", ["nowhere/b.jsonl", "."])
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(pretune: Run, output: str) -> None:
     code, _, err = pretune("predict", "no-model", "--input", "no-input.txt", "--output", output)

@@ -90,10 +90,17 @@ def test_a_column_of_another_name_is_found_or_given(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["review", "notes"], ["good, really", "x"]])
-    assert texts_of(path) == ["good, really"]
+    told: list[str] = []
+    assert texts_of(path, tell=told.append) == ["good, really"]
+    assert told == [f"{path.as_posix()}: the texts are read from the column 'review' (--column says another)"]
     assert texts_of(path, "Notes") == ["x"]
     with pytest.raises(NoSuchColumn, match=r"no column 'note'.*\n.*'notes'"):
         texts_of(path, "note")
+
+
+def test_questions_to_a_language_model_are_found_too(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "Why?", "id": "x"}', encoding="utf-8")
+    assert texts_of(tmp_path / "a.jsonl") == ["Why?"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")

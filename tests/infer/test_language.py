@@ -117,3 +117,24 @@ def test_a_completion_keeps_its_first_space_streamed_and_at_once_and_together(sc
     assert model.complete("the").text == " cat sat"
     assert [piece.text for piece in model.stream(prompt, Sampling())] == [" cat", " sat", ""]
     assert model.text_of(prompt, model.generate_many([prompt], 9)[0]) == " cat sat"
+
+
+INST = (
+    "{%- for m in messages %}{%- if m.role == 'user' %}{{- '[INST] ' + m.content + ' [/INST]' }}"
+    "{%- else %}{{- ' ' + m.content | trim + eos_token }}{%- endif %}{%- endfor %}"
+)
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+def test_the_space_that_a_template_writes_before_a_reply_is_no_part_of_it(
+    tokenizer: Tokenizer, script: type, spaced: bool
+) -> None:
+    words = llama2() if spaced else tokenizer
+    end = words.token_to_id("</s>" if spaced else "<|endoftext|>")
+    chat = ChatFormat(INST, words, Specials(eos=end))
+    messages = [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "Hello world"}]
+    ids, targets = chat.dialogue_ids(messages)
+    says = tuple(token for token, target in zip(ids, targets, strict=True) if target)
+    model = LanguageModel(script(len(words.get_vocab()), says), words, (end,), chat)
+    assert model.reply(messages[:1]).text == "Hello world"
+    assert model.answer(model.text_prompt("the cat"), Sampling()).text == " Hello world"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pretune.infer.streaming import Characters, StopText, text_behind
+from pretune.infer.streaming import Characters, StopText, behind
 from pretune.tokens.tokenizer import encode_text, encode_with_controls
 from tests.spaced import llama2, metaspace
 
@@ -55,6 +55,11 @@ def test_the_beginning_of_a_stop_text_is_held_until_it_is_known() -> None:
     assert stop.stopped and stop.finish() == ""
 
 
+def text_behind(tokenizer: Tokenizer, prompt: list[int], answer: list[int]) -> str:
+    characters = behind(tokenizer, prompt)
+    return "".join([*map(characters.push, answer), characters.finish()])
+
+
 WHOLE = ["the cat sat", "the  cat", "the cat, 你好 the", "Hello!\n the", "zzz 你 好"]
 SPACED = {"llama2": llama2, "always": lambda: metaspace("always"), "first": lambda: metaspace("first")}
 
@@ -91,3 +96,13 @@ def test_a_character_whose_first_bytes_stand_in_the_prompt_is_shown_whole(tokeni
 def test_a_prompt_that_ends_in_a_replacement_character_is_not_repeated(tokenizer: Tokenizer) -> None:
     prompt, answer = encode_text(tokenizer, "a \ufffd"), encode_text(tokenizer, " b")
     assert text_behind(tokenizer, prompt, answer) == " b"
+
+
+@pytest.mark.parametrize(
+    ("lead", "wanted"),
+    [("", "  the cat"), (" ", " the cat"), ("  ", "the cat"), ("   ", "the cat"), ("\n", "  the cat")],
+)
+def test_a_lead_is_taken_off_as_far_as_it_stands_there(tokenizer: Tokenizer, lead: str, wanted: str) -> None:
+    characters = behind(tokenizer, [], lead=lead)
+    pieces = [characters.push(token) for token in encode_text(tokenizer, "  the cat")]
+    assert "".join(pieces) + characters.finish() == wanted

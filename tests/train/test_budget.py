@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pretune.train.budget import Budget, planned_steps
+from pretune.train.budget import Budget, planned_steps, steps_in
 from pretune.train.stream import RowStream
 
-SIZES = {"rows": 100, "batch": 8, "tokens_per_row": 16.0, "seconds_per_step": 0.5}
+SIZES = {"rows": 100, "batch": 8, "tokens_per_row": 16.0}
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,6 @@ SIZES = {"rows": 100, "batch": 8, "tokens_per_row": 16.0, "seconds_per_step": 0.
         (Budget(epochs=1), 13),
         (Budget(epochs=2.5), 32),
         (Budget(tokens_read=12_800), 100),
-        (Budget(minutes=1), 120),
         (Budget(), 13),
     ],
 )
@@ -51,3 +50,7 @@ def test_grouping_by_length_pads_less_than_five_per_cent() -> None:
     batches = [[len(r["ids"]) for r in stream.rows(s)] for s in range(stream.steps_per_epoch)]
     padded = sum(max(b) * len(b) for b in batches)
     assert padded / lengths.sum() < 1.05
+
+
+def test_minutes_buy_the_steps_that_fit_into_what_is_left_and_one_at_least() -> None:
+    assert [steps_in(left, 0.5) for left in (60.0, 0.9, -3.0)] == [120, 1, 1]
