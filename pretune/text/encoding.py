@@ -192,7 +192,7 @@ class Damage:
             return "utf-8"
         if self.is_chinese:
             return "gb18030"
-        is_single = self.num_places == 1 and self.num_broken <= min(4, self.num_bytes // 4)
+        is_single = self.num_places == 1 and self.num_broken <= min(5, self.num_bytes // 4)
         return "utf-8" if is_single or 1000 * self.num_broken <= self.num_bytes else ""
 
     def __add__(self, other: Damage) -> Damage:

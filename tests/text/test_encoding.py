@@ -95,6 +95,18 @@ def test_one_bad_byte_anywhere_in_ascii_costs_its_own_letter_and_is_counted(bad,
         assert (found.encoding, found.repaired, found.zeros) == ("utf-8", int(bad > 0), int(bad == 0))
 
 
+@pytest.mark.parametrize(
+    "text", ["She said naïve things 🙂 at the café.", "Он сказал: привет, мир 🙂", "我们还会再来的，谢谢 🙂"]
+)
+def test_one_bad_byte_between_or_within_letters_of_any_script_is_one_place(text):
+    data = text.encode()
+    for at in range(len(data) + 1):
+        found = decode(data[:at] + b"\xff" + data[at:], "a.txt")
+        kept = found.text.split("\ufffd")
+        assert (found.encoding, len(kept), found.repaired) == ("utf-8", 2, 1), at
+        assert text.startswith(kept[0]) and text.endswith(kept[1]) and len("".join(kept)) >= len(text) - 1
+
+
 def test_zeros_on_one_side_of_ascii_are_no_utf16():
     found = decode(b"abcdefg\0 and so on\nuntil the end\0 of it.\n", "a.txt")
     assert (found.text, found.encoding, found.zeros) == ("abcdefg and so on\nuntil the end of it.\n", "utf-8", 2)
