@@ -228,7 +228,7 @@ ENDS = (
 AFTER = (
     Oddity("sep= in front", "quoting", lambda d: d.is_csv, sep_line),
     Oddity("a remark in front", "quoting", _sheet, remark_in_front),
-    Oddity("open quote", "quoting", lambda d: d.is_csv and _sheet(d), open_quote),
+    Oddity("open quote", "quoting", lambda d: d.form in ("csv", "csv-semicolon") and _sheet(d), open_quote),
     Oddity("names again", "quoting", lambda d: _columns(d) and d.verb != "predict", header_again),
     Oddity("a cell too many", "quoting", lambda d: _columns(d) and d.form in ("csv", "csv-semicolon"), cell_too_many),
     Oddity("a cell too few", "quoting", _columns, cell_too_few),

@@ -93,7 +93,8 @@ def nul(draft: Draft) -> None:
 
 
 def _damage(draft: Draft, sign: str) -> None:
-    draft.readable &= draft.form != "md"  # there each text stands three times, which is much damage for a small file
+    # Much damage in a small file looks like another encoding; in markdown each text stands three times.
+    draft.readable &= draft.form != "md" and draft.position != "all"
     for row in draft.places():
         text = row.values["text"]
         row.values["text"] = text[:2] + sign + text[2:]

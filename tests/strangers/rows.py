@@ -249,7 +249,7 @@ ROWS = (
     Oddity("NaN for label", "missing", lambda d: _labelled(d) and d.is_json, nan_label),
     Oddity("NaN for text", "missing", lambda d: _json(d) and d.family in ("label", "texts"), nan_text),
     Oddity("a word for nothing", "missing", lambda d: _table(d) and d.family in ("label", "texts"), word_for_nothing),
-    Oddity("number for text", "values", lambda d: _json(d) and d.family in ("label", "texts"), number_text),
+    Oddity("number for text", "values", lambda d: _json(d) and d.form != "json-lists" and d.family in ("label", "texts"), number_text),
     Oddity("blanks around label", "values", lambda d: _word_labels(d) and d.is_table, blanks_around_label),
     Oddity("label in another case", "values", _word_labels, mixed_case_label),
     Oddity("end of line in a text", "values", lambda d: _cells(d) and (d.is_csv or d.is_json or d.form == "parquet") and d.form != "csv-tab", end_of_line_within),

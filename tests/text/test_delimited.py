@@ -156,7 +156,7 @@ def test_a_table_that_is_refused_says_what_to_do(tmp_path: Path, text: str, hint
 
 
 def test_the_word_of_excel_may_stand_in_quotes(tmp_path: Path) -> None:
-    assert read(tmp_path, '"sep=;"\r\ntext;label\r\na;x\r\n', ".csv") == [("a", "x")]
+    assert read(tmp_path, '"sep=;"\r\n\r\ntext;label\r\na;x\r\n', ".csv") == [("a", "x")]
 
 
 def test_names_once_more_behind_a_mark_of_bytes_are_names(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def _is_for_text(name: str) -> bool:
 
 
 def _is_text(cell: Any) -> bool:
-    return cell is None or isinstance(cell, str)
+    return cell is None or isinstance(cell, str | int | float)
 
 
 def _is_sentence(tree: Mapping[str, Sequence[Any]]) -> bool:

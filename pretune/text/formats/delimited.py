@@ -126,10 +126,11 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
 
 def _delimiter(path: Path, rows: Rows) -> str:
     """What stands between cells; blank lines in front, and Excel's line `sep=;`, are passed over."""
-    while (line := rows.peek()) and not line.strip():
+    told = None
+    while (line := rows.peek()) and (not line.strip() or SEPARATOR.fullmatch(line.rstrip("\r\n"))):
+        told = SEPARATOR.fullmatch(line.rstrip("\r\n")) or told
         rows.pass_over()
-    if told := SEPARATOR.fullmatch(line.rstrip("\r\n")):
-        rows.pass_over()
+    if told:
         return told[1]
     return TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count)
 
