@@ -19,7 +19,7 @@ def _without(draft: Draft, role: str, value: Any) -> None:
     for row in list(draft.places()):
         row.values[role] = value
         row.is_nothing(told=draft.family == "label")
-        if draft.verb == "predict":  # a row without a text may be answered as an empty one
+        if draft.verb == "predict" and len(row.values) > 1:  # may be answered as an empty text; a blank line is none
             row.readings, row.optional = [""], True
 
 
