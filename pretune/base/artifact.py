@@ -122,7 +122,7 @@ class Artifact:
         path = Path(text)
         if (path / CARD).is_file():
             return cls(path, read_card(path))
-        if not path.exists() and not has_magic(text):
+        if not path.exists() and not is_pattern(path):
             if Path(f"{text}.scratch").exists():
                 hint = "run the command that makes it again; it continues where it was"
                 raise NotAnArtifact(f"{text!r} is unfinished: only {text}.scratch is there", hint=hint)
@@ -196,9 +196,14 @@ class Artifact:
 # ---- raw inputs ---------------------------------------------------------------------------------
 
 
+def is_pattern(path: Path) -> bool:
+    """Whether a path stands for several; `data [1].csv` that is there is that file."""
+    return has_magic(str(path)) and not path.exists()
+
+
 def raw_root(path: Path) -> Path:
     """The folder that names of files count from: the folder itself, a file's parent, a pattern's fixed part."""
-    if has_magic(str(path)):
+    if is_pattern(path):
         fixed = list(path.parts[: next(i for i, p in enumerate(path.parts) if has_magic(p))])
         return Path(*fixed) if fixed else Path()
     return path if path.is_dir() else path.parent
@@ -250,7 +255,7 @@ def _open_raw(path: Path, files: list[Path] | None = None, *, follow: bool | Non
 
 
 def _raw_files(path: Path, *, follow: bool | None) -> Listing:
-    if has_magic(str(path)):
+    if is_pattern(path):
         return pattern_files(str(path), raw_root(path), follow=bool(follow))
     if path.is_file():
         return Listing([path])

@@ -25,8 +25,11 @@ class PretuneError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    usual_hint: ClassVar[str | None] = None
+    """The hint where none is given."""
 
     def __init__(self, problem: str, *, hint: str | None = None):
+        hint = hint or self.usual_hint
         self.problem, self.hint = problem, hint
         super().__init__(f"{problem}  [{self.code}]" + (f"\n  hint: {hint}" if hint else ""))
 
@@ -139,6 +142,7 @@ class EmptyInput(UserError):
     """What was given holds no text, no rows, or nothing that is left after cleaning."""
 
     code = "empty-input"
+    usual_hint = "look at what the path names, and at what is in it"
 
 
 class HubError(UserError):
@@ -173,6 +177,7 @@ class BadFile(UserError):
     """A file is not what its name says: a broken JSON line, a csv with ragged rows, a damaged archive."""
 
     code = "bad-file"
+    usual_hint = "mend the file at that place, write it again with the program that made it, or leave it out"
 
 
 class NoSuchColumn(UserError):

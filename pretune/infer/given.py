@@ -53,6 +53,8 @@ def texts_of(
         texts = [line.rstrip("\r\n") for line in lines_of(path, repairs) if line.strip()]
     if repairs.broken:
         warn(f"{path.as_posix()}: {repairs.broken} broken sequences of bytes became \ufffd")
+    for what, number in sorted(repairs.mended.items()):
+        warn(f"{path.as_posix()}: {what}: {number}")
     if not texts:
         raise EmptyInput(f"{path.as_posix()!r} holds no text")
     return texts

@@ -22,7 +22,7 @@ from pydantic import Field, field_validator
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
-from pretune.base.errors import EmptyInput, NoSuchColumn, SettingsError
+from pretune.base.errors import EmptyInput, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.base.view import mixture_text
@@ -40,7 +40,7 @@ from pretune.text.measuring import SCHEMA
 from pretune.text.mixing import Mixture, mix
 from pretune.text.pools import make_parts, pool_for
 from pretune.text.quality.rules import DEFAULT_FILTERS
-from pretune.text.readers import read_records
+from pretune.text.readers import READERS, read_records, suffix_of
 from pretune.text.reporting import report
 from pretune.text.sides import assign, drop_contaminated, evaluation_texts
 from pretune.text.split import SPLITS
@@ -257,12 +257,22 @@ def _refuse_no_column(parts: Parts, told: Told) -> None:
 
 
 def _read_without_quarantine(inputs: Mapping[str, Artifact]) -> None:
-    """Where nothing could be read, the first mistake is told as itself, with its own code and hint."""
+    """Where nothing could be read, the first mistake is told as itself, with its own code and hint.
+
+    A file that does not claim to be text (a picture beside the pages) is one only where there is nothing else.
+    """
+    no_text: NotText | None = None
+    num_read = 0
     for artifact in inputs.values():
-        if not artifact.scheme and artifact.is_raw:
-            for _, path in sources.named_files(artifact):
-                for _ in read_records(path) if path.stat().st_size else ():
-                    pass
+        for _, path in sources.named_files(artifact) if not artifact.scheme and artifact.is_raw else ():
+            try:
+                num_read += sum(1 for _ in read_records(path)) if path.stat().st_size else 0
+            except NotText as error:
+                if suffix_of(path) in READERS:
+                    raise
+                no_text = no_text or error
+    if no_text and not num_read:
+        raise no_text
 
 
 def _refuse_to_judge_by_all(verdict: Verdict, left_out: int) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import BadFile
+from pretune.base.errors import BadFile, UserError
 from pretune.base.log import Bar, Log
 from pretune.text import sources
 from pretune.text.clean import mend_surrogates
@@ -85,10 +86,23 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
         for place, artifact in inputs.items():
             part = no_examples()
             for source in given[place]:
-                _read_source(source, sided[id(source)], part, found, wanted, log, bar)
+                with _told_by_name(source, scratch):
+                    _read_source(source, sided[id(source)], part, found, wanted, log, bar)
             for side, examples in part.items():
                 found.sides[side] += drawn(examples, artifact.sample, seed=wanted.seed)
     return found
+
+
+@contextmanager
+def _told_by_name(source: Source, scratch: Path) -> Iterator[None]:
+    """A member of an archive is called as it is there, not as it lies while it is read."""
+    try:
+        yield
+    except UserError as error:
+        inside = [path.as_posix() for path in source.paths if scratch in path.parents]
+        if len(source.paths) > 1 or not inside:
+            raise
+        raise type(error)(error.problem.replace(inside[0], source.name), hint=error.hint) from None
 
 
 def _sources(artifact: Artifact, found: Found, scratch: Path) -> list[Source]:
@@ -184,7 +198,8 @@ def _all_wrong(source: Source, wrong: list[tuple[int, Record, BadFile]]) -> BadF
     lines = [f"{place}: {error.problem}" for place, (_, _, error) in zip(places, wrong, strict=False)]
     if len(wrong) > TOLD_TOGETHER:
         lines.append(f"and {len(wrong) - TOLD_TOGETHER} more such records")
-    hint = wrong[0][2].hint or "mend or delete them; what a record may look like is told in docs/en/shapes.md"
+    usual = "mend or delete them; what a record may look like is told in docs/en/shapes.md"
+    hint = usual if wrong[0][2].hint in (None, BadFile.usual_hint) else wrong[0][2].hint
     return BadFile("\n".join(lines), hint=hint)
 
 

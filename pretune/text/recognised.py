@@ -16,7 +16,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn, UserError
 from pretune.text import sources
 from pretune.text.columns import FIRST, text_column
-from pretune.text.readers import Repairs
+from pretune.text.readers import Repairs, read_records
 from pretune.text.shapes.base import Notes
 from pretune.text.shapes.choosing import Opened, open_records
 from pretune.text.shapes.files import Source, is_labelled, sources_of, unpacked
@@ -54,13 +54,28 @@ def recognised(artifact: Artifact) -> Recognised:
         try:
             found, rest = sources_of(files, where=artifact.path.as_posix())
         except NoSuchColumn:
+            if errors := _mistakes([path for _, path in files]):
+                raise errors[0] from None
             return Recognised()
         if not is_labelled(files):
             return Recognised()
-        return _told_by(found, sum(dict(files)[name].stat().st_size for name in rest))
+        return _told_by(found, [dict(files)[name] for name in rest])
 
 
-def _told_by(found: Sequence[Source], text_bytes: int) -> Recognised:
+def _mistakes(paths: Sequence[Path]) -> list[UserError]:
+    """Why none of the files can be read as text; empty if one can."""
+    errors = []
+    for path in paths[:LARGEST]:
+        try:
+            next(read_records(path), None)
+        except UserError as error:
+            errors.append(error)
+        else:
+            return []
+    return errors
+
+
+def _told_by(found: Sequence[Source], texts: Sequence[Path]) -> Recognised:
     """Labelled data if the tables that are make up half of all bytes; those that are not looked at count like these."""
     labelled: list[tuple[Source, Opened]] = []
     plain, errors = 0, []
@@ -74,12 +89,12 @@ def _told_by(found: Sequence[Source], text_bytes: int) -> Recognised:
             plain += source.num_bytes
         else:
             labelled.append((source, opened))
-    if errors and not labelled and not plain and not text_bytes:
+    if errors and not labelled and not plain and (not texts or _mistakes(texts)):
         raise NoSuchColumn(errors[0].problem, hint=UNNAMED) if isinstance(errors[0], NoSuchColumn) else errors[0]
     size = sum(source.num_bytes for source, _ in labelled)
     share = size / (size + plain) if size else 0.0
     tables = sum(source.num_bytes for source in found)
-    if not labelled or 2 * share * tables < tables + text_bytes:
+    if not labelled or 2 * share * tables < tables + sum(path.stat().st_size for path in texts):
         return Recognised()
     return Recognised(labelled[0][1].shape, labelled[0][1].read_as)
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pretune.base.artifact import SCHEMES, Artifact, raw_root
+from pretune.base.artifact import SCHEMES, Artifact, is_pattern, raw_root
 from pretune.text.document import Document
 
 
@@ -37,5 +37,6 @@ def named_files(artifact: Artifact) -> list[tuple[str, Path]]:
 def source_name(given: str | Path) -> str:
     """The name of a source that was given none: the file's or folder's own, without its suffix."""
     path = Path(str(given).replace(":", "-"))
-    plain = [p for p in path.parts if not any(c in p for c in "*?[") and p.strip("./\\")]
+    named = [p for p in path.parts if p.strip("./\\")]
+    plain = [p for p in named if not any(c in p for c in "*?[")] if is_pattern(Path(given)) else named
     return plain[-1].partition(".")[0] if plain else "text"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pretune.text.doctor.base import CHECK
+from tests.text.format_samples import tarred, zipped
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -150,3 +151,19 @@ def test_a_data_set_of_another_program_is_looked_at_when_it_is_checked(pretune: 
     made.card.metrics.pop("doctor")
     assert visit(made) == told
     assert {f.name for f in told or ()} <= set(CHECK.table)
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar.gz"])
+def test_what_lies_in_an_archive_is_looked_at_as_if_it_lay_in_a_folder(pretune: Run, name: str) -> None:
+    write("train.jsonl", numbered(0, 20))
+    found = json.loads(pretune("check", "data", "--json")[1])["doctor"]
+    table = {"data/train.jsonl": Path("data/train.jsonl").read_bytes()}
+    Path(name).write_bytes(zipped(table) if name.endswith("zip") else tarred(table, "gz"))
+    told = json.loads(pretune("check", name, "--json")[1])["doctor"]
+    assert [(f["name"], f["count"]) for f in told] == [(f["name"], f["count"]) for f in found]
+
+
+def test_a_file_of_words_and_tags_that_is_damaged_is_not_called_sound(pretune: Run) -> None:
+    Path("a.conll").write_text("Ann B-PER\nlives\nhere O\n\nBob B-PER\n", encoding="utf-8")
+    code, _, err = pretune("check", "a.conll")
+    assert (code, "a.conll:2 has no tag" in err) == (2, True)

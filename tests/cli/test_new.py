@@ -197,4 +197,11 @@ def test_a_table_without_a_text_and_one_that_cannot_be_read_are_told(pretune: Ru
     Path("c.csv").write_text("# exported on Monday\ntext,label\na,x\n", encoding="utf-8")
     code, _, err = pretune("new", "it", "--from", "c.csv")
     assert (code, "has 2 cells, the first line has 1" in err) == (2, True), "as stage dataset says"
+    Path("d.txt.gz").write_bytes(b"a lovely film\tgood\n" * 9)
+    code, _, err = pretune("new", "it", "--from", "d.txt.gz")
+    assert (code, "'d.txt.gz' is a damaged archive" in err) == (2, True), "as the corpus would say"
+    Path("e").mkdir()
+    Path("e/Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\0\0\0\1" * 99)
+    Path("e/a.json").write_text('[{"text": "a", "label": "x"}, {"text', encoding="utf-8")
+    assert pretune("new", "it", "--from", "e")[0] == 2, "a picture beside it makes no text of a damaged table"
     assert not list(Path().glob("*.yaml"))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pretune.base.errors import NoSuchColumn
+from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NotText
 from pretune.text.readers import Repairs, read_records
 from pretune.text.tables import read_rows
 from tests.text.dedup_worlds import chinese, english
@@ -101,3 +101,18 @@ def test_killed_while_reading_and_while_writing_the_id_is_that_of_a_quiet_run(tm
     _, told = running.communicate()
     assert running.returncode == 0, told.decode()
     assert json.loads((out / "artifact.json").read_text(encoding="utf-8"))["id"] == whole
+
+
+def test_where_nothing_is_left_the_mistake_is_told_and_not_the_picture_beside_it(tmp_path, run_stage):
+    place = tmp_path / "in"
+    place.mkdir()
+    (place / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\0\0\0\1")
+    (place / "a.json").write_text('[{"text": "a"}, {"text": "b"', encoding="utf-8")
+    with pytest.raises(BadFile, match="is not JSON"):
+        run_stage("corpus", read=[str(place)])
+    (place / "a.json").write_text('[{"text": ""}]', encoding="utf-8")
+    with pytest.raises(EmptyInput, match="1 empty"):
+        run_stage("corpus", read=[str(place)])
+    (place / "a.json").unlink()
+    with pytest.raises(NotText, match=r"Thumbs\.db"):
+        run_stage("corpus", read=[str(place)])

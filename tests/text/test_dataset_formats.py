@@ -16,6 +16,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import BadCommand, BadFile, NoSuchColumn, NotText, PretuneError
 from pretune.text.example import Labelled, Pair, Tagged, read_labels, read_split
 from pretune.text.shapes.files import Source, sides_of
+from tests.text.format_samples import zipped
 
 SPLITS = ("train", "validation", "test")
 
@@ -416,3 +417,25 @@ def test_comments_between_words_and_tags_are_no_rows_and_the_word_hash_is_one(
 def test_a_word_that_begins_with_a_hash_and_has_no_tag_is_refused(tmp_path: Path, run_stage: Any) -> None:
     with pytest.raises(BadFile, match=r"train\.conll:2 has no tag: '#tag'"):
         run_stage("dataset", read=put(tmp_path, {"train.conll": "a B-X\n#tag\n"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.json", '[{"text": "a", "label": "x"}, {"text": ', "set.zip/a.json:1 is not JSON"),
+        ("a.conll", "Ann B-PER\nlives\n", "set.zip/a.conll:2 has no tag"),
+        ("a.csv", "text,label\na,b,c\n", "set.zip/a.csv:2 has 3 cells"),
+    ],
+)
+def test_what_is_wrong_in_an_archive_is_called_as_it_is_there(tmp_path, run_stage, name, text, told) -> None:
+    (tmp_path / "set.zip").write_bytes(zipped({name: text}))
+    with pytest.raises(BadFile) as error:
+        run_stage("dataset", read=str(tmp_path / "set.zip"))
+    assert str(error.value).startswith(told)
+
+
+def test_names_in_the_first_line_of_text_tab_label_are_no_example(tmp_path, run_stage) -> None:
+    rows = "".join(f"text {k} 你好\t{k % 2}\n" for k in range(6))
+    (tmp_path / "a.txt").write_text(f"Sentence\tlabel\n{rows}", encoding="utf-8")
+    made = run_stage("dataset", read=str(tmp_path / "a.txt"), validation=0, test=0)
+    assert [e.text for e in read_split(made.path, "train")] == [f"text {k} 你好" for k in range(6)]

@@ -153,3 +153,15 @@ def test_a_table_that_is_refused_says_what_to_do(tmp_path: Path, text: str, hint
     with pytest.raises(BadFile) as error:
         read(tmp_path, text, ".csv")
     assert hint in str(error.value.hint)
+
+
+def test_the_word_of_excel_may_stand_in_quotes(tmp_path: Path) -> None:
+    assert read(tmp_path, '"sep=;"\r\n\r\ntext;label\r\na;x\r\n', ".csv") == [("a", "x")]
+
+
+def test_names_once_more_behind_a_mark_of_bytes_are_names(tmp_path: Path) -> None:
+    assert read(tmp_path, "text,label\na,x\n\ufefftext,label\nb,y\n", ".csv") == [("a", "x"), ("b", "y")]
+
+
+def test_a_text_that_is_called_like_its_only_column_is_a_row(tmp_path: Path) -> None:
+    assert read(tmp_path, "text\nword\ntext\n", ".csv") == [("word",), ("text",)]

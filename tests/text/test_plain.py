@@ -79,6 +79,14 @@ def test_lines_of_columns_are_labelled_texts_and_no_sentences_with_tags(tmp_path
     assert [(e.text, e.label) for e in found] == [("bad", "n"), ("good", "p"), ("So so.", "n")]
 
 
+def test_columns_may_be_called_with_a_word_in_front(tmp_path: Path, run_stage: Any) -> None:
+    assert rows_of({"text": ["bad", 7]}) == [{"text": "bad"}, {"text": 7}]
+    tree = {"my_text": ["bad", None, "很好"], "my_label": ["n", "p", "p"]}
+    assert rows_of(tree) == [dict(zip(tree, row, strict=True)) for row in zip(*tree.values(), strict=True)]
+    path = put(tmp_path / "a.json", json.dumps(tree))
+    assert corpus_of(run_stage, path)[0] == ["bad", "很好"], "not one document of all texts"
+
+
 @pytest.mark.parametrize(
     "record",
     [

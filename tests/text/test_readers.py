@@ -80,3 +80,20 @@ def test_a_text_file_is_one_record_with_its_indentation(tmp_path):
 def test_suffix_and_stem_see_through_packing(tmp_path):
     assert (suffix_of(tmp_path / "Train.JSONL.gz"), stem_of(tmp_path / "Train.JSONL.gz")) == (".jsonl", "train")
     assert stem_of(tmp_path / "test_noleak.jsonl") == "test_noleak"
+
+
+def test_an_array_with_a_record_a_line_is_read_as_its_records(tmp_path):
+    text = '[\n{"text": "a"},\n{"text": "b,"},\n\n{"text": "},"}\n]\n'
+    repairs = Repairs(quarantine=[])
+    assert list(read_records(write(tmp_path / "a.jsonl", text), repairs)) == [{"text": t} for t in ("a", "b,", "},")]
+    assert repairs.quarantine == []
+
+
+def test_a_comma_behind_what_is_no_object_is_still_a_mistake(tmp_path):
+    with pytest.raises(BadFile, match=r"a\.jsonl:2"):
+        list(read_records(write(tmp_path / "a.jsonl", '{"text": "a"}\n{"text": "b"}},\n')))
+
+
+def test_lines_of_json_may_end_as_on_old_macs(tmp_path):
+    text = '{"text": "a"}\r{"text": "b\\r\\n"}\r'
+    assert list(read_records(write(tmp_path / "a.jsonl", text))) == [{"text": "a"}, {"text": "b\r\n"}]

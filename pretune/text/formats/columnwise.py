@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pretune.text.columns import KNOWN
+from pretune.base.errors import NoSuchColumn
+from pretune.text.columns import KNOWN, Table
 from pretune.text.formats.base import Record
 from pretune.text.split import NAMES
 
@@ -51,12 +52,20 @@ def _lists(tree: Mapping[str, Any]) -> list[Record] | None:
     columns = list(tree.values())
     if not all(isinstance(c, list) and c and len(c) == len(columns[0]) for c in columns) or _is_sentence(tree):
         return None
-    has_text = any(name.lower() in TEXTS and all(map(_is_text, column)) for name, column in tree.items())
+    has_text = any(_is_for_text(name) and all(map(_is_text, column)) for name, column in tree.items())
     return [dict(zip(tree, row, strict=True)) for row in zip(*columns, strict=True)] if has_text else None
 
 
+def _is_for_text(name: str) -> bool:
+    """Whether a column is called as texts are, if need be by the last word of its name."""
+    try:
+        return name.lower() in TEXTS or bool(Table("", [{name: ""}], {}).need("text"))
+    except NoSuchColumn:
+        return False
+
+
 def _is_text(cell: Any) -> bool:
-    return cell is None or isinstance(cell, str)
+    return cell is None or isinstance(cell, str | int | float)
 
 
 def _is_sentence(tree: Mapping[str, Sequence[Any]]) -> bool:

@@ -30,7 +30,7 @@ from pretune.text.formats.lines import lines_of
 MAX_AGAIN = 1 << 20
 """Lines that are read again, over the whole file."""
 TAB = "\t"
-SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
+SEPARATOR = re.compile('"?sep=(.)"?', re.IGNORECASE)
 AGAIN = "lines that repeat the names of the columns were left out"
 SPILLED = "rows hold something behind the last column that has a name, which is not read"
 
@@ -59,7 +59,7 @@ def _records(rows: Rows, repairs: Repairs) -> Iterator[Record]:
             return
         if not record:
             continue
-        if record.get(rows.names[0], "").strip() == rows.head[0] and _says_names(record, rows):
+        if record.get(rows.names[0], "").strip().endswith(rows.head[0]) and _says_names(record, rows):
             repairs.mend(AGAIN, 1)
             continue
         if rows.num_named < len(rows.names):
@@ -68,7 +68,9 @@ def _records(rows: Rows, repairs: Repairs) -> Iterator[Record]:
 
 
 def _says_names(record: Record, rows: Rows) -> bool:
-    return all(record.get(n, "").strip() == name for n, name in zip(rows.names, rows.head, strict=True))
+    """Whether a row is the names once more; a text that is called like its only column is a text."""
+    said = (record.get(name, "").strip().removeprefix("\ufeff") for name in rows.names)
+    return rows.num_named > 1 and list(said) == rows.head
 
 
 def _record(rows: Rows) -> Record | None:
@@ -124,10 +126,11 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
 
 def _delimiter(path: Path, rows: Rows) -> str:
     """What stands between cells; blank lines in front, and Excel's line `sep=;`, are passed over."""
-    while (line := rows.peek()) and not line.strip():
+    told = None
+    while (line := rows.peek()) and (not line.strip() or SEPARATOR.fullmatch(line.rstrip("\r\n"))):
+        told = SEPARATOR.fullmatch(line.rstrip("\r\n")) or told
         rows.pass_over()
-    if told := SEPARATOR.fullmatch(line.rstrip("\r\n")):
-        rows.pass_over()
+    if told:
         return told[1]
     return TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count)
 

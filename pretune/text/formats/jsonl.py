@@ -1,4 +1,5 @@
-"""JSON lines: one object (or text) a line; blank lines are passed over, a line in another encoding costs only itself.
+"""JSON lines: one object (or text) a line; a line in another encoding costs only itself. Passed over are blank lines,
+and the brackets and commas of an array that was written under this name, one record a line.
 
     a.jsonl -> stretches of whole lines (bytes) -> records
 
@@ -24,11 +25,13 @@ from pretune.text.formats.lines import lines_of
 JSON = json.JSONDecoder(parse_constant=lambda name: None)
 """NaN and Infinity, which are no JSON but what Python writes for a missing number, are nothing."""
 JSON_LINES = (".jsonl", ".ndjson")
+NO_RECORD = ("", "[", "]")
+"""A blank line, and what an array has in front and behind that was written under this name, one record a line."""
 BLOCK_BYTES = 1 << 18
 
 Sound = Literal["", "mixed", "ascii", "utf-8"]
 """utf-8; ascii: no other character so far, so each line is judged by itself; mixed: lines with broken bytes are
-refused; "": another encoding, or no JSON at all."""
+refused; "": another encoding, lines that end as on old Macs, or no JSON at all."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def soundness(path: Path) -> Sound:
     """What a file's beginning tells of its encoding."""
     with open_bytes(path) as stream:
         sample = next(_whole_lines(stream, SAMPLE_BYTES), b"")
+    if b"\r" in sample and b"\n" not in sample:
+        return ""
     if sample.removeprefix(codecs.BOM_UTF8).lstrip()[:1] not in (b"{", b"[", b'"'):
         return ""
     try:
@@ -123,7 +128,7 @@ def _records(lines: Iterable[bytes | str], first: int, name: str, repairs: Repai
     for number, line in enumerate(lines, first + 1):
         try:
             text = _line_text(line, name, number) if isinstance(line, bytes) else line
-            if not text.strip():
+            if text.strip() in NO_RECORD:
                 repairs.passed_over += 1
                 continue
             record = _parse(text, name, number)
@@ -166,4 +171,6 @@ def _parse(line: str, name: str, number: int) -> Any:
     try:
         return JSON.decode(line)
     except (ValueError, RecursionError) as error:
+        if line.rstrip().endswith("},"):  # a line of an array
+            return _parse(line.rstrip()[:-1], name, number)
         raise BadFile(f"{name}:{number} is not JSON: {error}", hint="mend or delete this line") from None

@@ -30,6 +30,7 @@ from pretune.text.shapes.preferences import has_preferences, read_preferences
 from pretune.text.shapes.questions import has_questions, read_questions
 from pretune.text.shapes.rankings import grouped, has_candidates, has_ratings, read_candidates
 from pretune.text.shapes.tagged import has_tags, read_tags
+from pretune.text.shapes.written import with_lists, written_columns
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def open_records(
     if not first:
         return None
     table = Table(where, first, given)
+    if columns := written_columns(table):
+        first = [with_lists(record, columns) for record in first]
+        table, coming = Table(where, first, given), (with_lists(record, columns) for record in coming)
     for role in given:
         table.need(role)
     kind = chosen(table, shape)

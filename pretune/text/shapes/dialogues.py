@@ -35,6 +35,7 @@ PAIRS = (
     *(("instruction", "output"), ("instruction", "response"), ("prompt", "completion"), ("prompt", "response")),
     *(("question", "answer"), ("query", "response"), ("instruction", "instances"), ("问题", "答案"), ("问题", "回答")),
 )
+TEXT_PARTS = (None, "text", "input_text", "output_text")
 LEARNT = ("weight", "train", "loss")
 """What other programs call it that a turn is learnt from: 1 or true, 0 or false."""
 NO_REPLY_LEARNT = "`weight`, `train` or `loss` of turns that are no replies were left out: only replies are learnt"
@@ -68,6 +69,8 @@ def read_dialogues(table: Table, notes: Notes) -> tuple[Convert, str]:
     rest = {name: table.names.get(name, name) for name in ("system", "tools", "functions", "keywords", "input")}
 
     def convert(record: Record, origin: str) -> list[Example]:
+        if turns is not None and record.get(turns) is None:
+            return notes.drop("no turns")
         if turns is not None:
             variants = [messages_of(record.get(turns), turns, notes)]
         else:
@@ -151,12 +154,24 @@ def _first(turn: Mapping[str, Any], *names: str) -> Any:
 
 
 def _content(value: Any, column: str) -> str:
-    if isinstance(value, list):  # parts, as OpenAI ("text") and LLaMA-Factory ("value") write them
-        parts = [p.get("text", p.get("value", "")) for p in value if isinstance(p, Mapping)]
-        value = "".join(str(p) for p in parts if p is not None)
+    if isinstance(value, list):
+        value = "".join(_part(part, column) for part in value)
     if value is not None and not isinstance(value, str):
         raise wrong(column, f"has a turn whose content must be text, not {kind_of(value)}")
     return mend_surrogates(value or "")
+
+
+def _part(part: Any, column: str) -> str:
+    """A part of a content that is text, as OpenAI ("text") and LLaMA-Factory ("value") write it."""
+    if isinstance(part, str):
+        return part
+    kind: Any = kind_of(part)
+    if isinstance(part, Mapping):
+        kind, said = part.get("type"), [part[name] for name in ("text", "value") if name in part]
+        if said and (isinstance(said[0], str) or (said[0] is None and kind in TEXT_PARTS)):
+            return said[0] or ""
+    hint = "leave out dialogues with pictures, sounds and files: without them the replies answer something else"
+    raise wrong(column, f"has a turn with a part of type {kind!r}, which is no text", hint=hint)
 
 
 def calls_in(text: str) -> str:

@@ -1,7 +1,7 @@
 """Lines with a label each, without any header.
 
 __label__good __label__short A lovely film     fastText: one label or several, at the beginning
-词汇阅读是关键<tab>3                              a text, a tab, a label
+词汇阅读是关键<tab>3                              a text, a tab, a label; the first line may be their names
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.text.columns import LABEL, TEXT
 from pretune.text.readers import Repairs, lines_of
 
 MARK = "__label__"
@@ -66,4 +67,11 @@ def read_tabs(path: Path, repairs: Repairs) -> Iterator[dict[str, Any]]:
             continue
         if len(cells) != 2:
             raise BadFile(f"{path.as_posix()}:{number} has {len(cells) - 1} tabs, not one: {line.strip()[:40]!r}")
-        yield {"text": cells[0], "label": cells[1]}
+        if number > 1 or not _are_names(cells):
+            yield {"text": cells[0], "label": cells[1]}
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Whether a first line says `sentence<tab>label`: the names of the columns, no example."""
+    text, label = (cell.strip().lower() for cell in cells)
+    return text in TEXT and label in LABEL
