@@ -31,7 +31,6 @@ from pretune.text.clean import CLEAN, Clean, Lines, Nfc
 from pretune.text.cutting import CUT, Cut, cut_parts
 from pretune.text.deciding import Dedup, Parts, Verdict, decide, decided
 from pretune.text.filters import FILTER, Filter
-from pretune.text.formats.base import suffix_of
 from pretune.text.formats.maintext import has_trafilatura
 from pretune.text.jobs import Measuring, Told, jobs
 from pretune.text.liking import COLUMN as LIKED
