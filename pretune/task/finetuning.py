@@ -152,7 +152,9 @@ def _settle(work: Work) -> dict[str, Any]:
     seconds = 0.0
     if stage.minutes is not None or stage.optim.warms_by_time:
         work.choices = {"precision": precision, "micro_batch": micro, "recomputed": again, "steps": 1000}
-        seconds = float(remembered(_mark(work, tokens_per_row), lambda: _step_seconds(work), work.context.log, STEP))
+        seconds = float(
+            remembered(_mark(work, tokens_per_row), lambda: _step_seconds(work, tokens_per_row), work.context.log, STEP)
+        )
     if budget.minutes is not None:
         steps = _steps_in_minutes(work, budget.minutes, seconds)
     else:
@@ -201,16 +203,18 @@ def _mark(work: Work, tokens_per_row: float) -> str:
     return f"seconds {digest([*parts, *(s.model_dump(mode='json') for s in (stage.task, stage.method, stage.optim))])}"
 
 
-def _step_seconds(work: Work) -> float:
-    """Seconds of a step on a throw-away model, for a budget in minutes."""
+def _step_seconds(work: Work, tokens_per_row: float) -> float:
+    """Seconds of a step on a throw-away model, for a budget in minutes; as if its rows had the usual length."""
     state, alone = _state(work, _model(work, 0)), Runtime(work.runtime.device)
-    cut = replace(_cut(work), micro=1, rank=0, world=1)
-    rows = [row for step in range(8) for row in cut.batches(step)]
+    whole = replace(_cut(work), rank=0, world=1)
 
     def step(number: int) -> float:
-        return take_step(state, work.objective, rows[:number], alone).seconds
+        batch = replace(whole, micro=number).batches(0)[0]
+        tokens = batch["input_ids"].shape[1]
+        return take_step(state, work.objective, [batch], alone).seconds * tokens_per_row / tokens
 
-    return of_a_step(grown(step, [n for n in (1, 2, 4, 8, 16) if n <= len(rows)]), work.stage.batch)
+    most = int(work.choices["micro_batch"])
+    return of_a_step(grown(step, [n for n in (1, 2, 4, 8, 16, 32, 64) if n < most] + [most]), work.stage.batch)
 
 
 def _steps_in_minutes(work: Work, minutes: float, seconds: float) -> int:

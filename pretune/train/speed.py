@@ -112,13 +112,16 @@ def _training_speed(precision: str, device: torch.device) -> float:
 def grown(step: Callable[[int], float], sizes: Iterable[int]) -> dict[int, float]:
     """Seconds of `step(size)` for rising sizes, as far as the next one is foretold to be quick.
 
-    The first size is taken twice, for whatever runs first is slow, each other one once. One comes out at least.
+    The first and the last size are taken twice, for what runs first is slow, the others once. One comes out at least.
     """
     found: dict[int, float] = {}
     for size in sizes:
         if found and found[max(found)] * size / max(found) > PATIENCE:
             break
         found[size] = step(size) if found else min(step(size), step(size))
+    last = max(found)
+    if len(found) > 1:
+        found[last] = min(found[last], step(last))
     return found
 
 
