@@ -47,32 +47,32 @@ class Row:
 
 TABLE = (
     # One old core: whatever it manages within the same time.
-    Row(0, SMALL, 8, 5.0, 100, 300, 8, 4.5, 16, 1.25, slower=2.0),
+    Row(0, SMALL, 8, 5.0, 100, 300, 8, 4.5, 16, 1.25, slower=3.0),
     # Two cores with AVX2, float32: 50-90. Steps of 8 rows: in 250 steps they learn more than larger ones in fewer. Of
     # 250 functions 95 % were answered word for word in unseen wordings after 384 steps of 8 x 256 (17 x 10^12
     # operations); with 900 skimmed 92 % after 443 (20 x 10^12).
-    Row(45, SMALL, 8, 5.0, 200, 600, 8, 4.5, 16, 1.25, slower=1.6),
+    Row(45, SMALL, 8, 5.0, 200, 600, 8, 4.5, 16, 1.25, slower=2.4),
     # Two cores with AVX-512, float32; four with AVX2: 100-140. With 4.5, 4 and 2 minutes: 97 % word for word, 84 % in
     # order (SVM 56), and guesses behind the nearest answer (.111, .123): so the base has more, the others less.
-    Row(95, SMALL, 8, 6.25, 330, 600, 8, 3.25, 16, 1.0, slower=1.3),
+    Row(95, SMALL, 8, 6.25, 330, 600, 8, 3.25, 16, 1.0, slower=1.8),
     # Two cores with bfloat16 in hardware (Zen 4): 250-320. With 4.2, 1 and 0.75 minutes on Zen 5: 1.31 bits per byte
     # (5-gram 1.50, xz 1.30), 99 % word for word, guesses .131 (.123), 71 % in order (56).
-    Row(180, MIDDLE, 16, 5.8, 330, 600, 8, 1.6, 16, 0.5, slower=1.0),
+    Row(180, MIDDLE, 16, 5.4, 330, 600, 8, 1.65, 16, 0.5, slower=1.3),
     # Twice as wide units (Zen 5, AMX), more cores, a GPU: 400 and more.
-    Row(400, MIDDLE, 16, 5.8, 700, 600, 16, 1.6, 16, 0.5, slower=1.0),
+    Row(400, MIDDLE, 16, 5.4, 700, 600, 16, 1.65, 16, 0.5, slower=1.0),
 )
 
 AROUND = {
-    "corpus": 6.0,
-    "tokenizer": 2.0,
+    "corpus": 7.0,
+    "tokenizer": 1.0,
     "tokens": 1.0,
     "questions": 2.0,
-    "pieces": 4.0,
-    "base_report": 14.0,
-    "chat_report": 22.0,
-    "order_report": 6.0,
-    "small": 4.0,
-    "served": 4.0,
+    "pieces": 2.0,
+    "base_report": 9.0,
+    "chat_report": 10.0,
+    "order_report": 5.0,
+    "small": 2.0,
+    "served": 2.0,
     "report": 2.0,
 }
 """Seconds of the stages that do not train, on two cores of a recent processor."""
