@@ -10,7 +10,7 @@ quickstart: $(VENV)/quickstart.stamp
 	$(BIN)/pretune quickstart --out runs/quickstart
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -X warn_default_encoding -m pytest
+	scripts/test
 
 check: $(VENV)/test.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
