@@ -10,7 +10,7 @@ from tests.invariants.test_resume import text_folder
 
 Run = Callable[..., tuple[int, str, str]]
 
-HUGE = "{kind: qwen3, layers: 2, width: 65536, heads: 64, kv_heads: 64, head_width: 64, hidden: 200000}"
+HUGE = "{kind: qwen3, layers: 1, width: 98304, heads: 64, kv_heads: 64, head_width: 64, hidden: 300000}"
 RECIPE = """
 name: huge
 work: runs
