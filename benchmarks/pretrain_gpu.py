@@ -68,25 +68,18 @@ def model_of(given: Any, attention: str) -> Any:
 
 
 def ours(given: Any) -> dict[str, Any]:
-    """Compiled blocks, chunked cross-entropy, float32 masters; attention by timing where there is a choice."""
-    import torch
-
+    """Compiled blocks, chunked cross-entropy, float32 masters; attention by the device, as in a run."""
     from pretune.model.attention import register_attention
     from pretune.train.runtime import Runtime
-    from pretune.train.settle import ATTENTIONS
+    from pretune.train.settle import ATTENTION
 
     register_attention()
     runtime = Runtime.start("auto")
-    kinds = [k for k in ATTENTIONS[runtime.device.type] if k != "flex_attention" or given.length % 128 == 0]
-    times = {}
-    for kind in kinds:
-        times[kind] = min(r.seconds for r in _ours(given, kind, runtime, 3)[1:])
-        torch.cuda.empty_cache() if runtime.device.type == "cuda" else None
-    best = min(times, key=lambda kind: times[kind])
+    attention = ATTENTION.get(runtime.device.type, "sdpa")
     reset_memory()
-    reports = _ours(given, best, runtime, given.steps)
+    reports = _ours(given, attention, runtime, given.steps)
     losses, seconds = [r.loss["loss"] for r in reports], [r.seconds for r in reports]
-    return {"seconds": seconds, "losses": losses, "note": best}
+    return {"seconds": seconds, "losses": losses, "note": attention}
 
 
 def _ours(given: Any, attention: str, runtime: Any, steps: int) -> list[Any]:
@@ -190,12 +183,12 @@ def one_row(given: Any) -> dict[str, Any]:
 def product() -> dict[str, Any]:
     import torch
 
-    from pretune.train.runtime import _product_speed
+    from pretune.train.speed import product_speed
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sizes = (2048, 4096, 8192) if device.type == "cuda" else (256,)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    return {"flops": max(_product_speed(n, torch.bfloat16, device) for n in sizes), "device": name}
+    return {"flops": product_speed(torch.bfloat16, device, [(n, 8) for n in sizes]), "device": name}
 
 
 def in_process(given: Any, **row: Any) -> dict[str, Any]:

@@ -83,28 +83,24 @@ def rate(step: int, steps: int) -> float:
 
 
 def ours(ids: Ids, steps: int, *, encoder: bool, compiled: bool, precision: str | None = None) -> Found:
-    """What a long run of ours settles on: precision by the matrix product, attention by timing."""
+    """What a run of ours settles on: precision by the matrix product, attention by the device."""
     import torch
 
     from pretune.model.attention import register_attention
-    from pretune.train.runtime import Runtime, best_precision
-    from pretune.train.settle import ATTENTIONS
+    from pretune.train.runtime import Runtime
+    from pretune.train.settle import ATTENTION
+    from pretune.train.speed import best_precision
 
     register_attention()
-    runtime = Runtime.start("cpu")
+    runtime, started = Runtime.start("cpu"), time.perf_counter()
     precision = precision or best_precision(torch.device("cpu"))
-    started, trials = time.perf_counter(), {}
-    for attention in ATTENTIONS["cpu"]:
-        run = _ours(ids, 3, encoder, compiled, precision, attention, runtime)
-        trials[attention] = min(report.seconds for report in run[1:])
-    chosen = min(trials, key=lambda name: trials[name])
     settling = time.perf_counter() - started
-    reports = _ours(ids, steps, encoder, compiled, precision, chosen, runtime)
+    reports = _ours(ids, steps, encoder, compiled, precision, ATTENTION["cpu"], runtime)
     return {
         "seconds": [report.seconds for report in reports],
         "losses": [report.loss["loss"] for report in reports],
         "norms": [report.gradient_norm for report in reports],
-        "note": f"{precision}, {chosen}, settled in {settling:.0f} s",
+        "note": f"{precision}, {ATTENTION['cpu']}, settled in {settling:.0f} s",
     }
 
 

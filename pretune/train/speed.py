@@ -41,12 +41,13 @@ def matrix_speed(dtype: torch.dtype, device: torch.device, log: Log = QUIET) -> 
     """Best floating-point operations per second of products of 256 to 2,048 squared; remembered per machine."""
     name = str(dtype).removeprefix("torch.")
     key = f"matrix {device.type} {dtype}"
-    return float(remembered(key, lambda: _product_speed(dtype, device), log, f"matrix product in {name}"))
+    return float(remembered(key, lambda: product_speed(dtype, device), log, f"matrix product in {name}"))
 
 
-def _product_speed(dtype: torch.dtype, device: torch.device) -> float:
+def product_speed(dtype: torch.dtype, device: torch.device, products: Iterable[tuple[int, int]] = PRODUCTS) -> float:
+    """Best operations per second of products of these sides, each made so often, as far as they are quick."""
     best = 0.0
-    for size, repeats in PRODUCTS:
+    for size, repeats in products:
         if best and 2 * size**3 / best > PATIENCE:  # of one: on a busy machine small ones wait for their threads
             break
         a = torch.ones(size, size, dtype=dtype, device=device)
