@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -50,6 +51,8 @@ class Runtime:
         if "RANK" not in os.environ:
             return cls(torch.device(kind))
         dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        # Else threads of the group may outlive the interpreter: "terminate called", exit status -6, after a good run.
+        atexit.register(_leave_group)
         local = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
         return cls(torch.device(local), dist.get_rank(), dist.get_world_size())
 
@@ -78,6 +81,11 @@ class Runtime:
             # From pinned memory a copy goes on while the GPU computes; from ordinary memory both would wait.
             batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def _leave_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def keep_freed_memory() -> None:
