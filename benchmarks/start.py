@@ -71,7 +71,10 @@ def trainer(name: str, given: argparse.Namespace, scratch: Path) -> float:
     told = json.dumps([name, SHAPES.get(name), BATCH[name], given.tokens, given.model, given.data])
     started = time.perf_counter()
     command = [sys.executable, "-W", "ignore", "-c", TRAINER, told, str(scratch / "trainer")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}  # else it asks a hub for other forms of the folder, and waits
+    with subprocess.Popen(
+        command, env=offline, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         seconds = time.perf_counter() - started
