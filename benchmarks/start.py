@@ -52,7 +52,7 @@ if name == "classify":
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer([line[key] for line in lines], truncation=True, max_length=128)["input_ids"]
     rows = [{"input_ids": i, "labels": names.index(str(line[label]))} for i, line in zip(ids, lines)]
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(names))
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(names), dtype=torch.float32)
     given = {"data_collator": DataCollatorWithPadding(tokenizer)}
 else:
     store = np.memmap(tokens + "/train.bin", dtype=np.uint16, mode="r")
