@@ -58,8 +58,8 @@ TABLE = (
     # Two cores with bfloat16 in hardware (Zen 4): 250-320. With 4.2, 1 and 0.75 minutes on Zen 5: 1.31 bits per byte
     # (5-gram 1.50, xz 1.30), 99 % word for word, guesses .131 (.123), 71 % in order (56).
     Row(180, MIDDLE, 16, 5.4, 330, 600, 8, 1.65, 16, 0.5, slower=1.3),
-    # Twice as wide units (Zen 5, AMX), more cores, a GPU: 400 and more. On Zen 5: 1.21 bits per byte, 97 % word for word,
-    # guesses .141 (.131), 71 % in order.
+    # Twice as wide units (Zen 5, AMX), more cores, a GPU: 400 and more. On Zen 5: 1.21 bits per byte, 97 % word for
+    # word, guesses .141 (.131), 71 % in order.
     Row(400, MIDDLE, 16, 5.4, 700, 600, 16, 1.65, 16, 0.5, slower=1.0),
 )
 
