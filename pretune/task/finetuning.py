@@ -30,7 +30,7 @@ from pretune.text.balance import read_weights
 from pretune.text.example import check_scored, read_labels, read_split, shape_of
 from pretune.train.assembly import narrow_of
 from pretune.train.budget import planned_steps, steps_in, told_of_budget
-from pretune.train.forecasting import free_bytes, refuse_if_too_large
+from pretune.train.forecasting import free_bytes, refuse_if_too_large, rows_of_about
 from pretune.train.loop import Scored, StepReport, TrainState, take_step
 from pretune.train.optim import Optim
 from pretune.train.picture import write_page
@@ -45,6 +45,8 @@ from pretune.train.update import Update
 from pretune.train.validate import loss_over
 
 STEP = "a few rows of this model's step"
+MICRO_TOKENS = 8192
+"""Tokens of a micro-batch, padding not counted."""
 RATES = {"full": 5e-5, "head": 1e-3, "lora": 5e-4}
 """Peak learning rates of AdamW by method: the usual ones; what they give on SST-2 stands in docs/LOG.md."""
 
@@ -147,7 +149,9 @@ def _settle(work: Work) -> dict[str, Any]:
     stage = work.stage
     precision = settled_precision(stage.precision, work.runtime.device, work.context.log)
     tokens_per_row = sum(len(r["ids"]) for r in work.rows) / len(work.rows)
-    again, micro = _fitting(work, precision, stage.micro_batch or usual_micro_batch(stage, tokens_per_row))
+    again, micro = _fitting(
+        work, precision, stage.micro_batch or rows_of_about(MICRO_TOKENS, tokens_per_row, stage.batch)
+    )
     budget = budget_of(stage)
     seconds = 0.0
     if stage.minutes is not None or stage.optim.warms_by_time:
@@ -163,11 +167,6 @@ def _settle(work: Work) -> dict[str, Any]:
         work.context.log.warn(text)
     warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * tokens_per_row, seconds_per_step=seconds)
     return {"precision": precision, "micro_batch": micro, "recomputed": again, "steps": steps, "warmup": warmup}
-
-
-def usual_micro_batch(stage: FinetuneStage, tokens_per_row: float) -> int:
-    """Rows of about 8,192 tokens."""
-    return max(1, min(stage.batch, int(8192 / max(tokens_per_row, 1)) or 1))
 
 
 def _fitting(work: Work, precision: str, micro: int) -> tuple[int, int]:
@@ -213,8 +212,7 @@ def _step_seconds(work: Work, tokens_per_row: float) -> float:
         tokens = batch["input_ids"].shape[1]
         return take_step(state, work.objective, [batch], alone).seconds * tokens_per_row / tokens
 
-    most = int(work.choices["micro_batch"])
-    return of_a_step(grown(step, [n for n in (1, 2, 4, 8, 16, 32, 64) if n < most] + [most]), work.stage.batch)
+    return of_a_step(grown(step, int(work.choices["micro_batch"])), work.stage.batch)
 
 
 def _steps_in_minutes(work: Work, minutes: float, seconds: float) -> int:

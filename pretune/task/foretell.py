@@ -13,9 +13,18 @@ from pretune.model.folder import quiet_transformers
 from pretune.model.positions import num_positions
 from pretune.objective.base import Vocabulary
 from pretune.task.finetune import FinetuneStage
-from pretune.task.finetuning import budget_of, training_state, usual_micro_batch
+from pretune.task.finetuning import MICRO_TOKENS, budget_of, training_state
 from pretune.train.budget import planned_steps, steps_in
-from pretune.train.forecasting import CPU, PROCESS_BYTES, Plan, fitting_micro, recomputed, run_bytes, step_seconds
+from pretune.train.forecasting import (
+    CPU,
+    PROCESS_BYTES,
+    Plan,
+    fitting_micro,
+    recomputed,
+    rows_of_about,
+    run_bytes,
+    step_seconds,
+)
 from pretune.train.rehearsal import weightless
 from pretune.train.runtime import Runtime, device_of
 from pretune.train.settle import settled_precision
@@ -33,7 +42,7 @@ def foretell_finetuning(stage: FinetuneStage, base: Forecast, data: Forecast, ma
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
     per_row = min(TOKENS_PER_EXAMPLE, stage.max_length) if stage.task.grouped else float(stage.max_length)
     config, room = dict(base.config), machine.free_memory_bytes - PROCESS_BYTES
-    wanted = stage.micro_batch or usual_micro_batch(stage, per_row)
+    wanted = stage.micro_batch or rows_of_about(MICRO_TOKENS, per_row, stage.batch)
     again, micro = fitting_cut(stage, config, precision, stage.max_length, wanted, device, room)
     plan = finetuning_plan(stage, config, precision, stage.max_length, device, again)
     memory = run_bytes(plan, micro)

@@ -32,8 +32,8 @@ GAPS = 1.5
 """What a heap that keeps freed memory holds, of what lives: 1.4 to 1.7 were measured (docs/LOG.md)."""
 PROCESS_BYTES = 480 * 2**20
 """Resident memory of a process that has imported all that training needs and multiplied once (docs/LOG.md)."""
-MICRO_TOKENS = {"cpu": 4096, "cuda": 16384, "mps": 4096}
-"""Tokens of a micro-batch: more of them win next to nothing and take memory (docs/LOG.md)."""
+MICRO_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
+"""Tokens of a micro-batch in pretraining, by device; on a CPU more of them take memory and win little."""
 CPU = torch.device("cpu")
 
 
@@ -113,9 +113,9 @@ class Plan:
         return GAPS if self.keeps_freed and self.device.type == "cpu" else 1.0
 
 
-def usual_micro_batch(plan: Plan) -> int:
-    """Rows of about as many tokens as suit the device."""
-    return max(1, min(plan.batch, MICRO_TOKENS.get(plan.device.type, 4096) // plan.length))
+def rows_of_about(tokens: int, tokens_per_row: float, batch: int) -> int:
+    """Rows with about so many tokens: one at least, `batch` at most."""
+    return max(1, min(batch, int(tokens / max(tokens_per_row, 1))))
 
 
 def step_bytes(plan: Plan, micro: int) -> float:

@@ -10,7 +10,14 @@ from pretune.model.folder import quiet_transformers
 from pretune.model.shape import Shape
 from pretune.train.assembly import mean_share
 from pretune.train.budget import planned_steps, steps_in
-from pretune.train.forecasting import PROCESS_BYTES, fitting_micro, run_bytes, step_seconds, usual_micro_batch
+from pretune.train.forecasting import (
+    MICRO_TOKENS,
+    PROCESS_BYTES,
+    fitting_micro,
+    rows_of_about,
+    run_bytes,
+    step_seconds,
+)
 from pretune.train.plans import SPECIALS, pretraining_plan, recomputed_blocks
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import device_of
@@ -35,7 +42,8 @@ def foretell_pretraining(
     room = machine.free_memory_bytes - PROCESS_BYTES
     choices["recomputed"] = recomputed_blocks(stage, shape, vocab_size, choices, device, room)
     plan = pretraining_plan(stage, shape, vocab_size, choices, device)
-    micro = min(stage.micro_batch or fitting_micro(plan, usual_micro_batch(plan), room), stage.batch)
+    usual = rows_of_about(MICRO_TOKENS[device.type], stage.length, stage.batch)
+    micro = min(stage.micro_batch or fitting_micro(plan, usual, room), stage.batch)
     memory = run_bytes(plan, micro)
     per_step = step_seconds(plan, micro, precision) if timed and memory < machine.memory_bytes else 0.0
     steps, seconds = _steps_and_seconds(stage, tokens, per_step, precision)

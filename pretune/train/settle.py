@@ -25,13 +25,20 @@ from pretune.model.shape import Shape
 from pretune.train.assembly import DTYPES, Choices, Parts, mean_share, new_cut, new_model, training_state
 from pretune.train.budget import planned_steps, steps_in
 from pretune.train.float8 import has_float8
-from pretune.train.forecasting import Plan, fitting_micro, free_bytes, refuse_if_too_large, usual_micro_batch
+from pretune.train.forecasting import (
+    MICRO_TOKENS,
+    Plan,
+    fitting_micro,
+    free_bytes,
+    refuse_if_too_large,
+    rows_of_about,
+)
 from pretune.train.loop import TrainState, take_step
 from pretune.train.plans import pretraining_plan, recomputed_blocks
 from pretune.train.pretrain import PretrainStage, settled_shape
 from pretune.train.runtime import Runtime, give_freed_memory_back
 from pretune.train.sources import VALIDATION_ROWS
-from pretune.train.speed import best_precision, grown, matrix_speed, narrow_gain, remembered
+from pretune.train.speed import QUIET, best_precision, grown, matrix_speed, narrow_gain, remembered
 from pretune.train.stream import rows_of
 from pretune.train.validate import loss_over
 from pretune.train.watching import SHARE_OF_LOOKS
@@ -41,7 +48,9 @@ ATTENTION = {"cpu": BLOCKS}
 LONG_SECONDS = 1200.0
 """From here on compiling is by rule: it costs 15 to 60 s once and wins a tenth to a third of the time (docs/LOG.md)."""
 COMPILE_SECONDS, COMPILE_GAIN = 60.0, 1.09
-"""What compiling costs and wins at least, for a budget in minutes."""
+"""What compiling costs at most and wins at least, for a budget in minutes (docs/LOG.md)."""
+AGAIN_SECONDS = 6.0
+"""Compiling once more what a trial has just compiled: a third of the usual 17 s (docs/LOG.md)."""
 LAST_SECONDS = 2.0
 """Saving the model and drawing its page."""
 
@@ -68,16 +77,18 @@ def settle(parts: Parts, *, num_tokens: int, log: Log, started: float | None = N
         seconds, look = _seconds(parts, shape, choices, log)
     eager = _steps(parts, seconds, look, started)
     choices["compile"] = compiles(stage, eager, seconds or _reckoned(parts, shape, flops), precision, log)
-    if choices["compile"] and stage.compile == "auto":
-        seconds /= COMPILE_GAIN
-    steps = _steps(parts, seconds, look, started - COMPILE_SECONDS) if choices["compile"] else eager
+    steps = eager
+    if choices["compile"]:  # by rule it was not tried; as asked it was, and `seconds` are those of compiled steps
+        was_tried = stage.compile == "yes"
+        seconds /= 1.0 if was_tried else COMPILE_GAIN
+        steps = _steps(parts, seconds, look, started - (AGAIN_SECONDS if was_tried else COMPILE_SECONDS))
     warmup = stage.optim.warmup_steps(tokens_per_step=stage.batch * stage.length, seconds_per_step=seconds)
     return choices | {"steps": steps, "seconds_per_step": seconds, "warmup": warmup}
 
 
-def usual_speed(precision: str, device: torch.device, log: Log | None = None) -> float:
+def usual_speed(precision: str, device: torch.device, log: Log = QUIET) -> float:
     """Operations per second that training is reckoned with before anything was built: a third of the product."""
-    return matrix_speed(DTYPES[precision], device, log or Log(quiet=True)) * 0.35
+    return matrix_speed(DTYPES[precision], device, log) * 0.35
 
 
 def settled_precision(asked: str, device: torch.device, log: Log) -> str:
@@ -129,7 +140,7 @@ def _fitting(parts: Parts, shape: Shape, choices: Choices, log: Log) -> Choices:
         if stage.micro_batch is not None:
             return {"recomputed": again, "micro_batch": min(stage.micro_batch, stage.batch)}
         plan = _plan(parts, shape, {**choices, "recomputed": again})
-        micro = fitting_micro(plan, usual_micro_batch(plan), room)
+        micro = fitting_micro(plan, rows_of_about(MICRO_TOKENS[device.type], stage.length, stage.batch), room)
         if stage.optim.offload == "none":  # else it holds less than is foretold
             refuse_if_too_large(plan, micro, room)
     return {"recomputed": again, "micro_batch": micro}
@@ -151,17 +162,17 @@ def _seconds(parts: Parts, shape: Shape, choices: Choices, log: Log) -> tuple[fl
     def measure() -> list[float]:
         alone = Runtime(parts.runtime.device)  # ranks need not agree on how many sizes they try
         state = training_state(new_model(parts, shape, choices["attention"]), stage, trial, alone)
-        rows = [micro] * 2 if trial["compile"] else [n for n in (1, 2, 4, 8, 16, 32, 64) if n < micro] + [micro]
-        return [of_a_step(grown(lambda n: _step(parts, state, n, alone), rows), stage.batch), _look(parts, state)]
+
+        def step(rows: int) -> float:
+            batch = new_cut(parts, rows).batches(0)[0]
+            return take_step(state, stage.objective, [batch], alone).seconds
+
+        # Compiled code is made for one shape, in its first step.
+        times = {micro: min(step(micro), step(micro))} if trial["compile"] else grown(step, micro)
+        return [of_a_step(times, stage.batch), _look(parts, state)]
 
     seconds, look = remembered(f"seconds {_mark(parts, trial)}", measure, log, title)
     return float(seconds), float(look)
-
-
-def _step(parts: Parts, state: TrainState, micro: int, runtime: Runtime) -> float:
-    """Seconds of a step that is one micro-batch."""
-    batch = new_cut(parts, micro).batches(0)[0]
-    return take_step(state, parts.stage.objective, [batch], runtime).seconds
 
 
 def of_a_step(times: dict[int, float], batch: int) -> float:
@@ -183,7 +194,7 @@ def _look(parts: Parts, state: TrainState) -> float:
         return time.perf_counter() - started
 
     with state.update.exact_weights():
-        times = grown(look, (1, 2, 4))
+        times = grown(look, len(rows))
     return times[max(times)] / max(times)
 
 

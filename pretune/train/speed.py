@@ -24,8 +24,8 @@ PRODUCTS = ((256, 8), (512, 4), (1024, 2), (2048, 2))
 """(side of a product, how often it is made); the best counts."""
 PATIENCE = 0.5
 """Seconds that the next size of a measurement may take."""
-ROWS, LENGTH, WORDS = (1, 2, 4, 8, 16), 256, 8192
-"""What the training step is measured on: qwen3-nano, so many rows of so many tokens, so many words."""
+ROWS, LENGTH, WORDS = 16, 256, 8192
+"""What the training step is measured on: qwen3-nano, up to so many rows of so many tokens, so many words."""
 TRAINING = "training operations per second"
 QUIET = Log(quiet=True)
 
@@ -34,7 +34,9 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the device has products in bfloat16 at all, as torch and oneDNN see it (both can be held back)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if device.type != "cpu" or not torch._C._has_mkldnn:  # torch for Macs is built without oneDNN
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def matrix_speed(dtype: torch.dtype, device: torch.device, log: Log = QUIET) -> float:
@@ -98,7 +100,7 @@ def _training_speed(precision: str, device: torch.device) -> float:
     model = build_model(shape, vocab_size=WORDS, max_length=LENGTH, specials=specials, seed=0, attention=attention)
     update = Update(model.to(device), OPTIM("adamw"), narrow=narrow_of(precision))
     state = TrainState(model, Scored(model, objective), update, total=10)
-    ids = np.random.default_rng(0).integers(2, WORDS, (max(ROWS), LENGTH + 1))
+    ids = np.random.default_rng(0).integers(2, WORDS, (ROWS, LENGTH + 1))
     rows = [{"ids": row, "segments": np.zeros(LENGTH + 1, int)} for row in ids]
 
     def step(number: int) -> float:
@@ -110,13 +112,13 @@ def _training_speed(precision: str, device: torch.device) -> float:
     return float(tokens * shape.layout().flops_per_token(WORDS, LENGTH) / times[max(times)])
 
 
-def grown(step: Callable[[int], float], sizes: Iterable[int]) -> dict[int, float]:
-    """Seconds of `step(size)` for rising sizes, as far as the next one is foretold to be quick.
+def grown(step: Callable[[int], float], most: int) -> dict[int, float]:
+    """Seconds of `step(size)` for sizes 1, 2, 4 ... `most`, as far as the next one is foretold to be quick.
 
     The first and the last size are taken twice, for what runs first is slow, the others once. One comes out at least.
     """
     found: dict[int, float] = {}
-    for size in sizes:
+    for size in [*(1 << k for k in range((most - 1).bit_length())), most]:
         if found and found[max(found)] * size / max(found) > PATIENCE:
             break
         found[size] = step(size) if found else min(step(size), step(size))

@@ -18,7 +18,7 @@ from pretune.train.assembly import Parts, compile_blocks
 from pretune.train.pretrain import PretrainStage
 from pretune.train.runtime import Runtime, evaluating
 from pretune.train.settle import compiles, of_a_step, settle, settled_precision
-from pretune.train.speed import PATIENCE, best_precision, grown, multiplies_bfloat16, remembered
+from pretune.train.speed import PATIENCE, best_precision, grown, multiplies_bfloat16, narrow_gain, remembered
 from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
 CPU = torch.device("cpu")
@@ -76,6 +76,13 @@ def test_auto_takes_the_precision_whose_product_is_clearly_faster(bfloat16: floa
     assert best_precision(CPU) == (best if multiplies_bfloat16(CPU) else "float32")
 
 
+def test_where_torch_has_no_onednn_bfloat16_is_neither_asked_for_nor_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._C, "_has_mkldnn", False)
+    assert not multiplies_bfloat16(CPU)
+    assert narrow_gain(CPU) == 0.0
+    assert best_precision(CPU) == "float32"
+
+
 def test_bfloat16_that_is_slow_here_is_used_as_asked_and_told() -> None:
     products(bfloat16=169e9, float32=325e9)
     log = Log(quiet=True)
@@ -119,7 +126,7 @@ def test_a_measurement_grows_while_the_next_size_is_foretold_to_be_quick() -> No
         asked.append(size)
         return 0.1 * size
 
-    assert grown(slow, (1, 2, 4, 8, 16)) == {1: 0.1, 2: 0.2, 4: 0.4}
+    assert grown(slow, 16) == {1: 0.1, 2: 0.2, 4: 0.4}
     assert asked == [1, 1, 2, 4, 4], "first and last are taken twice; 0.8 s are too many"
     assert sum(0.1 * size for size in asked) < 4 * PATIENCE
 
