@@ -17,7 +17,7 @@ from pretune.tokens.packing import Arrays
 from pretune.train.assembly import Parts, compile_blocks
 from pretune.train.pretrain import PretrainStage
 from pretune.train.runtime import Runtime, evaluating
-from pretune.train.settle import compiles, of_a_step, settle, settled_precision
+from pretune.train.settle import _mark, compiles, of_a_step, settle, settled_precision
 from pretune.train.speed import PATIENCE, best_precision, grown, multiplies_bfloat16, narrow_gain, remembered
 from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
@@ -110,6 +110,16 @@ def test_minutes_count_what_was_spent_before_the_first_step(tokenizer: Path) -> 
         settle(some, num_tokens=1000, log=Log(quiet=True), started=time.monotonic() - spent) for spent in (0.0, 29.0)
     )
     assert late["steps"] == pytest.approx(whole["steps"] / 2, rel=0.05)
+
+
+def test_what_a_trial_has_compiled_costs_six_seconds_once_more_not_a_minute(tokenizer: Path) -> None:
+    some = parts(tokenizer, minutes=0.5, compile="yes")
+    shape = some.stage.model.model_dump(mode="json")
+    choices = {"shape": shape, "precision": "float32", "recomputed": 0, "compile": True, "micro_batch": 8}
+    remembered(f"seconds {_mark(some, choices)}", lambda: [0.1, 0.0])
+    steps = settle(some, num_tokens=1000, log=Log(quiet=True))["steps"]
+    whole = (30 - 6 - 2) / 0.105  # compiling, saving; 5 % for looking
+    assert 0.6 * whole < steps <= whole
 
 
 def test_steps_or_epochs_need_no_measuring_at_all(tokenizer: Path) -> None:
