@@ -118,12 +118,6 @@ def give_freed_memory_back() -> None:
         libc.mallopt(m_mmap_threshold, 2**20)
 
 
-def give_unused_back() -> None:
-    """Give all that glibc holds and nobody uses back to the system, once."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
 def limited() -> bool:
     """Whether the address space of this process has a limit (ulimit -v or -d)."""
     try:

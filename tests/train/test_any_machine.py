@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_memory import RECIPE
 from tests.invariants.test_resume import text_folder
 
 OLDER = {
@@ -68,21 +69,8 @@ import pathlib
 pathlib.Path("told.json").write_text(json.dumps(told), encoding="utf-8")
 """
 
-RECIPE = """
-name: tiny
-work: runs
-stages:
-  corpus: {kind: corpus, read: {own: [text]}, validation: 0.3}
-  tokenizer: {kind: tokenizer, corpus: $corpus, vocab_size: 300}
-  tokens: {kind: tokens, corpus: $corpus, tokenizer: $tokenizer}
-  base:
-    kind: pretrain
-    tokens: $tokens
-    model: {kind: qwen3, layers: 1, width: 32, heads: 2, kv_heads: 1, head_width: 16, hidden: 48}
-    length: 16
-    batch: 4
-    steps: 1
-"""
+SHAPE = "{kind: qwen3, layers: 1, width: 32, heads: 2, kv_heads: 1, head_width: 16, hidden: 48}"
+TINY = RECIPE.replace("MODEL", SHAPE).replace(", precision: float32", "")
 
 # By reading: Windows has no resource, no fork and no mallopt; where these are hidden stands for it.
 HIDDEN = """
@@ -105,7 +93,7 @@ ctypes.CDLL.__init__ = refused
 def commands(folder: Path, environment: dict[str, str], before: str) -> dict[str, dict[str, dict[str, float]]]:
     """What the commands of a fresh process with empty caches multiplied, by command and type."""
     text_folder(folder / "text")
-    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    (folder / "recipe.yaml").write_text(TINY, encoding="utf-8")
     rows = "".join(f"text {i} {'good' if i % 2 else 'bad'},{i % 2}\n" for i in range(20))
     (folder / "labels.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
     settings = {**os.environ, "PRETUNE_CACHE": str(folder / "cache"), "PYTHONUTF8": "1", **environment}
