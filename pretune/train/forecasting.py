@@ -31,7 +31,8 @@ from pretune.train.speed import remembered, training_speed
 GAPS = 1.5
 """What a heap that keeps freed memory holds, of what lives: 1.4 to 1.7 were measured (docs/LOG.md)."""
 PROCESS_BYTES = 480 * 2**20
-"""Resident memory of a process that has imported all that training needs and multiplied once (docs/LOG.md)."""
+"""Resident memory of a process that has imported all that training needs, multiplied and rehearsed: 441 MiB were
+measured (docs/LOG.md), the rest is for tokenizer and data."""
 MICRO_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
 """Tokens of a micro-batch in pretraining, by device; on a CPU more of them take memory and win little."""
 CPU = torch.device("cpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,11 +95,23 @@ def test_with_dropout_a_killed_run_that_measured_first_ends_as_a_whole_one_that_
     assert cut == finish(folder, "dropped", *drawing)
 
 
+@pytest.fixture(scope="module")
+def killed(world: tuple[Path, str]) -> list[Path]:
+    """All that a run leaves which was killed with three checkpoints."""
+    folder, _ = world
+    assert interrupt(folder, "killed", at_step=12) == -signal.SIGKILL
+    return sorted(folder.glob("killed.*"))
+
+
 @pytest.mark.parametrize("damage", ["flip a bit", "truncate", "remove", "remove the manifest"])
-def test_a_damaged_checkpoint_is_named_skipped_and_an_older_one_used(world: tuple[Path, str], damage: str) -> None:
+def test_a_damaged_checkpoint_is_named_skipped_and_an_older_one_used(
+    world: tuple[Path, str], killed: list[Path], damage: str
+) -> None:
     folder, whole = world
     out = damage.replace(" ", "-")
-    assert interrupt(folder, out, at_step=12) == -signal.SIGKILL
+    for path in killed:
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, folder / path.name.replace("killed", out))
     newest = sorted(p for p in (folder / f"{out}.scratch/checkpoints").glob("step-*") if p.suffix != ".partial")[-1]
     harm(newest, damage)
     (folder / "log.txt").unlink()
