@@ -1,4 +1,4 @@
-"""The ids of eleven small artifacts, of every stage that writes one: what a change of the code's structure must not change.
+"""The digests of eighteen small artifacts, of every stage: what a change of structure must not change.
 
     python benchmarks/golden.py --out before.json       on the commit before
     python benchmarks/golden.py --against before.json   on the commit after; names what differs
@@ -35,14 +35,66 @@ stages:
     steps: 12
     precision: float32
     micro_batch: 3
-  placed: {kind: pretrain, tokens: $tokens, model: {kind: gpt2, layers: 1, width: 32, heads: 2, dropout: 0.1}, length: 32, batch: 4, steps: 6, precision: float32, optim: adamw}
-  masked: {kind: pretrain, tokens: $hidden, model: {kind: bert, layers: 2, width: 32, heads: 2, hidden: 48}, objective: masked, length: 32, batch: 8, steps: 12, precision: float32, micro_batch: 4}
+  placed:
+    kind: pretrain
+    tokens: $tokens
+    model: {kind: gpt2, layers: 1, width: 32, heads: 2, dropout: 0.1}
+    length: 32
+    batch: 4
+    steps: 6
+    precision: float32
+    optim: adamw
+  masked:
+    kind: pretrain
+    tokens: $hidden
+    model: {kind: bert, layers: 2, width: 32, heads: 2, hidden: 48}
+    objective: masked
+    length: 32
+    batch: 8
+    steps: 12
+    precision: float32
+    micro_batch: 4
   labelled: {kind: dataset, read: [labels.jsonl], validation: 0.25, test: 0.2}
   talk: {kind: dataset, read: [talk.jsonl], shape: dialogue, validation: 0.25}
-  classifier: {kind: finetune, model: $masked, data: $labelled, task: classify, epochs: 2, precision: float32, max_length: 24, batch: 8}
-  layered: {kind: finetune, model: $masked, data: $labelled, task: classify, steps: 4, layer_decay: 0.8, precision: float32, max_length: 24, batch: 8}
-  on-decoder: {kind: finetune, model: $causal, data: $labelled, task: classify, method: head, steps: 4, precision: float32, max_length: 32, batch: 8}
-  chat: {kind: finetune, model: $causal, data: $talk, task: chat, method: {kind: lora, rank: 4}, steps: 6, precision: float32, max_length: 64, batch: 4}
+  classifier:
+    kind: finetune
+    model: $masked
+    data: $labelled
+    task: classify
+    epochs: 2
+    precision: float32
+    max_length: 24
+    batch: 8
+  layered:
+    kind: finetune
+    model: $masked
+    data: $labelled
+    task: classify
+    steps: 4
+    layer_decay: 0.8
+    precision: float32
+    max_length: 24
+    batch: 8
+  on-decoder:
+    kind: finetune
+    model: $causal
+    data: $labelled
+    task: classify
+    method: head
+    steps: 4
+    precision: float32
+    max_length: 32
+    batch: 8
+  chat:
+    kind: finetune
+    model: $causal
+    data: $talk
+    task: chat
+    method: {kind: lora, rank: 4}
+    steps: 6
+    precision: float32
+    max_length: 64
+    batch: 4
   report: {kind: evaluate, model: $classifier, data: $labelled}
   small: {kind: compress, model: $classifier, method: int8}
   bundle: {kind: export, model: $classifier, data: $labelled, to: [onnx]}
