@@ -83,10 +83,10 @@ def ours(step: str, jsonl: Path, lid: Path, tokenizer: Path, folder: Path) -> di
     import fasttext  # noqa: F401
     from fastokens import _native  # noqa: F401
 
-    import pretune.text.corpus
+    import pretune.text.corpus.stage
     import pretune.text.dedup.near
-    import pretune.tokens.encoding
-    import pretune.tokens.tokenise  # noqa: F401
+    import pretune.tokens.encode.encoding
+    import pretune.tokens.store.stage  # noqa: F401
     from pretune.base.log import Log
     from pretune.base.recipe import Recipe
 

@@ -84,7 +84,7 @@ def child(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """One corpus; returns seconds, the card's metrics and id, and peak memory of this process and of its children."""
     from pretune.base.log import Log
     from pretune.base.recipe import Recipe
-    from pretune.text import deciding
+    from pretune.text.corpus import deciding
 
     near: dict[str, float] = {}
     real = deciding._drop_near
@@ -167,7 +167,7 @@ def _good_files(place: Path, batch: int) -> set[str]:
 def _survived(place: Path, out: Path, good: set[str], bad: dict[str, bytes], workers: int) -> Counter[str]:
     from pretune.base.log import Log
     from pretune.base.recipe import Recipe
-    from pretune.text.tables import read_rows
+    from pretune.text.read.shards import read_rows
 
     stage = {"kind": "corpus", "read": [str(place)], "workers": workers, **PLAIN}
     made = Recipe.build({"work": str(out), "stages": {"corpus": stage}}).run(log=Log(quiet=True))["corpus"]
@@ -192,7 +192,7 @@ def _survived(place: Path, out: Path, good: set[str], bad: dict[str, bytes], wor
 
 def _without_text(names: list[str], bad: dict[str, bytes]) -> int:
     """Files of which a reader rightly says nothing: it ends without an error and without a record."""
-    from pretune.text.readers import Repairs, read_records
+    from pretune.text.read.readers import Repairs, read_records
 
     count = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -57,14 +57,14 @@ def plan_of(case: dict[str, Any], *, real: bool = False) -> Any:
     """The step of a case, in the words of the forecast."""
     import torch
 
-    from pretune.model.methods.base import METHOD
-    from pretune.objective.base import OBJECTIVE, Vocabulary
+    from pretune.model.methods.method import METHOD
     from pretune.objective.labels import Labels
-    from pretune.train.forecasting import Plan
-    from pretune.train.loop import Scored, TrainState
-    from pretune.train.optim import OPTIM
-    from pretune.train.rehearsal import weightless
-    from pretune.train.update import Update
+    from pretune.objective.objective import OBJECTIVE, Vocabulary
+    from pretune.train.forecast.forecasting import Plan
+    from pretune.train.forecast.rehearsal import weightless
+    from pretune.train.loop.steps import Scored, TrainState
+    from pretune.train.optim.settings import OPTIM
+    from pretune.train.optim.update import Update
 
     classify = case.get("task") == "classify"
     objective = Labels(kind="labels") if classify else OBJECTIVE("masked" if case["kind"] == "bert" else "causal")
@@ -89,7 +89,7 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
     from pretune.model.attention import register_attention
     from pretune.model.build import build_model
     from pretune.model.shape import SHAPE
-    from pretune.tokens.tokenizer import Specials
+    from pretune.tokens.encode.tokenizer import Specials
 
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
     shape = SHAPE({"kind": case["kind"], **case["sizes"]})
@@ -103,8 +103,8 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
 def foretold(case: dict[str, Any]) -> dict[str, float]:
     import time
 
-    from pretune.train.forecasting import CPU, run_bytes, step_seconds
-    from pretune.train.speed import training_speed
+    from pretune.train.forecast.forecasting import CPU, run_bytes, step_seconds
+    from pretune.train.run.speed import training_speed
 
     precision = "bfloat16" if case.get("narrow") else "float32"
     training_speed(precision, CPU)
@@ -117,9 +117,9 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
     """Train for a few steps; VmHWM, because the peak of getrusage is inherited from the parent process."""
     import numpy as np
 
-    from pretune.train.loop import steps
-    from pretune.train.runtime import Runtime
-    from pretune.train.stream import Cut, RowStream
+    from pretune.train.loop.runtime import Runtime
+    from pretune.train.loop.steps import steps
+    from pretune.train.loop.stream import Cut, RowStream
 
     import pretune.task.finetuning  # noqa: F401  # isort: skip
 

@@ -52,8 +52,8 @@ PAGES_OF_A_KIND = 12
 
 
 def ours(page: bytes) -> str:
-    from pretune.text.formats.html import page_record
-    from pretune.text.readers import Repairs
+    from pretune.text.read.formats.html import page_record
+    from pretune.text.read.readers import Repairs
 
     return str(page_record(page, "page", Repairs())["text"])
 
@@ -77,8 +77,8 @@ def trafilatura_as_we_ask(page: bytes) -> str:
 
 
 def decoded(page: bytes) -> str:
-    from pretune.text.formats.html import decode_page
-    from pretune.text.readers import Repairs
+    from pretune.text.read.formats.html import decode_page
+    from pretune.text.read.readers import Repairs
 
     return decode_page(page, "page", Repairs())
 

@@ -50,8 +50,8 @@ def prepare(folder: Path, steps: int) -> None:
     """Rows of real text, the sources of the installed Python, as ids [N, L] for each length."""
     from pretune.base.log import Log
     from pretune.base.oneline import stage_recipe
-    from pretune.tokens.packing import Blocks, BlockTable, Shuffled
-    from pretune.tokens.store import Store
+    from pretune.tokens.store.packing import Blocks, BlockTable, Shuffled
+    from pretune.tokens.store.store import Store
 
     recipe, _ = stage_recipe("tokens", ["python:code", "tokenizer.vocab_size=8192"], str(folder / "data.tokens"))
     recipe.run(log=Log(quiet=True))
@@ -65,7 +65,7 @@ def prepare(folder: Path, steps: int) -> None:
 def products() -> dict[str, Any]:
     import torch
 
-    from pretune.train.runtime import PROBE_SIZES, _product_speed
+    from pretune.train.loop.runtime import PROBE_SIZES, _product_speed
 
     device = torch.device("cpu")
     kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -71,14 +71,14 @@ def ours(recipe: dict[str, Any], folder: Path, seed: int, *, tuning: bool) -> di
 
     from pretune.model.build import build_model
     from pretune.model.shape import SHAPE as CHOICE
-    from pretune.objective.base import OBJECTIVE, Vocabulary
-    from pretune.tokens.tokenizer import Specials
-    from pretune.train.loop import Scored, TrainState, steps
-    from pretune.train.optim import OPTIM
-    from pretune.train.runtime import Runtime
-    from pretune.train.stream import Cut, RowStream
-    from pretune.train.update import Update
-    from pretune.train.validate import loss_over
+    from pretune.objective.objective import OBJECTIVE, Vocabulary
+    from pretune.tokens.encode.tokenizer import Specials
+    from pretune.train.loop.runtime import Runtime
+    from pretune.train.loop.steps import Scored, TrainState, steps
+    from pretune.train.loop.stream import Cut, RowStream
+    from pretune.train.optim.settings import OPTIM
+    from pretune.train.optim.update import Update
+    from pretune.train.watch.validate import loss_over
 
     train, held, size = split(folder, tuning=tuning)
     specials = Specials(bos=None, eos=0, pad=0, unk=None, cls=None, sep=None, mask=None)

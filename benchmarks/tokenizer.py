@@ -52,7 +52,7 @@ def numpy(held: list[str], size: int) -> list[bytes]:
 
 
 def tokenizers(held: list[str], size: int) -> list[bytes]:
-    from pretune.tokens.bpe import by_tokenizers
+    from pretune.tokens.learn.bpe import by_tokenizers
 
     return _learnt(by_tokenizers(_learning(held, size)))
 
@@ -60,7 +60,7 @@ def tokenizers(held: list[str], size: int) -> list[bytes]:
 def rustbpe(held: list[str], size: int) -> list[bytes]:
     import rustbpe
 
-    from pretune.tokens.splitting import pattern
+    from pretune.tokens.learn.splitting import pattern
 
     trainer = rustbpe.Tokenizer()
     trainer.train_from_iterator(iter(held), size - 7, pattern=pattern())
@@ -89,20 +89,20 @@ def sentencepiece(held: list[str], size: int) -> list[bytes]:
 
 
 def _bpe(**settings: Any) -> Any:
-    from pretune.tokens.bpe import Bpe
+    from pretune.tokens.learn.bpe import Bpe
 
     return Bpe(**settings)
 
 
 def _learning(held: list[str], size: int) -> Any:
-    from pretune.tokens.algorithm import Learning
+    from pretune.tokens.learn.algorithm import Learning
 
     return Learning(lambda: iter(held), size)
 
 
 def _learnt(tokenizer: Any) -> list[bytes]:
     """What each merge makes, in order."""
-    from pretune.tokens.bpe import NAMES
+    from pretune.tokens.learn.bpe import NAMES
 
     byte_of = {name: byte for byte, name in enumerate(NAMES)}
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
@@ -131,8 +131,8 @@ def _import(side: str) -> None:
     """Load what a side needs, so that its seconds are those of its training."""
     import importlib
 
-    parts = ["pretune.tokens.bpe", "pretune.tokens.counting", "pretune.tokens.merging"]
-    needed = {"ours": parts, "numpy": parts, "tokenizers": ["tokenizers", "pretune.tokens.bpe"]}
+    parts = ["pretune.tokens.learn.bpe", "pretune.tokens.learn.counting", "pretune.tokens.learn.merging"]
+    needed = {"ours": parts, "numpy": parts, "tokenizers": ["tokenizers", "pretune.tokens.learn.bpe"]}
     for name in needed.get(side, [side]):
         importlib.import_module(name)
     if side == "ours" and importlib.util.find_spec("numba"):
@@ -186,9 +186,9 @@ def training(path: Path, size: int, rounds: int, cores: int, sides: list[str]) -
 
 def encoding(held: list[str], size: int) -> dict[str, Any]:
     """MB/s of the encoder that the token store uses, over text it has not seen; ids compared on the whole text."""
-    from pretune.tokens.encoding import Encoder
-    from pretune.tokens.tokenizer import encode_texts
-    from pretune.tokens.train import save_tokenizer
+    from pretune.tokens.encode.encoding import Encoder
+    from pretune.tokens.encode.tokenizer import encode_texts
+    from pretune.tokens.learn.stage import save_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         save_tokenizer(_bpe().learn(_learning(held, size)), Path(folder))

@@ -64,9 +64,9 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
     """
     import pyarrow.compute as pc
 
-    from pretune.tokens.encoding import Encoder
-    from pretune.tokens.store import StoreWriter
-    from pretune.tokens.tokenise import Counted, encoded
+    from pretune.tokens.encode.encoding import Encoder
+    from pretune.tokens.store.stage import Counted, encoded
+    from pretune.tokens.store.store import StoreWriter
 
     def stage() -> tuple[float, float]:
         encoder = Encoder.open(tokenizer, text_bytes=1e9)
@@ -95,15 +95,15 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
 
 
 def _texts(corpus: Path) -> list[str]:
-    from pretune.text.tables import read_rows
+    from pretune.text.read.shards import read_rows
 
     return [row["text"] for row in read_rows(corpus, "train", ["text"])]
 
 
 def waste(tokens: Path) -> dict[str, Any]:
     """Of each packing: share of places that stay empty, at length 512."""
-    from pretune.tokens.packing import PACKING, Frame
-    from pretune.tokens.store import Store
+    from pretune.tokens.store.packing import PACKING, Frame
+    from pretune.tokens.store.store import Store
 
     store, frame, found = Store.open(tokens, "train"), Frame(512), {}
     for kind in ("blocks", "best-fit", "document"):
@@ -121,7 +121,7 @@ def waste(tokens: Path) -> dict[str, Any]:
 
 def write_store(folder: Path, tokens: int) -> None:
     """Random ids in documents of lognormal lengths (median 330)."""
-    from pretune.tokens.store import write_manifest
+    from pretune.tokens.store.store import write_manifest
 
     rng = np.random.default_rng(0)
     lengths = np.maximum(2, rng.lognormal(5.8, 1.2, tokens // 400)).astype(np.int64)
@@ -136,9 +136,9 @@ def write_store(folder: Path, tokens: int) -> None:
 
 
 def read(folder: Path, kind: str, length: int) -> dict[str, float]:
-    from pretune.tokens.packing import PACKING, Frame
-    from pretune.tokens.store import Store
-    from pretune.train.stream import StoreStream
+    from pretune.tokens.store.packing import PACKING, Frame
+    from pretune.tokens.store.store import Store
+    from pretune.train.loop.stream import StoreStream
 
     store = Store.open(folder, "train")
     np.asarray(store.ids[: 1 << 28]).sum()  # into the page cache
@@ -156,9 +156,9 @@ def read(folder: Path, kind: str, length: int) -> dict[str, float]:
 
 def resume(folder: Path, kind: str, length: int) -> dict[str, float]:
     """Imports done: open the store and read the batch that stands at half of its tokens."""
-    from pretune.tokens.packing import PACKING, Frame
-    from pretune.tokens.store import Store
-    from pretune.train.stream import StoreStream
+    from pretune.tokens.store.packing import PACKING, Frame
+    from pretune.tokens.store.store import Store
+    from pretune.train.loop.stream import StoreStream
 
     started = time.perf_counter()
     store = Store.open(folder, "train")

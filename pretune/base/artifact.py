@@ -30,10 +30,10 @@ from pretune.base.listing import Listing, folder_files, pattern_files
 CARD = "artifact.json"
 SCHEMA = 1
 IDS = (".bin", ".idx", ".ids.arrow")
-"""Files of token ids, as other programs write them (pretune/tokens/foreign.py); a folder of them alone is `ids` too."""
+"""Files of token ids, as other programs write them (tokens/store/foreign.py); a folder of them alone is `ids` too."""
 SCHEMES = {"python": "pretune.text.python_library"}
 """Text that lies in no folder: `python:code` is read through this module's `files(part)`."""
-HUBS = {"hf": "pretune.text.hub", "modelscope": "pretune.text.hub"}
+HUBS = {"hf": "pretune.text.read.hub", "modelscope": "pretune.text.read.hub"}
 """Data sets elsewhere: `hf:org/name` lies, once this module's `files(text)` has it, in a folder like any other."""
 SAMPLED = re.compile(r"(.+)#(\d+)")
 """`reviews.jsonl#500`: 500 examples of it. A file that is really called so is that file."""

@@ -117,11 +117,11 @@ class Stage(Variant):
 STAGE = Choice(
     Stage,
     {
-        "corpus": "pretune.text.corpus:CorpusStage",
-        "dataset": "pretune.text.dataset:DatasetStage",
-        "tokenizer": "pretune.tokens.train:TokenizerStage",
-        "tokens": "pretune.tokens.tokenise:TokensStage",
-        "pretrain": "pretune.train.pretrain:PretrainStage",
+        "corpus": "pretune.text.corpus.stage:CorpusStage",
+        "dataset": "pretune.text.dataset.stage:DatasetStage",
+        "tokenizer": "pretune.tokens.learn.stage:TokenizerStage",
+        "tokens": "pretune.tokens.store.stage:TokensStage",
+        "pretrain": "pretune.train.run.pretrain:PretrainStage",
         "finetune": "pretune.task.finetune:FinetuneStage",
         "evaluate": "pretune.evaluate.stage:EvaluateStage",
         "summary": "pretune.evaluate.summary:SummaryStage",

@@ -35,13 +35,13 @@ def show(
 
     artifact = Artifact.open(path)
     if token is not None:
-        from pretune.tokens.lineage import lineage_of, lineage_text
+        from pretune.tokens.store.lineage import lineage_of, lineage_text
 
         found = lineage_of(artifact, token, split)
         print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
         return
     if compare is not None:
-        from pretune.train.normal.telling import compared
+        from pretune.train.watch.normal.telling import compared
 
         told = compared(path, compare, as_json=as_json)
         print_json(told) if as_json else click.echo(told)
@@ -74,8 +74,8 @@ def check(
     take_flags(rehash)
     from pretune.base import view
     from pretune.base.artifact import Artifact
-    from pretune.text.doctor.telling import NO_LABELS, findings_text
-    from pretune.text.doctor.visit import visit
+    from pretune.text.dataset.doctor.telling import NO_LABELS, findings_text
+    from pretune.text.dataset.doctor.visit import visit
 
     artifact = Artifact.open(path)
     rows = view.check_rows(artifact)
@@ -106,7 +106,7 @@ def explain(name: str, as_json: bool, quiet: bool, rehash: bool) -> None:
 @common
 def doctor(as_json: bool, quiet: bool, rehash: bool) -> None:
     """This machine: cores, memory, matrix speed, and which models can be trained here."""
-    from pretune.train.doctor import doctor_facts, doctor_text
+    from pretune.train.run.doctor import doctor_facts, doctor_text
 
     found = doctor_facts(log_of(quiet))
     print_json(found) if as_json else click.echo(doctor_text(found))

@@ -86,7 +86,7 @@ def _with_piped(arguments: tuple[str, ...], out: str, quiet: bool) -> list[str]:
     if "-" not in arguments:
         return list(arguments)
     from pretune.base.errors import BadCommand
-    from pretune.text.piped import spooled
+    from pretune.text.read.piped import spooled
 
     if arguments.count("-") > 1:
         raise BadCommand("`-` is given twice, but there is one pipe")
@@ -123,8 +123,8 @@ def new(name: str, source: str, as_json: bool, quiet: bool, rehash: bool) -> Non
     take_flags(rehash)
     from pretune.base.artifact import Artifact
     from pretune.base.new import new_recipe
-    from pretune.task.base import task_for
-    from pretune.text.recognised import recognised
+    from pretune.task.task import task_for
+    from pretune.text.dataset.recognised import recognised
 
     found = recognised(Artifact.open(source, "files|corpus|dataset"))
     task = task_for(found.shape, found.read_as)

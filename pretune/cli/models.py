@@ -34,7 +34,7 @@ def predict(
     take_flags(rehash)
     from pretune.api import load
     from pretune.infer.given import check_output, texts_of, write_answers
-    from pretune.text.clean import mend_surrogates
+    from pretune.text.read.values import mend_surrogates
 
     if output_file:
         check_output(Path(output_file))

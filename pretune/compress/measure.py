@@ -21,7 +21,7 @@ from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
 
 if TYPE_CHECKING:
-    from pretune.text.example import Dialogue, Labelled
+    from pretune.text.dataset.example import Dialogue, Labelled
 
 T = TypeVar("T")
 Scored = tuple[list[int], list[bool]]
@@ -52,7 +52,7 @@ def quality(ready: TextClassifier | LanguageModel, data: Artifact) -> dict[str, 
 
 def examples_of(folder: Path) -> list[Labelled] | list[Dialogue]:
     """The examples of validation or, without one, of test. Raises EmptyInput, NotSupported."""
-    from pretune.text.example import check_scored, read_split
+    from pretune.text.dataset.example import check_scored, read_split
 
     examples = read_split(folder, "validation") or read_split(folder, "test")
     if not examples:
@@ -68,7 +68,7 @@ def _language(ready: TextClassifier | LanguageModel, data: str) -> LanguageModel
 
 
 def _accuracy(ready: TextClassifier, examples: Sequence[Any]) -> dict[str, float]:
-    from pretune.text.example import Labelled
+    from pretune.text.dataset.example import Labelled
 
     chosen = evenly(examples, MOST_TEXTS)
     if not isinstance(chosen[0], Labelled):
@@ -83,7 +83,7 @@ def _accuracy(ready: TextClassifier, examples: Sequence[Any]) -> dict[str, float
 
 def _on_dialogues(ready: LanguageModel, examples: Sequence[Any]) -> dict[str, float]:
     from pretune.task.fitting import fit_all
-    from pretune.text.example import Dialogue
+    from pretune.text.dataset.example import Dialogue
 
     if ready.chat is None or not isinstance(examples[0], Dialogue):
         raise NotSupported("this language model cannot be measured on this dataset", hint="give tokens")
@@ -92,7 +92,7 @@ def _on_dialogues(ready: LanguageModel, examples: Sequence[Any]) -> dict[str, fl
 
 
 def _on_tokens(ready: LanguageModel, folder: Path) -> dict[str, float]:
-    from pretune.tokens.store import Store
+    from pretune.tokens.store.store import Store
 
     splits = (Store.open(folder, split) for split in ("validation", "test"))
     store = next((s for s in splits if s.num_tokens > 1), None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretune.compress.base import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor
 
 if TYPE_CHECKING:
     from torch import Tensor

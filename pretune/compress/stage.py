@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.compress.base import COMPRESSOR, Compressed, Compressor
+from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
 
 
 class CompressStage(Stage):

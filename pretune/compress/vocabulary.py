@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pretune.base.config import Input
-from pretune.compress.base import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor
 
 
 class Vocabulary(Compressor):

@@ -20,7 +20,7 @@ from pretune.evaluate.findings import Findings, Floor, Group, drawn_again, margi
 from pretune.evaluate.floors import most_frequent, nearest
 from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.language import LanguageModel
-from pretune.text.example import Dialogue
+from pretune.text.dataset.example import Dialogue
 
 PROMPTS_AT_ONCE = 64
 GROUP = re.compile(r"^(remembered|guessed|[a-z][a-z_]*(?=[:/][^#]*$))[:/]")

@@ -11,7 +11,7 @@ from pretune.evaluate.findings import Findings, Floor, Group, margin_of
 from pretune.evaluate.floors import most_frequent, svm_labels
 from pretune.evaluate.scores import Interval, class_scores, confusion, label_figures, report_text, wilson
 from pretune.infer.classify import Label, TextClassifier
-from pretune.text.example import Labelled
+from pretune.text.dataset.example import Labelled
 
 TEXTS_AT_ONCE = 128
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.tokens.store import Store
+from pretune.tokens.store.store import Store
 
 ORDER = 5
 MAX_TOKENS = 4_000_000

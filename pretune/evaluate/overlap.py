@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pretune.evaluate.answers import words_of
-from pretune.text.tables import read_rows
+from pretune.text.read.shards import read_rows
 
 RUN = 8
 MAX_BYTES = 64_000_000

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from pretune.base.errors import NotFinite
 from pretune.base.log import Log
-from pretune.tokens.packing import Blocks
-from pretune.tokens.store import Store
+from pretune.tokens.store.packing import Blocks
+from pretune.tokens.store.store import Store
 
 if TYPE_CHECKING:
     import torch
@@ -92,8 +92,8 @@ def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64
     import torch
     from torch.nn import functional
 
-    from pretune.objective.base import IGNORE, block_mask
     from pretune.objective.causal import Causal
+    from pretune.objective.objective import IGNORE, block_mask
 
     pairs = [blocks[k] for k in numbers]
     batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], _vocabulary(blocks.store))
@@ -114,7 +114,7 @@ def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64
 
 
 def _vocabulary(store: Store) -> Any:
-    from pretune.objective.base import Vocabulary
+    from pretune.objective.objective import Vocabulary
 
     return Vocabulary(size=store.vocab_size, pad=store.end_id)
 

@@ -22,8 +22,8 @@ from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import curves, report_section
 from pretune.infer.classify import TextClassifier
-from pretune.text.doctor.telling import findings_section, of_facts
-from pretune.text.example import SPLIT_FILES, Dialogue, Labelled, check_scored, read_split
+from pretune.text.dataset.doctor.telling import findings_section, of_facts
+from pretune.text.dataset.example import SPLIT_FILES, Dialogue, Labelled, check_scored, read_split
 
 if TYPE_CHECKING:
     from pretune.evaluate.stage import EvaluateStage

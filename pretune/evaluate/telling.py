@@ -17,8 +17,8 @@ from pretune.evaluate.findings import Findings, Floor, Group, drawn_again
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
 from pretune.evaluate.perplexity import Score, by_document, score_store, some_documents
 from pretune.infer.language import LanguageModel
-from pretune.tokens.store import Store
-from pretune.tokens.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.store.store import Store
 
 BLOCK = 512
 SAMPLES = 3

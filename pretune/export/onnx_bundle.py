@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pretune.export.base import Exported, Exporter, Job
+from pretune.export.exporter import Exported, Exporter, Job
 
 GRAPH = "onnx/model.onnx"
 
@@ -92,7 +92,7 @@ def about(ready: Any, folder: Path) -> dict[str, Any]:
     """What `bundle.json` says of any format: task, labels, limits, control tokens."""
     from pretune.compress.stage import torch_model
     from pretune.infer.classify import TextClassifier
-    from pretune.tokens.tokenizer import special_ids
+    from pretune.tokens.encode.tokenizer import special_ids
 
     pad = torch_model(ready).config.pad_token_id
     common = {"format": 1, "pad_id": pad if pad is not None else special_ids(folder).pad}

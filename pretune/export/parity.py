@@ -25,7 +25,7 @@ import numpy as np
 from pretune.base.errors import BadMessages, NoParity, NotSupported, PretuneError
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
-from pretune.tokens.tokenizer import encode_text
+from pretune.tokens.encode.tokenizer import encode_text
 
 TIE = 1e-4
 LONGEST_PROMPT = 512
@@ -218,7 +218,7 @@ def longest_prompt(model: LanguageModel) -> list[int]:
 def _messages(data: Path, number: int) -> list[list[dict[str, str]]]:
     """What comes before the last reply of dialogues, or the texts of labelled examples as one message each."""
     from pretune.compress.measure import evenly
-    from pretune.text.example import Dialogue, Labelled
+    from pretune.text.dataset.example import Dialogue, Labelled
 
     found: list[list[dict[str, str]]] = []
     for example in evenly(_held_out(data), number):
@@ -237,7 +237,7 @@ def _held_out(data: Path) -> Sequence[Any]:
     Raises:
         NotSupported: examples of a shape that no model is compared on.
     """
-    from pretune.text.example import check_scored, read_split
+    from pretune.text.dataset.example import check_scored, read_split
 
     splits = (read_split(data, split) for split in ("test", "validation", "train"))
     found: Sequence[Any] = next((examples for examples in splits if examples), [])
@@ -284,7 +284,7 @@ def texts_for(data: Path | None) -> list[str]:
     Raises:
         NotSupported: the data holds dialogues.
     """
-    from pretune.text.example import Labelled
+    from pretune.text.dataset.example import Labelled
 
     if data is None:
         return list(TEXTS)

@@ -19,7 +19,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
 from pretune.base.errors import NoParity, NotSupported, WrongValue
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.export.base import EXPORTER, Exported, Exporter, Job
+from pretune.export.exporter import EXPORTER, Exported, Exporter, Job
 
 
 class ExportStage(Stage):

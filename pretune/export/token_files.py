@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from pretune.base.errors import NoParity
-from pretune.export.base import Exported, Exporter, Job
-from pretune.tokens.foreign import read_files, split_of_file, write_arrow, write_megatron, write_nanogpt
-from pretune.tokens.store import Store
+from pretune.export.exporter import Exported, Exporter, Job
+from pretune.tokens.store.foreign import read_files, split_of_file, write_arrow, write_megatron, write_nanogpt
+from pretune.tokens.store.store import Store
 
 Write = Callable[[Path, Path], list[Path]]
 

@@ -22,12 +22,12 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pretune.base.errors import BadMessages, NotSupported
-from pretune.tokens.tokenizer import encode_text, encode_with_controls
+from pretune.tokens.encode.tokenizer import encode_text, encode_with_controls
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from pretune.tokens.tokenizer import Specials
+    from pretune.tokens.encode.tokenizer import Specials
 
 Message = Mapping[str, Any]
 PROBE = "the probe of a reply"

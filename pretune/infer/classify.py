@@ -14,12 +14,12 @@ import numpy as np
 
 from pretune.base.errors import NotFinite, NotSupported
 from pretune.infer.engine import Encoder
-from pretune.tokens.tokenizer import encode_texts
+from pretune.tokens.encode.tokenizer import encode_texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from pretune.tokens.tokenizer import Specials
+    from pretune.tokens.encode.tokenizer import Specials
 
 Architecture = Literal["encoder", "decoder"]
 

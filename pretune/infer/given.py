@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
-from pretune.text.columns import Table
-from pretune.text.piped import spooled
-from pretune.text.readers import READERS, TABULAR, Record, Repairs, line_of, lines_of, read_records, suffix_of
-from pretune.text.shapes.base import text_in
+from pretune.text.read.columns import Table
+from pretune.text.read.piped import spooled
+from pretune.text.read.readers import READERS, TABULAR, Record, Repairs, line_of, lines_of, read_records, suffix_of
+from pretune.text.read.values import text_in
 
 LINES = (".txt", ".md")
 LOOKED_AT, PLACES = 100, 5

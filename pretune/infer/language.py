@@ -16,7 +16,7 @@ from pretune.infer.chat import ChatFormat, Message
 from pretune.infer.engine import Decoder
 from pretune.infer.sampling import GREEDY, Sampling, choose
 from pretune.infer.streaming import Characters, StopText, behind
-from pretune.tokens.tokenizer import encode_text
+from pretune.tokens.encode.tokenizer import encode_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

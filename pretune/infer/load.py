@@ -17,7 +17,7 @@ from pretune.infer.chat import ChatFormat
 from pretune.infer.classify import TextClassifier, frame_for
 from pretune.infer.language import LanguageModel
 from pretune.infer.ort import OrtDecoder, OrtEncoder, open_session
-from pretune.tokens.tokenizer import chat_template, load_tokenizer, special_ids
+from pretune.tokens.encode.tokenizer import chat_template, load_tokenizer, special_ids
 
 FORMAT = 1
 MODELS = "pretune.model.generate"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from pretune.tokens.tokenizer import encode_text, encode_with_controls
+from pretune.tokens.encode.tokenizer import encode_text, encode_with_controls
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.base.errors import NotSupported
-from pretune.text.augment.base import Augment, Work, with_texts
+from pretune.text.dataset.augment.augment import Augment, Work, with_texts
 
 Translate = Callable[[Sequence[str]], list[str]]
 """Texts to texts, one for each, in order; "" where nothing came."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretune.model.shape import Decoder, Rotary, Shape
-from pretune.tokens.tokenizer import Specials
+from pretune.tokens.encode.tokenizer import Specials
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -176,7 +176,7 @@ def check_tokenizer(folder: Path) -> None:
     """Assert that AutoTokenizer and the tokenizers library give equal ids on a torture text."""
     from transformers import AutoTokenizer
 
-    from pretune.tokens.tokenizer import load_tokenizer
+    from pretune.tokens.encode.tokenizer import load_tokenizer
 
     quiet_transformers()
     ours: list[int] = load_tokenizer(folder).encode(TORTURE, add_special_tokens=False).ids

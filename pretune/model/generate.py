@@ -23,7 +23,7 @@ from pretune.infer.ort import padded
 from pretune.model.folder import load_model
 from pretune.model.methods.lora import quiet_peft
 from pretune.model.positions import num_positions
-from pretune.tokens.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
 ROWS_AT_ONCE = 32
 NO_LIMIT = 1 << 20

@@ -15,7 +15,7 @@ from pydantic import Field
 from pretune.base.config import Choice, Variant
 
 if TYPE_CHECKING:
-    from pretune.tokens.tokenizer import Specials
+    from pretune.tokens.encode.tokenizer import Specials
 
 
 class Shape(Variant):

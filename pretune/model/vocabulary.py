@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pretune.base.errors import NotSupported
-from pretune.tokens.tokenizer import encode_text, load_tokenizer, special_ids
+from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer, special_ids
 
 
 def pieces_of(old: Path, new: Path) -> list[list[int]]:

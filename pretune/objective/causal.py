@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary, packed_batch, packed_loss_sum
+from pretune.objective.objective import IGNORE, Batch, Objective, Row, Vocabulary, packed_batch, packed_loss_sum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

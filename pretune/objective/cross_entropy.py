@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretune.objective.base import IGNORE
+from pretune.objective.objective import IGNORE
 
 CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**29}
 """Logits of one chunk in float32: what suits the cache of a processor (docs/LOG.md), and a GPU's many cores."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary
+from pretune.objective.objective import IGNORE, Batch, Objective, Row, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pretune.objective.base import IGNORE, Batch, Objective, Row, Vocabulary, packed_batch, packed_loss_sum
+from pretune.objective.objective import IGNORE, Batch, Objective, Row, Vocabulary, packed_batch, packed_loss_sum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

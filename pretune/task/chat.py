@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pretune.base.errors import NotSupported
-from pretune.objective.base import Objective, Row
 from pretune.objective.causal import Causal
-from pretune.task.base import Task
+from pretune.objective.objective import Objective, Row
+from pretune.task.task import Task
 
 if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat
-    from pretune.text.example import Dialogue
+    from pretune.text.dataset.example import Dialogue
 
 
 SAMPLE_TOKENS = 40
@@ -65,7 +65,7 @@ class Chat(Task):
             NoTarget: no reply of any dialogue fits; BadMessages: the template refuses all of them.
         """
         from pretune.task.fitting import fit_all
-        from pretune.tokens.packing import pack_rows
+        from pretune.tokens.store.packing import pack_rows
 
         coded = fit_all(chat_format(folder), examples, max_length + 1, warn=warn)
         packs = pack_rows([len(ids) for ids, _ in coded], max_length + 1)
@@ -99,7 +99,7 @@ class Chat(Task):
 def chat_format(folder: Path) -> ChatFormat:
     """The chat format of a model folder; raises NotSupported when it has no template."""
     from pretune.infer.chat import ChatFormat
-    from pretune.tokens.tokenizer import chat_template, load_tokenizer, special_ids
+    from pretune.tokens.encode.tokenizer import chat_template, load_tokenizer, special_ids
 
     template = chat_template(folder)
     if template is None:

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from pretune.base.errors import NotSupported
 from pretune.infer.classify import Frame, TextClassifier, frame_for
-from pretune.objective.base import Objective, Row
 from pretune.objective.labels import Labels
-from pretune.task.base import Task
+from pretune.objective.objective import Objective, Row
+from pretune.task.task import Task
 
 if TYPE_CHECKING:
-    from pretune.text.example import Labelled
+    from pretune.text.dataset.example import Labelled
 
 
 class Classify(Task):
@@ -38,7 +38,7 @@ class Classify(Task):
         from transformers import AutoModelForSequenceClassification
 
         from pretune.model.folder import load_with_new
-        from pretune.tokens.tokenizer import special_ids
+        from pretune.tokens.encode.tokenizer import special_ids
 
         assert labels is not None
         specials = special_ids(folder)
@@ -73,7 +73,7 @@ class Classify(Task):
         max_length: int,
         warn: Callable[[str], None] = lambda told: None,
     ) -> list[Row]:
-        from pretune.tokens.tokenizer import encode_texts, load_tokenizer
+        from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
 
         assert labels is not None
         frame, number = frame_of(folder), {name: i for i, name in enumerate(labels)}
@@ -103,7 +103,7 @@ class Classify(Task):
 def frame_of(folder: Path) -> Frame:
     """How a text is framed for the model in `folder`: the same for training and serving."""
     from pretune.model.generate import architecture_of
-    from pretune.tokens.tokenizer import special_ids
+    from pretune.tokens.encode.tokenizer import special_ids
 
     model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     return frame_for(architecture_of(model_type), special_ids(folder))

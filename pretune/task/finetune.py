@@ -11,11 +11,11 @@ from pydantic import Field
 from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.model.methods.base import METHOD, Method
-from pretune.task.base import TASK, Task
-from pretune.train.budget import Budget
-from pretune.train.optim import OPTIM, Optim
-from pretune.train.track.base import LISTENER, Listener
+from pretune.model.methods.method import METHOD, Method
+from pretune.task.task import TASK, Task
+from pretune.train.optim.settings import OPTIM, Optim
+from pretune.train.run.budget import Budget
+from pretune.train.watch.track.listener import LISTENER, Listener
 
 
 class FinetuneStage(Stage, Budget):

@@ -24,25 +24,25 @@ from pretune.model.generate import NO_LIMIT, longest_of
 from pretune.model.parts import layer_scales
 from pretune.model.positions import num_positions
 from pretune.model.recompute import recompute_blocks
-from pretune.objective.base import Objective, Row, Vocabulary, plain_model
+from pretune.objective.objective import Objective, Row, Vocabulary, plain_model
 from pretune.task.finetune import FinetuneStage
-from pretune.text.balance import read_weights
-from pretune.text.example import check_scored, read_labels, read_split, shape_of
-from pretune.train.assembly import narrow_of
-from pretune.train.budget import planned_steps, steps_in, told_of_budget
-from pretune.train.forecasting import free_bytes, refuse_if_too_large, rows_of_about
-from pretune.train.loop import Scored, StepReport, TrainState, take_step
-from pretune.train.optim import Optim
-from pretune.train.picture import write_page
-from pretune.train.pretraining import vocabulary_of
-from pretune.train.runtime import Runtime, evaluating, give_freed_memory_back
-from pretune.train.session import Session, keep_samples, note_samples
-from pretune.train.settle import of_a_step, settled_precision
-from pretune.train.speed import grown, remembered
-from pretune.train.stream import Cut, RowStream
-from pretune.train.track.follow import following
-from pretune.train.update import Update
-from pretune.train.validate import loss_over
+from pretune.text.dataset.balance import read_weights
+from pretune.text.dataset.example import check_scored, read_labels, read_split, shape_of
+from pretune.train.forecast.forecasting import free_bytes, refuse_if_too_large, rows_of_about
+from pretune.train.loop.runtime import Runtime, evaluating, give_freed_memory_back
+from pretune.train.loop.steps import Scored, StepReport, TrainState, take_step
+from pretune.train.loop.stream import Cut, RowStream
+from pretune.train.optim.settings import Optim
+from pretune.train.optim.update import Update
+from pretune.train.run.assembly import narrow_of
+from pretune.train.run.budget import planned_steps, steps_in, told_of_budget
+from pretune.train.run.pretraining import vocabulary_of
+from pretune.train.run.session import Session, keep_samples, note_samples
+from pretune.train.run.settle import of_a_step, settled_precision
+from pretune.train.run.speed import grown, remembered
+from pretune.train.watch.picture import write_page
+from pretune.train.watch.track.follow import following
+from pretune.train.watch.validate import loss_over
 
 STEP = "a few rows of this model's step"
 MICRO_TOKENS = 8192

@@ -19,7 +19,7 @@ from pretune.base.errors import BadMessages, NoTarget
 
 if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat
-    from pretune.text.example import Dialogue, Message
+    from pretune.text.dataset.example import Dialogue, Message
 
 Coded = tuple[list[int], list[bool]]
 """Ids, and which of them are targets."""

@@ -11,11 +11,10 @@ from pretune.base.log import Log
 from pretune.base.stage import Forecast, Machine
 from pretune.model.folder import quiet_transformers
 from pretune.model.positions import num_positions
-from pretune.objective.base import Vocabulary
+from pretune.objective.objective import Vocabulary
 from pretune.task.finetune import FinetuneStage
 from pretune.task.finetuning import MICRO_TOKENS, budget_of, training_state
-from pretune.train.budget import planned_steps, steps_in
-from pretune.train.forecasting import (
+from pretune.train.forecast.forecasting import (
     CPU,
     PROCESS_BYTES,
     Plan,
@@ -25,9 +24,10 @@ from pretune.train.forecasting import (
     run_bytes,
     step_seconds,
 )
-from pretune.train.rehearsal import weightless
-from pretune.train.runtime import Runtime, device_of
-from pretune.train.settle import settled_precision
+from pretune.train.forecast.rehearsal import weightless
+from pretune.train.loop.runtime import Runtime, device_of
+from pretune.train.run.budget import planned_steps, steps_in
+from pretune.train.run.settle import settled_precision
 
 BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 """Of labelled text that nobody has read yet."""

@@ -11,8 +11,8 @@ from pretune.base.errors import EmptyInput
 from pretune.base.listing import folder_files, pattern_files
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text.example import read_split
-from pretune.text.tables import read_rows
+from pretune.text.dataset.example import read_split
+from pretune.text.read.shards import read_rows
 
 SECRET = "password: a secret of mine"
 

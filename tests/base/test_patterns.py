@@ -8,7 +8,7 @@ import pytest
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput
-from pretune.text.sources import named_files, source_name
+from pretune.text.read.sources import named_files, source_name
 
 
 @pytest.mark.parametrize("name", ["data [1].csv", "what?.csv", "a*b.csv", "[x].csv"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pretune.text.doctor.base import CHECK
+from pretune.text.dataset.doctor.findings import CHECK
 from tests.text.format_samples import tarred, zipped
 
 Run = Callable[..., tuple[int, str, str]]
@@ -82,7 +82,7 @@ def test_a_dataset_shows_its_digests_and_what_the_doctor_found_when_it_was_made(
 def test_tokens_are_counted_with_a_tokenizer_and_guessed_without(
     pretune: Run, model_folder: Callable[..., Path]
 ) -> None:
-    from pretune.tokens.tokenizer import encode_texts, load_tokenizer
+    from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
 
     write("train.jsonl", numbered(0, 60))
     folder = model_folder("bert-labels")
@@ -142,7 +142,7 @@ def test_the_doctor_looks_into_an_archive(pretune: Run) -> None:
 
 def test_a_data_set_of_another_program_is_looked_at_when_it_is_checked(pretune: Run) -> None:
     from pretune.base.artifact import Artifact
-    from pretune.text.doctor.visit import visit
+    from pretune.text.dataset.doctor.visit import visit
 
     write("train.jsonl", [*numbered(0, 40), *numbered(0, 2)])
     assert pretune("dataset", "data", "--out", "made", "validation=0", "test=0")[0] == 0

@@ -57,7 +57,7 @@ def test_a_classifier_tells_its_accuracy_before_and_after(
         data={"kind": "dataset", "read": [write_rows(tmp_path / "data", rows)]},
         small={"kind": "compress", "model": str(folder), "data": "$data"},
     )
-    from pretune.text.example import read_split
+    from pretune.text.dataset.example import read_split
 
     examples: Any = read_split(made["data"].path, "validation") or read_split(made["data"].path, "test")
     for place, path in (("quality_before", folder), ("quality_after", made["small"].path)):
@@ -125,7 +125,7 @@ def test_bits_per_byte_are_nats_per_token_times_tokens_per_byte(
         tokens={"kind": "tokens", "corpus": "$corpus", "tokenizer": str(folder)},
         small={"kind": "compress", "model": str(folder), "data": "$tokens"},
     )
-    from pretune.tokens.store import Store
+    from pretune.tokens.store.store import Store
 
     store, told = Store.open(made["tokens"].path, "validation"), made["small"].card.metrics["quality_before"]
     per_byte = (store.num_tokens - store.num_documents) / store.num_bytes

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pretune.model.folder import load_model
-from pretune.tokens.tokenizer import encode_text, load_tokenizer
+from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer
 
 SIMPLE = [
     f"The quick brown fox number {k} jumps over the lazy dog, and the hat of the cat stays on. 你好，今天天气很好。\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pretune.text.example import SHAPES, read_split
+from pretune.text.dataset.example import SHAPES, read_split
 
 ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^## (\w+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)

@@ -72,7 +72,7 @@ SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads"
 def _config(tokenizer: Path, **more: Any) -> Any:
     from transformers import Qwen3Config
 
-    from pretune.tokens.tokenizer import load_tokenizer, special_ids
+    from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
     specials, size = special_ids(tokenizer), load_tokenizer(tokenizer).get_vocab_size()
     ids = {"eos_token_id": specials.eos, "pad_token_id": specials.pad}

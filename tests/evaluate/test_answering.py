@@ -10,7 +10,7 @@ from pretune.base.errors import BadMessages
 from pretune.base.log import Log
 from pretune.evaluate.answering import answer_scores, answered, asked_of, evaluate_answers, grouped
 from pretune.infer.language import LanguageModel
-from pretune.text.example import Dialogue, Message
+from pretune.text.dataset.example import Dialogue, Message
 
 
 def dialogue(question, answer, origin="data.jsonl#0", keywords=()):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pretune.evaluate.ngram import discounts_of, join_bytes, ngram_nats, train_ngram, xz_bytes
-from pretune.tokens.store import Store
+from pretune.tokens.store.store import Store
 
 END = 0
 

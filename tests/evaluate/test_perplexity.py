@@ -6,7 +6,7 @@ import torch
 
 from pretune.base.errors import NotFinite
 from pretune.evaluate.perplexity import by_document, score_store, some_documents
-from pretune.tokens.store import Store
+from pretune.tokens.store.store import Store
 
 END, VOCABULARY = 0, 23
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from pretune.base.errors import NoParity
-from pretune.export.base import Job
+from pretune.export.exporter import Job
 from pretune.export.onnx_bundle import GRAPH, Onnx
 from pretune.export.parity import (
     TEXTS,

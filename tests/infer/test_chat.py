@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, processors
 
 from pretune.base.errors import BadMessages
 from pretune.infer.chat import SENTINELS, ChatFormat
-from pretune.tokens.tokenizer import Specials, encode_text
+from pretune.tokens.encode.tokenizer import Specials, encode_text
 
 LLAMA = (
     "{{- bos_token }}{%- for m in messages %}{%- if m.role == 'user' %}{{- '[INST] ' + m.content + ' [/INST]' }}"
@@ -99,7 +99,7 @@ def test_messages_that_the_template_refuses_are_told_with_its_words(tokenizer: T
 
 
 def test_bos_stands_once_though_template_and_tokenizer_both_write_it(folder: Path) -> None:
-    from pretune.tokens.tokenizer import load_tokenizer
+    from pretune.tokens.encode.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
     bos = tokenizer.token_to_id("<s>")

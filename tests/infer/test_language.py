@@ -8,7 +8,7 @@ from pretune.base.errors import NotSupported, TooLong
 from pretune.infer.chat import ChatFormat
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
-from pretune.tokens.tokenizer import Specials, encode_text
+from pretune.tokens.encode.tokenizer import Specials, encode_text
 from tests.spaced import llama2
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from pretune.infer.streaming import Characters, StopText, behind
-from pretune.tokens.tokenizer import encode_text, encode_with_controls
+from pretune.tokens.encode.tokenizer import encode_text, encode_with_controls
 from tests.spaced import llama2, metaspace
 
 TEXTS = ["你好，世界 🙂 naïve", "👩‍👩‍👧", " leading and trailing ", "a\n\n  b"]

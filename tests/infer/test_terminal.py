@@ -6,7 +6,7 @@ from pretune.infer.chat import ChatFormat
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
 from pretune.infer.terminal import chat
-from pretune.tokens.tokenizer import Specials, encode_text
+from pretune.tokens.encode.tokenizer import Specials, encode_text
 
 
 def speaker(tokenizer: Tokenizer, chatml: str, decoder: object) -> LanguageModel:

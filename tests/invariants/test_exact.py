@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretune.objective.base import IGNORE, OBJECTIVE
 from pretune.objective.labels import Labels
+from pretune.objective.objective import IGNORE, OBJECTIVE
 from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, tiny, trained
 
 
@@ -36,7 +36,7 @@ def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
 RANK_PROGRAM = """
 import sys
 import torch
-from pretune.train.runtime import Runtime
+from pretune.train.loop.runtime import Runtime
 from pretune.model.folder import write_safetensors
 from tests.invariants.worlds import trained
 from safetensors.torch import save_file
@@ -124,7 +124,7 @@ def test_masking_hides_80_keeps_10_replaces_10_percent_of_the_15_percent_it_chos
 
 
 def test_masks_do_not_depend_on_the_cut() -> None:
-    from pretune.train.stream import Cut, RowStream
+    from pretune.train.loop.stream import Cut, RowStream
 
     rows, masked = packed_rows(8, 12), OBJECTIVE("masked")
     labels = []
@@ -135,11 +135,11 @@ def test_masks_do_not_depend_on_the_cut() -> None:
 
 
 def test_one_token_predicts_the_next_after_overfitting_a_b_c_d() -> None:
-    from pretune.train.loop import Scored, TrainState, steps
-    from pretune.train.optim import OPTIM
-    from pretune.train.runtime import Runtime
-    from pretune.train.stream import Cut, RowStream
-    from pretune.train.update import Update
+    from pretune.train.loop.runtime import Runtime
+    from pretune.train.loop.steps import Scored, TrainState, steps
+    from pretune.train.loop.stream import Cut, RowStream
+    from pretune.train.optim.settings import OPTIM
+    from pretune.train.optim.update import Update
 
     model, objective = tiny("qwen3"), OBJECTIVE("causal")
     row = {"ids": np.array([10, 11, 12, 13, 3]), "segments": np.zeros(5, int)}
@@ -153,11 +153,11 @@ def test_one_token_predicts_the_next_after_overfitting_a_b_c_d() -> None:
 
 def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
     """By hand: one weight w, losses a = 2w (4 targets) and b = 3w (3 targets): d/dw (a/4 + b/3) = 1.5."""
-    from pretune.objective.base import Objective
-    from pretune.train.loop import Scored, TrainState, take_step
-    from pretune.train.optim import OPTIM
-    from pretune.train.runtime import Runtime
-    from pretune.train.update import Update
+    from pretune.objective.objective import Objective
+    from pretune.train.loop.runtime import Runtime
+    from pretune.train.loop.steps import Scored, TrainState, take_step
+    from pretune.train.optim.settings import OPTIM
+    from pretune.train.optim.update import Update
 
     class Two(Objective):
         weights = {"a": 1.0, "b": 1.0}
@@ -177,11 +177,11 @@ def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
 
 def test_a_step_that_is_not_finite_never_reaches_the_weights_and_three_end_the_run() -> None:
     from pretune.base.errors import NotFinite
-    from pretune.objective.base import Objective
-    from pretune.train.loop import Scored, TrainState, take_step
-    from pretune.train.optim import OPTIM
-    from pretune.train.runtime import Runtime
-    from pretune.train.update import Update
+    from pretune.objective.objective import Objective
+    from pretune.train.loop.runtime import Runtime
+    from pretune.train.loop.steps import Scored, TrainState, take_step
+    from pretune.train.optim.settings import OPTIM
+    from pretune.train.optim.update import Update
 
     class Poisoned(Objective):
         def sums(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 
 import pretune
 from pretune.base.errors import OutOfMemory
-from pretune.objective.base import Objective
-from pretune.train import checkpoint
-from pretune.train.loop import Scored, StepReport, TrainState, steps
-from pretune.train.optim import OPTIM
-from pretune.train.runtime import Runtime
-from pretune.train.stream import Cut, RowStream
-from pretune.train.update import Update
+from pretune.objective.objective import Objective
+from pretune.train.loop import checkpoint
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.steps import Scored, StepReport, TrainState, steps
+from pretune.train.loop.stream import Cut, RowStream
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
 from tests.invariants.test_resume import text_folder
 from tests.invariants.worlds import VOCABULARY, case, largest_difference
 

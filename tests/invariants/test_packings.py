@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.objective.base import block_mask, document_positions
-from pretune.tokens.packing import PACKING, Frame
-from pretune.tokens.store import Store
+from pretune.objective.objective import block_mask, document_positions
+from pretune.tokens.store.packing import PACKING, Frame
+from pretune.tokens.store.store import Store
 from tests.invariants.worlds import tiny
 
 LENGTH = 15

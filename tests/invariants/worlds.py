@@ -9,14 +9,14 @@ import torch
 
 from pretune.model.build import build_model
 from pretune.model.shape import SHAPE
-from pretune.objective.base import OBJECTIVE, Objective, Row, Vocabulary
 from pretune.objective.labels import Labels
-from pretune.tokens.tokenizer import Specials
-from pretune.train.loop import Scored, TrainState, take_step
-from pretune.train.optim import OPTIM
-from pretune.train.runtime import Runtime
-from pretune.train.stream import Cut, RowStream
-from pretune.train.update import Update
+from pretune.objective.objective import OBJECTIVE, Objective, Row, Vocabulary
+from pretune.tokens.encode.tokenizer import Specials
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.steps import Scored, TrainState, take_step
+from pretune.train.loop.stream import Cut, RowStream
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
 
 VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3))
 SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)

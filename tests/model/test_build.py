@@ -9,7 +9,7 @@ import torch
 
 from pretune.model.build import build_model
 from pretune.model.shape import SHAPE
-from pretune.tokens.tokenizer import Specials
+from pretune.tokens.encode.tokenizer import Specials
 
 SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=None, sep=None, mask=None)
 IDS = torch.arange(1, 25).reshape(2, 12)  # no padding: its embedding is zero

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pretune.objective.base import IGNORE
 from pretune.objective.cross_entropy import head_loss_sum
+from pretune.objective.objective import IGNORE
 
 
 def case(dtype: torch.dtype, *, bias: bool = True) -> tuple[nn.Linear, Tensor, Tensor]:

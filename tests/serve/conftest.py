@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from pretune.infer.chat import ChatFormat
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
-from pretune.tokens.tokenizer import Specials
+from pretune.tokens.encode.tokenizer import Specials
 
 CHATML = (
     "{%- for message in messages %}{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"

@@ -94,7 +94,7 @@ def _is_told(result: Any, metrics: dict[str, Any]) -> bool:
 
 def _dataset(case: Case, model: Path | None) -> tuple[bool, Sequence[Output]]:
     from pretune.base.artifact import Artifact
-    from pretune.text.example import SPLIT_FILES, read_split
+    from pretune.text.dataset.example import SPLIT_FILES, read_split
 
     result = _invoke("dataset", _path(case), "--out", "made", "--quiet")
     read = [(side, example_read(one)) for side in SPLIT_FILES for one in read_split(Path("made"), side)]
@@ -103,7 +103,7 @@ def _dataset(case: Case, model: Path | None) -> tuple[bool, Sequence[Output]]:
 
 def example_read(example: Any) -> Any:
     """An example as a reading is written."""
-    from pretune.text import example as shapes
+    from pretune.text.dataset import example as shapes
 
     if isinstance(example, shapes.Labelled):
         found: Any = (example.text, example.label, *([example.second] if example.second else []))
@@ -124,8 +124,8 @@ def example_read(example: Any) -> Any:
 
 def _corpus(case: Case, model: Path | None) -> tuple[bool, Sequence[Output]]:
     from pretune.base.artifact import Artifact
-    from pretune.text.example import SPLIT_FILES
-    from pretune.text.tables import read_rows
+    from pretune.text.dataset.example import SPLIT_FILES
+    from pretune.text.read.shards import read_rows
 
     result = _invoke("corpus", _path(case), "--out", "made", "--quiet", *ALIKE)
     rows = [row for side in SPLIT_FILES for row in read_rows(Path("made"), side, ["text"])]

@@ -8,8 +8,8 @@ from tokenizers import Tokenizer
 from pretune.base.errors import BadMessages, NoTarget
 from pretune.infer.chat import ChatFormat
 from pretune.task.fitting import fit_all, fitted
-from pretune.text.example import Dialogue, Message
-from pretune.tokens.tokenizer import Specials
+from pretune.text.dataset.example import Dialogue, Message
+from pretune.tokens.encode.tokenizer import Specials
 from tests.infer.conftest import CHATML, train_tokenizer
 
 STRICT = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pretune.text.example import (
+from pretune.text.dataset.example import (
     Answer,
     Dialogue,
     Labelled,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import BadFile
-from pretune.text.augment import eda, homophones, noise
-from pretune.text.augment.base import AUGMENT, augment, with_texts
-from pretune.text.example import SHAPES, Labelled, read_split
+from pretune.text.dataset.augment import eda, homophones, noise
+from pretune.text.dataset.augment.augment import AUGMENT, augment, with_texts
+from pretune.text.dataset.example import SHAPES, Labelled, read_split
 from tests.text.doctor_worlds import CLEAN, labels, labels_zh, spans, tags
 
 LOCAL = ("eda", "noise", "homophones")

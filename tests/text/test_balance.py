@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import BadFile, NotSupported
-from pretune.text.balance import BALANCE, balance, effective, inverse, read_weights
-from pretune.text.example import SHAPES, Labelled, MultiLabelled, Pair, read_split
+from pretune.text.dataset.balance import BALANCE, balance, effective, inverse, read_weights
+from pretune.text.dataset.example import SHAPES, Labelled, MultiLabelled, Pair, read_split
 
 
 def ham_and_spam(ham: int = 100, spam: int = 20) -> list[Labelled]:

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from pretune.text.boilerplate import BlankLines, Boilerplate, Controls, Invisible
-from pretune.text.clean import CLEAN
+from pretune.text.clean.boilerplate import BlankLines, Boilerplate, Controls, Invisible
+from pretune.text.clean.cleaners import CLEAN
 
 CONTROLS, INVISIBLE, BLANK, MENUS = Controls(), Invisible(), BlankLines(), Boilerplate()
 

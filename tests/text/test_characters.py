@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.characters import alphanumeric, categories, codes_of, lowered
-from pretune.text.split import near_exact
+from pretune.text.read.characters import alphanumeric, categories, codes_of, lowered
+from pretune.text.read.split import near_exact
 
 EVERY = [chr(code) for code in range(sys.maxunicode + 1)]
 

@@ -2,7 +2,8 @@ import unicodedata
 
 import pytest
 
-from pretune.text.clean import Lines, Nfc, cleaned, mend_surrogates
+from pretune.text.clean.cleaners import Lines, Nfc, cleaned
+from pretune.text.read.values import mend_surrogates
 
 CLEANERS = [Nfc(kind="nfc"), Lines(kind="lines")]
 KEPT = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pretune.text.clean import CLEAN, Clean, cleaned
+from pretune.text.clean.cleaners import CLEAN, Clean, cleaned
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/en/naive-cleaner.md", "docs/zh/naive-cleaner.md"]

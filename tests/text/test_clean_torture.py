@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from pretune.text.clean import CLEAN, Lines, Nfc, cleaned, cleaned_counting
+from pretune.text.clean.cleaners import CLEAN, Lines, Nfc, cleaned, cleaned_counting
 
 EVERY = [CLEAN(kind) for kind in ("mojibake", *CLEAN.table)]
 TORTURE = {

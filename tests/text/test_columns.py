@@ -12,9 +12,9 @@ import pytest
 from pretune.base.errors import NoSuchColumn
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text.columns import FIRST, Table
-from pretune.text.example import Pair, read_split
-from pretune.text.jobs import JOB_BYTES, LARGE_FILE
+from pretune.text.corpus.jobs import JOB_BYTES, LARGE_FILE
+from pretune.text.dataset.example import Pair, read_split
+from pretune.text.read.columns import FIRST, Table
 
 LONG = "A text of many words 你好 🙂, number "
 

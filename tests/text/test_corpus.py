@@ -10,10 +10,10 @@ from pretune.base import extras
 from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text import jobs, pools
-from pretune.text.corpus import CorpusStage
-from pretune.text.quality.statistics import COLUMNS, measure
-from pretune.text.tables import read_rows
+from pretune.text.clean.quality.statistics import COLUMNS, measure
+from pretune.text.corpus import jobs, pools
+from pretune.text.corpus.stage import CorpusStage
+from pretune.text.read.shards import read_rows
 
 SENTENCES = [f"Sentence {i} says 你好 🙂 {'and more ' * (i % 5)}" for i in range(40)]
 

@@ -7,9 +7,9 @@ import pytest
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, EmptyInput, SettingsError
-from pretune.text import liking
-from pretune.text.quality.statistics import COLUMNS, measure
-from pretune.text.tables import read_rows
+from pretune.text.clean.quality.statistics import COLUMNS, measure
+from pretune.text.corpus import liking
+from pretune.text.read.shards import read_rows
 from tests.text.dedup_worlds import chinese, english
 
 NOTICE = "All rights reserved. No part of this publication may be reproduced in any form without permission."

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NotText
-from pretune.text.readers import Repairs, read_records
-from pretune.text.tables import read_rows
+from pretune.text.read.readers import Repairs, read_records
+from pretune.text.read.shards import read_rows
 from tests.text.dedup_worlds import chinese, english
 from tests.text.format_samples import damaged, samples
 

@@ -4,10 +4,10 @@ import pytest
 
 from pretune.base.digest import digest
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, OneClass
-from pretune.text.dataset import sort_labels
-from pretune.text.example import Dialogue, Labelled, Message, read_labels, read_split, shape_of
-from pretune.text.shapes.labelled import label_name
-from pretune.text.split import cluster_of
+from pretune.text.dataset.example import Dialogue, Labelled, Message, read_labels, read_split, shape_of
+from pretune.text.dataset.shapes.labelled import label_name
+from pretune.text.dataset.stage import sort_labels
+from pretune.text.read.split import cluster_of
 
 SPLITS = ("train", "validation", "test")
 

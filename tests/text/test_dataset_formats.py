@@ -14,8 +14,8 @@ import pytest
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadCommand, BadFile, NoSuchColumn, NotText, PretuneError
-from pretune.text.example import Labelled, Pair, Tagged, read_labels, read_split
-from pretune.text.shapes.files import Source, sides_of
+from pretune.text.dataset.example import Labelled, Pair, Tagged, read_labels, read_split
+from pretune.text.dataset.shapes.files import Source, sides_of
 from tests.text.format_samples import zipped
 
 SPLITS = ("train", "validation", "test")

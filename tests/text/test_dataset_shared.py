@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pretune.text.example import read_labels, read_split
+from pretune.text.dataset.example import read_labels, read_split
 
 SPLITS = ("train", "validation", "test")
 SFT = "llamafactory-sft"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import BadFile
-from pretune.text.example import Labelled, read_split
-from pretune.text.formats.delimited import AGAIN, SPILLED
-from pretune.text.readers import Repairs, line_of, read_records
+from pretune.text.dataset.example import Labelled, read_split
+from pretune.text.read.formats.delimited import AGAIN, SPILLED
+from pretune.text.read.readers import Repairs, line_of, read_records
 
 
 def read(place: Path, text: str, suffix: str = ".tsv", repairs: Repairs | None = None) -> list[Any]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pretune.base.log import Log
-from pretune.text.dividing import divide
-from pretune.text.example import Example, Labelled
+from pretune.text.dataset.dividing import divide
+from pretune.text.dataset.example import Example, Labelled
 
 WORDS = [f"word{chr(97 + k // 26)}{chr(97 + k % 26)}" for k in range(676)]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pretune.text.doctor.base import CHECK, Data, Finding, every_check, examine
-from pretune.text.doctor.fields import FIELDS, same_text
-from pretune.text.example import SHAPES, Answer, Labelled, Question
-from pretune.text.shapes.base import Told
-from pretune.text.shapes.questions import MOVED
+from pretune.text.dataset.doctor.fields import FIELDS, same_text
+from pretune.text.dataset.doctor.findings import CHECK, Data, Finding, every_check, examine
+from pretune.text.dataset.example import SHAPES, Answer, Labelled, Question
+from pretune.text.dataset.shapes.converter import Told
+from pretune.text.dataset.shapes.questions import MOVED
 from tests.text.doctor_worlds import CLEAN, FAULTS
 
 

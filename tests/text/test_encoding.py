@@ -6,9 +6,9 @@ import random
 import pytest
 
 from pretune.base.errors import NotText
-from pretune.text.encoding import decode, detect, text_lines
-from pretune.text.formats.base import ZEROS
-from pretune.text.readers import Repairs, read_records
+from pretune.text.read.encoding import decode, detect, text_lines
+from pretune.text.read.formats.record import ZEROS
+from pretune.text.read.readers import Repairs, read_records
 
 ENGLISH = "The kettle was on, and nobody spoke for a while; then she said that the lamp had gone out.\n"
 CHINESE = "这个宾馆比较陈旧了，特价的房间也很一般。总体来说一般，但是我们还会再来的。\n"

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pretune.text.filters import FILTER, Filter, Short, reject_table, rejected
-from pretune.text.quality.rules import C4, DEFAULT_FILTERS, Debris, FineWeb, Gopher, GopherRepetition, Language
-from pretune.text.quality.statistics import COLUMNS, measure, measure_all
+from pretune.text.clean.filters import FILTER, Filter, Short, reject_table, rejected
+from pretune.text.clean.quality.rules import C4, DEFAULT_FILTERS, Debris, FineWeb, Gopher, GopherRepetition, Language
+from pretune.text.clean.quality.statistics import COLUMNS, measure, measure_all
 
 ALL = [
     Short(),

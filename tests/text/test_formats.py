@@ -5,7 +5,7 @@ import time
 import pytest
 
 from pretune.base.errors import BadFile, NotText
-from pretune.text.readers import Repairs, read_records
+from pretune.text.read.readers import Repairs, read_records
 from tests.text import format_samples as made
 
 pytest.importorskip("resiliparse", reason="needs the extra 'data'")
@@ -97,7 +97,7 @@ def test_an_encrypted_pdf_is_told_from_a_damaged_one(tmp_path):
 
 
 def test_a_word_cut_at_the_end_of_a_line_is_joined():
-    from pretune.text.formats.pdf import mend_pdf_text
+    from pretune.text.read.formats.pdf import mend_pdf_text
 
     assert mend_pdf_text("a hyphen\x02\nated word, a well-\nknown one\0") == "a hyphenated word, a well-\nknown one"
 

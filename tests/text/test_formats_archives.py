@@ -10,8 +10,8 @@ import zipfile
 import pytest
 
 from pretune.base.errors import BadFile
-from pretune.text.formats.base import open_bytes
-from pretune.text.readers import Repairs, members, read_records
+from pretune.text.read.formats.record import open_bytes
+from pretune.text.read.readers import Repairs, members, read_records
 from tests.text.format_samples import tarred, zipped
 
 FILES = {"a.txt": "茶".encode(), "b/c.jsonl": b'{"text": "tea"}\n', "b/.hidden.txt": b"x", "__MACOSX/a.txt": b"x"}

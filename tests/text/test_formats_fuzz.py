@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pretune.base.errors import UserError
-from pretune.text.readers import READERS, TABULAR, Repairs, read_records, suffix_of
+from pretune.text.read.readers import READERS, TABULAR, Repairs, read_records, suffix_of
 from tests.text.format_samples import damaged, samples
 
 pytest.importorskip("resiliparse", reason="needs the extra 'data'")

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput
-from pretune.text.example import read_split
-from pretune.text.readers import Repairs, read_records
-from pretune.text.tables import read_rows
+from pretune.text.dataset.example import read_split
+from pretune.text.read.readers import Repairs, read_records
+from pretune.text.read.shards import read_rows
 
 TEXTS = ["The tea is hot.", "水开了就泡茶 🙂", "x < y and z > 3"]
 NANOSECOND, YEAR_20000, EARLY = 1_704_067_200_123_456_789, 568_971_820_800, -(10**15)

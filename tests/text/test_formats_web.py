@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from pretune.base.errors import BadFile
-from pretune.text.readers import Repairs, read_records
+from pretune.text.read.readers import Repairs, read_records
 from tests.text.format_samples import PAGE, http, warc, warc_record
 
 pytest.importorskip("fastwarc", reason="needs the extra 'data'")

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from pretune.base.errors import BadFile
-from pretune.text.formats.wikitext import plain
-from pretune.text.readers import Repairs, read_records, suffix_of
+from pretune.text.read.formats.wikitext import plain
+from pretune.text.read.readers import Repairs, read_records, suffix_of
 from tests.text.format_samples import WIKI, dump_of
 
 

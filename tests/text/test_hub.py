@@ -11,8 +11,8 @@ import pytest
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadCommand, EmptyInput, HubError, MissingExtra
-from pretune.text.hub import Named, title
-from pretune.text.tables import read_rows
+from pretune.text.read.hub import Named, title
+from pretune.text.read.shards import read_rows
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from pretune.text import jobs as text_jobs
-from pretune.text.jobs import Job, Measuring, RawFile, Told, documents_of, read_job
+from pretune.text.corpus import jobs as text_jobs
+from pretune.text.corpus.jobs import Job, Measuring, RawFile, Told, documents_of, read_job
 
 MEASURING = Measuring(text=None, clean=(), named=False, language_file=None, near=False)
 

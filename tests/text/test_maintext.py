@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from pretune.text.formats import maintext
-from pretune.text.formats.html import page_record
-from pretune.text.readers import Repairs
+from pretune.text.read.formats import maintext
+from pretune.text.read.formats.html import page_record
+from pretune.text.read.readers import Repairs
 from tests.text.html_pages import IN_CHINESE, KINDS, judged, page_of
 
 pytest.importorskip("resiliparse", reason="needs the extra 'data'")
@@ -159,7 +159,7 @@ def test_other_pages_read_before_and_the_salt_of_the_process_change_nothing():
     pytest.importorskip("trafilatura", reason="needs the extra 'data'")
     script = (
         "import sys\n"
-        "from pretune.text.formats.maintext import main_text\n"
+        "from pretune.text.read.formats.maintext import main_text\n"
         "from tests.text.html_pages import page_of\n"
         "pages = [page_of(kind, 7).html for kind in ('news', 'forum', 'shop', 'docs', 'two-articles')]\n"
         "order = pages if sys.argv[1] == '0' else pages[::-1] + pages + pages\n"
@@ -227,7 +227,7 @@ def test_a_mistake_of_trafilatura_costs_no_page(monkeypatch):
 def test_a_corpus_of_pages_says_when_trafilatura_is_not_installed(
     tmp_path, capsys, monkeypatch, run_stage, name, is_told
 ):
-    monkeypatch.setattr("pretune.text.corpus.has_trafilatura", lambda: False)
+    monkeypatch.setattr("pretune.text.corpus.stage.has_trafilatura", lambda: False)
     (tmp_path / name).write_text("<p>Some words about tea.</p>", encoding="utf-8")
     run_stage("corpus", read=str(tmp_path / name))
     assert ("trafilatura is not installed" in " ".join(capsys.readouterr().err.split())) == is_told

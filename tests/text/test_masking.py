@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from pretune.text.clean import cleaned
-from pretune.text.masking import MaskPii, id_card_sum, luhn_sum, mask
+from pretune.text.clean.cleaners import cleaned
+from pretune.text.clean.masking import MaskPii, id_card_sum, luhn_sum, mask
 
 DEFAULT = MaskPii().kinds
 
@@ -94,7 +94,7 @@ def test_every_single_wrong_digit_of_an_id_card_is_seen():
 
 
 def test_the_setting_is_a_list_and_the_kind_has_a_name():
-    from pretune.text.clean import CLEAN
+    from pretune.text.clean.cleaners import CLEAN
 
     cleaner = CLEAN({"kind": "mask-pii", "kinds": ["phone"]})
     assert cleaned("a@b.cn 13812345678\n\tx", [cleaner]) == "a@b.cn <PHONE>\n\tx"

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import BadFile
-from pretune.text.example import Message
-from pretune.text.shapes.base import Notes
-from pretune.text.shapes.choosing import open_records
+from pretune.text.dataset.example import Message
+from pretune.text.dataset.shapes.choosing import open_records
+from pretune.text.dataset.shapes.converter import Notes
 
 
 def test_a_turn_that_only_calls_a_tool_is_still_something_to_learn():

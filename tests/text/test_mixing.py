@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pretune.base.errors import SettingsError
 from pretune.base.view import mixture_text
-from pretune.text.mixing import Mixture, copies, filled, hashed, ranks, times
-from pretune.text.tables import read_rows
+from pretune.text.corpus.mixing import Mixture, copies, filled, hashed, ranks, times
+from pretune.text.read.shards import read_rows
 from tests.text.dedup_worlds import chinese, english
 
 SIZES = {("logs", "en"): 800, ("logs", "zh"): 200, ("manual", "en"): 900, ("manual", "zh"): 100}
@@ -142,7 +142,7 @@ def test_a_corpus_is_written_in_the_mixture_that_was_asked_for(read, run_stage):
 def test_an_order_that_does_not_fit_into_memory_is_the_same(read, run_stage, monkeypatch):
     settings = {"read": read, "mixture": {"order": "shuffled", "bytes": 90_000}}
     whole = run_stage("corpus", **settings)
-    monkeypatch.setattr("pretune.text.writing.BUCKET_BYTES", 5000)
+    monkeypatch.setattr("pretune.text.corpus.writing.BUCKET_BYTES", 5000)
     assert run_stage("corpus", **settings).card.id == whole.card.id
     rows = list(read_rows(whole.path, "train"))
     assert len({row["id"] for row in rows}) == len(rows) > 100

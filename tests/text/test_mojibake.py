@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.text.mojibake import Mojibake, lost_characters, repaired
+from pretune.text.clean.mojibake import Mojibake, lost_characters, repaired
 
 RIGHT = [
     "café “naïve” voilà, à la carte – déjà vu…",

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretune.base.errors import BadCommand, EmptyInput
-from pretune.text.piped import spooled
-from pretune.text.readers import read_records
+from pretune.text.read.piped import spooled
+from pretune.text.read.readers import read_records
 
 LINES = "".join(json.dumps({"text": f"第{k}行 and some text that is long enough"}) + "\n" for k in range(3)).encode()
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput
-from pretune.text.example import read_split
-from pretune.text.formats.base import Repairs
-from pretune.text.formats.columnwise import rows_of
-from pretune.text.plain import JOINED, plain_text
-from pretune.text.readers import read_records
-from pretune.text.tables import read_rows
+from pretune.text.dataset.example import read_split
+from pretune.text.read.formats.columnwise import rows_of
+from pretune.text.read.formats.record import Repairs
+from pretune.text.read.plain import JOINED, plain_text
+from pretune.text.read.readers import read_records
+from pretune.text.read.shards import read_rows
 
 ROWS = [{"text": "A lovely film", "label": "good"}, {"text": "Sleep came soon", "label": "bad"}]
 BY_COLUMN = {name: [row[name] for row in ROWS] for name in ROWS[0]}

@@ -13,8 +13,8 @@ import pytest
 
 from pretune.base.errors import MissingExtra, NoSuchColumn, Unreachable, UserError
 from pretune.base.log import Log
-from pretune.text import jobs, pools
-from pretune.text.tables import read_rows
+from pretune.text.corpus import jobs, pools
+from pretune.text.read.shards import read_rows
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pretune.base.errors import BadFile, NoSuchFile
-from pretune.text.quality.language import MAX_CHARACTERS, Identifier, by_words, identifier
-from pretune.text.quality.words import STOP_WORDS
+from pretune.text.clean.quality.language import MAX_CHARACTERS, Identifier, by_words, identifier
+from pretune.text.clean.quality.words import STOP_WORDS
 
 SAMPLES = {
     "en": "The committee will meet again on Thursday, and it is expected that the report will be published after that.",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchFile
-from pretune.text.quality.liked import NUM_BUCKETS, Liked, features, train
+from pretune.text.clean.quality.liked import NUM_BUCKETS, Liked, features, train
 
 GOOD = [
     "the harbour was quiet and the boats",

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pretune.text.quality import counting, scripts
-from pretune.text.quality.statistics import ABOUT, COLUMNS, measure, measure_all
-from pretune.text.quality.words import STOP_WORDS
+from pretune.text.clean.quality import counting, scripts
+from pretune.text.clean.quality.statistics import ABOUT, COLUMNS, measure, measure_all
+from pretune.text.clean.quality.words import STOP_WORDS
 
 PARTS = [
     *(

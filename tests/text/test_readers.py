@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput
-from pretune.text.readers import Repairs, read_records, stem_of, suffix_of
+from pretune.text.read.readers import Repairs, read_records, stem_of, suffix_of
 
 ROWS = [{"text": "一, two", "label": "a"}, {"text": 'quote " and\nline', "label": "b"}]
 JSONL = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in ROWS)

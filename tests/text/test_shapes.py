@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import BadFile, NoSuchColumn
-from pretune.text.example import (
+from pretune.text.dataset.example import (
     SHAPES,
     Answer,
     Dialogue,

@@ -7,11 +7,11 @@ import random
 from typing import Any
 
 from pretune.base.errors import UserError
-from pretune.text.example import SHAPES, said_by
-from pretune.text.shapes.base import Notes
-from pretune.text.shapes.choosing import open_records
-from pretune.text.shapes.tagged import normalised
-from pretune.text.shapes.trees import unfolded
+from pretune.text.dataset.example import SHAPES, said_by
+from pretune.text.dataset.shapes.choosing import open_records
+from pretune.text.dataset.shapes.converter import Notes
+from pretune.text.dataset.shapes.tagged import normalised
+from pretune.text.dataset.shapes.trees import unfolded
 from tests.text.test_shapes import FORMS
 
 ODD: list[Any] = [

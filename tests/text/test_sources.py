@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from pretune.base import artifact
-from pretune.text.example import read_split
-from pretune.text.sources import source_name
-from pretune.text.tables import read_rows
+from pretune.text.dataset.example import read_split
+from pretune.text.read.shards import read_rows
+from pretune.text.read.sources import source_name
 
 SHELF = """
-from pretune.text.document import Document
+from pretune.text.read.document import Document
 
 VERSION = 1
 

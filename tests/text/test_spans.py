@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from pretune.text.spans import find_answer
+from pretune.text.dataset.spans import find_answer
 
 
 def by_hand(context: str, text: str, start: int) -> int | None:

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from pretune.text.split import cluster_of, near_exact, place_of, split_all, split_of
+from pretune.text.read.split import cluster_of, near_exact, place_of, split_all, split_of
 
 TEXTS = [f"document number {i}" for i in range(2000)]
 CLUSTERS = [cluster_of(t) for t in TEXTS]
@@ -36,7 +36,7 @@ def test_copies_that_differ_in_case_spaces_and_marks_share_a_cluster():
 
 
 def test_sides_are_the_same_in_another_process():
-    code = "from pretune.text.split import *; print(place_of(cluster_of('document number 7')))"
+    code = "from pretune.text.read.split import *; print(place_of(cluster_of('document number 7')))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert float(told.stdout) == place_of(CLUSTERS[7])
 

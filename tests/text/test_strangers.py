@@ -75,5 +75,5 @@ def test_an_error_of_ours_needs_a_hint_and_any_other_is_a_crash(monkeypatch: pyt
         def fail(*_: object, error: Exception = error, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("pretune.text.dataset.read_all", fail)
+        monkeypatch.setattr("pretune.text.dataset.stage.read_all", fail)
         assert judge(case).name == verdict

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import BadFile
-from pretune.text.example import read_split
-from pretune.text.shapes.base import Notes
-from pretune.text.shapes.schemes import scheme_of, to_iob2, without_blanks
-from pretune.text.shapes.tagged import apart, tagged
+from pretune.text.dataset.example import read_split
+from pretune.text.dataset.shapes.converter import Notes
+from pretune.text.dataset.shapes.schemes import scheme_of, to_iob2, without_blanks
+from pretune.text.dataset.shapes.tagged import apart, tagged
 
 # Two people side by side, a place of one word, a group of three: what conlleval counts is 4 pieces.
 MEANT = "B-PER I-PER B-PER O B-LOC B-ORG I-ORG I-ORG"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pretune.text.example import read_split
-from pretune.text.shapes.written import read_back
+from pretune.text.dataset.example import read_split
+from pretune.text.dataset.shapes.written import read_back
 from tests.strangers.judging import example_read
 
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
 from pretune.base.errors import MissingExtra
-from pretune.tokens import counting
-from pretune.tokens.algorithm import SPECIALS, Learning
-from pretune.tokens.bpe import Bpe, by_tokenizers, start
-from pretune.tokens.counting import Held, count_words, most_frequent
-from pretune.tokens.merging import learn_merges
-from pretune.tokens.splitting import classes, pattern, split_texts
+from pretune.tokens.learn import counting
+from pretune.tokens.learn.algorithm import SPECIALS, Learning
+from pretune.tokens.learn.bpe import Bpe, by_tokenizers, start
+from pretune.tokens.learn.counting import Held, count_words, most_frequent
+from pretune.tokens.learn.merging import learn_merges
+from pretune.tokens.learn.splitting import classes, pattern, split_texts
 
 FEW = " \n\r\t'aZ1你,.<|e\u0301\u3000ſsdmtlvreLVR٣_-\x85\u2028"
 QWEN2 = (
@@ -133,7 +133,7 @@ def test_merges_one_by_one_are_those_of_many_at_once(drawn: list[tuple[str, int]
 
 def test_where_there_is_no_room_for_pairs_or_positions_more_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
-    from pretune.tokens import merge_loop
+    from pretune.tokens.learn import merge_loop
 
     asked = learning(TEXTS["mixed"], 2000)
     monkeypatch.setattr(merge_loop, "ROOM", 1 << 11)  # more than pairs of bytes, fewer than all of them
@@ -169,7 +169,7 @@ def test_a_special_token_in_the_text_is_learnt_as_text() -> None:
 
 
 def test_counts_are_exact_whether_they_fit_into_memory_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pretune.tokens import counting
+    from pretune.tokens.learn import counting
 
     monkeypatch.setattr(counting, "BLOCK_CHARACTERS", 4000)
     texts = [*TEXTS["english"], *TEXTS["chinese"], *TEXTS["code"]]
@@ -214,9 +214,7 @@ def test_the_rarest_words_are_left_out_by_count_and_then_by_their_bytes() -> Non
 def test_training_imports_no_torch() -> None:
     import subprocess
 
-    code = (
-        "import sys, pretune.tokens.bpe, pretune.tokens.merging, pretune.tokens.counting; print('torch' in sys.modules)"
-    )
+    code = "import sys, pretune.tokens.learn.bpe, pretune.tokens.learn.merging, pretune.tokens.learn.counting; print('torch' in sys.modules)"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8"
@@ -227,7 +225,7 @@ def test_training_imports_no_torch() -> None:
 
 def test_the_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "pretune.tokens.merge_loop", raising=False)
+    monkeypatch.delitem(sys.modules, "pretune.tokens.learn.merge_loop", raising=False)
     with pytest.raises(MissingExtra, match=r"numba") as told:
         Bpe(engine="numba").learn(learning(TEXTS["runs"], 300))
     assert "pretune[fast]" in str(told.value)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pretune.base.errors import NotSupported
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.tokens import encoding
-from pretune.tokens.encoding import Encoded, Encoder
-from pretune.tokens.tokenizer import encode_text
+from pretune.tokens.encode import encoding
+from pretune.tokens.encode.encoding import Encoded, Encoder
+from pretune.tokens.encode.tokenizer import encode_text
 
 SHARED = Path(os.environ.get("PRETUNE_SHARED", Path(__file__).parents[3] / "shared"))
 FOREIGN = ["data/tokenizers/gpt2", "data/tokenizers/qwen2_5", "models/minimind2-small"]

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 
 from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import NotSupported
-from pretune.tokens.algorithm import ALGORITHM, Learning
-from pretune.tokens.tokenizer import encode_text
+from pretune.tokens.encode.tokenizer import encode_text
+from pretune.tokens.learn.algorithm import ALGORITHM, Learning
 from tests.spaced import llama2, metaspace
 
 TEXTS = ["the quagga sat, the quagga ran: quagga!"] * 3

@@ -14,9 +14,9 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, NotSupported, PretuneError
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
-from pretune.tokens import foreign
-from pretune.tokens.foreign import read_files, write_arrow, write_megatron, write_nanogpt
-from pretune.tokens.store import Store, StoreWriter, write_manifest
+from pretune.tokens.store import foreign
+from pretune.tokens.store.foreign import read_files, write_arrow, write_megatron, write_nanogpt
+from pretune.tokens.store.store import Store, StoreWriter, write_manifest
 
 SPLITS = ("train", "validation")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pretune.tokens.encoding import Encoder
-from pretune.tokens.tokenizer import encode_text, load_tokenizer
+from pretune.tokens.encode.encoding import Encoder
+from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer
 
 
 @pytest.mark.parametrize(("vocabulary", "folder"), [("gpt-2", "gpt2"), ("qwen2", "qwen2_5")])

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 
 from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import EmptyInput, PretuneError
-from pretune.tokens.algorithm import ALGORITHM, SPECIALS, UNKNOWN, Learning
-from pretune.tokens.sampling import shares
-from pretune.tokens.tokenizer import encode_text, load_tokenizer, special_ids
-from pretune.tokens.train import TokenizerStage, save_tokenizer
+from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer, special_ids
+from pretune.tokens.learn.algorithm import ALGORITHM, SPECIALS, UNKNOWN, Learning
+from pretune.tokens.learn.sampling import shares
+from pretune.tokens.learn.stage import TokenizerStage, save_tokenizer
 from tests.tokens.test_tokenizer import TORTURE
 
 KINDS: dict[str, dict[str, Any]] = {

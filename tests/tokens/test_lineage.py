@@ -14,10 +14,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from pretune.base.artifact import Artifact
 from pretune.base.errors import Changed, WrongKind, WrongValue
 from pretune.cli import cli
-from pretune.text.tables import read_rows
-from pretune.tokens.lineage import byte_spans, lineage_of, token_bytes
-from pretune.tokens.store import Store
-from pretune.tokens.tokenizer import encode_text, load_tokenizer
+from pretune.text.read.shards import read_rows
+from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer
+from pretune.tokens.store.lineage import byte_spans, lineage_of, token_bytes
+from pretune.tokens.store.store import Store
 
 SHARED = Path(os.environ.get("PRETUNE_SHARED", Path(__file__).parents[3] / "shared"))
 

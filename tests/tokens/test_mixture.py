@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.base.errors import EmptyInput
-from pretune.text.mixing import Proportions
-from pretune.tokens.mixture import Mixed, mixed
-from pretune.tokens.packing import Frame
+from pretune.text.corpus.mixing import Proportions
+from pretune.tokens.store.mixture import Mixed, mixed
+from pretune.tokens.store.packing import Frame
 from tests.tokens.worlds import KINDS, counting_store, rows_by, store_of
 
 COUNTS = st.lists(st.integers(1, 60), min_size=1, max_size=5)

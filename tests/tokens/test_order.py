@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pretune.tokens.order import Order
+from pretune.tokens.store.order import Order
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 3, 4, 5, 16, 17, 100, 1000, 4097])

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.tokens.packing import Blocks, pack_rows
-from pretune.tokens.store import Store
+from pretune.tokens.store.packing import Blocks, pack_rows
+from pretune.tokens.store.store import Store
 
 END = 9
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.base.errors import NotSupported, WrongValue
-from pretune.tokens.best_fit import BestFit, best_fit
-from pretune.tokens.packing import PACKING, Blocks, Frame, pack_rows
+from pretune.tokens.store.best_fit import BestFit, best_fit
+from pretune.tokens.store.packing import PACKING, Blocks, Frame, pack_rows
 from tests.tokens.worlds import (
     CLS,
     KINDS,
@@ -223,7 +223,7 @@ def test_pairs_need_an_encoder_with_cls_and_sep_and_room_for_both():
 def test_sentences_end_in_english_and_chinese():
     from tokenizers import AddedToken, Tokenizer, models
 
-    from pretune.tokens.pairs import sentence_stops
+    from pretune.tokens.store.pairs import sentence_stops
 
     words = [".", "。", "a", ".”", "3.1", "\n", "！", "."]
     tokenizer = Tokenizer(models.WordLevel({w: k for k, w in enumerate([*words[:-1], "[SEP]."])}, unk_token="a"))

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from pretune.base.errors import BadFile
-from pretune.tokens.algorithm import SPECIALS, Learning
-from pretune.tokens.bpe import NAMES, Bpe, byte_level, start
-from pretune.tokens.encoding import Encoder
-from pretune.tokens.splitting import Digits
-from pretune.tokens.tokenizer import encode_text
+from pretune.tokens.encode.encoding import Encoder
+from pretune.tokens.encode.tokenizer import encode_text
+from pretune.tokens.learn.algorithm import SPECIALS, Learning
+from pretune.tokens.learn.bpe import NAMES, Bpe, byte_level, start
+from pretune.tokens.learn.splitting import Digits
 
 pytest.importorskip("numba")
-from pretune.tokens import encode_loop, pieces
-from pretune.tokens.pieces import Border, Pieces, Tables
+from pretune.tokens.encode import encode_loop, pieces
+from pretune.tokens.encode.pieces import Border, Pieces, Tables
 
 SHARED = Path(os.environ.get("PRETUNE_SHARED", Path(__file__).parents[3] / "shared"))
 TEXTS = [
@@ -217,7 +217,7 @@ def test_other_tokenizers_are_left_to_others() -> None:
 
 
 def test_it_is_used_when_it_is_worth_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pretune.tokens import encoding
+    from pretune.tokens.encode import encoding
 
     learnt().save(str(tmp_path / "tokenizer.json"))
     monkeypatch.setattr(encoding, "pays", lambda seconds: seconds > 1)

@@ -7,9 +7,9 @@ import pytest
 
 from pretune.base.digest import digest
 from pretune.base.errors import BadFile, Changed, NotAnArtifact
-from pretune.text.tables import read_rows
-from pretune.tokens.store import Store, StoreWriter, dtype_for, write_manifest
-from pretune.tokens.tokenizer import encode_text, load_tokenizer
+from pretune.text.read.shards import read_rows
+from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer
+from pretune.tokens.store.store import Store, StoreWriter, dtype_for, write_manifest
 
 
 def test_a_document_is_its_tokens_and_one_end_token_in_the_corpus_order(make):
@@ -46,7 +46,7 @@ def documents(*ids):
 
 
 def test_documents_added_together_or_one_by_one_are_the_same_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("pretune.tokens.store.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("pretune.tokens.store.store.ROWS_PER_GROUP", 2)
     written = []
     for together in (1, 2, 5):
         folder = tmp_path / str(together)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pretune.base.errors import BadFile, NotSupported
-from pretune.tokens.tokenizer import (
+from pretune.tokens.encode.tokenizer import (
     chat_template,
     encode_text,
     encode_texts,
@@ -14,7 +14,7 @@ from pretune.tokens.tokenizer import (
     load_tokenizer,
     special_ids,
 )
-from pretune.tokens.train import SPECIALS, sample
+from pretune.tokens.learn.stage import SPECIALS, sample
 
 TORTURE = [
     "Hello world, it's 3.14 C++ <b>x</b>\n\n\tindent    four  \r\n end ",
@@ -116,7 +116,7 @@ def test_the_sample_is_the_asked_share_and_the_same_every_time(make):
 def test_the_card_tells_bytes_per_token_by_counting(make):
     artifacts = make()
     tokenizer = load_tokenizer(artifacts["tokenizer"].path)
-    from pretune.text.tables import read_rows
+    from pretune.text.read.shards import read_rows
 
     texts = [r["text"] for r in read_rows(artifacts["corpus"].path, "validation")]
     size, tokens = sum(len(t.encode()) for t in texts), sum(len(encode_text(tokenizer, t)) for t in texts)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.tokens.packing import PACKING, Frame, Rows
-from pretune.tokens.store import Store
+from pretune.tokens.store.packing import PACKING, Frame, Rows
+from pretune.tokens.store.store import Store
 
 END = 1
 CLS, SEP = 2, 3

@@ -13,10 +13,10 @@ from pretune.base.errors import Damaged, DiskFull
 from pretune.base.log import Log
 from pretune.base.staging import disk_errors
 from pretune.objective.labels import Labels
-from pretune.train import checkpoint
-from pretune.train.loop import Scored, TrainState
-from pretune.train.optim import OPTIM
-from pretune.train.update import Update
+from pretune.train.loop import checkpoint
+from pretune.train.loop.steps import Scored, TrainState
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
 
 
 def state(seed: int = 0) -> TrainState:

@@ -12,11 +12,11 @@ from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.base.recipe import Recipe
-from pretune.objective.base import IGNORE
-from pretune.train.feed import one_tokenizer, open_feed
-from pretune.train.pretrain import PretrainStage
-from pretune.train.pretraining import vocabulary_of
-from pretune.train.stream import Cut, StoreStream
+from pretune.objective.objective import IGNORE
+from pretune.train.loop.feed import one_tokenizer, open_feed
+from pretune.train.loop.stream import Cut, StoreStream
+from pretune.train.run.pretrain import PretrainStage
+from pretune.train.run.pretraining import vocabulary_of
 
 TINY = {"model": {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}}
 SMALL = {"length": 32, "batch": 4, "steps": 2, "micro_batch": 2, "compile": "no", "precision": "float32"}
@@ -125,7 +125,7 @@ def test_a_length_that_no_document_reaches_still_trains_and_an_empty_store_is_to
     vocabulary = vocabulary_of(made["words"].path)
     feed = open_feed(stage(length=4096), {"tokens": made["zh"]}, vocabulary, 0)
     assert len(feed.rows) == 1
-    from pretune.tokens.store import write_manifest
+    from pretune.tokens.store.store import write_manifest
 
     write_manifest(tmp_path, vocab_size=vocabulary.size, end_id=0, splits={})
     empty = Artifact(tmp_path, made["en"].card)

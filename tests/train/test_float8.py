@@ -8,8 +8,8 @@ from torch import nn
 
 from pretune.base.errors import NotSupported
 from pretune.base.log import Log
-from pretune.train.float8 import use_float8
-from pretune.train.settle import settled_precision
+from pretune.train.optim.float8 import use_float8
+from pretune.train.run.settle import settled_precision
 
 
 def test_8_bit_layers_give_the_products_and_gradients_of_exact_ones_to_the_precision_of_8_bits() -> None:

@@ -12,15 +12,15 @@ from torch import nn
 from pretune.model.build import build_model
 from pretune.model.recompute import recompute_blocks
 from pretune.model.shape import SHAPE
-from pretune.objective.base import OBJECTIVE
-from pretune.train.forecasting import GAPS, Plan, fitting_micro, recomputed, step_bytes
-from pretune.train.loop import Scored, TrainState, take_step
-from pretune.train.moments import is_packed, pack, unpack
-from pretune.train.optim import OPTIM
-from pretune.train.rehearsal import rehearse
-from pretune.train.runtime import Runtime
-from pretune.train.stream import Cut, RowStream
-from pretune.train.update import Update
+from pretune.objective.objective import OBJECTIVE
+from pretune.train.forecast.forecasting import GAPS, Plan, fitting_micro, recomputed, step_bytes
+from pretune.train.forecast.rehearsal import rehearse
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.steps import Scored, TrainState, take_step
+from pretune.train.loop.stream import Cut, RowStream
+from pretune.train.optim.moments import is_packed, pack, unpack
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
 from tests.invariants.worlds import CASES, LENGTH, SPECIALS, VOCABULARY, case, largest_difference, packed_rows, tiny
 
 # ---- recomputed blocks ---------------------------------------------------------------------------

@@ -10,10 +10,10 @@ import torch
 
 from pretune.base.errors import SettingsError
 from pretune.model.parts import layer_scales, part_of
-from pretune.train.budget import Budget, told_of_budget
-from pretune.train.optim import OPTIM
-from pretune.train.stream import StoreStream
-from pretune.train.update import Update
+from pretune.train.loop.stream import StoreStream
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
+from pretune.train.run.budget import Budget, told_of_budget
 from tests.invariants.worlds import tiny
 
 

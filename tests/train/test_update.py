@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from pretune.train.optim import OPTIM
-from pretune.train.rules import orthogonal
-from pretune.train.update import Update
+from pretune.train.optim.rules import orthogonal
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
 
 
 def net() -> nn.Sequential:
@@ -181,7 +181,7 @@ def test_cautious_decay_leaves_alone_what_the_move_makes_larger() -> None:
 
 
 def test_momentum_rises_over_its_warm_up() -> None:
-    from pretune.train.rules import _momentum
+    from pretune.train.optim.rules import _momentum
 
     settings = OPTIM({"kind": "muon", "momentum": 0.95, "momentum_warmup": 10})
     assert [_momentum(n, settings) for n in (1, 6, 11, 50)] == pytest.approx([0.85, 0.90, 0.95, 0.95])

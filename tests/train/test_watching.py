@@ -15,8 +15,8 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import Stopped, UserError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.train.meters import Meters, Package
-from pretune.train.picture import charts, series_of
+from pretune.train.watch.meters import Meters, Package
+from pretune.train.watch.picture import charts, series_of
 from tests.train.test_track import of_file, read_back
 
 SHAPE = {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
@@ -135,8 +135,8 @@ def test_prompts_are_gone_on_with_as_they_were_given(tmp_path: Path) -> None:
 def test_the_loss_of_a_source_is_that_of_its_documents_alone(watched: tuple[Path, Artifact]) -> None:
     from pretune.evaluate.perplexity import byte_counts, score_store
     from pretune.model.generate import open_folder
-    from pretune.tokens.store import Store
-    from pretune.train.sources import some_of, sources_of
+    from pretune.tokens.store.store import Store
+    from pretune.train.watch.sources import some_of, sources_of
 
     folder, model = watched
     found = model.card.metrics["validation_loss_by_source"]
@@ -155,7 +155,7 @@ def test_the_loss_of_a_source_is_that_of_its_documents_alone(watched: tuple[Path
 def test_the_last_validation_reads_as_many_rows_of_the_sources_as_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pretune.train import watching
+    from pretune.train.watch import watching
 
     asked, score = list[int](), watching.loss_over
 

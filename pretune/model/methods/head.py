@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.errors import NotSupported
-from pretune.model.methods.base import Method
+from pretune.model.methods.method import Method
 
 if TYPE_CHECKING:
     from torch import nn

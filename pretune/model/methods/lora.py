@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pretune.model.methods.base import Method
+from pretune.model.methods.method import Method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,7 +20,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from pretune.text.characters import categories, codes_of
+from pretune.text.read.characters import categories, codes_of
 
 PIECE = 1 << 17
 """Characters that are worked on at once: the arrays stay in the cache. A longer text is cut here; that changes two

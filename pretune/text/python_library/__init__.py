@@ -31,7 +31,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pretune.base.errors import UserError
-from pretune.text.document import Document, document_id
 from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
 from pretune.text.python_library.facts import Asked, Library, is_told
@@ -50,6 +49,7 @@ from pretune.text.python_library.sources import (
     tidy,
 )
 from pretune.text.python_library.twins import Clusters, join_near_copies
+from pretune.text.read.document import Document, document_id
 
 # The version of Python stands in it because compiled docstrings have no file that could be digested.
 VERSION = f"11 with Python {python_version()}"

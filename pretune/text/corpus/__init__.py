@@ -1,0 +1,1 @@
+"""Stage corpus: from raw files to documents on three sides."""

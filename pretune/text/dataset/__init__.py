@@ -1,0 +1,1 @@
+"""Stage dataset: labelled data of many formats becomes examples of one shape."""

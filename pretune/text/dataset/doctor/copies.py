@@ -1,0 +1,153 @@
+"""Rows that say what other rows say: on one side (duplicates) and on two (leaks); equal, or near by verified MinHash.
+
+    duplicates   beyond the first of each group of equal rows of one side, as counted for SMS spam: 418
+    leaks        of a side that is judged on, the rows whose text stands on a side before it
+
+Equal means equal but for case, width and white space (`fields.same_text`). Near means a Jaccard similarity of at
+least 0.8 of shingles, each pair compared (dedup/near.py).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from pretune.text.dataset.doctor.fields import FIELDS
+from pretune.text.dataset.doctor.findings import SIDES, Check, Data, Finding, Level, Row, counted, spread
+from pretune.text.dedup import near
+
+BETWEEN = (("train", "validation"), ("train", "test"), ("validation", "test"))
+MOST = 50_000
+"""Rows of a side that are compared with each other by default; a second and a half."""
+NO_SPANS = tuple(shape for shape in FIELDS if shape != "span")
+
+
+class Duplicates(Check):
+    """Rows of one side that say what an earlier one says."""
+
+    kind: str = "duplicates"
+    advice: ClassVar[str] = "Keep one of each, unless the copies are meant to weigh more."
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        first: dict[tuple[str, str], Row] = {}
+        again, like = [], []
+        for row, key in zip(data.rows, data.whole, strict=True):
+            earlier = first.setdefault((row.side, key), row)
+            if earlier is not row:
+                again.append(row)
+                like.append(earlier)
+        if again:
+            text = (
+                f"{counted(len(again), 'row')} of {len(data.rows):,} {_say(again)} what an earlier row of the side says"
+            )
+            yield self.finding(text, again, like=like)
+
+
+class Leaks(Check):
+    """Rows to be judged on that stand on an earlier side too: figures on them flatter."""
+
+    kind: str = "leaks"
+    advice: ClassVar[str] = "Leave them out of the side that is judged on; figures on them flatter."
+    serious: float = Field(default=0.01, ge=0, le=1)
+    """Share of the later side from which leaks are an error; below it a warning."""
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        first: dict[str, dict[str, Row]] = {side: {} for pair in BETWEEN for side in pair}
+        for row, key in zip(data.rows, data.asked, strict=True):
+            first[row.side].setdefault(key, row)
+        for one, other in BETWEEN:
+            pairs = zip(data.rows, data.asked, strict=True)
+            leaked = [(r, first[one][key]) for r, key in pairs if r.side == other and key in first[one]]
+            if leaked:
+                rows, like = [r for r, _ in leaked], [f for _, f in leaked]
+                yield self.finding(_shared(data, rows, one, other), rows, like=like, level=self._level(data, rows))
+
+    def _level(self, data: Data, rows: Sequence[Row]) -> Level:
+        return "error" if len(rows) >= self.serious * len(data.of_side(rows[0].side)) else "warning"
+
+
+def _shared(data: Data, rows: Sequence[Row], one: str, other: str) -> str:
+    number = f"{counted(len(rows), 'row')} of {len(data.of_side(other)):,} of {other}"
+    return f"{number} {'stands' if len(rows) == 1 else 'stand'} in {one} too"
+
+
+def _say(rows: Sequence[Row]) -> str:
+    return "says" if len(rows) == 1 else "say"
+
+
+# ---- near ---------------------------------------------------------------------------------------
+
+
+class NearDuplicates(Check):
+    """Rows of one side that say almost what an earlier one says."""
+
+    kind: str = "near-duplicates"
+    level: ClassVar[Level] = "hint"
+    shapes: ClassVar[tuple[str, ...]] = NO_SPANS  # all questions about one passage are near
+    advice: ClassVar[str] = "Look whether they are edited copies; if so keep one of each."
+    similarity: float = Field(default=0.8, ge=0.65, le=1)
+    """Jaccard similarity of shingles from which two rows are near."""
+    most: int = Field(default=MOST, gt=0)
+    """Rows of a side that are compared, evenly spread."""
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        for side in SIDES:
+            every = [k for k, row in enumerate(data.rows) if row.side == side]
+            here = spread(every, self.most)
+            texts = [data.fields.whole(data.rows[k].example) for k in here]
+            found = _near(here, [data.whole[k] for k in here], texts, self.similarity)
+            if found:
+                rows, like = [data.rows[k] for k, _ in found], [data.rows[k] for _, k in found]
+                text = f"{counted(len(rows), 'row')} of {side} {_say(rows)} almost what an earlier one says"
+                yield self.finding(text + _part(len(here), len(every)), rows, like=like)
+
+
+class NearLeaks(Check):
+    """Rows to be judged on whose text stands on an earlier side in almost the same words."""
+
+    kind: str = "near-leaks"
+    advice: ClassVar[str] = "Look whether they are edited copies; if so leave them out of the side that is judged on."
+    similarity: float = Field(default=0.8, ge=0.65, le=1)
+    """Jaccard similarity of shingles from which two texts are near."""
+    most: int = Field(default=MOST, gt=0)
+    """Rows of a side that are compared, evenly spread."""
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        by_side = [[k for k, row in enumerate(data.rows) if row.side == side] for side in SIDES]
+        if sum(map(bool, by_side)) < 2:
+            return
+        here = [k for every in by_side for k in spread(every, self.most)]
+        texts = [data.fields.asked(data.rows[k].example) for k in here]
+        near_rows = _near(here, [data.asked[k] for k in here], texts, self.similarity)
+        pairs = [(data.rows[k], data.rows[twin]) for k, twin in near_rows]
+        for one, other in BETWEEN:
+            found = [(r, twin) for r, twin in pairs if (twin.side, r.side) == (one, other)]
+            if found:
+                rows = [r for r, _ in found]
+                near_text = _shared(data, rows, one, other).replace(" too", " in almost the same words")
+                text = near_text + _part(len(here), len(data.rows))
+                yield self.finding(text, rows, like=[twin for _, twin in found])
+
+
+def _part(compared: int, number: int) -> str:
+    return f" (of {compared:,} that were compared)" if compared < number else ""
+
+
+def _near(
+    numbers: Sequence[int], keys: Sequence[str], texts: Sequence[str], similarity: float
+) -> list[tuple[int, int]]:
+    """(row, earlier row) of near pairs; texts with equal keys are one text, the first."""
+    places = list({key: k for k, key in reversed(list(enumerate(keys)))}.values())[::-1]
+    if len(places) < 2:
+        return []
+    own = [texts[k] for k in places]
+    with tempfile.TemporaryDirectory() as scratch:
+        found = near.clusters(
+            near.sign(own), lambda some: [own[k] for k in some], threshold=similarity, scratch=Path(scratch)
+        )
+    twins = ((k, int(twin)) for k, twin in enumerate(found.because_of) if twin >= 0)
+    return [(numbers[places[k]], numbers[places[twin]]) for k, twin in twins]

@@ -1,0 +1,226 @@
+"""Findings: what is wrong, how many rows, which to look at, what to do. A check is a class and its line in CHECK.
+
+error      training or its figures will be wrong      labels of test that train has not, leaks
+warning    rows that teach nothing or the wrong thing  copies, contradictions, replies without content
+hint       to know                                    lengths, uneven classes, a text in another language
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from pretune.base.config import Choice, Variant
+from pretune.text.dataset.doctor.fields import FIELDS, Fields, same_text
+from pretune.text.dataset.shapes.converter import Told
+
+Level = Literal["error", "warning", "hint"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "hint")
+SHOWN = 5
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        name: the kind of the check.
+        count: rows (labels, where the finding is about labels).
+        problem: one sentence that holds the count.
+        rows: origins of the first of them; `like`: the row that each was compared with, "" where there is none.
+        advice: what to do.
+    """
+
+    name: str
+    level: Level
+    count: int
+    problem: str
+    advice: str
+    rows: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+
+    def fact(self) -> dict[str, Any]:
+        """As plain JSON, for cards and `--json`."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An example and the side it stands on."""
+
+    side: str
+    example: Any
+
+    @property
+    def origin(self) -> str:
+        return str(self.example.origin)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled data as the checks see it.
+
+    Args:
+        rows: all sides, train first.
+        reading: what reading has left out or mended already.
+    """
+
+    shape: str
+    rows: tuple[Row, ...]
+    reading: tuple[Told, ...] = ()
+
+    @classmethod
+    def of(cls, shape: str, sides: Mapping[str, Sequence[Any]], reading: Sequence[Told] = ()) -> Data:
+        rows = tuple(Row(side, example) for side in SIDES for example in sides.get(side, ()))
+        return cls(shape, rows, tuple(reading))
+
+    @property
+    def fields(self) -> Fields:
+        return FIELDS[self.shape]
+
+    @cached_property
+    def whole(self) -> tuple[str, ...]:
+        """Of each row, one form for all its copies."""
+        return tuple(same_text(self.fields.whole(row.example)) for row in self.rows)
+
+    @cached_property
+    def asked(self) -> tuple[str, ...]:
+        """Of each row, one form of what must not stand on two sides."""
+        return tuple(same_text(self.fields.asked(row.example)) for row in self.rows)
+
+    @cached_property
+    def pieces(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+        """Of each row, (field, text) of every text in it."""
+        return tuple(tuple(self.fields.pieces(row.example)) for row in self.rows)
+
+    def of_side(self, side: str) -> list[Row]:
+        return [row for row in self.rows if row.side == side]
+
+
+class Check(Variant):
+    """One thing to look for in labelled data; its settings are thresholds."""
+
+    level: ClassVar[Level] = "warning"
+    shapes: ClassVar[tuple[str, ...]] = tuple(FIELDS)
+    """The shapes it looks at."""
+    advice: ClassVar[str] = ""
+    """What to do, as one sentence."""
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        """What it finds; nothing where all is well."""
+        raise AssertionError(f"{type(self).__name__} has no find()")
+
+    def finding(
+        self,
+        problem: str,
+        rows: Sequence[Row],
+        *,
+        like: Sequence[Row] = (),
+        level: Level | None = None,
+        count: int | None = None,
+        advice: str | None = None,
+    ) -> Finding:
+        return Finding(
+            name=self.kind,
+            level=level or self.level,
+            count=len(rows) if count is None else count,
+            problem=problem,
+            advice=advice or self.advice,
+            rows=tuple(row.origin for row in rows[:SHOWN]),
+            like=tuple(row.origin for row in like[:SHOWN]),
+        )
+
+
+class RowCheck(Check):
+    """A check that looks at each row by itself."""
+
+    claim: ClassVar[str]
+    """What is true of a row that is found: "hold control characters"."""
+
+    def is_wrong(self, row: Row, pieces: Sequence[tuple[str, str]]) -> bool:
+        """Whether the row is one.
+
+        Args:
+            pieces: (field, text) of every text in it.
+        """
+        raise AssertionError(f"{type(self).__name__} has no is_wrong()")
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        rows = [r for r, pieces in zip(data.rows, data.pieces, strict=True) if self.is_wrong(r, pieces)]
+        if rows:
+            yield self.finding(f"{counted(len(rows), 'row')} {self.claim}", rows)
+
+
+def spread(numbers: Sequence[int], most: int) -> list[int]:
+    """At most so many of the numbers, evenly spread: what is dear is looked at in a part of large data."""
+    size = min(most, len(numbers))
+    return [numbers[k * len(numbers) // size] for k in range(size)]
+
+
+def counted(number: int, name: str) -> str:
+    """1 row, 2 rows."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+CHECK = Choice(
+    Check,
+    {
+        "leaks": "pretune.text.dataset.doctor.copies:Leaks",
+        "near-leaks": "pretune.text.dataset.doctor.copies:NearLeaks",
+        "duplicates": "pretune.text.dataset.doctor.copies:Duplicates",
+        "near-duplicates": "pretune.text.dataset.doctor.copies:NearDuplicates",
+        "contradictions": "pretune.text.dataset.doctor.contradictions:Contradictions",
+        "both-ways": "pretune.text.dataset.doctor.contradictions:BothWays",
+        "label-spelling": "pretune.text.dataset.doctor.labels:Spelling",
+        "unknown-labels": "pretune.text.dataset.doctor.labels:Unknown",
+        "unused-labels": "pretune.text.dataset.doctor.labels:Unused",
+        "few-rows": "pretune.text.dataset.doctor.labels:FewRows",
+        "imbalance": "pretune.text.dataset.doctor.labels:Imbalance",
+        "one-answer": "pretune.text.dataset.doctor.labels:OneAnswer",
+        "bad-score": "pretune.text.dataset.doctor.labels:BadScore",
+        "empty": "pretune.text.dataset.doctor.texts:Empty",
+        "over-long": "pretune.text.dataset.doctor.texts:OverLong",
+        "mojibake": "pretune.text.dataset.doctor.texts:Garbled",
+        "controls": "pretune.text.dataset.doctor.texts:ControlCharacters",
+        "html": "pretune.text.dataset.doctor.texts:Markup",
+        "no-words": "pretune.text.dataset.doctor.texts:NoWords",
+        "languages": "pretune.text.dataset.doctor.language:Languages",
+        "wrong-offset": "pretune.text.dataset.doctor.answers:WrongOffset",
+        "answer-not-there": "pretune.text.dataset.doctor.answers:NotThere",
+        "tags-unequal": "pretune.text.dataset.doctor.tagging:Unequal",
+        "tags-unparsable": "pretune.text.dataset.doctor.tagging:Unparsable",
+        "tags-inside": "pretune.text.dataset.doctor.tagging:Inside",
+        "empty-tokens": "pretune.text.dataset.doctor.tagging:EmptyTokens",
+        "echo": "pretune.text.dataset.doctor.pairs:Echo",
+        "length-ratio": "pretune.text.dataset.doctor.pairs:LengthRatio",
+        "empty-reply": "pretune.text.dataset.doctor.replies:EmptyReply",
+        "no-reply": "pretune.text.dataset.doctor.replies:NoReply",
+        "turns": "pretune.text.dataset.doctor.replies:Turns",
+        "roles": "pretune.text.dataset.doctor.replies:Roles",
+        "no-preference": "pretune.text.dataset.doctor.choices:NoPreference",
+        "no-positive": "pretune.text.dataset.doctor.choices:NoPositive",
+        "candidates-twice": "pretune.text.dataset.doctor.choices:CandidatesTwice",
+        "scores-unequal": "pretune.text.dataset.doctor.choices:Unequal",
+        "mended": "pretune.text.dataset.doctor.reading:Mended",
+        "left-out": "pretune.text.dataset.doctor.reading:LeftOut",
+        # The one upward door: tokens are counted with a tokenizer, which text knows nothing of.
+        "truncation": "pretune.tokens.store.truncation:Truncation",
+    },
+    group="pretune.checks",
+)
+"""In the order in which findings of one level are told."""
+
+
+def every_check() -> list[Check]:
+    """One of each kind, with its defaults."""
+    return [CHECK(kind) for kind in [*CHECK.table, *sorted({*CHECK.kinds()} - {*CHECK.table})]]
+
+
+def examine(data: Data, checks: Iterable[Check] | None = None) -> list[Finding]:
+    """What is wrong, the worst first; of one level in the order of the checks."""
+    wanted = every_check() if checks is None else checks
+    found = [f for check in wanted if data.shape in check.shapes for f in check.find(data)]
+    return sorted(found, key=lambda f: LEVELS.index(f.level))

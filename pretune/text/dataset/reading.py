@@ -1,0 +1,266 @@
+"""All examples of a data set's inputs, by the side that their file or row names.
+
+    input -> files (archives opened) -> sources, each with its side -> records -> examples of one shape
+
+A record that is wrong stops the work, with its file and line; so do all others of its file, told together. What
+is left out or mended on the way is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from pretune.base.artifact import Artifact
+from pretune.base.errors import BadFile, UserError
+from pretune.base.log import Bar, Log
+from pretune.text.dataset.example import Example, said_by
+from pretune.text.dataset.shapes.choosing import Opened, open_records
+from pretune.text.dataset.shapes.converter import Notes, Record
+from pretune.text.dataset.shapes.files import CLASS_NAMES, Source, sides_of, sources_of, unpacked
+from pretune.text.read import sources
+from pretune.text.read.readers import ARCHIVES, PACKED, Repairs, line_of, lines_of, read_records, suffix_of
+from pretune.text.read.split import NAMES, SPLITS
+from pretune.text.read.values import mend_surrogates
+
+Sides = dict[str, list[Example]]
+TOLD_TOGETHER = 5
+"""So many wrong records of a file are named; the others are counted."""
+EVERY = 500
+COUNTED_BYTES = 4 << 20
+"""A file of more bytes has its lines counted first, for the time that is left."""
+
+
+def no_examples() -> Sides:
+    """ "" is no side."""
+    return {side: [] for side in ("", *SPLITS)}
+
+
+@dataclass
+class Found:
+    """What was read.
+
+    Args:
+        shape: "" until the first file that holds a record.
+        class_names: the lines of a `class.txt` that lies beside the data, if there is exactly one.
+        left_alone: files that are no side although others are, files of no known format, rows of no side.
+        read_as: of each file its shape and columns.
+    """
+
+    shape: str = ""
+    sides: Sides = field(default_factory=no_examples)
+    notes: Notes = field(default_factory=Notes)
+    class_names: list[str] = field(default_factory=list)
+    left_alone: Counter[str] = field(default_factory=Counter)
+    repairs: Repairs = field(default_factory=Repairs)
+    read_as: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How records are to be read: a shape or "auto", role -> column of those that are given, the seed of samples."""
+
+    shape: str
+    columns: Mapping[str, str]
+    seed: int
+
+
+def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, log: Log) -> Found:
+    """The examples of all inputs.
+
+    Raises:
+        NoSuchColumn: an input without labelled data, or a file without a column that is needed;
+        BadFile: a wrong record, or files of two shapes; what reading raises.
+    """
+    found = Found()
+    given = {place: _sources(artifact, found, scratch / place) for place, artifact in inputs.items()}
+    whole = [source for many in given.values() for source in many]
+    sided = dict(zip(map(id, whole), sides_of(whole), strict=True))
+    _find_class_names(inputs, found)
+    with log.progress("reading", total=sum(s.num_bytes for s in whole), unit="bytes") as bar:
+        for place, artifact in inputs.items():
+            part = no_examples()
+            for source in given[place]:
+                with _told_by_name(source, scratch):
+                    _read_source(source, sided[id(source)], part, found, wanted, log, bar)
+            for side, examples in part.items():
+                found.sides[side] += drawn(examples, artifact.sample, seed=wanted.seed)
+    return found
+
+
+@contextmanager
+def _told_by_name(source: Source, scratch: Path) -> Iterator[None]:
+    """A member of an archive is called as it is there, not as it lies while it is read."""
+    try:
+        yield
+    except UserError as error:
+        inside = [path.as_posix() for path in source.paths if scratch in path.parents]
+        if len(source.paths) > 1 or not inside:
+            raise
+        raise type(error)(error.problem.replace(inside[0], source.name), hint=error.hint) from None
+
+
+def _sources(artifact: Artifact, found: Found, scratch: Path) -> list[Source]:
+    if artifact.scheme:
+        scheme = artifact.scheme
+        return [Source(scheme, "", lambda repairs: sources.examples(scheme), ())]
+    files = sources.named_files(artifact)
+    found.left_alone.update(f"{name} (a link that leads out of the folder)" for name in artifact.links)
+    if any(suffix_of(path) in ARCHIVES for _, path in files):
+        files = unpacked(files, scratch, found.repairs)
+    made, rest = sources_of(files, where=artifact.path.as_posix())
+    found.left_alone.update(f"{name} (in no known format)" for name in rest)
+    return made
+
+
+def _find_class_names(inputs: Mapping[str, Artifact], found: Found) -> None:
+    files = [path for artifact in inputs.values() if not artifact.scheme for path in artifact.files()]
+    lists = [path for path in files if path.name.lower() in CLASS_NAMES and path.suffix.lower() == ".txt"]
+    if len(lists) == 1:
+        names = [line.strip() for line in lines_of(lists[0], Repairs())]
+        found.class_names = [mend_surrogates(name) for name in names if name]
+
+
+def _read_source(
+    source: Source, side: str | None, part: Sides, found: Found, wanted: Wanted, log: Log, bar: Bar
+) -> None:
+    pace = _Pace(source, bar)
+    if side is None:
+        found.left_alone[source.name] += 1
+    else:
+        opened = _opened(source, found, wanted)
+        read_as = f", read as {found.read_as[source.name]}" if opened else ", without a record"
+        log.info(f"    {source.name}: {side or 'no side in its name'}{read_as}")
+        if opened is not None:
+            _collect(source, side, opened, part, found, pace)
+    pace.end()
+
+
+def _opened(source: Source, found: Found, wanted: Wanted) -> Opened | None:
+    records = source.read(found.repairs)
+    name = source.name
+    where = f"{name}:1" if suffix_of(Path(name)) in (".csv", ".tsv") else name  # the line of the names
+    opened = open_records(records, where=where, shape=wanted.shape, given=wanted.columns, notes=found.notes)
+    if opened is None:
+        return None
+    if found.shape not in ("", opened.shape):
+        other = next(iter(found.read_as))
+        raise BadFile(
+            f"{other!r} is read as {found.shape} and {name!r} as {opened.shape}; a data set has one shape",
+            hint=f"make a data set of each, or say which it is: shape={found.shape}",
+        )
+    found.shape = opened.shape
+    found.read_as[name] = f"{opened.shape} ({opened.read_as})"
+    return opened
+
+
+# ---- one file -----------------------------------------------------------------------------------
+
+
+def _collect(source: Source, side: str, opened: Opened, part: Sides, found: Found, pace: _Pace) -> None:
+    name, convert, examples = mend_surrogates(source.name), opened.convert, part[side]
+    wrong: list[tuple[int, Record, BadFile]] = []
+    for number, record in enumerate(opened.records):
+        pace.at(number)
+        own = record.get("origin")  # the record may know better where it comes from
+        origin = mend_surrogates(own) if own and isinstance(own, str) else f"{name}#{number}"
+        try:
+            made = convert(record, origin)
+        except BadFile as error:
+            wrong.append((number, record, error))
+            continue
+        if found.notes.fresh:
+            found.notes.place(origin)
+        if "split" not in record:
+            examples += made
+        elif (place := _side_of(record, side)) is None:
+            found.left_alone[f"rows with split {record['split']!r}"] += 1
+        else:
+            part[place] += made
+    if wrong:
+        raise _all_wrong(source, wrong)
+
+
+def _side_of(record: Record, side: str) -> str | None:
+    """The side of a record: its own column `split`, else its file's; None for one that is no side."""
+    own = record["split"]
+    return NAMES.get(own.strip().lower()) if isinstance(own, str) and own.strip() else side
+
+
+def _all_wrong(source: Source, wrong: list[tuple[int, Record, BadFile]]) -> BadFile:
+    """One error for all wrong records of a file."""
+    places = [_where(source, number, record) for number, record, _ in wrong[:TOLD_TOGETHER]]
+    lines = [f"{place}: {error.problem}" for place, (_, _, error) in zip(places, wrong, strict=False)]
+    if len(wrong) > TOLD_TOGETHER:
+        lines.append(f"and {len(wrong) - TOLD_TOGETHER} more such records")
+    usual = "mend or delete them; what a record may look like is told in docs/en/shapes.md"
+    hint = usual if wrong[0][2].hint in (None, BadFile.usual_hint) else wrong[0][2].hint
+    return BadFile("\n".join(lines), hint=hint)
+
+
+def _where(source: Source, number: int, record: Record) -> str:
+    """`reviews.csv:17`, the line; `a.json#16` where records have none."""
+    if source.is_parallel:
+        return f"{source.name}:{number + 1}"
+    if len(source.paths) == 1:
+        line, path = line_of(source.paths[0], number), source.paths[0]
+        # A line may hold several records (SQuAD): then it is not the one that was counted.
+        if line is not None and next(islice(read_records(path), number, None), None) == record:
+            return f"{source.name}:{line}"
+    return f"{source.name}#{number}"
+
+
+class _Pace:
+    """Moves a bar by the bytes of a file while its records are read."""
+
+    def __init__(self, source: Source, bar: Bar):
+        self.bar, self.left = bar, source.num_bytes
+        self.step = self.left / max(1, _num_records(source)) if self.left > COUNTED_BYTES else 0.0
+
+    def at(self, number: int) -> None:
+        if self.step and number % EVERY == EVERY - 1:
+            self._advance(int(self.step * EVERY))
+
+    def end(self) -> None:
+        self._advance(self.left)
+
+    def _advance(self, num_bytes: int) -> None:
+        num_bytes = min(num_bytes, self.left)
+        self.left -= num_bytes
+        self.bar.advance(num_bytes)
+
+
+def _num_records(source: Source) -> int:
+    """About how many records a source has, told without parsing: rows of parquet, else lines; 0 if packed."""
+    if len(source.paths) > 1 and not source.is_parallel:
+        return len(source.paths)
+    path = source.paths[0]
+    if path.suffix.lower() in PACKED or suffix_of(path) == ".json":
+        return 0
+    if suffix_of(path) == ".parquet":
+        import pyarrow.parquet as pq
+
+        return int(pq.ParquetFile(path).metadata.num_rows)
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 22), b""))
+
+
+# ---- a part of it -------------------------------------------------------------------------------
+
+
+def drawn(examples: list[Example], number: int | None, *, seed: int) -> list[Example]:
+    """`number` of the examples, in their order; None: all. A larger sample holds the smaller one.
+
+    By a keyed hash of the text: examples that are added later change a sample only by what they push out.
+    """
+    if number is None or len(examples) <= number:
+        return examples
+    key = seed.to_bytes(8, "big")
+    marks = [hashlib.blake2b(said_by(e).encode("utf-8", "surrogatepass"), key=key).digest() for e in examples]
+    first = sorted(range(len(examples)), key=lambda k: (marks[k], k))[:number]
+    return [examples[k] for k in sorted(first)]

@@ -1,0 +1,253 @@
+"""Stage dataset: labelled data of many formats and shapes becomes examples of one shape on three sides.
+
+    train.csv dev.csv test.csv    sides given by the files' names are taken as they are
+    reviews.csv                   split by a keyed hash, near copies on one side (dividing.py)
+    a column `split`              is honoured row by row
+    reviews.jsonl#500             500 examples of it, the same each time
+
+Which files are read, and as what: shapes/. Nothing is deleted from given sides; texts that stand on two of them are
+counted and told.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from pretune.base.artifact import Artifact
+from pretune.base.config import Input, chosen
+from pretune.base.errors import EmptyInput, OneClass
+from pretune.base.log import Log
+from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.text.dataset.augment.augment import AUGMENT, Augment
+from pretune.text.dataset.balance import BALANCE, Balance, write_weights
+from pretune.text.dataset.dividing import divide
+from pretune.text.dataset.doctor.visit import examined
+from pretune.text.dataset.enlarging import enlarge, inputs_at
+from pretune.text.dataset.example import SHAPES, Example, Labelled, Tagged
+from pretune.text.dataset.reading import Found, Sides, Wanted, read_all
+from pretune.text.dataset.shapes.tagged import normalised
+from pretune.text.read.columns import Columns
+from pretune.text.read.shards import ShardWriter
+from pretune.text.read.split import SPLITS
+
+ROWS_TOGETHER = 1024
+BYTES_A_SECOND = 7e6
+"""Labelled texts of some 200 bytes that are split, on one core: docs/LOG.md."""
+
+
+class DatasetStage(Stage):
+    """Labelled data in, examples out."""
+
+    makes: ClassVar[str] = "dataset"
+    version: ClassVar[int] = 5
+    takes_samples: ClassVar[bool] = True
+    kind: str = "dataset"
+    read: Annotated[list[str], Input("files")]
+    """Files, folders or patterns; `FILE#500` takes 500 examples of it (of each side that is given)."""
+    shape: Literal["auto", "label", "labels", "score", "tags", "span", "pair", "dialogue", "preference", "ranking"] = (
+        "auto"
+    )
+    """What a record is; auto looks at the first ones."""
+    links: Literal["refuse", "follow"] = "refuse"
+    """Symbolic links that lead out of a folder: not read, and reported; follow reads them. Links within it are read
+    once."""
+    columns: Columns = Columns()
+    """Which column holds what (`columns.text=review columns.label=stars`); found by name where it is not given."""
+    validation: float = Field(default=0.1, ge=0, le=1)
+    """Share held out to choose by, where no file of that name is given."""
+    test: float = Field(default=0.1, ge=0, le=1)
+    """Share held out for the report, where no split files are given."""
+    balance: Annotated[Balance | None, *chosen(BALANCE)] = None
+    """How uneven labels are evened out in train: over, under, weights; none if not given."""
+    augment: list[Annotated[Augment, *chosen(AUGMENT)]] = []
+    """In which other ways the rows of train are said once more: eda, noise, homophones, back-translation."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_columns(cls, value: Any) -> Any:
+        """`text=review label=stars` is short for `columns.text=review columns.label=stars`."""
+        short = {n: value[n] for n in ("text", "label") if isinstance(value, dict) and n in value}
+        if not short or not isinstance(columns := value.get("columns", {}), dict):
+            return value
+        return {**{k: v for k, v in value.items() if k not in short}, "columns": {**short, **columns}}
+
+    @field_validator("test")
+    @classmethod
+    def _not_too_much(cls, value: float, info: Any) -> float:
+        if value + info.data.get("validation", 0) > 1:
+            raise ValueError("validation and test together are more than 1")
+        return value
+
+    def follows_links(self) -> bool:
+        return self.links == "follow"
+
+    def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
+        size = sum(f.text_bytes for f in inputs.values())
+        return Forecast(
+            seconds=size / BYTES_A_SECOND, memory_bytes=2e8 + 5 * size, disk_bytes=size / 2, text_bytes=size
+        )
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        with _without_collector():
+            return self._made(inputs, out, context)
+
+    def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        log, scratch = context.log, context.scratch / "dataset"
+        wanted = Wanted(self.shape, self.columns.given(), context.seed)
+        found = read_all(inputs_at("read", inputs), wanted, scratch=scratch, log=log)
+        scheme = _finish(found, log)
+        sides, num_near = divide(found.sides, validation=self.validation, test=self.test, scratch=scratch, log=log)
+        labels = _labels(found, sides, log)
+        seen = examined(found.shape, sides, out, context, reading=found.notes.told())
+        more = enlarge(sides, found.shape, self.balance, self.augment, inputs=inputs, seed=context.seed)
+        _write(out, found.shape, more.sides, labels, log)
+        if more.weights is not None:
+            write_weights(out, more.weights)
+        told = {"scheme": scheme} if scheme else {}
+        metrics = _metrics(found, more.sides, labels)
+        return {**metrics, "near_copies": num_near, **told, **seen, **more.facts}
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """No garbage collection: examples stand in no circle, and to look at millions of them takes a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _finish(found: Found, log: Log) -> str:
+    """Tell what was left out; what only all examples together can say: the scheme of tags, the names of classes.
+
+    Returns:
+        the scheme in which tags were written; "" for other shapes.
+
+    Raises:
+        EmptyInput: no example is left.
+    """
+    scheme = ""
+    if found.shape == "tags":
+        found.sides, scheme = normalised(found.sides, found.notes)
+    if found.shape == "label":
+        _name_classes(found, log)
+    _tell(found, log)
+    if not any(found.sides.values()):
+        told = ", ".join(f"{n} {reason}" for reason, n in found.notes.dropped.items())
+        raise EmptyInput("no example is left" + (f" (left out: {told})" if told else ""), hint="look at the input")
+    return scheme
+
+
+def _name_classes(found: Found, log: Log) -> None:
+    """Numbers 0 ... n - 1 take the n names of a class.txt, if each of them occurs and the names differ."""
+    names = found.class_names
+    used = {e.label for group in found.sides.values() for e in group if isinstance(e, Labelled)}
+    if not names or len(set(names)) < len(names) or used != {str(k) for k in range(len(names))}:
+        found.class_names = []
+        return
+    log.info(f"    labels 0 ... {len(names) - 1} are called as class.txt says: {names[0]} ... {names[-1]}")
+    for side, group in found.sides.items():
+        found.sides[side] = [replace(e, label=names[int(e.label)]) for e in group if isinstance(e, Labelled)]
+
+
+def _tell(found: Found, log: Log) -> None:
+    if found.left_alone:
+        names = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in found.left_alone.items())
+        log.warn(f"left alone, neither train, dev nor test: {names}")
+    if found.notes.dropped:
+        log.warn("left out: " + ", ".join(f"{n} with {reason}" for reason, n in sorted(found.notes.dropped.items())))
+    for what, number in sorted(_mended(found).items()):
+        log.warn(f"{what}: {number}")
+    if found.repairs.broken:
+        log.warn(f"{found.repairs.broken} broken pieces of text were replaced by U+FFFD")
+
+
+def _mended(found: Found) -> dict[str, int]:
+    return dict(sorted((found.notes.mended + found.repairs.mended).items()))
+
+
+# ---- labels -------------------------------------------------------------------------------------
+
+
+def _labels(found: Found, sides: Mapping[str, list[Example]], log: Log) -> list[str] | None:
+    """Names of the labels in the order of their numbers; None for shapes without labels.
+
+    Raises:
+        OneClass: there is something to train on, and nothing to tell apart.
+    """
+    of = SHAPES[found.shape].names
+    if of is None:
+        return None
+    names = {side: set().union(*(of(e) for e in group)) for side, group in sides.items()}
+    every: set[str] = set().union(*names.values())
+    if sides["train"] and len(names["train"]) < (2 if found.shape == "label" else 1):
+        told = f"have the label {min(names['train'])!r}" if names["train"] else "have no label at all"
+        hint = "name the right column: columns.label=COLUMN"
+        raise OneClass(f"all {len(sides['train'])} examples to train on {told}", hint=hint)
+    unknown = sorted(every - names["train"]) if sides["train"] else []
+    if unknown:
+        log.warn(f"labels that are not in train: {', '.join(unknown[:10])}")
+    return found.class_names or sort_labels(every)
+
+
+def sort_labels(labels: set[str]) -> list[str]:
+    """By number if all are whole numbers, else by name."""
+    numbers = all(n.removeprefix("-").isdecimal() and n.isascii() for n in labels)
+    return sorted(labels, key=lambda n: (int(n), n)) if numbers else sorted(labels)
+
+
+# ---- writing and telling ------------------------------------------------------------------------
+
+
+def _write(out: Path, shape: str, sides: Mapping[str, list[Example]], labels: list[str] | None, log: Log) -> None:
+    made = SHAPES[shape]
+    with log.progress("writing", total=sum(map(len, sides.values())), unit="examples") as bar:
+        for side, examples in sides.items():
+            writer = ShardWriter(out, side, made.schema, numbered=False)
+            for start in range(0, len(examples), ROWS_TOGETHER):
+                some = examples[start : start + ROWS_TOGETHER]
+                writer.add(made.to_table(some), np.array([len(made.said(e)) for e in some], dtype=np.int64))
+                bar.advance(len(some))
+            writer.close()
+    if labels is not None:
+        text = json.dumps(labels, ensure_ascii=False, indent=1) + "\n"
+        (out / "labels.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _metrics(found: Found, sides: Sides, labels: list[str] | None) -> dict[str, Any]:
+    return {
+        "examples": sum(map(len, sides.values())),
+        "shape": found.shape,
+        "splits": {s: len(group) for s, group in sides.items()},
+        "labels": {} if labels is None else _label_counts(found.shape, sides, labels),
+        "dropped": dict(sorted(found.notes.dropped.items())),
+        "mended": _mended(found),
+        "left_alone": dict(sorted(found.left_alone.items())),
+        "repaired": found.repairs.broken,
+        "read_as": found.read_as,
+    }
+
+
+def _label_counts(shape: str, sides: Mapping[str, list[Example]], labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How many examples have each label; of tags, how many pieces are of each kind."""
+    of: Callable[[Any], Collection[str]] | None = _pieces if shape == "tags" else SHAPES[shape].names
+    assert of is not None, "only shapes with labels are counted"
+    counts = {side: Counter(name for e in group for name in of(e)) for side, group in sides.items()}
+    return {label: {s: counts[s][label] for s in SPLITS} for label in labels}
+
+
+def _pieces(example: Tagged) -> list[str]:
+    return [tag[2:] for tag in example.tags if tag.startswith("B-")]

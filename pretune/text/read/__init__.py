@@ -1,0 +1,1 @@
+"""Raw files to records: formats, encodings, archives, hubs."""

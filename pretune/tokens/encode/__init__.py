@@ -1,0 +1,1 @@
+"""Texts to ids, with the ids of the folder's own tokenizer."""

@@ -1,0 +1,1 @@
+"""Stage tokenizer: vocabularies learnt from a corpus."""

@@ -1,0 +1,144 @@
+"""Byte-level BPE: every text can be encoded and comes back exactly.
+
+    text -> words by Qwen2's pattern -> bytes -> merges of the commonest neighbours, learnt here
+
+There is no normaliser: what is decoded is what was encoded. Each distinct word is counted once; its pairs are merged by
+numba or by numpy. `engine=tokenizers` is the library's own trainer. All of them write the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pretune.base.config import Free
+from pretune.tokens.learn.algorithm import SPECIALS, Algorithm, Learning, add_specials
+from pretune.tokens.learn.merging import Engine
+from pretune.tokens.learn.splitting import Digits, pattern
+
+MAX_TOKEN_BYTES = 24
+"""Chinese has no spaces: without a bound, whole clauses become one token (7 characters here)."""
+
+
+class Bpe(Algorithm):
+    """Byte-level BPE, as in GPT-2 and Qwen."""
+
+    kind: str = "bpe"
+    digits: Digits = "one"
+    """one: each figure is a word (Qwen2); three: groups of up to three (GPT-4, Llama 3); free: whole numbers."""
+    engine: Annotated[Literal["auto", "numba", "numpy", "tokenizers"], Free] = "auto"
+    """auto: numba where it is installed and pays, else numpy; tokenizers: slow, no memory cap. Same merges."""
+
+    def learn(self, learning: Learning) -> Any:
+        if self.engine == "tokenizers":
+            return by_tokenizers(learning, self.digits)
+        tokens, merges = by_ours(learning, self.digits, self.engine)
+        return byte_level([_name(token) for token in tokens], merges, self.digits)
+
+
+class Byte(Algorithm):
+    """Bytes, and nothing above them: 256 and the special tokens."""
+
+    kind: str = "byte"
+
+    def learn(self, learning: Learning) -> Any:
+        return byte_level([*SPECIALS, *alphabet()], [])
+
+
+def alphabet() -> list[str]:
+    """The characters that stand for the 256 bytes, in the order of their ids."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def byte_names() -> list[str]:
+    """The character that stands for each byte (GPT-2's table: printable ones for themselves, the rest from U+0100)."""
+    shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return [chr(byte) if byte in shown else chr(0x100 + hidden.index(byte)) for byte in range(256)]
+
+
+NAMES = byte_names()
+
+
+def _name(token: bytes) -> str:
+    text = token.decode("utf-8", "replace")
+    return text if text in SPECIALS else "".join(NAMES[byte] for byte in token)
+
+
+def byte_level(tokens: list[str], merges: list[tuple[int, int]], digits: Digits = "one") -> Any:
+    """A tokenizer from its tokens in order of their ids and its merges as pairs of ids."""
+    from tokenizers import Tokenizer, models
+
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [(tokens[a], tokens[b]) for a, b in merges]))
+    _frame(tokenizer, digits)
+    add_specials(tokenizer)
+    return tokenizer
+
+
+def _frame(tokenizer: Any, digits: Digits) -> None:
+    from tokenizers import Regex, decoders, pre_tokenizers, processors
+
+    words = pre_tokenizers.Split(Regex(pattern(digits)), behavior="isolated")
+    in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, in_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+
+
+def by_ours(
+    learning: Learning, digits: Digits = "one", engine: Engine = "auto"
+) -> tuple[list[bytes], list[tuple[int, int]]]:
+    """(tokens as bytes, merges as pairs of ids): each distinct word is counted once."""
+    from pretune.tokens.learn.counting import count_words, most_frequent
+    from pretune.tokens.learn.merging import learn_merges
+
+    table = count_words(
+        learning.texts(), digits=digits, memory=learning.memory, scratch=learning.scratch, most=learning.word_bytes
+    )
+    words, counts, left_out = most_frequent(table, learning.word_bytes)
+    if left_out:
+        learning.warn(f"the {left_out} rarest words were left out: word_bytes={learning.word_bytes}")
+    tokens, ids = start()
+    return learn_merges(
+        words,
+        counts,
+        tokens,
+        ids=ids,
+        vocab_size=learning.vocab_size,
+        min_frequency=learning.min_frequency,
+        max_length=MAX_TOKEN_BYTES,
+        engine=engine,
+    )
+
+
+def start() -> tuple[list[bytes], NDArray[np.int32]]:
+    """(the tokens before anything is learnt, the id of each byte)."""
+    order = alphabet()
+    byte_of = {name: byte for byte, name in enumerate(NAMES)}
+    tokens = [token.encode() for token in SPECIALS] + [bytes([byte_of[name]]) for name in order]
+    return tokens, np.array([len(SPECIALS) + order.index(name) for name in NAMES], np.int32)
+
+
+def by_tokenizers(learning: Learning, digits: Digits = "one") -> Any:
+    """The same tokenizer by the trainer of `tokenizers`."""
+    from tokenizers import AddedToken, Tokenizer, models, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    _frame(tokenizer, digits)
+    tokenizer.encode_special_tokens = True  # a control token in the text is text, here too
+    trainer = trainers.BpeTrainer(
+        vocab_size=learning.vocab_size,
+        min_frequency=learning.min_frequency,
+        special_tokens=[AddedToken(s, special=True, normalized=False) for s in SPECIALS],
+        initial_alphabet=alphabet(),
+        max_token_length=MAX_TOKEN_BYTES,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(learning.texts(), trainer)
+    tokenizer.encode_special_tokens = False
+    return tokenizer

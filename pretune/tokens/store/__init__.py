@@ -1,0 +1,1 @@
+"""Stage tokens: ids in raw files, and rows made of them."""

@@ -1,0 +1,1 @@
+"""What a run takes, told before it begins: memory and seconds."""

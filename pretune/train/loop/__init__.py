@@ -1,0 +1,1 @@
+"""The loop: steps, rows by step, ranks, checkpoints. Nothing here knows a stage."""

@@ -1,0 +1,1 @@
+"""Optimizers: settings, schedules, update rules, moments."""

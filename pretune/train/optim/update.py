@@ -1,0 +1,235 @@
+"""One optimizer update over float32 masters, state by parameter name; the arithmetic itself is in rules.py.
+
+Weights in bfloat16 lose updates smaller than 1/256 of themselves, so each trained weight has a float32
+master here; the model's own weight is a rounded copy of it. In float32 (or float64) the weight is its
+own master.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pretune.model.parts import part_of
+from pretune.train.optim.moments import CODES, SCALES, Files, is_packed, pack, unpack
+from pretune.train.optim.rules import Group
+from pretune.train.optim.settings import Muon, Optim, ScheduleFree
+
+
+class Update:
+    """The optimizer of a model's trained parameters.
+
+    Args:
+        model: parameters with `requires_grad` are trained.
+        narrow: the type that the model computes in, where it is narrower than its weights' own: the
+            parameters are cast (buffers are not: rotary frequencies need float32), their exact values kept.
+        scales: factor on the learning rate by parameter name (layer-wise rates); 1 where absent.
+        folder: for files of masters and moments, with offload=disk; a temporary one if it is not given.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: Optim,
+        *,
+        narrow: torch.dtype | None = None,
+        scales: dict[str, float] | None = None,
+        folder: Path | None = None,
+    ):
+        self.settings = settings
+        self.every = dict(model.named_parameters())
+        self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
+        assert self.weights, "nothing is set to train"
+        # In bfloat16 only where the model computes in it: elsewhere its products may be the slower ones.
+        self.fast = narrow or next(iter(self.weights.values())).dtype
+        self.files = Files(folder) if settings.offload == "disk" else None
+        self.masters_apart = narrow is not None or settings.offload == "cpu"
+        self.exact = {n: self._exact(n, p) for n, p in self.every.items()}
+        if narrow:
+            for parameter in self.every.values():
+                parameter.data = parameter.data.to(narrow)
+        self.masters = {n: self.exact[n] for n in self.weights}
+        self.moments: dict[str, dict[str, Tensor]] = {n: {} for n in self.weights}
+        self.norms = torch.zeros(len(self.weights))
+        self.open: list[tuple[str, str]] = []
+        self.scales = scales or {}
+        self.matrices = _muon_names(model, self.weights) if isinstance(settings, Muon) else set()
+
+    def _exact(self, name: str, parameter: nn.Parameter) -> Tensor:
+        """The exact values of a parameter, where they shall lie; without masters apart they are its own."""
+        trains = name in self.weights
+        if self.settings.offload == "cpu" and trains:
+            return parameter.detach().to("cpu", copy=True)
+        if self.files is not None and trains:
+            placed = self.files.keep(parameter.data, f"master-{name}")
+            parameter.data = parameter.data if self.masters_apart else placed
+            return placed
+        return parameter.detach().clone() if self.masters_apart else parameter.data
+
+    @contextmanager
+    def exact_weights(self) -> Iterator[None]:
+        """The model computes with the weights that are evaluated and saved (and in their type) inside this block."""
+        narrow = {n: p.data for n, p in self.every.items()}
+        for name, tensor in self.final().items():
+            self.every[name].data = tensor.to(self.every[name].device)
+        try:
+            yield
+        finally:
+            for name, parameter in self.every.items():
+                parameter.data = narrow[name]
+
+    @torch.no_grad()
+    def final(self) -> dict[str, Tensor]:
+        """The weights that are evaluated and saved, by name: exact, and averaged where an average was asked for."""
+        return {name: self._final(name, exact) for name, exact in self.exact.items()}
+
+    def _final(self, name: str, exact: Tensor) -> Tensor:
+        moments = self.moments.get(name, {})
+        if "average" in moments:
+            return moments["average"]
+        if "path" in moments and isinstance(self.settings, ScheduleFree):
+            return exact.lerp(moments["path"], 1 - 1 / self.settings.betas[0])
+        return exact
+
+    @torch.no_grad()
+    def settle(self, weights: Mapping[str, Tensor]) -> None:
+        """These are the final weights, by name; nothing is averaged any more."""
+        for name, tensor in weights.items():
+            self.masters[name].copy_(tensor)
+            self.weights[name].copy_(tensor)
+            self.moments[name].clear()
+
+    @torch.no_grad()
+    def gradient_norm(self) -> float:
+        """Norm of the whole gradient, in float32 or wider."""
+        grads = [w.grad for w in self.weights.values() if w.grad is not None]
+        assert len(grads) == len(self.weights), self._without_gradient()
+        wide = torch.float64 if grads[0].dtype == torch.float64 else torch.float32
+        self.norms = torch.stack(torch._foreach_norm(grads, dtype=wide))
+        return float(torch.linalg.vector_norm(self.norms))
+
+    def _without_gradient(self) -> str:
+        missing = [n for n, w in self.weights.items() if w.grad is None]
+        return f"parameters meant to train have no gradient: {missing[:3]}"
+
+    def norms_by_part(self) -> dict[str, float]:
+        """Norm of the last gradient whose norm was taken, of each part of the model (parts.py)."""
+        squares: dict[str, float] = {}
+        for name, norm in zip(self.weights, self.norms.tolist(), strict=True):
+            squares[part_of(name)] = squares.get(part_of(name), 0.0) + norm**2
+        return {part: math.sqrt(total) for part, total in sorted(squares.items())}
+
+    @torch.no_grad()
+    def step(self, number: int, factor: float, *, clip_scale: float = 1.0, average: float = 1.0) -> None:
+        """Move the masters, copy them into the weights, drop the gradients.
+
+        Args:
+            number: updates made so far, this one counting (for Adam's bias correction).
+            factor: share of the peak learning rate.
+            clip_scale: what the gradient is multiplied with.
+            average: how much of the average the weights after this step make up.
+        """
+        named = [n for n, w in self.weights.items() if w.grad is not None]
+        assert len(named) == len(self.weights), self._without_gradient()
+        grads = {n: self._gradient(n).mul_(clip_scale) for n in named}
+        for names, decay, is_inner in self._groups(named):
+            self.settings.move(self._group(names, grads, number, factor, decay, is_inner))
+            self._close()
+        if self.settings.average.kind != "none":
+            torch._foreach_lerp_(self._kept(named, "average", torch.clone), [self.masters[n] for n in named], average)
+        for name in named:
+            if self.masters_apart:
+                self.weights[name].copy_(self.masters[name])
+            self.weights[name].grad = None
+
+    def _gradient(self, name: str) -> Tensor:
+        """In the type of the master, and where it lies."""
+        grad = self.weights[name].grad
+        assert grad is not None
+        return grad.to(self.masters[name].device, self.masters[name].dtype)
+
+    def _groups(self, named: list[str]) -> Iterator[tuple[list[str], float, bool]]:
+        """(names, weight decay, are they matrices that Muon moves) of weights that move alike."""
+        plain = [n for n in named if n not in self.matrices]
+        for decay, names in _by_decay(self.masters, plain, self.settings.weight_decay):
+            # One at a time in eight bits, so that one at a time is unpacked.
+            for part in [[n] for n in names] if self.settings.moments == "8bit" else [names]:
+                yield part, decay, False
+        for names in _same_shape(self.masters, [n for n in named if n in self.matrices]):
+            yield names, self.settings.weight_decay, True
+
+    def _group(
+        self, names: list[str], grads: dict[str, Tensor], number: int, factor: float, decay: float, is_inner: bool
+    ) -> Group:
+        rates = [self.settings.rate * factor * self.scales.get(n, 1.0) for n in names]
+        kept = partial(self._kept, names)
+        masters, mine = [self.masters[n] for n in names], [grads[n] for n in names]
+        scales = [self.scales.get(n, 1.0) for n in names]
+        return Group(masters, mine, rates, scales, factor, number, decay, is_inner, self.fast, kept)
+
+    def _kept(self, names: list[str], kind: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """The moment `kind` of each of these weights, made where it is not there yet."""
+        return [self._opened(name, kind, make) for name in names]
+
+    def _opened(self, name: str, kind: str, make: Callable[[Tensor], Tensor]) -> Tensor:
+        kept, master = self.moments[name], self.masters[name]
+        if kind not in kept:
+            if kind + CODES in kept:
+                kept[kind] = unpack(kept[kind + CODES], kept[kind + SCALES], kind, master)
+            else:
+                made = make(master)
+                kept[kind] = self.files.keep(made, f"{kind}-{name}") if self.files is not None else made
+        if self.settings.moments == "8bit" and is_packed(kind, master):
+            self.open.append((name, kind))
+        return kept[kind]
+
+    def _close(self) -> None:
+        """Pack the moments that were opened."""
+        for name, kind in self.open:
+            kept = self.moments[name]
+            kept[kind + CODES], kept[kind + SCALES] = pack(kept.pop(kind), kind)
+        self.open.clear()
+
+    def state(self) -> dict[str, Tensor]:
+        """Masters and moments by name, for a checkpoint."""
+        kept = {f"master/{n}": t for n, t in self.masters.items()}
+        return kept | {f"{kind}/{n}": t for n, moments in self.moments.items() for kind, t in moments.items()}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take masters and moments back; every master must be there and have its shape."""
+        names = {key.partition("/")[2] for key in state if key.startswith("master/")}
+        assert names == set(self.masters), f"other parameters: {sorted(names ^ set(self.masters))[:3]}"
+        for key, tensor in state.items():
+            kind, _, name = key.partition("/")
+            if kind == "master":
+                self.masters[name].copy_(tensor)
+                self.weights[name].copy_(tensor)
+            else:
+                mine = tensor.to(self.masters[name].device, copy=True)
+                self.moments[name][kind] = self.files.keep(mine, f"{kind}-{name}") if self.files is not None else mine
+
+
+def _muon_names(model: nn.Module, weights: dict[str, nn.Parameter]) -> set[str]:
+    """Matrices inside the blocks: not embeddings, not heads."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    outer = ("lm_head", "classifier", "score", "cls.", "pooler")
+    return {n for n, p in weights.items() if p.dim() == 2 and id(p) not in tables and not any(o in n for o in outer)}
+
+
+def _same_shape(masters: dict[str, Tensor], names: list[str]) -> Iterator[list[str]]:
+    """Names whose tensors can be stacked, so that many small products become one."""
+    for shape in sorted({tuple(masters[n].shape) for n in names}):
+        yield [n for n in names if tuple(masters[n].shape) == shape]
+
+
+def _by_decay(masters: dict[str, Tensor], names: list[str], decay: float) -> Iterator[tuple[float, list[str]]]:
+    """Matrices are decayed, norms and biases are not."""
+    split = (decay, [n for n in names if masters[n].dim() > 1]), (0.0, [n for n in names if masters[n].dim() <= 1])
+    yield from ((share, group) for share, group in split if group)

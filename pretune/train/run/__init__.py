@@ -1,0 +1,1 @@
+"""Stage pretrain, and what a run chooses by itself."""

@@ -1,0 +1,84 @@
+"""`pretune doctor`: what this machine has, and which models can be trained on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretune.base import probes
+from pretune.base.extras import MODULES, versions
+from pretune.base.log import Log
+from pretune.base.stage import Machine
+from pretune.model.shape import SHAPE
+
+
+def doctor_facts(log: Log) -> dict[str, Any]:
+    """Cores, bytes, measured matrix products (operations per second), a forecast per preset."""
+    from dataclasses import asdict
+    from importlib.util import find_spec
+
+    import torch
+
+    from pretune.train.loop.runtime import device_of
+    from pretune.train.run.settle import has_compiler
+    from pretune.train.run.speed import best_precision, matrix_speed, multiplies_bfloat16, training_speed
+
+    machine, device = Machine.here(), device_of()
+    kinds = (torch.float32, torch.bfloat16) if multiplies_bfloat16(device) else (torch.float32,)
+    speeds = {str(d).removeprefix("torch."): matrix_speed(d, device, log) for d in kinds}
+    best = best_precision(device, log)
+    training = training_speed(best, device, log)
+    return {
+        **asdict(machine),
+        "processor": probes.processor(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "mps": torch.backends.mps.is_available(),
+        "matrix_flops": speeds,
+        "training_flops": training,
+        "precision": best,
+        "compiler": has_compiler(),
+        "presets": [_preset(kind, training, machine) for kind in ("qwen3-nano", "qwen3-mini", "qwen3-small")],
+        "extras": {name: all(find_spec(m) for m in modules) for name, modules in MODULES.items()},
+        "versions": versions(),
+    }
+
+
+def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
+    """Memory as foretold for the default settings of stage pretrain, tokens per second at the speed of a real step."""
+    from pretune.train.forecast.foretell import foretell_pretraining
+    from pretune.train.run.pretrain import USUAL_VOCABULARY, PretrainStage
+
+    stage = PretrainStage(kind="pretrain", tokens="-", model=SHAPE(kind), compile="no", epochs=1)
+    told = foretell_pretraining(stage, tokens=1e6, vocab_size=USUAL_VOCABULARY, machine=machine, timed=False)
+    return {
+        "kind": kind,
+        "parameters": told.parameters,
+        "memory_bytes": told.memory_bytes,
+        "tokens_per_second": flops / stage.model.layout().flops_per_token(USUAL_VOCABULARY, stage.length),
+        "fits": told.memory_bytes < machine.memory_bytes,
+    }
+
+
+def _share(found: dict[str, Any]) -> float:
+    return float(found["training_flops"] / found["matrix_flops"][found["precision"]])
+
+
+def doctor_text(found: dict[str, Any]) -> str:
+    lines = [
+        f"cores      {found['cores']} ({found['threads']} threads), device {found['device']}, {found['capability']}",
+        f"memory     {found['memory_bytes'] / 2**30:.1f} GiB, {found['free_memory_bytes'] / 2**30:.1f} GiB free",
+        f"disk       {found['free_disk_bytes'] / 2**30:.1f} GiB free here",
+        *(f"{name:<10} {speed / 1e9:,.0f} GFLOP/s matrix product" for name, speed in found["matrix_flops"].items()),
+        f"training   {found['training_flops'] / 1e9:,.0f} GFLOP/s in a step, {_share(found):.0%} of the product",
+        f"precision  {found['precision']}{'' if len(found['matrix_flops']) > 1 else ': no bfloat16 in this processor'}",
+        f"compiler   {'found' if found['compiler'] else 'none: training runs eager, about a quarter slower'}",
+        *(["GPU        device=mps trains on this Mac's GPU, in float32; it was not tested"] if found["mps"] else []),
+        f"extras     {', '.join(f'{n} {chr(43) if ok else chr(45)}' for n, ok in found['extras'].items())}",
+    ]
+    for row in found["presets"]:
+        size = f"{row['parameters'] / 1e6:.0f} million parameters"
+        speed = f"about {row['tokens_per_second']:,.0f} tokens/s in {row['memory_bytes'] / 2**30:.1f} GiB"
+        fits = speed if row["fits"] else "does not fit"
+        lines.append(f"{row['kind']:<12} {size}: {fits} in training")
+    return "\n".join(lines)

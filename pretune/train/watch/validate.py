@@ -1,0 +1,60 @@
+"""Loss on text that is not trained on, with the objective that trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from pretune.objective.objective import Objective, Row, Vocabulary
+from pretune.train.loop.runtime import Runtime, evaluating
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Summed loss in nats, and the targets it was summed over."""
+
+    nats: float
+    targets: float
+
+    @property
+    def per_target(self) -> float:
+        return self.nats / self.targets if self.targets else math.nan
+
+
+def loss_over(
+    model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
+) -> Loss:
+    """The loss over rows; what is random in them is drawn from the row's number, the same each time.
+
+    `batch` rows at once, or fewer when memory runs out.
+    """
+    from pretune.train.loop.retry import halving
+
+    return halving(lambda micro: _loss_over(model, objective, rows, vocabulary, runtime, batch=micro), batch)[0]
+
+
+def _loss_over(
+    model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
+) -> Loss:
+    nats = targets = 0.0
+    with evaluating(model):
+        for start in range(0, len(rows), batch):
+            part = range(start, min(start + batch, len(rows)))
+            ready = [objective.prepare(rows[i], vocabulary, np.random.default_rng([i])) for i in part]
+            collated = objective.collate(ready, vocabulary)
+            targets += sum(objective.counts(collated).values())
+            nats += sum(float(s) for s in objective.sums(model, runtime.put(collated)).values())
+    return Loss(nats, targets)
+
+
+def bits_per_byte(loss: Loss, *, tokens: int, documents: int, num_bytes: int) -> float:
+    """Bits per byte of the text: nats per target x targets per byte / ln 2.
+
+    Every token of a split but a document's first is a target, so a split has tokens - documents of them;
+    where only a part was scored, its mean stands for the rest.
+    """
+    return loss.per_target * (tokens - documents) / num_bytes / math.log(2) if num_bytes else math.nan

@@ -1,0 +1,174 @@
+"""What a pretraining run is watched by between its steps: validation, each source by itself, texts of its own.
+
+    step 120: validation loss 4.1207 nats per token
+    step 120: 'The old man' -> ' had been a good deal of the house, and'
+
+None of it touches the run: modes and random state are as they were before, so the weights are the same bits with it
+and without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretune.base.log import cut_lines
+from pretune.infer.language import LanguageModel
+from pretune.model.build import num_parameters
+from pretune.model.generate import TorchDecoder
+from pretune.objective.objective import Objective, Row, Vocabulary
+from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.store.packing import spread
+from pretune.train.loop.feed import Feed
+from pretune.train.loop.runtime import evaluating
+from pretune.train.loop.steps import StepReport
+from pretune.train.loop.stream import StoreStream
+from pretune.train.run.pretrain import PretrainStage
+from pretune.train.run.session import SAMPLES, Session, note_samples
+from pretune.train.watch.sources import VALIDATION_ROWS
+from pretune.train.watch.validate import Loss, bits_per_byte, loss_over
+
+ROWS_BETWEEN = 48
+"""Rows of a validation between steps at most; the last one takes all that the feed holds."""
+SHARE_OF_LOOKS = 0.05
+"""Of the time of the steps, what looking at a run between them may take; a row's loss costs a third of learning it."""
+SAMPLE_TOKENS = 40
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Looks at a run between its steps."""
+
+    stage: PretrainStage
+    session: Session
+    feed: Feed
+    vocabulary: Vocabulary
+    writer: Writer | None
+
+    @property
+    def objective(self) -> Objective:
+        return self.stage.objective
+
+    @property
+    def every(self) -> int:
+        return self.stage.evaluate_every or max(1, math.ceil(self.session.state.total / 6))
+
+    @property
+    def rows_between(self) -> int:
+        """Rows of a validation between steps, as many again of the sources by themselves."""
+        affordable = int(SHARE_OF_LOOKS * 3 / 2 * self.every * self.stage.batch)
+        return min(ROWS_BETWEEN, max(8, affordable))
+
+    def take_up(self) -> None:
+        """Of a run that was ended behind its last step, drop the last look: it comes again."""
+        session = self.session
+        if session.state.step == session.state.total:
+            session.context.log.cut_metrics(session.state.step, last_with="validation_loss")
+            cut_lines(session.context.scratch / SAMPLES, session.state.step, last_with="prompt")
+
+    def after(self, report: StepReport) -> bool:
+        """Validate and write when it is due; never says enough."""
+        if report.step % self.every == 0 and report.step < self.session.state.total:
+            with self.session.context.log.timing("validation"):
+                self._validate(self.rows_between)
+                self._write()
+        return False
+
+    def finish(self) -> dict[str, Any]:
+        """The card's metrics: validation in float32 with the weights that were saved, on all rows."""
+        state, session = self.session.state, self.session
+        metrics: dict[str, Any] = {
+            "parameters": num_parameters(state.model),
+            "tokens": int(self._rows_read() * self.stage.length),
+            "steps": state.step,
+            "refused_steps": state.step - state.updates,
+        }
+        with state.update.exact_weights(), session.context.log.timing("validation"):
+            found = self._validate(VALIDATION_ROWS)
+            self._write()
+        return metrics | found | session.summary()
+
+    def _rows_read(self) -> int:
+        stream = self.session.cut.stream
+        assert isinstance(stream, StoreStream)
+        return stream.rows_before(self.session.state.step)
+
+    def _validate(self, most: int) -> dict[str, Any]:
+        """Figures of the validation split, which are logged too; none where it is empty."""
+        rows, log, step = self.feed.validation, self.session.context.log, self.session.state.step
+        if not rows:
+            return {}
+        loss = self._loss(rows, most)
+        found: dict[str, Any] = {"validation_loss": loss.per_target}
+        if self.objective.kind == "causal":
+            found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
+        found |= self._by_source(most)
+        log.metrics(step=step, **found)
+        log.info(f"    step {step}: validation loss {loss.per_target:.4f} nats per token{_told(found)}")
+        return found
+
+    def _by_source(self, most: int) -> dict[str, Any]:
+        """Loss of each source, and bits per byte where they can be told; nothing where there is one source."""
+        sources = self.feed.sources
+        losses = {n: self._loss(part.rows, most // len(sources)) for n, part in sources.items()}
+        if not losses:
+            return {}
+        found = {"validation_loss_by_source": {name: loss.per_target for name, loss in losses.items()}}
+        if self.objective.kind == "causal":
+            facts = {name: part.held_out for name, part in self.feed.sources.items()}
+            found["validation_bits_per_byte_by_source"] = {n: bits_per_byte(losses[n], **facts[n]) for n in losses}
+        return found
+
+    def _loss(self, rows: Sequence[Row], most: int) -> Loss:
+        """The loss of at most so many of these rows, evenly spread."""
+        session = self.session
+        model, micro = session.state.model, session.micro
+        some = [rows[i] for i in spread(len(rows), most)]
+        return loss_over(model, self.objective, some, self.vocabulary, session.runtime, batch=micro)
+
+    def _write(self) -> None:
+        state = self.session.state
+        if self.writer is not None and not self.session.runtime.rank:
+            note_samples(self.session.context, state.step, self.writer.texts(state.model))
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    by_source = found.get("validation_loss_by_source", {})
+    return f" ({', '.join(f'{name} {value:.4f}' for name, value in by_source.items())})" if by_source else ""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What the model is asked to go on with; always the likeliest token, so nothing random is drawn."""
+
+    tokenizer: Any
+    eos_ids: tuple[int, ...]
+    prompts: Mapping[str, Sequence[int]]
+
+    def texts(self, model: Any) -> list[tuple[str, str]]:
+        """Each prompt with how the model goes on, at most 40 tokens; its modes stay what they were."""
+        with evaluating(model):
+            language = LanguageModel(TorchDecoder(model), self.tokenizer, self.eos_ids)
+            answers = language.generate_many(list(self.prompts.values()), SAMPLE_TOKENS)
+        pairs = zip(self.prompts.items(), answers, strict=True)
+        return [(text, language.text_of(ids, answer)) for (text, ids), answer in pairs]
+
+
+def writer_of(stage: PretrainStage, feed: Feed, folder: Path) -> Writer | None:
+    """Who writes texts for this run; None where the model does not write, or nothing was asked."""
+    if stage.objective.kind != "causal":
+        return None
+    tokenizer = load_tokenizer(folder)
+    eos = special_ids(folder).eos
+    ends = (eos,) if eos is not None else ()
+    asking = LanguageModel(TorchDecoder(None), tokenizer, ends)
+    room = max(1, stage.length // 2)
+    if stage.prompts is None:
+        prompts = {tokenizer.decode(ids, skip_special_tokens=False): ids[:room] for ids in feed.beginnings}
+    else:
+        prompts = {text: asking.text_prompt(text)[-room:] for text in stage.prompts}
+    prompts = {text: ids for text, ids in prompts.items() if ids}
+    return Writer(tokenizer, ends, prompts) if prompts else None
