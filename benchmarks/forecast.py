@@ -95,8 +95,9 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
     shape = SHAPE({"kind": case["kind"], **case["sizes"]})
     attention = register_attention()
+    head = "masked" if case["kind"] == "bert" else "next"
     model = build_model(
-        shape, vocab_size=VOCABULARY, max_length=case["length"], specials=specials, seed=0, attention=attention
+        shape, head, vocab_size=VOCABULARY, max_length=case["length"], specials=specials, seed=0, attention=attention
     )
     return AutoModelForSequenceClassification.from_config(model.config) if classify else model
 
@@ -119,16 +120,16 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
     import numpy as np
 
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.step import steps
+    from pretune.train.loop.steps import steps
     from pretune.train.loop.stream import Cut, RowStream
 
     import pretune.task.finetuning  # noqa: F401  # isort: skip
 
     runtime, plan = Runtime.start("cpu"), plan_of(case, real=True)
-    rng, reach = np.random.default_rng(0), case["length"] + (plan.objective.kind == "causal")
-    rows: list[Any] = [{"ids": rng.integers(3, VOCABULARY, reach), "segments": np.zeros(reach, int)} for _ in range(64)]
-    if plan.objective.kind == "labels":
-        rows = [{"ids": row["ids"].tolist(), "label": i % 2} for i, row in enumerate(rows)]
+    rng = np.random.default_rng(0)
+    rows = [plan.objective.blank(case["length"], plan.vocabulary, rng) for _ in range(64)]
+    for row in rows:
+        row["ids"] = rng.integers(3, VOCABULARY, len(row["ids"]))
     cut = Cut(RowStream(rows, case["batch"], seed=0), plan.objective, plan.vocabulary, 0, case["micro"])
     found = list(steps(plan.build(), plan.objective, cut, runtime, until=WARM_UP + STEPS))
     most = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))

@@ -47,7 +47,7 @@ class Best:
             scores = self._scores()
         log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
         shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
-        better = self._is_better(scores)
+        better = is_better(scores, state.extra.get("best"), by=self.settings.task.better)
         log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
         if better:
             state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
@@ -71,17 +71,6 @@ class Best:
             terms = loss.terms if len(loss.terms) > 1 else {}
             return {"loss": loss.per_target, **terms, **task.score(ready, data.dev_examples)}
 
-    def _is_better(self, scores: dict[str, float]) -> bool:
-        """By the task's score, higher is better; among equals, and for `loss` itself, by the lower loss. NaN never."""
-        if not math.isfinite(scores["loss"]):
-            return False
-        best = self.session.state.extra.get("best")
-        return best is None or self._rank(scores) > self._rank(best)
-
-    def _rank(self, scores: dict[str, float]) -> tuple[float, float]:
-        name = self.settings.task.better
-        return (scores[name] if name != "loss" else 0.0, -scores["loss"])
-
     def take(self) -> None:
         """The best weights become those of the model."""
         state = self.session.state
@@ -93,3 +82,12 @@ class Best:
         extra = self.session.state.extra
         best = {f"validation_{k}": v for k, v in extra.get("best", {}).items()}
         return {**best, "best_step": extra.get("best_step", self.session.state.step)}
+
+
+def is_better(scores: dict[str, float], best: dict[str, float] | None, *, by: str) -> bool:
+    """By a score, higher is better; among equals, and for `loss` itself, by the lower loss. NaN never is."""
+
+    def rank(found: dict[str, float]) -> tuple[float, float]:
+        return found[by] if by != "loss" else 0.0, -found["loss"]
+
+    return math.isfinite(scores["loss"]) and (best is None or rank(scores) > rank(best))

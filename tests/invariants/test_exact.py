@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,8 @@ def test_masks_do_not_depend_on_the_cut() -> None:
 
 def test_one_token_predicts_the_next_after_overfitting_a_b_c_d() -> None:
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.step import Scored, TrainState, steps
+    from pretune.train.loop.step import Scored, TrainState
+    from pretune.train.loop.steps import steps
     from pretune.train.loop.stream import Cut, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
@@ -166,7 +168,9 @@ def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
         def counts(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
             return {"a": float(batch["a"]), "b": float(batch["b"])}
 
-        def sums(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def sums(
+            self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step_wide: Any = None
+        ) -> dict[str, torch.Tensor]:
             w = model.weight.sum()
             return {"a": w * (2.0 if batch["a"] else 0.0), "b": w * (3.0 if batch["b"] else 0.0)}
 
@@ -185,7 +189,9 @@ def test_a_step_that_is_not_finite_never_reaches_the_weights_and_three_end_the_r
     from pretune.train.optim.update import Update
 
     class Poisoned(Objective):
-        def sums(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def sums(
+            self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step_wide: Any = None
+        ) -> dict[str, torch.Tensor]:
             return {"loss": model.weight.sum() * batch["factor"]}
 
     model = torch.nn.Linear(2, 2, bias=False)

@@ -51,11 +51,11 @@ def open_feed(
     Raises:
         EmptyInput: nothing to train on; NotSupported: the packing does not suit the objective or the tokenizer.
     """
-    form = packing.completed(form, tokenizer_folder(next(iter(stores.values()))))
     train = {name: Store.open(artifact.path, "train") for name, artifact in stores.items()}
     held = {name: Store.open(artifact.path, "validation") for name, artifact in stores.items()}
     if not any(store.num_tokens > 1 for store in train.values()):
         raise EmptyInput("the training split holds no tokens", hint="give more text")
+    form = packing.completed(form, tokenizer_folder(next(iter(stores.values()))))
     rows = {name: packing.rows(store, form, seed + k) for k, (name, store) in enumerate(train.items())}
     facts = {name: sum(getattr(s, f"num_{name}") for s in held.values()) for name in ("tokens", "documents")}
     there = {name: store for name, store in held.items() if store.num_tokens > 1}

@@ -15,12 +15,15 @@ from pretune.base.log import Log
 from pretune.objective.objective import OBJECTIVE
 from pretune.tokens.rows import Vocabulary
 from pretune.tokens.store.packing import Arrays
+from pretune.train.forecast.choosing import compiles, resolved_precision
 from pretune.train.forecast.speed import PATIENCE, best_precision, grown, multiplies_bfloat16, narrow_gain, remembered
-from pretune.train.loop.runtime import Runtime, evaluating
-from pretune.train.loop.state import Parts, compile_blocks
-from pretune.train.run.resolve import _mark, compiles, of_a_step, settle, settled_precision
-from pretune.train.run.stage import PretrainStage
-from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
+from pretune.train.loop.runtime import evaluating
+from pretune.train.loop.spec import TrainSpec
+from pretune.train.loop.state import compile_blocks
+from pretune.train.run.pretraining import spec_of
+from pretune.train.run.resolve import mark, of_a_step, resolve
+from pretune.train.run.settings import PretrainSettings
+from tests.invariants.worlds import LENGTH, SPECIALS, VOCABULARY, packed_rows, tiny
 
 CPU = torch.device("cpu")
 
@@ -53,22 +56,11 @@ class Drawn:
         return ""
 
 
-def parts(tokenizer: Path, **settings: Any) -> Parts:
+def spec(**settings: Any) -> TrainSpec:
     shape = {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
-    stage = PretrainStage(
-        **{"kind": "pretrain", "tokens": "t", "model": shape, "length": 16, "batch": 8, "precision": "float32"}
-        | settings
-    )
-    return Parts(stage, Drawn(), tokenizer, Vocabulary(300, pad=0), Runtime(), 0)
-
-
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> Path:
-    from tokenizers import Tokenizer, models
-
-    words = Tokenizer(models.WordLevel({str(i): i for i in range(300)}, unk_token="0"))
-    words.save(str(tmp_path / "tokenizer.json"))
-    return tmp_path
+    given = {"tokens": "t", "model": shape, "length": 16, "batch": 8, "precision": "float32"} | settings
+    made = PretrainSettings(**given)
+    return spec_of(made, made.model, Vocabulary(300, pad=0), SPECIALS, device=CPU, rows=Drawn())
 
 
 @pytest.mark.parametrize(("bfloat16", "float32", "best"), [(885e9, 180e9, "bfloat16"), (169e9, 325e9, "float32")])
@@ -87,7 +79,7 @@ def test_where_torch_has_no_onednn_bfloat16_is_neither_asked_for_nor_measured(mo
 def test_bfloat16_that_is_slow_here_is_used_as_asked_and_told() -> None:
     products(bfloat16=169e9, float32=325e9)
     log = Log(quiet=True)
-    assert settled_precision("bfloat16", CPU, log) == "bfloat16"
+    assert resolved_precision("bfloat16", CPU, log) == "bfloat16"
     why = "its matrix product has 52% of the speed of float32"
     assert log.warnings == [
         f"precision=bfloat16 is slow here: {why if multiplies_bfloat16(CPU) else 'the processor has no such product'}; "
@@ -95,38 +87,35 @@ def test_bfloat16_that_is_slow_here_is_used_as_asked_and_told() -> None:
     ]
 
 
-def test_settling_twice_measures_once_and_takes_the_same_path(tokenizer: Path) -> None:
-    first = settle(parts(tokenizer, minutes=1), num_tokens=1000, log=Log(quiet=True))
-    second = settle(parts(tokenizer, minutes=1), num_tokens=1000, log=(log := Log(quiet=True)))
+def test_resolving_twice_measures_once_and_takes_the_same_path() -> None:
+    first = resolve(spec(minutes=1), Log(quiet=True))
+    second = resolve(spec(minutes=1), (log := Log(quiet=True)))
     assert {**first, "steps": 0} == {**second, "steps": 0}
     assert "measuring" not in log.seconds
     assert second["steps"] <= 58 / (second["seconds_per_step"] * 1.05), "saving takes two seconds, looking 5 %"
     assert not first["compile"], "a minute of steps is not worth compiling"
 
 
-def test_minutes_count_what_was_spent_before_the_first_step(tokenizer: Path) -> None:
-    some = parts(tokenizer, minutes=1)
-    settle(some, num_tokens=1000, log=Log(quiet=True))
-    whole, late = (
-        settle(some, num_tokens=1000, log=Log(quiet=True), started=time.monotonic() - spent) for spent in (0.0, 29.0)
-    )
+def test_minutes_count_what_was_spent_before_the_first_step() -> None:
+    some = spec(minutes=1)
+    resolve(some, Log(quiet=True))
+    whole, late = (resolve(some, Log(quiet=True), started=time.monotonic() - spent) for spent in (0.0, 29.0))
     assert late["steps"] == pytest.approx(whole["steps"] / 2, rel=0.05)
 
 
-def test_what_a_trial_has_compiled_costs_six_seconds_once_more_not_a_minute(tokenizer: Path) -> None:
-    some = parts(tokenizer, minutes=0.5, compile="yes")
-    shape = some.stage.model.model_dump(mode="json")
-    choices = {"shape": shape, "precision": "float32", "recomputed": 0, "compile": True, "micro_batch": 8}
-    remembered(f"seconds {_mark(some, choices)}", lambda: [0.1, 0.0])
-    steps = settle(some, num_tokens=1000, log=Log(quiet=True))["steps"]
+def test_what_a_trial_has_compiled_costs_six_seconds_once_more_not_a_minute() -> None:
+    some = spec(minutes=0.5, compile="yes")
+    choices = {"precision": "float32", "recomputed": 0, "compile": True, "micro_batch": 8}
+    remembered(mark(some, choices), lambda: [0.1, 0.0])
+    steps = resolve(some, Log(quiet=True))["steps"]
     whole = (30 - 6 - 2) / 0.105  # compiling, saving; 5 % for looking
     assert 0.6 * whole < steps <= whole
 
 
-def test_steps_or_epochs_need_no_measuring_at_all(tokenizer: Path) -> None:
+def test_steps_or_epochs_need_no_measuring_at_all() -> None:
     products(bfloat16=1e9, float32=100e9)
     log = Log(quiet=True)
-    assert settle(parts(tokenizer, steps=7), num_tokens=1000, log=log)["steps"] == 7
+    assert resolve(spec(steps=7), log)["steps"] == 7
     assert set(log.seconds) == {"forecast"}
 
 
@@ -160,8 +149,7 @@ def test_a_step_is_told_from_steps_of_a_few_rows() -> None:
     ],
 )
 def test_long_runs_in_a_narrow_type_are_compiled(asked: str, precision: str, seconds: float, compiled: bool) -> None:
-    stage = PretrainStage(kind="pretrain", tokens="t", compile=asked)
-    assert compiles(stage, 100, seconds / 100, precision, Log(quiet=True)) is compiled
+    assert compiles(asked, seconds, precision, Log(quiet=True)) is compiled
 
 
 @pytest.mark.parametrize(("shape", "kind"), [("qwen3", "causal"), ("gpt2", "causal"), ("bert", "masked")])
@@ -198,9 +186,9 @@ def test_what_is_evaluated_is_not_compiled_anew() -> None:
 
 
 def test_without_a_compiler_steps_stay_eager_and_compile_yes_is_refused(
-    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not settle(parts(tokenizer, minutes=60), num_tokens=1000, log=Log(quiet=True))["compile"]
+    assert not resolve(spec(minutes=60), Log(quiet=True))["compile"]
     with pytest.raises(NotSupported, match=r"(?s)C\+\+ compiler.*hint: install g\+\+"):
-        settle(parts(tokenizer, compile="yes"), num_tokens=1000, log=Log(quiet=True))
+        resolve(spec(compile="yes"), Log(quiet=True))
