@@ -51,11 +51,16 @@ class Best:
         log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
         if better:
             state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
-            final = state.update.final()
-            write_safetensors({n: final[n] for n in state.update.weights}, self.path)
+            self._keep()
         else:
             state.extra["stalled"] = state.extra.get("stalled", 0) + 1
         return bool(state.extra["stalled"] >= self.settings.patience)
+
+    def _keep(self) -> None:
+        update = self.session.state.update
+        if self.session.leads:
+            final = update.final()
+            write_safetensors({n: final[n] for n in update.weights}, self.path)
 
     def _scores(self) -> dict[str, float]:
         """Loss and scores on the validation split, in float32 with the exact weights."""

@@ -59,7 +59,9 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
     with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
         started = time.monotonic()
         session.run(best.after)
-        best.take()
+    if not session.leads:
+        return {}
+    best.take()
     metrics = {**best.metrics(), **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pretune.base.artifact import Artifact
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.task.settings import FinetuneSettings
+from pretune.train.settings import refuse_ranks
 
 
 class FinetuneStage(Stage, FinetuneSettings):
@@ -17,6 +18,10 @@ class FinetuneStage(Stage, FinetuneSettings):
     makes: ClassVar[str] = "model"
     version: ClassVar[int] = 3
     stops_gently: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+
+    def check_ranks(self, world: int) -> None:
+        refuse_ranks(self.batch, world)
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         base, data = inputs["model"], inputs["data"]

@@ -7,9 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pretune.base.config import Free, chosen
+from pretune.base.errors import WrongValue
 from pretune.train.budget import Budget
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.watch.track.listener import LISTENER, Listener
+
+
+def refuse_ranks(batch: int, world: int) -> None:
+    """Raise WrongValue where the rows of a step cannot be dealt evenly to so many processes."""
+    if batch % world:
+        hint = f"batch={-(-batch // world) * world}, or another number of processes"
+        raise WrongValue(f"a batch of {batch} rows cannot be dealt evenly to {world} processes", hint=hint)
 
 
 class TrainSettings(Budget):

@@ -64,7 +64,13 @@ class Session:
         """Continue from the newest good checkpoint, if there is one; what was noted after its step is dropped."""
         checkpoint.resume(self.state, self.folder, self.context.log)
         self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
-        cut_lines(self.context.scratch / SAMPLES, self.state.step)
+        if self.leads:
+            cut_lines(self.context.scratch / SAMPLES, self.state.step)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes: of several, rank 0 alone."""
+        return self.runtime.rank == 0
 
     @property
     def micro(self) -> int:
@@ -168,12 +174,12 @@ class Session:
         return found
 
     def _save_if_due(self, report: StepReport, enough: bool) -> None:
-        stop, every = self.context.stop, self.spec.settings.save_every
+        stop, every = self.runtime.any(self.context.stop), self.spec.settings.save_every
         if every is not None:
             due = report.step % every == 0
         else:
             due = time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
-        if due or stop:
+        if (due or stop) and self.leads:
             with self.context.log.timing("checkpoints"):
                 checkpoint.save(self.state, self.folder)
             self._saved_at = time.monotonic()
@@ -187,7 +193,8 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     if choices["recomputed"]:
         give_freed_memory_back()
     model = as_precise(spec.make(), choices["precision"])
-    state = training_state(spec, model, choices, runtime, context.scratch / "offload")
+    folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
+    state = training_state(spec, model, choices, runtime, folder)
     micro = int(choices["micro_batch"])
     cut = Cut(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, runtime.rank, runtime.world)
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
@@ -204,8 +211,8 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
 
 
 def note_samples(context: Context, step: int, samples: Iterable[tuple[str, str]]) -> None:
-    """Keep and tell what the model wrote at a step: (prompt, text)."""
-    for prompt, text in samples:
+    """Keep and report what the model wrote at a step: (prompt, text)."""
+    for prompt, text in samples if context.team.rank == 0 else ():
         append_line(context.scratch / SAMPLES, {"step": step, "prompt": prompt, "text": text})
         context.log.info(f"    step {step}: {prompt!r} -> {text[:TOLD_CHARACTERS]!r}")
 

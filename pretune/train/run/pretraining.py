@@ -76,6 +76,8 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
         seconds = time.monotonic() - started
         metrics = watch.finish() | {"train_seconds": round(seconds, 1), "shape": shape.model_dump(mode="json")}
         metrics |= {**choices, "micro_batch": session.micro}
+    if not session.leads:
+        return metrics
     save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
     set_model_length(out, settings.length)
     keep_samples(context, out)

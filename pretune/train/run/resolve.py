@@ -49,7 +49,8 @@ def resolve(spec: TrainSpec, log: Log, started: float | None = None) -> Choices:
         hint = "install g++ or clang, or leave compile=auto"
         raise NotSupported("compile=yes needs a C++ compiler, and none is on the path", hint=hint)
     precision = resolved_precision(settings.precision, spec.device, log)
-    choices: Choices = {"precision": precision, "attention": spec.attention, "compile": False}
+    choices: Choices = {"precision": precision, "compile": False}
+    choices |= {"attention": spec.attention} if spec.attention else {}
     choices |= _fitting(spec, precision, log)
     seconds = look = 0.0
     if settings.minutes is not None or settings.optim.warms_by_time:

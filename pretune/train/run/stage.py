@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pretune.base.artifact import Artifact
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.train.run.settings import PretrainSettings
+from pretune.train.settings import refuse_ranks
 
 
 class PretrainStage(Stage, PretrainSettings):
@@ -17,6 +18,10 @@ class PretrainStage(Stage, PretrainSettings):
     makes: ClassVar[str] = "model"
     version: ClassVar[int] = 4
     stops_gently: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+
+    def check_ranks(self, world: int) -> None:
+        refuse_ranks(self.batch, world)
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         from pretune.train.run.pretraining import forecast_pretraining

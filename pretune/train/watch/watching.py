@@ -64,7 +64,7 @@ class Watch:
     def resume(self) -> None:
         """Of a run that was ended behind its last step, drop the last look: it comes again."""
         session = self.session
-        if session.state.step == session.state.total:
+        if session.state.step == session.state.total and session.leads:
             session.context.log.cut_metrics(session.state.step, last_with="validation_loss")
             cut_lines(session.context.scratch / SAMPLES, session.state.step, last_with="prompt")
 
