@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadReference, EmptyInput, NotSupported
 from pretune.objective.objective import Row, Vocabulary
-from pretune.text.corpus.mixing import Proportions
+from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.mixture import mixed
 from pretune.tokens.store.packing import Frame, Rows

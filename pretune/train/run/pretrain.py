@@ -14,7 +14,7 @@ from pretune.base.errors import WrongValue, did_you_mean
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.shape import SHAPE, Auto, Shape, size_for
 from pretune.objective.objective import OBJECTIVE, Objective
-from pretune.text.corpus.mixing import Proportions
+from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.store.packing import PACKING, Packing
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.run.budget import Budget
