@@ -159,10 +159,11 @@ def train(run: Run, folder: Path) -> dict[str, float]:
 
     from pretune.model.build import build_model
     from pretune.model.shape import SHAPE as CHOICE
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
+    from pretune.objective.objective import OBJECTIVE
     from pretune.tokens.encode.tokenizer import Specials
+    from pretune.tokens.rows import Vocabulary
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import Scored, TrainState, steps
+    from pretune.train.loop.step import Scored, TrainState, steps
     from pretune.train.loop.stream import Cut, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update

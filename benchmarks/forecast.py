@@ -59,10 +59,11 @@ def plan_of(case: dict[str, Any], *, real: bool = False) -> Any:
 
     from pretune.model.methods.method import METHOD
     from pretune.objective.labels import Labels
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
-    from pretune.train.forecast.forecasting import Plan
-    from pretune.train.forecast.rehearsal import weightless
-    from pretune.train.loop.steps import Scored, TrainState
+    from pretune.objective.objective import OBJECTIVE
+    from pretune.tokens.rows import Vocabulary
+    from pretune.train.forecast.dry_run import weightless
+    from pretune.train.forecast.plan import Plan
+    from pretune.train.loop.step import Scored, TrainState
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
 
@@ -103,8 +104,8 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
 def foretold(case: dict[str, Any]) -> dict[str, float]:
     import time
 
-    from pretune.train.forecast.forecasting import CPU, run_bytes, step_seconds
-    from pretune.train.run.speed import training_speed
+    from pretune.train.forecast.plan import CPU, run_bytes, step_seconds
+    from pretune.train.forecast.speed import training_speed
 
     precision = "bfloat16" if case.get("narrow") else "float32"
     training_speed(precision, CPU)
@@ -118,7 +119,7 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
     import numpy as np
 
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import steps
+    from pretune.train.loop.step import steps
     from pretune.train.loop.stream import Cut, RowStream
 
     import pretune.task.finetuning  # noqa: F401  # isort: skip

@@ -71,7 +71,7 @@ def ours(given: Any) -> dict[str, Any]:
     """Compiled blocks, chunked cross-entropy, float32 masters; attention by the device, as in a run."""
     from pretune.model.attention import register_attention
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.run.settle import ATTENTION
+    from pretune.train.run.resolve import ATTENTION
 
     register_attention()
     runtime = Runtime.start("auto")
@@ -83,12 +83,14 @@ def ours(given: Any) -> dict[str, Any]:
 
 
 def _ours(given: Any, attention: str, runtime: Any, steps: int) -> list[Any]:
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
-    from pretune.train.loop.steps import Scored, TrainState, take_step
     from pretune.train.optim.float8 import use_float8
+
+    from pretune.objective.objective import OBJECTIVE
+    from pretune.tokens.rows import Vocabulary
+    from pretune.train.loop.state import blocks_of, compile_blocks, narrow_of
+    from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
-    from pretune.train.run.assembly import blocks_of, compile_blocks, narrow_of
 
     net, objective = model_of(given, attention).to(runtime.device), OBJECTIVE("causal")
     optim = OPTIM({"kind": "adamw", "learning_rate": RATE, "warmup": 0.0})
@@ -183,7 +185,7 @@ def one_row(given: Any) -> dict[str, Any]:
 def product() -> dict[str, Any]:
     import torch
 
-    from pretune.train.run.speed import product_speed
+    from pretune.train.forecast.speed import product_speed
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sizes = (2048, 4096, 8192) if device.type == "cuda" else (256,)

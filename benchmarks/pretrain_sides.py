@@ -87,9 +87,9 @@ def ours(ids: Ids, steps: int, *, encoder: bool, compiled: bool, precision: str 
     import torch
 
     from pretune.model.attention import register_attention
+    from pretune.train.forecast.speed import best_precision
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.run.settle import ATTENTION
-    from pretune.train.run.speed import best_precision
+    from pretune.train.run.resolve import ATTENTION
 
     register_attention()
     runtime, started = Runtime.start("cpu"), time.perf_counter()
@@ -109,13 +109,14 @@ def _ours(
 ) -> list[Any]:
     import torch
 
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
-    from pretune.train.loop.steps import Scored, TrainState
-    from pretune.train.loop.steps import steps as loop
+    from pretune.objective.objective import OBJECTIVE
+    from pretune.tokens.rows import Vocabulary
+    from pretune.train.loop.state import compile_blocks
+    from pretune.train.loop.step import Scored, TrainState
+    from pretune.train.loop.step import steps as loop
     from pretune.train.loop.stream import Cut
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
-    from pretune.train.run.assembly import compile_blocks
 
     net = (bert if encoder else llama)(ids.shape[1], attention)
     objective = OBJECTIVE("masked" if encoder else "causal")

@@ -93,7 +93,8 @@ def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64
     from torch.nn import functional
 
     from pretune.objective.causal import Causal
-    from pretune.objective.objective import IGNORE, block_mask
+    from pretune.objective.packed import block_mask
+    from pretune.tokens.rows import IGNORE
 
     pairs = [blocks[k] for k in numbers]
     batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], _vocabulary(blocks.store))
@@ -114,7 +115,7 @@ def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64
 
 
 def _vocabulary(store: Store) -> Any:
-    from pretune.objective.objective import Vocabulary
+    from pretune.tokens.rows import Vocabulary
 
     return Vocabulary(size=store.vocab_size, pad=store.end_id)
 

@@ -20,9 +20,9 @@ from pretune.infer.classify import Architecture, TextClassifier, frame_for
 from pretune.infer.language import LanguageModel
 from pretune.infer.load import language_model
 from pretune.infer.ort import padded
+from pretune.model.families import family_named, num_positions
 from pretune.model.folder import load_model
 from pretune.model.methods.lora import quiet_peft
-from pretune.model.positions import num_positions
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
 ROWS_AT_ONCE = 32
@@ -120,11 +120,8 @@ def is_classifier(class_names: Sequence[str]) -> bool:
 
 
 def architecture_of(model_type: str) -> Architecture:
-    """`decoder` for what transformers lists as causal and not as masked (Qwen3, Llama, GPT-2), else `encoder`."""
-    from transformers.models.auto import modeling_auto as auto
-
-    causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
+    """How the family reads a text: `encoder` or `decoder`."""
+    return family_named(model_type).architecture_of(model_type)
 
 
 def end_ids(model: Any) -> tuple[int, ...]:
@@ -156,22 +153,19 @@ def _classifier(model: Any, folder: Path) -> TextClassifier:
 
 def _plain(folder: Path) -> Any:
     """A model folder by the head that its config names."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
     config = _json(folder / "config.json")
     names = config.get("architectures") or []
     if is_classifier(names):
-        return load_model(folder, AutoModelForSequenceClassification)
+        return load_model(folder, "label")
     if not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) or config.get("is_encoder_decoder"):
         hint = "fine-tune it first: pretune finetune MODEL DATA task=classify"
         raise NotSupported(f"{folder.as_posix()} ({', '.join(names) or 'unknown'}) has no head that answers", hint=hint)
-    return load_model(folder, AutoModelForCausalLM)
+    return load_model(folder, "next")
 
 
 def _adapted(folder: Path) -> Any:
     """An adapter on its base, merged in float32 (in bf16 merging moves logits by 1e-2, trap 12)."""
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     config = _json(folder / "adapter_config.json")
     base = _base(folder, config)
@@ -183,11 +177,11 @@ def _adapted(folder: Path) -> Any:
             "label2id": {n: k for k, n in labels.items()},
         }
         pad = special_ids(folder).pad
-        model: Any = load_model(base, AutoModelForSequenceClassification, **named)
+        model: Any = load_model(base, "label", **named)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = pad
     else:
-        model = load_model(base, AutoModelForCausalLM)
+        model = load_model(base, "next")
     with quiet_peft():
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.objective.causal import Causal
-from pretune.objective.objective import Objective, Row
+from pretune.objective.objective import Objective
 from pretune.task.task import Task
+from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat
@@ -33,22 +34,20 @@ class Chat(Task):
     epochs: ClassVar[float] = 3.0
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
-        from transformers import AutoModelForCausalLM
-
         from pretune.model.attention import register_attention
         from pretune.model.folder import load_model
 
-        model = load_model(folder, AutoModelForCausalLM, attention=register_attention())
+        model = load_model(folder, "next", attention=register_attention())
         # Whoever generates with this folder stops where a reply ends, and where a document does.
         model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
         return model, ()
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        from transformers import AutoModelForCausalLM
-
         from pretune.model.attention import register_attention
+        from pretune.model.families import family_named
 
-        return AutoModelForCausalLM.from_config(config, attn_implementation=register_attention()), ()
+        maker = family_named(config.model_type).class_for("next", config.model_type)
+        return maker.from_config(config, attn_implementation=register_attention()), ()
 
     def rows(
         self,

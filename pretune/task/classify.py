@@ -13,8 +13,9 @@ from pydantic import Field
 from pretune.base.errors import NotSupported
 from pretune.infer.classify import Frame, TextClassifier, frame_for
 from pretune.objective.labels import Labels
-from pretune.objective.objective import Objective, Row
+from pretune.objective.objective import Objective
 from pretune.task.task import Task
+from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
     from pretune.text.dataset.example import Labelled
@@ -35,7 +36,6 @@ class Classify(Task):
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
-        from transformers import AutoModelForSequenceClassification
 
         from pretune.model.folder import load_with_new
         from pretune.tokens.encode.tokenizer import special_ids
@@ -47,9 +47,7 @@ class Classify(Task):
             "label2id": {name: i for i, name in enumerate(labels)},
         }
         torch.manual_seed(seed)
-        model, new = load_with_new(
-            folder, AutoModelForSequenceClassification, num_labels=len(labels), ignore_mismatched_sizes=True, **named
-        )
+        model, new = load_with_new(folder, "label", num_labels=len(labels), ignore_mismatched_sizes=True, **named)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
         if model.config.pad_token_id is None:
@@ -58,10 +56,10 @@ class Classify(Task):
         return model, tuple(sorted({*new, *top}))
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        from transformers import AutoModelForSequenceClassification
+        from pretune.model.families import family_named
 
         config.pad_token_id = config.pad_token_id or 0
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = family_named(config.model_type).class_for("label", config.model_type).from_config(config)
         return model, tuple(name for name in ("classifier", "score") if hasattr(model, name))
 
     def rows(

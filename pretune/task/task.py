@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
 from pretune.base.errors import NotSupported
-from pretune.objective.objective import Objective, Row
+from pretune.objective.objective import Objective
+from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
     from pretune.infer.classify import TextClassifier

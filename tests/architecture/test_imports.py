@@ -82,7 +82,7 @@ def test_every_package_stands_in_the_order() -> None:
 def test_the_tables_of_kinds_are_seen_and_their_modules_exist() -> None:
     found = table_modules()
     assert {
-        "pretune.train.run.pretrain",
+        "pretune.train.run.stage",
         "pretune.task.chat",
         "pretune.compress.quantise",
         "pretune.export.onnx_bundle",

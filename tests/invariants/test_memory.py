@@ -20,7 +20,7 @@ from pretune.base.errors import OutOfMemory
 from pretune.objective.objective import Objective
 from pretune.train.loop import checkpoint
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import Scored, StepReport, TrainState, steps
+from pretune.train.loop.step import Scored, StepReport, TrainState, steps
 from pretune.train.loop.stream import Cut, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update

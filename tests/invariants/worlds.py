@@ -10,10 +10,11 @@ import torch
 from pretune.model.build import build_model
 from pretune.model.shape import SHAPE
 from pretune.objective.labels import Labels
-from pretune.objective.objective import OBJECTIVE, Objective, Row, Vocabulary
+from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.tokens.encode.tokenizer import Specials
+from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import Scored, TrainState, take_step
+from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import Cut, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update

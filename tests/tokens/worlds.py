@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Tokenizer, models, trainers
 
 from pretune.tokens.learn.algorithm import SPECIALS, Learning
 from pretune.tokens.learn.bpe import MAX_TOKEN_BYTES, alphabet, byte_level
-from pretune.tokens.store.packing import PACKING, Frame, Rows
+from pretune.tokens.store.packing import PACKING, RowForm, Rows
 from pretune.tokens.store.store import Store
 
 END = 1
@@ -35,19 +35,19 @@ def counting_store(lengths: list[int]) -> Store:
     return Store(ids, ends, num_bytes=0, vocab_size=60_000, end_id=END)
 
 
-def pair_frame(length: int, stops: NDArray[np.bool_] | None = None) -> Frame:
+def pair_frame(length: int, stops: NDArray[np.bool_] | None = None) -> RowForm:
     stops = np.zeros(60_000, bool) if stops is None else stops
-    return Frame(length, causal=False, cls=CLS, sep=SEP, stops=stops)
+    return RowForm(length, causal=False, cls=CLS, sep=SEP, stops=stops)
 
 
-def frame_for(kind: str, length: int, *, causal: bool = True) -> Frame:
+def frame_for(kind: str, length: int, *, causal: bool = True) -> RowForm:
     if kind == "pairs":
         return pair_frame(length)
-    return Frame(length) if causal else Frame(length, causal=False, cls=CLS)
+    return RowForm(length) if causal else RowForm(length, causal=False, cls=CLS)
 
 
-def rows_by(kind: Any, store: Store, frame: Frame, seed: int = 0) -> Rows:
-    return PACKING(kind).rows(store, frame, seed)  # type: ignore[no-any-return]
+def rows_by(kind: Any, store: Store, form: RowForm, seed: int = 0) -> Rows:
+    return PACKING(kind).rows(store, form, seed)  # type: ignore[no-any-return]
 
 
 def epoch(rows: Rows, number: int = 0) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from pretune.base.log import Log
 from pretune.base.staging import disk_errors
 from pretune.objective.labels import Labels
 from pretune.train.loop import checkpoint
-from pretune.train.loop.steps import Scored, TrainState
+from pretune.train.loop.step import Scored, TrainState
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 

@@ -12,11 +12,10 @@ from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.base.recipe import Recipe
-from pretune.objective.objective import IGNORE
+from pretune.tokens.rows import IGNORE, vocabulary_of
 from pretune.train.loop.feed import one_tokenizer, open_feed
 from pretune.train.loop.stream import Cut, StoreStream
-from pretune.train.run.pretrain import PretrainStage
-from pretune.train.run.pretraining import vocabulary_of
+from pretune.train.run.stage import PretrainStage
 
 TINY = {"model": {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}}
 SMALL = {"length": 32, "batch": 4, "steps": 2, "micro_batch": 2, "compile": "no", "precision": "float32"}

@@ -13,10 +13,10 @@ from pretune.model.build import build_model
 from pretune.model.recompute import recompute_blocks
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
-from pretune.train.forecast.forecasting import GAPS, Plan, fitting_micro, recomputed, step_bytes
-from pretune.train.forecast.rehearsal import rehearse
+from pretune.train.forecast.dry_run import rehearse
+from pretune.train.forecast.plan import GAPS, Plan, fitting_micro, recomputed, step_bytes
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import Scored, TrainState, take_step
+from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import Cut, RowStream
 from pretune.train.optim.moments import is_packed, pack, unpack
 from pretune.train.optim.settings import OPTIM

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from pretune.model.parts import layer_scales, part_of
 
 from pretune.base.errors import SettingsError
-from pretune.model.parts import layer_scales, part_of
+from pretune.train.budget import Budget, told_of_budget
 from pretune.train.loop.stream import StoreStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from pretune.train.run.budget import Budget, told_of_budget
 from tests.invariants.worlds import tiny
 
 

@@ -12,13 +12,14 @@ import torch
 
 from pretune.base.errors import NotSupported
 from pretune.base.log import Log
-from pretune.objective.objective import OBJECTIVE, Vocabulary
+from pretune.objective.objective import OBJECTIVE
+from pretune.tokens.rows import Vocabulary
 from pretune.tokens.store.packing import Arrays
+from pretune.train.forecast.speed import PATIENCE, best_precision, grown, multiplies_bfloat16, narrow_gain, remembered
 from pretune.train.loop.runtime import Runtime, evaluating
-from pretune.train.run.assembly import Parts, compile_blocks
-from pretune.train.run.pretrain import PretrainStage
-from pretune.train.run.settle import _mark, compiles, of_a_step, settle, settled_precision
-from pretune.train.run.speed import PATIENCE, best_precision, grown, multiplies_bfloat16, narrow_gain, remembered
+from pretune.train.loop.state import Parts, compile_blocks
+from pretune.train.run.resolve import _mark, compiles, of_a_step, settle, settled_precision
+from pretune.train.run.stage import PretrainStage
 from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
 CPU = torch.device("cpu")

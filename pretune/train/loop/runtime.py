@@ -74,6 +74,25 @@ class Runtime:
         dist.all_reduce(tensor)
         return dict(zip(sorted(values), tensor.tolist(), strict=True))
 
+    def gather(self, tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
+        """The rows [n, ...] of all ranks one after the other, and how many of them come before this rank's."""
+        if self.world == 1:
+            return dict(tensors), 0
+        mine = len(next(iter(tensors.values())))
+        sizes = [int(n) for n in self._every(torch.tensor([mine], device=self.device))]
+        found = {}
+        for name in sorted(tensors):
+            padded = tensors[name].new_zeros(max(sizes), *tensors[name].shape[1:])
+            padded[:mine] = tensors[name]
+            found[name] = torch.cat([part[:n] for part, n in zip(self._every(padded), sizes, strict=True)])
+        return found, sum(sizes[: self.rank])
+
+    def _every(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """The tensor of each rank; all have one shape."""
+        found = [torch.empty_like(tensor) for _ in range(self.world)]
+        dist.all_gather(found, tensor)
+        return found
+
     def put(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self.device.type == "cpu":
             return batch

@@ -17,7 +17,7 @@ from pretune.base.drawing import Points, line_chart
 from pretune.base.page import lineage_list, page, shown, table
 from pretune.base.stage import Context
 from pretune.base.view import model_figures
-from pretune.train.run.session import SAMPLES
+from pretune.train.loop.session import SAMPLES
 
 PAGE = "curves.html"
 CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (

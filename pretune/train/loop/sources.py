@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.objective.objective import Row
-from pretune.tokens.store.packing import Frame, Packing, spread
+from pretune.tokens.rows import Row
+from pretune.tokens.store.packing import Packing, RowForm, spread
 from pretune.tokens.store.store import Store
 from pretune.train.loop.stream import rows_of
 
@@ -36,7 +36,7 @@ class Part:
     held_out: dict[str, int]
 
 
-def parts(stores: Mapping[str, tuple[Path, Store]], packing: Packing, frame: Frame) -> dict[str, Part]:
+def parts(stores: Mapping[str, tuple[Path, Store]], packing: Packing, form: RowForm) -> dict[str, Part]:
     """The largest sources of these stores' validation split, by name; none where there is one source."""
     found = [one for name, (folder, store) in stores.items() for one in _sources(name, folder, store)]
     if len(found) < 2:
@@ -44,8 +44,8 @@ def parts(stores: Mapping[str, tuple[Path, Store]], packing: Packing, frame: Fra
     largest = sorted(found, key=lambda one: -one.num_tokens)[:SOURCES]
     most, made = max(1, VALIDATION_ROWS // len(largest)), {}
     for one in largest:
-        some = some_of(one.store, one.folder, one.numbers, most * frame.room)
-        rows = packing.rows(some, frame, 0)
+        some = some_of(one.store, one.folder, one.numbers, most * form.room)
+        rows = packing.rows(some, form, 0)
         if len(rows):
             made[one.name if len(stores) > 1 else one.source] = Part(rows_of(rows.sample(most)), facts_of(some))
     return made

@@ -1,6 +1,6 @@
-"""A training step rehearsed without memory: what it would allocate, and how much it would multiply.
+"""A dry run: a training step without memory, what it would allocate, and how much it would multiply.
 
-    small, large = rehearse(build, objective, [batches of few rows, batches of more])
+    small, large = dry_run(build, objective, [batches of few rows, batches of more])
     large.peak_bytes          weights, gradients, masters, moments, activations, logits: the most at one time
     large.flops               of all its matrix products, the optimizer's too
 
@@ -23,9 +23,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from pretune.objective.objective import Batch, Objective
+from pretune.objective.objective import Objective
+from pretune.tokens.rows import Batch
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import TrainState, take_step
+from pretune.train.loop.step import TrainState, take_step
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> float:
     return float(formula(*args, **kwargs, out_val=out)) if formula else 0.0
 
 
-def rehearse(
+def dry_run(
     build: Callable[[], TrainState],
     objective: Objective,
     steps: Sequence[Sequence[Batch]],
@@ -124,9 +125,9 @@ def rehearse(
 
 
 def weightless(make: Callable[[], nn.Module], device: torch.device) -> Any:
-    """The module that `make` makes, with fresh tensors on `device`; for `build` of a rehearsal.
+    """The module that `make` makes, with fresh tensors on `device`; for `build` of a dry run.
 
-    It is made on the device meta, outside the rehearsal: fake modules cannot be moved or cast, and PEFT moves them.
+    It is made on the device meta, outside the dry run: fake modules cannot be moved or cast, and PEFT moves them.
     """
     with _disable_current_modes(), torch.device("meta"):
         model = make()

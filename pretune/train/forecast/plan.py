@@ -1,12 +1,12 @@
-"""What a training run takes on this machine, told before it begins: bytes of memory and seconds of a step.
+"""What a training step takes on this machine, before it is taken: bytes of memory and seconds.
 
-    memory   a step of few rows and one of more, rehearsed without memory (rehearsal.py), and a line through them
+    memory   dry runs of a step of few rows and of one of more (dry_run.py), and a line through them
              + what the process holds anyway
-    seconds  the multiplications of the same rehearsals / the speed of training that was measured here (speed.py)
+    seconds  the multiplications of the same dry runs / the speed of training that was measured here (speed.py)
 
-Nothing here knows a model or an optimizer: what they do is seen in the rehearsal. It takes a second or two and is
-remembered. Memory holds to a fifth (docs/LOG.md); where it was told too low, a step is taken again with half the rows
-(retry.py). Seconds are an estimate: shapes differ in how well a machine likes them.
+Nothing here knows a model or an optimizer: what they do is seen in the dry run. It takes a second or two and is
+remembered. Memory holds to a fifth (docs/LOG.md); where it was too low, a step is taken again with half the rows
+(loop/steps.py). Seconds are an estimate: shapes differ in how well a machine likes them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ import torch
 from pretune.base.digest import digest
 from pretune.base.errors import DoesNotFit
 from pretune.base.extras import versions
-from pretune.objective.objective import Batch, Objective, Row, Vocabulary
-from pretune.train.forecast.rehearsal import Taken, rehearse
+from pretune.objective.objective import Objective
+from pretune.tokens.rows import Batch, Vocabulary
+from pretune.train.forecast.dry_run import Taken, dry_run
+from pretune.train.forecast.speed import remembered, training_speed
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import TrainState
-from pretune.train.run.speed import remembered, training_speed
+from pretune.train.loop.step import TrainState
 
 GAPS = 1.5
 """What a heap that keeps freed memory holds, of what lives: 1.4 to 1.7 were measured (docs/LOG.md)."""
 PROCESS_BYTES = 480 * 2**20
-"""Resident memory of a process that has imported all that training needs, multiplied and rehearsed: 441 MiB were
+"""Resident memory of a process that has imported all that training needs, multiplied and made a dry run: 441 MiB were
 measured (docs/LOG.md), the rest is for tokenizer and data."""
-MICRO_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
-"""Tokens of a micro-batch in pretraining, by device; on a CPU more of them take memory and win little."""
 CPU = torch.device("cpu")
 
 
@@ -62,7 +61,7 @@ class Plan:
         build: makes a fresh model and optimizer.
         length: tokens of the longest row.
         batch: rows of a step.
-        device: where it runs; a rehearsal of a GPU's step needs a GPU, and none of its memory.
+        device: where it runs; a dry run of a GPU's step needs a GPU, and none of its memory.
         known_by: what the step depends on (JSON), under which its forecast is remembered.
         keeps_freed: freed memory stays with the process (runtime.keep_freed_memory), so gaps count.
     """
@@ -76,17 +75,17 @@ class Plan:
     known_by: Any = None
     keeps_freed: bool = True
 
-    def rehearsed(self, *steps: tuple[int, int]) -> list[Taken]:
+    def dry_run(self, *steps: tuple[int, int]) -> list[Taken]:
         """Steps of (rows of a micro-batch, micro-batches)."""
         cut = [[self.blank(micro)] * pieces for micro, pieces in steps]
-        return rehearse(self.build, self.objective, cut, Runtime(self.device))
+        return dry_run(self.build, self.objective, cut, Runtime(self.device))
 
     def lines(self, micro: int) -> tuple[Line, Line]:
         """(bytes by the rows of a micro-batch, multiplications by the rows of a step), from a quarter of `micro` up."""
 
         def measure() -> list[float]:
             few, pieces = -(-micro // 4), min(2, -(-self.batch // micro))
-            small, large = self.rehearsed((few, pieces), (micro, pieces))
+            small, large = self.dry_run((few, pieces), (micro, pieces))
             memory = Line.through((few, small.peak_bytes), (micro, large.peak_bytes))
             flops = Line.through((pieces * few, small.flops), (pieces * micro, large.flops))
             return [memory.base, memory.slope, flops.base, flops.slope]
@@ -99,24 +98,12 @@ class Plan:
         return f"forecast {self.device.type} {digest([*about, versions().get('pretune')])}"
 
     def blank(self, micro: int) -> Batch:
-        return self.objective.collate([self._row(i) for i in range(micro)], self.vocabulary)
-
-    def _row(self, number: int) -> Row:
-        """A full row of one document, with a target wherever there may be one."""
-        if self.objective.kind == "labels":
-            return {"ids": [self.vocabulary.size - 1] * self.length, "label": 0}
-        reach = self.length + (self.objective.kind == "causal")
-        row = {"ids": np.full(reach, self.vocabulary.size - 1), "segments": np.zeros(reach, dtype=np.int64)}
-        return self.objective.prepare(row, self.vocabulary, np.random.default_rng([number]))
+        rows = [self.objective.blank(self.length, self.vocabulary, np.random.default_rng([i])) for i in range(micro)]
+        return self.objective.collate(rows, self.vocabulary)
 
     @property
     def gaps(self) -> float:
         return GAPS if self.keeps_freed and self.device.type == "cpu" else 1.0
-
-
-def rows_of_about(tokens: int, tokens_per_row: float, batch: int) -> int:
-    """Rows with about so many tokens: one at least, `batch` at most."""
-    return max(1, min(batch, int(tokens / max(tokens_per_row, 1))))
 
 
 def step_bytes(plan: Plan, micro: int) -> float:

@@ -86,18 +86,21 @@ def _training_speed(precision: str, device: torch.device) -> float:
     from pretune.model.attention import register_attention
     from pretune.model.build import build_model
     from pretune.model.shape import SHAPE
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
+    from pretune.objective.objective import OBJECTIVE
     from pretune.tokens.encode.tokenizer import Specials
+    from pretune.tokens.rows import Vocabulary
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import Scored, TrainState, take_step
+    from pretune.train.loop.state import narrow_of
+    from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
-    from pretune.train.run.assembly import narrow_of
 
     runtime, attention = Runtime.start(device.type), register_attention()
     specials = Specials(None, 0, 1, None, None, None, None)
     shape, objective = SHAPE("qwen3-nano"), OBJECTIVE("causal")
-    model = build_model(shape, vocab_size=WORDS, max_length=LENGTH, specials=specials, seed=0, attention=attention)
+    model = build_model(
+        shape, "next", vocab_size=WORDS, max_length=LENGTH, specials=specials, seed=0, attention=attention
+    )
     update = Update(model.to(device), OPTIM("adamw"), narrow=narrow_of(precision))
     state = TrainState(model, Scored(model, objective), update, total=10)
     ids = np.random.default_rng(0).integers(2, WORDS, (ROWS, LENGTH + 1))

@@ -1,9 +1,10 @@
 """What pretraining and fine-tuning share: the loop's surroundings.
 
-    session.take_up()
+    session = begin(spec, choices, runtime, context)
+    session.resume()
     session.run(after=...)
 
-Logs, draws the bar, saves checkpoints by the clock, takes up where an interrupted run was, and leaves
+Logs, draws the bar, saves checkpoints by the clock, resumes where an interrupted run was, and leaves
 cleanly on Ctrl-C.
 """
 
@@ -18,12 +19,16 @@ from typing import Any
 from pretune.base.errors import Stopped
 from pretune.base.log import append_line, cut_lines
 from pretune.base.stage import Context
-from pretune.objective.objective import Objective
+from pretune.train.budget import remarks_on
+from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
-from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import StepReport, TrainState, steps
+from pretune.train.loop.meters import Meters
+from pretune.train.loop.runtime import Runtime, give_freed_memory_back
+from pretune.train.loop.spec import Choices, TrainSpec
+from pretune.train.loop.state import DTYPES, as_precise, training_state
+from pretune.train.loop.step import StepReport, TrainState
+from pretune.train.loop.steps import steps
 from pretune.train.loop.stream import Cut
-from pretune.train.watch.meters import Meters
 
 SAVE_EVERY_SECONDS = 60.0
 SAMPLES = "samples.jsonl"
@@ -38,21 +43,15 @@ class Session:
     """One training run in its scratch folder.
 
     Args:
-        tokens_per_step: tokens that a step reads (for tokens/s).
-        flops_per_token: arithmetic of one token, forward and backward; 0 if not known.
         machine_flops: the machine's own matrix product (operations per second), of which a share is shown.
-        save_every: steps between checkpoints; None saves every minute.
     """
 
+    spec: TrainSpec
     state: TrainState
-    objective: Objective
     cut: Cut
     runtime: Runtime
     context: Context
-    tokens_per_step: float
-    flops_per_token: float = 0.0
     machine_flops: float = 0.0
-    save_every: int | None = None
     log_every: int = 10
     _times: list[tuple[float, float, float]] = field(default_factory=list)
     _spent: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -61,7 +60,7 @@ class Session:
     def folder(self) -> Path:
         return self.context.scratch / "checkpoints"
 
-    def take_up(self) -> None:
+    def resume(self) -> None:
         """Continue from the newest good checkpoint, if there is one; what was noted after its step is dropped."""
         checkpoint.resume(self.state, self.folder, self.context.log)
         self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
@@ -96,7 +95,7 @@ class Session:
     def _reports(self) -> Iterator[StepReport]:
         self._saved_at = time.monotonic()
         self._meters = Meters.start()
-        return steps(self.state, self.objective, self.cut, self.runtime, until=self.state.total)
+        return steps(self.state, self.spec.objective, self.cut, self.runtime, until=self.state.total)
 
     def _note(self, report: StepReport) -> None:
         """Remember how long the step took and waited, and how large it was: the last 20, and all of this process."""
@@ -117,10 +116,10 @@ class Session:
 
     def _speed(self, seconds: float, num_steps: float) -> dict[str, float]:
         """Tokens per second over so many steps of a whole batch, and the share of the machine's matrix product."""
-        rate = self.tokens_per_step * num_steps / seconds
+        rate = self.spec.tokens_per_step * num_steps / seconds
         found = {"tokens_per_second": round(rate, 1)}
-        if self.machine_flops and self.flops_per_token:
-            found["share_of_machine"] = round(rate * self.flops_per_token / self.machine_flops, 4)
+        if self.machine_flops and self.spec.flops_per_token:
+            found["share_of_machine"] = round(rate * self.spec.flops_per_token / self.machine_flops, 4)
         return found
 
     def _tell(self, report: StepReport) -> None:
@@ -169,9 +168,9 @@ class Session:
         return found
 
     def _save_if_due(self, report: StepReport, enough: bool) -> None:
-        stop = self.context.stop
-        if self.save_every is not None:
-            due = report.step % self.save_every == 0
+        stop, every = self.context.stop, self.spec.settings.save_every
+        if every is not None:
+            due = report.step % every == 0
         else:
             due = time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
         if due or stop:
@@ -180,6 +179,25 @@ class Session:
             self._saved_at = time.monotonic()
         if stop and not enough and report.step < self.state.total:
             raise Stopped(f"stopped after step {report.step} of {self.state.total}", hint="the same command continues")
+
+
+def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context) -> Session:
+    """Model, optimizer and data as chosen, before the first step."""
+    assert spec.make is not None and spec.stream is not None, "only a run with data begins"
+    if choices["recomputed"]:
+        give_freed_memory_back()
+    model = as_precise(spec.make(), choices["precision"])
+    state = training_state(spec, model, choices, runtime, context.scratch / "offload")
+    micro = int(choices["micro_batch"])
+    cut = Cut(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, runtime.rank, runtime.world)
+    speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
+    sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
+    warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)
+    for text in warnings:
+        context.log.warn(text)
+    for text in remarks:
+        context.log.info(f"    {text}")
+    return Session(spec, state, cut, runtime, context, machine_flops=speed)
 
 
 # ---- what the model writes -----------------------------------------------------------------------
