@@ -64,12 +64,11 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
     """
     import pyarrow.compute as pc
 
-    from pretune.tokens.encode.encoding import Encoder
     from pretune.tokens.store.stage import Counted, encoded
     from pretune.tokens.store.store import StoreWriter
 
     def stage() -> tuple[float, float]:
-        encoder = Encoder.open(tokenizer, text_bytes=1e9)
+        encoder = fresh(tokenizer)
         started, size, counted = time.perf_counter(), 0, Counted()
         with tempfile.TemporaryDirectory() as out:
             writer = StoreWriter(Path(out), "train", vocab_size=vocab_size, end_id=0)
@@ -81,17 +80,26 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
             writer.close()
         return time.perf_counter() - started, size / 1e6
 
-    vocab_size = Encoder.open(tokenizer).tokenizer.get_vocab_size()
+    vocab_size = fresh(tokenizer).tokenizer.get_vocab_size()
     runs = [stage() for _ in range(3)]
     texts = _texts(corpus)
     alone = []
-    for encoder in [Encoder.open(tokenizer, text_bytes=1e9) for _ in range(3)]:
+    for _ in range(3):
+        encoder = fresh(tokenizer)
         started = time.perf_counter()
         encoder.encode(texts)
         alone.append(time.perf_counter() - started)
     size = runs[0][1]
     rates = [size / seconds for seconds, _ in runs]
     return {"megabytes": size, "stage": statistics.median(rates), "first": rates[0], "encoder": size / min(alone)}
+
+
+def fresh(tokenizer: Path) -> Any:
+    """An encoder that remembers no word."""
+    from pretune.tokens.encode import encoding
+
+    encoding._fast.cache_clear()
+    return encoding.Encoder.open(tokenizer)
 
 
 def _texts(corpus: Path) -> list[str]:

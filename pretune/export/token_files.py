@@ -13,7 +13,7 @@ import numpy as np
 
 from pretune.base.errors import NoParity
 from pretune.export.exporter import Exported, Exporter, Job
-from pretune.tokens.store.foreign import read_files, split_of_file, write_arrow, write_megatron, write_nanogpt
+from pretune.tokens.store.interop import read_files, split_of_file, write_arrow, write_megatron, write_nanogpt
 from pretune.tokens.store.store import Store
 
 Write = Callable[[Path, Path], list[Path]]

@@ -16,6 +16,7 @@ ORDER = (
     *("base", "text", "tokens", "infer", "model", "objective", "train", "task", "evaluate", "compress", "export"),
     *("serve", "apps", "api", "quickstart", "cli", "__main__"),
 )
+INSIDE = {"text": ("read", "clean", "dedup", "corpus", "dataset"), "tokens": ("encode", "learn", "store")}
 LIGHT = ("base", "text", "tokens", "infer")
 """No torch and no transformers here, at any depth."""
 TABLE_ENTRY = re.compile(r'^\s+"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+",?$', re.MULTILINE)
@@ -68,6 +69,15 @@ def test_a_module_imports_only_from_its_left(module: str) -> None:
     room = room_of(module)
     for found in imported(modules()[module]):
         assert ORDER.index(room_of(found)) <= ORDER.index(room), f"{module} imports {found}"
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_the_rooms_inside_import_only_from_their_left(room: str) -> None:
+    place = {f"pretune.{room}.{name}": k for k, name in enumerate(INSIDE[room])}
+    for module, path in modules().items():
+        here = place.get(".".join(module.split(".")[:3]), len(place))
+        for found in imported(path) if room_of(module) == room else ():
+            assert place.get(".".join(found.split(".")[:3]), 0) <= here, f"{module} imports {found}"
 
 
 @pytest.mark.parametrize("module", [m for m in modules() if room_of(m) == "serve"])

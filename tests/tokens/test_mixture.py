@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.base.errors import EmptyInput
-from pretune.text.corpus.mixing import Proportions
+from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.store.mixture import Mixed, mixed
 from pretune.tokens.store.packing import RowForm
 from tests.tokens.worlds import KINDS, counting_store, rows_by, store_of

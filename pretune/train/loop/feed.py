@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadReference, EmptyInput, NotSupported
-from pretune.text.corpus.mixing import Proportions
+from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.encode.tokenizer import load_tokenizer
 from pretune.tokens.rows import Row
 from pretune.tokens.store.mixture import mixed

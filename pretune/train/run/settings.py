@@ -11,7 +11,7 @@ from pretune.base.errors import NotSupported, WrongValue, did_you_mean
 from pretune.model.families import family_named
 from pretune.model.shape import SHAPE, Auto, Shape, size_for
 from pretune.objective.objective import OBJECTIVE, Objective
-from pretune.text.corpus.mixing import Proportions
+from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.store.packing import PACKING, Packing
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.settings import TrainSettings

@@ -14,8 +14,8 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, NotSupported, PretuneError
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
-from pretune.tokens.store import foreign
-from pretune.tokens.store.foreign import read_files, write_arrow, write_megatron, write_nanogpt
+from pretune.tokens.store import interop
+from pretune.tokens.store.interop import read_files, write_arrow, write_megatron, write_nanogpt
 from pretune.tokens.store.store import Store, StoreWriter, write_manifest
 
 SPLITS = ("train", "validation")
@@ -65,7 +65,7 @@ def back(make, tmp_path):
 
 @pytest.mark.parametrize("to", ["nanogpt", "megatron", "arrow"])
 def test_a_store_comes_back_from_every_format_with_the_same_bytes(back, to, monkeypatch):
-    monkeypatch.setattr(foreign, "AT_ONCE", 700)
+    monkeypatch.setattr(interop, "AT_ONCE", 700)
     store, again, bundle = back(to)
     for split in SPLITS:
         for name in (f"{split}.bin", f"{split}.ends"):
@@ -185,7 +185,7 @@ def test_a_document_that_32_bits_cannot_count_is_refused():
     store = Store(np.empty(0, np.uint16), np.array([5, 2**31 + 5], np.uint64), 0, 9, 0)
     assert store.lengths.tolist() == [5, 2**31]
     with pytest.raises(NotSupported, match=r"document 1 has 2,147,483,648 tokens"):
-        foreign._countable(store, "Megatron")
+        interop._countable(store, "Megatron")
 
 
 @pytest.mark.parametrize(
