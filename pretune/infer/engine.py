@@ -39,6 +39,9 @@ class Decoder(Protocol):
             float32 logits_BV of the last position, and the next state.
         """
 
+    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
+        """float32 logits_LV of the last `keep` positions of one row."""
+
 
 class Encoder(Protocol):
     """A sequence classifier."""
