@@ -92,7 +92,7 @@ def _loss(ready: Predictor, objective: Objective, rows: Sequence[Row]) -> dict[s
     found = loss_over(model, objective, rows, vocabulary, Runtime(), batch=1)
     if not found.targets:
         raise EmptyInput("no row of the data has a target")
-    return {"loss": found.per_target, "targets": found.targets}
+    return {"loss": found.per_target, "targets": int(found.targets)}
 
 
 def _evenly(items: Sequence[Any], most: int) -> list[Any]:
