@@ -47,9 +47,8 @@ def judged(
         judge.row(a, answer, mine.marks[k], {b.name: b.answers[k] for b, _ in baselines})
         for k, (a, answer) in enumerate(zip(asked, answers, strict=True))
     ]
-    tables = judge.tables(answers, asked, facts.labels)
-    notes = [*judge.notes(answers, facts.max_length), *notes]
-    return Findings(what, groups, rows, judge.order, tables, notes), asked
+    tables, told = judge.tell(answers, asked, facts)
+    return Findings(what, groups, rows, judge.order, tables, [*told, *notes]), asked
 
 
 @dataclass(frozen=True)

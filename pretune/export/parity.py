@@ -87,4 +87,4 @@ def inputs_for(data: Path | None) -> Sequence[Any]:
     splits = (read_split(data, split) for split in ("test", "validation", "train"))
     examples: Sequence[Any] = next((found for found in splits if found), [])
     asked, _ = tasks_reading(shape_of(data))[0].judge.asked(examples, (), None)
-    return [one.input for one in asked]
+    return [one.input for one in asked] or TEXTS

@@ -16,7 +16,7 @@ from pretune.base.errors import BadMessages, NotSupported, TooLong
 from pretune.infer.answers import Answer, Text
 from pretune.infer.chat import ChatFormat, Message
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
-from pretune.infer.engine import Decoder
+from pretune.infer.engine import ROWS_AT_ONCE, Decoder
 from pretune.infer.predictor import Advance, Difference, Facts, unheard
 from pretune.infer.sampling import GREEDY, Sampling, check_finite, choose
 from pretune.infer.streaming import Characters, Piece, StopText, behind
@@ -25,7 +25,6 @@ from pretune.tokens.encode.tokenizer import chat_template, encode_text, load_tok
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-ROWS_AT_ONCE = 32
 PROMPTS_AT_ONCE = 64
 
 

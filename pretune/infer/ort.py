@@ -17,9 +17,8 @@ import numpy as np
 
 from pretune.base.errors import BadFile
 from pretune.base.extras import need
+from pretune.infer.engine import by_length, padded
 from pretune.tokens.encode.tokenizer import load_tokenizer
-
-ROWS_AT_ONCE = 32
 
 
 def of_bundle(folder: Path, about: Mapping[str, Any]) -> OrtDecoder | OrtEncoder:
@@ -123,27 +122,13 @@ class OrtEncoder:
 
     def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """float32 [rows, labels]; rows of like length run together."""
-        order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-        groups = [order[i : i + ROWS_AT_ONCE] for i in range(0, len(order), ROWS_AT_ONCE)]
-        found = np.concatenate([self._run([rows[k] for k in group]) for group in groups])
-        back = np.empty(len(rows), dtype=np.int64)
-        back[order] = np.arange(len(rows))
-        return np.asarray(found[back])
+        return by_length(rows, self._run)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = padded(rows, self.pad_id or 0)
         usual = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": np.zeros_like(ids_BL)}
         wanted = [i.name for i in self.session.get_inputs()]
         return np.asarray(self.session.run(["logits"], {name: usual[name] for name in wanted})[0], dtype=np.float32)
-
-
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """int64 ids_BL padded on the right to the longest row, and the mask: 1 where there is text."""
-    lengths = np.array([len(row) for row in rows])
-    mask_BL = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-    ids_BL = np.full(mask_BL.shape, pad_id, dtype=np.int64)
-    ids_BL[mask_BL == 1] = [token for row in rows for token in row]
-    return ids_BL, mask_BL
 
 
 def _value(array: np.ndarray) -> Any:

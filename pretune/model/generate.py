@@ -17,15 +17,14 @@ import torch
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import BadFile, NoSuchFile, NotSupported
 from pretune.infer.classify import Architecture, frame_for
+from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded
 from pretune.infer.load import predictor_of, task_of
-from pretune.infer.ort import padded
 from pretune.infer.predictor import Facts, Predictor
 from pretune.model.folder import load_model
 from pretune.model.methods.lora import quiet_peft
 from pretune.model.positions import num_positions
 from pretune.tokens.encode.tokenizer import special_ids
 
-ROWS_AT_ONCE = 32
 NO_LIMIT = 1 << 20
 """Tokens of a row, for models whose config names no limit."""
 
@@ -78,13 +77,7 @@ class TorchEncoder:
 
     def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """float32 [rows, labels]; rows of like length run together."""
-        at_once = ROWS_AT_ONCE if self.pad_id is not None else 1
-        order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-        found = np.empty((len(rows), self.model.config.num_labels), dtype=np.float32)
-        for i in range(0, len(order), at_once):
-            group = order[i : i + at_once]
-            found[group] = self._run([rows[k] for k in group])
-        return found
+        return by_length(rows, self._run, at_once=ROWS_AT_ONCE if self.pad_id is not None else 1)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = (torch.from_numpy(a).to(self.model.device) for a in padded(rows, self.pad_id or 0))

@@ -4,7 +4,7 @@ from tokenizers import Tokenizer
 
 from pretune.base.errors import NotFinite, NotSupported
 from pretune.infer.classify import Frame, TextClassifier, frame_for, softmax
-from pretune.infer.ort import padded
+from pretune.infer.engine import padded
 from pretune.tokens.encode.tokenizer import Specials
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pretune.infer.answers import Answer
+from pretune.infer.predictor import Facts
 
 Marks = Mapping[str, Any]
 """Of one answer: a share (True or False) or a number by its name; None where it does not apply."""
@@ -94,13 +95,9 @@ class Judge:
         """Figures of all answers together that are no means of the marks."""
         raise AssertionError("a judge has figures()")
 
-    def tables(self, answers: Sequence[Any], asked: Sequence[Asked], labels: Sequence[str] | None) -> dict[str, Any]:
-        """Further parts of report.json."""
-        raise AssertionError("a judge has tables()")
-
-    def notes(self, answers: Sequence[Any], max_length: int) -> list[str]:
-        """What a report must say of the answers."""
-        raise AssertionError("a judge has notes()")
+    def tell(self, answers: Sequence[Any], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+        """Further parts of report.json, and what it must say of the answers."""
+        raise AssertionError("a judge has tell()")
 
     def baselines(self, asked: Sequence[Asked], train: Sequence[Any], *, seed: int) -> list[Baseline]:
         """Simple systems that learnt from `train`, the strongest last."""

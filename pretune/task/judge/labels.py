@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pretune.base.errors import NotSupported
 from pretune.infer.answers import Label
+from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, svm_labels
 from pretune.task.judge.figures import class_scores, confusion, label_figures, report_text
 from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
@@ -41,20 +42,16 @@ class LabelJudge(Judge):
         gold, said = _named(answers, asked)
         return label_figures(gold, said, sorted({*gold, *said}))
 
-    def tables(self, answers: Sequence[Label], asked: Sequence[Asked], labels: Sequence[str] | None) -> dict[str, Any]:
+    def tell(self, answers: Sequence[Label], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+        """Figures by label, the confusion matrix, and both as text."""
         gold, said = _named(answers, asked)
-        known = labels or ()
+        known = facts.labels or ()
         every = [*known, *sorted({*gold} - {*known})]
         counts = confusion(gold, said, every)
         classes = class_scores(counts, every)
-        return {
-            "classes": classes,
-            "confusion": {"labels": every, "counts": counts.tolist()},
-            "text": report_text(classes, label_figures(gold, said, every)),
-        }
-
-    def notes(self, answers: Sequence[Label], max_length: int) -> list[str]:
-        return []
+        table = {"labels": every, "counts": counts.tolist()}
+        text = report_text(classes, label_figures(gold, said, every))
+        return {"classes": classes, "confusion": table, "text": text}, []
 
     def baselines(self, asked: Sequence[Asked], train: Sequence[Labelled], *, seed: int) -> list[Baseline]:
         """None without a training split."""

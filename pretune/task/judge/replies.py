@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from pretune.base.errors import NoTarget
 from pretune.infer.answers import Text
+from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, nearest
 from pretune.task.judge.closeness import has_keyword, rouge_l, word_for_word
 from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
@@ -51,17 +52,14 @@ class ReplyJudge(Judge):
     def figures(self, answers: Sequence[Text], asked: Sequence[Asked]) -> dict[str, float]:
         return {}
 
-    def tables(self, answers: Sequence[Text], asked: Sequence[Asked], labels: Sequence[str] | None) -> dict[str, Any]:
-        return {}
-
-    def notes(self, answers: Sequence[Text], max_length: int) -> list[str]:
-        """What is said of questions that cannot be asked."""
+    def tell(self, answers: Sequence[Text], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+        """Of questions that cannot be asked."""
         late, refused = (sum(a.finish == why for a in answers) for why in ("too-long", "refused"))
         told = {
-            f"{late} questions are longer than the model's {max_length} tokens": late,
+            f"{late} questions are longer than the model's {facts.max_length} tokens": late,
             f"{refused} questions cannot be written by the chat template": refused,
         }
-        return [f"{text} and count as answered with nothing" for text, number in told.items() if number]
+        return {}, [f"{text} and count as answered with nothing" for text, number in told.items() if number]
 
     def baselines(self, asked: Sequence[Asked], train: Sequence[Dialogue], *, seed: int) -> list[Baseline]:
         """The question itself; of the training split, the most frequent reply and that to the nearest question."""

@@ -95,7 +95,7 @@ def model():
 
 def answered(*questions):
     answers = model().answer([a.input for a in asked(*questions)], max_tokens=8, strict=False)
-    return [answer.text for answer in answers], ReplyJudge().notes(answers, 6)
+    return [answer.text for answer in answers], ReplyJudge().tell(answers, [], model().facts)[1]
 
 
 def evaluated(examples, train):
