@@ -308,7 +308,7 @@ class NoKey(UserError):
 
 
 class NoParity(PretuneError):
-    """An exported model gave other answers than the model folder, so the bundle was not written."""
+    """An exported model gave other answers than the model folder, so this format was not written."""
 
     code = "no-parity"
 

@@ -11,6 +11,7 @@ from typing import Any
 from pretune.base.artifact import Artifact
 from pretune.base.drawing import Bar, bar_chart, line_chart, number
 from pretune.base.page import shortened, shown, table
+from pretune.task.task import TASK
 
 NAMES = {
     "accuracy": "accuracy",
@@ -32,16 +33,8 @@ NAMES = {
     "ngram": "5-gram model",
     "xz": "xz -9",
 }
-SUBJECTS = {
-    "classify": "Labels",
-    "chat": "Answers",
-    "language": "Foretelling text",
-}
-COLUMNS = {
-    "classify": ("text", "label", "said", "chance_of_label"),
-    "chat": ("question", "wanted", "answer", "floor_answer", "rouge_l"),
-    "language": ("group", "text", "bits_per_byte", "floor_bits_per_byte"),
-}
+LANGUAGE = ("Foretelling text", ("group", "text", "bits_per_byte", "floor_bits_per_byte"))
+"""Title and columns of a report on tokens, which no task has."""
 SHOWN_ROWS = 6
 
 
@@ -49,11 +42,19 @@ def named(name: str) -> str:
     return NAMES.get(name, name.replace("_", " "))
 
 
+def shown_of(what: str) -> tuple[str, tuple[str, ...]]:
+    """Title and columns of the examples of a report: its task's; no column where that task is not installed."""
+    if what not in TASK.kinds():  # a report never says what to import
+        return LANGUAGE if what == "language" else (what, ())
+    judge = TASK(what).judge
+    return judge.subject, judge.columns
+
+
 def report_section(
     report: dict[str, Any], rows: Sequence[dict[str, Any]], pictures: str = "", *, name: str = ""
 ) -> str:
     """One report: verdicts, figures beside floors, curves, classes, examples, notes."""
-    subject = report["title"] or SUBJECTS.get(report["what"], report["what"])
+    subject = report["title"] or shown_of(report["what"])[0]
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
     parts = [f"<h2>{escape(subject)}</h2><p class=soft>{escape(' · '.join(p for p in (name, about) if p))}</p>"]
     parts += [group_part(key, group, alone=len(report["groups"]) == 1) for key, group in report["groups"].items()]
@@ -141,7 +142,7 @@ def examples_part(report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str
 
 
 def _rows(what: str, rows: Sequence[dict[str, Any]]) -> str:
-    columns = COLUMNS[what]
+    columns = shown_of(what)[1]
     body = [[shortened(row[c]) for c in columns] for row in rows]
     numeric = [i for i, c in enumerate(columns) if isinstance(rows[0][c], float)]
     return table([named(c) for c in columns], body, numeric=numeric)

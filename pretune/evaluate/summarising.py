@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.page import lineage_list, page
@@ -13,11 +13,8 @@ from pretune.base.stage import Context
 from pretune.evaluate.page import card_section, curves, report_section
 from pretune.evaluate.reporting import FORMAT, read_report
 
-if TYPE_CHECKING:
-    from pretune.evaluate.summary import SummaryStage
 
-
-def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context: Context) -> dict[str, Any]:
+def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: str, text: str) -> dict[str, Any]:
     """Write the page; returns the reports' figures, each with its report's name in front."""
     sections, told, metrics = [], [], dict[str, Any]()
     for part in parts:
@@ -31,11 +28,11 @@ def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context
             sections.append(report_section(report, rows, curves(model.path) if model else "", name=name))
         else:
             sections.append(card_section(part))
-    tree = {"format": FORMAT, "what": "summary", "title": stage.title, "text": stage.text, "parts": told}
-    text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+    tree = {"format": FORMAT, "what": "summary", "title": title, "text": text, "parts": told}
+    written = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (out / "report.json").write_text(written, encoding="utf-8", newline="\n")
     lineage = lineage_list([(part.path.name, part) for part in parts])
-    html = page(stage.title, sections, lineage, context.command or "pretune run RECIPE", text=stage.text)
+    html = page(title, sections, lineage, context.command or "pretune run RECIPE", text=text)
     (out / "report.html").write_text(html, encoding="utf-8", newline="\n")
     context.notes.add("report.html")
     return metrics

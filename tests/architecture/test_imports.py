@@ -18,6 +18,9 @@ ORDER = (
 )
 INSIDE = {"text": ("read", "clean", "dedup", "corpus", "dataset"), "tokens": ("encode", "learn", "store")}
 LIGHT = ("base", "text", "tokens", "infer")
+ACYCLIC = ("infer", "evaluate", "compress", "export", "serve", "api", "cli")
+"""No two modules of these rooms import each other, by way of others or inside a function either."""
+BY_CLASS = re.compile(r"isinstance\([^()]*\b(TextClassifier|LanguageModel|Labelled|Dialogue)\b")
 """No torch and no transformers here, at any depth."""
 TABLE_ENTRY = re.compile(r'^\s+"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+",?$', re.MULTILINE)
 INLINE_ENTRY = re.compile(r'\{?"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+"')
@@ -48,6 +51,18 @@ def imported(path: Path) -> Iterator[str]:
             elif node.module.startswith("pretune."):
                 yield node.module
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path} has a relative import"
+
+
+def imports_of(module: str, path: Path) -> set[str]:
+    """The modules themselves that a file imports: of `from pretune.a import b`, pretune.a.b where that is one."""
+    known, found = modules(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pretune"):
+            full = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {f if f in known else node.module for f in full}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names if name.name in known}
+    return found - {module}
 
 
 def table_modules() -> list[str]:
@@ -83,6 +98,28 @@ def test_the_rooms_inside_import_only_from_their_left(room: str) -> None:
 @pytest.mark.parametrize("module", [m for m in modules() if room_of(m) == "serve"])
 def test_serve_imports_base_tokens_and_infer_only(module: str) -> None:
     assert {room_of(found) for found in imported(modules()[module])} <= {"base", "tokens", "infer", "serve"}
+
+
+def test_what_answers_and_what_is_labelled_are_asked_for_what_they_can_and_never_for_their_class() -> None:
+    found = {m: BY_CLASS.search(path.read_text(encoding="utf-8")) for m, path in modules().items()}
+    assert {room_of(module) for module, hit in found.items() if hit} <= {"infer", "task", "text"}
+
+
+def reached_from(module: str, edges: dict[str, set[str]]) -> set[str]:
+    """Modules that are imported by this one, at any depth."""
+    seen: set[str] = set()
+    todo = [*edges[module]]
+    while todo:
+        found = todo.pop()
+        if found not in seen:
+            seen.add(found)
+            todo += edges[found]
+    return seen
+
+
+def test_no_circle_of_imports_runs_through_the_rooms_that_answer() -> None:
+    edges = {module: imports_of(module, path) for module, path in modules().items()}
+    assert [m for m in edges if room_of(m) in ACYCLIC and m in reached_from(m, edges)] == []
 
 
 def test_every_package_stands_in_the_order() -> None:

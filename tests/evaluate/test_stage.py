@@ -1,6 +1,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pyarrow.parquet as pq
@@ -160,7 +162,7 @@ def test_a_model_that_talks_is_not_measured_on_labels_and_the_other_way_round(wo
         world.run("evaluate", model=str(world.decoder), data=str(world.reviews))
     with pytest.raises(NotSupported, match="gives labels, the data holds dialogues"):
         world.run("evaluate", model=str(world.classifier), data=str(world.dialogues))
-    with pytest.raises(NotSupported, match="is a classifier"):
+    with pytest.raises(NotSupported, match="gives labels and foretells no text"):
         world.run("evaluate", model=str(world.classifier), data=str(world.tokens))
 
 
@@ -186,3 +188,10 @@ def test_fewer_examples_are_spread_over_the_split(world):
     found = world.run("evaluate", model=str(world.decoder), data=str(world.dialogues), max_tokens=2, max_examples=2)
     rows = pq.read_table(found.path / "predictions.parquet").to_pylist()
     assert [r["question"] for r in rows] == ["Tell me about tool 0.", "Tell me about tool 2."]
+
+
+def test_the_stages_are_found_without_importing_torch():
+    code = "import sys, pretune.evaluate.stage, pretune.evaluate.summary; print([m for m in ('torch', 'transformers', 'sklearn', 'numpy', 'pyarrow') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -1,4 +1,4 @@
-"""What is had for nothing. A model that does not beat its floor has learnt nothing worth its size.
+"""What is had for nothing. A model that does not beat its baseline has learnt nothing worth its size.
 
     labels    the most frequent one; a linear SVM on TF-IDF
     answers   the most frequent one; the words of the question; the answer to the most similar question
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.evaluate.answers import is_cjk, words_of
+from pretune.task.judge.closeness import is_cjk, words_of
 
 MAX_FEATURES = 200_000
 ROWS_AT_ONCE = 256

@@ -1,15 +1,15 @@
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from pretune.base.errors import BadMessages
+from pretune.base.errors import BadMessages, TooLong
 from pretune.base.log import Log
-from pretune.evaluate.answering import answer_scores, answered, asked_of, evaluate_answers, grouped
+from pretune.evaluate.judging import judged
+from pretune.infer.answers import Text
 from pretune.infer.language import LanguageModel
+from pretune.task.judge.replies import ReplyJudge, answer_scores, asked_of, grouped, question_of
 from pretune.text.dataset.example import Dialogue, Message
 
 
@@ -28,8 +28,8 @@ def groups(test, train=()):
 def test_the_last_reply_is_what_is_wanted_and_later_turns_are_not_shown():
     turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"), ("user", "e")]
     found = asked_of(Dialogue(tuple(Message(r, c) for r, c in turns), "x#0"))
-    assert [m["content"] for m in found.messages] == ["a", "b", "c"]
-    assert (found.question, found.wanted) == ("c", "d")
+    assert [m["content"] for m in found.input] == ["a", "b", "c"]
+    assert (question_of(found), found.wanted) == ("c", "d")
 
 
 def test_a_dialogue_in_which_nobody_replies_asks_nothing():
@@ -93,18 +93,32 @@ def model():
     return LanguageModel(Letters(), four_words(), (0,), Format())
 
 
+def answered(*questions):
+    answers = model().answer([a.input for a in asked(*questions)], max_tokens=8, strict=False)
+    return [answer.text for answer in answers], ReplyJudge().tell(answers, [], model().facts)[1]
+
+
+def evaluated(examples, train):
+    found, _ = judged(ReplyJudge(), model(), examples, train, what="chat", max_tokens=8, seed=0, log=Log(quiet=True))
+    return found
+
+
 def test_answers_keep_the_order_of_the_questions_and_too_long_ones_are_answered_with_nothing():
-    found, notes = answered(
-        model(), asked(*(dialogue("q" * n, "a") for n in (3, 9, 1))), max_tokens=8, log=Log(quiet=True)
-    )
+    found, notes = answered(*(dialogue("q" * n, "a") for n in (3, 9, 1)))
     assert found == ["yes yes ", "", "yes yes "]
     assert notes == ["1 questions are longer than the model's 6 tokens and count as answered with nothing"]
 
 
 def test_questions_that_the_template_refuses_are_answered_with_nothing_and_told():
-    found, notes = answered(model(), asked(dialogue("", "a"), dialogue("q", "a")), max_tokens=8, log=Log(quiet=True))
+    found, notes = answered(dialogue("", "a"), dialogue("q", "a"))
     assert found == ["", "yes yes "]
     assert notes == ["1 questions cannot be written by the chat template and count as answered with nothing"]
+
+
+def test_strict_answers_name_the_question_that_is_too_long_before_the_first_one_is_made():
+    with pytest.raises(TooLong, match="text 2 of 2: the prompt has 9 tokens"):
+        model().answer(["q", "q" * 9])
+    assert model().answer(["q"]) == [Text("yes yes ", "stop", 1, 2)]
 
 
 def test_a_reply_that_is_not_to_be_learnt_is_not_wanted_either():
@@ -118,9 +132,7 @@ def test_a_reply_that_is_not_to_be_learnt_is_not_wanted_either():
 
 
 def test_an_answer_that_is_right_word_for_word_scores_one_everywhere():
-    found = evaluate_answers(
-        model(), [dialogue("qq", "yes yes", keywords=("yes",))], [], max_tokens=8, seed=0, log=Log(quiet=True)
-    )
+    found = evaluated([dialogue("qq", "yes yes", keywords=("yes",))], [])
     figures = found.groups[0].figures
     assert figures == {"rouge_l": 1.0, "word_for_word": 1.0, "any_keyword": 1.0, "all_keywords": 1.0}
     assert [f.name for f in found.groups[0].floors] == ["question"]
@@ -131,12 +143,5 @@ def test_looking_up_is_a_ceiling_from_a_tenth_of_read_answers_on(num_read, is_ce
     pytest.importorskip("sklearn", reason="the extra `evaluate` is not installed")
     train = [dialogue("q", f"answer {k}") for k in range(20)]
     test = [dialogue("qq", f"answer {k}" if k < num_read else f"unheard {k}") for k in range(20)]
-    found = evaluate_answers(model(), test, train, max_tokens=8, seed=0, log=Log(quiet=True))
+    found = evaluated(test, train)
     assert [floor.is_ceiling for floor in found.groups[0].floors if floor.name == "nearest"] == [is_ceiling]
-
-
-def test_the_stages_are_found_without_importing_torch():
-    code = "import sys, pretune.evaluate.stage, pretune.evaluate.summary; print([m for m in ('torch', 'transformers', 'sklearn', 'numpy', 'pyarrow') if m in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
-    )
