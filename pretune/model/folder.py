@@ -111,6 +111,13 @@ def load_with_new(
     return model, tuple(sorted({key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}))
 
 
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{path.as_posix()} cannot be read: {error}", hint="write the model folder again") from None
+
+
 def model_type_of(folder: Path) -> str:
     """transformers' name of a model folder's architecture; raises BadFile."""
     try:

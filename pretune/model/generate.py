@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from pretune.base.artifact import CARD, Artifact
-from pretune.base.errors import BadFile, NoSuchFile, NotSupported
+from pretune.base.errors import NotSupported
 from pretune.infer.classify import Architecture, frame_for
 from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded
 from pretune.infer.load import predictor_of, task_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.model.families import family_named, num_positions
-from pretune.model.folder import load_model
-from pretune.model.methods.lora import quiet_peft
+from pretune.model.folder import load_model, read_json
+from pretune.model.methods.adapter import open_adapter
 from pretune.tokens.encode.tokenizer import special_ids
 
 NO_LIMIT = 1 << 20
@@ -98,7 +97,7 @@ def open_folder(path: str | Path) -> Predictor:
     if not (folder / "tokenizer.json").is_file():
         hint = "convert the tokenizer to tokenizer.json (transformers does: AutoTokenizer(...).save_pretrained)"
         raise NotSupported(f"{folder.as_posix()} has no tokenizer.json", hint=hint)
-    model = _adapted(folder) if (folder / "adapter_config.json").is_file() else _plain(folder)
+    model = open_adapter(folder) if (folder / "adapter_config.json").is_file() else _plain(folder)
     return from_objects(model, folder)
 
 
@@ -154,55 +153,10 @@ def _facts(config: Any, folder: Path, task: tuple[str, str]) -> Facts:
 
 def _plain(folder: Path) -> Any:
     """A model folder by the head that its config names."""
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     names = config.get("architectures") or []
     found = task_of(names, folder)
     if found is None or (found[1] == "text" and config.get("is_encoder_decoder")):
         hint = "fine-tune it first: pretune finetune MODEL DATA task=classify"
         raise NotSupported(f"{folder.as_posix()} ({', '.join(names) or 'unknown'}) has no head that answers", hint=hint)
     return load_model(folder, "next" if found[1] == "text" else "label")
-
-
-def _adapted(folder: Path) -> Any:
-    """An adapter on its base, merged in float32 (in bf16 merging moves logits by 1e-2, trap 12)."""
-    from peft import PeftModel
-
-    config = _json(folder / "adapter_config.json")
-    base = _base(folder, config)
-    if config.get("task_type") == "SEQ_CLS":
-        labels = dict(enumerate(_json(folder / "labels.json")))
-        named: dict[str, Any] = {
-            "num_labels": len(labels),
-            "id2label": labels,
-            "label2id": {n: k for k, n in labels.items()},
-        }
-        pad = special_ids(folder).pad
-        model: Any = load_model(base, "label", **named)
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = pad
-    else:
-        model = load_model(base, "next")
-    with quiet_peft():
-        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-
-
-def _base(folder: Path, config: dict[str, Any]) -> Path:
-    """Where the base model lies: as the adapter says, or, when it was moved, by the id on the card."""
-    said = config.get("base_model_name_or_path") or ""
-    near = folder / said
-    if said and (near / "config.json").is_file():
-        return near
-    if (folder / CARD).is_file():
-        found = Artifact.open(folder)
-        for place, one in found.card.inputs.items():
-            if one["kind"] == "model" and (base := found.source(place)):
-                return base.path
-    hint = "put the base model back; the path is counted from the adapter's folder"
-    raise NoSuchFile(f"the base model {said!r} of the adapter {folder.as_posix()} is not there", hint=hint)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadFile(f"{path.as_posix()} cannot be read: {error}", hint="write the model folder again") from None

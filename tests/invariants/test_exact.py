@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from pretune.objective.labels import Labels
-from pretune.objective.objective import OBJECTIVE
+from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.tokens.rows import IGNORE
 from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, tiny, trained
 
@@ -156,7 +156,6 @@ def test_one_token_predicts_the_next_after_overfitting_a_b_c_d() -> None:
 
 def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
     """By hand: one weight w, losses a = 2w (4 targets) and b = 3w (3 targets): d/dw (a/4 + b/3) = 1.5."""
-    from pretune.objective.objective import Objective
     from pretune.train.loop.runtime import Runtime
     from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
@@ -182,7 +181,6 @@ def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
 
 def test_a_step_that_is_not_finite_never_reaches_the_weights_and_three_end_the_run() -> None:
     from pretune.base.errors import NotFinite
-    from pretune.objective.objective import Objective
     from pretune.train.loop.runtime import Runtime
     from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
@@ -233,3 +231,76 @@ def test_a_label_that_weighs_three_moves_the_weights_like_its_rows_three_times()
     plain = Labels(kind="labels")
     again = plain.collate([row for row in rows for _ in range(row["label"] + 1)], VOCABULARY)
     torch.testing.assert_close(mean, plain.sums(model, again)["loss"] / plain.counts(again)["loss"])
+
+
+class InBatch(Objective):
+    """Rows as pairs of vectors, each row's second one told from those of all rows (InfoNCE)."""
+
+    head: ClassVar[Any] = "vector"
+    gathers: ClassVar[bool] = True
+
+    def counts(self, batch: Any) -> dict[str, float]:
+        return {"loss": float(len(batch["first"]))}
+
+    def gather(self, model: Any, batch: Any) -> dict[str, torch.Tensor]:
+        return {name: model(batch[name]) for name in ("first", "second")}
+
+    def sums(self, model: Any, batch: Any, step_wide: Any = None) -> dict[str, torch.Tensor]:
+        """The value is that of these rows; the gradient that of all, of which these rows' vectors are a part."""
+        start, number = step_wide.first, len(batch["first"])
+        both = []
+        for name in ("first", "second"):
+            whole = step_wide.tensors[name].clone()
+            whole[start : start + number] = model(batch[name])
+            both.append(whole)
+        losses = torch.nn.functional.cross_entropy(both[0] @ both[1].T, torch.arange(len(both[0])), reduction="none")
+        mine, total = losses[start : start + number].sum(), losses.sum()
+        return {"loss": mine.detach() + total - total.detach()}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_an_objective_whose_rows_depend_on_each_other_is_the_same_however_a_step_is_cut(dropout: float) -> None:
+    from pretune.train.loop.runtime import Runtime
+    from pretune.train.loop.step import Scored, TrainState, take_step
+    from pretune.train.optim.settings import OPTIM
+    from pretune.train.optim.update import Update
+
+    drawn = torch.Generator().manual_seed(3)
+    first, second = (torch.randn(8, 5, generator=drawn, dtype=torch.float64) for _ in range(2))
+
+    def stepped(micro: int) -> tuple[float, torch.Tensor]:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(5, 4).double(), torch.nn.Dropout(dropout))
+        objective = InBatch()
+        state = TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=1)
+        parts = [{"first": first[i : i + micro], "second": second[i : i + micro]} for i in range(0, 8, micro)]
+        report = take_step(state, objective, parts, Runtime())
+        return report.loss["loss"], model[0].weight.detach()
+
+    # With dropout a cut draws other numbers; but the second pass must draw those of the first.
+    if dropout:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(5, 4).double(), torch.nn.Dropout(dropout))
+        torch.manual_seed(1)
+        both = model(first[:8]), model(second[:8])
+        expected = torch.nn.functional.cross_entropy(both[0] @ both[1].T, torch.arange(8)).item()
+        torch.manual_seed(0)
+        again = torch.nn.Sequential(torch.nn.Linear(5, 4).double(), torch.nn.Dropout(dropout))
+        state = TrainState(again, Scored(again, InBatch()), Update(again, OPTIM("adamw")), total=1)
+        torch.manual_seed(1)
+        assert take_step(state, InBatch(), [{"first": first, "second": second}], Runtime()).loss[
+            "loss"
+        ] == pytest.approx(expected, rel=1e-12)
+        return
+    (whole, weights), (cut, moved) = stepped(8), stepped(2)
+    assert cut == pytest.approx(whole, rel=1e-12)
+    assert torch.allclose(weights, moved, rtol=1e-12, atol=1e-12)
+
+
+def test_the_loss_of_a_validation_is_reported_term_by_term() -> None:
+    """By hand: a = 6 over 4 targets, b = 5 over 2; 1.5 + 0.5 * 2.5 = 2.75."""
+    from pretune.train.watch.validate import Loss
+
+    loss = Loss({"a": 6.0, "b": 5.0}, {"a": 4.0, "b": 2.0}, {"a": 1.0, "b": 0.5})
+    assert loss.terms == {"a": 1.5, "b": 2.5}
+    assert loss.per_target == 2.75

@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from pretune.objective.objective import OBJECTIVE
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.step import Scored, TrainState, take_step
+from pretune.train.loop.stream import Cut, RowStream
 from pretune.train.optim.rules import orthogonal
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
+from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
 
 def net() -> nn.Sequential:
@@ -284,3 +289,20 @@ def test_polynomial_and_floors() -> None:
     assert factors({"kind": "polynomial", "power": 2, "floor": 0.1}, 0.0)[5] == pytest.approx(0.1 + 0.9 * 0.25)
     assert factors({"kind": "linear", "floor": 0.5}, 0.0)[5] == pytest.approx(0.75)
     assert factors({"kind": "cosine", "floor": 0.1}, 0.0)[5] == pytest.approx(0.1 + 0.9 * 0.5)
+
+
+def test_a_method_may_let_weights_move_later_and_others_from_the_first_step() -> None:
+    model = tiny("gpt2").float()
+    objective = OBJECTIVE("causal")
+    names = [n for n, _ in model.named_parameters()]
+    late = {n for n in names if ".h.0." in n}
+    state = TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=3)
+    state.trained_at = lambda step: [n for n in names if n not in late or step >= 2]
+    cut = Cut(RowStream(packed_rows(8, LENGTH + 1), 8, seed=5), objective, VOCABULARY, 5, 8)
+    moved = []
+    for step in range(3):
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        assert take_step(state, objective, cut.batches(step), Runtime()).taken
+        moved.append({n for n, p in model.named_parameters() if not torch.equal(p, before[n])})
+    assert moved[0] == moved[1] == set(names) - late
+    assert moved[2] == set(names)

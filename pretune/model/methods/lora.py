@@ -58,6 +58,16 @@ class Lora(Method):
         with quiet_peft():
             return get_peft_model(model, config)  # type: ignore[no-any-return]
 
+    def load(self, model: Any, folder: Path) -> Any:
+        from peft import PeftModel
+
+        with quiet_peft():
+            return PeftModel.from_pretrained(model, str(folder))
+
+    def merge(self, model: Any) -> Any:
+        with quiet_peft():
+            return model.merge_and_unload()
+
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         from peft import get_peft_model_state_dict
 

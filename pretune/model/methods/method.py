@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pretune.base.config import Choice, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import Tensor, nn
 
@@ -43,6 +43,18 @@ class Method(Variant):
             return None
         trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         return family_of(model).layer_scales(trained, layer_decay)
+
+    def trained_at(self, names: Collection[str], step: int, total: int) -> Collection[str]:
+        """Which of the weights that train move at a step (from 0): all; or a set that grows (gradual unfreezing)."""
+        return names
+
+    def load(self, model: Any, folder: Path) -> Any:
+        """A base model with what `save` wrote into an adapter folder."""
+        raise AssertionError("a method that writes adapters has load()")
+
+    def merge(self, model: Any) -> Any:
+        """A plain transformers model that gives what the adapted one gives."""
+        return model
 
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         """Write a model folder, or an adapter folder that names its base.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def training_state(
     if choices["compile"]:
         compile_blocks(model)
     scored = runtime.wrap(Scored(model, spec.objective))
-    return TrainState(model=model, scored=scored, update=update, total=int(choices["steps"]))
+    total, names = int(choices["steps"]), list(update.weights)
+    trained_at = partial(spec.method.trained_at, names, total=total)
+    return TrainState(model=model, scored=scored, update=update, total=total, trained_at=trained_at)
 
 
 def as_precise(model: Any, precision: str) -> Any:

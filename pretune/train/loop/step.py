@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class TrainState:
         total: steps of the whole run, which the schedule spans.
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
+        trained_at: names of the weights that move at a step; None: all that train.
     """
 
     model: nn.Module
@@ -57,6 +58,7 @@ class TrainState:
     micro: int | None = None
     seen: dict[str, float] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    trained_at: Callable[[int], Collection[str]] | None = None
 
     def rate_factor(self) -> float:
         return self.update.settings.rate_factor(self.step, self.total)
@@ -101,6 +103,8 @@ def take_step(
         sums.append({t: s.detach() for t, s in scored.items()})
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items()}
+    if state.trained_at is not None:
+        state.update.keep_gradients(state.trained_at(state.step))
     norm = state.update.gradient_norm()
     taken = math.isfinite(norm) and all(map(math.isfinite, loss.values()))
     factor = state.rate_factor()

@@ -8,7 +8,7 @@ own master.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -59,6 +59,7 @@ class Update:
                 parameter.data = parameter.data.to(narrow)
         self.masters = {n: self.exact[n] for n in self.weights}
         self.moments: dict[str, dict[str, Tensor]] = {n: {} for n in self.weights}
+        self.moving = list(self.weights)
         self.norms = torch.zeros(len(self.weights))
         self.open: list[tuple[str, str]] = []
         self.scales = scales or {}
@@ -109,23 +110,30 @@ class Update:
             self.weights[name].copy_(tensor)
             self.moments[name].clear()
 
+    def keep_gradients(self, names: Collection[str]) -> None:
+        """Drop the gradients of all other weights: they do not move at this step."""
+        chosen = set(names)
+        self.moving = [n for n in self.weights if n in chosen]
+        for name in self.weights.keys() - set(self.moving):
+            self.weights[name].grad = None
+
     @torch.no_grad()
     def gradient_norm(self) -> float:
-        """Norm of the whole gradient, in float32 or wider."""
-        grads = [w.grad for w in self.weights.values() if w.grad is not None]
-        assert len(grads) == len(self.weights), self._without_gradient()
+        """Norm of the gradient of the weights that move, in float32 or wider."""
+        grads = [grad for n in self.moving if (grad := self.weights[n].grad) is not None]
+        assert len(grads) == len(self.moving), self._without_gradient()
         wide = torch.float64 if grads[0].dtype == torch.float64 else torch.float32
         self.norms = torch.stack(torch._foreach_norm(grads, dtype=wide))
         return float(torch.linalg.vector_norm(self.norms))
 
     def _without_gradient(self) -> str:
-        missing = [n for n, w in self.weights.items() if w.grad is None]
+        missing = [n for n in self.moving if self.weights[n].grad is None]
         return f"parameters meant to train have no gradient: {missing[:3]}"
 
     def norms_by_part(self) -> dict[str, float]:
         """Norm of the last gradient whose norm was taken, of each part of the model (model/families)."""
         squares: dict[str, float] = {}
-        for name, norm in zip(self.weights, self.norms.tolist(), strict=True):
+        for name, norm in zip(self.moving, self.norms.tolist(), strict=True):
             part = self.family.part_of(name)
             squares[part] = squares.get(part, 0.0) + norm**2
         return {part: math.sqrt(total) for part, total in sorted(squares.items())}
@@ -140,8 +148,8 @@ class Update:
             clip_scale: what the gradient is multiplied with.
             average: how much of the average the weights after this step make up.
         """
-        named = [n for n, w in self.weights.items() if w.grad is not None]
-        assert len(named) == len(self.weights), self._without_gradient()
+        named = [n for n in self.moving if self.weights[n].grad is not None]
+        assert len(named) == len(self.moving), self._without_gradient()
         grads = {n: self._gradient(n).mul_(clip_scale) for n in named}
         for names, decay, is_inner in self._groups(named):
             self.rule(self._group(names, grads, number, factor, decay, is_inner), self.settings)
