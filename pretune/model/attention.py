@@ -16,7 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretune.base.errors import NotSupported
+
 NAME = "pretune-blocks"
+OTHERS = ("softcap", "s_aux")
+"""What some models give their attention to change the scores."""
 BLOCK = 128
 """Queries of one product."""
 
@@ -39,19 +43,28 @@ def block_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    position_bias: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What transformers asks of an attention: [B, L, H, D], and no weights.
 
     Args:
         attention_mask: additive [B, 1, L, K]; of a causal model it hides what is later, or there is one query only.
+        position_bias: added to the scores, [1 or B, H, L, K] (T5 learns one).
+
+    Raises:
+        NotSupported: the model asks for what changes the scores in another way.
     """
+    if odd := [name for name in OTHERS if kwargs.get(name) is not None]:
+        raise NotSupported(f"{type(module).__name__} has {odd[0]}, which our attention does not have")
     groups = query_BHLD.shape[1] // key_BHKD.shape[1]
     key, value = (t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key_BHKD, value_BHKD))
     query = query_BHLD * (scaling if scaling is not None else query_BHLD.shape[-1] ** -0.5)
     length, keys = query.shape[2], key.shape[2]
     is_causal = bool(getattr(module, "is_causal", False)) and length > 1
     assert attention_mask is not None or not is_causal, "nothing hides what is later"
+    if position_bias is not None:
+        attention_mask = position_bias if attention_mask is None else attention_mask + position_bias
     skips = is_causal and length == keys
     size = BLOCK if skips else length
     parts = []

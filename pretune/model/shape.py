@@ -103,6 +103,10 @@ SHAPE = Choice(
 )
 
 
+USUAL = {"masked": "bert-mini", "pair": "bert-mini"}
+"""Head -> what `auto` is for it; for the next token it is chosen by `size_for`."""
+
+
 def size_for(tokens: float, seconds: float, flops: float, *, vocab_size: int, length: int) -> Shape:
     """The largest preset that sees at least 5 tokens per parameter within the time, never below the smallest.
 

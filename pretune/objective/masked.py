@@ -51,7 +51,7 @@ class Masked(Objective):
         return RowForm(length, causal=False, cls=vocabulary.cls)
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        """Row of `ids` and `segments` (L each) -> the same with hidden tokens, and `labels`."""
+        """Row of `ids` and `segments` (L each), and what else there is -> the same with hidden tokens, and `labels`."""
         assert vocabulary.mask is not None, "the tokenizer has no mask token"
         ids, segments = np.array(row["ids"]), row["segments"]
         free = np.flatnonzero((segments >= 0) & ~np.isin(ids, vocabulary.specials))
@@ -63,7 +63,7 @@ class Masked(Objective):
         ids[chosen[fate >= self.keep + self.replace]] = vocabulary.mask
         swapped = chosen[(fate >= self.keep) & (fate < self.keep + self.replace)]
         ids[swapped] = ordinary_ids(rng.integers(0, num_ordinary(vocabulary), len(swapped)), vocabulary)
-        return {"ids": ids, "segments": segments, "labels": labels}
+        return {**row, "ids": ids, "labels": labels}
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         return packed_batch(rows, np.stack([row["labels"] for row in rows]), vocabulary.pad)

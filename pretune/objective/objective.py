@@ -36,6 +36,8 @@ class Objective(Variant):
     """Loss term -> its weight in the sum."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Special tokens that the tokenizer must name: mask, cls."""
+    packing: ClassVar[str | None] = None
+    """The kind of packing that makes its rows; None: any."""
     tells_bits: ClassVar[bool] = False
     """Whether every token of a text is predicted once from those before it, so that bits per byte can be reported."""
     writes: ClassVar[bool] = False

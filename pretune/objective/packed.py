@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretune.model.families import family_of, plain_model
+from pretune.model.families import States, family_of, plain_model
 from pretune.tokens.rows import IGNORE, Batch, Row
 
 if TYPE_CHECKING:
@@ -63,19 +63,28 @@ def packed_batch(rows: Sequence[Row], labels_BL: np.ndarray[Any, Any], pad: int)
 def packed_sums(model: nn.Module, batch: Batch, *, causal: bool) -> dict[str, Tensor]:
     """Summed cross-entropy in float32 of the next (or hidden) token at the labelled places of packed rows, as `loss`;
     and the terms that the body adds."""
+    states = packed_states(model, batch, causal=causal)
+    return {"loss": target_sum(states, batch), **states.extra}
+
+
+def target_sum(states: States, batch: Batch) -> Tensor:
+    """Summed cross-entropy in float32 at the labelled places of a packed batch."""
     from pretune.objective.cross_entropy import loss_sum
 
+    at, labels_N = batch.get("at"), batch["labels"].flatten()
+    return loss_sum(states, labels_N if at is None else labels_N[at])
+
+
+def packed_states(model: nn.Module, batch: Batch, *, causal: bool, **inputs: Tensor) -> States:
+    """What a model says of a packed batch; `inputs`: what it reads besides tokens, mask and positions."""
     core = plain_model(model)
     dtype = next(p for p in core.parameters() if p.dim() > 1).dtype
-    inputs = {
+    usual = {
         "input_ids": batch["input_ids"],
         "attention_mask": attention_mask(core, batch["segments"], causal=causal, dtype=dtype),
         "position_ids": batch["positions"],
     }
-    at = batch.get("at")
-    labels_N = batch["labels"].flatten()
-    states = family_of(core).states(core, inputs, at)
-    return {"loss": loss_sum(states, labels_N if at is None else labels_N[at]), **states.extra}
+    return family_of(core).states(core, usual | inputs, batch.get("at"))
 
 
 def attention_mask(core: Any, segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from pretune.base.errors import NotSupported
 from pretune.model import attention
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.packed import block_mask, sparse_mask
@@ -43,6 +44,24 @@ def test_a_model_with_our_attention_generates_what_it_generates_with_sdpa() -> N
     settings: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     texts = [tiny("qwen3", attention=a).eval().generate(start, **settings) for a in (name, "sdpa")]
     assert torch.equal(*texts)
+
+
+def test_what_t5_adds_to_its_scores_is_added_by_ours_too_and_what_is_unknown_is_refused() -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0}
+    ids, labels = torch.arange(4, 20).reshape(2, 8), torch.arange(4, 16).reshape(2, 6)
+    found = []
+    for name in (attention.register_attention(), "eager"):
+        torch.manual_seed(0)
+        model: Any = T5ForConditionalGeneration._from_config(
+            T5Config(vocab_size=40, decoder_start_token_id=0, **sizes), attn_implementation=name
+        ).double()
+        found.append(model(input_ids=ids, labels=labels).logits)
+    assert torch.allclose(*found, rtol=1e-12, atol=1e-12)
+    parts = torch.randn(3, 1, 2, 4, 8)
+    with pytest.raises(NotSupported, match="has softcap"):
+        attention.block_attention(model, *parts, None, softcap=30.0)
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -9,9 +9,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from pretune.base.errors import NotSupported
+from pretune.model.build import build_model
 from pretune.model.families import FAMILIES, family_named, family_of
 from pretune.model.families.family import PLAIN
-from tests.invariants.worlds import tiny
+from pretune.model.shape import SHAPE
+from tests.invariants.worlds import SPECIALS, tiny
 
 AT = torch.tensor([1, 5, 6, 22])
 
@@ -80,3 +82,17 @@ def test_a_masked_model_of_no_family_has_its_own_loss_too() -> None:
     ids = torch.arange(4, 16)[None]
     states = family_of(model).states(model, {"input_ids": ids}, torch.tensor([3]))
     assert torch.equal(states.hidden_ND, model(input_ids=ids).logits[0, 3:4])
+
+
+def test_a_bert_with_a_pair_head_gives_the_logits_of_tokens_and_of_rows_that_transformers_gives() -> None:
+    sizes = {"layers": 2, "width": 32, "heads": 2, "hidden": 48}
+    model: Any = build_model(
+        SHAPE({"kind": "bert", **sizes}), "pair", vocab_size=40, max_length=32, specials=SPECIALS, seed=0
+    ).eval()
+    ids = torch.arange(4, 28).reshape(2, 12)
+    whole = model(input_ids=ids)
+    found = family_of(model).states(model, {"input_ids": ids}, AT)
+    assert type(model).__name__ == "BertForPreTraining"
+    assert found.last is not None and found.rows_BC is not None
+    assert torch.allclose(found.last(found.hidden_ND), whole.prediction_logits.flatten(0, 1)[AT], atol=1e-6)
+    assert torch.equal(found.rows_BC, whole.seq_relationship_logits)

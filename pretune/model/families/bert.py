@@ -20,12 +20,14 @@ class BertFamily(Family):
     """The head is a layer and a matrix: the layer too is computed only where it is asked."""
 
     def states(self, model: Any, inputs: Mapping[str, Any], at: Tensor | None = None) -> States:
-        hidden_ND = model.base_model(**inputs).last_hidden_state.flatten(0, 1)
-        head = model.cls.predictions
-        return States(head.transform(hidden_ND if at is None else hidden_ND[at]), head.decoder)
+        body, head = model.base_model(**inputs), model.cls.predictions
+        hidden_ND = body.last_hidden_state.flatten(0, 1)
+        pooled_BD = body.pooler_output  # None of a model for masked tokens alone
+        rows_BC = None if pooled_BD is None else model.cls.seq_relationship(pooled_BD)
+        return States(head.transform(hidden_ND if at is None else hidden_ND[at]), head.decoder, rows_BC)
 
 
-BERT = BertFamily(classes={"pair": "BertForPreTraining"}, architecture="encoder")
+BERT = BertFamily(classes={"pair": "AutoModelForPreTraining"}, architecture="encoder")
 
 
 class Bert(Placed):

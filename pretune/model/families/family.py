@@ -1,6 +1,6 @@
 """What a family is: everything that differs between architectures, with plain defaults. No torch at the top.
 
-N places that are asked, D width, V vocabulary, B rows, L positions.
+N places that are asked, D width, V vocabulary, B rows, L positions, C classes of a row.
 """
 
 from __future__ import annotations
@@ -41,16 +41,18 @@ BLOCK = re.compile(r"\b(?:layers?|h|blocks?)\.(\d+)\.")
 
 @dataclass(frozen=True)
 class States:
-    """What a model says at the places that are asked.
+    """What a model says at the places that are asked, and of whole rows.
 
     Args:
         hidden_ND: hidden states that `last` turns into logits; the logits themselves [N, V] where it is None.
         last: the last module of the head.
+        rows_BC: logits of each row as a whole, where the head scores rows too (next sentence).
         extra: terms that the body adds to the loss (router losses), summed over rows, by name.
     """
 
     hidden_ND: Tensor
     last: nn.Module | None = None
+    rows_BC: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import NotSupported, WrongValue, did_you_mean
 from pretune.model.families import family_named
-from pretune.model.shape import SHAPE, Auto, Shape, size_for
+from pretune.model.shape import SHAPE, USUAL, Auto, Shape, size_for
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.store.packing import PACKING, Packing
@@ -49,6 +49,13 @@ class PretrainSettings(TrainSettings):
             raise ValueError(f"mixture.weights says nothing of {missing[0]!r}; give every store a weight")
         return self
 
+    @model_validator(mode="after")
+    def _rows_of_the_objective(self) -> Any:
+        needed = self.objective.packing
+        if needed not in (None, self.packing.kind):
+            raise ValueError(f"objective={self.objective.kind} reads rows of packing={needed}, not {self.packing.kind}")
+        return self
+
     @property
     def mean_share(self) -> float:
         """Rows of a step over those of a whole batch, on the average: a ramp has 1/8, 1/4 and 1/2 of them."""
@@ -70,8 +77,11 @@ def resolved_shape(settings: PretrainSettings, *, tokens: int, vocab_size: int, 
             hint = "objective=masked goes with model=bert-mini, objective=causal with qwen3 and gpt2"
             raise WrongValue(problem, hint=hint) from None
         return shape
+    if head in USUAL:
+        return SHAPE(USUAL[head])  # type: ignore[no-any-return]
     if head != "next":
-        return SHAPE("bert-mini")  # type: ignore[no-any-return]
+        hint = f"name it: model.kind={' or '.join(kind for kind in SHAPE.kinds() if kind != 'auto')}"
+        raise WrongValue(f"no shape is chosen by itself for objective={settings.objective.kind}", hint=hint)
     if settings.steps:
         tokens = settings.steps * settings.batch * settings.length
     elif settings.tokens_read:
