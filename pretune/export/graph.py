@@ -17,6 +17,7 @@ from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_grap
 from pretune.export.encoders import encoder_graph, is_written
 from pretune.export.traced import INPUTS, OUTPUTS, traced_encoder
 from pretune.export.writer import GraphWriter, Weights
+from pretune.infer.load import head_of
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ def graph_of(model: Any, scales: Mapping[str, np.ndarray], *, dynamic: bool = Fa
         NotSupported: a model of a family, or with settings, that no graph is written for; or over 2 GiB.
     """
     weights, kind = Weights(_arrays(model), scales), model.config.model_type
-    if not type(model).__name__.endswith("ForSequenceClassification"):
+    head = head_of([type(model).__name__])
+    if head == "next":
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
+    if head != "label":
+        raise NotSupported(f"a {type(model).__name__} cannot be exported as ONNX yet")
     if kind in FAMILIES:
         return _with_facts(row_graph(model, weights, dynamic=dynamic), {})
     if is_written(model.config):

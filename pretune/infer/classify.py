@@ -96,7 +96,7 @@ class TextClassifier:
         found: list[Answer] = []
         for start in range(0, len(inputs), TEXTS_AT_ONCE):
             rows = self.rows(inputs[start : start + TEXTS_AT_ONCE])
-            found += [named(row, self.labels) for row in softmax(self.encoder.logits(rows))]
+            found += [named(row, self.labels) for row in softmax(np.stack(self.encoder.logits(rows)))]
             advance(len(rows))
         return found
 

@@ -46,23 +46,27 @@ class Decoder(Protocol):
 
 
 class Encoder(Protocol):
-    """A sequence classifier."""
+    """A model that scores a whole row, or every token of it."""
 
     @property
     def max_length(self) -> int:
         """How many positions a row may have."""
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        """float32 [rows, labels]; rows have their own lengths and are padded inside."""
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """float32 logits of each row: [labels], or of its tokens [L or more, labels].
+
+        Rows have their own lengths and are padded inside, on the right.
+        """
 
 
 def by_length(
     rows: Sequence[Sequence[int]], run: Callable[[list[Sequence[int]]], np.ndarray], *, at_once: int = ROWS_AT_ONCE
-) -> np.ndarray:
-    """The results of rows, in their order; rows of like length run together."""
+) -> list[np.ndarray]:
+    """The result of each row, in their order; rows of like length run together."""
     order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-    found = [run([rows[k] for k in order[i : i + at_once]]) for i in range(0, len(order), at_once)]
-    return np.asarray(np.concatenate(found)[np.argsort(order)])
+    groups = [order[i : i + at_once] for i in range(0, len(order), at_once)]
+    found = {k: result for group in groups for k, result in zip(group, run([rows[k] for k in group]), strict=True)}
+    return [found[k] for k in range(len(rows))]
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:

@@ -25,8 +25,14 @@ MODELS = "pretune.model.generate:open_folder"
 PREDICTORS = {"label": "pretune.infer.classify:of_facts", "text": "pretune.infer.language:of_facts"}
 ENGINES = {"onnx": "pretune.infer.ort:of_bundle"}
 """Formats of a bundle that are answered with here; the first one that a bundle has is taken."""
-HEADS = {"ForSequenceClassification": "label", "ForCausalLM": "text", "LMHeadModel": "text"}
-"""How names of transformers' classes end, and what a model of such a class answers."""
+HEADS = {
+    "ForSequenceClassification": ("label", "classify", "label"),
+    "ForCausalLM": ("next", "complete", "text"),
+    "LMHeadModel": ("next", "complete", "text"),
+}
+"""How names of transformers' classes end: the head of such a model, its task, and the kind of its answers."""
+WITH_TEMPLATE = {"complete": "chat"}
+"""What a task becomes where the tokenizer has a chat template."""
 
 
 def open_model(path: str | Path) -> Predictor:
@@ -84,10 +90,21 @@ def task_of(class_names: Sequence[str], folder: Path) -> tuple[str, str] | None:
 
     classify, chat where there is a chat template, else complete.
     """
-    answers = next((HEADS[end] for name in class_names for end in HEADS if name.endswith(end)), None)
-    if answers is None:
+    found = _ending(class_names)
+    if found is None:
         return None
-    return "classify" if answers == "label" else "chat" if chat_template(folder) else "complete", answers
+    _, task, answers = found
+    return WITH_TEMPLATE.get(task, task) if chat_template(folder) else task, answers
+
+
+def head_of(class_names: Sequence[str]) -> str | None:
+    """The head of a model of these classes, as families name it; None: none that answers."""
+    found = _ending(class_names)
+    return found and found[0]
+
+
+def _ending(class_names: Sequence[str]) -> tuple[str, str, str] | None:
+    return next((HEADS[end] for name in class_names for end in HEADS if name.endswith(end)), None)
 
 
 def _named(target: str) -> Any:

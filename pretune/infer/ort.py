@@ -114,14 +114,14 @@ class OrtDecoder:
 
 @dataclass(frozen=True)
 class OrtEncoder:
-    """A classifier's graph."""
+    """The graph of what scores rows or their tokens."""
 
     session: Any
     max_length: int
     pad_id: int | None
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        """float32 [rows, labels]; rows of like length run together."""
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """float32 logits of each row; rows of like length run together."""
         return by_length(rows, self._run)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:

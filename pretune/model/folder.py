@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
-from pretune.model.families import Head, family_named
+from pretune.model.families import Head, family_named, tops
+from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -111,6 +112,32 @@ def load_with_new(
     return model, tuple(sorted({key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}))
 
 
+def load_labelled(
+    folder: Path, head: Head, labels: Sequence[str], *, seed: int = 0, tokenizer: Path | None = None
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """A float32 model with a head for these labels, and its modules that must be trained: what is new, and the head.
+
+    Args:
+        tokenizer: the folder of its tokenizer, by default its own.
+
+    Raises:
+        NotSupported: the tokenizer has no token to pad with.
+    """
+    source = tokenizer or folder
+    named: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
+    }
+    torch.manual_seed(seed)
+    model, new = load_with_new(folder, head, num_labels=len(labels), ignore_mismatched_sizes=True, **named)
+    if model.config.pad_token_id is None:
+        specials = special_ids(source)
+        model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
+    if model.config.pad_token_id is None:
+        raise NotSupported(f"the tokenizer of {source.as_posix()} has neither a pad nor an end token")
+    return model, tuple(sorted({*new, *tops(model)}))
+
+
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -199,8 +226,6 @@ def _write_json_compact(path: Path, tree: Any) -> None:
 def check_tokenizer(folder: Path) -> None:
     """Assert that AutoTokenizer and the tokenizers library give equal ids on a torture text."""
     from transformers import AutoTokenizer
-
-    from pretune.tokens.encode.tokenizer import load_tokenizer
 
     quiet_transformers()
     ours: list[int] = load_tokenizer(folder).encode(TORTURE, add_special_tokens=False).ids

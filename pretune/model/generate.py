@@ -6,10 +6,10 @@ Everything is computed in float32 unless the model in memory says otherwise: in 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ import torch
 from pretune.base.errors import NotSupported
 from pretune.infer.classify import Architecture, frame_for
 from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded
-from pretune.infer.load import predictor_of, task_of
+from pretune.infer.load import head_of, predictor_of, task_of
 from pretune.infer.predictor import Facts, Predictor
-from pretune.model.families import family_named, num_positions
+from pretune.model.families import Head, family_named, num_positions
 from pretune.model.folder import load_model, read_json
 from pretune.model.methods.adapter import open_adapter
 from pretune.tokens.encode.tokenizer import special_ids
@@ -65,7 +65,7 @@ class TorchDecoder:
 
 @dataclass(frozen=True)
 class TorchEncoder:
-    """A sequence classifier, called as in training: padded on the right, with a mask."""
+    """A model that scores rows or their tokens, called as in training: padded on the right, with a mask."""
 
     model: Any
     pad_id: int | None
@@ -74,8 +74,8 @@ class TorchEncoder:
     def max_length(self) -> int:
         return longest_of(self.model.config)
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        """float32 [rows, labels]; rows of like length run together."""
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """float32 logits of each row; rows of like length run together."""
         return by_length(rows, self._run, at_once=ROWS_AT_ONCE if self.pad_id is not None else 1)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
@@ -107,11 +107,8 @@ def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:
     folder = Path(tokenizer_folder)
     found = task_of([type(model).__name__], folder)
     assert found is not None, f"{type(model).__name__} has a head that answers"
-    if found[1] == "text":
-        facts = Facts(*found, longest_of(model.config), eos_ids=end_ids(model))
-        return predictor_of(TorchDecoder(model), folder, facts)
-    encoder = TorchEncoder(model, model.config.pad_token_id)
-    return predictor_of(encoder, folder, _facts(model.config, folder, found))
+    engine, facts = ENGINES.get(found[1], scoring)(model, folder, found)
+    return predictor_of(engine, folder, facts)
 
 
 def module_of(predictor: Predictor) -> Any:
@@ -144,11 +141,23 @@ def longest_of(config: Any) -> int:
     return num_positions(config.to_dict()) or NO_LIMIT
 
 
-def _facts(config: Any, folder: Path, task: tuple[str, str]) -> Facts:
-    """Of a classifier: the labels of its config, and a frame around a text."""
+def writing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchDecoder, Facts]:
+    """The engine and facts of a model that writes."""
+    return TorchDecoder(model), Facts(*task, longest_of(model.config), eos_ids=end_ids(model))
+
+
+def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
+    """The engine and facts of a model that scores rows: the labels of its config, and a frame around a text."""
+    config = model.config
     labels = tuple(config.id2label[k] for k in range(config.num_labels))
     frame = frame_for(architecture_of(config.model_type), special_ids(folder))
-    return Facts(*task, read_length(folder, config), labels, before=frame.before, after=frame.after)
+    facts = Facts(*task, read_length(folder, config), labels, before=frame.before, after=frame.after)
+    return TorchEncoder(model, config.pad_token_id), facts
+
+
+Maker = Callable[[Any, Path, tuple[str, str]], tuple[Any, Facts]]
+ENGINES: Mapping[str, Maker] = {"text": writing}
+"""Kind of answer -> what makes the engine; all others score rows."""
 
 
 def _plain(folder: Path) -> Any:
@@ -159,4 +168,4 @@ def _plain(folder: Path) -> Any:
     if found is None or (found[1] == "text" and config.get("is_encoder_decoder")):
         hint = "fine-tune it first: pretune finetune MODEL DATA task=classify"
         raise NotSupported(f"{folder.as_posix()} ({', '.join(names) or 'unknown'}) has no head that answers", hint=hint)
-    return load_model(folder, "next" if found[1] == "text" else "label")
+    return load_model(folder, cast(Head, head_of(names)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pretune.base.errors import NotSupported
+from pretune.base.errors import OneClass
 from pretune.infer.answers import Answer, Label
 from pretune.infer.classify import Frame, TextClassifier, frame_for
 from pretune.objective.labels import Labels
@@ -48,32 +48,23 @@ class Classify(Task):
         return LabelJudge()
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
-        import torch
-
-        from pretune.model.folder import load_with_new
-        from pretune.tokens.encode.tokenizer import special_ids
+        from pretune.model.folder import load_labelled
 
         assert labels is not None
-        specials = special_ids(folder)
-        named: dict[str, Any] = {
-            "id2label": dict(enumerate(labels)),
-            "label2id": {name: i for i, name in enumerate(labels)},
-        }
-        torch.manual_seed(seed)
-        model, new = load_with_new(folder, "label", num_labels=len(labels), ignore_mismatched_sizes=True, **named)
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
-        if model.config.pad_token_id is None:
-            raise NotSupported(f"the tokenizer of {folder.as_posix()} has neither a pad nor an end token")
-        top = tuple(name for name in ("classifier", "score") if hasattr(model, name))
-        return model, tuple(sorted({*new, *top}))
+        return load_labelled(folder, "label", labels, seed=seed)
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        from pretune.model.families import family_named
+        from pretune.model.families import family_named, tops
 
         config.pad_token_id = config.pad_token_id or 0
         model = family_named(config.model_type).class_for("label", config.model_type).from_config(config)
-        return model, tuple(name for name in ("classifier", "score") if hasattr(model, name))
+        return model, tops(model)
+
+    def check(self, examples: Sequence[Labelled], labels: Sequence[str] | None) -> None:
+        """Raise OneClass where there is nothing to choose; NotSupported for two texts to be compared."""
+        if labels is None or len(labels) < 2:
+            raise OneClass(f"all examples carry the label {labels[0]!r}" if labels else "no example carries a label")
+        self.judge.asked(examples, (), None)
 
     def rows(
         self,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretune.base.errors import BadMessages, EmptyInput, NoTarget, OneClass, WrongKind
+from pretune.base.errors import BadMessages, EmptyInput, NoTarget, WrongKind
 from pretune.base.log import Log
 from pretune.task.settings import FinetuneSettings
+from pretune.task.task import tasks
 from pretune.text.dataset.balance import read_weights
-from pretune.text.dataset.example import check_scored, read_labels, read_split, shape_of
+from pretune.text.dataset.example import read_labels, read_split, shape_of
 from pretune.tokens.rows import Row
 
 
@@ -49,17 +50,15 @@ def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_lengt
     """The examples of a dataset folder as rows of at most `max_length` tokens.
 
     Raises:
-        WrongKind: of another shape than the task's; OneClass; EmptyInput.
+        WrongKind: of another shape than the task's; EmptyInput; what the task says of the examples.
     """
     task = settings.task
     _check_shape(settings, shape_of(data))
-    labels = read_labels(data) if task.shape == "label" else None
-    if labels is not None and len(labels) < 2:
-        raise OneClass(f"all examples carry the label {labels[0]!r}" if labels else "no example carries a label")
+    labels = read_labels(data)
     examples, dev = read_split(data, "train"), read_split(data, "validation")
     if not examples:
         raise EmptyInput(f"{data.as_posix()} has no training examples")
-    check_scored([*examples, *dev])
+    task.check([*examples, *dev], labels)
     rows = task.rows(examples, tokenizer, labels, max_length=max_length, warn=log.warn)
     dev_rows = _validation_rows(settings, dev, tokenizer, labels, max_length, log) if dev else []
     return LabelledData(labels, _class_weights(data, labels), examples, rows, dev, dev_rows)
@@ -68,8 +67,8 @@ def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_lengt
 def _check_shape(settings: FinetuneSettings, shape: str) -> None:
     task = settings.task
     if shape != task.shape:
-        known = {"label": "task=classify", "dialogue": "task=chat"}
-        hint = known.get(shape, "tasks there are: classify (shape label), chat (shape dialogue)")
+        there = ", ".join(f"{one.kind} (shape {one.shape})" for one in tasks())
+        hint = next((f"task={one.kind}" for one in tasks() if one.shape == shape), f"tasks there are: {there}")
         raise WrongKind(f"task={task.kind} needs {task.shape} examples, these are {shape}", hint=hint)
 
 

@@ -52,6 +52,9 @@ class Task(Variant):
         """The same of a transformers config alone, with random weights: what memory and time it takes can be told."""
         raise AssertionError("a task has outline()")
 
+    def check(self, examples: Sequence[Any], labels: Sequence[str] | None) -> None:
+        """Raise a PretuneError where it cannot learn from these examples, before a model is loaded."""
+
     def rows(
         self,
         examples: Sequence[Any],

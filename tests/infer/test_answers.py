@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector, line
 from pretune.infer.classify import Frame, TextClassifier, of_facts
+from pretune.infer.engine import by_length, padded
 from pretune.infer.language import LanguageModel
-from pretune.infer.load import PREDICTORS, task_of
+from pretune.infer.load import HEADS, PREDICTORS, head_of, task_of
 from pretune.infer.predictor import Facts, Streams
 
 CASES = [
@@ -52,7 +53,15 @@ def test_a_model_folder_names_its_task_by_its_head_and_its_chat_template(folder:
     assert task_of(["Qwen3ForCausalLM"], folder) == ("chat", "text")
     assert task_of(["GPT2LMHeadModel"], tmp_path) == ("complete", "text")
     assert task_of(["BertForSequenceClassification"], folder) == ("classify", "label")
-    assert task_of(["Qwen3Model"], folder) is None
+    assert task_of(["Qwen3Model"], folder) is None and head_of(["Qwen3Model"]) is None
+    assert head_of(["Qwen3ForCausalLM"]) == "next"
+
+
+def test_each_head_is_one_that_families_know_and_gives_answers_that_a_predictor_is_there_for() -> None:
+    from pretune.model.families import family
+
+    assert {head for head, _, _ in HEADS.values()} <= {*family.HEADS}
+    assert {answers for _, _, answers in HEADS.values()} <= {*PREDICTORS}
 
 
 class Counter:
@@ -66,6 +75,15 @@ def test_a_task_of_a_known_kind_of_answer_needs_no_predictor_of_its_own(folder: 
     model = of_facts(Counter(), folder, Facts("tells-spam", "label", 24, ("spam", "ham"), before=(5,), after=(6,)))
     assert model.facts.task == "tells-spam"
     assert [answer.name for answer in model.answer(["a", "one two three"])] == ["ham", "spam"]  # type: ignore[attr-defined]
+
+
+def test_every_row_gets_its_own_result_where_tokens_are_scored_too() -> None:
+    """Rows of like length run together, so results of one run are wider than those of another."""
+    rows = [[7, 7, 7], [1], [2, 3], [5] * 9, []]
+    found = by_length(rows, lambda some: padded(some, -1)[0] * 10, at_once=2)
+    assert [one[: len(row)].tolist() for one, row in zip(found, rows, strict=True)] == [
+        [10 * token for token in row] for row in rows
+    ]
 
 
 def test_what_streams_says_so_and_a_classifier_does_not(tokenizer: Tokenizer, table: type) -> None:

@@ -137,7 +137,7 @@ def test_encoder_bundle_labels_do_not_depend_on_the_other_rows(tmp_path: Path, f
     model = open_model(path)
     assert isinstance(model, TextClassifier)
     texts = ["a", "one two three Numbers", "你好", *["dog"] * 70]
-    together = model.encoder.logits(model.rows(texts))
+    together = np.stack(model.encoder.logits(model.rows(texts)))
     assert together[:, 0].tolist() == [sum(row) for row in model.rows(texts)]
     assert model.answer(["Numbers: 1 2 3.14"])[0].name in model.labels
 

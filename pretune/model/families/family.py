@@ -172,6 +172,12 @@ class Family:
         return int(found) if found else None
 
 
+def tops(model: Any) -> tuple[str, ...]:
+    """The names of a model's modules above its body that have weights: classifier, score."""
+    above = ((name, module) for name, module in model.named_children() if name != model.base_model_prefix)
+    return tuple(name for name, module in above if any(True for _ in module.parameters()))
+
+
 PLAIN = Family()
 """Of architectures that have no file."""
 
