@@ -30,10 +30,12 @@ class Onnx(Exporter):
     def write(self, job: Job) -> dict[str, Any]:
         from pretune.compress.quantise import read_scales
         from pretune.export.graph import graph_of
+        from pretune.model.folder import check_plain
         from pretune.model.generate import module_of
 
         assert job.ready is not None, "a model is opened before it is exported"
         model = module_of(job.ready)
+        check_plain(model)
         scales: Mapping[str, np.ndarray] = read_scales(job.source)
         if self.precision == "dynamic" and not scales:
             model, scales = rounded_copy(model)

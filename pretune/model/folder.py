@@ -113,7 +113,7 @@ def load_with_new(
 
 
 def load_labelled(
-    folder: Path, head: Head, labels: Sequence[str], *, seed: int = 0, tokenizer: Path | None = None
+    folder: Path, head: Head, labels: Sequence[str], *, tokenizer: Path | None = None
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """A float32 model with a head for these labels, and its modules that must be trained: what is new, and the head.
 
@@ -128,7 +128,6 @@ def load_labelled(
         "id2label": dict(enumerate(labels)),
         "label2id": {name: i for i, name in enumerate(labels)},
     }
-    torch.manual_seed(seed)
     model, new = load_with_new(folder, head, num_labels=len(labels), ignore_mismatched_sizes=True, **named)
     if model.config.pad_token_id is None:
         specials = special_ids(source)
@@ -158,13 +157,26 @@ def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping
 
     Args:
         weights: float32 masters by parameter name, where they are finer than the model's own weights.
+
+    Raises:
+        NotSupported: the model is more than its class, by an adapter that cannot be merged.
     """
     core: Any = model
+    check_plain(core)
     state = {name: tensor.detach().float() for name, tensor in core.state_dict().items()}
     state |= {name: tensor.detach().float() for name, tensor in (weights or {}).items()}
     write_safetensors(_untied(core, state), out / "model.safetensors")
     _write_config(core, out)
     copy_tokenizer(tokenizer, out)
+
+
+def check_plain(model: Any) -> None:
+    """Raise NotSupported for a model with weights that transformers' class has not: other programs would drop them."""
+    with torch.device("meta"):
+        known = type(model)(model.config).state_dict().keys()
+    if more := [name for name in model.state_dict() if name not in known]:
+        problem = f"a {type(model).__name__} has no {more[0]}: its adapter cannot be merged into it"
+        raise NotSupported(problem, hint="use the adapter's folder as it is, or train with method=lora")
 
 
 def _untied(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:

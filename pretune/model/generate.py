@@ -107,7 +107,8 @@ def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:
     folder = Path(tokenizer_folder)
     found = task_of([type(model).__name__], folder)
     assert found is not None, f"{type(model).__name__} has a head that answers"
-    engine, facts = ENGINES.get(found[1], scoring)(model, folder, found)
+    make: Maker = ENGINES.get(found[1], scoring)
+    engine, facts = make(model, folder, found)
     return predictor_of(engine, folder, facts)
 
 

@@ -48,10 +48,13 @@ class Classify(Task):
         return LabelJudge()
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+        import torch
+
         from pretune.model.folder import load_labelled
 
         assert labels is not None
-        return load_labelled(folder, "label", labels, seed=seed)
+        torch.manual_seed(seed)
+        return load_labelled(folder, "label", labels)
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.families import family_named, tops

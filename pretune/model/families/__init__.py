@@ -12,9 +12,20 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from pretune.model.families.family import Family, Head, States, plain_model, tops
+from pretune.model.families.family import LABELLED, Family, Head, States, plain_model, tops
 
-__all__ = ["FAMILIES", "Family", "Head", "States", "family_named", "family_of", "num_positions", "plain_model", "tops"]
+__all__ = [
+    "FAMILIES",
+    "LABELLED",
+    "Family",
+    "Head",
+    "States",
+    "family_named",
+    "family_of",
+    "num_positions",
+    "plain_model",
+    "tops",
+]
 
 BEHIND_PAD = (
     *("camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet"),

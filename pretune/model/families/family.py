@@ -28,6 +28,8 @@ HEADS: Mapping[Head, tuple[str, str, str]] = {
     "vector": ("vectors", "AutoModel", ""),
 }
 """What a head predicts, the transformers class that bears it, and transformers' own list of the models that have it."""
+LABELLED: tuple[Head, ...] = ("label", "tags")
+"""Heads whose outputs have names."""
 PARTS = {
     "norms": r"norm|\bln_|LayerNorm",
     "head": r"lm_head|classifier|\bscore\b|\bcls\b|pooler",

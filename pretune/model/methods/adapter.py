@@ -1,19 +1,85 @@
-"""Adapter folders: what was trained lies apart from its base, which is named by path and id."""
+"""Adapter folders: what was trained lies apart from its base, which is named by path and id.
+
+adapter_config.json          which method (`peft_type`), which head (`task_type`), where the base is, the method's own
+adapter_model.safetensors    what was trained
+labels.json                  names of the labels, where there are any
+tokenizer.json ...           the tokenizer
+
+PEFT's layout, which a method of ours writes as well.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import NoSuchFile
-from pretune.model.folder import load_model, read_json
+from pretune.infer.load import head_of
+from pretune.model.families import LABELLED, Head, plain_model
+from pretune.model.folder import copy_tokenizer, load_labelled, load_model, read_json, write_safetensors
 from pretune.model.methods.method import METHOD
-from pretune.tokens.encode.tokenizer import special_ids
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TASK_TYPES: Mapping[str, Head] = {
+    "CAUSAL_LM": "next",
+    "SEQ_CLS": "label",
+    "TOKEN_CLS": "tags",
+    "QUESTION_ANS": "span",
+    "SEQ_2_SEQ_LM": "text",
+    "FEATURE_EXTRACTION": "vector",
+}
+"""PEFT's name of what an adapted model does -> its head."""
+
+
+def task_type_of(model: Any) -> str | None:
+    """PEFT's name of what a model does; None where it has none."""
+    head = head_of([type(plain_model(model)).__name__])
+    return next((name for name, one in TASK_TYPES.items() if one == head), None)
+
+
+@dataclass(frozen=True)
+class AdapterWriter:
+    """Writes an adapter folder.
+
+    Args:
+        base: path of the pretrained model, relative to where the folder will lie; tokenizer: the folder of its own.
+    """
+
+    out: Path
+    base: str
+    tokenizer: Path
+
+    def write(
+        self,
+        tensors: Mapping[str, Tensor],
+        config: Mapping[str, Any],
+        labels: Mapping[int, str] | None,
+        *,
+        plain: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Write float32 tensors and the config, which names its method and its head.
+
+        Args:
+            plain: makes JSON of what is none in the config.
+        """
+        write_safetensors({n: tensor.float() for n, tensor in tensors.items()}, self.out / "adapter_model.safetensors")
+        tree = {**config, "base_model_name_or_path": self.base}
+        text = json.dumps(tree, indent=2, sort_keys=True, default=plain)
+        (self.out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+        copy_tokenizer(self.tokenizer, self.out)
+        if labels:
+            named = json.dumps([labels[i] for i in range(len(labels))], ensure_ascii=False)
+            (self.out / "labels.json").write_text(named + "\n", encoding="utf-8")
 
 
 def open_adapter(folder: Path) -> Any:
-    """The base model of an adapter folder with what was trained merged into it, in float32.
+    """The base model of an adapter folder with what was trained merged into it, or kept in it, in float32.
 
     (In bf16 merging moves logits by 1e-2, trap 12.)
 
@@ -28,15 +94,10 @@ def open_adapter(folder: Path) -> Any:
 
 def _base_model(folder: Path, config: dict[str, Any]) -> Any:
     """With the head, and the labels, that the adapter was trained with."""
-    base = _base(folder, config)
-    if config.get("task_type") != "SEQ_CLS":
-        return load_model(base, "next")
-    labels = dict(enumerate(read_json(folder / "labels.json")))
-    numbers = {name: k for k, name in labels.items()}
-    model: Any = load_model(base, "label", num_labels=len(labels), id2label=labels, label2id=numbers)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = special_ids(folder).pad
-    return model
+    base, head = _base(folder, config), TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
+    if head in LABELLED:
+        return load_labelled(base, head, read_json(folder / "labels.json"), tokenizer=folder)[0]
+    return load_model(base, head)
 
 
 def _base(folder: Path, config: dict[str, Any]) -> Path:

@@ -5,7 +5,6 @@ The result is an adapter folder in PEFT's layout; it names its base model by a p
 
 from __future__ import annotations
 
-import json
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,12 +45,14 @@ class Lora(Method):
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         from peft import LoraConfig, get_peft_model
 
+        from pretune.model.methods.adapter import task_type_of
+
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules=self.target,
-            task_type="SEQ_CLS" if heads else "CAUSAL_LM",
+            task_type=task_type_of(model),
             modules_to_save=list(heads) or None,
             exclude_modules=rf".*\b({'|'.join(heads)})\b.*" if heads else None,
         )
@@ -71,21 +72,13 @@ class Lora(Method):
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         from peft import get_peft_model_state_dict
 
-        from pretune.model.folder import copy_tokenizer, write_safetensors
+        from pretune.model.methods.adapter import AdapterWriter
 
         state = {**model.state_dict(), **weights}
         adapter = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
-        write_safetensors({name: tensor.float() for name, tensor in adapter.items()}, out / "adapter_model.safetensors")
         config = model.peft_config["default"].to_dict() | {"inference_mode": True}
-        config["base_model_name_or_path"] = base
-        plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
-        text = json.dumps(plain, indent=2, sort_keys=True, default=_by_value)
-        (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-        copy_tokenizer(tokenizer, out)
-        labels = getattr(model.config, "id2label", None) if model.peft_config["default"].modules_to_save else None
-        if labels:
-            named = json.dumps([labels[i] for i in range(len(labels))], ensure_ascii=False)
-            (out / "labels.json").write_text(named + "\n", encoding="utf-8")
+        labels = model.config.id2label if model.peft_config["default"].modules_to_save else None
+        AdapterWriter(out, base, tokenizer).write(adapter, config, labels, plain=_by_value)
 
 
 def _by_value(value: Any) -> Any:

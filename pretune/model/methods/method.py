@@ -53,7 +53,7 @@ class Method(Variant):
         raise AssertionError("a method that writes adapters has load()")
 
     def merge(self, model: Any) -> Any:
-        """A plain transformers model that gives what the adapted one gives."""
+        """A plain transformers model that gives what the adapted one gives; the adapted one, where none does."""
         return model
 
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
