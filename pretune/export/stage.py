@@ -69,9 +69,8 @@ def _check_kinds(exporters: list[Exporter], given: Artifact) -> None:
         raise WrongValue(f"`to` names {twice[0]} twice", hint=hint)
     for exporter in exporters:
         if exporter.takes != kind:
-            hint = (
-                "tokens go to nanogpt, megatron or arrow: to=megatron" if kind == "tokens" else "a model goes to onnx"
-            )
+            there = [f"to={name}" for name in EXPORTER.kinds() if EXPORTER(name).takes == kind]
+            hint = f"a {kind} is written by {' or '.join(there)}"
             raise NotSupported(
                 f"{given.path.as_posix()} is a {kind}, which cannot be written as {exporter.kind}", hint=hint
             )
