@@ -82,6 +82,11 @@ class Objective(Variant):
         """Weight of the targets of each term; runs before the forward pass."""
         return {"loss": float((batch["labels"] != IGNORE).sum())}
 
+    def named(self, terms: Mapping[str, float]) -> dict[str, float]:
+        """`loss`, the weighted sum that is trained on, next to its terms where there are several."""
+        whole = sum(self.weights[term] * value for term, value in terms.items())
+        return {**(terms if len(terms) > 1 else {}), "loss": whole}
+
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """What other rows need to know of these, [rows, ...] each; called without gradient, in eval mode or not."""
         raise AssertionError("an objective that gathers has gather()")

@@ -68,13 +68,12 @@ class Best:
         state, spec = session.state, session.spec
         with state.update.exact_weights(), evaluating(state.model):
             inputs = (state.model, spec.objective, data.dev_rows, spec.vocabulary, session.runtime)
-            loss = loss_over(*inputs, batch=session.micro)
+            loss = spec.objective.named(loss_over(*inputs, batch=session.micro).terms)
             ready = task.ready(state.model, self.folder, data.labels, max_length=self.settings.max_length)
             asked = self.settings.prompts
             prompts = task.questions(data.dev_examples) if asked is None else asked
             note_samples(session.context, state.step, task.texts(ready, prompts))
-            terms = loss.terms if len(loss.terms) > 1 else {}
-            return {"loss": loss.per_target, **terms, **task.score(ready, data.dev_examples)}
+            return {**loss, **task.score(ready, data.dev_examples)}
 
     def take(self) -> None:
         """The best weights become those of the model."""

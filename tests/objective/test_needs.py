@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +16,10 @@ from pretune.train.run.settings import PretrainSettings, resolved_shape
 
 class OfPairs(Masked):
     packing: ClassVar[str | None] = "pairs"
+
+
+class Two(Masked):
+    weights: ClassVar[Mapping[str, float]] = {"masked": 1.0, "next": 0.5}
 
 
 class OfTexts(Masked):
@@ -35,3 +40,8 @@ def test_an_objective_that_reads_pairs_is_refused_with_rows_of_another_packing()
 def test_an_objective_for_which_no_shape_is_chosen_by_itself_asks_for_one() -> None:
     with pytest.raises(WrongValue, match=r"(?s)no shape is chosen by itself .*hint: name it: model.kind=.*bert"):
         resolved_shape(settings("OfTexts"), tokens=1000, vocab_size=100, flops=1e9)
+
+
+def test_what_is_trained_on_is_called_loss_and_its_terms_stand_next_to_it_where_there_are_several() -> None:
+    assert Two(kind="two").named({"masked": 4.0, "next": 0.5}) == {"masked": 4.0, "next": 0.5, "loss": 4.25}
+    assert Masked(kind="masked").named({"loss": 4.0}) == {"loss": 4.0}

@@ -113,7 +113,10 @@ class Session:
     def _shown(self, report: StepReport) -> dict[str, Any]:
         seconds, waited, shares = map(sum, zip(*self._times, strict=True))
         speed = self._speed(seconds + waited, shares)
-        shown: dict[str, Any] = {**report.loss, "tokens/s": float(round(speed["tokens_per_second"]))}
+        shown: dict[str, Any] = {
+            **self.spec.objective.named(report.loss),
+            "tokens/s": float(round(speed["tokens_per_second"])),
+        }
         if "share_of_machine" in speed:
             shown["of_machine"] = f"{speed['share_of_machine']:.0%}"
         if waited > WORTH_TELLING * seconds:
@@ -150,7 +153,7 @@ class Session:
             **self._meters.read(),
             **{f"gradient_norm_{part}": norm for part, norm in self.state.update.norms_by_part().items()},
         }
-        self.context.log.metrics(step=report.step, **report.loss, **numbers)
+        self.context.log.metrics(step=report.step, **self.spec.objective.named(report.loss), **numbers)
 
     def summary(self) -> dict[str, Any]:
         """Speed, waiting, memory and energy of the steps that this process took; nothing if it took none."""

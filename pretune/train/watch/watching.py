@@ -101,9 +101,7 @@ class Watch:
         if not rows:
             return {}
         loss = self._loss(rows, most)
-        found: dict[str, Any] = {"validation_loss": loss.per_target}
-        if len(loss.terms) > 1:
-            found |= {f"validation_{term}": value for term, value in loss.terms.items()}
+        found: dict[str, Any] = {f"validation_{k}": value for k, value in self.objective.named(loss.terms).items()}
         if self.objective.tells_bits:
             found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
         found |= self._by_source(most)
