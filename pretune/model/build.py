@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretune.model.families import Head, family_named
+from pretune.model.families import Head, family_named, tops
 from pretune.model.shape import Decoder, Shape
 from pretune.tokens.encode.tokenizer import Specials
 
@@ -50,6 +50,13 @@ def build_model(
     if family.dropped and (share := getattr(shape, "dropout", 0.0)):
         drop_outputs(model, family.dropped, share)
     return model
+
+
+def outline_with(config: Any, head: Head) -> tuple[Any, tuple[str, ...]]:
+    """A model of a transformers config with a new head, any weights, and the names of what is above its body."""
+    config.pad_token_id = config.pad_token_id or 0
+    model = family_named(config.model_type).class_for(head, config.model_type).from_config(config)
+    return model, tops(model)
 
 
 @torch.no_grad()

@@ -57,11 +57,9 @@ class Classify(Task):
         return load_labelled(folder, "label", labels)
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        from pretune.model.families import family_named, tops
+        from pretune.model.build import outline_with
 
-        config.pad_token_id = config.pad_token_id or 0
-        model = family_named(config.model_type).class_for("label", config.model_type).from_config(config)
-        return model, tops(model)
+        return outline_with(config, "label")
 
     def check(self, examples: Sequence[Labelled], labels: Sequence[str] | None) -> None:
         """Raise OneClass where there is nothing to choose; NotSupported for two texts to be compared."""
