@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pretune.tokens.rows import Ids
+
 ROWS_AT_ONCE = 32
 
 
@@ -69,7 +71,7 @@ def by_length(
     return [found[k] for k in range(len(rows))]
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+def padded(rows: Sequence[Sequence[int] | Ids], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """int64 ids_BL padded on the right to the longest row, and the mask: 1 where there is text."""
     lengths = np.array([len(row) for row in rows])
     mask_BL = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)

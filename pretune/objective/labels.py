@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
+from pretune.infer.engine import padded
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
@@ -38,12 +39,7 @@ class Labels(Objective):
         """Rows of `ids` (their own lengths) and `label`, padded on the right to the longest."""
         import torch
 
-        longest = max(len(row["ids"]) for row in rows)
-        ids = torch.full((len(rows), longest), vocabulary.pad)
-        mask = torch.zeros(len(rows), longest, dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row["ids"])] = torch.tensor(row["ids"])
-            mask[i, : len(row["ids"])] = 1
+        ids, mask = map(torch.from_numpy, padded([row["ids"] for row in rows], vocabulary.pad))
         labels = torch.tensor([row["label"] for row in rows])
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
