@@ -16,8 +16,8 @@ import numpy as np
 from pretune.base.errors import BadMessages, NoTarget
 from pretune.base.log import Log
 from pretune.evaluate.answers import has_keyword, rouge_l, word_for_word
-from pretune.evaluate.findings import Findings, Floor, Group, drawn_again, margin_of
-from pretune.evaluate.floors import most_frequent, nearest
+from pretune.evaluate.findings import Findings, Baseline, Group, drawn_again, margin_of
+from pretune.evaluate.baselines import most_frequent, nearest
 from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.language import LanguageModel
 from pretune.text.dataset.example import Dialogue
@@ -27,7 +27,7 @@ GROUP = re.compile(r"^(remembered|guessed|[a-z][a-z_]*(?=[:/][^#]*$))[:/]")
 """An origin that is a record of a file (`train.csv#3`) names no group."""
 REMEMBERED, GUESSED = "remembered", "guessed"
 READ_SHARE = 0.1
-"""Of a group's answers, read in training: from here on looking them up is a ceiling, not a floor."""
+"""Of a group's answers, read in training: from here on looking them up is a ceiling, not a baseline."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def evaluate_answers(
     seed: int,
     log: Log,
 ) -> Findings:
-    """Figures, floors and one row per dialogue.
+    """Figures, baselines and one row per dialogue.
 
     Raises:
         NoTarget: nobody replies; NotSupported: the model has no chat template.
@@ -84,16 +84,16 @@ def evaluate_answers(
     if not asked:
         raise NoTarget("no dialogue of this split has a reply after a question", hint="look at the dataset")
     answers, notes = answered(model, asked, max_tokens=max_tokens, log=log)
-    floors = floor_answers(asked, known)
+    baselines = baseline_answers(asked, known)
     rows = [
-        _row(a, answer, {n: f[k] for n, (_, f) in floors.items()})
+        _row(a, answer, {n: f[k] for n, (_, f) in baselines.items()})
         for k, (a, answer) in enumerate(zip(asked, answers, strict=True))
     ]
     names = sorted({a.group for a in asked}, reverse=True)
     read = {" ".join(k.wanted.split()) for k in known}
-    groups = [_group("all", rows, floors, read, seed)]
-    groups += [_group(n, [r for r in rows if r["group"] == n], floors, read, seed) for n in names if len(names) > 1]
-    plain = [{k: v for k, v in row.items() if k != "floors"} for row in rows]
+    groups = [_group("all", rows, baselines, read, seed)]
+    groups += [_group(n, [r for r in rows if r["group"] == n], baselines, read, seed) for n in names if len(names) > 1]
+    plain = [{k: v for k, v in row.items() if k != "baselines"} for row in rows]
     return Findings("chat", groups, plain, "rouge_l", notes=[*notes, *_told(names, asked)])
 
 
@@ -133,7 +133,7 @@ def _prompt(model: LanguageModel, asked: Asked) -> list[int]:
         return []
 
 
-def floor_answers(asked: Sequence[Asked], train: Sequence[Asked]) -> dict[str, tuple[str, list[str]]]:
+def baseline_answers(asked: Sequence[Asked], train: Sequence[Asked]) -> dict[str, tuple[str, list[str]]]:
     """name -> (in words, an answer to each question); only the question itself without a training split."""
     found = {"question": ("the words of the question", [a.question for a in asked])}
     if not train:
@@ -145,7 +145,7 @@ def floor_answers(asked: Sequence[Asked], train: Sequence[Asked]) -> dict[str, t
     return found
 
 
-def _row(asked: Asked, answer: str, floors: dict[str, str]) -> dict[str, Any]:
+def _row(asked: Asked, answer: str, baselines: dict[str, str]) -> dict[str, Any]:
     return {
         "origin": asked.origin,
         "group": asked.group,
@@ -153,8 +153,8 @@ def _row(asked: Asked, answer: str, floors: dict[str, str]) -> dict[str, Any]:
         "wanted": asked.wanted,
         "answer": answer,
         **answer_scores(answer, asked.wanted, asked.keywords),
-        "floor_answer": floors.get("nearest"),
-        "floors": {n: answer_scores(text, asked.wanted, asked.keywords) for n, text in floors.items()},
+        "baseline_answer": baselines.get("nearest"),
+        "baselines": {n: answer_scores(text, asked.wanted, asked.keywords) for n, text in baselines.items()},
     }
 
 
@@ -180,7 +180,7 @@ def _figures(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def _group(
-    name: str, rows: Sequence[dict[str, Any]], floors: dict[str, tuple[str, list[str]]], read: set[str], seed: int
+    name: str, rows: Sequence[dict[str, Any]], baselines: dict[str, tuple[str, list[str]]], read: set[str], seed: int
 ) -> Group:
     """One group's figures; where training had many of its answers (`read`), the nearest question's is a ceiling."""
     figures, mine = _figures(rows), [r["rouge_l"] for r in rows]
@@ -191,8 +191,8 @@ def _group(
             intervals[share] = wilson(sum(values), len(values))
     is_read = sum(" ".join(r["wanted"].split()) in read for r in rows) > READ_SHARE * len(rows)
     found = []
-    for floor, (what, _) in floors.items():
-        scores = [r["floors"][floor] for r in rows]
+    for baseline, (what, _) in baselines.items():
+        scores = [r["baselines"][baseline] for r in rows]
         margin, interval = margin_of(mine, [s["rouge_l"] for s in scores], seed=seed)
-        found.append(Floor(floor, what, _figures(scores), margin, interval, is_read and floor == "nearest"))
+        found.append(Baseline(baseline, what, _figures(scores), margin, interval, is_read and baseline == "nearest"))
     return Group(name, len(rows), figures, intervals, found, "rouge_l")

@@ -7,8 +7,8 @@ from typing import Any
 
 from pretune.base.errors import NotSupported
 from pretune.base.log import Log
-from pretune.evaluate.findings import Findings, Floor, Group, margin_of
-from pretune.evaluate.floors import most_frequent, svm_labels
+from pretune.evaluate.findings import Findings, Baseline, Group, margin_of
+from pretune.evaluate.baselines import most_frequent, svm_labels
 from pretune.evaluate.scores import Interval, class_scores, confusion, label_figures, report_text, wilson
 from pretune.infer.classify import Label, TextClassifier
 from pretune.text.dataset.example import Labelled
@@ -19,7 +19,7 @@ TEXTS_AT_ONCE = 128
 def evaluate_labels(
     model: TextClassifier, examples: Sequence[Labelled], train: Sequence[Labelled], *, seed: int, log: Log
 ) -> Findings:
-    """Figures, floors and one row per text.
+    """Figures, baselines and one row per text.
 
     Raises:
         NotSupported: the data has none of the model's labels.
@@ -31,13 +31,13 @@ def evaluate_labels(
     labels = [*model.labels, *sorted({*gold} - {*model.labels})]
     figures = label_figures(gold, said, labels)
     intervals: dict[str, Interval | None] = {"accuracy": wilson(sum(_hits(gold, said)), len(gold))}
-    floors, floor_said = label_floors(gold, said, labels, examples, train, seed=seed)
-    group = Group("all", len(gold), figures, intervals, floors, "accuracy")
+    baselines, baseline_said = label_baselines(gold, said, labels, examples, train, seed=seed)
+    group = Group("all", len(gold), figures, intervals, baselines, "accuracy")
     counts = confusion(gold, said, labels)
     classes = class_scores(counts, labels)
     tables: dict[str, Any] = {"classes": classes, "confusion": {"labels": labels, "counts": counts.tolist()}}
     tables |= {"text": report_text(classes, figures)}
-    rows = [_row(e, a, f) for e, a, f in zip(examples, answers, floor_said, strict=True)]
+    rows = [_row(e, a, f) for e, a, f in zip(examples, answers, baseline_said, strict=True)]
     return Findings("classify", [group], rows, "chance_of_label", tables, notes)
 
 
@@ -64,7 +64,7 @@ def predicted(model: TextClassifier, texts: Sequence[str], log: Log) -> list[Lab
     return found
 
 
-def label_floors(
+def label_baselines(
     gold: Sequence[str],
     said: Sequence[str],
     labels: Sequence[str],
@@ -72,8 +72,8 @@ def label_floors(
     train: Sequence[Labelled],
     *,
     seed: int,
-) -> tuple[list[Floor], list[str | None]]:
-    """The floors, and what the last and strongest one says of each text; none without a training split."""
+) -> tuple[list[Baseline], list[str | None]]:
+    """The baselines, and what the last and strongest one says of each text; none without a training split."""
     if not train:
         return [], [None] * len(gold)
     often = [most_frequent([e.label for e in train])] * len(gold)
@@ -87,7 +87,7 @@ def label_floors(
     for name, what, answers in systems:
         everything = sorted({*labels, *answers})
         margin, interval = margin_of(right, _hits(gold, answers), seed=seed)
-        found.append(Floor(name, what, label_figures(gold, answers, everything), margin, interval))
+        found.append(Baseline(name, what, label_figures(gold, answers, everything), margin, interval))
     return found, [*svm]
 
 
@@ -95,7 +95,7 @@ def _hits(gold: Sequence[str], said: Sequence[str]) -> list[bool]:
     return [g == s for g, s in zip(gold, said, strict=True)]
 
 
-def _row(example: Labelled, answer: Label, floor: str | None) -> dict[str, Any]:
+def _row(example: Labelled, answer: Label, baseline: str | None) -> dict[str, Any]:
     return {
         "origin": example.origin,
         "group": "all",
@@ -105,5 +105,5 @@ def _row(example: Labelled, answer: Label, floor: str | None) -> dict[str, Any]:
         "right": answer.name == example.label,
         "chance": round(answer.score, 6),
         "chance_of_label": round(answer.scores.get(example.label, 0.0), 6),
-        "floor_said": floor,
+        "baseline_said": baseline,
     }

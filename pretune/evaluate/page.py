@@ -1,4 +1,4 @@
-"""The sections of reports: figures beside their floors, examples, curves. The page around them is base's."""
+"""The sections of reports: figures beside their baselines, examples, curves. The page around them is base's."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ SUBJECTS = {
 }
 COLUMNS = {
     "classify": ("text", "label", "said", "chance_of_label"),
-    "chat": ("question", "wanted", "answer", "floor_answer", "rouge_l"),
-    "language": ("group", "text", "bits_per_byte", "floor_bits_per_byte"),
+    "chat": ("question", "wanted", "answer", "baseline_answer", "rouge_l"),
+    "language": ("group", "text", "bits_per_byte", "baseline_bits_per_byte"),
 }
 SHOWN_ROWS = 6
 
@@ -52,7 +52,7 @@ def named(name: str) -> str:
 def report_section(
     report: dict[str, Any], rows: Sequence[dict[str, Any]], pictures: str = "", *, name: str = ""
 ) -> str:
-    """One report: verdicts, figures beside floors, curves, classes, examples, notes."""
+    """One report: verdicts, figures beside baselines, curves, classes, examples, notes."""
     subject = report["title"] or SUBJECTS.get(report["what"], report["what"])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
     parts = [f"<h2>{escape(subject)}</h2><p class=soft>{escape(' · '.join(p for p in (name, about) if p))}</p>"]
@@ -74,26 +74,26 @@ def _bars(group: dict[str, Any]) -> str:
     main = group["main"]
     spread = group["intervals"].get(main)
     bars = [Bar("this model", group["metrics"][main], True, tuple(spread) if spread else None)]
-    bars += [Bar(_floor_name(f), f["metrics"][main]) for f in group["floors"]]
+    bars += [Bar(_baseline_name(f), f["metrics"][main]) for f in group["baselines"]]
     most = None if main == "bits_per_byte" else 1.0
     better = "shorter is better" if main == "bits_per_byte" else "longer is better"
     caption = f"{named(main)}, {better}; the line is the 95 % interval"
     return f"<figure>{bar_chart(bars, most=most)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _floor_name(floor: dict[str, Any]) -> str:
+def _baseline_name(baseline: dict[str, Any]) -> str:
     # Reports written before there were ceilings do not say.
-    return named(floor["name"]) + (" (the ceiling)" if floor.get("is_ceiling") else "")
+    return named(baseline["name"]) + (" (the ceiling)" if baseline.get("is_ceiling") else "")
 
 
 def _figures(group: dict[str, Any]) -> str:
-    floors = group["floors"]
-    head = ["", "this model", "95 % interval", *(_floor_name(f) for f in floors)]
+    baselines = group["baselines"]
+    head = ["", "this model", "95 % interval", *(_baseline_name(f) for f in baselines)]
     body = []
     for key, value in group["metrics"].items():
         spread = group["intervals"].get(key)
         interval = f"{number(spread[0])} – {number(spread[1])}" if spread else ""
-        body.append([named(key), shown(value), interval, *(shown(f["metrics"].get(key)) for f in floors)])
+        body.append([named(key), shown(value), interval, *(shown(f["metrics"].get(key)) for f in baselines)])
     return table(head, body, numeric=range(1, len(head)))
 
 

@@ -1,6 +1,6 @@
 """From findings to a report's files.
 
-    report.json           figures, floors with margins, intervals, ids of model and data, seed
+    report.json           figures, baselines with margins, intervals, ids of model and data, seed
     predictions.parquet   one row per example
     report.html           a note: the same for people, with curves and examples; one file, no network
 
@@ -98,7 +98,7 @@ def _last(dialogue: Dialogue) -> str:
 def _on_tokens(
     stage: EvaluateStage, model: Artifact, opened: TextClassifier | LanguageModel, data: Artifact, context: Context
 ) -> Findings:
-    from pretune.evaluate.telling import block_length, evaluate_text
+    from pretune.evaluate.language import block_length, evaluate_text
 
     if isinstance(opened, TextClassifier):
         hint = "give labelled texts as data"

@@ -42,24 +42,24 @@ def test_accuracy_is_the_share_of_right_rows_in_predictions(reports):
     assert metrics["majority_accuracy"] < metrics["tfidf_svm_accuracy"]
 
 
-def test_an_untrained_classifier_is_said_to_be_behind_its_floor(reports):
+def test_an_untrained_classifier_is_said_to_be_behind_its_baseline(reports):
     group = report_of(reports["labels"])["groups"]["all"]
     assert group["beaten"] is False
-    assert group["verdict"].startswith("The model is still behind its floor, a linear SVM")
+    assert group["verdict"].startswith("The model is still behind its baseline, a linear SVM")
     assert group["verdict"].replace("'", "&#x27;") in html_of(reports["labels"])
 
 
 def test_what_is_remembered_and_what_is_guessed_are_told_apart(reports):
     report = report_of(reports["answers"])
     assert {name: g["examples"] for name, g in report["groups"].items()} == {"all": 4, "remembered": 3, "guessed": 1}
-    floors = {f["name"]: f["metrics"] for f in report["groups"]["remembered"]["floors"]}
-    assert floors["nearest"]["word_for_word"] == 1.0  # the same tool under another question
+    baselines = {f["name"]: f["metrics"] for f in report["groups"]["remembered"]["baselines"]}
+    assert baselines["nearest"]["word_for_word"] == 1.0  # the same tool under another question
     assert "remembered_rouge_l" in report["metrics"] and "guessed_nearest_rouge_l" in report["metrics"]
 
 
-def test_looking_up_is_a_ceiling_of_what_was_read_and_a_floor_of_what_is_guessed(reports):
+def test_looking_up_is_a_ceiling_of_what_was_read_and_a_baseline_of_what_is_guessed(reports):
     groups = report_of(reports["answers"])["groups"]
-    ceilings = {name: [f["name"] for f in group["floors"] if f["is_ceiling"]] for name, group in groups.items()}
+    ceilings = {name: [f["name"] for f in group["baselines"] if f["is_ceiling"]] for name, group in groups.items()}
     assert ceilings == {"all": ["nearest"], "remembered": ["nearest"], "guessed": []}
     assert "nearest question&#x27;s answer (the ceiling)" in html_of(reports["answers"])
 
@@ -70,7 +70,7 @@ def test_an_untrained_language_model_knows_about_as_much_as_even_chances(reports
     assert metrics["nats_per_token"] == pytest.approx(math.log(size), abs=0.15)
     expected = metrics["nats_per_token"] * metrics["targets"] / math.log(2) / metrics["bytes"]
     assert metrics["bits_per_byte"] == pytest.approx(expected, rel=1e-4)
-    assert metrics["ngram_bits_per_byte"] < metrics["bits_per_byte"] and not metrics["floor_beaten"]
+    assert metrics["ngram_bits_per_byte"] < metrics["bits_per_byte"] and not metrics["baseline_beaten"]
     assert metrics["xz_bits_per_byte"] > 0
 
 
@@ -131,14 +131,14 @@ def test_the_page_shows_curves_lineage_and_the_command(reports):
     assert "pretune evaluate" in page
 
 
-def test_a_report_without_training_split_says_that_there_is_no_floor(world):
+def test_a_report_without_training_split_says_that_there_is_no_baseline(world):
     rows = [{"text": "a lovely film", "label": "good"}, {"text": "a dull film", "label": "bad"}]
     path = world.root / "test.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     data = world.run("dataset", read=[str(path)])
     group = report_of(world.run("evaluate", model=str(world.classifier), data=str(data.path)))["groups"]["all"]
-    assert group["floors"] == [] and group["beaten"] is None
-    assert group["verdict"].startswith("There is no floor")
+    assert group["baselines"] == [] and group["beaten"] is None
+    assert group["verdict"].startswith("There is no baseline")
 
 
 def test_the_summary_repeats_the_figures_of_its_reports(reports):

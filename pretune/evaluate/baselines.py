@@ -1,4 +1,4 @@
-"""What is had for nothing. A model that does not beat its floor has learnt nothing worth its size.
+"""What is had for nothing. A model that does not beat its baseline has learnt nothing worth its size.
 
     labels    the most frequent one; a linear SVM on TF-IDF
     answers   the most frequent one; the words of the question; the answer to the most similar question

@@ -1,7 +1,7 @@
 import pytest
 
-from pretune.evaluate.findings import REMEDIES, Floor, Group, margin_of, rounded, verdict
-from pretune.evaluate.floors import features_of, most_frequent, nearest, svm_labels
+from pretune.evaluate.findings import REMEDIES, Baseline, Group, margin_of, rounded, verdict
+from pretune.evaluate.baselines import features_of, most_frequent, nearest, svm_labels
 from pretune.evaluate.overlap import overlap
 from pretune.evaluate.scores import Interval
 
@@ -35,13 +35,15 @@ def test_the_nearest_question_is_the_one_that_shares_its_rare_words():
 
 
 def group(margin, interval):
-    floor = Floor("tfidf_svm", "a linear SVM on TF-IDF", {"accuracy": 0.8}, margin, interval)
-    return Group("all", 10, {"accuracy": 0.8 + margin}, {}, [floor], "accuracy")
+    baseline = Baseline("tfidf_svm", "a linear SVM on TF-IDF", {"accuracy": 0.8}, margin, interval)
+    return Group("all", 10, {"accuracy": 0.8 + margin}, {}, [baseline], "accuracy")
 
 
-def test_the_verdict_says_plainly_when_the_floor_was_not_beaten_and_what_would_bring_it():
+def test_the_verdict_says_plainly_when_the_baseline_was_not_beaten_and_what_would_bring_it():
     told = verdict(group(-0.1, Interval(-0.2, 0.0)))
-    assert told.startswith("The model is still behind its floor, a linear SVM on TF-IDF: accuracy 0.7000 beside 0.8000")
+    assert told.startswith(
+        "The model is still behind its baseline, a linear SVM on TF-IDF: accuracy 0.7000 beside 0.8000"
+    )
     assert told.endswith(f"What usually brings it: {REMEDIES['accuracy']}.")
     assert "NOT" not in told
     assert "-0.1000 (95 % interval -0.2000 to +0.0000)" in verdict(group(-0.1, Interval(-0.2, 0.0)))
@@ -50,36 +52,38 @@ def test_the_verdict_says_plainly_when_the_floor_was_not_beaten_and_what_would_b
 def test_a_lead_within_chance_is_not_called_a_win():
     told = group(0.1, Interval(-0.05, 0.25))
     assert "not by more than chance explains" in verdict(told)
-    assert told.flat()["floor_beaten"] is False
+    assert told.flat()["baseline_beaten"] is False
 
 
 def test_a_clear_lead_is_called_a_win():
     told = group(0.1, Interval(0.05, 0.15))
-    assert verdict(told).startswith("The model beats its floor")
+    assert verdict(told).startswith("The model beats its baseline")
     assert told.flat() == {
         "examples": 10,
         "accuracy": 0.9,
         "tfidf_svm_accuracy": 0.8,
-        "floor": "tfidf_svm",
-        "floor_margin": 0.1,
-        "floor_beaten": True,
+        "baseline": "tfidf_svm",
+        "baseline_margin": 0.1,
+        "baseline_beaten": True,
     }
 
 
-def test_all_floors_must_be_beaten_and_the_hardest_is_named():
-    floors = {"sure": (0.2, 0.1), "unsure": (0.3, -0.1), "ahead": (-0.01, -0.02)}
-    made = [Floor(n, n, {"accuracy": 0.5}, m, Interval(low, 0.5)) for n, (m, low) in floors.items()]
-    assert [Group("all", 9, {"accuracy": 0.7}, {}, made[:n], "accuracy").hardest.name for n in (1, 2, 3)] == [*floors]
+def test_all_baselines_must_be_beaten_and_the_hardest_is_named():
+    baselines = {"sure": (0.2, 0.1), "unsure": (0.3, -0.1), "ahead": (-0.01, -0.02)}
+    made = [Baseline(n, n, {"accuracy": 0.5}, m, Interval(low, 0.5)) for n, (m, low) in baselines.items()]
+    assert [Group("all", 9, {"accuracy": 0.7}, {}, made[:n], "accuracy").hardest.name for n in (1, 2, 3)] == [
+        *baselines
+    ]
 
 
-def test_a_ceiling_is_told_but_is_no_floor_that_could_be_lost_to():
-    floor = Floor("question", "the words of the question", {"rouge_l": 0.2}, 0.6, Interval(0.5, 0.7))
-    ceiling = Floor("nearest", "the answer of the nearest", {"rouge_l": 0.99}, -0.19, Interval(-0.2, -0.1), True)
-    found = Group("remembered", 500, {"rouge_l": 0.8}, {}, [floor, ceiling], "rouge_l")
-    assert found.hardest is floor and found.flat()["floor_beaten"] is True
+def test_a_ceiling_is_told_but_is_no_baseline_that_could_be_lost_to():
+    baseline = Baseline("question", "the words of the question", {"rouge_l": 0.2}, 0.6, Interval(0.5, 0.7))
+    ceiling = Baseline("nearest", "the answer of the nearest", {"rouge_l": 0.99}, -0.19, Interval(-0.2, -0.1), True)
+    found = Group("remembered", 500, {"rouge_l": 0.8}, {}, [baseline, ceiling], "rouge_l")
+    assert found.hardest is baseline and found.flat()["baseline_beaten"] is True
     assert found.flat()["nearest_rouge_l"] == 0.99
     assert verdict(found).startswith(
-        "The model beats its floor, the words of the question: rouge l 0.8000 beside 0.2000"
+        "The model beats its baseline, the words of the question: rouge l 0.8000 beside 0.2000"
     )
     assert verdict(found).endswith("the ceiling is to look it up: rouge l 0.9900, the answer of the nearest.")
 
