@@ -16,8 +16,8 @@ import numpy as np
 from pretune.base.errors import BadMessages, NoTarget
 from pretune.base.log import Log
 from pretune.evaluate.answers import has_keyword, rouge_l, word_for_word
-from pretune.evaluate.findings import Findings, Baseline, Group, drawn_again, margin_of
 from pretune.evaluate.baselines import most_frequent, nearest
+from pretune.evaluate.findings import Baseline, Findings, Group, drawn_again, margin_of
 from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.language import LanguageModel
 from pretune.text.dataset.example import Dialogue

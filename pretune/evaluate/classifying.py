@@ -7,8 +7,8 @@ from typing import Any
 
 from pretune.base.errors import NotSupported
 from pretune.base.log import Log
-from pretune.evaluate.findings import Findings, Baseline, Group, margin_of
 from pretune.evaluate.baselines import most_frequent, svm_labels
+from pretune.evaluate.findings import Baseline, Findings, Group, margin_of
 from pretune.evaluate.scores import Interval, class_scores, confusion, label_figures, report_text, wilson
 from pretune.infer.classify import Label, TextClassifier
 from pretune.text.dataset.example import Labelled

@@ -1,6 +1,6 @@
 """What an evaluation found, and the words for it: was the baseline beaten, by how much, how sure is that.
 
-The verdict is given in words because a figure alone flatters: 0.81 beside a baseline of 0.83 is a failure.
+The verdict is given in words because a figure alone flatters: 81 % next to a baseline of 83 % is a failure.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.evaluate.scores import Interval, bootstrap
+from pretune.report.numbers import metric, named
 
 DIGITS = 6
 """Decimals in reports: sums in another order differ behind these."""
@@ -156,25 +157,31 @@ def verdict(group: Group) -> str:
 
 
 def _compared(group: Group) -> str:
-    baseline, name = group.hardest, group.main.replace("_", " ")
-    if baseline is None:
+    """One sentence on the hardest baseline, and one on what would bring it where it is not beaten."""
+    hardest, main = group.hardest, group.main
+    if hardest is None:
         return "There is no baseline to compare with: the data has no training split."
-    spread = (
-        f" (95 % interval {baseline.interval.low:+.4f} to {baseline.interval.high:+.4f})" if baseline.interval else ""
-    )
-    figures = f"{name} {group.figures[group.main]:.4f} beside {baseline.figures[group.main]:.4f}"
-    told = f"{figures}; margin {baseline.margin:+.4f}{spread}, where more than 0 is better."
-    if is_beaten(baseline):
-        few = "" if baseline.interval or baseline.name == "xz" else " With so few examples this may be chance."
-        return f"The model beats its baseline, {baseline.what}: {told}{few}"
-    remedy = f"What usually brings it: {REMEDIES[group.main]}."
-    if baseline.margin > 0:
-        return f"The model is ahead of its baseline, {baseline.what}, but not by more than chance explains: {told} {remedy}"
-    return f"The model is still behind its baseline, {baseline.what}: {told} {remedy}"
+    what, said = hardest.what, f"{named(main)} {metric(main, group.figures[main])} against {_told(hardest, main)}."
+    if is_beaten(hardest):
+        few = "" if hardest.interval or hardest.name == "xz" else " With so few examples this may be chance."
+        return f"The model beats its baseline, {what}: {said}{few}"
+    remedy = f"What usually brings it: {REMEDIES[main]}."
+    if hardest.margin > 0:
+        return f"The model is ahead of its baseline, {what}, but not by more than chance explains: {said} {remedy}"
+    return f"The model is still behind its baseline, {what}: {said} {remedy}"
+
+
+def _told(baseline: Baseline, main: str) -> str:
+    """The baseline's figure, by how much the model is better or worse, and how sure that is."""
+    times, unit, digits = (1, "", 3) if main == "bits_per_byte" else (100, " points", 1)
+    sure = baseline.interval
+    spread = f" (95 % interval {times * sure.low:+.{digits}f} to {times * sure.high:+.{digits}f})" if sure else ""
+    gap = f"{abs(times * baseline.margin):.{digits}f}{unit} {'better' if baseline.margin > 0 else 'worse'}"
+    return f"{metric(main, baseline.figures[main])}, {gap}{spread}"
 
 
 def _reached(ceiling: Baseline, main: str) -> str:
-    figure = f"{main.replace('_', ' ')} {ceiling.figures[main]:.4f}"
+    figure = f"{named(main)} {metric(main, ceiling.figures[main])}"
     return f"Of what was read in training the ceiling is to look it up: {figure}, {ceiling.what}."
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
-from pretune.evaluate.findings import Findings, Baseline, Group, drawn_again
+from pretune.evaluate.findings import Baseline, Findings, Group, drawn_again
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
 from pretune.evaluate.perplexity import Score, by_document, score_store, some_documents
 from pretune.infer.language import LanguageModel

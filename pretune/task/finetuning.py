@@ -25,6 +25,7 @@ from pretune.model.parts import layer_scales
 from pretune.model.positions import num_positions
 from pretune.model.recompute import recompute_blocks
 from pretune.objective.objective import Objective, Row, Vocabulary, plain_model
+from pretune.report.numbers import count
 from pretune.task.finetune import FinetuneStage
 from pretune.text.dataset.balance import read_weights
 from pretune.text.dataset.example import check_scored, read_labels, read_split, shape_of
@@ -40,7 +41,7 @@ from pretune.train.run.pretraining import vocabulary_of
 from pretune.train.run.session import Session, keep_samples, note_samples
 from pretune.train.run.settle import of_a_step, settled_precision
 from pretune.train.run.speed import grown, remembered
-from pretune.train.watch.picture import write_page
+from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
 from pretune.train.watch.validate import loss_over
 
@@ -76,8 +77,8 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
     state = _state(work, model)
     session = _session(work, state)
     context.log.info(
-        f"    {num_examples(work.rows):,} examples, {num_parameters(model) / 1e6:.1f} million parameters "
-        f"({sum(p.numel() for p in state.update.weights.values()) / 1e6:.2f} train), {state.total} steps, "
+        f"    {num_examples(work.rows):,} examples, {count(num_parameters(model))} parameters "
+        f"({count(sum(p.numel() for p in state.update.weights.values()))} train), {state.total} steps, "
         f"{work.choices['precision']}, micro-batch {work.choices['micro_batch']}"
     )
     session.take_up()
@@ -93,7 +94,7 @@ def finetune(stage: FinetuneStage, base: Artifact, data: Artifact, out: Path, co
         stage.method.save(model, out, base=home, tokenizer=work.folder, weights=weights)
     set_model_length(out, min(stage.max_length, _longest(model)) if work.labels else _longest(model))
     keep_samples(context, out)
-    write_page(out, context, {"model": base, "data": data}, metrics)
+    write_run_page(stage, {"model": base, "data": data}, metrics, out, context)
     return metrics | work.choices | {"micro_batch": session.micro}
 
 

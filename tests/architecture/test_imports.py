@@ -13,10 +13,23 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "pretune"
 ORDER = (
-    *("base", "text", "tokens", "infer", "model", "objective", "train", "task", "evaluate", "compress", "export"),
+    *(
+        "base",
+        "report",
+        "text",
+        "tokens",
+        "infer",
+        "model",
+        "objective",
+        "train",
+        "task",
+        "evaluate",
+        "compress",
+        "export",
+    ),
     *("serve", "apps", "api", "quickstart", "cli", "__main__"),
 )
-LIGHT = ("base", "text", "tokens", "infer")
+LIGHT = ("base", "report", "text", "tokens", "infer")
 """No torch and no transformers here, at any depth."""
 TABLE_ENTRY = re.compile(r'^\s+"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+",?$', re.MULTILINE)
 INLINE_ENTRY = re.compile(r'\{?"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+"')
@@ -90,7 +103,7 @@ def test_the_tables_of_kinds_are_seen_and_their_modules_exist() -> None:
     assert [m for m in found if m not in modules()] == []
 
 
-def test_base_text_tokens_and_infer_load_neither_torch_nor_transformers() -> None:
+def test_base_report_text_tokens_and_infer_load_neither_torch_nor_transformers() -> None:
     light = [m for m in modules() if room_of(m) in LIGHT]
     assert loaded_after("\n".join(f"import {m}" for m in light), "torch", "transformers") == []
 

@@ -1,7 +1,7 @@
 import pytest
 
-from pretune.evaluate.findings import REMEDIES, Baseline, Group, margin_of, rounded, verdict
 from pretune.evaluate.baselines import features_of, most_frequent, nearest, svm_labels
+from pretune.evaluate.findings import REMEDIES, Baseline, Group, margin_of, rounded, verdict
 from pretune.evaluate.overlap import overlap
 from pretune.evaluate.scores import Interval
 
@@ -41,12 +41,10 @@ def group(margin, interval):
 
 def test_the_verdict_says_plainly_when_the_baseline_was_not_beaten_and_what_would_bring_it():
     told = verdict(group(-0.1, Interval(-0.2, 0.0)))
-    assert told.startswith(
-        "The model is still behind its baseline, a linear SVM on TF-IDF: accuracy 0.7000 beside 0.8000"
+    assert told == (
+        "The model is still behind its baseline, a linear SVM on TF-IDF: accuracy 70.0 % against 80.0 %, 10.0 points worse "
+        f"(95 % interval -20.0 to +0.0). What usually brings it: {REMEDIES['accuracy']}."
     )
-    assert told.endswith(f"What usually brings it: {REMEDIES['accuracy']}.")
-    assert "NOT" not in told
-    assert "-0.1000 (95 % interval -0.2000 to +0.0000)" in verdict(group(-0.1, Interval(-0.2, 0.0)))
 
 
 def test_a_lead_within_chance_is_not_called_a_win():
@@ -83,9 +81,15 @@ def test_a_ceiling_is_told_but_is_no_baseline_that_could_be_lost_to():
     assert found.hardest is baseline and found.flat()["baseline_beaten"] is True
     assert found.flat()["nearest_rouge_l"] == 0.99
     assert verdict(found).startswith(
-        "The model beats its baseline, the words of the question: rouge l 0.8000 beside 0.2000"
+        "The model beats its baseline, the words of the question: ROUGE-L 80.0 % against 20.0 %, 60.0 points better"
     )
-    assert verdict(found).endswith("the ceiling is to look it up: rouge l 0.9900, the answer of the nearest.")
+    assert verdict(found).endswith("the ceiling is to look it up: ROUGE-L 99.0 %, the answer of the nearest.")
+
+
+def test_bits_per_byte_are_told_in_bits_and_less_is_better():
+    xz = Baseline("xz", "xz -9", {"bits_per_byte": 1.303595}, 0.090732)
+    told = verdict(Group("all", 12, {"bits_per_byte": 1.212863}, {}, [xz], "bits_per_byte"))
+    assert told == "The model beats its baseline, xz -9: bits per byte 1.21 against 1.30, 0.091 better."
 
 
 def test_the_margin_is_paired_so_equal_answers_leave_no_doubt():

@@ -46,7 +46,7 @@ def test_an_untrained_classifier_is_said_to_be_behind_its_baseline(reports):
     group = report_of(reports["labels"])["groups"]["all"]
     assert group["beaten"] is False
     assert group["verdict"].startswith("The model is still behind its baseline, a linear SVM")
-    assert group["verdict"].replace("'", "&#x27;") in html_of(reports["labels"])
+    assert group["verdict"].replace("'", "&#39;") in html_of(reports["labels"])
 
 
 def test_what_is_remembered_and_what_is_guessed_are_told_apart(reports):
@@ -61,7 +61,7 @@ def test_looking_up_is_a_ceiling_of_what_was_read_and_a_baseline_of_what_is_gues
     groups = report_of(reports["answers"])["groups"]
     ceilings = {name: [f["name"] for f in group["baselines"] if f["is_ceiling"]] for name, group in groups.items()}
     assert ceilings == {"all": ["nearest"], "remembered": ["nearest"], "guessed": []}
-    assert "nearest question&#x27;s answer (the ceiling)" in html_of(reports["answers"])
+    assert "nearest question&#39;s answer (the ceiling)" in html_of(reports["answers"])
 
 
 def test_an_untrained_language_model_knows_about_as_much_as_even_chances(reports, world):
@@ -89,8 +89,8 @@ def test_text_from_data_never_becomes_markup(reports):
     for one in reports.values():
         assert "<script" not in html_of(one).lower()
         assert "<b>bold" not in html_of(one)
-    assert "&lt;script&gt;alert(&#x27;data&#x27;)" in html_of(reports["labels"])
-    assert "&lt;script&gt;alert(&#x27;chat&#x27;)" in html_of(reports["answers"])
+    assert "&lt;script&gt;alert(&#39;data&#39;)" in html_of(reports["labels"])
+    assert "&lt;script&gt;alert(&#39;chat&#39;)" in html_of(reports["answers"])
     assert "<h1>All &lt;of&gt; it</h1>" in html_of(reports["all"])
 
 
@@ -126,7 +126,7 @@ class Elements(HTMLParser):
 
 def test_the_page_shows_curves_lineage_and_the_command(reports):
     page = html_of(reports["answers"])
-    assert page.count("<polyline") == 2 and "validation: 4.5000 at the end" in page
+    assert page.count("<polyline") == 2 and "held out: 4.50 at the end" in page
     assert "model: <b>model</b>" in page and "data: <b>dataset</b>" in page and "read.0: <b>files</b>" in page
     assert "pretune evaluate" in page
 
@@ -147,7 +147,8 @@ def test_the_summary_repeats_the_figures_of_its_reports(reports):
         for key, value in reports[name].card.metrics.items():
             assert metrics[f"{reports[name].path.name}.{key}"] == value
     page = html_of(reports["all"])
-    assert page.count("<section>") == 6 and "<p>一行</p><p>line two</p>" in page and "Reviews 评论" in page
+    assert page.count("<section>") == 6 and "<p>一行</p>\n<p>line two</p>" in page and "Reviews 评论" in page
+    assert "of 3 measured figures beat their baseline" in page
 
 
 def test_a_split_that_is_absent_is_named_with_those_that_exist(world):

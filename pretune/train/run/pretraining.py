@@ -17,6 +17,7 @@ from pretune.model.build import num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.objective import Vocabulary
+from pretune.report.numbers import count
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.train.loop.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
@@ -28,7 +29,7 @@ from pretune.train.run.pretrain import PretrainStage
 from pretune.train.run.session import Session, keep_samples
 from pretune.train.run.settle import settle
 from pretune.train.run.speed import matrix_speed
-from pretune.train.watch.picture import write_page
+from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
 from pretune.train.watch.watching import Watch, writer_of
 
@@ -52,7 +53,7 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     cut = new_cut(parts, choices["micro_batch"], ramp=int(stage.batch_ramp * state.total))
     _tell_of_budget(stage, feed, choices, context)
     context.log.info(
-        f"    {shape.kind}: {num_parameters(model) / 1e6:.1f} million parameters, {state.total} steps of "
+        f"    {shape.kind}: {count(num_parameters(model))} parameters, {state.total} steps of "
         f"{stage.batch} x {stage.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
         f"{', compiled' if choices['compile'] else ''}"
     )
@@ -69,7 +70,7 @@ def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, co
     save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
     set_model_length(out, stage.length)
     keep_samples(context, out)
-    write_page(out, context, stores, metrics)
+    write_run_page(stage, stores, metrics, out, context)
     return metrics
 
 
