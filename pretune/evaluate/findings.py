@@ -161,7 +161,7 @@ def _compared(group: Group) -> str:
     hardest, main = group.hardest, group.main
     if hardest is None:
         return "There is no baseline to compare with: the data has no training split."
-    what, said = hardest.what, f"{named(main)} {metric(main, group.figures[main])} against {_told(hardest, main)}."
+    what, said = hardest.what, f"{named(main)} {metric(group.figures[main], main)} against {_told(hardest, main)}."
     if is_beaten(hardest):
         few = "" if hardest.interval or hardest.name == "xz" else " With so few examples this may be chance."
         return f"The model beats its baseline, {what}: {said}{few}"
@@ -177,11 +177,11 @@ def _told(baseline: Baseline, main: str) -> str:
     sure = baseline.interval
     spread = f" (95 % interval {times * sure.low:+.{digits}f} to {times * sure.high:+.{digits}f})" if sure else ""
     gap = f"{abs(times * baseline.margin):.{digits}f}{unit} {'better' if baseline.margin > 0 else 'worse'}"
-    return f"{metric(main, baseline.figures[main])}, {gap}{spread}"
+    return f"{metric(baseline.figures[main], main)}, {gap}{spread}"
 
 
 def _reached(ceiling: Baseline, main: str) -> str:
-    figure = f"{named(main)} {metric(main, ceiling.figures[main])}"
+    figure = f"{named(main)} {metric(ceiling.figures[main], main)}"
     return f"Of what was read in training the ceiling is to look it up: {figure}, {ceiling.what}."
 
 

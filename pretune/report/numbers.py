@@ -57,7 +57,7 @@ def figure(value: float) -> str:
     return count(value) if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
-def metric(name: str, value: Any) -> str:
+def metric(value: Any, name: str) -> str:
     """A metric of a card in the unit that its name says; a text as it is, "" for nothing."""
     if isinstance(value, bool):
         return "yes" if value else "no"

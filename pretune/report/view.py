@@ -58,7 +58,7 @@ def artifact_text(artifact: Artifact) -> str:
         made = card.made
         lines.append(f"  made    {made['time']} in {duration(made['seconds'])} by {made['command'] or card.stage}")
     plain = [(name, value) for name, value in card.metrics.items() if not isinstance(value, dict | list)]
-    lines += [f"  {name:<24} {metric(name, value)}" for name, value in plain]
+    lines += [f"  {name:<24} {metric(value, name)}" for name, value in plain]
     if card.metrics.get("mixture"):
         lines += ["", *(f"  {line}" for line in mixture_text(card.metrics["mixture"]).split("\n")), ""]
     there = sum((artifact.path / n).stat().st_size for n in card.files if (artifact.path / n).is_file())
@@ -173,6 +173,6 @@ def next_steps(card: Card) -> tuple[str, ...]:
 def result_text(artifact: Artifact) -> str:
     """The end of a command: where the artifact is, its figures, what to do next."""
     card = artifact.card
-    shown = [f"  {n}: {metric(n, v)}" for n, v in card.metrics.items() if isinstance(v, int | float | str)]
+    shown = [f"  {n}: {metric(v, n)}" for n, v in card.metrics.items() if isinstance(v, int | float | str)]
     steps = [f"  next: {line.format(path=artifact.path.as_posix())}" for line in next_steps(card)]
     return "\n".join([f"{card.kind}: {artifact.path.as_posix()}", *shown, *steps])

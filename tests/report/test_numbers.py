@@ -54,4 +54,4 @@ def test_a_share_that_is_compared_keeps_a_digit():
     ],
 )
 def test_the_name_of_a_metric_says_its_unit(name, value, text):
-    assert metric(name, value) == text
+    assert metric(value, name) == text

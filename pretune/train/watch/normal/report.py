@@ -136,7 +136,7 @@ def pair_text(run: Run, other: Run) -> str:
     """Two runs beside each other: figures, the settings that differ, both curves."""
     facts = pair_facts(run, other)
     rows = [["", *facts["runs"]]]
-    rows += [[n, *(metric(n, v) or "-" for v in values)] for n, values in facts["metrics"].items()]
+    rows += [[n, *(metric(v, n) or "-" for v in values)] for n, values in facts["metrics"].items()]
     rows += [["", "", ""]] + [[n, *map(_shown, values)] for n, values in facts["settings"].items()]
     widths = [max(len(row[k]) for row in rows) for k in range(3)]
     table = "\n".join(
