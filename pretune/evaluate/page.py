@@ -8,10 +8,18 @@ from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.report.drawing import Bar
-from pretune.report.numbers import named
 from pretune.report.training import OF_QUALITY, Chart, charts, read_points
 
 SUBJECTS = {"classify": "Labels", "chat": "Answers", "language": "Foretelling text"}
+BASELINES = {
+    "majority": "most frequent label",
+    "tfidf_svm": "TF-IDF + linear SVM",
+    "question": "the question itself",
+    "most_frequent": "most frequent answer",
+    "nearest": "nearest question's answer",
+    "ngram": "5-gram model",
+    "xz": "xz -9",
+}
 COLUMNS = {
     "classify": ("text", "label", "said", "chance_of_label"),
     "chat": ("question", "wanted", "answer", "baseline_answer", "rouge_l"),
@@ -29,7 +37,7 @@ def report_part(
     return {
         "title": report["title"] or SUBJECTS.get(report["what"], report["what"]),
         "about": " · ".join(filter(None, [name, about])),
-        "report": report | {"groups": {key: group | _bars(group) for key, group in report["groups"].items()}},
+        "report": report | {"groups": {key: _group(group) for key, group in report["groups"].items()}},
         "charts": curves(model) if model else [],
         "columns": COLUMNS[report["what"]],
         "examples": {"Worst examples": ordered[:SHOWN_ROWS], "Best examples": ordered[::-1][:SHOWN_ROWS]},
@@ -41,12 +49,18 @@ def mood(beaten: bool | None) -> str:
     return "" if beaten is None else "good" if beaten else "bad"
 
 
-def _bars(group: dict[str, Any]) -> dict[str, Any]:
-    """The main figure of the model and its baselines as bars; `most` ends the scale, None where less is better."""
+def _group(group: dict[str, Any]) -> dict[str, Any]:
+    """A group of a report with its main figure as bars; `most` ends their scale, None where less is better."""
     main = group["main"]
+    baselines = [one | {"title": _title(one)} for one in group["baselines"]]
     bars = [Bar("this model", group["metrics"][main], spread=group["intervals"].get(main))]
-    bars += [Bar(named(b["name"]), b["metrics"][main], series=None) for b in group["baselines"]]
-    return {"bars": bars, "most": None if main == "bits_per_byte" else 1.0, "mood": mood(group["beaten"])}
+    bars += [Bar(one["title"], one["metrics"][main], series=None) for one in baselines]
+    most = None if main == "bits_per_byte" else 1.0
+    return group | {"baselines": baselines, "bars": bars, "most": most, "mood": mood(group["beaten"])}
+
+
+def _title(baseline: dict[str, Any]) -> str:
+    return BASELINES.get(baseline["name"], baseline["name"]) + (" (the ceiling)" if baseline["is_ceiling"] else "")
 
 
 def card_part(part: Artifact) -> dict[str, Any]:

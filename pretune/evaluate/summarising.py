@@ -34,12 +34,14 @@ def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context
     tree = {"format": FORMAT, "what": "summary", "title": stage.title, "text": stage.text, "parts": told}
     text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+    verdict, mood = verdict_of([part for part in shown if "report" in part])
     write_page(
         out / "report.html",
         context,
         "report",
         stage.title,
-        verdict=verdict_of([part for part in shown if "report" in part]),
+        verdict=verdict,
+        mood=mood,
         text=stage.text,
         parts=shown,
         doctor=(),
@@ -49,11 +51,10 @@ def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context
     return metrics
 
 
-def verdict_of(reports: Sequence[Mapping[str, Any]]) -> str:
-    """How many reports beat their baselines, and which do not; "" without reports."""
-    beaten = {part["title"]: next(iter(part["report"]["groups"].values()))["beaten"] for part in reports}
-    others = [title for title, is_so in beaten.items() if not is_so]
-    said = (
-        f"{len(beaten) - len(others)} of {len(beaten)} measured figures beat their baseline, more than chance explains"
-    )
-    return (said + (f"; not: {', '.join(others)}." if others else ".")) if beaten else ""
+def verdict_of(reports: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """How many reports beat their baselines, and which do not, with the mood of that; nothing without reports."""
+    others = [part["title"] for part in reports if not next(iter(part["report"]["groups"].values()))["beaten"]]
+    said = f"{len(reports) - len(others)} of {len(reports)} reports beat their baseline by more than chance explains"
+    if not reports:
+        return "", ""
+    return (f"{said}; behind: {', '.join(others)}", "bad") if others else (f"{said}.", "good")

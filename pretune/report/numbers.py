@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-SHARES = ("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords")
-SHARES += ("share_of_machine", "data_wait", "chance_of_label")
+SHARES = (
+    *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
+    *("share_of_machine", "data_wait", "chance_of_label"),
+)
 """How the names of metrics end that lie between 0 and 1."""
 
 
@@ -33,7 +35,9 @@ def share(value: float, digits: int = 0) -> str:
         return "under 0.1 %"
     if 99.9 < percent < 100:
         return "over 99.9 %"
-    return f"{percent:.{1 if 0 < percent < 1 or 99 < percent < 100 else digits}f} %"
+    if 0 < percent < 1 or 99 < percent < 100:
+        digits = 1
+    return f"{percent:.{0 if percent in (0, 100) else digits}f} %"
 
 
 def duration(seconds: float) -> str:
@@ -87,18 +91,11 @@ NAMES = {
     "gpu_memory_bytes": "memory of the GPU at most",
     "energy_joules": "energy, joules",
     "train_seconds": "time of training",
-    "majority": "most frequent label",
-    "tfidf_svm": "TF-IDF + linear SVM",
-    "question": "the question itself",
-    "most_frequent": "most frequent answer",
-    "nearest": "nearest question's answer",
-    "ngram": "5-gram model",
-    "xz": "xz -9",
     "chance_of_label": "chance of the label",
 }
-"""Metrics and baselines whose names are not their words."""
+"""Metrics whose names are not their words."""
 
 
 def named(name: str) -> str:
-    """A metric or baseline in words."""
+    """A metric in words."""
     return NAMES.get(name, name.replace("_", " "))

@@ -65,12 +65,13 @@ def lineage(roots: Mapping[str, Artifact]) -> list[dict[str, Any]]:
 
 def _branch(place: str, one: Artifact, seen: set[str]) -> dict[str, Any]:
     card = one.card
-    here = {"place": place, "kind": card.kind, "id": card.id[:8], "name": one.path.name, "inner": []}
+    inner: list[dict[str, Any]] = []
+    here = {"place": place, "kind": card.kind, "id": card.id[:8], "name": one.path.name, "inner": inner, "note": ""}
     if card.id in seen:
         return here | {"note": "(as above)"}
     seen.add(card.id)
     for below, said in card.inputs.items():
         source = one.source(below)
         gone = {"place": below, "kind": said["kind"], "id": said["id"][:8], "name": "", "inner": []}
-        here["inner"] += [_branch(below, source, seen) if source else gone | {"note": "(not to be found)"}]
-    return here | {"note": ""}
+        inner.append(_branch(below, source, seen) if source else gone | {"note": "(not to be found)"})
+    return here

@@ -35,7 +35,7 @@ def test_numbers_are_written_as_people_read_them(function, table):
 
 
 def test_a_share_that_is_compared_keeps_a_digit():
-    assert (share(0.7087, 1), share(0.7, 1)) == ("70.9 %", "70.0 %")
+    assert [share(value, 1) for value in (0.7087, 0.7, 0, 1)] == ["70.9 %", "70.0 %", "0 %", "100 %"]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def run(say: Say) -> dict[str, Any]:
 
 
 def report(say: Say) -> dict[str, Any]:
-    baseline = {"name": say("baseline"), "is_ceiling": True, "metrics": {"accuracy": 0.5}}
+    baseline = {"title": say("baseline"), "metrics": {"accuracy": 0.5}}
     group = {
         **{"examples": 20_806, "verdict": say("group verdict"), "mood": "bad", "most": 1.0, "main": "accuracy"},
         **{"metrics": {"accuracy": 0.7087}, "intervals": {"accuracy": [0.6, 0.8]}, "baselines": [baseline]},

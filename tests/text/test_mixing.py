@@ -95,12 +95,12 @@ def test_a_tree_with_names_of_any_script_aligns():
         {"source": "docs", "language": "", "documents": 1, "bytes": 100, "bytes_there": 400},
     ]
     assert mixture_text(groups).split("\n") == [
-        "             documents      bytes    share   taken",
-        "all                  3  400 bytes  100.0 %  x 0.80",
-        "  日志               2  300 bytes   75.0 %  x 3.00",
-        "    zh               2  300 bytes   75.0 %  x 3.00",
-        "  docs               1  100 bytes   25.0 %  x 0.25",
-        "    unknown          1  100 bytes   25.0 %  x 0.25",
+        "             documents      bytes   share   taken",
+        "all                  3  400 bytes   100 %  x 0.80",
+        "  日志               2  300 bytes  75.0 %  x 3.00",
+        "    zh               2  300 bytes  75.0 %  x 3.00",
+        "  docs               1  100 bytes  25.0 %  x 0.25",
+        "    unknown          1  100 bytes  25.0 %  x 0.25",
     ]
 
 
