@@ -57,4 +57,4 @@ def verdict_of(reports: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     said = f"{len(reports) - len(others)} of {len(reports)} reports beat their baseline by more than chance explains"
     if not reports:
         return "", ""
-    return (f"{said}; behind: {', '.join(others)}", "bad") if others else (f"{said}.", "good")
+    return (f"{said}; these do not: {', '.join(others)}", "bad") if others else (f"{said}.", "good")

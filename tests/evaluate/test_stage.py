@@ -116,7 +116,7 @@ def test_the_summary_repeats_the_figures_of_its_reports(reports):
             assert metrics[f"{reports[name].path.name}.{key}"] == value
     page = html_of(reports["all"])
     assert page.count("<section>") == 6 and "<p>一行</p>\n<p>line two</p>" in page and "Reviews 评论" in page
-    assert "0 of 3 reports beat their baseline by more than chance explains; behind: Reviews 评论" in page
+    assert "0 of 3 reports beat their baseline by more than chance explains; these do not: Reviews 评论" in page
 
 
 def test_a_split_that_is_absent_is_named_with_those_that_exist(world):
