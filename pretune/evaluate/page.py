@@ -7,25 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact
-from pretune.report.drawing import Bar
-from pretune.report.training import OF_QUALITY, Chart, charts, read_points
+from pretune.report.drawing import Bar, Chart
+from pretune.report.numbers import metric, named
+from pretune.report.training import OF_QUALITY, charts, read_points
 
 SUBJECTS = {"classify": "Labels", "chat": "Answers", "language": "Foretelling text"}
-BASELINES = {
-    "majority": "most frequent label",
-    "tfidf_svm": "TF-IDF + linear SVM",
-    "question": "the question itself",
-    "most_frequent": "most frequent answer",
-    "nearest": "nearest question's answer",
-    "ngram": "5-gram model",
-    "xz": "xz -9",
-}
 COLUMNS = {
     "classify": ("text", "label", "said", "chance_of_label"),
     "chat": ("question", "wanted", "answer", "baseline_answer", "rouge_l"),
     "language": ("group", "text", "bits_per_byte", "baseline_bits_per_byte"),
 }
 SHOWN_ROWS = 6
+EMPTY: dict[str, Any] = {
+    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "samples", "notes"), ()),
+    "examples": {},
+}
+"""Of a part, what it may have."""
 
 
 def report_part(
@@ -34,13 +31,18 @@ def report_part(
     """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes."""
     ordered = sorted(rows, key=lambda row: row[report["better"]])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
-    return {
+    examples = {"Worst examples": ordered[:SHOWN_ROWS], "Best examples": ordered[::-1][:SHOWN_ROWS]}
+    return EMPTY | {
         "title": report["title"] or SUBJECTS.get(report["what"], report["what"]),
         "about": " · ".join(filter(None, [name, about])),
-        "report": report | {"groups": {key: _group(group) for key, group in report["groups"].items()}},
+        "groups": [_group(key, group) for key, group in report["groups"].items()],
         "charts": curves(model) if model else [],
+        "classes": [{"label": label, **row} for label, row in report.get("classes", {}).items()],
+        "confusion": report.get("confusion"),
+        "samples": report.get("samples", []),
         "columns": COLUMNS[report["what"]],
-        "examples": {"Worst examples": ordered[:SHOWN_ROWS], "Best examples": ordered[::-1][:SHOWN_ROWS]},
+        "examples": examples if rows else {},
+        "notes": report["notes"],
     }
 
 
@@ -49,23 +51,31 @@ def mood(beaten: bool | None) -> str:
     return "" if beaten is None else "good" if beaten else "bad"
 
 
-def _group(group: dict[str, Any]) -> dict[str, Any]:
-    """A group of a report with its main figure as bars; `most` ends their scale, None where less is better."""
+def _group(name: str, group: dict[str, Any]) -> dict[str, Any]:
+    """A group of a report, its main figure as bars; `most` ends their scale, None where less is better."""
     main = group["main"]
-    baselines = [one | {"title": _title(one)} for one in group["baselines"]]
+    others = {_title(one): one["metrics"] for one in group["baselines"]}
     bars = [Bar("this model", group["metrics"][main], spread=group["intervals"].get(main))]
-    bars += [Bar(one["title"], one["metrics"][main], series=None) for one in baselines]
-    most = None if main == "bits_per_byte" else 1.0
-    return group | {"baselines": baselines, "bars": bars, "most": most, "mood": mood(group["beaten"])}
+    bars += [Bar(title, metrics[main], series=None) for title, metrics in others.items()]
+    figures = [_figures(key, group, others) for key in group["metrics"]]
+    more = {"name": name, "bars": bars, "most": None if main == "bits_per_byte" else 1.0, "figures": figures}
+    return group | more | {"mood": mood(group["beaten"])}
 
 
 def _title(baseline: dict[str, Any]) -> str:
-    return BASELINES.get(baseline["name"], baseline["name"]) + (" (the ceiling)" if baseline["is_ceiling"] else "")
+    return named(baseline["name"]) + (" (the ceiling)" if baseline["is_ceiling"] else "")
+
+
+def _figures(key: str, group: dict[str, Any], others: dict[str, dict[str, float]]) -> dict[str, str]:
+    """A metric of the model, with its interval, and of its baselines."""
+    spread = " – ".join(metric(end, key) for end in group["intervals"].get(key, ()))
+    mine = {"": named(key), "this model": metric(group["metrics"][key], key), "95 % interval": spread}
+    return mine | {title: metric(metrics.get(key), key) for title, metrics in others.items()}
 
 
 def card_part(part: Artifact) -> dict[str, Any]:
     """An artifact by its card: what it is, its figures, and a model's curves."""
-    return {
+    return EMPTY | {
         "title": part.path.name,
         "about": f"{part.card.kind} {part.card.id[:8]}",
         "metrics": {k: v for k, v in part.card.metrics.items() if isinstance(v, int | float | str)},

@@ -50,7 +50,7 @@ def evaluate(stage: EvaluateStage, model: Artifact, data: Artifact, out: Path, c
         verdict=groups[0]["verdict"],
         mood=mood(groups[0]["beaten"]),
         parts=[report_part(report, findings.rows, model.path)],
-        doctor=of_facts(data.card.metrics.get("doctor") or ()),
+        doctor=[f.row() for f in of_facts(data.card.metrics.get("doctor") or ())],
         lineage=lineage({"model": model, "data": data}),
         command=context.command or f"pretune evaluate {model.path.as_posix()} {data.path.as_posix()} --out REPORT",
     )

@@ -34,7 +34,7 @@ def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context
     tree = {"format": FORMAT, "what": "summary", "title": stage.title, "text": stage.text, "parts": told}
     text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
-    verdict, mood = verdict_of([part for part in shown if "report" in part])
+    verdict, mood = verdict_of([part for part in shown if part["groups"]])
     write_page(
         out / "report.html",
         context,
@@ -53,7 +53,7 @@ def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context
 
 def verdict_of(reports: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """How many reports beat their baselines, and which do not, with the mood of that; nothing without reports."""
-    others = [part["title"] for part in reports if not next(iter(part["report"]["groups"].values()))["beaten"]]
+    others = [part["title"] for part in reports if not part["groups"][0]["beaten"]]
     said = f"{len(reports) - len(others)} of {len(reports)} reports beat their baseline by more than chance explains"
     if not reports:
         return "", ""

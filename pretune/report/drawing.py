@@ -37,42 +37,19 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A curve: its places on the picture, its colour, and its value at the end."""
+class Chart:
+    """Curves over the steps of a run; the template asks the frame for places."""
 
-    name: str
-    places: Sequence[tuple[float, float]]
-    colour: str
-    last: float
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Curves over common axes; a tick is (place, text)."""
-
-    lines: Sequence[Line]
-    x_ticks: Sequence[tuple[float, str]]
-    y_ticks: Sequence[tuple[float, str]]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
+    title: str
+    unit: str
+    series: Mapping[str, Points]
+    frame: Frame
 
 
-def picture(series: Mapping[str, Points]) -> Picture | None:
-    """Curves over common axes; None when there are not two points to join. Values that are not finite are left out."""
+def chart(title: str, unit: str, series: Mapping[str, Points]) -> Chart | None:
+    """Curves over common axes; None when there are not two points to join."""
     drawn = finite(series, most=400)
-    if not drawn:
-        return None
-    frame = frame_of([p for points in drawn.values() for p in points])
-    lines = [
-        Line(name, [(round(frame.x(x), 1), round(frame.y(y), 1)) for x, y in points], colour(place), points[-1][1])
-        for place, (name, points) in enumerate(drawn.items())
-    ]
-    across = [(frame.x(value), f"{value:,.10g}") for value in ticks(frame.x_low, frame.x_high)]
-    return Picture(lines, across, [(frame.y(value), f"{value:,.10g}") for value in ticks(frame.y_low, frame.y_high)])
+    return Chart(title, unit, drawn, frame_of([p for points in drawn.values() for p in points])) if drawn else None
 
 
 def finite(series: Mapping[str, Points], *, most: int) -> dict[str, Points]:

@@ -7,7 +7,7 @@ from typing import Any
 
 SHARES = (
     *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
-    *("share_of_machine", "data_wait", "chance_of_label"),
+    *("share_of_machine", "share", "data_wait", "chance_of_label"),
 )
 """How the names of metrics end that lie between 0 and 1."""
 
@@ -92,10 +92,20 @@ NAMES = {
     "energy_joules": "energy, joules",
     "train_seconds": "time of training",
     "chance_of_label": "chance of the label",
+    "bytes": "size",
+    "share": "share of all",
+    "f1": "F1",
+    "support": "examples",
+    "majority": "most frequent label",
+    "tfidf_svm": "TF-IDF + linear SVM",
+    "most_frequent": "most frequent answer",
+    "nearest": "nearest question's answer",
+    "ngram": "5-gram model",
+    "xz": "xz -9",
 }
-"""Metrics whose names are not their words."""
+"""Metrics, columns and baselines whose names are not their words."""
 
 
 def named(name: str) -> str:
-    """A metric in words."""
+    """A metric, column or baseline in words."""
     return NAMES.get(name, name.replace("_", " "))

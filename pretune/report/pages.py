@@ -12,7 +12,7 @@ from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.stage import Context
-from pretune.report import numbers
+from pretune.report import drawing, numbers
 
 SHOWN_CHARACTERS = 400
 
@@ -28,8 +28,9 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (numbers.count, numbers.size, numbers.share, numbers.figure, numbers.metric, numbers.named, short):
+    for function in (numbers.count, numbers.figure, numbers.metric, numbers.named, short):
         found.filters[function.__name__] = function
+    found.globals |= {"colour": drawing.colour, "ticks": drawing.ticks, "drawing": drawing}
     return found
 
 

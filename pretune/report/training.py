@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pretune.report.curves import sketch
-from pretune.report.drawing import Picture, Points, picture
+from pretune.report.drawing import Chart, Points, chart
 
 METRICS = "metrics.jsonl"
 CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
@@ -26,15 +25,6 @@ every number of such a name, by the rest of its own name."""
 OF_QUALITY = ("Loss", "Score")
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A picture over the steps of a run, with its title and what is up the side."""
-
-    title: str
-    unit: str
-    picture: Picture
-
-
 def read_points(folder: Path) -> Iterator[dict[str, Any]]:
     """The lines of a folder's metrics.jsonl that have a step; of a file that is gone or damaged, what can be read."""
     path = folder / METRICS
@@ -49,9 +39,8 @@ def read_points(folder: Path) -> Iterator[dict[str, Any]]:
 
 def charts(points: Sequence[Mapping[str, Any]], titles: Sequence[str] = ()) -> list[Chart]:
     """The charts that have two points to join; those of some titles, or all."""
-    wanted = [chart for chart in CHARTS if not titles or chart[0] in titles]
-    drawn = [(title, unit, picture(series_of(points, names))) for title, unit, names in wanted]
-    return [Chart(title, unit, found) for title, unit, found in drawn if found]
+    wanted = [one for one in CHARTS if not titles or one[0] in titles]
+    return list(filter(None, (chart(title, unit, series_of(points, names)) for title, unit, names in wanted)))
 
 
 def series_of(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, Points]:

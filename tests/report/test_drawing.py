@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from pretune.report.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, colour, length_bars, picture, thinned, ticks
+from pretune.report.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, chart, colour, length_bars, thinned, ticks
 
 
 def test_ticks_are_round_and_lie_inside():
@@ -15,15 +15,15 @@ def test_ticks_are_round_and_lie_inside():
 
 
 def test_a_curve_without_two_finite_points_is_not_drawn():
-    assert picture({"loss": [(1, 2.0), (2, math.nan)]}) is None
+    assert chart("Loss", "nats", {"loss": [(1, 2.0), (2, math.nan)]}) is None
 
 
 def test_a_curve_goes_from_the_left_edge_to_the_right_edge_inside_its_frame():
-    drawn = picture({"up": [(0, 0.0), (5, 1.0), (10, 2.0)]})
-    ((x0, y0), (x1, _), (x2, y2)) = drawn.lines[0].places
-    assert (x0, x2) == (LEFT, WIDTH - RIGHT) and x1 == pytest.approx((x0 + x2) / 2)
-    assert HEIGHT - BOTTOM > y0 > y2 > 0
-    assert [text for _, text in drawn.x_ticks] == ["0", "2", "4", "6", "8", "10"]
+    frame = chart("", "", {"up": [(0, 0.0), (5, 1.0), (10, 2.0)]}).frame
+    assert (frame.x(0), frame.x(10)) == (LEFT, WIDTH - RIGHT) and frame.x(5) == pytest.approx(
+        (LEFT + WIDTH - RIGHT) / 2
+    )
+    assert HEIGHT - BOTTOM > frame.y(0.0) > frame.y(2.0) > TOP
 
 
 def test_thinning_keeps_the_mean_and_the_last_point():
@@ -33,9 +33,8 @@ def test_thinning_keeps_the_mean_and_the_last_point():
     assert all(y == pytest.approx(0.5) for _, y in kept[:-1])
 
 
-def test_no_two_series_of_a_picture_have_one_colour_and_neighbours_are_far_apart():
-    drawn = picture({f"part {k}": [(0, 1.0 * k), (1, 2.0 * k)] for k in range(24)})
-    assert len({line.colour for line in drawn.lines}) == 24
+def test_no_two_series_have_one_colour_and_neighbours_are_far_apart():
+    assert len({colour(place) for place in range(24)}) == 24
     hues = [float(colour(k)[4:].split()[0]) for k in range(8)]
     turns = [abs(a - b) % 360 for i, a in enumerate(hues) for b in hues[:i]]
     assert min(min(turn, 360 - turn) for turn in turns) > 30  # of eight, which need 45 at best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pretune.report.pages import write_page
 
 EXAMPLES = 3
 MOST_LANGUAGES = 12
+SHOWN_QUARANTINE = 50
 
 
 class Seen:
@@ -26,7 +27,7 @@ class Seen:
         self.before: Counter[int] = Counter()
         self.after: Counter[int] = Counter()
         self.characters = 0, 0
-        self.examples: dict[str, list[tuple[str, str, str]]] = {}
+        self.examples: dict[str, list[dict[str, str]]] = {}
 
     def add(self, lengths: NDArray[np.int64], kept: NDArray[np.bool_]) -> None:
         """Count documents by the binary digits of their length in characters."""
@@ -41,7 +42,8 @@ class Seen:
         return len(self.examples.get(reason.partition(":")[0], [])) < EXAMPLES
 
     def show(self, row: Mapping[str, Any], reason: str) -> None:
-        self.examples.setdefault(reason.partition(":")[0], []).append((row["origin"], reason, row["text"]))
+        shown = {"reason": reason, "from": row["origin"], "text": row["text"]}
+        self.examples.setdefault(reason.partition(":")[0], []).append(shown)
 
 
 def write_report(out: Path, facts: Mapping[str, Any], seen: Seen, context: Context) -> None:
@@ -55,13 +57,34 @@ def write_report(out: Path, facts: Mapping[str, Any], seen: Seen, context: Conte
         "corpus",
         "Corpus",
         verdict=verdict(facts, seen),
-        facts=facts,
+        sources=_shares([{"source": name, **of} for name, of in facts["sources"].items()]),
+        splits=[{"split": name, **of} for name, of in facts["splits"].items()],
+        mixture=[_taken(group) for group in _shares(facts.get("mixture", []))],
         lengths=length_bars({"before": seen.before, "after": seen.after}),
         languages=[Bar(*one) for one in [*counted[:MOST_LANGUAGES], ("others", rest)] if one[1]],
         dropped=[Bar(*one) for one in dropped],
         examples=[one for shown in seen.examples.values() for one in shown],
+        held_out=facts.get("held_out"),
         repairs=_repairs(facts),
+        quarantined=facts.get("quarantined", 0),
+        quarantine=facts.get("quarantine", [])[:SHOWN_QUARANTINE],
     )
+
+
+def _shares(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each with its share of all bytes."""
+    total = sum(group["bytes"] for group in groups) or 1
+    return [{**group, "share": group["bytes"] / total} for group in groups]
+
+
+def _taken(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group of the mixture, with how often what was there is taken."""
+    plain = {name: group[name] for name in ("source", "language", "documents", "bytes", "share")}
+    there = group["bytes_there"]
+    return plain | {
+        "language": group["language"] or "unknown",
+        "taken": f"× {group['bytes'] / there:.2f}" if there else "",
+    }
 
 
 def verdict(facts: Mapping[str, Any], seen: Seen) -> str:

@@ -42,7 +42,7 @@ def write_run_page(
         context.home.name,
         verdict=verdict,
         mood=mood,
-        metrics=[(name, metrics[name]) for name in MODEL_FIGURES if name in metrics],
+        metrics={name: metrics[name] for name in MODEL_FIGURES if name in metrics},
         charts=charts(points),
         samples=_samples(context.scratch / SAMPLES),
         lineage=lineage(inputs),
@@ -68,10 +68,10 @@ def verdict_of(run: Run) -> tuple[str, str]:
     return f"{learnt} nats per target{held}; {normal}.", "bad" if findings or last >= first else "good"
 
 
-def _samples(file: Path) -> dict[str, list[tuple[int, str]]]:
-    """prompt -> (step, how it went on), the last step first, where the model is best."""
+def _samples(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """prompt -> how it went on by step, the last step first, where the model is best."""
     lines = file.read_text(encoding="utf-8").strip().split("\n") if file.is_file() else []
-    found: dict[str, list[tuple[int, str]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for one in map(json.loads, filter(None, reversed(lines))):
-        found.setdefault(one["prompt"], []).append((one["step"], one["text"]))
+        found.setdefault(one["prompt"], []).append({"step": one["step"], "goes on": one["text"]})
     return dict(reversed(found.items()))

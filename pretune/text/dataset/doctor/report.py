@@ -61,7 +61,7 @@ def write_report(out: Path, data: Data, findings: Sequence[Finding], context: Co
         verdict=verdict,
         mood=mood,
         text=f"Shape {data.shape}: " + ", ".join(f"{count(len(data.of_side(s)))} {s}" for s in SIDES) + ".",
-        found=findings,
+        found=[f.row() for f in findings],
         rows=_rows(data, findings),
         labels=bars,
         rarer=rarer,
@@ -78,11 +78,11 @@ def verdict_of(data: Data, findings: Sequence[Finding]) -> tuple[str, str]:
     return f"Sound: no errors in {examples}" + (f"; {summary(findings)} to look at." if findings else "."), "good"
 
 
-def _rows(data: Data, findings: Sequence[Finding]) -> list[tuple[str, str, str]]:
-    """(finding, origin, text) of the rows to look at."""
+def _rows(data: Data, findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """The rows to look at, with their texts."""
     texts = {row.origin: data.fields.whole(row.example) for row in data.rows}
     return [
-        (f.name, origin, texts.get(origin, ""))
+        {"finding": f.name, "row": origin, "text": texts.get(origin, "")}
         for f in findings
         for origin in dict.fromkeys([o for pair in zip(f.rows, f.like or f.rows, strict=True) for o in pair])
     ]
