@@ -17,6 +17,7 @@ from pretune.evaluate.findings import Baseline, Findings, Group, drawn_again
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
 from pretune.evaluate.perplexity import Score, by_document, score_store, some_documents
 from pretune.infer.language import LanguageModel
+from pretune.report.numbers import count
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.store import Store
 
@@ -149,7 +150,7 @@ def text_baselines(
 
 def _told(train: Store) -> str:
     whole = "all" if train.num_tokens <= MAX_TOKENS else "the first"
-    return f"{whole} {min(train.num_tokens, MAX_TOKENS):,} training tokens"
+    return f"{whole} {count(min(train.num_tokens, MAX_TOKENS))} training tokens"
 
 
 def training_text(model: LanguageModel, train: Store) -> bytes:

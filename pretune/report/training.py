@@ -17,10 +17,10 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("Bits per byte", "held out", {"validation_bits_per_byte": "all", "validation_bits_per_byte_by_source/": ""}),
     ("Score", "validation split", {"validation_accuracy": "accuracy", "validation_macro_f1": "macro-F1"}),
     ("Learning rate", "peak of the schedule's groups", {"learning_rate": "learning rate"}),
-    ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm_*": ""}),
+    ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm_": ""}),
     ("Speed", "tokens per second", {"tokens_per_second": "tokens per second"}),
 )
-"""Title, what is up the side, and the numbers: name -> legend; `block/` takes every number of a block and `begin_*`
+"""Title, what is up the side, and the numbers: name -> legend; `block/` takes every number of a block and `begin_`
 every number of such a name, by the rest of its own name."""
 OF_QUALITY = ("Loss", "Score")
 
@@ -48,21 +48,21 @@ def series_of(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> 
     found: dict[str, list[tuple[float, float]]] = {}
     for name, legend in names.items():
         for point in points:
-            for key, value in _named(point, name, legend):
-                if isinstance(value, int | float):
-                    found.setdefault(key, []).append((point["step"], value))
+            for key, value in numbers_of(point).items():
+                if key == name or (name[-1] in "/_" and key.startswith(name)):
+                    found.setdefault(legend or key.removeprefix(name), []).append((point["step"], value))
     return dict(found)
 
 
-def _named(point: Mapping[str, Any], name: str, legend: str) -> Iterator[tuple[str, Any]]:
-    """(legend, value) of what a name of CHARTS stands for in a point."""
-    if name.endswith("/"):
-        block = point.get(name[:-1])
-        yield from block.items() if isinstance(block, Mapping) else ()
-    elif name.endswith("*"):
-        yield from ((k.removeprefix(name[:-1]), v) for k, v in point.items() if k.startswith(name[:-1]))
-    else:
-        yield legend, point.get(name)
+def numbers_of(point: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The finite numbers of a line of metrics.jsonl but its step; those of a block as `block/name`."""
+    found: dict[str, float] = {}
+    for name, value in point.items():
+        if isinstance(value, Mapping):
+            found |= numbers_of(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and (prefix or name != "step"):
+            found[f"{prefix}{name}"] = float(value)
+    return found
 
 
 def loss_curves(folder: Path) -> str:
