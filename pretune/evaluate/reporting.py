@@ -21,7 +21,8 @@ from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import mood, report_part
 from pretune.infer.classify import TextClassifier
-from pretune.report.pages import lineage, write_page
+from pretune.report.lineage import lineage
+from pretune.report.pages import write_page
 from pretune.text.dataset.doctor.report import of_facts
 from pretune.text.dataset.example import SPLIT_FILES, Dialogue, Labelled, check_scored, read_split
 

@@ -11,7 +11,8 @@ from pretune.base.artifact import Artifact
 from pretune.base.stage import Context
 from pretune.evaluate.page import card_part, report_part
 from pretune.evaluate.reporting import FORMAT, read_report
-from pretune.report.pages import lineage, write_page
+from pretune.report.lineage import lineage
+from pretune.report.pages import write_page
 
 if TYPE_CHECKING:
     from pretune.evaluate.summary import SummaryStage

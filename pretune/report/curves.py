@@ -78,7 +78,7 @@ def _framed(grid: Sequence[Sequence[str]], low: float, high: float) -> list[str]
 
 
 def _below(low: float, high: float, width: int) -> list[str]:
-    left, right = figure(low), figure(high)
+    left, right = f"{low:,.6g}", f"{high:,.6g}"
     return [f"{left:>10}{right:>{max(1, width - 2)}}"]
 
 

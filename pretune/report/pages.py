@@ -5,12 +5,10 @@ A page loads nothing: no script, no font, no picture from outside; its own polic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pretune.base.artifact import Artifact
 from pretune.base.stage import Context
 from pretune.report import drawing, numbers
 
@@ -56,23 +54,3 @@ def short(value: Any) -> str:
     """A text of a table, cut where it becomes long."""
     text = str(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
-
-
-def lineage(roots: Mapping[str, Artifact]) -> list[dict[str, Any]]:
-    """The trees of what went in, with kinds and ids; what stands above already is not shown again with its parts."""
-    seen: set[str] = set()
-    return [_branch(place, root, seen) for place, root in roots.items()]
-
-
-def _branch(place: str, one: Artifact, seen: set[str]) -> dict[str, Any]:
-    card = one.card
-    inner: list[dict[str, Any]] = []
-    here = {"place": place, "kind": card.kind, "id": card.id[:8], "name": one.path.name, "inner": inner, "note": ""}
-    if card.id in seen:
-        return here | {"note": "(as above)"}
-    seen.add(card.id)
-    for below, said in card.inputs.items():
-        source = one.source(below)
-        gone = {"place": below, "kind": said["kind"], "id": said["id"][:8], "name": "", "inner": []}
-        inner.append(_branch(below, source, seen) if source else gone | {"note": "(not to be found)"})
-    return here

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -11,6 +11,7 @@ from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import PretuneError
 from pretune.base.recipe import StagePlan
 from pretune.base.stage import Forecast, Machine
+from pretune.report.lineage import lineage
 from pretune.report.numbers import count, duration, metric, share, size
 from pretune.report.training import loss_curves
 
@@ -64,7 +65,10 @@ def artifact_text(artifact: Artifact) -> str:
     there = sum((artifact.path / n).stat().st_size for n in card.files if (artifact.path / n).is_file())
     lines.append(f"  files   {len(card.files)}, {size(there)}")
     if card.inputs:
-        lines += ["  from", *lineage(artifact)]
+        lines.append("  from")
+    for one in lineage({"": artifact})[1:]:
+        where = f"{'  ' * one['depth']}  {one['place']}: {one['kind']} {one['id'][:8]}  {one['path']}"
+        lines.append(f"{where}  {one['note']}".rstrip())
     drawn = loss_curves(artifact.path) if card.kind == "model" else ""
     return "\n".join([*lines, *(["", "loss, nats per target, by step", drawn] if drawn else [])])
 
@@ -105,16 +109,6 @@ def _sums(groups: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[f
 
 def _wide(name: str, width: int) -> str:
     return name + " " * (width - cell_len(name))
-
-
-def lineage(artifact: Artifact, depth: int = 2) -> Iterator[str]:
-    """The tree of what an artifact was made from, a line each."""
-    for place, said in artifact.card.inputs.items():
-        source = artifact.source(place)
-        gone = "" if source else "  (not to be found)"
-        yield f"{'  ' * depth}{place}: {said['kind']} {said['id'][:8]}  {said['path']}{gone}"
-        if source is not None:
-            yield from lineage(source, depth + 1)
 
 
 def check_rows(artifact: Artifact) -> list[dict[str, Any]]:

@@ -21,9 +21,8 @@ POINTS = [{"step": k, "loss": 9 - k / 10, "by": {}} for k in range(1, 60)]
 
 def usual(say: Say) -> dict[str, Any]:
     """What any page may have."""
-    inner = {"place": say("inner"), "kind": say("kind"), "id": say("id"), "name": say("name"), "note": say("note")}
-    root = inner | {"inner": [inner | {"inner": []}]}
-    return {"verdict": say("verdict"), "text": say("text"), "lineage": [root], "command": say("command")}
+    line = {name: say(name) for name in ("place", "kind", "path", "note")} | {"id": "0123456789", "depth": 1}
+    return {"verdict": say("verdict"), "text": say("text"), "lineage": [line], "command": say("command")}
 
 
 def corpus(say: Say) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import Any
 from pretune.base.artifact import Artifact, Card
 from pretune.base.config import complete
 from pretune.base.stage import Context, Stage
+from pretune.report.lineage import lineage
 from pretune.report.numbers import figure
-from pretune.report.pages import lineage, write_page
+from pretune.report.pages import write_page
 from pretune.report.training import charts, read_points
 from pretune.report.view import MODEL_FIGURES
 from pretune.train.run.session import SAMPLES
