@@ -91,7 +91,8 @@ def verdict(facts: Mapping[str, Any], seen: Seen) -> str:
     """How much text was kept, and the main reason for what was not."""
     there, kept = seen.characters
     dropped = facts["dropped"]
-    said = f"{size(facts['bytes'])} of text in {count(facts['documents'])} documents"
+    number = facts["documents"]
+    said = f"{size(facts['bytes'])} of text in {count(number)} document{'s' if number > 1 else ''}"
     if not dropped:
         return f"{said}: all that was read is kept."
     most = max(dropped, key=lambda reason: dropped[reason])
