@@ -159,10 +159,12 @@ def train(run: Run, folder: Path) -> dict[str, float]:
 
     from pretune.model.build import build_model
     from pretune.model.shape import SHAPE as CHOICE
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
+    from pretune.objective.objective import OBJECTIVE
     from pretune.tokens.encode.tokenizer import Specials
+    from pretune.tokens.rows import Vocabulary
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import Scored, TrainState, steps
+    from pretune.train.loop.step import Scored, TrainState
+    from pretune.train.loop.steps import steps
     from pretune.train.loop.stream import Cut, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
@@ -171,7 +173,8 @@ def train(run: Run, folder: Path) -> dict[str, float]:
     rows, held, size = encoded(read_text(folder, run.text), tuning=run.tuning, characters=run.characters)
     specials = Specials(bos=None, eos=0, pad=0, unk=None, cls=None, sep=None, mask=None)
     shape = CHOICE({**SHAPE, **run.shape})
-    net = build_model(shape, vocab_size=size, max_length=LENGTH, specials=specials, seed=run.seed, attention="sdpa")
+    sizes: dict[str, Any] = {"vocab_size": size, "max_length": LENGTH, "specials": specials}
+    net = build_model(shape, "next", **sizes, seed=run.seed, attention="sdpa")
     objective, runtime, vocabulary = OBJECTIVE("causal"), Runtime.start("cpu"), Vocabulary(size, pad=0)
     state = TrainState(net, Scored(net, objective), Update(net, OPTIM(run.optim)), total=run.steps)
     cut = Cut(RowStream(rows, run.batch, run.seed), objective, vocabulary, run.seed, run.batch)

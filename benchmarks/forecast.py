@@ -59,10 +59,11 @@ def plan_of(case: dict[str, Any], *, real: bool = False) -> Any:
 
     from pretune.model.methods.method import METHOD
     from pretune.objective.labels import Labels
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
-    from pretune.train.forecast.forecasting import Plan
-    from pretune.train.forecast.rehearsal import weightless
-    from pretune.train.loop.steps import Scored, TrainState
+    from pretune.objective.objective import OBJECTIVE
+    from pretune.tokens.rows import Vocabulary
+    from pretune.train.forecast.dry_run import weightless
+    from pretune.train.forecast.plan import Plan
+    from pretune.train.loop.step import Scored, TrainState
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
 
@@ -94,8 +95,9 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
     shape = SHAPE({"kind": case["kind"], **case["sizes"]})
     attention = register_attention()
+    head = "masked" if case["kind"] == "bert" else "next"
     model = build_model(
-        shape, vocab_size=VOCABULARY, max_length=case["length"], specials=specials, seed=0, attention=attention
+        shape, head, vocab_size=VOCABULARY, max_length=case["length"], specials=specials, seed=0, attention=attention
     )
     return AutoModelForSequenceClassification.from_config(model.config) if classify else model
 
@@ -103,8 +105,8 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
 def foretold(case: dict[str, Any]) -> dict[str, float]:
     import time
 
-    from pretune.train.forecast.forecasting import CPU, run_bytes, step_seconds
-    from pretune.train.run.speed import training_speed
+    from pretune.train.forecast.plan import CPU, run_bytes, step_seconds
+    from pretune.train.forecast.speed import training_speed
 
     precision = "bfloat16" if case.get("narrow") else "float32"
     training_speed(precision, CPU)
@@ -124,10 +126,10 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
     import pretune.task.finetuning  # noqa: F401  # isort: skip
 
     runtime, plan = Runtime.start("cpu"), plan_of(case, real=True)
-    rng, reach = np.random.default_rng(0), case["length"] + (plan.objective.kind == "causal")
-    rows: list[Any] = [{"ids": rng.integers(3, VOCABULARY, reach), "segments": np.zeros(reach, int)} for _ in range(64)]
-    if plan.objective.kind == "labels":
-        rows = [{"ids": row["ids"].tolist(), "label": i % 2} for i, row in enumerate(rows)]
+    rng = np.random.default_rng(0)
+    rows = [plan.objective.blank(case["length"], plan.vocabulary, rng) for _ in range(64)]
+    for row in rows:
+        row["ids"] = rng.integers(3, VOCABULARY, len(row["ids"]))
     cut = Cut(RowStream(rows, case["batch"], seed=0), plan.objective, plan.vocabulary, 0, case["micro"])
     found = list(steps(plan.build(), plan.objective, cut, runtime, until=WARM_UP + STEPS))
     most = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))

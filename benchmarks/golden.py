@@ -75,7 +75,7 @@ stages:
     precision: float32
     max_length: 24
     batch: 8
-  on-decoder:
+  on_decoder:
     kind: finetune
     model: $causal
     data: $labelled

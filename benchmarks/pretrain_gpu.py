@@ -61,7 +61,9 @@ def model_of(given: Any, attention: str) -> Any:
 
     shape, specials = shape_of(given), Specials(eos=0, pad=1)
     vocabulary, longest = given.vocabulary, given.length
-    return build_model(shape, vocab_size=vocabulary, max_length=longest, specials=specials, seed=0, attention=attention)
+    return build_model(
+        shape, "next", vocab_size=vocabulary, max_length=longest, specials=specials, seed=0, attention=attention
+    )
 
 
 # ---- sides ---------------------------------------------------------------------------------------
@@ -69,13 +71,11 @@ def model_of(given: Any, attention: str) -> Any:
 
 def ours(given: Any) -> dict[str, Any]:
     """Compiled blocks, chunked cross-entropy, float32 masters; attention by the device, as in a run."""
-    from pretune.model.attention import register_attention
+    from pretune.train.forecast.choosing import attention_for
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.run.settle import ATTENTION
 
-    register_attention()
     runtime = Runtime.start("auto")
-    attention = ATTENTION.get(runtime.device.type, "sdpa")
+    attention = attention_for(runtime.device)
     reset_memory()
     reports = _ours(given, attention, runtime, given.steps)
     losses, seconds = [r.loss["loss"] for r in reports], [r.seconds for r in reports]
@@ -83,18 +83,16 @@ def ours(given: Any) -> dict[str, Any]:
 
 
 def _ours(given: Any, attention: str, runtime: Any, steps: int) -> list[Any]:
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
-    from pretune.train.loop.steps import Scored, TrainState, take_step
-    from pretune.train.optim.float8 import use_float8
+    from pretune.objective.objective import OBJECTIVE
+    from pretune.tokens.rows import Vocabulary
+    from pretune.train.loop.state import compile_blocks, narrow_of
+    from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
-    from pretune.train.run.assembly import blocks_of, compile_blocks, narrow_of
 
     net, objective = model_of(given, attention).to(runtime.device), OBJECTIVE("causal")
     optim = OPTIM({"kind": "adamw", "learning_rate": RATE, "warmup": 0.0})
     update = Update(net, optim, narrow=narrow_of(given.precision))
-    if given.precision == "float8":
-        use_float8(blocks_of(net))
     compile_blocks(net)
     state = TrainState(net, Scored(net, objective), update, total=steps)
     ids, segments = drawn(given.batch * steps, given.length, given.vocabulary)
@@ -183,7 +181,7 @@ def one_row(given: Any) -> dict[str, Any]:
 def product() -> dict[str, Any]:
     import torch
 
-    from pretune.train.run.speed import product_speed
+    from pretune.train.forecast.speed import product_speed
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sizes = (2048, 4096, 8192) if device.type == "cuda" else (256,)
@@ -208,7 +206,7 @@ def measure(given: Any) -> dict[str, Any]:
     for size in given.sizes.split(","):
         for length in map(int, given.lengths.split(",")):
             for precision in given.precisions.split(","):
-                for side in SIDES if precision != "float8" else ("ours",):
+                for side in SIDES:
                     batch = max(1, given.tokens // length)
                     asked = {"size": size, "length": length, "precision": precision, "side": side, "batch": batch}
                     rows.append(asked | _told(in_process(given, micro=batch, **asked), asked, given.vocabulary, peak))
@@ -250,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100m,400m,1b")
     parser.add_argument("--lengths", default="1024,2048,4096")
-    parser.add_argument("--precisions", default="bfloat16,float8")
+    parser.add_argument("--precisions", default="bfloat16")
     parser.add_argument("--tokens", type=int, default=65_536, help="tokens of a step")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--vocabulary", type=int, default=32_768)

@@ -86,21 +86,20 @@ def ours(ids: Ids, steps: int, *, encoder: bool, compiled: bool, precision: str 
     """What a run of ours settles on: precision by the matrix product, attention by the device."""
     import torch
 
-    from pretune.model.attention import register_attention
+    from pretune.train.forecast.choosing import attention_for
+    from pretune.train.forecast.speed import best_precision
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.run.settle import ATTENTION
-    from pretune.train.run.speed import best_precision
 
-    register_attention()
+    attention = attention_for(torch.device("cpu"))
     runtime, started = Runtime.start("cpu"), time.perf_counter()
     precision = precision or best_precision(torch.device("cpu"))
     settling = time.perf_counter() - started
-    reports = _ours(ids, steps, encoder, compiled, precision, ATTENTION["cpu"], runtime)
+    reports = _ours(ids, steps, encoder, compiled, precision, attention, runtime)
     return {
         "seconds": [report.seconds for report in reports],
         "losses": [report.loss["loss"] for report in reports],
         "norms": [report.gradient_norm for report in reports],
-        "note": f"{precision}, {ATTENTION['cpu']}, settled in {settling:.0f} s",
+        "note": f"{precision}, {attention}, settled in {settling:.0f} s",
     }
 
 
@@ -109,13 +108,14 @@ def _ours(
 ) -> list[Any]:
     import torch
 
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
-    from pretune.train.loop.steps import Scored, TrainState
+    from pretune.objective.objective import OBJECTIVE
+    from pretune.tokens.rows import Vocabulary
+    from pretune.train.loop.state import compile_blocks
+    from pretune.train.loop.step import Scored, TrainState
     from pretune.train.loop.steps import steps as loop
     from pretune.train.loop.stream import Cut
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
-    from pretune.train.run.assembly import compile_blocks
 
     net = (bert if encoder else llama)(ids.shape[1], attention)
     objective = OBJECTIVE("masked" if encoder else "causal")

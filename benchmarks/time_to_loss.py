@@ -71,10 +71,12 @@ def ours(recipe: dict[str, Any], folder: Path, seed: int, *, tuning: bool) -> di
 
     from pretune.model.build import build_model
     from pretune.model.shape import SHAPE as CHOICE
-    from pretune.objective.objective import OBJECTIVE, Vocabulary
+    from pretune.objective.objective import OBJECTIVE
     from pretune.tokens.encode.tokenizer import Specials
+    from pretune.tokens.rows import Vocabulary
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import Scored, TrainState, steps
+    from pretune.train.loop.step import Scored, TrainState
+    from pretune.train.loop.steps import steps
     from pretune.train.loop.stream import Cut, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
@@ -83,7 +85,8 @@ def ours(recipe: dict[str, Any], folder: Path, seed: int, *, tuning: bool) -> di
     train, held, size = split(folder, tuning=tuning)
     specials = Specials(bos=None, eos=0, pad=0, unk=None, cls=None, sep=None, mask=None)
     shape, runtime, objective = CHOICE(recipe["shape"]), Runtime.start("cpu"), OBJECTIVE("causal")
-    net = build_model(shape, vocab_size=size, max_length=LENGTH, specials=specials, seed=seed, attention="sdpa")
+    sizes: dict[str, Any] = {"vocab_size": size, "max_length": LENGTH, "specials": specials}
+    net = build_model(shape, "next", **sizes, seed=seed, attention="sdpa")
     torch.set_float32_matmul_precision(recipe.get("products", "highest"))
     state = TrainState(net, Scored(net, objective), Update(net, OPTIM(recipe["optim"])), total=recipe["steps"])
     vocabulary = Vocabulary(size, pad=0)
@@ -94,7 +97,7 @@ def ours(recipe: dict[str, Any], folder: Path, seed: int, *, tuning: bool) -> di
     torch.set_float32_matmul_precision("highest")
     with state.update.exact_weights():
         loss = loss_over(net, objective, rows(held), vocabulary, runtime, batch=64)
-    assert loss.targets == len(held) - 1, "every position once"
+    assert loss.targets["loss"] == len(held) - 1, "every position once"
     tokens = recipe["batch"] * LENGTH * recipe["steps"]
     return {"loss": loss.per_target, "first_loss": losses[0], "tokens": tokens, "step_seconds": seconds}
 

@@ -64,12 +64,11 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
     """
     import pyarrow.compute as pc
 
-    from pretune.tokens.encode.encoding import Encoder
     from pretune.tokens.store.stage import Counted, encoded
     from pretune.tokens.store.store import StoreWriter
 
     def stage() -> tuple[float, float]:
-        encoder = Encoder.open(tokenizer, text_bytes=1e9)
+        encoder = fresh(tokenizer)
         started, size, counted = time.perf_counter(), 0, Counted()
         with tempfile.TemporaryDirectory() as out:
             writer = StoreWriter(Path(out), "train", vocab_size=vocab_size, end_id=0)
@@ -81,17 +80,26 @@ def encode(corpus: Path, tokenizer: Path) -> dict[str, float]:
             writer.close()
         return time.perf_counter() - started, size / 1e6
 
-    vocab_size = Encoder.open(tokenizer).tokenizer.get_vocab_size()
+    vocab_size = fresh(tokenizer).tokenizer.get_vocab_size()
     runs = [stage() for _ in range(3)]
     texts = _texts(corpus)
     alone = []
-    for encoder in [Encoder.open(tokenizer, text_bytes=1e9) for _ in range(3)]:
+    for _ in range(3):
+        encoder = fresh(tokenizer)
         started = time.perf_counter()
         encoder.encode(texts)
         alone.append(time.perf_counter() - started)
     size = runs[0][1]
     rates = [size / seconds for seconds, _ in runs]
     return {"megabytes": size, "stage": statistics.median(rates), "first": rates[0], "encoder": size / min(alone)}
+
+
+def fresh(tokenizer: Path) -> Any:
+    """An encoder that remembers no word."""
+    from pretune.tokens.encode import encoding
+
+    encoding._fast.cache_clear()
+    return encoding.Encoder.open(tokenizer)
 
 
 def _texts(corpus: Path) -> list[str]:
@@ -102,17 +110,17 @@ def _texts(corpus: Path) -> list[str]:
 
 def waste(tokens: Path) -> dict[str, Any]:
     """Of each packing: share of places that stay empty, at length 512."""
-    from pretune.tokens.store.packing import PACKING, Frame
+    from pretune.tokens.store.packing import PACKING, RowForm
     from pretune.tokens.store.store import Store
 
-    store, frame, found = Store.open(tokens, "train"), Frame(512), {}
+    store, form, found = Store.open(tokens, "train"), RowForm(512), {}
     for kind in ("blocks", "best-fit", "document"):
-        rows = PACKING(kind).rows(store, frame, 0)
+        rows = PACKING(kind).rows(store, form, 0)
         empty = sum(
             int((rows.at(np.arange(at, min(at + 512, len(rows))))["segments"] < 0).sum())
             for at in range(0, len(rows), 512)
         )
-        found[kind] = {"rows": len(rows), "empty": empty / (len(rows) * frame.room)}
+        found[kind] = {"rows": len(rows), "empty": empty / (len(rows) * form.room)}
     return found
 
 
@@ -136,14 +144,14 @@ def write_store(folder: Path, tokens: int) -> None:
 
 
 def read(folder: Path, kind: str, length: int) -> dict[str, float]:
-    from pretune.tokens.store.packing import PACKING, Frame
+    from pretune.tokens.store.packing import PACKING, RowForm
     from pretune.tokens.store.store import Store
     from pretune.train.loop.stream import StoreStream
 
     store = Store.open(folder, "train")
     np.asarray(store.ids[: 1 << 28]).sum()  # into the page cache
     started = time.perf_counter()
-    rows = PACKING(kind).rows(store, Frame(length), 0)
+    rows = PACKING(kind).rows(store, RowForm(length), 0)
     planned = time.perf_counter() - started
     stream, rates = StoreStream(rows, BATCH), []
     for attempt in range(3):
@@ -156,13 +164,13 @@ def read(folder: Path, kind: str, length: int) -> dict[str, float]:
 
 def resume(folder: Path, kind: str, length: int) -> dict[str, float]:
     """Imports done: open the store and read the batch that stands at half of its tokens."""
-    from pretune.tokens.store.packing import PACKING, Frame
+    from pretune.tokens.store.packing import PACKING, RowForm
     from pretune.tokens.store.store import Store
     from pretune.train.loop.stream import StoreStream
 
     started = time.perf_counter()
     store = Store.open(folder, "train")
-    stream = StoreStream(PACKING(kind).rows(store, Frame(length), 0), BATCH)
+    stream = StoreStream(PACKING(kind).rows(store, RowForm(length), 0), BATCH)
     stream.rows(store.num_tokens // 2 // (BATCH * length))
     return {"ready_seconds": time.perf_counter() - started, "tokens": store.num_tokens}
 

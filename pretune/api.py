@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import NotSupported, TooLong
+from pretune.base.errors import NotSupported
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.base.recipe import Recipe, StagePlan
 
 if TYPE_CHECKING:
-    from pretune.infer.classify import Label, TextClassifier
-    from pretune.infer.language import LanguageModel
+    from pretune.infer.answers import Answer
+    from pretune.infer.predictor import Predictor
 
 Given = Any
 """A path, or what `load`, `pretrain` and `fine_tune` return."""
@@ -45,35 +45,29 @@ class Loaded:
         return self.artifact.card.metrics
 
     @cached_property
-    def model(self) -> TextClassifier | LanguageModel:
+    def model(self) -> Predictor:
         """The thing that answers; loaded when it is first asked."""
         from pretune.infer.load import open_model
 
         return open_model(self.path)
 
-    def predict(self, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Any]:
-        """Labels of texts, or greedy answers to prompts (messages where the model has a chat template).
+    def predict(self, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Answer]:
+        """Answers to texts: labels, or greedy texts (a text is a message where the model has a chat template).
 
         Raises:
             TooLong: a prompt fills the model's window; nothing is answered then.
         """
-        texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        from pretune.infer.classify import TextClassifier
-
-        model = self.model
-        if isinstance(model, TextClassifier):
-            labels: list[Label] = model.predict(texts)
-            return labels
-        return _answers(model, texts, max_tokens)
+        return self.model.answer([inputs] if isinstance(inputs, str) else list(inputs), max_tokens=max_tokens)
 
     def chat(self, *, system: str | None = None, max_tokens: int = 512, temperature: float = 0.7) -> None:
         """Talk in the terminal."""
-        from pretune.infer.classify import TextClassifier
+        from pretune.infer.predictor import Streams
         from pretune.infer.sampling import Sampling
         from pretune.infer.terminal import chat
 
-        if isinstance(self.model, TextClassifier):
-            raise NotSupported(f"{self.path.as_posix()} tells labels, it does not talk", hint="use pretune predict")
+        if not isinstance(self.model, Streams):
+            problem = f"{self.path.as_posix()} gives {self.model.gives.plural}, it does not talk"
+            raise NotSupported(problem, hint="use pretune predict")
         chat(self.model, sampling=Sampling(temperature=temperature, max_tokens=max_tokens), system=system)
 
     def evaluate(self, data: Given, *, out: str | Path | None = None, **settings: Any) -> Loaded:
@@ -94,24 +88,6 @@ class Loaded:
         serve([str(self.path)], host=host, port=port, api_key=api_key)
 
 
-def _answers(model: LanguageModel, texts: Sequence[str], max_tokens: int) -> list[str]:
-    """Greedy answers. What is too long is refused before the first one is made."""
-    from pretune.infer.sampling import Sampling
-
-    sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
-    prompts = [
-        model.text_prompt(text) if model.chat is None else model.chat_prompt([{"role": "user", "content": text}])
-        for text in texts
-    ]
-    for number, prompt in enumerate(prompts, 1):
-        try:
-            model.room(prompt)
-        except TooLong as error:
-            hint = "shorten it or leave it out; nothing was answered"
-            raise TooLong(f"text {number} of {len(texts)}: {error.problem}", hint=hint) from None
-    return [model.answer(prompt, sampling).text for prompt in prompts]
-
-
 def load(path: str | Path) -> Loaded:
     """Any artifact, or plain model folder, by its folder."""
     return Loaded(Artifact.open(path))
@@ -127,7 +103,7 @@ def fine_tune(model: Given, data: Given, *, out: str | Path, **settings: Any) ->
     return _stage("finetune", [model, data], out, settings)
 
 
-def predict(model: Given, inputs: str | Sequence[str], **settings: Any) -> list[Any]:
+def predict(model: Given, inputs: str | Sequence[str], **settings: Any) -> list[Answer]:
     """What `load(model).predict(inputs)` gives."""
     return (model if isinstance(model, Loaded) else load(_path(model))).predict(inputs, **settings)
 

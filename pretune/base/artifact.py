@@ -30,7 +30,7 @@ from pretune.base.listing import Listing, folder_files, pattern_files
 CARD = "artifact.json"
 SCHEMA = 1
 IDS = (".bin", ".idx", ".ids.arrow")
-"""Files of token ids, as other programs write them (tokens/store/foreign.py); a folder of them alone is `ids` too."""
+"""Files of token ids, as other programs write them (tokens/store/interop.py); a folder of them alone is `ids` too."""
 SCHEMES = {"python": "pretune.text.python_library"}
 """Text that lies in no folder: `python:code` is read through this module's `files(part)`."""
 HUBS = {"hf": "pretune.text.read.hub", "modelscope": "pretune.text.read.hub"}

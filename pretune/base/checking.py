@@ -11,7 +11,7 @@ from pretune.base.errors import UnknownKind, did_you_mean
 from pretune.base.stage import STAGE, Stage
 from pretune.base.yaml import override, set_in
 
-RESERVED = ("name", "work", "seed", "sizes")
+RESERVED = ("name", "work", "seed", "sizes", "nproc")
 STAGE_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 

@@ -266,6 +266,16 @@ class DoesNotFit(PretuneError):
     exit_code = 3
 
 
+class LeaderGone(PretuneError):
+    """Of several processes that train together, this one lost rank 0, which leads. Rank 0 says why it ended.
+
+    The same command continues from the last checkpoint.
+    """
+
+    code = "leader-gone"
+    exit_code = 1
+
+
 class OutOfMemory(PretuneError):
     """Memory ran out in the middle of the work, although a step was cut into ever smaller micro-batches.
 
@@ -298,7 +308,7 @@ class NoKey(UserError):
 
 
 class NoParity(PretuneError):
-    """An exported model gave other answers than the model folder, so the bundle was not written."""
+    """An exported model gave other answers than the model folder, so this format was not written."""
 
     code = "no-parity"
 

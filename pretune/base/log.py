@@ -68,14 +68,22 @@ class Log:
 
     Args:
         quiet: nothing but warnings on the console.
+        silent: not even warnings: another rank gives them.
         metrics_file: where `metrics` appends; None keeps no file.
         screen: where lines go; stderr if not given.
 
     `seconds` says how long was spent on what (measuring, validation, ...), as `timing` counted it.
     """
 
-    def __init__(self, *, quiet: bool = False, metrics_file: Path | None = None, screen: Screen | None = None):
-        self.quiet, self.metrics_file = quiet, metrics_file
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        metrics_file: Path | None = None,
+        screen: Screen | None = None,
+        silent: bool = False,
+    ):
+        self.quiet, self.metrics_file, self.silent = quiet or silent, metrics_file, silent
         self.screen = screen or Screen()
         self.warnings: list[str] = []
         self.seconds: dict[str, float] = {}
@@ -96,7 +104,8 @@ class Log:
     def warn(self, text: str) -> None:
         """Something the user can act on."""
         self.warnings.append(text)
-        self.screen.say(f"warning: {text}", style="yellow")
+        if not self.silent:
+            self.screen.say(f"warning: {text}", style="yellow")
 
     @contextmanager
     def progress(self, title: str, *, total: float | None = None, unit: str = "") -> Iterator[Bar]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
 from pretune.base.config import Config, Input, Mistake, check, complete, extras_of, inputs_of, mistakes_error
@@ -24,6 +26,7 @@ from pretune.base.errors import BadCommand, PretuneError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage, derive_seed, stage_key
 from pretune.base.staging import Workspace, current, disk_errors, scratch_key, take_back
+from pretune.base.team import ALONE, Team
 from pretune.base.yaml import read_yaml
 
 
@@ -37,6 +40,8 @@ class Head(Config):
     `runs/base` and the others beside it, at `runs/base.STAGE`."""
     seed: int = 0
     """Everything random derives from this number and the kind of the stage."""
+    nproc: int = Field(1, ge=1)
+    """Processes on this machine that train together; the batch of a step is dealt to them."""
     sizes: dict[str, dict[str, Any]] = {}
     """Named sets of overrides; `--size smoke` takes those under `smoke`."""
 
@@ -203,6 +208,7 @@ class Recipe:
         command: str = "",
         stopping: Callable[[bool], Callable[[], bool]] | None = None,
         seconds: Mapping[str, float] | None = None,
+        team: Team = ALONE,
     ) -> dict[str, Artifact]:
         """Run what is not current; returns the artifact of every stage.
 
@@ -210,14 +216,23 @@ class Recipe:
             command: what the user typed, for the cards.
             stopping: given whether a stage stops gently, returns its stop flag (cli installs signal handlers).
             seconds: what each stage is expected to take; a line then shows how far all of them are together.
+            team: the processes that run it together.
         """
         log = log or Log()
         self._check_extras()
-        with log.over(seconds or {}):
-            return self._run(log, command, stopping)
+        for stage in self.stages.values():
+            stage.check_ranks(team.world)
+        if team.rank:
+            return self._follow(team, stopping)
+        try:
+            with log.over(seconds or {}):
+                return self._run(log, command, stopping, team)
+        except BaseException as error:
+            team.fail(str(error) or type(error).__name__)
+            raise
 
     def _run(
-        self, log: Log, command: str, stopping: Callable[[bool], Callable[[], bool]] | None
+        self, log: Log, command: str, stopping: Callable[[bool], Callable[[], bool]] | None, team: Team
     ) -> dict[str, Artifact]:
         made: dict[str, Artifact] = {}
         for number, (name, stage) in enumerate(self.stages.items(), 1):
@@ -229,13 +244,31 @@ class Recipe:
             if done is not None:
                 log.info(f"{title}: current, nothing to do (same settings, same inputs; {done.path.as_posix()})")
                 made[name] = done
+                team.share(False)
                 continue
             for artifact in inputs.values():
                 artifact.verify()
                 _tell_links(artifact, log)
             log.info(f"{title}: {'; '.join(self._why(name, stage, inputs, key))}")
             flag = stopping(stage.stops_gently) if stopping else (lambda: False)
-            made[name] = self._make(name, stage, inputs, key, log=log, command=command, stopping=flag)
+            if team.world > 1 and not stage.trains:
+                log.info("    made by rank 0, the others wait (24 hours at most)")
+            made[name] = self._make(name, stage, inputs, key, log=log, command=command, stopping=flag, team=team)
+            team.share(True)  # it is published
+        return made
+
+    def _follow(self, team: Team, stopping: Callable[[bool], Callable[[], bool]] | None) -> dict[str, Artifact]:
+        """What another rank than 0 does: it takes part where a stage trains, and writes nothing."""
+        made: dict[str, Artifact] = {}
+        for name, stage in self.stages.items():
+            if team.share(False):  # rank 0 makes it
+                if team.share(False):  # and needs this rank
+                    flag = stopping(stage.stops_gently) if stopping else (lambda: False)
+                    work = Workspace(self.out(name), "")
+                    context = self._context(stage, work, Log(silent=True), self.out(name), flag, "", team)
+                    stage.run(self._resolve(stage, made), work.payload, context)
+                team.share(True)
+            made[name] = Artifact.open(self.out(name))
         return made
 
     def _check_extras(self) -> None:
@@ -253,21 +286,17 @@ class Recipe:
         log: Log,
         command: str,
         stopping: Callable[[], bool],
+        team: Team,
     ) -> Artifact:
         started = time.time()
         out = self.out(name)
         with Workspace(out, key).opened() as work:
-            if work.finished_card is None:
+            team.share(True)
+            runs = work.finished_card is None
+            team.share(runs and stage.trains)
+            if runs:
                 run_log = Log(quiet=log.quiet, metrics_file=work.scratch / "metrics.jsonl", screen=log.screen)
-                context = Context(
-                    seed=derive_seed(self.head.seed, stage.kind),
-                    log=run_log,
-                    scratch=work.scratch,
-                    home=out,
-                    stopping=stopping,
-                    choose=work.choose,
-                    command=command,
-                )
+                context = self._context(stage, work, run_log, out, stopping, command, team)
                 with disk_errors():
                     metrics = stage.run(inputs, work.payload, context)
                     _add_notes(work, context)
@@ -277,6 +306,31 @@ class Recipe:
             f"    done in {time.time() - started:.1f} s: {artifact.path.as_posix()}  {_brief(artifact.card.metrics)}"
         )
         return artifact
+
+    def _context(
+        self,
+        stage: Stage,
+        work: Workspace,
+        log: Log,
+        home: Path,
+        stopping: Callable[[], bool],
+        command: str,
+        team: Team,
+    ) -> Context:
+        def choose(name: str, resolve: Callable[[], Any]) -> Any:
+            """Rank 0 chooses; all take the same."""
+            return team.share(None if team.rank else work.choose(name, resolve))
+
+        return Context(
+            seed=derive_seed(self.head.seed, stage.kind),
+            log=log,
+            scratch=work.scratch,
+            home=home,
+            stopping=stopping,
+            choose=choose,
+            command=command,
+            team=team,
+        )
 
     def _card(
         self,

@@ -17,6 +17,7 @@ from pretune.base.artifact import SCHEMA, Artifact
 from pretune.base.config import Choice, Variant, differing
 from pretune.base.digest import digest
 from pretune.base.log import Log
+from pretune.base.team import ALONE, Team
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Context:
         choose: `choose(name, settle)` settles a choice of the run once and keeps it for resume.
         notes: names of files in `out` that are notes (logs, pages), not payload.
         started: when the stage began (time.monotonic).
+        team: the processes that run it together; only rank 0 writes.
     """
 
     seed: int
@@ -83,6 +85,7 @@ class Context:
     command: str = ""
     notes: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
+    team: Team = ALONE
 
     @property
     def stop(self) -> bool:
@@ -100,6 +103,12 @@ class Stage(Variant):
     """True if `run` reads no more of an input `FILE#500` than it asks for; other stages refuse one."""
     stops_gently: ClassVar[bool] = False
     """True if `run` watches `context.stop` and saves; otherwise Ctrl-C interrupts it at once."""
+
+    trains: ClassVar[bool] = False
+    """True if `run` takes part on every rank; other stages are made by rank 0 while the others wait."""
+
+    def check_ranks(self, world: int) -> None:
+        """Raise WrongValue where so many processes cannot run it together."""
 
     def follows_links(self) -> bool:
         """Whether links that lead out of an input's folder are read."""
@@ -121,8 +130,8 @@ STAGE = Choice(
         "dataset": "pretune.text.dataset.stage:DatasetStage",
         "tokenizer": "pretune.tokens.learn.stage:TokenizerStage",
         "tokens": "pretune.tokens.store.stage:TokensStage",
-        "pretrain": "pretune.train.run.pretrain:PretrainStage",
-        "finetune": "pretune.task.finetune:FinetuneStage",
+        "pretrain": "pretune.train.run.stage:PretrainStage",
+        "finetune": "pretune.task.stage:FinetuneStage",
         "evaluate": "pretune.evaluate.stage:EvaluateStage",
         "summary": "pretune.evaluate.summary:SummaryStage",
         "compress": "pretune.compress.stage:CompressStage",

@@ -12,7 +12,7 @@ import click
 from pretune.cli.looking import check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
-from pretune.cli.shared import print_json
+from pretune.cli.shared import is_follower, print_json
 
 __all__ = ["STAGES", "cli", "main"]
 
@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         if not isinstance(error, PretuneError):
             raise
+        if is_follower():  # rank 0 meets the same problem, and says so
+            sys.exit(error.exit_code)
         if "--json" in (arguments or sys.argv):
             print_json({"error": {"code": error.code, "problem": error.problem, "hint": error.hint}})
         click.echo(str(error), err=True)

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import click
 
-from pretune.cli.shared import checked_settings, common, log_of, print_json, run_recipe, stoppable, take_flags, typed
+from pretune.cli.shared import (
+    checked_settings,
+    common,
+    is_follower,
+    log_of,
+    print_json,
+    run_recipe,
+    stoppable,
+    take_flags,
+    typed,
+)
 
 STAGES = {
     "corpus": "Raw text to clean, deduplicated, split documents.",
@@ -70,7 +80,7 @@ def stage_command(kind: str, summary: str) -> click.Command:
         from pretune.base.oneline import stage_recipe
 
         recipe, text = stage_recipe(kind, _with_piped(arguments, out, quiet), out)
-        if text is not None:
+        if text is not None and not is_follower():
             path = Path(f"{out}.recipe.yaml")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -33,6 +32,7 @@ def predict(
     """Labels for texts, or answers to prompts."""
     take_flags(rehash)
     from pretune.api import load
+    from pretune.infer.answers import line
     from pretune.infer.given import check_output, texts_of, write_answers
     from pretune.text.read.values import mend_surrogates
 
@@ -43,15 +43,15 @@ def predict(
         given += texts_of(Path(input_file), column, tell=log.info, warn=log.warn)
     if not given:
         raise click.UsageError("give TEXT or --input FILE")
-    answers = [_plain(a) for a in load(model).predict(given, max_tokens=max_tokens)]
-    rows = [{"text": text, **answer} for text, answer in zip(given, answers, strict=True)]
+    answers = load(model).predict(given, max_tokens=max_tokens)
+    rows = [{"text": text, **answer.to_json()} for text, answer in zip(given, answers, strict=True)]
     if output_file:
         write_answers(rows, Path(output_file))
     if as_json:
         print_json(rows)
     elif not output_file:
-        for row in rows:
-            click.echo(f"{row['label']}\t{row['score']:.3f}\t{row['text']}" if "label" in row else row["answer"])
+        for text, answer in zip(given, answers, strict=True):
+            click.echo(line(answer, text))
 
 
 @click.command()
@@ -95,12 +95,6 @@ def serve(
     from pretune.serve.run import serve as start
 
     start(list(models), host=host, port=port, api_key=_api_key(api_key, api_key_file))
-
-
-def _plain(answer: Any) -> dict[str, Any]:
-    if hasattr(answer, "scores"):
-        return {"label": answer.name, "score": answer.score, "scores": answer.scores}
-    return {"answer": answer if isinstance(answer, str) else answer.text}
 
 
 def _api_key(given: str | None, file: str | None) -> str | None:

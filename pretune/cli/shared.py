@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pretune.base.team import ALONE
+
 if TYPE_CHECKING:
     from pretune.base.log import Log
     from pretune.base.recipe import Recipe
+    from pretune.base.team import Team
 
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,8 +54,15 @@ def log_of(quiet: bool) -> Log:
 
 
 def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
+    if recipe.head.nproc > 1 and "RANK" not in os.environ:
+        from pretune.cli.launch import launch
+
+        sys.exit(launch(recipe.head.nproc, sys.argv[1:]))
+    team = team_of_process()
     with stoppable() as stopping:
-        made = recipe.run(log=log_of(quiet), command=typed(), stopping=stopping)
+        made = recipe.run(log=log_of(quiet), command=typed(), stopping=stopping, team=team)
+    if team.rank:
+        return
     if as_json:
         found = ((n, a.path.as_posix(), a.card) for n, a in made.items())
         print_json({n: {"path": path, "id": card.id, "metrics": card.metrics} for n, path, card in found})
@@ -60,6 +71,20 @@ def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
 
     last = list(made.values())[-1]
     click.echo(view.result_text(last))
+
+
+def team_of_process() -> Team:
+    """The processes that torchrun or `nproc` started together; torch is loaded for several only."""
+    if is_follower() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from pretune.train.loop.ranks import team_here
+
+        return team_here()
+    return ALONE
+
+
+def is_follower() -> bool:
+    """Whether another process, rank 0, says what there is to say."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def typed() -> str:

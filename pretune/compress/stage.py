@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
+
+if TYPE_CHECKING:
+    from pretune.infer.predictor import Predictor
 
 
 class CompressStage(Stage):
@@ -35,33 +38,25 @@ class CompressStage(Stage):
         Returns:
             The compressor's figures, `quality_before`, `quality_after`.
         """
-        from pretune.model.generate import open_folder
+        from pretune.model.generate import module_of, open_folder
 
         folder, data = inputs["model"].path, inputs.get("data")
         ready = open_folder(folder)
-        model = torch_model(ready)
-        before = _quality(ready, data)
+        model = module_of(ready)
+        before = _quality(ready, folder, data)
         words = inputs["method.tokenizer"].path if "method.tokenizer" in inputs else folder
         compressed = self.method.compress(model, source=folder, tokenizer=words)
         _write(model, compressed, folder, out, tokenizer=words)
-        after = _quality(ready if words == folder else open_folder(out), data)
+        after = _quality(ready if words == folder else open_folder(out), out, data)
         for name in before:
             context.log.info(f"    {name}: {before[name]:.4g} before, {after[name]:.4g} after")
         return {**compressed.metrics, "quality_before": before, "quality_after": after}
 
 
-def torch_model(ready: Any) -> Any:
-    """The torch module inside an opened model folder."""
-    from pretune.infer.classify import TextClassifier
-
-    engine: Any = ready.encoder if isinstance(ready, TextClassifier) else ready.decoder
-    return engine.model
-
-
-def _quality(ready: Any, data: Artifact | None) -> dict[str, float]:
+def _quality(ready: Predictor, folder: Path, data: Artifact | None) -> dict[str, float]:
     from pretune.compress.measure import quality
 
-    return quality(ready, data) if data else {}
+    return quality(ready, folder, data) if data else {}
 
 
 def _write(model: Any, compressed: Compressed, folder: Path, out: Path, *, tokenizer: Path) -> None:

@@ -31,8 +31,8 @@ REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """A simple system on the same examples.
+class Compared:
+    """A baseline, a simple system, on the same examples.
 
     Args:
         name: as figures are named (`tfidf_svm`); `what` says it in words.
@@ -74,11 +74,11 @@ class Group:
     examples: int
     figures: dict[str, float]
     intervals: dict[str, Interval | None]
-    baselines: list[Baseline]
+    baselines: list[Compared]
     main: str
 
     @property
-    def hardest(self) -> Baseline | None:
+    def hardest(self) -> Compared | None:
         """The baseline that is ahead by most; else the one whose margin is least sure. A ceiling is none."""
         baselines = (baseline for baseline in self.baselines if not baseline.is_ceiling)
         return min(baselines, key=lambda f: (f.margin > 0, f.least if f.margin > 0 else f.margin), default=None)
@@ -142,7 +142,7 @@ def drawn_again(sums: NDArray[np.float64], weights: Sequence[float] | None = Non
     return bootstrap(sums, weights, seed=seed) if len(sums) >= FEWEST else None
 
 
-def is_beaten(baseline: Baseline | None) -> bool | None:
+def is_beaten(baseline: Compared | None) -> bool | None:
     """Whether even the worst end of the margin's interval is a gain; None without a baseline."""
     if baseline is None:
         return None
@@ -171,7 +171,7 @@ def _compared(group: Group) -> str:
     return f"The model is still behind its baseline, {what}: {said} {remedy}"
 
 
-def _told(baseline: Baseline, main: str) -> str:
+def _told(baseline: Compared, main: str) -> str:
     """The baseline's figure, by how much the model is better or worse, and how sure that is."""
     times, unit, digits = (1, "", 3) if main == "bits_per_byte" else (100, " points", 1)
     sure = baseline.interval
@@ -180,7 +180,7 @@ def _told(baseline: Baseline, main: str) -> str:
     return f"{metric(baseline.figures[main], main)}, {gap}{spread}"
 
 
-def _reached(ceiling: Baseline, main: str) -> str:
+def _reached(ceiling: Compared, main: str) -> str:
     figure = f"{named(main)} {metric(ceiling.figures[main], main)}"
     return f"Of what was read in training the ceiling is to look it up: {figure}, {ceiling.what}."
 

@@ -13,10 +13,10 @@ import numpy as np
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
-from pretune.evaluate.findings import Baseline, Findings, Group, drawn_again
+from pretune.evaluate.findings import Compared, Findings, Group, drawn_again
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
 from pretune.evaluate.perplexity import Score, by_document, score_store, some_documents
-from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Streams
 from pretune.report.numbers import count
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.store import Store
@@ -58,21 +58,22 @@ def open_held_out(folder: Path, split: str, max_documents: int | None) -> HeldOu
 
 
 def evaluate_text(
-    model: LanguageModel, data: Artifact, *, split: str, length: int, max_documents: int | None, seed: int, log: Log
+    model: Streams, data: Artifact, *, split: str, length: int, max_documents: int | None, seed: int, log: Log
 ) -> Findings:
     """Figures, baselines and one row per document.
 
     Raises:
         NotSupported: a bundle, or tokens of another tokenizer; EmptyInput: nothing to score.
     """
-    from pretune.model.generate import TorchDecoder
+    from pretune.model.generate import module_of
 
-    if not isinstance(model.decoder, TorchDecoder):
+    module = module_of(model)
+    if module is None:
         hint = "evaluate the model folder that the bundle was made from; parity.json says that they agree"
         raise NotSupported("a bundle gives no perplexity", hint=hint)
     check_tokenizer_of(model, data)
     held = open_held_out(data.path, split, max_documents)
-    score = score_store(model.decoder.model, held.store, length, num_bytes=held.num_bytes, log=log)
+    score = score_store(module, held.store, length, num_bytes=held.num_bytes, log=log)
     documents = [model.tokenizer.decode(held.store.document(k)[:-1].tolist()) for k in range(held.store.num_documents)]
     baselines, ngram = text_baselines(model, held, documents, score, seed=seed, log=log)
     intervals = {"bits_per_byte": drawn_again(score.bits, score.num_bytes.tolist(), seed=seed)}
@@ -94,7 +95,7 @@ def tokenizer_of(data: Artifact) -> Path | None:
     return found.path if found else None
 
 
-def check_tokenizer_of(model: LanguageModel, data: Artifact) -> None:
+def check_tokenizer_of(model: Streams, data: Artifact) -> None:
     """Raise NotSupported unless the tokens were made with the model's own tokenizer."""
     made_with = tokenizer_of(data)
     if made_with is None:
@@ -107,7 +108,7 @@ def check_tokenizer_of(model: LanguageModel, data: Artifact) -> None:
         raise NotSupported(f"{data.path.as_posix()} was made with another tokenizer than the model's", hint=hint)
 
 
-def begin_note(model: LanguageModel, data: Artifact) -> list[str]:
+def begin_note(model: Streams, data: Artifact) -> list[str]:
     """What to say when the tokenizer has a begin token: a store holds none, and some models are lost without it.
 
     minimind2-small, on English: 10.4 nats per token without its begin token, 4.6 with it.
@@ -131,8 +132,8 @@ def _figures(score: Score) -> dict[str, float]:
 
 
 def text_baselines(
-    model: LanguageModel, held: HeldOut, documents: Sequence[str], score: Score, *, seed: int, log: Log
-) -> tuple[list[Baseline], Score | None]:
+    model: Streams, held: HeldOut, documents: Sequence[str], score: Score, *, seed: int, log: Log
+) -> tuple[list[Compared], Score | None]:
     """The 5-gram model on the same targets, and xz on the same text; none without training tokens."""
     if held.train.num_tokens < 2:
         return [], None
@@ -141,10 +142,10 @@ def text_baselines(
     ngram = by_document(nats, held.store, score.num_bytes)
     interval = drawn_again(ngram.bits - score.bits, score.num_bytes.tolist(), seed=seed)
     what = f"an interpolated Kneser-Ney {ORDER}-gram model over the same tokens, counted on {_told(held.train)}"
-    counted = Baseline("ngram", what, _figures(ngram), ngram.bits_per_byte - score.bits_per_byte, interval)
+    counted = Compared("ngram", what, _figures(ngram), ngram.bits_per_byte - score.bits_per_byte, interval)
     packed = 8 * xz_bytes(join_bytes(documents), training_text(model, held.train)) / len(join_bytes(documents))
     what = f"xz -9 with at most {XZ_BYTES >> 20} MiB of training text before the text"
-    compressor = Baseline("xz", what, {"bits_per_byte": packed}, packed - score.bits_per_byte)
+    compressor = Compared("xz", what, {"bits_per_byte": packed}, packed - score.bits_per_byte)
     return [counted, compressor], ngram
 
 
@@ -153,7 +154,7 @@ def _told(train: Store) -> str:
     return f"{whole} {count(min(train.num_tokens, MAX_TOKENS))} training tokens"
 
 
-def training_text(model: LanguageModel, train: Store) -> bytes:
+def training_text(model: Streams, train: Store) -> bytes:
     """The last documents of the training split, as many as xz is to see."""
     parts: list[str] = []
     size = 0
@@ -165,9 +166,9 @@ def training_text(model: LanguageModel, train: Store) -> bytes:
     return join_bytes(parts[::-1])
 
 
-def samples_of(model: LanguageModel, store: Store, *, given: int = 32, written: int = 48) -> list[dict[str, str]]:
+def samples_of(model: Streams, store: Store, *, given: int = 32, written: int = 48) -> list[dict[str, str]]:
     """How the model goes on, greedily, where long documents break off; beside what the document says."""
-    window = min(given, model.decoder.max_length - written)
+    window = min(given, model.facts.max_length - written)
     long = [k for k in range(store.num_documents) if len(store.document(k)) > window + 8] if window > 0 else []
     chosen = [long[i * len(long) // SAMPLES] for i in range(min(SAMPLES, len(long)))]
     found = []

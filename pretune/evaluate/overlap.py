@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pretune.evaluate.answers import words_of
+from pretune.task.judge.closeness import words_of
 from pretune.text.read.shards import read_rows
 
 RUN = 8

@@ -10,13 +10,10 @@ from pretune.base.artifact import Artifact
 from pretune.report.drawing import Bar, Chart
 from pretune.report.numbers import metric, named
 from pretune.report.training import OF_QUALITY, charts, read_points
+from pretune.task.task import TASK
 
-SUBJECTS = {"classify": "Labels", "chat": "Answers", "language": "Foretelling text"}
-COLUMNS = {
-    "classify": ("text", "label", "said", "chance_of_label"),
-    "chat": ("question", "wanted", "answer", "baseline_answer", "rouge_l"),
-    "language": ("group", "text", "bits_per_byte", "baseline_bits_per_byte"),
-}
+LANGUAGE = ("Foretelling text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
+"""Title and columns of a report on tokens, which no task has."""
 SHOWN_ROWS = 6
 EMPTY: dict[str, Any] = {
     **dict.fromkeys(("groups", "metrics", "classes", "confusion", "samples", "notes"), ()),
@@ -25,23 +22,32 @@ EMPTY: dict[str, Any] = {
 """Of a part, what it may have."""
 
 
+def shown_of(what: str) -> tuple[str, tuple[str, ...]]:
+    """Title and columns of the examples of a report: its task's; no column where that task is not installed."""
+    if what not in TASK.kinds():  # a report never says what to import
+        return LANGUAGE if what == "language" else (what, ())
+    judge = TASK(what).judge
+    return judge.subject, judge.columns
+
+
 def report_part(
     report: dict[str, Any], rows: Sequence[dict[str, Any]], model: Path | None, name: str = ""
 ) -> dict[str, Any]:
     """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes."""
+    subject, columns = shown_of(report["what"])
     ordered = sorted(rows, key=lambda row: row[report["better"]])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
     examples = {"Worst examples": ordered[:SHOWN_ROWS], "Best examples": ordered[::-1][:SHOWN_ROWS]}
     return EMPTY | {
-        "title": report["title"] or SUBJECTS.get(report["what"], report["what"]),
+        "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),
         "groups": [_group(key, group) for key, group in report["groups"].items()],
         "charts": curves(model) if model else [],
         "classes": [{"label": label, **row} for label, row in report.get("classes", {}).items()],
         "confusion": report.get("confusion"),
         "samples": report.get("samples", []),
-        "columns": COLUMNS[report["what"]],
-        "examples": examples if rows else {},
+        "columns": columns,
+        "examples": examples if rows and columns else {},
         "notes": report["notes"],
     }
 

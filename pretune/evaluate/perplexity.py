@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pretune.base.errors import NotFinite
 from pretune.base.log import Log
-from pretune.tokens.store.packing import Blocks
+from pretune.tokens.store.packing import Blocks, spread
 from pretune.tokens.store.store import Store
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64
     from torch.nn import functional
 
     from pretune.objective.causal import Causal
-    from pretune.objective.objective import IGNORE, block_mask
+    from pretune.objective.packed import block_mask
+    from pretune.tokens.rows import IGNORE
 
     pairs = [blocks[k] for k in numbers]
     batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], _vocabulary(blocks.store))
@@ -114,7 +115,7 @@ def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64
 
 
 def _vocabulary(store: Store) -> Any:
-    from pretune.objective.objective import Vocabulary
+    from pretune.tokens.rows import Vocabulary
 
     return Vocabulary(size=store.vocab_size, pad=store.end_id)
 
@@ -138,8 +139,7 @@ def byte_counts(folder: Path, split: str) -> NDArray[np.float64]:
 
 def some_documents(store: Store, wanted: int) -> tuple[Store, NDArray[np.int64]]:
     """`wanted` documents of a store, evenly spread, as a store in memory; and their numbers."""
-    number = min(wanted, store.num_documents)
-    chosen = np.arange(number) * store.num_documents // number
+    chosen = spread(store.num_documents, wanted)
     parts = [store.document(int(k)) for k in chosen]
     ends = np.cumsum([len(p) for p in parts]).astype(np.uint64)
     return Store(np.concatenate(parts), ends, 0, store.vocab_size, store.end_id), chosen

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, EmptyInput, NotSupported
@@ -20,34 +21,41 @@ from pretune.base.log import Log
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import mood, report_part
-from pretune.infer.classify import TextClassifier
+from pretune.infer.predictor import Predictor, Streams
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 from pretune.text.dataset.doctor.report import of_facts
-from pretune.text.dataset.example import SPLIT_FILES, Dialogue, Labelled, check_scored, read_split
-
-if TYPE_CHECKING:
-    from pretune.evaluate.stage import EvaluateStage
-    from pretune.infer.language import LanguageModel
+from pretune.text.dataset.example import SPLIT_FILES, read_split, shape_of
+from pretune.tokens.store.packing import spread
 
 FORMAT = 2
 
 
-def evaluate(stage: EvaluateStage, model: Artifact, data: Artifact, out: Path, context: Context) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Wanted:
+    """What is measured: the settings of stage evaluate, where they are documented."""
+
+    split: str
+    max_examples: int | None
+    max_tokens: int
+    title: str
+
+
+def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context: Context) -> dict[str, Any]:
     """Measure, write the report, return its figures for the card.
 
     Raises:
         NotSupported: model and data do not go together; EmptyInput: nothing to measure on.
     """
-    findings = measured(stage, model, data.verify(), context)
-    report = tree_of(stage, model, data, findings, context.seed)
+    findings = measured(wanted, model, data.verify(), context)
+    report = tree_of(wanted, model, data, findings, context.seed)
     write_report(report, findings.rows, out)
     groups = list(report["groups"].values())
     write_page(
         out / "report.html",
         context,
         "report",
-        stage.title or f"How good is {model.path.name}?",
+        wanted.title or f"How good is {model.path.name}?",
         verdict=groups[0]["verdict"],
         mood=mood(groups[0]["beaten"]),
         parts=[report_part(report, findings.rows, model.path)],
@@ -60,57 +68,46 @@ def evaluate(stage: EvaluateStage, model: Artifact, data: Artifact, out: Path, c
     return dict(report["metrics"])
 
 
-def measured(stage: EvaluateStage, model: Artifact, data: Artifact, context: Context) -> Findings:
+def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) -> Findings:
     """Open the model and measure what the data asks for."""
     from pretune.infer.load import open_model
 
     opened = open_model(model.path)
     if data.card.kind == "tokens":
-        return _on_tokens(stage, model, opened, data, context)
-    examples = some_of(examples_of(data, stage.split), stage.max_examples)
-    check_scored(examples)
-    train: Any = read_split(data.path, "train") if stage.split != "train" else []
-    seed, log = context.seed, context.log
-    labelled = isinstance(examples[0], Labelled)
-    if isinstance(opened, TextClassifier) != labelled:
-        said = "labels, the data holds dialogues" if not labelled else "text, the data holds labels"
-        hint = "fine-tune the model on this data first" if labelled else "evaluate it on labelled texts"
-        raise NotSupported(f"{model.path.as_posix()} gives {said}", hint=hint)
-    found = _findings(opened, examples, train, stage.max_tokens, seed, log)
-    texts = [e.text if isinstance(e, Labelled) else _last(e) for e in examples]
-    found.notes.extend(read_before(model, texts, log))
-    return found
+        return _on_tokens(wanted, model, opened, data, context)
+    from pretune.evaluate.judging import judged
+    from pretune.task.task import task_judging
+
+    found = examples_of(data, wanted.split)
+    task = task_judging(opened, shape_of(data.path), name=model.path.as_posix())
+    train = read_split(data.path, "train") if wanted.split != "train" else []
+    examples = [found[k] for k in spread(len(found), wanted.max_examples or len(found))]
+    findings, asked = judged(
+        task.judge,
+        opened,
+        examples,
+        train,
+        what=task.kind,
+        max_tokens=wanted.max_tokens,
+        seed=context.seed,
+        log=context.log,
+    )
+    findings.notes.extend(read_before(model, [a.text for a in asked], context.log))
+    return findings
 
 
-def _findings(
-    opened: Any, examples: Sequence[Any], train: Sequence[Any], max_tokens: int, seed: int, log: Log
-) -> Findings:
-    from pretune.evaluate.answering import evaluate_answers
-    from pretune.evaluate.classifying import evaluate_labels
-
-    if isinstance(opened, TextClassifier):
-        return evaluate_labels(opened, examples, train, seed=seed, log=log)
-    return evaluate_answers(opened, examples, train, max_tokens=max_tokens, seed=seed, log=log)
-
-
-def _last(dialogue: Dialogue) -> str:
-    return next((m.said for m in reversed(dialogue.messages) if m.role == "assistant"), "")
-
-
-def _on_tokens(
-    stage: EvaluateStage, model: Artifact, opened: TextClassifier | LanguageModel, data: Artifact, context: Context
-) -> Findings:
+def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifact, context: Context) -> Findings:
     from pretune.evaluate.language import block_length, evaluate_text
 
-    if isinstance(opened, TextClassifier):
-        hint = "give labelled texts as data"
-        raise NotSupported(f"{model.path.as_posix()} is a classifier and foretells no text", hint=hint)
+    if not isinstance(opened, Streams):
+        problem = f"{model.path.as_posix()} gives {opened.gives.plural} and foretells no text"
+        raise NotSupported(problem, hint="give data with what it answers")
     return evaluate_text(
         opened,
         data,
-        split=stage.split,
-        length=block_length(model, opened.decoder.max_length),
-        max_documents=stage.max_examples,
+        split=wanted.split,
+        length=block_length(model, opened.facts.max_length),
+        max_documents=wanted.max_examples,
         seed=context.seed,
         log=context.log,
     )
@@ -124,12 +121,6 @@ def examples_of(data: Artifact, split: str) -> list[Any]:
         hint = f"it has {', '.join(there)}: choose split={there[-1]}" if there else "look at the dataset"
         raise EmptyInput(f"{data.path.as_posix()} has no examples in the split {split!r}", hint=hint)
     return found
-
-
-def some_of(examples: Sequence[Any], wanted: int | None) -> list[Any]:
-    """`wanted` examples, evenly spread over their order."""
-    number = min(wanted or len(examples), len(examples))
-    return [examples[i * len(examples) // number] for i in range(number)]
 
 
 def read_before(model: Artifact, texts: Sequence[str], log: Log) -> list[str]:
@@ -148,14 +139,14 @@ def read_before(model: Artifact, texts: Sequence[str], log: Log) -> list[str]:
     return told
 
 
-def tree_of(stage: EvaluateStage, model: Artifact, data: Artifact, findings: Findings, seed: int) -> dict[str, Any]:
+def tree_of(wanted: Wanted, model: Artifact, data: Artifact, findings: Findings, seed: int) -> dict[str, Any]:
     """What report.json holds."""
     tree = {
         "format": FORMAT,
         "what": findings.what,
-        "title": stage.title,
+        "title": wanted.title,
         "model": {"kind": model.card.kind, "id": model.card.id, "stage": model.card.stage},
-        "data": {"kind": data.card.kind, "id": data.card.id, "split": stage.split},
+        "data": {"kind": data.card.kind, "id": data.card.id, "split": wanted.split},
         "seed": seed,
         "metrics": findings.metrics(),
         "groups": {group.name: group.tree() for group in findings.groups},

@@ -38,6 +38,7 @@ class EvaluateStage(Stage):
         return Forecast(memory_bytes=8 * parameters + 8e8, disk_bytes=2e6, parameters=parameters)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
-        from pretune.evaluate.reporting import evaluate
+        from pretune.evaluate.reporting import Wanted, evaluate
 
-        return evaluate(self, inputs["model"], inputs["data"], out, context)
+        wanted = Wanted(self.split, self.max_examples, self.max_tokens, self.title)
+        return evaluate(wanted, inputs["model"], inputs["data"], out, context)

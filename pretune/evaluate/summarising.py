@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.stage import Context
@@ -14,11 +14,8 @@ from pretune.evaluate.reporting import FORMAT, read_report
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 
-if TYPE_CHECKING:
-    from pretune.evaluate.summary import SummaryStage
 
-
-def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context: Context) -> dict[str, Any]:
+def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: str, text: str) -> dict[str, Any]:
     """Write the page; returns the reports' figures, each with its report's name in front."""
     shown, told, metrics = [], [], dict[str, Any]()
     for part in parts:
@@ -32,18 +29,18 @@ def summarise(stage: SummaryStage, parts: Sequence[Artifact], out: Path, context
             shown.append(report_part(report, rows, model.path if model else None, name))
         else:
             shown.append(card_part(part))
-    tree = {"format": FORMAT, "what": "summary", "title": stage.title, "text": stage.text, "parts": told}
-    text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+    tree = {"format": FORMAT, "what": "summary", "title": title, "text": text, "parts": told}
+    written = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (out / "report.json").write_text(written, encoding="utf-8", newline="\n")
     verdict, mood = verdict_of([part for part in shown if part["groups"]])
     write_page(
         out / "report.html",
         context,
         "report",
-        stage.title,
+        title,
         verdict=verdict,
         mood=mood,
-        text=stage.text,
+        text=text,
         parts=shown,
         doctor=(),
         lineage=lineage({part.path.name: part for part in parts}),

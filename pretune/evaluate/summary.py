@@ -29,4 +29,4 @@ class SummaryStage(Stage):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         from pretune.evaluate.summarising import summarise
 
-        return summarise(self, list(inputs.values()), out, context)
+        return summarise(list(inputs.values()), out, context, title=self.title, text=self.text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
+
+if TYPE_CHECKING:
+    from pretune.infer.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -15,25 +17,25 @@ class Job:
     """What an exporter works on.
 
     Args:
-        model: a model or adapter folder; of a token format, the token store.
+        source: a model or adapter folder; of a token format, the token store.
+        ready: the model, opened; None for tokens.
         data: a dataset folder whose texts or dialogues the export is compared on, or None.
-        out: the bundle's folder; an exporter writes into its own sub-folder.
-        tell: one line for the console.
+        out: the format's own folder, which is there; the stage writes what is shared into the folder above.
     """
 
-    model: Path
+    source: Path
+    ready: Predictor | None
     data: Path | None
     out: Path
-    tell: Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What an exporter made: its part of `bundle.json`, of `parity.json`, and figures for the card."""
+class Proof:
+    """That a format gives what it was made from: its part of `parity.json`, figures for the card, and a line."""
 
-    bundle: dict[str, Any]
     parity: dict[str, Any]
     metrics: dict[str, Any]
+    told: str = ""
 
 
 class Exporter(Variant):
@@ -42,14 +44,29 @@ class Exporter(Variant):
     takes: ClassVar[str] = "model"
     """The kind of artifact that it writes: model, or tokens."""
 
-    def export(self, job: Job) -> Exported:
-        """Write into the bundle.
+    @property
+    def folder(self) -> str:
+        """The name of the format's sub-folder: the kind, of `module:Class` the class."""
+        return self.kind.rpartition(":")[2].lower()
+
+    def write(self, job: Job) -> dict[str, Any]:
+        """Write into the format's folder.
+
+        Returns:
+            What a reader must know of it, for `bundle.json`.
 
         Raises:
-            NoParity: other answers than the model folder; its sub-folder is then gone.
-            NotSupported: a model that this format cannot hold.
+            NotSupported: what this format cannot hold.
         """
-        raise AssertionError(f"{type(self).__name__} has no export()")
+        raise AssertionError(f"{type(self).__name__} has no write()")
+
+    def prove(self, job: Job) -> Proof:
+        """Compare what was written, which now is part of a whole bundle, with its source.
+
+        Raises:
+            NoParity: it gives something else.
+        """
+        raise AssertionError(f"{type(self).__name__} has no prove()")
 
 
 EXPORTER = Choice(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from pretune.export.writer import GraphWriter, Weights
 
 @dataclass(frozen=True)
 class Graph:
-    """The bytes of an .onnx file, and the facts of it that stand in `bundle.json`."""
+    """The bytes of an .onnx file, and the facts of it for `bundle.json`."""
 
     content: bytes
     facts: dict[str, Any]
@@ -42,9 +41,9 @@ def graph_of(model: Any, scales: Mapping[str, np.ndarray], *, dynamic: bool = Fa
     if not type(model).__name__.endswith("ForSequenceClassification"):
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
     if kind in FAMILIES:
-        return _with_facts(row_graph(model, weights, dynamic=dynamic), {"architecture": "decoder"})
+        return _with_facts(row_graph(model, weights, dynamic=dynamic), {})
     if is_written(model.config):
-        return _with_facts(encoder_graph(model, weights, dynamic=dynamic), {"architecture": "encoder"})
+        return _with_facts(encoder_graph(model, weights, dynamic=dynamic), {})
     return _traced(model, dynamic=dynamic)
 
 
@@ -57,7 +56,7 @@ def _traced(model: Any, *, dynamic: bool) -> Graph:
         raise NotSupported(f"a {kind} decoder cannot be exported", hint=f"these can: {', '.join(FAMILIES)}")
     if dynamic:
         raise NotSupported(f"precision=dynamic is not written for {kind}", hint="use precision=weights")
-    return Graph(traced_encoder(model), {"architecture": "encoder", "inputs": INPUTS, "outputs": OUTPUTS})
+    return Graph(traced_encoder(model), {"inputs": INPUTS, "outputs": OUTPUTS})
 
 
 def _arrays(model: Any) -> dict[str, np.ndarray]:
@@ -71,9 +70,4 @@ def _with_facts(writer: GraphWriter, facts: dict[str, Any]) -> Graph:
 def _decoder_facts(config: Any) -> dict[str, Any]:
     heads = family_of(config).heads(config)
     sizes = {"num_layers": heads.layers, "num_kv_heads": heads.key, "head_dim": heads.width}
-    return {"architecture": "decoder", "logits": "last", **sizes}
-
-
-def write_graph(graph: Graph, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(graph.content)
+    return {"logits": "last", **sizes}

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from pretune.export.exporter import Exported, Exporter, Job
+from pretune.export.exporter import Exporter, Job, Proof
 
-GRAPH = "onnx/model.onnx"
+GRAPH = "model.onnx"
 
 
 class Onnx(Exporter):
@@ -31,50 +27,35 @@ class Onnx(Exporter):
     min_agreement: float = Field(0.9, gt=0, le=1)
     """Share of labels or greedy tokens that must agree with precision=dynamic; otherwise all must."""
 
-    def export(self, job: Job) -> Exported:
-        from pretune.export.graph import write_graph
-        from pretune.model.folder import copy_tokenizer
-        from pretune.model.generate import open_folder
-
-        ready = open_folder(job.model)
-        graph = self._graph(ready, job.model)
-        bundle = {**about(ready, job.model), **graph.facts, "graph": GRAPH, "precision": self.precision}
-        with tried(job.out) as part:
-            write_graph(graph, part / GRAPH)
-            copy_tokenizer(job.model, part)
-            (part / "bundle.json").write_text(to_json(bundle), encoding="utf-8")
-            parity = self._compared(ready, part, job.data).demand()
-        same = f"{parity.decisions - parity.different} of {parity.decisions} {parity.compared}"
-        size, near = len(graph.content), parity.max_logit_difference
-        job.tell(f"    onnx: {same} as the model's, logits within {near:.1e}, {size / 1e6:.1f} MB")
-        metrics = {"bytes": size, "agreement": parity.agreement, "max_logit_difference": near}
-        return Exported(bundle, parity.to_json(), metrics)
-
-    def _graph(self, ready: Any, folder: Path) -> Any:
+    def write(self, job: Job) -> dict[str, Any]:
         from pretune.compress.quantise import read_scales
-        from pretune.compress.stage import torch_model
         from pretune.export.graph import graph_of
+        from pretune.model.generate import module_of
 
-        model = torch_model(ready)
-        scales: Mapping[str, np.ndarray] = read_scales(folder)
+        assert job.ready is not None, "a model is opened before it is exported"
+        model = module_of(job.ready)
+        scales: Mapping[str, np.ndarray] = read_scales(job.source)
         if self.precision == "dynamic" and not scales:
             model, scales = rounded_copy(model)
-        return graph_of(model, scales, dynamic=self.precision == "dynamic")
+        graph = graph_of(model, scales, dynamic=self.precision == "dynamic")
+        (job.out / GRAPH).write_bytes(graph.content)
+        return {**graph.facts, "graph": GRAPH, "precision": self.precision}
 
-    def _compared(self, ready: Any, made: Path, data: Path | None) -> Any:
-        from pretune.export import parity
-        from pretune.infer.classify import TextClassifier
+    def prove(self, job: Job) -> Proof:
+        from pretune.export.parity import Parity, Thresholds, inputs_for
         from pretune.infer.load import open_bundle
 
-        limits = parity.Thresholds(self.max_logit_difference, 1.0)
-        if self.precision == "dynamic":
-            limits = parity.Thresholds(None, self.min_agreement)
-        bundle = open_bundle(made)
-        if isinstance(bundle, TextClassifier):
-            return parity.compare_classifiers(ready, bundle, parity.texts_for(data), limits=limits)
-        prompts = parity.prompts_for(ready, data, number=self.prompts, num_tokens=self.tokens)
-        prompts.append(parity.longest_prompt(ready))
-        return parity.compare_decoders(ready, bundle, prompts, num_tokens=self.tokens, limits=limits)
+        assert job.ready is not None, "a model is opened before it is exported"
+        exact = Thresholds(self.max_logit_difference, 1.0)
+        limits = Thresholds(None, self.min_agreement) if self.precision == "dynamic" else exact
+        made, asked = open_bundle(job.out.parent), inputs_for(job.data)
+        found = job.ready.compare(made, asked, most_written=self.prompts, num_tokens=self.tokens)
+        parity = Parity(found, limits).demand()
+        size, near = (job.out / GRAPH).stat().st_size, found.max_logit_difference
+        same = f"{found.decisions - found.different} of {found.decisions} {found.compared}"
+        told = f"onnx: {same} as the model's, logits within {near:.1e}, {size / 1e6:.1f} MB"
+        metrics = {"bytes": size, "agreement": found.agreement, "max_logit_difference": near}
+        return Proof(parity.to_json(), metrics, told)
 
 
 def rounded_copy(model: Any) -> tuple[Any, Mapping[str, np.ndarray]]:
@@ -86,41 +67,3 @@ def rounded_copy(model: Any) -> tuple[Any, Mapping[str, np.ndarray]]:
     rounded = deepcopy(model)
     compressed = Int8(kind="int8").compress(rounded)
     return rounded, {name: scale.numpy() for name, scale in compressed.files[SCALES].items()}
-
-
-def about(ready: Any, folder: Path) -> dict[str, Any]:
-    """What `bundle.json` says of any format: task, labels, limits, control tokens."""
-    from pretune.compress.stage import torch_model
-    from pretune.infer.classify import TextClassifier
-    from pretune.tokens.encode.tokenizer import special_ids
-
-    pad = torch_model(ready).config.pad_token_id
-    common = {"format": 1, "pad_id": pad if pad is not None else special_ids(folder).pad}
-    if isinstance(ready, TextClassifier):
-        return {**common, "task": "classify", "labels": ready.labels, "max_length": ready.max_length, "eos_ids": []}
-    task = "chat" if ready.chat is not None else "complete"
-    limits = {"max_length": ready.decoder.max_length, "eos_ids": list(ready.eos_ids)}
-    return {**common, "task": task, "labels": None, **limits}
-
-
-@contextmanager
-def tried(out: Path) -> Iterator[Path]:
-    """A folder whose files are put into `out` at the end of the block; after an error nothing of it is left.
-
-    The bundle may hold another format already, which shares the tokenizer's files: they are not touched before.
-    """
-    part = out / "onnx.tried"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
-        yield part
-        for path in [p for p in sorted(part.rglob("*")) if p.is_file()]:
-            place = out / path.relative_to(part)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
-    finally:
-        shutil.rmtree(part)
-
-
-def to_json(tree: Any) -> str:
-    return json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"

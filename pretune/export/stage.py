@@ -1,10 +1,4 @@
-"""Stage export: a bundle that other programs run, with the proof that it gives the model's answers.
-
-bundle.json          task, labels, limits, control tokens, the graph's inputs and outputs
-parity.json          what was compared with the model folder, thresholds, result
-onnx/model.onnx      the graph, weights included
-tokenizer.json ...   the tokenizer and its chat template
-"""
+"""Stage export: a bundle that other programs run, with the proof that it gives the model's answers."""
 
 from __future__ import annotations
 
@@ -17,16 +11,16 @@ from pydantic import Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
-from pretune.base.errors import NoParity, NotSupported, WrongValue
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.export.exporter import EXPORTER, Exported, Exporter, Job
+from pretune.export.exporter import EXPORTER, Exporter, Job
 
 
 class ExportStage(Stage):
     """Write a model in formats that other programs run."""
 
     makes: ClassVar[str] = "bundle"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     extras: ClassVar[tuple[str, ...]] = ("export",)
 
     model: Annotated[str, Input("model|tokens")]
@@ -48,18 +42,23 @@ class ExportStage(Stage):
             The figures of every format by its kind, and `refused`.
 
         Raises:
-            NoParity: every format was refused; NotSupported: this model cannot be exported.
+            NoParity, NotSupported: every format was refused; the first refusal.
         """
-        _check_kinds(self.to, inputs["model"])
-        data = inputs.get("data")
-        job = Job(inputs["model"].path, data.path if data else None, out, context.log.info)
-        made, refused = _all(self.to, job)
-        for kind, error in refused.items():
-            context.log.warn(f"{kind} was not written: {error.problem}")
-        if not made:
-            raise next(iter(refused.values()))
-        _write(made, out)
-        return {**{kind: one.metrics for kind, one in made.items()}, "refused": sorted(refused)}
+        from pretune.export.bundle import write_bundle
+
+        source, data = inputs["model"], inputs.get("data")
+        _check_kinds(self.to, source)
+        job = Job(source.path, _opened(source), data.path if data else None, out)
+        return write_bundle(self.to, job, context.log)
+
+
+def _opened(source: Artifact) -> Any:
+    """The model of a folder; None for tokens."""
+    if source.card.kind == "tokens":
+        return None
+    from pretune.model.generate import open_folder
+
+    return open_folder(source.path)
 
 
 def _check_kinds(exporters: list[Exporter], given: Artifact) -> None:
@@ -76,23 +75,3 @@ def _check_kinds(exporters: list[Exporter], given: Artifact) -> None:
             raise NotSupported(
                 f"{given.path.as_posix()} is a {kind}, which cannot be written as {exporter.kind}", hint=hint
             )
-
-
-def _all(exporters: list[Exporter], job: Job) -> tuple[dict[str, Exported], dict[str, NoParity]]:
-    made: dict[str, Exported] = {}
-    refused: dict[str, NoParity] = {}
-    for exporter in exporters:
-        try:
-            made[exporter.kind] = exporter.export(job)
-        except NoParity as error:
-            refused[exporter.kind] = error
-    return made, refused
-
-
-def _write(made: Mapping[str, Exported], out: Path) -> None:
-    """bundle.json and parity.json of all formats together."""
-    from pretune.export.onnx_bundle import to_json
-
-    bundle = {name: value for one in made.values() for name, value in one.bundle.items()}
-    (out / "bundle.json").write_text(to_json(bundle), encoding="utf-8")
-    (out / "parity.json").write_text(to_json({k: one.parity for k, one in made.items()}), encoding="utf-8")

@@ -5,18 +5,16 @@ What was written is read again and must hold the store's documents, id for id.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pretune.base.errors import NoParity
-from pretune.export.exporter import Exported, Exporter, Job
-from pretune.tokens.store.foreign import read_files, split_of_file, write_arrow, write_megatron, write_nanogpt
+from pretune.export.exporter import Exporter, Job, Proof
+from pretune.tokens.store.interop import read_files, split_of_file, write_arrow, write_megatron, write_nanogpt
 from pretune.tokens.store.store import Store
-
-Write = Callable[[Path, Path], list[Path]]
 
 
 class NanoGPT(Exporter):
@@ -24,8 +22,11 @@ class NanoGPT(Exporter):
 
     takes: ClassVar[str] = "tokens"
 
-    def export(self, job: Job) -> Exported:
-        return written(self.kind, job, write_nanogpt)
+    def write(self, job: Job) -> dict[str, Any]:
+        return _facts(job, write_nanogpt(job.source, job.out))
+
+    def prove(self, job: Job) -> Proof:
+        return read_again(job)
 
 
 class Megatron(Exporter):
@@ -33,8 +34,11 @@ class Megatron(Exporter):
 
     takes: ClassVar[str] = "tokens"
 
-    def export(self, job: Job) -> Exported:
-        return written(self.kind, job, write_megatron)
+    def write(self, job: Job) -> dict[str, Any]:
+        return _facts(job, write_megatron(job.source, job.out))
+
+    def prove(self, job: Job) -> Proof:
+        return read_again(job)
 
 
 class Arrow(Exporter):
@@ -42,20 +46,26 @@ class Arrow(Exporter):
 
     takes: ClassVar[str] = "tokens"
 
-    def export(self, job: Job) -> Exported:
-        return written(self.kind, job, write_arrow)
+    def write(self, job: Job) -> dict[str, Any]:
+        return _facts(job, write_arrow(job.source, job.out))
+
+    def prove(self, job: Job) -> Proof:
+        return read_again(job)
 
 
-def written(kind: str, job: Job, write: Write) -> Exported:
-    """The files of a format, read again.
+def _facts(job: Job, paths: Sequence[Path]) -> dict[str, Any]:
+    store = Store.open(job.source, split_of_file(paths[0]))
+    return {"files": sorted(path.name for path in paths), "vocab_size": store.vocab_size, "end_id": store.end_id}
+
+
+def read_again(job: Job) -> Proof:
+    """That the files of a format hold what the store holds.
 
     Raises:
-        NoParity: what is read is not what the store holds; NotSupported: the format cannot hold it.
+        NoParity: they do not.
     """
-    out = job.out / kind
-    out.mkdir()
-    paths = write(job.model, out)
-    stores = {split: Store.open(job.model, split) for split in {split_of_file(path) for path in paths}}
+    paths = sorted(job.out.iterdir())
+    stores = {split: Store.open(job.source, split) for split in {split_of_file(path) for path in paths}}
     tokens = dict.fromkeys(stores, 0)
     one = next(iter(stores.values()))
     for path, part in read_files(paths, vocab_size=one.vocab_size, end=one.end_id):
@@ -65,7 +75,5 @@ def written(kind: str, job: Job, write: Write) -> Exported:
             raise NoParity(f"{path.as_posix()} holds other ids than the store")
         tokens[split] += len(ids)
     if tokens != {split: store.num_tokens for split, store in stores.items()}:
-        raise NoParity(f"{out.as_posix()} holds {tokens} tokens, other numbers than the store")
-    files = sorted(path.name for path in paths)
-    facts = {"files": files, "vocab_size": one.vocab_size, "end_id": one.end_id}
-    return Exported({kind: facts}, {"compared": "ids, read again", "tokens": tokens}, {"tokens": sum(tokens.values())})
+        raise NoParity(f"{job.out.as_posix()} holds {tokens} tokens, other numbers than the store")
+    return Proof({"compared": "ids, read again", "tokens": tokens}, {"tokens": sum(tokens.values())})

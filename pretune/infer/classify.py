@@ -7,14 +7,18 @@ decoder   ids [eos]            the last position is scored
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pretune.base.errors import NotFinite, NotSupported
+from pretune.infer.answers import Answer, Label
+from pretune.infer.compare import compare_labels
 from pretune.infer.engine import Encoder
-from pretune.tokens.encode.tokenizer import encode_texts
+from pretune.infer.predictor import Advance, Difference, Facts, unheard
+from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,15 +26,7 @@ if TYPE_CHECKING:
     from pretune.tokens.encode.tokenizer import Specials
 
 Architecture = Literal["encoder", "decoder"]
-
-
-@dataclass(frozen=True)
-class Label:
-    """A label and its probability; `scores` holds every label's."""
-
-    name: str
-    score: float
-    scores: dict[str, float] = field(default_factory=dict, repr=False)
+TEXTS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -64,27 +60,58 @@ def frame_for(architecture: Architecture, specials: Specials) -> Frame:
 
 @dataclass(frozen=True)
 class TextClassifier:
-    """A model that gives a text one of its labels."""
+    """A predictor that gives a text one of its labels."""
 
     encoder: Encoder
     tokenizer: Tokenizer
     labels: list[str]
     max_length: int
     frame: Frame = Frame()
+    task: str = "classify"
+
+    @property
+    def facts(self) -> Facts:
+        frame = {"before": self.frame.before, "after": self.frame.after}
+        return Facts(self.task, Label.kind, self.max_length, tuple(self.labels), **frame)
+
+    @property
+    def gives(self) -> type[Answer]:
+        return Label
+
+    @property
+    def engine(self) -> Encoder:
+        return self.encoder
 
     def rows(self, texts: Iterable[str]) -> list[list[int]]:
-        """One row per text, at most `max_length` tokens, frame included."""
-        return [self.frame.row(ids, self.max_length) for ids in encode_texts(self.tokenizer, list(texts))]
+        """One row per text, at most `max_length` tokens, frame included. Raises NotSupported for other inputs."""
+        texts = list(texts)
+        if any(not isinstance(text, str) for text in texts):
+            raise NotSupported("a classifier reads texts, not dialogues", hint="give a dataset with labels")
+        return [self.frame.row(ids, self.max_length) for ids in encode_texts(self.tokenizer, texts)]
 
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """float64 [texts, labels], rows summing to 1."""
-        if not texts:
-            return np.zeros((0, len(self.labels)))
-        return softmax(self.encoder.logits(self.rows(texts)))
+    def answer(
+        self, inputs: Sequence[str], *, max_tokens: int = 256, strict: bool = True, advance: Advance = unheard
+    ) -> list[Answer]:
+        """The likeliest label of every text, in the order of the texts; a text that is too long loses its end."""
+        found: list[Answer] = []
+        for start in range(0, len(inputs), TEXTS_AT_ONCE):
+            rows = self.rows(inputs[start : start + TEXTS_AT_ONCE])
+            found += [named(row, self.labels) for row in softmax(self.encoder.logits(rows))]
+            advance(len(rows))
+        return found
 
-    def predict(self, texts: Sequence[str]) -> list[Label]:
-        """The likeliest label of every text, in the order of the texts."""
-        return [named(row, self.labels) for row in self.probabilities(texts)]
+    def compare(
+        self, other: TextClassifier, inputs: Sequence[str], *, most_written: int = 20, num_tokens: int = 32
+    ) -> Difference:
+        return compare_labels(self, other, inputs)
+
+
+def of_facts(encoder: Any, folder: Path, facts: Facts) -> TextClassifier:
+    """An engine with the tokenizer of a folder."""
+    assert facts.labels is not None, "a classifier has labels"
+    frame = Frame(facts.before, facts.after)
+    tokenizer = load_tokenizer(folder)
+    return TextClassifier(encoder, tokenizer, list(facts.labels), facts.max_length, frame, facts.task)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+ROWS_AT_ONCE = 32
 
 
 class Decoder(Protocol):
@@ -39,6 +41,9 @@ class Decoder(Protocol):
             float32 logits_BV of the last position, and the next state.
         """
 
+    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
+        """float32 logits_LV of the last `keep` positions of one row."""
+
 
 class Encoder(Protocol):
     """A sequence classifier."""
@@ -49,3 +54,21 @@ class Encoder(Protocol):
 
     def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """float32 [rows, labels]; rows have their own lengths and are padded inside."""
+
+
+def by_length(
+    rows: Sequence[Sequence[int]], run: Callable[[list[Sequence[int]]], np.ndarray], *, at_once: int = ROWS_AT_ONCE
+) -> np.ndarray:
+    """The results of rows, in their order; rows of like length run together."""
+    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
+    found = [run([rows[k] for k in order[i : i + at_once]]) for i in range(0, len(order), at_once)]
+    return np.asarray(np.concatenate(found)[np.argsort(order)])
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 ids_BL padded on the right to the longest row, and the mask: 1 where there is text."""
+    lengths = np.array([len(row) for row in rows])
+    mask_BL = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    ids_BL = np.full(mask_BL.shape, pad_id, dtype=np.int64)
+    ids_BL[mask_BL == 1] = [token for row in rows for token in row]
+    return ids_BL, mask_BL

@@ -5,52 +5,32 @@ The plain answer is the stream joined, so the two cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretune.base.errors import NotSupported, TooLong
+from pretune.base.errors import BadMessages, NotSupported, TooLong
+from pretune.infer.answers import Answer, Text
 from pretune.infer.chat import ChatFormat, Message
-from pretune.infer.engine import Decoder
-from pretune.infer.sampling import GREEDY, Sampling, choose
-from pretune.infer.streaming import Characters, StopText, behind
-from pretune.tokens.encode.tokenizer import encode_text
+from pretune.infer.compare import compare_written, longest_prompt, prompts_of
+from pretune.infer.engine import ROWS_AT_ONCE, Decoder
+from pretune.infer.predictor import Advance, Difference, Facts, unheard
+from pretune.infer.sampling import GREEDY, Sampling, check_finite, choose
+from pretune.infer.streaming import Characters, Piece, StopText, behind
+from pretune.tokens.encode.tokenizer import chat_template, encode_text, load_tokenizer, special_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-Finish = Literal["stop", "length"]
-ROWS_AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some text of an answer, perhaps empty; the last piece says why the answer ended.
-
-    Args:
-        num_tokens: tokens written so far, the end token not counted.
-    """
-
-    text: str
-    num_tokens: int
-    finish: Finish | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A whole answer."""
-
-    text: str
-    finish: Finish
-    num_prompt_tokens: int
-    num_tokens: int
+PROMPTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A decoder with its tokenizer.
+    """A predictor that writes text: a decoder with its tokenizer.
 
     Args:
         eos_ids: tokens that end an answer.
@@ -61,6 +41,59 @@ class LanguageModel:
     tokenizer: Tokenizer
     eos_ids: tuple[int, ...]
     chat: ChatFormat | None = None
+
+    @property
+    def facts(self) -> Facts:
+        task = "chat" if self.chat else "complete"
+        return Facts(task, Text.kind, self.decoder.max_length, eos_ids=self.eos_ids)
+
+    @property
+    def gives(self) -> type[Answer]:
+        return Text
+
+    @property
+    def engine(self) -> Decoder:
+        return self.decoder
+
+    def answer(
+        self,
+        inputs: Sequence[str | Sequence[Message]],
+        *,
+        max_tokens: int = 256,
+        strict: bool = True,
+        advance: Advance = unheard,
+    ) -> list[Answer]:
+        """Greedy answers to texts (a message of the user where the model chats) or to messages.
+
+        Raises:
+            TooLong, BadMessages: with `strict`, a prompt fills the window, or the template refuses it.
+        """
+        prompts = [self.prompt(one) for one in inputs] if strict else [self._prompt_or_none(one) for one in inputs]
+        if strict:
+            self._check_room(prompts)
+        found = [Text("", "too-long" if prompt else "refused", len(prompt)) for prompt in prompts]
+        fits = [k for k, prompt in enumerate(prompts) if 0 < len(prompt) < self.decoder.max_length]
+        fits.sort(key=lambda k: len(prompts[k]))
+        advance(len(prompts) - len(fits))
+        for start in range(0, len(fits), PROMPTS_AT_ONCE):
+            part = fits[start : start + PROMPTS_AT_ONCE]
+            for k, ids in zip(part, self.generate_many([prompts[k] for k in part], max_tokens), strict=True):
+                is_whole = len(ids) < min(max_tokens, self.room(prompts[k]))
+                text = self.text_of(prompts[k], ids)
+                found[k] = Text(text, "stop" if is_whole else "length", len(prompts[k]), len(ids))
+            advance(len(part))
+        return list(found)
+
+    def compare(
+        self,
+        other: LanguageModel,
+        inputs: Sequence[str | Sequence[Message]],
+        *,
+        most_written: int = 20,
+        num_tokens: int = 32,
+    ) -> Difference:
+        prompts = prompts_of(self, inputs, most=most_written, num_tokens=num_tokens)
+        return compare_written(self, other, [*prompts, longest_prompt(self)], num_tokens=num_tokens)
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         """Pieces of the answer, one per token; close the iterator to stop early.
@@ -100,6 +133,28 @@ class LanguageModel:
             raise TooLong(problem, hint="shorten the prompt, or drop the oldest messages")
         return room
 
+    def prompt(self, asked: str | Sequence[Message]) -> list[int]:
+        """The tokens of a text or of messages, as `answer` reads them."""
+        if not isinstance(asked, str):
+            return self.chat_prompt(asked)
+        return self.chat_prompt([{"role": "user", "content": asked}]) if self.chat else self.text_prompt(asked)
+
+    def _prompt_or_none(self, asked: str | Sequence[Message]) -> list[int]:
+        """No tokens where the template refuses the messages (two turns of one side, say)."""
+        try:
+            return self.prompt(asked)
+        except BadMessages:
+            return []
+
+    def _check_room(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Raise TooLong for the first prompt that leaves no room for an answer."""
+        for number, prompt in enumerate(prompts, 1):
+            try:
+                self.room(prompt)
+            except TooLong as error:
+                hint = "shorten it or leave it out; nothing was answered"
+                raise TooLong(f"text {number} of {len(prompts)}: {error.problem}", hint=hint) from None
+
     def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
         """The tokens that ask for a reply. Raises NotSupported without a chat template, and BadMessages."""
         if self.chat is None:
@@ -117,22 +172,22 @@ class LanguageModel:
         ids = [*before, *encode_text(self.tokenizer, text)]
         return ids or list(self.eos_ids[:1])
 
-    def answer(self, prompt_ids: Sequence[int], sampling: Sampling) -> Reply:
+    def write(self, prompt_ids: Sequence[int], sampling: Sampling) -> Text:
         """The stream, joined."""
         pieces = list(self.stream(prompt_ids, sampling))
         finish = pieces[-1].finish
         assert finish is not None, "the last piece of a stream says why it ended"
-        return Reply("".join(piece.text for piece in pieces), finish, len(prompt_ids), pieces[-1].num_tokens)
+        return Text("".join(piece.text for piece in pieces), finish, len(prompt_ids), pieces[-1].num_tokens)
 
-    def reply(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Reply:
+    def reply(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Text:
         """The next turn of a dialogue."""
-        return self.answer(self.chat_prompt(messages), sampling)
+        return self.write(self.chat_prompt(messages), sampling)
 
-    def complete(self, text: str, sampling: Sampling = GREEDY) -> Reply:
+    def complete(self, text: str, sampling: Sampling = GREEDY) -> Text:
         """How a text goes on; the text itself is not repeated."""
-        return self.answer(self.text_prompt(text), sampling)
+        return self.write(self.text_prompt(text), sampling)
 
-    def text_of(self, prompt_ids: Sequence[int], ids: Iterable[int]) -> str:
+    def text_of(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> str:
         """The text of tokens that were written behind a prompt, as `stream` gives it."""
         characters = self._characters(prompt_ids)
         return "".join([*(characters.push(token) for token in ids), characters.finish()])
@@ -161,6 +216,7 @@ class LanguageModel:
         answers: list[list[int]] = [[] for _ in fresh_BL]
         for _ in range(room):
             logits_BV, state = self.decoder.feed(state, fresh_BL)
+            check_finite(logits_BV)
             best_B = logits_BV.argmax(axis=-1)
             open_rows -= {k for k in open_rows if int(best_B[k]) in self.eos_ids}
             for k in open_rows:
@@ -169,6 +225,15 @@ class LanguageModel:
                 break
             fresh_BL = best_B[:, None].astype(np.int64)
         return answers
+
+
+def of_facts(decoder: Any, folder: Path, facts: Facts) -> LanguageModel:
+    """An engine with the tokenizer, the end tokens and the chat template of a folder."""
+    tokenizer, specials, template = load_tokenizer(folder), special_ids(folder), chat_template(folder)
+    own = () if specials.eos is None else (specials.eos,)
+    chat = ChatFormat(template, tokenizer, specials, facts.eos_ids) if template else None
+    ends = {*own, *facts.eos_ids, *(chat.ends if chat else ())}
+    return LanguageModel(decoder, tokenizer, tuple(sorted(ends)), chat)
 
 
 def equal_lengths(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:

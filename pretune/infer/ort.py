@@ -1,4 +1,4 @@
-"""The engine on onnxruntime: a bundle's graph, with the names that every exporter uses.
+"""The engine on onnxruntime: the graph in a bundle's `onnx/`, with the names that every exporter uses.
 
     decoder   input_ids, attention_mask, position_ids, past_key_values.{i}.key/.value  ──▶  logits, present.{i}...
     encoder   input_ids, attention_mask (, token_type_ids)                             ──▶  logits
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,34 @@ import numpy as np
 
 from pretune.base.errors import BadFile
 from pretune.base.extras import need
+from pretune.infer.engine import by_length, padded
+from pretune.tokens.encode.tokenizer import load_tokenizer
 
-ROWS_AT_ONCE = 32
+
+def of_bundle(folder: Path, about: Mapping[str, Any]) -> OrtDecoder | OrtEncoder:
+    """The engine of a bundle's graph.
+
+    Args:
+        folder: the format's own folder; about: the whole of `bundle.json`.
+
+    Raises:
+        BadFile: the graph is not there, or broken; MissingExtra.
+    """
+    facts = about["formats"][folder.name]
+    session = open_session(_graph(folder, facts["graph"]))
+    if "num_layers" not in facts:
+        return OrtEncoder(session, about["max_length"], about.get("pad_id"))
+    width = next(o.shape[-1] for o in session.get_outputs() if o.name == "logits")
+    vocab_size = width if isinstance(width, int) else load_tokenizer(folder.parent).get_vocab_size()
+    sizes = (facts[name] for name in ("num_layers", "num_kv_heads", "head_dim"))
+    return OrtDecoder(session, vocab_size, about["max_length"], *sizes)
+
+
+def _graph(folder: Path, name: str) -> Path:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise BadFile(f"{folder.parent.as_posix()}/bundle.json names a graph that is not there: {name!r}")
+    return path
 
 
 def open_session(graph: Path) -> Any:
@@ -64,6 +90,14 @@ class OrtDecoder:
         logits_BV = np.asarray(found["logits"].numpy()[:, -1], dtype=np.float32)
         return logits_BV, {n.replace("present", "past_key_values"): v for n, v in found.items() if n != "logits"}
 
+    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
+        """float32 logits_LV of the last `keep` positions, step by step: the graph gives those of the last one only."""
+        state, found = self.start(), []
+        for fresh in (ids[: len(ids) - keep + 1], *([token] for token in ids[len(ids) - keep + 1 :])):
+            logits_BV, state = self.feed(state, np.asarray([fresh], dtype=np.int64))
+            found.append(logits_BV[0])
+        return np.stack(found)
+
     def _inputs(self, ids_BL: np.ndarray, num_past: int) -> dict[str, Any]:
         """What the graph asks for, of the usual three."""
         rows, length = ids_BL.shape
@@ -88,27 +122,13 @@ class OrtEncoder:
 
     def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """float32 [rows, labels]; rows of like length run together."""
-        order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-        groups = [order[i : i + ROWS_AT_ONCE] for i in range(0, len(order), ROWS_AT_ONCE)]
-        found = np.concatenate([self._run([rows[k] for k in group]) for group in groups])
-        back = np.empty(len(rows), dtype=np.int64)
-        back[order] = np.arange(len(rows))
-        return np.asarray(found[back])
+        return by_length(rows, self._run)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = padded(rows, self.pad_id or 0)
         usual = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": np.zeros_like(ids_BL)}
         wanted = [i.name for i in self.session.get_inputs()]
         return np.asarray(self.session.run(["logits"], {name: usual[name] for name in wanted})[0], dtype=np.float32)
-
-
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """int64 ids_BL padded on the right to the longest row, and the mask: 1 where there is text."""
-    lengths = np.array([len(row) for row in rows])
-    mask_BL = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-    ids_BL = np.full(mask_BL.shape, pad_id, dtype=np.int64)
-    ids_BL[mask_BL == 1] = [token for row in rows for token in row]
-    return ids_BL, mask_BL
 
 
 def _value(array: np.ndarray) -> Any:

@@ -41,13 +41,18 @@ GREEDY = Sampling()
 
 def choose(logits_V: np.ndarray, written: Sequence[int], sampling: Sampling, rng: np.random.Generator) -> int:
     """The next token. Raises NotFinite when the model gave no numbers."""
-    if np.isnan(logits_V).any() or np.isposinf(logits_V).any():
-        raise NotFinite("the model's logits are not finite", hint="its weights are damaged; train or export it again")
+    check_finite(logits_V)
     scores_V = penalised(logits_V.astype(np.float64), written, sampling.repetition_penalty)
     if sampling.temperature == 0:
         return int(scores_V.argmax())
     probabilities_V = distribution(scores_V, sampling)
     return int(np.searchsorted(np.cumsum(probabilities_V), rng.random() * probabilities_V.sum(), side="right"))
+
+
+def check_finite(logits: np.ndarray) -> None:
+    """Raise NotFinite when the model gave no numbers; -inf is a token that it never says."""
+    if np.isnan(logits).any() or np.isposinf(logits).any():
+        raise NotFinite("the model's logits are not finite", hint="its weights are damaged; train or export it again")
 
 
 def penalised(scores_V: np.ndarray, written: Sequence[int], penalty: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from pretune.infer.answers import Finish
 from pretune.tokens.encode.tokenizer import encode_text, encode_with_controls
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ HALF = "\ufffd"
 """What a decoder shows for bytes that are no character (yet)."""
 BEFORE = 8
 """Tokens of a prompt that its answer is decoded behind: two characters in bytes."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some text of an answer, perhaps empty; the last piece says why the answer ended.
+
+    Args:
+        num_tokens: tokens written so far, the end token not counted.
+    """
+
+    text: str
+    num_tokens: int
+    finish: Finish | None = None
 
 
 def behind(tokenizer: Tokenizer, prompt_ids: Sequence[int], *, lead: str = "") -> Characters:

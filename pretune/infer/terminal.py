@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pretune.base.errors import TooLong
-from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Streams
 from pretune.infer.sampling import GREEDY, Sampling
 
 HELP = "Type a message. /reset forgets the conversation, /system TEXT sets its first words, /quit leaves.\n"
 
 
 def chat(
-    model: LanguageModel,
+    model: Streams,
     read: Callable[[str], str] = input,
     write: Callable[[str], object] = lambda text: print(text, end="", flush=True),
     *,
@@ -51,7 +51,7 @@ def _line(read: Callable[[str], str]) -> str | None:
 
 
 def _turn(
-    model: LanguageModel, messages: list[dict[str, str]], sampling: Sampling, write: Callable[[str], object]
+    model: Streams, messages: list[dict[str, str]], sampling: Sampling, write: Callable[[str], object]
 ) -> list[dict[str, str]]:
     """Answer the last message, forgetting the oldest turns where they no longer fit; the messages with the answer."""
     said = ""
@@ -70,7 +70,7 @@ def _turn(
 
 
 def _fitting(
-    model: LanguageModel, messages: list[dict[str, str]], write: Callable[[str], object]
+    model: Streams, messages: list[dict[str, str]], write: Callable[[str], object]
 ) -> tuple[list[int], list[dict[str, str]]]:
     """The prompt, after dropping as many of the oldest turns as must go. Raises TooLong when one turn is too much."""
     while True:

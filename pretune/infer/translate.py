@@ -18,6 +18,8 @@ from pydantic import Field, field_validator
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.base.errors import NotSupported
+from pretune.infer.answers import Text
+from pretune.infer.predictor import Predictor, Streams
 from pretune.text.dataset.augment.augment import Augment, Work, with_texts
 
 Translate = Callable[[Sequence[str]], list[str]]
@@ -63,24 +65,24 @@ def translator(model: Artifact, ask: str, max_tokens: int) -> Translate:
     Raises:
         NotSupported: a model that does not chat.
     """
-    from pretune.infer.language import LanguageModel
     from pretune.infer.load import open_model
 
     opened = open_model(model.path)
-    if not isinstance(opened, LanguageModel) or opened.chat is None:
+    if not isinstance(opened, Streams) or opened.chat is None:
         hint = "fine-tune it on translations first: pretune finetune MODEL PAIRS task=chat"
         raise NotSupported(f"{model.path.as_posix()} does not chat, so it cannot be asked to translate", hint=hint)
     return lambda texts: _answers(opened, [ask.replace(WITH, text) if text else "" for text in texts], max_tokens)
 
 
-def _answers(model: Any, asked: Sequence[str], max_tokens: int) -> list[str]:
+def _answers(model: Predictor, asked: Sequence[str], max_tokens: int) -> list[str]:
     """Greedy answers; "" for an empty question, a prompt that is too long and an answer that does not end."""
-    prompts = [model.chat_prompt([{"role": "user", "content": text}]) if text else [] for text in asked]
-    fits = [k for k, ids in enumerate(prompts) if 0 < len(ids) < model.decoder.max_length]
+    wanted = [k for k, text in enumerate(asked) if text]
     found = [""] * len(asked)
-    for k, ids in zip(fits, model.generate_many([prompts[k] for k in fits], max_tokens), strict=True):
-        if len(ids) < min(max_tokens, model.decoder.max_length - len(prompts[k])):
-            found[k] = model.text_of(prompts[k], ids).strip()
+    for k, answer in zip(
+        wanted, model.answer([asked[k] for k in wanted], max_tokens=max_tokens, strict=False), strict=True
+    ):
+        if isinstance(answer, Text) and answer.finish == "stop":
+            found[k] = answer.text.strip()
     return found
 
 

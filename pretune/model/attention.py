@@ -4,7 +4,7 @@
     queries 128-255   see keys 0-255        a quarter less work at two blocks, towards a half at many
 
 `torch`'s own (sdpa) is written for long rows; its backward pass on a CPU was the largest waste of a step at 256
-positions (docs/LOG.md). On a CPU a run takes ours (train/run/settle.py).
+positions (docs/LOG.md). On a CPU a run takes ours (train/run/resolve.py).
 
 B rows, H heads, L queries, K keys, D width of a head.
 """

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretune.model.shape import Decoder, Rotary, Shape
+from pretune.model.families import Head, family_named
+from pretune.model.shape import Decoder, Shape
 from pretune.tokens.encode.tokenizer import Specials
 
 if TYPE_CHECKING:
@@ -16,42 +17,54 @@ if TYPE_CHECKING:
 
 
 def build_model(
-    shape: Shape, *, vocab_size: int, max_length: int, specials: Specials, seed: int, attention: str = "eager"
+    shape: Shape,
+    head: Head,
+    *,
+    vocab_size: int,
+    max_length: int,
+    specials: Specials,
+    seed: int,
+    attention: str = "eager",
 ) -> PreTrainedModel:
     """A float32 model of this shape, the same for the same seed.
 
     Args:
+        head: what it predicts.
         max_length: positions that the model will ever see.
         attention: transformers' attention implementation.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
+    Raises:
+        NotSupported: the family has no such head.
+    """
+    from transformers import AutoConfig
+
+    family = family_named(shape.family)
     settings = shape.config(vocab_size=vocab_size, max_length=max_length, specials=specials)
     config = AutoConfig.for_model(shape.family, **settings)
-    head: Any = AutoModelForCausalLM if shape.causal else AutoModelForMaskedLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = head.from_config(config, attn_implementation=attention, dtype=torch.float32)
+        maker = family.class_for(head, shape.family)
+        model: PreTrainedModel = maker.from_config(config, attn_implementation=attention, dtype=torch.float32)
         if isinstance(shape, Decoder) and shape.zero_init:
-            start_as_identity(model)
-    if isinstance(shape, Rotary) and shape.dropout:
-        drop_branches(model, shape.dropout)
+            zero(model, family.zero_init)
+    if family.dropped and (share := getattr(shape, "dropout", 0.0)):
+        drop_outputs(model, family.dropped, share)
     return model
 
 
 @torch.no_grad()
-def start_as_identity(model: nn.Module) -> None:
-    """Zero the last matrix of every branch, so that each block begins as the identity.
+def zero(model: nn.Module, ends: tuple[str, ...]) -> None:
+    """Zero the weights whose names end so: the last matrix of every branch, so that each block begins as the identity.
 
     Source: Fixup (arXiv:1901.09321), muP (arXiv:2203.03466, zero-initialised output layers), modded-nanogpt.
     """
     for name, parameter in model.named_parameters():
-        if name.endswith(("o_proj.weight", "down_proj.weight", "attn.c_proj.weight", "mlp.c_proj.weight")):
+        if name.endswith(ends):
             parameter.zero_()
 
 
-def drop_branches(model: nn.Module, share: float) -> None:
-    """Dropout of the embeddings and of what each branch adds, while training; nothing of it is saved.
+def drop_outputs(model: nn.Module, ends: tuple[str, ...], share: float) -> None:
+    """Dropout of what these modules give (embeddings, what each branch adds) while training; nothing of it is saved.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 5.4. Families that have settings of their own use those.
     """
@@ -60,7 +73,7 @@ def drop_branches(model: nn.Module, share: float) -> None:
         return F.dropout(output, share, module.training)
 
     for name, module in model.named_modules():
-        if name.endswith(("embed_tokens", "o_proj", "down_proj")):
+        if name.endswith(ends):
             module.register_forward_hook(drop)
 
 

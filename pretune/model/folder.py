@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
+from pretune.model.families import Head, family_named
 from pretune.report.numbers import size
 
 if TYPE_CHECKING:
@@ -65,18 +66,21 @@ def check_memory(needed: float, what: str) -> None:
         raise DoesNotFit(problem, hint="take a smaller model, or method=lora, or a machine with more memory")
 
 
-def load_model(folder: Path, head: Any, *, attention: str | None = None, **config: Any) -> PreTrainedModel:
+def load_model(folder: Path, head: Head, *, attention: str | None = None, **config: Any) -> PreTrainedModel:
     """A float32 model from a folder.
 
     Args:
-        head: a transformers auto class, say AutoModelForCausalLM.
+        head: what it shall predict.
         config: changes to the model's config (num_labels, id2label ...).
+
+    Raises:
+        NotSupported: no safetensors, or the family has no such head; DoesNotFit: more than the memory that is free.
     """
     return load_with_new(folder, head, attention=attention, **config)[0]
 
 
 def load_with_new(
-    folder: Path, head: Any, *, attention: str | None = None, **config: Any
+    folder: Path, head: Head, *, attention: str | None = None, **config: Any
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """A float32 model, and the modules that its folder has no weights for: they are random and must be trained.
 
@@ -89,18 +93,31 @@ def load_with_new(
         raise NotSupported(f"{folder.as_posix()} has no safetensors weights", hint=hint)
     check_memory(weight_bytes(folder), f"loading {folder.as_posix()}")
     extra = {"attn_implementation": attention} if attention else {}
-    model, info = head.from_pretrained(
-        folder,
-        output_loading_info=True,
-        dtype=torch.float32,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        **extra,
-        **config,
+    kind = model_type_of(folder)
+    model, info = (
+        family_named(kind)
+        .class_for(head, kind)
+        .from_pretrained(
+            folder,
+            output_loading_info=True,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **extra,
+            **config,
+        )
     )
     prefix = f"{model.base_model_prefix}."
     return model, tuple(sorted({key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}))
+
+
+def model_type_of(folder: Path) -> str:
+    """transformers' name of a model folder's architecture; raises BadFile."""
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BadFile(f"{folder.as_posix()}/config.json names no model_type: {error!r}") from None
 
 
 def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping[str, Tensor] | None = None) -> None:

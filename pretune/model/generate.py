@@ -16,16 +16,15 @@ import torch
 
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import BadFile, NoSuchFile, NotSupported
-from pretune.infer.classify import Architecture, TextClassifier, frame_for
-from pretune.infer.language import LanguageModel
-from pretune.infer.load import language_model
-from pretune.infer.ort import padded
+from pretune.infer.classify import Architecture, frame_for
+from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded
+from pretune.infer.load import predictor_of, task_of
+from pretune.infer.predictor import Facts, Predictor
+from pretune.model.families import family_named, num_positions
 from pretune.model.folder import load_model
 from pretune.model.methods.lora import quiet_peft
-from pretune.model.positions import num_positions
-from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.encode.tokenizer import special_ids
 
-ROWS_AT_ONCE = 32
 NO_LIMIT = 1 << 20
 """Tokens of a row, for models whose config names no limit."""
 
@@ -57,6 +56,13 @@ class TorchDecoder:
             output = self.model(input_ids=ids, past_key_values=state, use_cache=True, logits_to_keep=1)
         return output.logits[:, -1].float().cpu().numpy(), output.past_key_values
 
+    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
+        """float32 logits_LV of the last `keep` positions, from one forward pass without a cache."""
+        ids_BL = torch.tensor([list(ids)]).to(self.model.device)
+        with torch.inference_mode():
+            logits_BLV = self.model(input_ids=ids_BL, use_cache=False, logits_to_keep=keep).logits
+        return np.asarray(logits_BLV[0, -keep:].float().cpu().numpy())
+
 
 @dataclass(frozen=True)
 class TorchEncoder:
@@ -71,13 +77,7 @@ class TorchEncoder:
 
     def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """float32 [rows, labels]; rows of like length run together."""
-        at_once = ROWS_AT_ONCE if self.pad_id is not None else 1
-        order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-        found = np.empty((len(rows), self.model.config.num_labels), dtype=np.float32)
-        for i in range(0, len(order), at_once):
-            group = order[i : i + at_once]
-            found[group] = self._run([rows[k] for k in group])
-        return found
+        return by_length(rows, self._run, at_once=ROWS_AT_ONCE if self.pad_id is not None else 1)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = (torch.from_numpy(a).to(self.model.device) for a in padded(rows, self.pad_id or 0))
@@ -86,7 +86,7 @@ class TorchEncoder:
         return np.asarray(logits.float().cpu().numpy())
 
 
-def open_folder(path: str | Path) -> TextClassifier | LanguageModel:
+def open_folder(path: str | Path) -> Predictor:
     """The model or adapter folder at `path`, in float32 on the CPU.
 
     Raises:
@@ -102,29 +102,28 @@ def open_folder(path: str | Path) -> TextClassifier | LanguageModel:
     return from_objects(model, folder)
 
 
-def from_objects(model: Any, tokenizer_folder: str | Path) -> TextClassifier | LanguageModel:
-    """A model in memory, put into eval mode; what it is told by its class.
-
-    Labels are those of the model's `id2label`; a classifier reads `model_max_length` tokens of the folder's tokenizer.
-    """
+def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:
+    """A model in memory, put into eval mode, with the tokenizer of a folder; what it answers is known by its class."""
     model.eval()
     folder = Path(tokenizer_folder)
-    if is_classifier([type(model).__name__]):
-        return _classifier(model, folder)
-    return language_model(TorchDecoder(model), folder, end_ids(model))
+    found = task_of([type(model).__name__], folder)
+    assert found is not None, f"{type(model).__name__} has a head that answers"
+    if found[1] == "text":
+        facts = Facts(*found, longest_of(model.config), eos_ids=end_ids(model))
+        return predictor_of(TorchDecoder(model), folder, facts)
+    encoder = TorchEncoder(model, model.config.pad_token_id)
+    return predictor_of(encoder, folder, _facts(model.config, folder, found))
 
 
-def is_classifier(class_names: Sequence[str]) -> bool:
-    """Whether a model of these classes gives a text one label."""
-    return any(name.endswith("ForSequenceClassification") for name in class_names)
+def module_of(predictor: Predictor) -> Any:
+    """The torch module that answers; None where another engine does."""
+    engine = predictor.engine
+    return engine.model if isinstance(engine, TorchDecoder | TorchEncoder) else None
 
 
 def architecture_of(model_type: str) -> Architecture:
-    """`decoder` for what transformers lists as causal and not as masked (Qwen3, Llama, GPT-2), else `encoder`."""
-    from transformers.models.auto import modeling_auto as auto
-
-    causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
+    """How the family reads a text: `encoder` or `decoder`."""
+    return family_named(model_type).architecture_of(model_type)
 
 
 def end_ids(model: Any) -> tuple[int, ...]:
@@ -146,32 +145,27 @@ def longest_of(config: Any) -> int:
     return num_positions(config.to_dict()) or NO_LIMIT
 
 
-def _classifier(model: Any, folder: Path) -> TextClassifier:
-    config, specials = model.config, special_ids(folder)
-    labels = [config.id2label[k] for k in range(config.num_labels)]
-    frame = frame_for(architecture_of(config.model_type), specials)
-    encoder = TorchEncoder(model, config.pad_token_id)
-    return TextClassifier(encoder, load_tokenizer(folder), labels, read_length(folder, config), frame)
+def _facts(config: Any, folder: Path, task: tuple[str, str]) -> Facts:
+    """Of a classifier: the labels of its config, and a frame around a text."""
+    labels = tuple(config.id2label[k] for k in range(config.num_labels))
+    frame = frame_for(architecture_of(config.model_type), special_ids(folder))
+    return Facts(*task, read_length(folder, config), labels, before=frame.before, after=frame.after)
 
 
 def _plain(folder: Path) -> Any:
     """A model folder by the head that its config names."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
     config = _json(folder / "config.json")
     names = config.get("architectures") or []
-    if is_classifier(names):
-        return load_model(folder, AutoModelForSequenceClassification)
-    if not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) or config.get("is_encoder_decoder"):
+    found = task_of(names, folder)
+    if found is None or (found[1] == "text" and config.get("is_encoder_decoder")):
         hint = "fine-tune it first: pretune finetune MODEL DATA task=classify"
         raise NotSupported(f"{folder.as_posix()} ({', '.join(names) or 'unknown'}) has no head that answers", hint=hint)
-    return load_model(folder, AutoModelForCausalLM)
+    return load_model(folder, "next" if found[1] == "text" else "label")
 
 
 def _adapted(folder: Path) -> Any:
     """An adapter on its base, merged in float32 (in bf16 merging moves logits by 1e-2, trap 12)."""
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     config = _json(folder / "adapter_config.json")
     base = _base(folder, config)
@@ -183,11 +177,11 @@ def _adapted(folder: Path) -> Any:
             "label2id": {n: k for k, n in labels.items()},
         }
         pad = special_ids(folder).pad
-        model: Any = load_model(base, AutoModelForSequenceClassification, **named)
+        model: Any = load_model(base, "label", **named)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = pad
     else:
-        model = load_model(base, AutoModelForCausalLM)
+        model = load_model(base, "next")
     with quiet_peft():
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
 

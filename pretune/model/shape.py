@@ -22,8 +22,7 @@ class Shape(Variant):
     """A model to be built from scratch."""
 
     family: ClassVar[str]
-    """Name of the transformers config: qwen3, bert, gpt2."""
-    causal: ClassVar[bool]
+    """transformers' model type: qwen3, bert, gpt2."""
 
     def layout(self) -> Layout:
         """The numbers that count parameters and work."""
@@ -40,14 +39,16 @@ class Layout(Variant):
     layers: int
     width: int
     matrix_parameters: int
-    """Parameters that take part in matrix products, without embedding and head."""
+    """Parameters that a token is multiplied with, without embedding and head."""
+    idle_parameters: int = 0
+    """Parameters of experts that a token does not pass."""
     tied: bool = True
     learned_positions: bool = False
 
     def parameters(self, vocab_size: int, max_length: int) -> int:
         """All parameters, but for norms and biases (less than 1 %)."""
         tables = vocab_size * (1 if self.tied else 2) + (max_length if self.learned_positions else 0)
-        return self.matrix_parameters + tables * self.width
+        return self.matrix_parameters + self.idle_parameters + tables * self.width
 
     def flops_per_token(self, vocab_size: int, length: int) -> float:
         """Forward and backward: 6 per matrix parameter (the head counts, the embedding look-up does not) and
@@ -56,104 +57,17 @@ class Layout(Variant):
 
 
 class Auto(Shape):
-    """A Qwen3 whose size is chosen from the amount of text and the budget."""
+    """A size that is chosen from the amount of text and the budget: a Qwen3, or a BERT where tokens are masked."""
 
     family: ClassVar[str] = "qwen3"
-    causal: ClassVar[bool] = True
 
 
 class Decoder(Shape):
     """What the decoders share."""
 
-    causal: ClassVar[bool] = True
-
     zero_init: bool = True
     """The last matrix of every branch begins at zero, so that each block begins as the identity. Far better in the
     first minutes of the quickstart, a little worse on characters, more so with AdamW (docs/LOG.md)."""
-
-
-class Rotary(Decoder):
-    """What the decoders with rotary positions share: RMSNorm, SwiGLU, grouped heads, no biases."""
-
-    layers: int = Field(6, gt=0)
-    """Number of blocks."""
-    width: int = Field(256, gt=0)
-    """Width of the residual stream."""
-    heads: int = Field(4, gt=0)
-    """Query heads."""
-    kv_heads: int = Field(2, gt=0)
-    """Key and value heads; divides `heads`."""
-    head_width: int = Field(64, gt=0)
-    """Width of one head."""
-    hidden: int = Field(768, gt=0)
-    """Width of the feed-forward part."""
-    rope_theta: float = Field(10_000.0, gt=0)
-    """Base of the rotary frequencies; 10,000 suits contexts up to a few thousand tokens."""
-
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout of embeddings and branches in pretraining; helps only where a text is read many times."""
-
-    def layout(self) -> Layout:
-        heads = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
-        block = heads + 3 * self.width * self.hidden
-        return Layout(layers=self.layers, width=self.width, matrix_parameters=self.layers * block)
-
-    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> dict[str, Any]:
-        return {
-            "vocab_size": vocab_size,
-            "hidden_size": self.width,
-            "intermediate_size": self.hidden,
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "num_key_value_heads": self.kv_heads,
-            "head_dim": self.head_width,
-            "max_position_embeddings": max_length,
-            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
-            "tie_word_embeddings": True,
-            "attention_dropout": 0.0,
-            "bos_token_id": specials.bos,
-            "eos_token_id": specials.eos,
-            "pad_token_id": specials.pad,
-        }
-
-
-class Qwen3(Rotary):
-    """Qwen3: a Llama whose queries and keys are normalised (QK-norm; arXiv:2505.09388)."""
-
-    family: ClassVar[str] = "qwen3"
-
-
-class Llama(Rotary):
-    """Llama: RMSNorm, rotary positions, SwiGLU, grouped heads, no biases (arXiv:2302.13971)."""
-
-    family: ClassVar[str] = "llama"
-
-
-class Qwen3Nano(Qwen3):
-    """About 5 million parameters with a vocabulary of 8,192."""
-
-    layers: int = Field(4, gt=0)
-    hidden: int = Field(704, gt=0)
-
-
-class Qwen3Mini(Qwen3):
-    """About 15 million parameters with a vocabulary of 8,192."""
-
-    layers: int = Field(7, gt=0)
-    width: int = Field(384, gt=0)
-    heads: int = Field(6, gt=0)
-    kv_heads: int = Field(3, gt=0)
-    hidden: int = Field(1024, gt=0)
-
-
-class Qwen3Small(Qwen3):
-    """About 60 million parameters with a vocabulary of 16,000."""
-
-    layers: int = Field(12, gt=0)
-    width: int = Field(640, gt=0)
-    heads: int = Field(10, gt=0)
-    kv_heads: int = Field(5, gt=0)
-    hidden: int = Field(1728, gt=0)
 
 
 class Placed(Shape):
@@ -169,92 +83,20 @@ class Placed(Shape):
     """Dropout in pretraining; 0 suits a single epoch."""
 
 
-class Bert(Placed):
-    """BERT: an encoder with learned positions (arXiv:1810.04805), for masked pretraining."""
-
-    family: ClassVar[str] = "bert"
-    causal: ClassVar[bool] = False
-
-    hidden: int = Field(1024, gt=0)
-    """Width of the feed-forward part."""
-
-    def layout(self) -> Layout:
-        block = 4 * self.width**2 + 2 * self.width * self.hidden
-        matrices = self.layers * block + self.width**2
-        return Layout(layers=self.layers, width=self.width, matrix_parameters=matrices, learned_positions=True)
-
-    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> dict[str, Any]:
-        return {
-            "vocab_size": vocab_size,
-            "hidden_size": self.width,
-            "intermediate_size": self.hidden,
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "max_position_embeddings": max_length,
-            "hidden_dropout_prob": self.dropout,
-            "attention_probs_dropout_prob": self.dropout,
-            "bos_token_id": specials.cls,
-            "eos_token_id": specials.sep,
-            "pad_token_id": specials.pad,
-        }
-
-
-class BertMini(Bert):
-    """About 5 million parameters with a vocabulary of 8,192."""
-
-
-class BertSmall(Bert):
-    """About 29 million parameters with a vocabulary of 16,000: 6 blocks of 512."""
-
-    layers: int = Field(6, gt=0)
-    width: int = Field(512, gt=0)
-    heads: int = Field(8, gt=0)
-    hidden: int = Field(2048, gt=0)
-
-
-class Gpt2(Placed, Decoder):
-    """GPT-2: a decoder with learned positions and biases (Radford et al. 2019)."""
-
-    family: ClassVar[str] = "gpt2"
-
-    def layout(self) -> Layout:
-        matrices = self.layers * 12 * self.width**2
-        return Layout(layers=self.layers, width=self.width, matrix_parameters=matrices, learned_positions=True)
-
-    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> dict[str, Any]:
-        return {
-            "vocab_size": vocab_size,
-            "n_embd": self.width,
-            "n_layer": self.layers,
-            "n_head": self.heads,
-            "n_positions": max_length,
-            "resid_pdrop": self.dropout,
-            "embd_pdrop": self.dropout,
-            "attn_pdrop": self.dropout,
-            "bos_token_id": specials.bos,
-            "eos_token_id": specials.eos,
-            "pad_token_id": specials.pad,
-        }
-
-
-class Gpt2Mini(Gpt2):
-    """About 5 million parameters with a vocabulary of 8,192."""
-
-
 SHAPE = Choice(
     Shape,
     {
         "auto": "pretune.model.shape:Auto",
-        "qwen3": "pretune.model.shape:Qwen3",
-        "qwen3-nano": "pretune.model.shape:Qwen3Nano",
-        "qwen3-mini": "pretune.model.shape:Qwen3Mini",
-        "qwen3-small": "pretune.model.shape:Qwen3Small",
-        "llama": "pretune.model.shape:Llama",
-        "bert": "pretune.model.shape:Bert",
-        "bert-mini": "pretune.model.shape:BertMini",
-        "bert-small": "pretune.model.shape:BertSmall",
-        "gpt2": "pretune.model.shape:Gpt2",
-        "gpt2-mini": "pretune.model.shape:Gpt2Mini",
+        "qwen3": "pretune.model.families.qwen3:Qwen3",
+        "qwen3-nano": "pretune.model.families.qwen3:Qwen3Nano",
+        "qwen3-mini": "pretune.model.families.qwen3:Qwen3Mini",
+        "qwen3-small": "pretune.model.families.qwen3:Qwen3Small",
+        "llama": "pretune.model.families.llama:Llama",
+        "bert": "pretune.model.families.bert:Bert",
+        "bert-mini": "pretune.model.families.bert:BertMini",
+        "bert-small": "pretune.model.families.bert:BertSmall",
+        "gpt2": "pretune.model.families.gpt2:Gpt2",
+        "gpt2-mini": "pretune.model.families.gpt2:Gpt2Mini",
     },
     group="pretune.shapes",
     default="auto",
@@ -272,8 +114,9 @@ def size_for(tokens: float, seconds: float, flops: float, *, vocab_size: int, le
         seconds: time for the steps; 0 if it does not matter.
         flops: floating-point operations per second that the machine reaches in training.
     """
-    best: Shape = Qwen3Nano(kind="qwen3-nano")
-    for shape in (best, Qwen3Mini(kind="qwen3-mini"), Qwen3Small(kind="qwen3-small")):
+    sizes: list[Shape] = [SHAPE(kind) for kind in ("qwen3-nano", "qwen3-mini", "qwen3-small")]
+    best = sizes[0]
+    for shape in sizes:
         layout = shape.layout()
         reachable = seconds * flops / layout.flops_per_token(vocab_size, length) if seconds else tokens
         if min(tokens, reachable) >= 5 * layout.parameters(vocab_size, length):

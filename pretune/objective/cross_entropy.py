@@ -17,10 +17,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretune.objective.objective import IGNORE
+from pretune.model.families import States
+from pretune.tokens.rows import IGNORE
 
 CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**29}
 """Logits of one chunk in float32: what suits the cache of a processor (docs/LOG.md), and a GPU's many cores."""
+
+
+def loss_sum(states: States, labels_N: Tensor) -> Tensor:
+    """Summed cross-entropy in float32 (float64 stays) of what a model says at N places."""
+    hidden_ND, last = states.hidden_ND, states.last
+    if type(last) is nn.Linear:  # else an adapter stands there, or these are logits already
+        return head_loss_sum(last, hidden_ND, labels_N)
+    logits_NV = hidden_ND if last is None else last(hidden_ND)
+    wide = torch.promote_types(logits_NV.dtype, torch.float32)
+    return F.cross_entropy(logits_NV.to(wide), labels_N, ignore_index=IGNORE, reduction="sum")
 
 
 def head_loss_sum(head: nn.Linear, hidden_ND: Tensor, labels_N: Tensor, *, chunk: int | None = None) -> Tensor:

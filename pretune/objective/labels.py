@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from pydantic import Field
 
-from pretune.objective.objective import IGNORE, Batch, Objective, Row, Vocabulary
+from pretune.model.families import Head
+from pretune.objective.objective import Objective, StepWide
+from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,10 +24,15 @@ if TYPE_CHECKING:
 class Labels(Objective):
     """Predict the label of a row."""
 
+    head: ClassVar[Head] = "label"
+
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target that is spread over all labels."""
     class_weights: tuple[float, ...] | None = None
     """Weight of each label, in their order; None: all weigh alike."""
+
+    def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
+        return {"ids": [vocabulary.size - 1] * length, "label": 0}
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """Rows of `ids` (their own lengths) and `label`, padded on the right to the longest."""
@@ -46,7 +54,7 @@ class Labels(Objective):
         there = [label for label in batch["labels"].tolist() if label != IGNORE]
         return {"loss": math.fsum(self.class_weights[label] for label in there)}
 
-    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         import torch
         import torch.nn.functional as F
 

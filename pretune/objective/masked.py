@@ -7,13 +7,17 @@ row by row from (seed, step, slot), so that it is the same however a step is cut
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pretune.objective.objective import IGNORE, Batch, Objective, Row, Vocabulary, packed_batch, packed_loss_sum
+from pretune.model.families import Head
+from pretune.objective.objective import Objective, StepWide
+from pretune.objective.packed import packed_batch, packed_sums
+from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
+from pretune.tokens.store.packing import RowForm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,6 +37,9 @@ def ordinary_ids(numbers: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[
 class Masked(Objective):
     """Predict tokens that were hidden, from both sides."""
 
+    head: ClassVar[Head] = "masked"
+    needs: ClassVar[tuple[str, ...]] = ("mask",)
+
     rate: float = Field(0.15, gt=0, lt=1)
     """Share of the tokens that is chosen."""
     keep: float = Field(0.1, ge=0, le=1)
@@ -40,10 +47,13 @@ class Masked(Objective):
     replace: float = Field(0.1, ge=0, le=1)
     """Share of the chosen that becomes a random token; the rest becomes [MASK]."""
 
+    def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
+        return RowForm(length, causal=False, cls=vocabulary.cls)
+
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """Row of `ids` and `segments` (L each) -> the same with hidden tokens, and `labels`."""
         assert vocabulary.mask is not None, "the tokenizer has no mask token"
-        ids, segments = row["ids"].copy(), row["segments"]
+        ids, segments = np.array(row["ids"]), row["segments"]
         free = np.flatnonzero((segments >= 0) & ~np.isin(ids, vocabulary.specials))
         number = max(1, round(self.rate * len(free))) if len(free) else 0
         chosen = rng.permutation(free)[:number]
@@ -58,5 +68,5 @@ class Masked(Objective):
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         return packed_batch(rows, np.stack([row["labels"] for row in rows]), vocabulary.pad)
 
-    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": packed_loss_sum(model, batch, causal=False)}
+    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+        return packed_sums(model, batch, causal=False)

@@ -65,8 +65,8 @@ def planned(log: Log) -> Row:
 
 def measured_speed(log: Log) -> float:
     """Operations per second that training reaches here; measured once and remembered, as `pretune doctor` does."""
+    from pretune.train.forecast.speed import best_precision, training_speed
     from pretune.train.loop.runtime import device_of
-    from pretune.train.run.speed import best_precision, training_speed
 
     device = device_of()
     return training_speed(best_precision(device, log), device, log)

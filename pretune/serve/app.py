@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any
 
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
@@ -28,15 +28,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
-from pretune.infer.classify import Label, TextClassifier
-from pretune.infer.language import LanguageModel, Piece
+from pretune.infer.answers import Answer, Label, Text
+from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
+from pretune.infer.streaming import Piece
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.requests import Chat, Classify, Complete, Generate, Limits, read
 
-Model = TextClassifier | LanguageModel
-Kind = TypeVar("Kind", TextClassifier, LanguageModel)
+WAYS: dict[type[Answer], str] = {Label: "/v1/classify", Text: "/v1/chat/completions or /v1/completions"}
+"""Where a model that answers so is asked."""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -51,19 +52,13 @@ class Served:
     """A model with its queue."""
 
     name: str
-    model: Model
+    model: Predictor
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
 
-    @property
-    def task(self) -> str:
-        if isinstance(self.model, TextClassifier):
-            return "classify"
-        return "chat" if self.model.chat else "complete"
-
 
 @dataclass(frozen=True)
-class Answer:
+class Completion:
     """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n."""
 
     object: str
@@ -99,7 +94,9 @@ class Answer:
         return {"prompt_tokens": read_tokens, "completion_tokens": num_tokens, "total_tokens": total}
 
 
-def create_app(models: Mapping[str, Model], *, api_key: str | None = None, limits: Limits | None = None) -> Starlette:
+def create_app(
+    models: Mapping[str, Predictor], *, api_key: str | None = None, limits: Limits | None = None
+) -> Starlette:
     """The server as an ASGI application.
 
     Args:
@@ -140,37 +137,37 @@ class Server:
 
     async def chat(self, request: Request) -> Response:
         asked = await read(request, Chat, self.limits)
-        served, model = self._of_kind(asked.model, LanguageModel)
+        served, model = self._streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
         prompt = await run_sync(model.chat_prompt, messages)
         return await self._generated(
-            request, served, model, Answer("chat.completion", asked, served.name, [prompt], sampling)
+            request, served, model, Completion("chat.completion", asked, served.name, [prompt], sampling)
         )
 
     async def complete(self, request: Request) -> Response:
         asked = await read(request, Complete, self.limits)
-        served, model = self._of_kind(asked.model, LanguageModel)
+        served, model = self._streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         texts = asked.prompts(self.limits)
         prompts = await run_sync(lambda: [model.text_prompt(text) for text in texts])
         return await self._generated(
-            request, served, model, Answer("text_completion", asked, served.name, prompts, sampling)
+            request, served, model, Completion("text_completion", asked, served.name, prompts, sampling)
         )
 
     async def classify(self, request: Request) -> Response:
         asked = await read(request, Classify, self.limits)
-        served, model = self._of_kind(asked.model, TextClassifier)
+        served = self._giving(asked.model, Label)
         texts = asked.texts(self.limits)
         async with self._turn(served):
-            labels = await run_sync(model.predict, texts)
-        data = [_label(index, label) for index, label in enumerate(labels)]
+            labels = await run_sync(served.model.answer, texts)
+        data = [{"index": index, **label.to_json()} for index, label in enumerate(labels)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 
     def _about(self, one: Served) -> dict[str, Any]:
-        labels = {"labels": one.model.labels} if isinstance(one.model, TextClassifier) else {}
-        about = {"id": one.name, "object": "model", "created": self.created, "owned_by": "pretune", "task": one.task}
-        return {**about, **labels}
+        facts = one.model.facts
+        about = {"id": one.name, "object": "model", "created": self.created, "owned_by": "pretune", "task": facts.task}
+        return {**about, "labels": list(facts.labels)} if facts.labels else about
 
     def _named(self, name: str | None) -> Served:
         """The model a client means; it need not say when there is one."""
@@ -184,16 +181,21 @@ class Server:
             raise ApiError(404, problem, code="model_not_found", param="model")
         return self.served[name]
 
-    def _of_kind(self, name: str | None, kind: type[Kind]) -> tuple[Served, Kind]:
-        """The model a client means, if it does what is asked."""
-        served = self._named(name)
-        if not isinstance(served.model, kind):
-            way = "/v1/classify" if served.task == "classify" else "/v1/chat/completions or /v1/completions"
-            problem = f"the model {served.name!r} cannot do this; ask it at {way}"
-            raise ApiError(400, problem, code="wrong_model_kind", param="model")
+    def _streaming(self, name: str | None) -> tuple[Served, Streams]:
+        """The model a client means, if it writes text."""
+        served = self._giving(name, Text)
+        assert isinstance(served.model, Streams), "what gives text can stream it"
         return served, served.model
 
-    async def _generated(self, request: Request, served: Served, model: LanguageModel, answer: Answer) -> Response:
+    def _giving(self, name: str | None, answers: type[Answer]) -> Served:
+        """The model a client means, if it answers so."""
+        served = self._named(name)
+        if served.model.gives is not answers:
+            problem = f"the model {served.name!r} cannot do this; ask it at {WAYS[served.model.gives]}"
+            raise ApiError(400, problem, code="wrong_model_kind", param="model")
+        return served
+
+    async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
         if served.waiting >= self.limits.max_waiting:
             raise _busy()
@@ -201,7 +203,7 @@ class Server:
             return EventStream(self._events(served, model, answer), media_type="text/event-stream")
         return await self._plain(request, served, model, answer)
 
-    def _check_size(self, model: LanguageModel, answer: Answer) -> None:
+    def _check_size(self, model: Streams, answer: Completion) -> None:
         """Raise ApiError when a prompt leaves no room, or there are too many answers in one request."""
         number = len(answer.prompts) * (answer.asked.n or 1)
         if number > self.limits.max_inputs:
@@ -214,7 +216,7 @@ class Server:
             param = "messages" if answer.is_chat else "prompt"
             raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
-    async def _plain(self, request: Request, served: Served, model: LanguageModel, answer: Answer) -> Response:
+    async def _plain(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         """All choices in one object; a client that leaves is noticed between two tokens."""
         texts: dict[int, list[str]] = {}
         finishes: dict[int, Piece] = {}
@@ -228,7 +230,7 @@ class Server:
         usage = answer.usage(sum(piece.num_tokens for piece in finishes.values()))
         return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
 
-    async def _events(self, served: Served, model: LanguageModel, answer: Answer) -> AsyncGenerator[str, None]:
+    async def _events(self, served: Served, model: Streams, answer: Completion) -> AsyncGenerator[str, None]:
         """Server-sent events: a chunk per piece, then perhaps the usage, then [DONE]; an error is whole JSON too."""
         num_tokens = 0
         try:
@@ -248,7 +250,7 @@ class Server:
         yield "data: [DONE]\n\n"
 
     async def _pieces(
-        self, served: Served, model: LanguageModel, answer: Answer
+        self, served: Served, model: Streams, answer: Completion
     ) -> AsyncGenerator[tuple[int, Piece], None]:
         """The pieces of every choice, one choice after the other, each token made in a thread."""
         async with self._turn(served):
@@ -291,7 +293,7 @@ def _event(tree: Mapping[str, Any]) -> str:
     return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
 
 
-def _choice(answer: Answer, index: int, text: str, finish: str | None) -> dict[str, Any]:
+def _choice(answer: Completion, index: int, text: str, finish: str | None) -> dict[str, Any]:
     said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
     return {"index": index, **said, "logprobs": None, "finish_reason": finish}
 
@@ -300,10 +302,6 @@ def _opening(index: int) -> dict[str, Any]:
     return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
 
 
-def _delta(answer: Answer, index: int, piece: Piece) -> dict[str, Any]:
+def _delta(answer: Completion, index: int, piece: Piece) -> dict[str, Any]:
     said: dict[str, Any] = {"delta": {"content": piece.text}} if answer.is_chat else {"text": piece.text}
     return {"index": index, **said, "logprobs": None, "finish_reason": piece.finish}
-
-
-def _label(index: int, label: Label) -> dict[str, Any]:
-    return {"index": index, "label": label.name, "score": label.score, "scores": label.scores}

@@ -16,12 +16,9 @@ from typing import Any
 
 from pretune.base.errors import NoKey, PortInUse, UserError
 from pretune.base.extras import need
-from pretune.infer.classify import TextClassifier
-from pretune.infer.language import LanguageModel
 from pretune.infer.load import open_model
+from pretune.infer.predictor import Predictor
 from pretune.serve.requests import Limits
-
-Model = TextClassifier | LanguageModel
 
 
 def serve(
@@ -55,7 +52,7 @@ def serve(
 
 @contextmanager
 def serving(
-    models: Mapping[str, Model], *, api_key: str | None = None, limits: Limits | None = None, port: int = 0
+    models: Mapping[str, Predictor], *, api_key: str | None = None, limits: Limits | None = None, port: int = 0
 ) -> Iterator[str]:
     """A server in a thread of this process, on loopback, for as long as the block lasts; gives its address."""
     need(["serve"])
@@ -130,7 +127,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UserError:
     return UserError(f"cannot listen on {host}:{port}: {error.strerror}", hint="use 127.0.0.1 and a port above 1023")
 
 
-def _server(models: Mapping[str, Model], api_key: str | None, limits: Limits | None) -> Any:
+def _server(models: Mapping[str, Predictor], api_key: str | None, limits: Limits | None) -> Any:
     import uvicorn
 
     from pretune.serve.app import create_app

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pretune.base.errors import NotSupported
+from pretune.infer.answers import Answer, Text
 from pretune.objective.causal import Causal
-from pretune.objective.objective import Objective, Row
+from pretune.objective.objective import Objective
+from pretune.task.judge.judge import Judge
+from pretune.task.judge.replies import ReplyJudge
 from pretune.task.task import Task
+from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat
+    from pretune.infer.predictor import Predictor
     from pretune.text.dataset.example import Dialogue
 
 
@@ -29,26 +34,33 @@ class Chat(Task):
     """Reply as in the dialogues."""
 
     shape: ClassVar[str] = "dialogue"
+    holds: ClassVar[str] = "dialogues"
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 3.0
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
-        from transformers import AutoModelForCausalLM
+    @property
+    def answers(self) -> type[Answer]:
+        return Text
 
+    @property
+    def judge(self) -> Judge:
+        return ReplyJudge()
+
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.attention import register_attention
         from pretune.model.folder import load_model
 
-        model = load_model(folder, AutoModelForCausalLM, attention=register_attention())
+        model = load_model(folder, "next", attention=register_attention())
         # Whoever generates with this folder stops where a reply ends, and where a document does.
         model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
         return model, ()
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        from transformers import AutoModelForCausalLM
-
         from pretune.model.attention import register_attention
+        from pretune.model.families import family_named
 
-        return AutoModelForCausalLM.from_config(config, attn_implementation=register_attention()), ()
+        maker = family_named(config.model_type).class_for("next", config.model_type)
+        return maker.from_config(config, attn_implementation=register_attention()), ()
 
     def rows(
         self,
@@ -74,12 +86,12 @@ class Chat(Task):
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         return Causal(kind="causal")
 
-    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Any:
+    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         from pretune.model.generate import from_objects
 
         return from_objects(model, folder)
 
-    def score(self, ready: Any, examples: Sequence[Dialogue]) -> dict[str, float]:
+    def score(self, ready: Predictor, examples: Sequence[Dialogue]) -> dict[str, float]:
         """Training chooses by the loss alone; stage evaluate reads the answers."""
         return {}
 
@@ -88,12 +100,10 @@ class Chat(Task):
         first = [m.said for dialogue in examples[:2] for m in dialogue.messages if m.role == "user"]
         return list(dict.fromkeys(first))[:2]
 
-    def texts(self, ready: Any, prompts: Sequence[str]) -> list[tuple[str, str]]:
-        from pretune.infer.sampling import Sampling
-
-        asked = {text: ready.chat_prompt([{"role": "user", "content": text}]) for text in prompts}
-        fitting = {text: ids for text, ids in asked.items() if len(ids) < ready.decoder.max_length}
-        return [(text, ready.answer(ids, Sampling(max_tokens=SAMPLE_TOKENS)).text) for text, ids in fitting.items()]
+    def texts(self, ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
+        answers = ready.answer(prompts, max_tokens=SAMPLE_TOKENS, strict=False)
+        pairs = zip(prompts, answers, strict=True)
+        return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length")]
 
 
 def chat_format(folder: Path) -> ChatFormat:

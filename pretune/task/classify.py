@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from pretune.base.errors import NotSupported
+from pretune.infer.answers import Answer, Label
 from pretune.infer.classify import Frame, TextClassifier, frame_for
 from pretune.objective.labels import Labels
-from pretune.objective.objective import Objective, Row
+from pretune.objective.objective import Objective
+from pretune.task.judge.judge import Judge
+from pretune.task.judge.labels import LabelJudge
 from pretune.task.task import Task
+from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
+    from pretune.infer.predictor import Predictor
     from pretune.text.dataset.example import Labelled
 
 
@@ -24,6 +29,7 @@ class Classify(Task):
     """Tell which label a text carries."""
 
     shape: ClassVar[str] = "label"
+    holds: ClassVar[str] = "labels"
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "accuracy"
     epochs: ClassVar[float] = 4.0
@@ -33,9 +39,16 @@ class Classify(Task):
     class_weights: Literal["auto", "none"] = "auto"
     """auto: errors weigh as the dataset says (dataset.balance=weights), alike if it says nothing; none: alike."""
 
+    @property
+    def answers(self) -> type[Answer]:
+        return Label
+
+    @property
+    def judge(self) -> Judge:
+        return LabelJudge()
+
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
-        from transformers import AutoModelForSequenceClassification
 
         from pretune.model.folder import load_with_new
         from pretune.tokens.encode.tokenizer import special_ids
@@ -47,9 +60,7 @@ class Classify(Task):
             "label2id": {name: i for i, name in enumerate(labels)},
         }
         torch.manual_seed(seed)
-        model, new = load_with_new(
-            folder, AutoModelForSequenceClassification, num_labels=len(labels), ignore_mismatched_sizes=True, **named
-        )
+        model, new = load_with_new(folder, "label", num_labels=len(labels), ignore_mismatched_sizes=True, **named)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
         if model.config.pad_token_id is None:
@@ -58,10 +69,10 @@ class Classify(Task):
         return model, tuple(sorted({*new, *top}))
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        from transformers import AutoModelForSequenceClassification
+        from pretune.model.families import family_named
 
         config.pad_token_id = config.pad_token_id or 0
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = family_named(config.model_type).class_for("label", config.model_type).from_config(config)
         return model, tuple(name for name in ("classifier", "score") if hasattr(model, name))
 
     def rows(
@@ -92,12 +103,14 @@ class Classify(Task):
         weights = tuple(class_weights) if class_weights and self.class_weights == "auto" else None
         return Labels(kind="labels", label_smoothing=self.label_smoothing, class_weights=weights)
 
-    def score(self, ready: Any, examples: Sequence[Labelled]) -> dict[str, float]:
+    def score(self, ready: Predictor, examples: Sequence[Labelled]) -> dict[str, float]:
         """Accuracy and macro-F1 over the labels that occur."""
-        answers = [label.name for label in ready.predict([e.text for e in examples])]
-        right = [a == e.label for a, e in zip(answers, examples, strict=True)]
-        scores = [_f1(answers, [e.label for e in examples], name) for name in sorted({e.label for e in examples})]
-        return {"accuracy": sum(right) / len(right), "macro_f1": sum(scores) / len(scores)}
+        answers, (asked, _) = (
+            ready.answer([e.text for e in examples]),
+            self.judge.asked(examples, (), ready.facts.labels),
+        )
+        figures = self.judge.figures(answers, asked)
+        return {name: figures[name] for name in ("accuracy", "macro_f1")}
 
 
 def frame_of(folder: Path) -> Frame:
@@ -107,9 +120,3 @@ def frame_of(folder: Path) -> Frame:
 
     model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     return frame_for(architecture_of(model_type), special_ids(folder))
-
-
-def _f1(answers: Sequence[str], gold: Sequence[str], name: str) -> float:
-    hits = sum(a == g == name for a, g in zip(answers, gold, strict=True))
-    said, true = sum(a == name for a in answers), sum(g == name for g in gold)
-    return 2 * hits / (said + true) if said + true else 0.0

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
 from pretune.base.errors import NotSupported
-from pretune.objective.objective import Objective, Row
+from pretune.objective.objective import Objective
+from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
-    from pretune.infer.classify import TextClassifier
-    from pretune.infer.language import LanguageModel
+    from pretune.infer.answers import Answer
+    from pretune.infer.predictor import Predictor
+    from pretune.task.judge.judge import Judge
 
 
 class Task(Variant):
@@ -23,12 +25,24 @@ class Task(Variant):
 
     shape: ClassVar[str]
     """Shape of the examples, of text/dataset/example.py: label, dialogue ..."""
+    holds: ClassVar[str]
+    """What such examples hold, in a word: labels, dialogues ..."""
     grouped: ClassVar[bool] = False
     """Rows of like length share a step, since each batch is padded to its longest row."""
     epochs: ClassVar[float] = 3.0
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
     """The score of the validation split that chooses the best model; higher is better."""
+
+    @property
+    def answers(self) -> type[Answer]:
+        """What a model for the task answers."""
+        raise AssertionError("a task has answers")
+
+    @property
+    def judge(self) -> Judge:
+        """Who says how good its answers are."""
+        raise AssertionError("a task has a judge")
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         """The pretrained model with what the task puts on top, in float32; and the names of its new modules."""
@@ -54,11 +68,11 @@ class Task(Variant):
         """What is predicted; `class_weights`: of each label, in their order, as the dataset gives them."""
         raise AssertionError("a task has objective()")
 
-    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Any:
+    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         """The model as the thing that answers, the same code that serves."""
         raise AssertionError("a task has ready()")
 
-    def score(self, ready: TextClassifier | LanguageModel, examples: Sequence[Any]) -> dict[str, float]:
+    def score(self, ready: Predictor, examples: Sequence[Any]) -> dict[str, float]:
         """Scores of the answers to labelled examples."""
         raise AssertionError("a task has score()")
 
@@ -66,7 +80,7 @@ class Task(Variant):
         """A few of the examples' own, for `texts`; none where the model does not write."""
         return []
 
-    def texts(self, ready: TextClassifier | LanguageModel, prompts: Sequence[str]) -> list[tuple[str, str]]:
+    def texts(self, ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
         """What the model answers, always the likeliest token; a prompt that fills its window is left out."""
         return []
 
@@ -77,17 +91,48 @@ def task_for(shape: str, read_as: str) -> str | None:
     Raises:
         NotSupported: no task does.
     """
-    shapes: dict[str, str] = {}
-    for kind in reversed(TASK.kinds()):
-        task = TASK.find(kind)
-        assert issubclass(task, Task), f"{task} stands in the table of tasks"
-        shapes[task.shape] = kind
-    if shape and shape not in shapes:
+    if not shape:
+        return None
+    kinds = [task.kind for task in tasks() if task.shape == shape]
+    if not kinds:
         raise NotSupported(
             f"this is read as {shape} ({read_as}), and no task learns from that yet",
-            hint=f"`pretune dataset` makes a dataset of it; tasks learn from: {', '.join(sorted(shapes))}",
+            hint=f"`pretune dataset` makes a dataset of it; tasks learn from: {_shapes()}",
         )
-    return shapes.get(shape)
+    return kinds[0]
+
+
+def tasks() -> list[Task]:
+    """Every task of the table, with its defaults."""
+    return [TASK(kind) for kind in TASK.kinds()]
+
+
+def _shapes() -> str:
+    return ", ".join(sorted({task.shape for task in tasks()}))
+
+
+def tasks_reading(shape: str) -> list[Task]:
+    """The tasks whose examples have a shape; raises NotSupported when there is none."""
+    found = [task for task in tasks() if task.shape == shape]
+    if not found:
+        hint = f"there are tasks for examples of shape {_shapes()}"
+        raise NotSupported(f"examples of shape {shape} are not learnt from or judged by yet", hint=hint)
+    return found
+
+
+def task_judging(predictor: Predictor, shape: str, *, name: str) -> Task:
+    """The task by which a model's answers to examples of a shape are judged: its own, if that reads them.
+
+    Raises:
+        NotSupported: no task reads them, or the model (`name` in messages) gives other answers than they ask for.
+    """
+    reading = tasks_reading(shape)
+    fitting = [task for task in reading if task.answers is predictor.gives]
+    if not fitting:
+        problem = f"{name} gives {predictor.gives.plural}, the data holds {reading[0].holds}"
+        hint = "fine-tune the model on this data first, or give data with what it answers"
+        raise NotSupported(problem, hint=hint)
+    return next((task for task in fitting if task.kind == predictor.facts.task), fitting[0])
 
 
 TASK = Choice(

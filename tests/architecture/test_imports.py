@@ -29,7 +29,11 @@ ORDER = (
     ),
     *("serve", "apps", "api", "quickstart", "cli", "__main__"),
 )
+INSIDE = {"text": ("read", "clean", "dedup", "corpus", "dataset"), "tokens": ("encode", "learn", "store")}
 LIGHT = ("base", "report", "text", "tokens", "infer")
+ACYCLIC = ("infer", "evaluate", "compress", "export", "serve", "api", "cli")
+"""No two modules of these rooms import each other, by way of others or inside a function either."""
+BY_CLASS = re.compile(r"isinstance\([^()]*\b(TextClassifier|LanguageModel|Labelled|Dialogue)\b")
 """No torch and no transformers here, at any depth."""
 TABLE_ENTRY = re.compile(r'^\s+"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+",?$', re.MULTILINE)
 INLINE_ENTRY = re.compile(r'\{?"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+"')
@@ -62,6 +66,18 @@ def imported(path: Path) -> Iterator[str]:
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path} has a relative import"
 
 
+def imports_of(module: str, path: Path) -> set[str]:
+    """The modules themselves that a file imports: of `from pretune.a import b`, pretune.a.b where that is one."""
+    known, found = modules(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pretune"):
+            full = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {f if f in known else node.module for f in full}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names if name.name in known}
+    return found - {module}
+
+
 def table_modules() -> list[str]:
     """Every module that is named in a table of kinds."""
     texts = [path.read_text(encoding="utf-8") for path in modules().values()]
@@ -83,9 +99,40 @@ def test_a_module_imports_only_from_its_left(module: str) -> None:
         assert ORDER.index(room_of(found)) <= ORDER.index(room), f"{module} imports {found}"
 
 
+@pytest.mark.parametrize("room", INSIDE)
+def test_the_rooms_inside_import_only_from_their_left(room: str) -> None:
+    place = {f"pretune.{room}.{name}": k for k, name in enumerate(INSIDE[room])}
+    for module, path in modules().items():
+        here = place.get(".".join(module.split(".")[:3]), len(place))
+        for found in imported(path) if room_of(module) == room else ():
+            assert place.get(".".join(found.split(".")[:3]), 0) <= here, f"{module} imports {found}"
+
+
 @pytest.mark.parametrize("module", [m for m in modules() if room_of(m) == "serve"])
 def test_serve_imports_base_tokens_and_infer_only(module: str) -> None:
     assert {room_of(found) for found in imported(modules()[module])} <= {"base", "tokens", "infer", "serve"}
+
+
+def test_what_answers_and_what_is_labelled_are_asked_for_what_they_can_and_never_for_their_class() -> None:
+    found = {m: BY_CLASS.search(path.read_text(encoding="utf-8")) for m, path in modules().items()}
+    assert {room_of(module) for module, hit in found.items() if hit} <= {"infer", "task", "text"}
+
+
+def reached_from(module: str, edges: dict[str, set[str]]) -> set[str]:
+    """Modules that are imported by this one, at any depth."""
+    seen: set[str] = set()
+    todo = [*edges[module]]
+    while todo:
+        found = todo.pop()
+        if found not in seen:
+            seen.add(found)
+            todo += edges[found]
+    return seen
+
+
+def test_no_circle_of_imports_runs_through_the_rooms_that_answer() -> None:
+    edges = {module: imports_of(module, path) for module, path in modules().items()}
+    assert [m for m in edges if room_of(m) in ACYCLIC and m in reached_from(m, edges)] == []
 
 
 def test_every_package_stands_in_the_order() -> None:
@@ -95,7 +142,7 @@ def test_every_package_stands_in_the_order() -> None:
 def test_the_tables_of_kinds_are_seen_and_their_modules_exist() -> None:
     found = table_modules()
     assert {
-        "pretune.train.run.pretrain",
+        "pretune.train.run.stage",
         "pretune.task.chat",
         "pretune.compress.quantise",
         "pretune.export.onnx_bundle",

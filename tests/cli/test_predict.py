@@ -41,3 +41,13 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(pre
     assert code == 2
     assert "no-input" not in err and "no-model" not in err
     assert "the answers" in err
+
+
+def test_a_written_answer_stands_alone_on_the_terminal_and_with_its_text_in_json(pretune: Run) -> None:
+    from pretune.infer.load import open_model
+
+    write_model(Path("model"), Path("words"), "qwen3", chat=True)
+    (answer,) = open_model("model").answer(["the cat"], max_tokens=5)
+    assert pretune("predict", "model", "the cat", "--max-tokens", "5")[:2] == (0, f"{answer.text}\n")
+    code, out, _ = pretune("predict", "model", "the cat", "--max-tokens", "5", "--json")
+    assert (code, json.loads(out)) == (0, [{"text": "the cat", "answer": answer.text}])

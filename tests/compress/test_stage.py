@@ -11,7 +11,6 @@ import torch
 from safetensors import safe_open
 
 from pretune.base.errors import NotSupported
-from pretune.compress.measure import evenly
 from pretune.model.generate import open_folder
 from tests.folders import build
 
@@ -63,7 +62,7 @@ def test_a_classifier_tells_its_accuracy_before_and_after(
     for place, path in (("quality_before", folder), ("quality_after", made["small"].path)):
         answers: Any = open_folder(path)
         right = sum(
-            a.name == e.label for a, e in zip(answers.predict([e.text for e in examples]), examples, strict=True)
+            a.name == e.label for a, e in zip(answers.answer([e.text for e in examples]), examples, strict=True)
         )
         assert made["small"].card.metrics[place] == {"accuracy": right / len(examples), "examples": len(examples)}
 
@@ -93,7 +92,7 @@ def test_a_classifier_measured_on_dialogues_is_refused(
     rows = [
         {"messages": [{"role": "user", "content": f"{i}"}, {"role": "assistant", "content": f"a{i}"}]} for i in range(6)
     ]
-    with pytest.raises(NotSupported, match="cannot be measured on dialogues"):
+    with pytest.raises(NotSupported, match="gives labels, the data holds dialogues"):
         run(
             data={"kind": "dataset", "read": [write_rows(tmp_path / "data", rows)]},
             small={"kind": "compress", "model": str(model_folder("bert-labels")), "data": "$data"},
@@ -132,8 +131,3 @@ def test_bits_per_byte_are_nats_per_token_times_tokens_per_byte(
     assert told["targets"] == store.num_tokens - store.num_documents
     assert told["bits_per_byte"] == pytest.approx(told["loss"] * per_byte / math.log(2))
     assert told["loss"] == pytest.approx(math.log(300), rel=0.1)
-
-
-def test_a_sample_is_evenly_spread_and_in_order() -> None:
-    assert evenly(list(range(10)), 4) == [0, 2, 5, 7]
-    assert evenly([1, 2], 4) == [1, 2]

@@ -39,10 +39,9 @@ def corpus(folder: Path, texts: list[str]) -> dict[str, Any]:
 
 
 def logits(folder: Path, ids: list[int]) -> torch.Tensor:
-    from transformers import AutoModelForCausalLM
 
     with torch.no_grad():
-        return load_model(folder, AutoModelForCausalLM)(torch.tensor([ids])).logits[0]
+        return load_model(folder, "next")(torch.tensor([ids])).logits[0]
 
 
 def adapted(run: Callable[..., Any], tmp_path: Path, model: Path, texts: list[str], algorithm: dict[str, Any]) -> Any:
@@ -75,11 +74,10 @@ def test_new_words_shorten_the_domain_and_leave_other_texts_as_they_are(
 def test_a_new_word_has_the_mean_of_its_pieces_in_embeddings_and_head(
     run: Callable[..., Any], tmp_path: Path, model_folder: Callable[..., Path]
 ) -> None:
-    from transformers import AutoModelForCausalLM
 
     source = model_folder("llama")
     made = adapted(run, tmp_path, source, DOMAIN, {"kind": "extend", "words": 3})["made"].path
-    before, after = load_model(source, AutoModelForCausalLM), load_model(made, AutoModelForCausalLM)
+    before, after = load_model(source, "next"), load_model(made, "next")
     old, new = load_tokenizer(source), load_tokenizer(made)
     number = new.token_to_id("hyperparameters")
     pieces = encode_text(old, "hyperparameters")

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -129,7 +131,7 @@ def test_a_model_that_talks_is_not_measured_on_labels_and_the_other_way_round(wo
         world.run("evaluate", model=str(world.decoder), data=str(world.reviews))
     with pytest.raises(NotSupported, match="gives labels, the data holds dialogues"):
         world.run("evaluate", model=str(world.classifier), data=str(world.dialogues))
-    with pytest.raises(NotSupported, match="is a classifier"):
+    with pytest.raises(NotSupported, match="gives labels and foretells no text"):
         world.run("evaluate", model=str(world.classifier), data=str(world.tokens))
 
 
@@ -155,3 +157,10 @@ def test_fewer_examples_are_spread_over_the_split(world):
     found = world.run("evaluate", model=str(world.decoder), data=str(world.dialogues), max_tokens=2, max_examples=2)
     rows = pq.read_table(found.path / "predictions.parquet").to_pylist()
     assert [r["question"] for r in rows] == ["Tell me about tool 0.", "Tell me about tool 2."]
+
+
+def test_the_stages_are_found_without_importing_torch():
+    code = "import sys, pretune.evaluate.stage, pretune.evaluate.summary; print([m for m in ('torch', 'transformers', 'sklearn', 'numpy', 'pyarrow') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -11,29 +11,28 @@ import pytest
 from onnx import numpy_helper
 
 from pretune.base.errors import NoParity
+from pretune.base.log import Log
+from pretune.export.bundle import write_bundle
 from pretune.export.exporter import Job
-from pretune.export.onnx_bundle import GRAPH, Onnx
-from pretune.export.parity import (
-    TEXTS,
-    Parity,
-    Thresholds,
-    compare_classifiers,
-    compare_decoders,
-    longest_prompt,
-    prompts_for,
-    rounded_up,
-)
+from pretune.export.onnx_bundle import Onnx
+from pretune.export.parity import Parity, Thresholds, rounded_up
+from pretune.infer.compare import TEXTS, compare_labels, compare_written, longest_prompt, prompts_of
 from pretune.infer.load import open_bundle
+from pretune.infer.predictor import Difference
 from pretune.infer.sampling import Sampling
 from pretune.model.generate import open_folder
 
 EXACT = Thresholds(1e-3, 1.0)
+GRAPH = "onnx/model.onnx"
 
 
 def export(folder: Path, out: Path, **settings: Any) -> Any:
-    """Export by hand, as the stage does, without data."""
+    """Export without data, as the stage does; bundle.json and what parity.json says of onnx."""
     out.mkdir(exist_ok=True)
-    return Onnx(kind="onnx", prompts=4, tokens=8, **settings).export(Job(folder, None, out, lambda text: None))
+    exporter = Onnx(kind="onnx", prompts=4, tokens=8, **settings)
+    write_bundle([exporter], Job(folder, open_folder(folder), None, out), Log(quiet=True))
+    told, parity = (json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in ("bundle", "parity"))
+    return told, parity["onnx"]
 
 
 def damage(graph: Path, initializer: str) -> None:
@@ -53,15 +52,15 @@ def test_a_bundle_writes_the_greedy_tokens_of_the_torch_model(
     bundle, model = open_bundle(tmp_path / "out"), open_folder(folder)
     prompts = [model.text_prompt(text) for text in TEXTS]
     assert bundle.generate_many(prompts, 12) == model.generate_many(prompts, 12)
-    found = compare_decoders(model, bundle, prompts, num_tokens=12, limits=EXACT)
-    assert (found.texts, found.different, found.is_same) == (20, 0, True)
+    found = compare_written(model, bundle, prompts, num_tokens=12)
+    assert (found.texts, found.different, Parity(found, EXACT).is_same) == (20, 0, True)
     assert found.max_logit_difference < 1e-5
 
 
 def test_a_chat_bundle_answers_like_its_folder(model_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = model_folder("qwen3", chat=True)
-    made = export(folder, tmp_path / "out")
-    assert made.bundle["task"] == "chat"
+    told, _ = export(folder, tmp_path / "out")
+    assert (told["task"], told["answers"]) == ("chat", "text")
     message = [{"role": "user", "content": "the cat 你好 <eos>"}]
     sampling = Sampling(max_tokens=10, temperature=0)
     assert open_bundle(tmp_path / "out").reply(message, sampling) == open_folder(folder).reply(message, sampling)
@@ -69,7 +68,7 @@ def test_a_chat_bundle_answers_like_its_folder(model_folder: Callable[..., Path]
 
 def test_prompts_without_data_are_twenty_and_leave_room_for_the_answer(model_folder: Callable[..., Path]) -> None:
     model = open_folder(model_folder("qwen3", chat=True))
-    prompts = prompts_for(model, None, number=20, num_tokens=60)
+    prompts = prompts_of(model, TEXTS, most=20, num_tokens=60)
     assert len(prompts) == 20
     assert max(len(p) for p in prompts) == 96 - 60
 
@@ -79,9 +78,9 @@ def test_a_damaged_decoder_graph_is_refused(model_folder: Callable[..., Path], t
     export(folder, tmp_path / "out")
     damage(tmp_path / "out" / GRAPH, "model.layers.1.mlp.down_proj.weight.T")
     model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
-    found = compare_decoders(model, bundle, [[9, 8, 7]], num_tokens=4, limits=EXACT)
+    found = compare_written(model, bundle, [[9, 8, 7]], num_tokens=4)
     with pytest.raises(NoParity, match="the export differs from its model"):
-        found.demand()
+        Parity(found, EXACT).demand()
 
 
 def test_a_damaged_classifier_graph_is_refused(model_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -90,11 +89,11 @@ def test_a_damaged_classifier_graph_is_refused(model_folder: Callable[..., Path]
     damage(tmp_path / "out" / GRAPH, "bert.encoder.layer.0.attention.self.value.weight.T")
     model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
     with pytest.raises(NoParity):
-        compare_classifiers(model, bundle, TEXTS, limits=EXACT).demand()
+        Parity(compare_labels(model, bundle, TEXTS), EXACT).demand()
 
 
 def test_one_input_is_as_long_as_the_model_reads(model_folder: Callable[..., Path], tmp_path: Path) -> None:
-    told = {kind: export(model_folder(kind), tmp_path / f"out-{kind}").parity for kind in ("qwen3", "bert-labels")}
+    told = {kind: export(model_folder(kind), tmp_path / f"out-{kind}")[1] for kind in ("qwen3", "bert-labels")}
     assert told["qwen3"]["longest"] == 95  # 96 positions, one of them for the answer
     assert told["bert-labels"]["longest"] == 64  # the tokenizer's model_max_length
     assert told["bert-labels"]["texts"] == len(TEXTS)
@@ -110,11 +109,11 @@ def test_a_bundle_whose_table_of_positions_is_too_short_is_refused(
     table.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(table)[:60], table.name))
     onnx.save(graph, tmp_path / "out" / GRAPH)
     model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
-    short = prompts_for(model, None, number=20, num_tokens=8)
+    short = prompts_of(model, TEXTS, most=20, num_tokens=8)
     short = [ids[:40] for ids in short]
-    assert compare_decoders(model, bundle, short, num_tokens=8, limits=EXACT).is_same
+    assert Parity(compare_written(model, bundle, short, num_tokens=8), EXACT).is_same
     with pytest.raises(NoParity, match="fails on an input of 95 tokens, which its model reads"):
-        compare_decoders(model, bundle, [*short, longest_prompt(model)], num_tokens=8, limits=EXACT)
+        compare_written(model, bundle, [*short, longest_prompt(model)], num_tokens=8)
 
 
 def test_a_model_like_roberta_gives_the_same_labels_for_a_text_longer_than_it_reads(
@@ -123,49 +122,36 @@ def test_a_model_like_roberta_gives_the_same_labels_for_a_text_longer_than_it_re
     folder = model_folder("roberta-labels")
     config = folder / "tokenizer_config.json"
     config.write_text(config.read_text(encoding="utf-8").replace("64", "1000000000"), encoding="utf-8")
-    made = export(folder, tmp_path / "out")
-    assert (made.bundle["max_length"], made.parity["longest"]) == (94, 94)
+    told, parity = export(folder, tmp_path / "out")
+    assert (told["max_length"], parity["longest"]) == (94, 94)
     texts = ["the cat and the hat 你好 " * 40, "the cat"]
-    ours, theirs = open_bundle(tmp_path / "out").predict(texts), open_folder(folder).predict(texts)
+    ours, theirs = open_bundle(tmp_path / "out").answer(texts), open_folder(folder).answer(texts)
     for one, other in zip(ours, theirs, strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
 
-def test_a_refused_format_leaves_the_files_of_another_as_they_were(
-    model_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "tokenizer.json").write_text("another format's", encoding="utf-8")
-    (out / "onnx").mkdir()
-    (out / "onnx/other.onnx").write_bytes(b"x")
-    with pytest.raises(NoParity):
-        export(model_folder("qwen3"), out, max_logit_difference=1e-12)
-    assert sorted(p.name for p in out.rglob("*")) == ["onnx", "other.onnx", "tokenizer.json"]
-    assert (out / "tokenizer.json").read_text(encoding="utf-8") == "another format's"
-
-
-def test_a_refused_export_leaves_nothing_behind(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_refused_export_leaves_no_files_of_its_format(model_folder: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(NoParity, match="logits by up to"):
         export(model_folder("qwen3"), tmp_path / "out", max_logit_difference=1e-12)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out/onnx").exists()
 
 
 def test_nan_logits_and_labels_in_another_order_are_never_the_same(
     model_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    assert not Parity("labels", 1, 1, 0, 0, float("nan"), Thresholds(None, 0.1)).is_same
+    assert not Parity(Difference("labels", 1, 1, 0, 0, float("nan")), Thresholds(None, 0.1)).is_same
     folder = model_folder("bert-labels")
     export(folder, tmp_path / "out")
     path = tmp_path / "out" / "bundle.json"
     tree = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**tree, "labels": tree["labels"][::-1]}), encoding="utf-8")
-    assert not compare_classifiers(open_folder(folder), open_bundle(tmp_path / "out"), TEXTS, limits=EXACT).is_same
+    found = compare_labels(open_folder(folder), open_bundle(tmp_path / "out"), TEXTS)
+    assert not Parity(found, EXACT).is_same
 
 
 def test_agreement_below_its_threshold_is_refused_and_at_it_is_kept() -> None:
     def found(different: int) -> bool:
-        return Parity("labels", 10, 10, different, 0, 5.0, Thresholds(None, 0.9)).is_same
+        return Parity(Difference("labels", 10, 10, different, 0, 5.0), Thresholds(None, 0.9)).is_same
 
     assert found(1)
     assert not found(2)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pretune.base.errors import NoParity, NotSupported, WrongValue
+from pretune.export.exporter import Exporter, Job, Proof
 from pretune.infer.load import open_bundle
 from pretune.model.generate import open_folder
 from tests.folders import build
@@ -27,8 +28,8 @@ def test_a_bundle_runs_on_plain_onnxruntime_with_the_logits_of_plain_transformer
 
     folder = model_folder("qwen3")
     bundle = stage_run("export", model=str(folder), to=[FEW]).path
-    facts = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-    session = onnxruntime.InferenceSession(str(bundle / facts["graph"]), providers=["CPUExecutionProvider"])
+    facts = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["formats"]["onnx"]
+    session = onnxruntime.InferenceSession(str(bundle / "onnx" / facts["graph"]), providers=["CPUExecutionProvider"])
     ids = np.array([[7, 8, 9, 10]], dtype=np.int64)
     empty = np.zeros((1, facts["num_kv_heads"], 0, facts["head_dim"]), np.float32)
     inputs = {n: empty for n in facts["inputs"] if n.startswith("past")}
@@ -76,14 +77,14 @@ def test_a_classifier_is_compared_on_the_whole_test_split_and_gives_the_same_lab
     assert (told["texts"], told["different"], told["is_same"]) == (17, 0, True)
     bundle, model = open_bundle(made.path), open_folder(folder)
     assert bundle.labels == ["坏", "so-so", "good"]
-    assert [a.name for a in bundle.predict(texts["test"])] == [a.name for a in model.predict(texts["test"])]
+    assert [a.name for a in bundle.answer(texts["test"])] == [a.name for a in model.answer(texts["test"])]
 
 
 def test_a_bundle_is_served_without_importing_torch(
     model_folder: Callable[..., Path], stage_run: Callable[..., Any]
 ) -> None:
     bundle = stage_run("export", model=str(model_folder("bert-labels")), to=[FEW]).path
-    code = "import sys; from pretune.infer.load import open_model; print(open_model(sys.argv[1]).predict(['the cat'])[0].name); assert 'torch' not in sys.modules"
+    code = "import sys; from pretune.infer.load import open_model; print(open_model(sys.argv[1]).answer(['the cat'])[0].name); assert 'torch' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-c", code, str(bundle)],
         capture_output=True,
@@ -169,3 +170,49 @@ def test_one_format_twice_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(WrongValue, match="`to` names onnx twice"):
         stage_run("export", model=str(model_folder("qwen3")), to=[FEW, {**FEW, "precision": "dynamic"}])
+
+
+class Copy(Exporter):
+    """A format of the tests': the model's config, and a limit that refuses it."""
+
+    refuses: bool = False
+
+    def write(self, job: Job) -> dict[str, Any]:
+        (job.out / "config.json").write_bytes((job.source / "config.json").read_bytes())
+        return {"file": "config.json"}
+
+    def prove(self, job: Job) -> Proof:
+        shared = json.loads((job.out.parent / "bundle.json").read_text(encoding="utf-8"))
+        assert list(shared["formats"]) == ["copy"], "proven alone, in a whole bundle"
+        if self.refuses:
+            raise NoParity("the copy is no copy")
+        return Proof({"is_same": True}, {"bytes": 1})
+
+
+COPY = "tests.export.test_stage:Copy"
+
+
+@pytest.mark.parametrize("refused", ["onnx", "copy", "neither"])
+def test_two_formats_share_a_bundle_and_one_that_is_refused_leaves_the_other_whole(
+    refused: str, model_folder: Callable[..., Path], stage_run: Callable[..., Any]
+) -> None:
+    folder = str(model_folder("qwen3", chat=True))
+    onnx = {**FEW, "max_logit_difference": 1e-12 if refused == "onnx" else 1e-3}
+    made = stage_run("export", model=folder, to=[onnx, {"kind": COPY, "refuses": refused == "copy"}])
+    left = {"onnx": "model.onnx", "copy": "config.json"}
+    left.pop(refused, None)
+    told, parity = (json.loads((made.path / f"{n}.json").read_text(encoding="utf-8")) for n in ("bundle", "parity"))
+    assert set(told["formats"]) == set(parity) == set(left)
+    assert {f for f in made.card.files if "/" in f} == {f"{format}/{file}" for format, file in left.items()}
+    assert made.card.metrics["refused"] == ([refused] if refused != "neither" else [])
+    assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= set(made.card.files)
+    assert (told["format"], told["task"], told["answers"]) == (2, "chat", "text")
+
+
+def test_an_export_of_which_no_format_is_left_fails_with_the_first_refusal(
+    model_folder: Callable[..., Path], stage_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(NoParity, match="the export differs"):
+        onnx = {**FEW, "max_logit_difference": 1e-12}
+        stage_run("export", model=str(model_folder("qwen3")), to=[onnx, {"kind": COPY, "refuses": True}])
+    assert not (tmp_path / "work" / "made").exists()

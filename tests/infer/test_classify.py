@@ -4,7 +4,7 @@ from tokenizers import Tokenizer
 
 from pretune.base.errors import NotFinite, NotSupported
 from pretune.infer.classify import Frame, TextClassifier, frame_for, softmax
-from pretune.infer.ort import padded
+from pretune.infer.engine import padded
 from pretune.tokens.encode.tokenizer import Specials
 
 
@@ -32,11 +32,11 @@ def test_an_encoder_is_framed_by_cls_and_sep_a_decoder_ends_with_eos() -> None:
 
 def test_labels_come_in_the_order_of_the_texts_with_probabilities_that_sum_to_one(tokenizer: Tokenizer) -> None:
     model = TextClassifier(Lengths(), tokenizer, ["long", "短"], 8, Frame((1,), (2,)))
-    found = model.predict(["", "one two three one two three one"])
+    found = model.answer(["", "one two three one two three one"])
     assert [label.name for label in found] == ["短", "long"]
     assert found[0].score == pytest.approx(1 / (1 + np.exp(-2)), rel=1e-12)
     assert all(sum(label.scores.values()) == pytest.approx(1, rel=1e-12) for label in found)
-    assert model.predict([]) == []
+    assert model.answer([]) == []
 
 
 def test_logits_that_are_no_numbers_become_no_label() -> None:

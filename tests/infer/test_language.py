@@ -40,10 +40,10 @@ def test_an_answer_ends_before_a_stop_text_that_several_tokens_make(tokenizer: T
 
 def test_an_answer_ends_where_the_window_ends(tokenizer: Tokenizer, table: type) -> None:
     model = model_of(tokenizer, table(300, max_length=10))
-    reply = model.answer([5] * 7, Sampling(max_tokens=100))
+    reply = model.write([5] * 7, Sampling(max_tokens=100))
     assert reply.num_tokens == 3 and reply.finish == "length"
     with pytest.raises(TooLong, match="10 tokens, and this model reads 10"):
-        model.answer([5] * 10, Sampling())
+        model.write([5] * 10, Sampling())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -52,7 +52,7 @@ def test_the_stream_joined_is_the_plain_answer(tokenizer: Tokenizer, table: type
     sampling = Sampling(temperature=1.5, seed=seed, max_tokens=40, stop=("e",))
     prompt = encode_text(tokenizer, "Hello")
     pieces = list(model.stream(prompt, sampling))
-    assert "".join(piece.text for piece in pieces) == model.answer(prompt, sampling).text
+    assert "".join(piece.text for piece in pieces) == model.write(prompt, sampling).text
     assert [piece.finish for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
 
 
@@ -137,4 +137,4 @@ def test_the_space_that_a_template_writes_before_a_reply_is_no_part_of_it(
     says = tuple(token for token, target in zip(ids, targets, strict=True) if target)
     model = LanguageModel(script(len(words.get_vocab()), says), words, (end,), chat)
     assert model.reply(messages[:1]).text == "Hello world"
-    assert model.answer(model.text_prompt("the cat"), Sampling()).text == " Hello world"
+    assert model.write(model.text_prompt("the cat"), Sampling()).text == " Hello world"

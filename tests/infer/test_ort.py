@@ -96,16 +96,25 @@ def bundle(folder: Path, tokenizer: Path, **settings: Any) -> Path:
     folder.mkdir(exist_ok=True)
     for path in tokenizer.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    about = {"format": 1, "graph": "onnx/model.onnx", "labels": None, "max_length": 40, "eos_ids": [], "pad_id": 1}
-    sizes = {"num_layers": 1, "num_kv_heads": 1, "head_dim": 1, "inputs": [], "outputs": []}
-    (folder / "bundle.json").write_text(json.dumps({**about, **sizes, **settings}), encoding="utf-8")
+    facts = {
+        "task": "chat",
+        "answers": "text",
+        "labels": None,
+        "max_length": 40,
+        "eos_ids": [],
+        "before": [],
+        "after": [],
+    }
+    onnx = {"graph": "model.onnx", "num_layers": 1, "num_kv_heads": 1, "head_dim": 1, "inputs": [], "outputs": []}
+    about = {"format": 2, **facts, "pad_id": 1, "formats": {"onnx": onnx}, **settings}
+    (folder / "bundle.json").write_text(json.dumps(about), encoding="utf-8")
     return folder
 
 
 @pytest.fixture
 def decoder(tmp_path: Path, folder: Path) -> Path:
     counting_decoder(tmp_path / "b" / "onnx" / "model.onnx")
-    return bundle(tmp_path / "b", folder, architecture="decoder", task="chat")
+    return bundle(tmp_path / "b", folder)
 
 
 def test_decoder_bundle_keeps_its_cache_positions_and_mask_from_token_to_token(decoder: Path) -> None:
@@ -123,17 +132,18 @@ def test_decoder_bundle_keeps_its_cache_positions_and_mask_from_token_to_token(d
 
 def test_encoder_bundle_labels_do_not_depend_on_the_other_rows(tmp_path: Path, folder: Path) -> None:
     counting_encoder(tmp_path / "b" / "onnx" / "model.onnx")
-    path = bundle(tmp_path / "b", folder, architecture="encoder", task="classify", labels=["sum", "thousand"])
+    labels = {"task": "classify", "answers": "label", "labels": ["sum", "thousand"], "before": [5], "after": [6]}
+    path = bundle(tmp_path / "b", folder, **labels, formats={"onnx": {"graph": "model.onnx"}})
     model = open_model(path)
     assert isinstance(model, TextClassifier)
     texts = ["a", "one two three Numbers", "你好", *["dog"] * 70]
     together = model.encoder.logits(model.rows(texts))
     assert together[:, 0].tolist() == [sum(row) for row in model.rows(texts)]
-    assert model.predict(["Numbers: 1 2 3.14"])[0].name in model.labels
+    assert model.answer(["Numbers: 1 2 3.14"])[0].name in model.labels
 
 
 def test_graph_outside_the_bundle_is_not_read(decoder: Path, folder: Path) -> None:
-    bundle(decoder, folder, task="chat", architecture="decoder", graph="../elsewhere.onnx")
+    bundle(decoder, folder, formats={"onnx": {"graph": "../elsewhere.onnx"}})
     with pytest.raises(BadFile, match=r"\.\./elsewhere\.onnx"):
         open_model(decoder)
 
@@ -144,10 +154,22 @@ def test_damaged_graph_is_named(decoder: Path) -> None:
         open_model(decoder)
 
 
-def test_bundle_of_a_later_format_and_one_without_a_graph_are_refused(decoder: Path, folder: Path) -> None:
-    bundle(decoder, folder, format=2)
-    with pytest.raises(NotSupported, match="format 2, not 1"):
+def test_a_bundle_of_another_format_number_says_what_to_do(decoder: Path, folder: Path) -> None:
+    bundle(decoder, folder, format=3)
+    with pytest.raises(NotSupported, match=r"format 3, not 2.*\n.*upgrade pretune"):
         open_model(decoder)
-    bundle(decoder, folder, graph=None)
-    with pytest.raises(NotSupported, match="no ONNX graph"):
+    bundle(decoder, folder, format=1)
+    with pytest.raises(NotSupported, match=r"format 1, not 2.*\n.*export the model again"):
         open_model(decoder)
+
+
+def test_a_bundle_in_no_format_that_runs_here_is_refused(decoder: Path, folder: Path) -> None:
+    bundle(decoder, folder, formats={"gguf": {}})
+    with pytest.raises(NotSupported, match=r"no format that runs here \(onnx\)"):
+        open_model(decoder)
+
+
+def test_the_logits_of_the_last_positions_are_those_of_each_step(decoder: Path) -> None:
+    engine = open_model(decoder).engine
+    best = engine.whole([100, 7, 3, 50], 3).argmax(axis=1)
+    assert best.tolist() == [107 % V, 110 % V, 160 % V]

@@ -110,7 +110,7 @@ def test_labels_of_a_saved_classifier_are_those_of_its_logits_alone(which: int, 
     with torch.inference_mode():
         alone = [model(input_ids=torch.tensor([row])).logits[0].numpy() for row in rows]
     np.testing.assert_allclose(ours.encoder.logits(rows), alone, rtol=1e-5, atol=1e-5)
-    assert [label.name for label in ours.predict(texts)] == [["a", "坏", "c"][int(a.argmax())] for a in alone]
+    assert [label.name for label in ours.answer(texts)] == [["a", "坏", "c"][int(a.argmax())] for a in alone]
 
 
 def test_without_a_pad_token_rows_go_one_by_one() -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from pretune.objective.labels import Labels
-from pretune.objective.objective import IGNORE, OBJECTIVE
+from pretune.objective.objective import OBJECTIVE
+from pretune.tokens.rows import IGNORE
 from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, tiny, trained
 
 
@@ -136,7 +138,8 @@ def test_masks_do_not_depend_on_the_cut() -> None:
 
 def test_one_token_predicts_the_next_after_overfitting_a_b_c_d() -> None:
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import Scored, TrainState, steps
+    from pretune.train.loop.step import Scored, TrainState
+    from pretune.train.loop.steps import steps
     from pretune.train.loop.stream import Cut, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
@@ -155,7 +158,7 @@ def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
     """By hand: one weight w, losses a = 2w (4 targets) and b = 3w (3 targets): d/dw (a/4 + b/3) = 1.5."""
     from pretune.objective.objective import Objective
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import Scored, TrainState, take_step
+    from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
 
@@ -165,7 +168,9 @@ def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
         def counts(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
             return {"a": float(batch["a"]), "b": float(batch["b"])}
 
-        def sums(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def sums(
+            self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step_wide: Any = None
+        ) -> dict[str, torch.Tensor]:
             w = model.weight.sum()
             return {"a": w * (2.0 if batch["a"] else 0.0), "b": w * (3.0 if batch["b"] else 0.0)}
 
@@ -179,12 +184,14 @@ def test_a_step_that_is_not_finite_never_reaches_the_weights_and_three_end_the_r
     from pretune.base.errors import NotFinite
     from pretune.objective.objective import Objective
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.steps import Scored, TrainState, take_step
+    from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
 
     class Poisoned(Objective):
-        def sums(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def sums(
+            self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step_wide: Any = None
+        ) -> dict[str, torch.Tensor]:
             return {"loss": model.weight.sum() * batch["factor"]}
 
     model = torch.nn.Linear(2, 2, bias=False)

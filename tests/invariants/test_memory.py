@@ -20,7 +20,8 @@ from pretune.base.errors import OutOfMemory
 from pretune.objective.objective import Objective
 from pretune.train.loop import checkpoint
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import Scored, StepReport, TrainState, steps
+from pretune.train.loop.step import Scored, StepReport, TrainState
+from pretune.train.loop.steps import steps
 from pretune.train.loop.stream import Cut, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
@@ -43,7 +44,7 @@ class Rooms(Objective):
     def collate(self, *given: Any) -> Any:
         return self.inner.collate(*given)
 
-    def sums(self, model: torch.nn.Module, batch: Any) -> Any:
+    def sums(self, model: torch.nn.Module, batch: Any, step_wide: Any = None) -> Any:
         self.room["calls"] += 1
         found = self.inner.sums(model, batch)
         if len(batch["labels"]) > self.room["rows"] and self.room["calls"] % 2 == 0:

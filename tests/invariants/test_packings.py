@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.objective.objective import block_mask, document_positions
-from pretune.tokens.store.packing import PACKING, Frame
+from pretune.objective.packed import block_mask, document_positions
+from pretune.tokens.store.packing import PACKING, RowForm
 from pretune.tokens.store.store import Store
 from tests.invariants.worlds import tiny
 
@@ -23,8 +23,8 @@ def best_fit_rows(*, causal: bool) -> dict[str, np.ndarray[Any, Any]]:
     lengths = [22, 9, 5, 6, 4, 3, 7, 2, 5, 4, 8, 3, 2, 6, 10, 4]
     ids = rng.integers(4, 40, sum(lengths)).astype(np.uint16)
     store = Store(ids, np.cumsum(lengths).astype(np.uint64), num_bytes=0, vocab_size=40, end_id=3)
-    frame = Frame(LENGTH) if causal else Frame(LENGTH, causal=False, cls=2)
-    rows = PACKING("best-fit").rows(store, frame, 0)
+    form = RowForm(LENGTH) if causal else RowForm(LENGTH, causal=False, cls=2)
+    rows = PACKING("best-fit").rows(store, form, 0)
     return dict(rows.at(np.arange(len(rows))))
 
 

@@ -10,10 +10,11 @@ import torch
 from pretune.model.build import build_model
 from pretune.model.shape import SHAPE
 from pretune.objective.labels import Labels
-from pretune.objective.objective import OBJECTIVE, Objective, Row, Vocabulary
+from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.tokens.encode.tokenizer import Specials
+from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import Scored, TrainState, take_step
+from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import Cut, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
@@ -28,8 +29,15 @@ def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
     sizes = {"layers": 2, "width": 32, "heads": 2}
     sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
     sizes |= {"hidden": 48} if kind == "bert" else {}
+    head: Any = "masked" if kind == "bert" else "next"
     model = build_model(
-        SHAPE({"kind": kind, **sizes}), vocab_size=40, max_length=32, specials=SPECIALS, seed=seed, attention=attention
+        SHAPE({"kind": kind, **sizes}),
+        head,
+        vocab_size=40,
+        max_length=32,
+        specials=SPECIALS,
+        seed=seed,
+        attention=attention,
     )
     torch.manual_seed(seed)
     with torch.no_grad():

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pretune.model import attention
-from pretune.objective.objective import OBJECTIVE, block_mask, sparse_mask
+from pretune.objective.objective import OBJECTIVE
+from pretune.objective.packed import block_mask, sparse_mask
 from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
 KINDS = [("qwen3", "causal"), ("gpt2", "causal"), ("bert", "masked")]

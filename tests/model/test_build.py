@@ -20,7 +20,7 @@ def build(kind: str, **settings: Any) -> Any:
     sizes = {"layers": 2, "width": 32, "heads": 2}
     sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind != "gpt2" else {}
     return build_model(
-        SHAPE({"kind": kind, **sizes, **settings}), vocab_size=40, max_length=16, specials=SPECIALS, seed=5
+        SHAPE({"kind": kind, **sizes, **settings}), "next", vocab_size=40, max_length=16, specials=SPECIALS, seed=5
     )
 
 

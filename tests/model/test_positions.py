@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES, model_type_to_module_name
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
-from pretune.model.positions import BEHIND_PAD, num_positions
+from pretune.model.families import BEHIND_PAD, num_positions
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,

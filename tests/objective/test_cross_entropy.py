@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pretune.objective.cross_entropy import head_loss_sum
-from pretune.objective.objective import IGNORE
+from pretune.tokens.rows import IGNORE
 
 
 def case(dtype: torch.dtype, *, bias: bool = True) -> tuple[nn.Linear, Tensor, Tensor]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pretune.objective.masked import num_ordinary, ordinary_ids
-from pretune.objective.objective import OBJECTIVE, Vocabulary
+from pretune.objective.objective import OBJECTIVE
+from pretune.tokens.rows import Vocabulary
 
 
 @pytest.mark.parametrize("specials", [(0, 1, 2), (7, 8, 9), (0, 4, 9), (2, 3, 7), (5,), (), (3, 12)])
@@ -36,7 +37,7 @@ def test_the_special_tokens_of_our_own_tokenizer_are_all_it_never_makes_of_text(
     from pretune.tokens.encode.tokenizer import load_tokenizer
     from pretune.tokens.learn.algorithm import ALGORITHM, SPECIALS, Learning
     from pretune.tokens.learn.stage import save_tokenizer
-    from pretune.train.run.pretraining import vocabulary_of
+    from pretune.tokens.rows import vocabulary_of
 
     texts = ["the cat and the hat"] * 4
     save_tokenizer(ALGORITHM({"kind": "bpe"}).learn(Learning(lambda: iter(texts), 300)), tmp_path)

@@ -13,8 +13,8 @@ from pretune.base.yaml import read_yaml
 from pretune.model.shape import SHAPE
 from pretune.quickstart import measured_speed, planned, read_recipe
 from pretune.quickstart.plan import TABLE, plan_text, row_of, seconds_of, settings_of
+from pretune.train.forecast.speed import TRAINING, best_precision, remembered
 from pretune.train.loop.runtime import device_of
-from pretune.train.run.speed import TRAINING, best_precision, remembered
 
 RECIPE = Path(__file__).parents[2] / "pretune" / "recipes" / "quickstart.yaml"
 BFLOAT16 = 180

@@ -126,7 +126,7 @@ def test_after_overfitting_replies_generation_says_them_and_stops_by_itself(worl
         dataset={"validation": 0, "test": 0},
     )  # fmt: skip
     answers = found.predict(["say fox", "say dog"], max_tokens=30)
-    assert answers == ["fox fox", "dog dog"]
+    assert [answer.text for answer in answers] == ["fox fox", "dog dog"]
 
 
 def test_the_best_weights_on_validation_are_kept_not_the_last(world: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_chat_model_is_asked_at_each_evaluation_and_ends_with_what_it_answers(
     assert [(one["step"], one["prompt"]) for one in lines] == [(2, "say fox"), (4, "say fox")]
     assert model.artifact.card.metrics["best_step"] == 4
     (answer,) = model.predict(["say fox"], max_tokens=40)
-    assert lines[-1]["text"] == answer
+    assert lines[-1]["text"] == answer.text
 
 
 def test_a_model_like_roberta_learns_and_labels_texts_that_are_longer_than_it_reads(tmp_path: Path) -> None:

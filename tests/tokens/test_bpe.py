@@ -7,7 +7,6 @@ import random
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
-from pretune.base.errors import MissingExtra
-from pretune.tokens.learn import counting
+from pretune.tokens.learn import bpe, counting
 from pretune.tokens.learn.algorithm import SPECIALS, Learning
-from pretune.tokens.learn.bpe import Bpe, by_tokenizers, start
+from pretune.tokens.learn.bpe import Bpe
 from pretune.tokens.learn.counting import Held, count_words, most_frequent
-from pretune.tokens.learn.merging import learn_merges
-from pretune.tokens.learn.splitting import classes, pattern, split_texts
+from pretune.tokens.learn.splitting import Digits, classes, pattern, word_starts
+from tests.tokens.worlds import by_tokenizers
 
 FEW = " \n\r\t'aZ1你,.<|e\u0301\u3000ſsdmtlvreLVR٣_-\x85\u2028"
 QWEN2 = (
@@ -29,9 +27,15 @@ QWEN2 = (
 )
 
 
-def words_of(text: str, digits: str) -> list[str]:
-    split = pre_tokenizers.Split(Regex(pattern(digits)), behavior="isolated")
-    return [word for word, _ in split.pre_tokenize_str(text)]
+def split(text: str, digits: Digits) -> list[str]:
+    codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    at = [*np.flatnonzero(word_starts(codes, digits)).tolist(), len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(at)]
+
+
+def words_of(text: str, digits: Digits) -> list[str]:
+    words = pre_tokenizers.Split(Regex(pattern(digits)), behavior="isolated")
+    return [word for word, _ in words.pre_tokenize_str(text)]
 
 
 def drawn(count: int) -> list[str]:
@@ -67,20 +71,18 @@ def test_the_default_pattern_is_qwen2s_to_the_letter() -> None:
 
 
 @pytest.mark.parametrize("digits", ["one", "three", "free"])
-def test_words_are_those_of_the_regular_expression(digits: str) -> None:
+def test_words_are_those_of_the_regular_expression(digits: Digits) -> None:
     texts = [*drawn(1200), *CODE, *RUNS, "", "'", "x'", "'ſ", "12345678", "\x00a"]
-    assert split_texts(texts, digits) == [words_of(text, digits) for text in texts]
+    assert [split(text, digits) for text in texts] == [words_of(text, digits) for text in texts]
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(FEW) | st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_has_the_words_of_the_regular_expression(text: str) -> None:
-    assert split_texts([text]) == [words_of(text, "one")]
+    assert split(text, "one") == words_of(text, "one")
 
 
 def test_every_character_of_unicode_is_in_the_class_that_tokenizers_puts_it_in() -> None:
-    import numpy as np
-
     codes = np.array([c for c in range(0x110000) if not 0xD800 <= c < 0xE000], np.uint32)
     text = codes.tobytes().decode("utf-32-le")
     found = []
@@ -95,20 +97,11 @@ def learning(texts: list[str], vocab_size: int, min_frequency: int = 2) -> Learn
     return Learning(lambda: iter(texts), vocab_size, min_frequency)
 
 
-@pytest.fixture(params=["numpy", "numba"])
-def engine(request: pytest.FixtureRequest) -> Any:
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    return request.param
-
-
 @pytest.mark.parametrize("name", sorted(TEXTS))
 @pytest.mark.parametrize(("vocab_size", "min_frequency"), [(300, 2), (700, 2), (2000, 1), (1200, 5)])
-def test_our_trainer_writes_the_bytes_of_the_librarys(
-    engine: Any, name: str, vocab_size: int, min_frequency: int
-) -> None:
+def test_our_trainer_writes_the_bytes_of_the_librarys(name: str, vocab_size: int, min_frequency: int) -> None:
     asked = learning(TEXTS[name], vocab_size, min_frequency)
-    assert Bpe(engine=engine).learn(asked).to_str() == by_tokenizers(asked).to_str()
+    assert Bpe().learn(asked).to_str() == by_tokenizers(asked).to_str()
 
 
 @given(
@@ -117,27 +110,13 @@ def test_our_trainer_writes_the_bytes_of_the_librarys(
     st.integers(3, 30),
 )
 @settings(max_examples=300, deadline=None)
-def test_merges_one_by_one_are_those_of_many_at_once(drawn: list[tuple[str, int]], least: int, longest: int) -> None:
-    pytest.importorskip("numba")
-    counts = Counter(dict(drawn))
-    tokens, ids = start()
-    data = np.frombuffer("".join(counts).encode(), np.uint8)
-    words = data, np.cumsum([0, *map(len, counts)])
-    asked: dict[str, Any] = {"ids": ids, "vocab_size": 330, "min_frequency": least, "max_length": longest}
-    one, many = (
-        learn_merges(words, np.array([*counts.values()]), tokens, **asked, engine=engine)
-        for engine in ("numba", "numpy")
-    )
-    assert one == many
-
-
-def test_where_there_is_no_room_for_pairs_or_positions_more_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba")
-    from pretune.tokens.learn import merge_loop
-
-    asked = learning(TEXTS["mixed"], 2000)
-    monkeypatch.setattr(merge_loop, "ROOM", 1 << 11)  # more than pairs of bytes, fewer than all of them
-    assert Bpe(engine="numba").learn(asked).to_str() == Bpe(engine="numpy").learn(asked).to_str()
+def test_merges_of_many_at_once_are_those_of_the_library_one_by_one(
+    drawn: list[tuple[str, int]], least: int, longest: int
+) -> None:
+    asked = learning(["\n".join([word] * count) for word, count in drawn], 330, least)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bpe, "MAX_TOKEN_BYTES", longest)
+        assert Bpe().learn(asked).to_str() == by_tokenizers(asked, longest).to_str()
 
 
 def test_digit_groups_give_tokens_of_several_figures() -> None:
@@ -150,9 +129,9 @@ def test_digit_groups_give_tokens_of_several_figures() -> None:
 @pytest.mark.parametrize(
     "texts", [["x" * 20_000 + "yz"], ["\x00\x00\x00\x01"] * 9, ["same line\n"] * 5000, ["🙂👩‍👧𝔘"] * 9, [""]]
 )
-def test_odd_texts_are_learnt_from_as_the_library_does(engine: Any, texts: list[str]) -> None:
+def test_odd_texts_are_learnt_from_as_the_library_does(texts: list[str]) -> None:
     asked = learning(texts, 400)
-    assert Bpe(engine=engine).learn(asked).to_str() == by_tokenizers(asked).to_str()
+    assert Bpe().learn(asked).to_str() == by_tokenizers(asked).to_str()
 
 
 def test_a_lone_surrogate_counts_as_the_replacement_character() -> None:
@@ -221,11 +200,3 @@ def test_training_imports_no_torch() -> None:
         ).stdout.strip()
         == "False"
     )
-
-
-def test_the_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "pretune.tokens.learn.merge_loop", raising=False)
-    with pytest.raises(MissingExtra, match=r"numba") as told:
-        Bpe(engine="numba").learn(learning(TEXTS["runs"], 300))
-    assert "pretune[fast]" in str(told.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from pretune.tokens.encode.encoding import Encoded, Encoder
 from pretune.tokens.encode.tokenizer import encode_text
 
 SHARED = Path(os.environ.get("PRETUNE_SHARED", Path(__file__).parents[3] / "shared"))
-FOREIGN = ["data/tokenizers/gpt2", "data/tokenizers/qwen2_5", "models/minimind2-small"]
+OTHERS = ["data/tokenizers/gpt2", "data/tokenizers/qwen2_5", "models/minimind2-small"]
 WILD = st.lists(
     st.text(st.characters(exclude_categories=["Cs"])) | st.text(" \n\r\t'aZ1你,.<|e\u0301\u3000ſsdmtlvre", max_size=40),
     max_size=5,
@@ -47,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Recipe.build({"work": str(root / "out"), "stages": stages}).run(log=Log(quiet=True))["tokenizer"].path
 
 
-@pytest.fixture(scope="module", params=["trained", *FOREIGN])
+@pytest.fixture(scope="module", params=["trained", *OTHERS])
 def encoder(request: pytest.FixtureRequest, trained: Path) -> Encoder:
     folder = trained if request.param == "trained" else SHARED / request.param
     if not folder.is_dir():
@@ -56,9 +57,11 @@ def encoder(request: pytest.FixtureRequest, trained: Path) -> Encoder:
 
 
 @pytest.fixture
-def no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where numba is not installed, or a text is too short for it."""
-    monkeypatch.setattr(encoding, "pays", lambda seconds: False)
+def asked_again() -> Iterator[None]:
+    """What the process remembers of fast tokenizers is forgotten, before and after."""
+    encoding._fast.cache_clear()
+    yield
+    encoding._fast.cache_clear()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -67,10 +70,9 @@ def test_any_text_has_the_ids_that_the_tokenizer_gives_it_alone(encoder: Encoder
     assert split(encoder.encode(texts)) == [encode_text(encoder.tokenizer, text) for text in texts]
 
 
-@pytest.mark.usefixtures("no_loop")
 def test_byte_level_bpe_is_encoded_by_fastokens_here(trained: Path) -> None:
     pytest.importorskip("fastokens")
-    folders = [trained, *(SHARED / name for name in FOREIGN)]
+    folders = [trained, *(SHARED / name for name in OTHERS)]
     assert {Encoder.open(folder).backend for folder in folders if folder.is_dir()} == {"fastokens"}
 
 
@@ -92,7 +94,7 @@ def test_long_runs_no_texts_and_lone_surrogates(encoder: Encoder) -> None:
     assert split(encoder.encode([])) == []
 
 
-def test_a_tokenizer_that_the_fast_library_does_not_know_is_encoded_by_its_own() -> None:
+def test_a_tokenizer_that_fastokens_does_not_know_is_encoded_by_its_own() -> None:
     folder = SHARED / "models/all-MiniLM-L6-v2"
     if not folder.is_dir():
         pytest.skip("../shared/models/all-MiniLM-L6-v2 is not here")
@@ -102,8 +104,8 @@ def test_a_tokenizer_that_the_fast_library_does_not_know_is_encoded_by_its_own()
     assert split(encoder.encode(texts)) == [encode_text(encoder.tokenizer, text) for text in texts]
 
 
-@pytest.mark.usefixtures("no_loop")
-def test_a_fast_library_of_another_opinion_is_not_used(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("asked_again")
+def test_fastokens_of_another_opinion_is_not_used(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = encoding._by_fastokens
 
     def wrong(fast: object, texts: list[str]) -> Encoded:
@@ -117,13 +119,20 @@ def test_a_fast_library_of_another_opinion_is_not_used(trained: Path, monkeypatc
     assert split(encoder.encode(["abc 你好"])) == [encode_text(encoder.tokenizer, "abc 你好")]
 
 
-@pytest.mark.usefixtures("no_loop")
-def test_without_the_fast_library_nothing_changes(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("asked_again")
+def test_without_fastokens_nothing_changes(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_it = Encoder.open(trained).encode(["abc 你好", "<|im_end|>"])
+    encoding._fast.cache_clear()
     monkeypatch.setitem(sys.modules, "fastokens._native", None)
     encoder = Encoder.open(trained)
     assert encoder.backend == "tokenizers"
     assert split(encoder.encode(["abc 你好", "<|im_end|>"])) == split(with_it)
+
+
+@pytest.mark.usefixtures("asked_again")
+def test_a_tokenizer_is_checked_once_in_a_process(trained: Path) -> None:
+    assert Encoder.open(trained).fast is Encoder.open(trained).fast
+    assert encoding._fast.cache_info().misses == 1
 
 
 def test_a_folder_without_a_tokenizer_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import EmptyInput, PretuneError
 from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer, special_ids
 from pretune.tokens.learn.algorithm import ALGORITHM, SPECIALS, UNKNOWN, Learning
-from pretune.tokens.learn.sampling import shares
 from pretune.tokens.learn.stage import TokenizerStage, save_tokenizer
 from tests.tokens.test_tokenizer import TORTURE
 
@@ -127,17 +126,6 @@ def test_the_memory_changes_no_byte(kinds: dict[str, Path], tmp_path: Path, name
         for memory in (1e9, 2000.0)
     }
     assert made[1e9].to_str() == made[2000.0].to_str()
-
-
-def test_a_small_language_is_read_whole_and_the_others_share_what_is_left() -> None:
-    sizes = {("web", "en"): 900, ("web", "zh"): 90, ("web", "de"): 10}
-    plain, fair = shares(sizes, 100, 1.0), shares(sizes, 100, 2.0)
-    assert plain == dict.fromkeys(sizes, 0.1)
-    # roots 30, 9.49, 3.16 of 42.65: de would have 7.41 of 10, zh 22.24, en 70.34
-    assert {g[1]: round(s * sizes[g], 2) for g, s in fair.items()} == {"en": 70.34, "zh": 22.24, "de": 7.41}
-    assert shares(sizes, 300, 100.0)["web", "de"] == 1.0
-    assert shares(sizes, 1000, 2.0) == dict.fromkeys(sizes, 1.0)
-    assert shares({**sizes, ("web", ""): 0}, 1000, 2.0) == dict.fromkeys([*sizes, ("web", "")], 1.0)
 
 
 def test_the_card_tells_the_figures_by_language_beside_another_tokenizer(

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.base.errors import EmptyInput
-from pretune.text.corpus.mixing import Proportions
+from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.store.mixture import Mixed, mixed
-from pretune.tokens.store.packing import Frame
+from pretune.tokens.store.packing import RowForm
 from tests.tokens.worlds import KINDS, counting_store, rows_by, store_of
 
 COUNTS = st.lists(st.integers(1, 60), min_size=1, max_size=5)
@@ -44,9 +44,9 @@ def stores(kind="blocks"):
     """Three stores of 1,000, 300 and 100 rows of four tokens, told apart by their ids."""
     sizes = {"en": (1000, 0), "zh": (300, 20_000), "code": (100, 40_000)}
     return {
-        name: rows_by(kind, counting_store([4] * rows), Frame(4))
+        name: rows_by(kind, counting_store([4] * rows), RowForm(4))
         if not first
-        else rows_by(kind, store_of([4] * rows, first=first), Frame(4))
+        else rows_by(kind, store_of([4] * rows, first=first), RowForm(4))
         for name, (rows, first) in sizes.items()
     }
 
@@ -96,7 +96,7 @@ def test_one_store_is_read_as_if_there_were_no_mixture():
 
 def test_a_store_without_rows_is_named():
     with pytest.raises(EmptyInput, match="zh has no rows"):
-        mixed({"en": stores()["en"], "zh": rows_by("blocks", store_of([]), Frame(4))}, Proportions())
+        mixed({"en": stores()["en"], "zh": rows_by("blocks", store_of([]), RowForm(4))}, Proportions())
 
 
 def test_messages_name_the_store_and_the_rows():

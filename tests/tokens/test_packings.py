@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.tokens.store.best_fit import BestFit, best_fit
-from pretune.tokens.store.packing import PACKING, Blocks, Frame, pack_rows
+from pretune.tokens.store.packing import PACKING, Blocks, RowForm, pack_rows
 from tests.tokens.worlds import (
     CLS,
     KINDS,
@@ -36,7 +36,7 @@ def targets(ids, segments):
 @given(LENGTHS, st.integers(1, 9), st.integers(0, 3), st.sampled_from(KINDS))
 def test_every_token_but_the_first_of_a_document_is_a_target_once_an_epoch(lengths, length, number, kind):
     store = counting_store([*lengths, 2])
-    found = epoch(rows_by(kind, store, Frame(length), seed=5), number)
+    found = epoch(rows_by(kind, store, RowForm(length), seed=5), number)
     begins = {0, *store.ends.astype(int).tolist()}
     wanted = [int(i) for k, i in enumerate(store.ids) if k not in begins]
     assert sorted(targets(found["ids"], found["segments"])) == wanted
@@ -64,8 +64,8 @@ def test_pairs_read_every_token_of_a_document_of_two_words_once_an_epoch(lengths
 
 @given(LENGTHS, st.integers(2, 9), st.sampled_from(["best-fit", "document"]), st.booleans())
 def test_no_document_shorter_than_a_row_is_cut_and_longer_ones_fill_rows_but_their_last(lengths, length, kind, causal):
-    store, frame = counting_store([*lengths, 2]), frame_for(kind, length, causal=causal)
-    found = epoch(rows_by(kind, store, frame))
+    store, form = counting_store([*lengths, 2]), frame_for(kind, length, causal=causal)
+    found = epoch(rows_by(kind, store, form))
     pieces = [
         ids[segments == k].tolist()
         for ids, segments in zip(found["ids"], found["segments"], strict=True)
@@ -75,9 +75,9 @@ def test_no_document_shorter_than_a_row_is_cut_and_longer_ones_fill_rows_but_the
     wanted = []
     for k in range(store.num_documents):
         rest = store.document(k).tolist()
-        while len(rest) > frame.room:
-            wanted.append(rest[: frame.room])
-            rest = rest[frame.room - causal :]
+        while len(rest) > form.room:
+            wanted.append(rest[: form.room])
+            rest = rest[form.room - causal :]
         if len(store.document(k)) > 1:
             wanted.append(rest)
     assert pieces == sorted(wanted)
@@ -135,7 +135,7 @@ def test_blocks_in_batches_are_the_blocks_one_by_one_by_plain_counting(lengths, 
 
 
 def test_an_encoders_block_is_cls_and_one_token_less():
-    found = epoch(rows_by("blocks", counting_store([4, 3, 2]), Frame(5, causal=False, cls=CLS)))
+    found = epoch(rows_by("blocks", counting_store([4, 3, 2]), RowForm(5, causal=False, cls=CLS)))
     assert sorted(found["ids"].tolist()) == [[CLS, 10, 11, 12, 13], [CLS, 14, 15, 16, 17]]
     assert sorted(found["segments"].tolist()) == [[0, 0, 0, 0, 0], [0, 0, 0, 0, 1]]
 
@@ -159,7 +159,7 @@ def test_best_fit_by_size_uses_as_many_rows_as_best_fit_one_by_one(sizes):
 def test_best_fit_leaves_less_than_one_per_cent_empty_of_prose_and_poems():
     rng = np.random.default_rng(0)
     lengths = [*rng.lognormal(5.5, 1.2, 2000).astype(int) + 2, *rng.integers(20, 90, 20_000)]
-    assert BestFit.plan(store_of(rng.permutation(lengths).tolist()), Frame(512)).waste < 0.01
+    assert BestFit.plan(store_of(rng.permutation(lengths).tolist()), RowForm(512)).waste < 0.01
 
 
 # ---- one document a row -------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_best_fit_leaves_less_than_one_per_cent_empty_of_prose_and_poems():
 
 def test_a_longer_document_goes_on_in_the_next_row_or_is_cut():
     store = counting_store([3, 6])
-    split, cut = (epoch(rows_by({"kind": "document", "longer": how}, store, Frame(3))) for how in ("split", "cut"))
+    split, cut = (epoch(rows_by({"kind": "document", "longer": how}, store, RowForm(3))) for how in ("split", "cut"))
     assert sorted(split["ids"].tolist()) == [[10, 11, 12, 0], [13, 14, 15, 16], [16, 17, 18, 0]]
     assert sorted(split["segments"].tolist()) == [[0, 0, 0, -1], [0, 0, 0, -1], [0, 0, 0, 0]]
     assert sorted(cut["ids"].tolist()) == [[10, 11, 12, 0], [13, 14, 15, 16]]
@@ -215,7 +215,7 @@ def test_parts_end_with_sentences_where_one_ends_near():
 
 def test_pairs_need_an_encoder_with_cls_and_sep_and_room_for_both():
     with pytest.raises(NotSupported, match="objective=masked"):
-        PACKING("pairs").rows(store_of([9]), Frame(16), 0)
+        PACKING("pairs").rows(store_of([9]), RowForm(16), 0)
     with pytest.raises(WrongValue, match="length is 8"):
         PACKING("pairs").rows(store_of([9]), pair_frame(8), 0)
 
@@ -242,5 +242,5 @@ def test_a_store_without_a_target_has_no_rows(kind, lengths):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_may_be_longer_than_the_store(kind):
-    found = epoch(rows_by(kind, counting_store([2, 3]), Frame(64)))
+    found = epoch(rows_by(kind, counting_store([2, 3]), RowForm(64)))
     assert sorted(targets(found["ids"], found["segments"])) == [11, 13, 14]

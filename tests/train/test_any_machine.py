@@ -27,7 +27,7 @@ from urllib.request import Request, urlopen
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from pretune.train.forecast.rehearsal import _flops
+from pretune.train.forecast.dry_run import _flops
 
 counted = collections.Counter()
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pretune.train.budget import Budget, planned_steps, steps_in
 from pretune.train.loop.stream import RowStream
-from pretune.train.run.budget import Budget, planned_steps, steps_in
 
 SIZES = {"rows": 100, "batch": 8, "tokens_per_row": 16.0}
 

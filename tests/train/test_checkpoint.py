@@ -14,7 +14,7 @@ from pretune.base.log import Log
 from pretune.base.staging import disk_errors
 from pretune.objective.labels import Labels
 from pretune.train.loop import checkpoint
-from pretune.train.loop.steps import Scored, TrainState
+from pretune.train.loop.step import Scored, TrainState
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 
@@ -98,13 +98,9 @@ def test_when_none_verifies_nothing_is_trained_again_in_silence(tmp_path: Path) 
 
 
 def test_nan_is_never_taken_for_the_best() -> None:
-    from types import SimpleNamespace
+    from pretune.task.choosing import is_better
 
-    from pretune.task.finetuning import _is_better
-
-    work: Any = SimpleNamespace(stage=SimpleNamespace(task=SimpleNamespace(better="accuracy")))
-    one = state()
-    assert not _is_better(work, one, {"loss": float("nan"), "accuracy": 1.0})
-    one.extra["best"] = {"loss": 0.5, "accuracy": 0.8}
-    assert _is_better(work, one, {"loss": 0.4, "accuracy": 0.8}), "among equals the lower loss"
-    assert not _is_better(work, one, {"loss": 0.6, "accuracy": 0.8})
+    best = {"loss": 0.5, "accuracy": 0.8}
+    assert not is_better({"loss": float("nan"), "accuracy": 1.0}, None, by="accuracy")
+    assert is_better({"loss": 0.4, "accuracy": 0.8}, best, by="accuracy"), "among equals the lower loss"
+    assert not is_better({"loss": 0.6, "accuracy": 0.8}, best, by="accuracy")

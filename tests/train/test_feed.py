@@ -12,11 +12,11 @@ from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.base.recipe import Recipe
-from pretune.objective.objective import IGNORE
-from pretune.train.loop.feed import one_tokenizer, open_feed
+from pretune.tokens.rows import IGNORE, Vocabulary, vocabulary_of
+from pretune.train.loop.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop.stream import Cut, StoreStream
-from pretune.train.run.pretrain import PretrainStage
-from pretune.train.run.pretraining import vocabulary_of
+from pretune.train.run.settings import PretrainSettings
+from pretune.train.run.stage import PretrainStage
 
 TINY = {"model": {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}}
 SMALL = {"length": 32, "batch": 4, "steps": 2, "micro_batch": 2, "compile": "no", "precision": "float32"}
@@ -45,8 +45,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     return Recipe.build({"work": str(root / "out"), "stages": stages}).run(log=Log(quiet=True))
 
 
-def stage(**settings: object) -> PretrainStage:
-    return PretrainStage.model_validate({"kind": "pretrain", "tokens": "t", "length": 32, "batch": 4, **settings})
+def stage(**settings: object) -> PretrainSettings:
+    return PretrainSettings.model_validate({"tokens": "t", "length": 32, "batch": 4, **settings})
+
+
+def feed_of(settings: PretrainSettings, stores: dict[str, Artifact], vocabulary: Vocabulary, seed: int) -> Feed:
+    form = settings.objective.form(settings.length, vocabulary)
+    return open_feed(stores, form, settings.packing, settings.mixture, seed=seed)
 
 
 @pytest.mark.parametrize("packing", ["blocks", "best-fit", "document"])
@@ -56,7 +61,7 @@ def test_a_batch_of_every_packing_has_targets_and_the_cut_changes_none(
 ) -> None:
     settings = stage(packing=packing, objective=objective)
     vocabulary = vocabulary_of(made["words"].path)
-    feed = open_feed(settings, {"tokens": made["en"]}, vocabulary, 7)
+    feed = feed_of(settings, {"tokens": made["en"]}, vocabulary, 7)
     stream = StoreStream(feed.rows, 4)
     whole = Cut(stream, settings.objective, vocabulary, 7, 4).batches(3)[0]["labels"]
     ranks = [Cut(stream, settings.objective, vocabulary, 7, 1, rank, 2).batches(3) for rank in range(2)]
@@ -67,7 +72,7 @@ def test_a_batch_of_every_packing_has_targets_and_the_cut_changes_none(
 
 def test_pairs_come_with_parts_and_whether_b_follows(made: dict[str, Artifact]) -> None:
     settings, vocabulary = stage(packing="pairs", objective="masked"), vocabulary_of(made["words"].path)
-    feed = open_feed(settings, {"tokens": made["en"]}, vocabulary, 7)
+    feed = feed_of(settings, {"tokens": made["en"]}, vocabulary, 7)
     row = StoreStream(feed.rows, 4).rows(0)[0]
     assert row.keys() == {"ids", "segments", "parts", "is_next"}
     assert {bool(r["is_next"]) for r in feed.validation} == {True, False}
@@ -123,11 +128,11 @@ def test_a_length_that_no_document_reaches_still_trains_and_an_empty_store_is_to
     made: dict[str, Artifact], tmp_path: Path
 ) -> None:
     vocabulary = vocabulary_of(made["words"].path)
-    feed = open_feed(stage(length=4096), {"tokens": made["zh"]}, vocabulary, 0)
+    feed = feed_of(stage(length=4096), {"tokens": made["zh"]}, vocabulary, 0)
     assert len(feed.rows) == 1
     from pretune.tokens.store.store import write_manifest
 
     write_manifest(tmp_path, vocab_size=vocabulary.size, end_id=0, splits={})
     empty = Artifact(tmp_path, made["en"].card)
     with pytest.raises(EmptyInput, match="holds no tokens"):
-        open_feed(stage(), {"tokens": empty}, vocabulary, 0)
+        feed_of(stage(), {"tokens": empty}, vocabulary, 0)

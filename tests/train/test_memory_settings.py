@@ -13,10 +13,10 @@ from pretune.model.build import build_model
 from pretune.model.recompute import recompute_blocks
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
-from pretune.train.forecast.forecasting import GAPS, Plan, fitting_micro, recomputed, step_bytes
-from pretune.train.forecast.rehearsal import rehearse
+from pretune.train.forecast.dry_run import dry_run
+from pretune.train.forecast.plan import GAPS, Plan, fitting_micro, recomputed, step_bytes
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.steps import Scored, TrainState, take_step
+from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import Cut, RowStream
 from pretune.train.optim.moments import is_packed, pack, unpack
 from pretune.train.optim.settings import OPTIM
@@ -142,7 +142,7 @@ def plan(*, blocks: int = 0, length: int = 32, layers: int = 2) -> Plan:
 
     def build() -> TrainState:
         shape = SHAPE({"kind": "gpt2", "layers": layers, "width": 32, "heads": 2})
-        model = build_model(shape, vocab_size=40, max_length=32, specials=SPECIALS, seed=0)
+        model = build_model(shape, "next", vocab_size=40, max_length=32, specials=SPECIALS, seed=0)
         if blocks:
             recompute_blocks(model, blocks)
         return TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=9)
@@ -150,7 +150,7 @@ def plan(*, blocks: int = 0, length: int = 32, layers: int = 2) -> Plan:
     return Plan(build, objective, VOCABULARY, length=length, batch=32, keeps_freed=not blocks)
 
 
-def test_a_rehearsal_counts_weights_moments_and_gradients_to_the_byte() -> None:
+def test_a_dry_run_counts_weights_moments_and_gradients_to_the_byte() -> None:
     """By hand: 8 x 4 weights and 2 x 4 inputs in float32, two labels. At rest: weights, two moments, the batch, a norm."""
     weight, inputs = 8 * 4 * 4, 2 * 4 * 4
 
@@ -160,7 +160,7 @@ def test_a_rehearsal_counts_weights_moments_and_gradients_to_the_byte() -> None:
             self.weight = nn.Parameter(torch.zeros(8, 4))
 
     class Square(OBJECTIVE("causal").__class__):  # type: ignore[misc]
-        def sums(self, model: Any, batch: Any) -> Any:
+        def sums(self, model: Any, batch: Any, step_wide: Any = None) -> Any:
             return {"loss": (batch["x"] @ model.weight.T).sum()}
 
     def build() -> TrainState:
@@ -169,14 +169,14 @@ def test_a_rehearsal_counts_weights_moments_and_gradients_to_the_byte() -> None:
         return TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=9)
 
     batch = {"x": torch.ones(2, 4), "labels": torch.zeros(2, dtype=torch.long)}
-    (found,) = rehearse(build, Square(kind="causal"), [[batch]])
+    (found,) = dry_run(build, Square(kind="causal"), [[batch]])
     labels, norm = 2 * 8, 4
     assert found.resting_bytes == 3 * weight + inputs + labels + norm
     assert found.peak_bytes >= 4 * weight + inputs
     assert found.flops == 2 * (2 * 2 * 4 * 8), "forward and the gradient of the weights: [2, 4] x [4, 8] each"
 
 
-def test_a_rehearsal_draws_no_random_number_and_leaves_no_memory() -> None:
+def test_a_dry_run_draws_no_random_number_and_leaves_no_memory() -> None:
     torch.manual_seed(4)
     before = torch.get_rng_state()
     step_bytes(plan(), 2)
@@ -184,14 +184,14 @@ def test_a_rehearsal_draws_no_random_number_and_leaves_no_memory() -> None:
 
 
 def test_more_rows_take_more_memory_in_a_line_and_recomputed_blocks_less() -> None:
-    sizes = [taken.peak_bytes for taken in plan().rehearsed((8, 1), (16, 1), (32, 1))]
+    sizes = [taken.peak_bytes for taken in plan().dry_run((8, 1), (16, 1), (32, 1))]
     assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=0.02)
-    assert plan(blocks=2).rehearsed((32, 1))[0].peak_bytes < 0.85 * sizes[2]
+    assert plan(blocks=2).dry_run((32, 1))[0].peak_bytes < 0.85 * sizes[2]
 
 
-def test_the_line_through_two_rehearsals_tells_what_a_third_finds() -> None:
+def test_the_line_through_two_dry_runs_tells_what_a_third_finds() -> None:
     memory, flops = plan().lines(32)
-    middle = plan().rehearsed((16, 1))[0]
+    middle = plan().dry_run((16, 1))[0]
     assert memory.at(16) == pytest.approx(middle.peak_bytes, rel=0.02)
     assert flops.at(16) == pytest.approx(middle.flops, rel=0.02)
 
@@ -209,12 +209,12 @@ def test_a_step_that_is_not_recomputed_is_reckoned_with_gaps_on_a_processor() ->
     assert plan(blocks=2).gaps == 1.0
 
 
-def test_multiplications_of_a_rehearsed_step_are_those_of_the_formula() -> None:
+def test_multiplications_of_a_dry_step_are_those_of_the_formula() -> None:
     """6 a weight that multiplies and token, and attention's 12 x layers x width x length, of which the blocks that
     nobody sees are left out in ours but not at 32 tokens; AdamW multiplies no matrices."""
     shape = SHAPE({"kind": "gpt2", "layers": 2, "width": 32, "heads": 2})
     told = shape.layout().flops_per_token(40, 32) * 32 * 8
-    assert plan().rehearsed((8, 1))[0].flops == pytest.approx(told, rel=0.05)
+    assert plan().dry_run((8, 1))[0].flops == pytest.approx(told, rel=0.05)
 
 
 def test_as_many_blocks_are_recomputed_as_are_needed_to_fit() -> None:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from pretune.base.errors import SettingsError
-from pretune.model.parts import layer_scales, part_of
+from pretune.model.families import family_named
+from pretune.train.budget import Budget, remarks_on
 from pretune.train.loop.stream import StoreStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from pretune.train.run.budget import Budget, told_of_budget
 from tests.invariants.worlds import tiny
 
 
@@ -38,7 +38,7 @@ def test_a_warm_up_is_given_in_steps_tokens_or_time(warmup: Any, steps: float) -
     optim = OPTIM({"kind": "adamw", "warmup": warmup})
     found = optim.warmup_steps(tokens_per_step=100, seconds_per_step=2)
     assert found == steps
-    assert optim.settled(found).rate_factor(0, 1000) == pytest.approx(1 / (steps if steps >= 1 else 50))
+    assert optim.resolved(warmup=found).rate_factor(0, 1000) == pytest.approx(1 / (steps if steps >= 1 else 50))
 
 
 def test_a_warm_up_in_no_unit_is_refused() -> None:
@@ -63,7 +63,7 @@ def test_a_growing_batch_reads_every_row_in_order_and_is_a_function_of_the_step(
 @pytest.mark.parametrize("kind", ["qwen3", "gpt2", "bert"])
 def test_layers_below_move_less_and_the_head_in_full(kind: str) -> None:
     names = [name for name, _ in tiny(kind).named_parameters()]
-    scales = layer_scales(names, 0.5)
+    scales = family_named(kind).layer_scales(names, 0.5)
     by_level: dict[float, set[str]] = {}
     for name, scale in scales.items():
         by_level.setdefault(scale, set()).add(name)
@@ -118,12 +118,12 @@ def test_norms_by_part_are_those_of_the_parts_and_add_up() -> None:
     ],
 )
 def test_a_parameters_part_is_read_from_its_name(name: str, part: str) -> None:
-    assert part_of(name) == part
+    assert family_named("").part_of(name) == part
 
 
 def test_a_budget_below_one_step_and_one_beyond_the_data_are_told() -> None:
-    few = told_of_budget(Budget(minutes=0.01), steps=1, rows=100, batch=8, seconds_per_step=2.0)
+    few = remarks_on(Budget(minutes=0.01), steps=1, rows=100, batch=8, seconds_per_step=2.0)
     assert few == (["minutes=0.01 is less than the 2.0 s of one step; one is taken"], [])
-    many = told_of_budget(Budget(steps=50), steps=50, rows=100, batch=8, seconds_per_step=2.0)
+    many = remarks_on(Budget(steps=50), steps=50, rows=100, batch=8, seconds_per_step=2.0)
     assert many == ([], ["the 100 rows of the training split are read 4.0 times"])
-    assert told_of_budget(Budget(epochs=4), steps=50, rows=100, batch=8, seconds_per_step=2.0) == ([], [])
+    assert remarks_on(Budget(epochs=4), steps=50, rows=100, batch=8, seconds_per_step=2.0) == ([], [])

@@ -244,7 +244,7 @@ def test_the_best_weights_are_final_whatever_was_averaged() -> None:
     best = {n: p.detach().clone() for n, p in model.named_parameters()}
     gradients(model, 0)
     update.step(1, 1.0, average=0.5)
-    update.settle(best)
+    update.replace(best)
     assert all(torch.equal(best[n], tensor) for n, tensor in update.final().items())
 
 

@@ -16,7 +16,7 @@ from pretune.base.errors import Stopped, UserError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.report.training import charts, series_of
-from pretune.train.watch.meters import Meters, Package
+from pretune.train.loop.meters import Meters, Package
 from pretune.train.watch.normal.reading import Run
 from pretune.train.watch.page import verdict_of
 from tests.train.test_track import of_file, read_back
@@ -138,7 +138,7 @@ def test_the_loss_of_a_source_is_that_of_its_documents_alone(watched: tuple[Path
     from pretune.evaluate.perplexity import byte_counts, score_store
     from pretune.model.generate import open_folder
     from pretune.tokens.store.store import Store
-    from pretune.train.watch.sources import some_of, sources_of
+    from pretune.train.loop.sources import some_of, sources_of
 
     folder, model = watched
     found = model.card.metrics["validation_loss_by_source"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.errors import NotSupported
 from pretune.model.methods.method import Method
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 class Head(Method):
     """Train the new head alone: fast, and forgets nothing."""
+
+    usual_rate: ClassVar[float] = 1e-3
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         if not heads:

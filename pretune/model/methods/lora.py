@@ -9,7 +9,7 @@ import json
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ def quiet_peft() -> Iterator[None]:
 
 class Lora(Method):
     """Train low-rank changes of the linear layers; the base stays as it is."""
+
+    usual_rate: ClassVar[float] = 5e-4
 
     rank: int = Field(16, gt=0)
     """Rank of the change."""

@@ -1,9 +1,9 @@
-"""What a method is: it marks what trains, and knows how to save that."""
+"""What a method is: it marks what trains and how fast, and knows how to save, load and merge that."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 class Method(Variant):
     """Settings of how a pretrained model is adapted."""
 
+    usual_rate: ClassVar[float] = 5e-5
+    """Peak rate of AdamW when none is given; what it gives on SST-2 is in docs/LOG.md."""
+
+    def rate_for(self, optim: Any) -> float | None:
+        """The usual peak rate of this method with an optimizer; None: the optimizer's own."""
+        return self.usual_rate if optim.kind == "adamw" else None
+
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.
 
@@ -23,6 +30,19 @@ class Method(Variant):
             heads: names of new modules (a classifier), which always train.
         """
         raise AssertionError("a method has apply()")
+
+    def scales(self, model: Any, layer_decay: float) -> dict[str, float] | None:
+        """What the rate of each weight that trains is multiplied with; None: nothing.
+
+        Args:
+            layer_decay: factor from each layer to the one below it.
+        """
+        from pretune.model.families import family_of
+
+        if layer_decay == 1:
+            return None
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        return family_of(model).layer_scales(trained, layer_decay)
 
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         """Write a model folder, or an adapter folder that names its base.

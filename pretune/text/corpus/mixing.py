@@ -1,56 +1,30 @@
 """The mixture: how often each training document is taken, and in which order.
 
-    weights        3 : 1            bytes of each source, in proportion
-    temperature    size^(1/T)       bytes of each language within its source; without weights, of all
-    max_repeats    water filling    what a group cannot give without being read too often, the others give
-
-    wanted / size = 2.3     every document twice; in the order of a keyed hash, until the bytes are reached, once more
+    a group is taken 2.3 times (`proportions`)
+        every document twice; in the order of a keyed hash, until the bytes are reached, once more
 
 A larger share contains a smaller one.
-
-Source: temperature: Devlin et al., multilingual BERT, 2019 (exponent 0.7); Conneau et al. 2020, arXiv:1911.02116,
-section 3.1 (0.3). Repetition: Muennighoff et al. 2023, arXiv:2305.16264: up to four times costs next to nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from pretune.base.config import Config
 from pretune.base.errors import SettingsError, did_you_mean
 from pretune.text.corpus.deciding import Parts, Verdict
+from pretune.text.corpus.proportions import Proportions, times
 
 SHUFFLED = "shuffled"
 _NOT_TO_SORT_BY = ("text", "meta", "digest", "signature", "blank")
 _TAKEN, _PLACED = b"pretune mixture 1", b"pretune order 1"
-
-
-class Proportions(Config):
-    """How much of each source is taken; as it stands, everything once."""
-
-    weights: dict[str, float] = {}
-    """Bytes of each source in proportion: 3 and 1 are 75 % and 25 %; none: as large as they are."""
-    temperature: float = Field(default=1.0, ge=1)
-    """Languages share bytes as size ** (1 / temperature): 1 as they are, 3 lifts small ones, 100 makes them equal."""
-    max_repeats: float = Field(default=4.0, ge=1)
-    """How often a text is taken at most."""
-
-    @field_validator("weights")
-    @classmethod
-    def _above_zero(cls, value: dict[str, float]) -> dict[str, float]:
-        for name, weight in value.items():
-            if not 0 < weight < math.inf:
-                raise ValueError(f"the weight of {name} is {weight}; leave out of `read` what should not be in")
-        return value
 
 
 class Mixture(Proportions):
@@ -123,64 +97,6 @@ def hashed(ids: Iterable[str], key: bytes) -> NDArray[np.float64]:
 # ---- how often ----------------------------------------------------------------------------------
 
 
-def times(mixture: Mixture, sizes: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], float]:
-    """How often each (source, language) is taken, on average of its bytes.
-
-    Args:
-        sizes: bytes of each.
-
-    Raises:
-        SettingsError: `weights` names what is not there, or not all that is.
-    """
-    _check_weights(mixture.weights, {source for source, _ in sizes})
-    outer: dict[str, dict[str, int]] = {}
-    for (source, language), size in sorted(sizes.items()):
-        inner = outer.setdefault(source if mixture.weights else "", {})
-        inner[language] = inner.get(language, 0) + size
-    wide = [sum(inner.values()) for inner in outer.values()]
-    weights = [mixture.weights[name] if name else 1.0 for name in outer]
-    given = filled(mixture.bytes or sum(wide), weights, [mixture.max_repeats * w for w in wide])
-    found: dict[tuple[str, str], float] = {}
-    for (name, inner), share in zip(outer.items(), given, strict=True):
-        lifted = [size ** (1 / mixture.temperature) for size in inner.values()]
-        parts = filled(share, lifted, [mixture.max_repeats * size for size in inner.values()])
-        for language, part in zip(inner, parts, strict=True):
-            found[name, language] = round(part / inner[language], 9) if inner[language] else 1.0
-    return {(s, g): found[s if mixture.weights else "", g] for s, g in sizes}
-
-
-def _check_weights(weights: Mapping[str, float], sources: set[str]) -> None:
-    if unknown := sorted(set(weights) - sources):
-        raise SettingsError(
-            f"mixture.weights names {unknown[0]!r}, and no training document is from there",
-            hint=did_you_mean(unknown[0], sources),
-        )
-    if weights and (missing := sorted(sources - set(weights))):
-        raise SettingsError(
-            f"mixture.weights says nothing of {missing[0]!r}",
-            hint="give every source a weight, or leave it out of `read`",
-        )
-
-
-def filled(total: float, weights: Sequence[float], caps: Sequence[float]) -> list[float]:
-    """`total` shared out by weight, nobody above his cap; what some cannot take, the others do.
-
-    The sum is `total`, or that of all caps where they are less.
-    """
-    weight, cap = np.array(weights, dtype=np.float64), np.array(caps, dtype=np.float64)
-    given, is_open = np.zeros_like(cap), np.ones(len(cap), dtype=bool)
-    while is_open.any():
-        left = total - given.sum()
-        share = left * weight / weight[is_open].sum()
-        over = is_open & (share > cap)
-        if not over.any():
-            given[is_open] = share[is_open]
-            break
-        given[over] = cap[over]
-        is_open &= ~over
-    return [float(g) for g in given]
-
-
 def copies(
     mixture: Mixture, groups: Sequence[tuple[str, str]], bytes_of: NDArray[np.int64], placed: NDArray[np.float64]
 ) -> NDArray[np.int64]:
@@ -195,7 +111,7 @@ def copies(
     numbers = {name: k for k, name in enumerate(names)}
     number = np.array([numbers[g] for g in groups], dtype=np.int64)
     sizes = np.bincount(number, bytes_of, len(names))
-    often = times(mixture, dict(zip(names, sizes.astype(int).tolist(), strict=True)))
+    often = times(mixture, dict(zip(names, sizes.astype(int).tolist(), strict=True)), mixture.bytes)
     wanted = np.array([often[name] for name in names])
     order = np.lexsort((placed, number))
     ends = np.cumsum(bytes_of[order]) - np.concatenate([[0], np.cumsum(sizes)])[number[order]]

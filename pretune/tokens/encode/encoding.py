@@ -1,39 +1,27 @@
 """Many texts to ids as arrays, with the ids of the folder's own tokenizer.
 
-    byte-level BPE, our words, much text, numba here  -> encode_loop  \
-    byte-level BPE with the usual patterns            -> fastokens     > probe texts: ids equal? else tokenizers
-    anything else                                     -> tokenizers   /
+    fastokens     where it is installed, can read the tokenizer, and gives the same ids on texts made to trip it
+    tokenizers    everywhere else: slower, never different
 
-Two fast ones, because each is the slow one somewhere: fastokens (github.com/crusoecloud/fastokens) remembers words,
-which pays in English and not in Chinese, whose clauses it meets once; the loop has to be loaded and compiled first.
-A tokenizer that neither can read, or where one probe comes out otherwise, is encoded by `tokenizers`: slower, never
-different.
+Source: fastokens, github.com/crusoecloud/fastokens; it remembers words, which pays most where words come again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pretune.text.read.values import mend_surrogates
 from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
-from pretune.tokens.learn.compiled import pays
 
-if TYPE_CHECKING:
-    from pretune.tokens.encode.pieces import Pieces
-
-SAVED = 1 / 45e6 - 1 / 140e6
-"""Seconds per byte of Chinese that the loop saves, on one core."""
 PROBES = [
     "",
     " ",
@@ -62,77 +50,60 @@ class Encoded:
     ends: NDArray[np.int64]
 
 
-Encode = Callable[[pa.ChunkedArray], Encoded]
-
-
 @dataclass(frozen=True)
 class Encoder:
     """A folder's tokenizer, for raw text: nothing in a text is a control token, and none is added.
 
     Args:
         tokenizer: the folder's own.
-        backend: what encodes: "loop" (encode_loop), "fastokens" or "tokenizers".
+        fast: the same by fastokens, or None.
     """
 
     tokenizer: Tokenizer
-    backend: str
-    _encode: Encode
+    fast: Any = None
 
     @classmethod
-    def open(cls, folder: str | Path, *, text_bytes: float = 0) -> Encoder:
-        """Raises what `load_tokenizer` raises.
-
-        Args:
-            folder: has a tokenizer.json.
-            text_bytes: how much will be encoded, about: what is worth loading for it.
-        """
+    def open(cls, folder: str | Path) -> Encoder:
+        """Raises what `load_tokenizer` raises."""
         tokenizer = load_tokenizer(folder)
-        slow = partial(_by_tokenizers, tokenizer)
-        for backend, fast in _fast(tokenizer, text_bytes):
-            if _agree(fast, slow, tokenizer):
-                return cls(tokenizer, backend, fast)
-        return cls(tokenizer, "tokenizers", slow)
+        return cls(tokenizer, _fast(tokenizer.to_str()))
 
-    def encode(self, texts: Sequence[str] | pa.ChunkedArray) -> Encoded:
-        """The ids of every text, on all cores; a lone surrogate is U+FFFD. A column (Arrow) has no nulls."""
-        if not isinstance(texts, pa.ChunkedArray):
-            texts = pa.chunked_array([pa.array([mend_surrogates(text) for text in texts], pa.large_string())])
-        return self._encode(texts)
+    @property
+    def backend(self) -> str:
+        """The library that encodes."""
+        return "fastokens" if self.fast else "tokenizers"
 
-
-def _by_tokenizers(tokenizer: Tokenizer, texts: pa.ChunkedArray) -> Encoded:
-    rows = encode_texts(tokenizer, texts.to_pylist())
-    ends = np.cumsum([len(ids) for ids in rows], dtype=np.int64)
-    return Encoded(np.concatenate([np.empty(0, np.uint32), *(np.array(ids, np.uint32) for ids in rows)]), ends)
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The ids of every text, on all cores; a lone surrogate is U+FFFD."""
+        if self.fast:
+            return _by_fastokens(self.fast, [mend_surrogates(text) for text in texts])
+        return _by_tokenizers(self.tokenizer, texts)
 
 
-def _fast(tokenizer: Tokenizer, text_bytes: float) -> Iterator[tuple[str, Encode]]:
-    """Those that know such a tokenizer, the fastest first."""
-    if pays(text_bytes * SAVED):
-        from pretune.tokens.encode.pieces import Pieces, Tables
-
-        tables = Tables.of(tokenizer)
-        if tables is not None:
-            yield "loop", partial(_by_loop, Pieces(tables))
-    with contextlib.suppress(ImportError, ValueError):  # no wheel for this machine; it does not know this kind
-        from fastokens._native import Tokenizer as Fast
-
-        yield "fastokens", partial(_by_fastokens, Fast.from_json_str(tokenizer.to_str()))
+def _by_tokenizers(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
+    rows = [np.array(ids, np.uint32) for ids in encode_texts(tokenizer, texts)]
+    return Encoded(
+        np.concatenate([np.empty(0, np.uint32), *rows]), np.cumsum([len(row) for row in rows], dtype=np.int64)
+    )
 
 
-def _by_loop(pieces: Pieces, texts: pa.ChunkedArray) -> Encoded:
-    return Encoded(*pieces.encode(texts.cast(pa.large_string()).combine_chunks()))
-
-
-def _by_fastokens(fast: Any, texts: pa.ChunkedArray) -> Encoded:
-    ids, offsets = fast.encode_batch_flat(texts.to_pylist(), False, True)  # no specials added, those in a text split
+def _by_fastokens(fast: Any, texts: list[str]) -> Encoded:
+    ids, offsets = fast.encode_batch_flat(texts, False, True)  # no specials added, those in a text split
     return Encoded(np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8")[1:].astype(np.int64))
 
 
-def _agree(fast: Encode, slow: Encode, tokenizer: Tokenizer) -> bool:
-    texts = pa.chunked_array([pa.array([*PROBES, *_around(tokenizer), *_drawn()], pa.large_string())])
-    one, other = fast(texts), slow(texts)
-    return np.array_equal(one.ids, other.ids) and np.array_equal(one.ends, other.ends)
+@lru_cache(maxsize=4)
+def _fast(written: str) -> Any:
+    """The tokenizer of a tokenizer.json by fastokens; None where there is none that gives the same ids."""
+    try:
+        from fastokens._native import Tokenizer as Fast
+
+        fast, slow = Fast.from_json_str(written), Tokenizer.from_str(written)
+    except (ImportError, ValueError):  # no wheel for this machine; it does not know this kind
+        return None
+    texts = [*PROBES, *_around(slow), *_drawn()]
+    one, other = _by_fastokens(fast, texts), _by_tokenizers(slow, texts)
+    return fast if np.array_equal(one.ids, other.ids) and np.array_equal(one.ends, other.ends) else None
 
 
 def _around(tokenizer: Tokenizer) -> list[str]:

@@ -60,27 +60,22 @@ def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Ids of each raw text, on all cores."""
-    with _mode:
-        before, tokenizer.encode_special_tokens = tokenizer.encode_special_tokens, True
-        try:
-            return _encode(tokenizer, texts)
-        finally:
-            tokenizer.encode_special_tokens = before
+    return _encode(tokenizer, texts, controls=False)
 
 
 def encode_with_controls(tokenizer: Tokenizer, text: str) -> list[int]:
     """Ids of a text written by a template: control tokens in it are control tokens. Never for a user's text."""
+    return _encode(tokenizer, [text], controls=True)[0]
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str], *, controls: bool) -> list[list[int]]:
+    whole = [mend_surrogates(text) for text in texts]
     with _mode:
-        before, tokenizer.encode_special_tokens = tokenizer.encode_special_tokens, False
+        before, tokenizer.encode_special_tokens = tokenizer.encode_special_tokens, not controls
         try:
-            return _encode(tokenizer, [text])[0]
+            return [e.ids for e in tokenizer.encode_batch_fast(whole, add_special_tokens=False)]
         finally:
             tokenizer.encode_special_tokens = before
-
-
-def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    whole = [mend_surrogates(t) for t in texts]
-    return [e.ids for e in tokenizer.encode_batch_fast(whole, add_special_tokens=False)]
 
 
 def tokenizer_config(folder: str | Path) -> dict[str, Any]:

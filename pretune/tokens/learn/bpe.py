@@ -2,20 +2,18 @@
 
     text -> words by Qwen2's pattern -> bytes -> merges of the commonest neighbours, learnt here
 
-There is no normaliser: what is decoded is what was encoded. Each distinct word is counted once; its pairs are merged by
-numba or by numpy. `engine=tokenizers` is the library's own trainer. All of them write the same bytes.
+There is no normaliser: what is decoded is what was encoded. Each distinct word is counted once, then its pairs are
+merged. The tokenizer is, byte for byte, the one that the trainer of `tokenizers` gives.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.config import Free
 from pretune.tokens.learn.algorithm import SPECIALS, Algorithm, Learning, add_specials
-from pretune.tokens.learn.merging import Engine
 from pretune.tokens.learn.splitting import Digits, pattern
 
 MAX_TOKEN_BYTES = 24
@@ -28,13 +26,9 @@ class Bpe(Algorithm):
     kind: str = "bpe"
     digits: Digits = "one"
     """one: each figure is a word (Qwen2); three: groups of up to three (GPT-4, Llama 3); free: whole numbers."""
-    engine: Annotated[Literal["auto", "numba", "numpy", "tokenizers"], Free] = "auto"
-    """auto: numba where it is installed and pays, else numpy; tokenizers: slow, no memory cap. Same merges."""
 
     def learn(self, learning: Learning) -> Any:
-        if self.engine == "tokenizers":
-            return by_tokenizers(learning, self.digits)
-        tokens, merges = by_ours(learning, self.digits, self.engine)
+        tokens, merges = _merged(learning, self.digits)
         return byte_level([_name(token) for token in tokens], merges, self.digits)
 
 
@@ -90,9 +84,7 @@ def _frame(tokenizer: Any, digits: Digits) -> None:
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
 
 
-def by_ours(
-    learning: Learning, digits: Digits = "one", engine: Engine = "auto"
-) -> tuple[list[bytes], list[tuple[int, int]]]:
+def _merged(learning: Learning, digits: Digits) -> tuple[list[bytes], list[tuple[int, int]]]:
     """(tokens as bytes, merges as pairs of ids): each distinct word is counted once."""
     from pretune.tokens.learn.counting import count_words, most_frequent
     from pretune.tokens.learn.merging import learn_merges
@@ -112,7 +104,6 @@ def by_ours(
         vocab_size=learning.vocab_size,
         min_frequency=learning.min_frequency,
         max_length=MAX_TOKEN_BYTES,
-        engine=engine,
     )
 
 
@@ -122,23 +113,3 @@ def start() -> tuple[list[bytes], NDArray[np.int32]]:
     byte_of = {name: byte for byte, name in enumerate(NAMES)}
     tokens = [token.encode() for token in SPECIALS] + [bytes([byte_of[name]]) for name in order]
     return tokens, np.array([len(SPECIALS) + order.index(name) for name in NAMES], np.int32)
-
-
-def by_tokenizers(learning: Learning, digits: Digits = "one") -> Any:
-    """The same tokenizer by the trainer of `tokenizers`."""
-    from tokenizers import AddedToken, Tokenizer, models, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    _frame(tokenizer, digits)
-    tokenizer.encode_special_tokens = True  # a control token in the text is text, here too
-    trainer = trainers.BpeTrainer(
-        vocab_size=learning.vocab_size,
-        min_frequency=learning.min_frequency,
-        special_tokens=[AddedToken(s, special=True, normalized=False) for s in SPECIALS],
-        initial_alphabet=alphabet(),
-        max_token_length=MAX_TOKEN_BYTES,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(learning.texts(), trainer)
-    tokenizer.encode_special_tokens = False
-    return tokenizer

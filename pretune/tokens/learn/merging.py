@@ -25,17 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.tokens.learn.compiled import pays
-
 Ints = NDArray[Any]
-Engine = Literal["auto", "numba", "numpy"]
-SAVED = 6e-7
-"""Seconds that numba saves for each byte of words (docs/LOG.md)."""
 SMALLEST, LARGEST = 8, 256
 """Pairs that a batch is tried with."""
 OCCURRENCES = 20_000
@@ -113,7 +108,6 @@ def learn_merges(
     vocab_size: int,
     min_frequency: int = 2,
     max_length: int | None = None,
-    engine: Engine = "auto",
 ) -> tuple[list[bytes], list[tuple[int, int]]]:
     """The vocabulary and the merges of byte-level BPE.
 
@@ -124,29 +118,15 @@ def learn_merges(
         ids: the id of each byte, int32 [256].
         vocab_size: tokens at most; min_frequency: pairs that occur less are not merged.
         max_length: bytes that a token stays below (two bytes always merge), as in `tokenizers`.
-        engine: numba: one pair after the other (`merge_loop`); numpy: many at once; auto: numba where it pays.
 
     Returns:
         (tokens by id, merges as pairs of ids in the order in which they were learnt).
     """
     least, longest = max(1, min_frequency), max_length or 1 << 40
-    if engine == "numba" or (engine == "auto" and pays(SAVED * len(words[0]))):
-        from pretune.tokens.learn.merge_loop import pairs_merged
-
-        limits = {"vocab_size": vocab_size, "least": least, "longest": longest}
-        return _named(tokens, pairs_merged(words, counts, ids, tokens=len(tokens), **limits))
     merger = Merger(words, counts, list(tokens), ids, vocab_size, least, longest)
     while merger.step():
         pass
     return merger.tokens, merger.merges
-
-
-def _named(tokens: Sequence[bytes], merges: list[tuple[int, int]]) -> tuple[list[bytes], list[tuple[int, int]]]:
-    named = list(tokens)
-    for left, right in merges:
-        named.append(named[left] + named[right])
-    assert len(set(named)) == len(named), "the pattern cuts control tokens, and others arise once"
-    return named, merges
 
 
 class Merger:

@@ -1,7 +1,6 @@
 """The sample that a tokenizer learns from: fair to small languages, the same every time.
 
-    share of a group    its size ** (1 / temperature), never more than all of it; groups are (source, language)
-
+Groups are (source, language); of each a share is taken (`proportions.shared_out`), never more than all of it.
 A long line that turns up again (a licence header) counts only once.
 """
 
@@ -11,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pretune.text.corpus.mixing import filled
 from pretune.text.read.shards import read_rows
 
 PIECE_CHARACTERS = 1 << 16
@@ -26,17 +24,6 @@ def sizes_by_group(folder: Path) -> dict[Group, int]:
         group = (row["source"], row["language"] or "")
         sizes[group] = sizes.get(group, 0) + row["bytes"]
     return sizes
-
-
-def shares(sizes: Mapping[Group, int], most: float, temperature: float = 1.0) -> dict[Group, float]:
-    """Which part of each group is read, in [0, 1], so that all parts together have about `most` bytes.
-
-    What a small group cannot give, because it is read whole, the others give.
-    """
-    there = {group: size for group, size in sizes.items() if size}
-    given = filled(most, [size ** (1 / temperature) for size in there.values()], [*map(float, there.values())])
-    parts = {group: round(part / there[group], 9) for group, part in zip(there, given, strict=True)}
-    return dict.fromkeys(sizes, 1.0) | parts
 
 
 def sample(folder: Path, share: float | Mapping[Group, float]) -> Iterator[str]:

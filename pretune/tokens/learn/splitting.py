@@ -4,17 +4,15 @@
                    begins   ^ ^   ^ ^         ^      I | 'm | _ | _here | .
 
 The pattern is a handful of character classes, so each of its rules is a comparison of neighbours, done by numpy on
-whole arrays. The words are those of `tokenizers`, tested on all of
-Unicode; a character that this Python does not know yet (its Unicode is older) is looked up in `tokenizers` itself.
+whole arrays. The words are those of `tokenizers`, tested on all of Unicode; a character that this Python does not
+know yet (its Unicode is older) is looked up in `tokenizers` itself.
 
 C characters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
-from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -187,14 +185,3 @@ def _behind_a_sign(line_end: NDArray[np.bool_], before: NDArray[np.uint8]) -> ND
         change[stops] -= 1
         found = np.cumsum(change[:-1], dtype=np.int8).astype(bool)
     return found
-
-
-def split_texts(texts: Iterable[str], digits: Digits = "one") -> list[list[str]]:
-    """The words of each text, as the pattern cuts them: for tests and small texts."""
-    return [_split(text, digits) for text in texts]
-
-
-def _split(text: str, digits: Digits) -> list[str]:
-    codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-    at = [*np.flatnonzero(word_starts(codes, digits)).tolist(), len(text)]
-    return [text[a:b] for a, b in pairwise(at)]

@@ -18,6 +18,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import EmptyInput, WrongValue
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.text.corpus.proportions import shared_out
 from pretune.text.read.shards import read_rows
 from pretune.tokens.learn.algorithm import (
     ALGORITHM,
@@ -33,7 +34,7 @@ from pretune.tokens.learn.algorithm import (
     Algorithm,
     Learning,
 )
-from pretune.tokens.learn.sampling import sample, shares, sizes_by_group
+from pretune.tokens.learn.sampling import sample, sizes_by_group
 from pretune.tokens.learn.splitting import pattern
 
 PATTERN = pattern()
@@ -84,7 +85,7 @@ class TokenizerStage(Stage):
         sizes = sizes_by_group(folder)
         if not sum(sizes.values()):
             raise EmptyInput("the corpus has no documents to learn words from")
-        parts = shares(sizes, min(self.sample_bytes, sum(sizes.values())), self.temperature)
+        parts = shared_out(min(self.sample_bytes, sum(sizes.values())), sizes, self.temperature)
         with context.log.progress("learning words", total=sum(sizes.values()), unit="bytes") as bar:
             tokenizer = self.algorithm.learn(self._learning(folder, parts, inputs, context, bar))
         base = inputs.get("algorithm.base")

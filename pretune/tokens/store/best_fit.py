@@ -19,15 +19,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.tokens.store.packing import Arrays, Frame, Packing, Rows, Shuffled, begun, num_pieces, ragged, side_by_side
+from pretune.tokens.store.packing import (
+    Arrays,
+    Packing,
+    RowForm,
+    Rows,
+    Shuffled,
+    begun,
+    num_pieces,
+    ragged,
+    side_by_side,
+)
 from pretune.tokens.store.store import Store
 
 
 class BestFitPacking(Packing):
     """Whole documents side by side; one is cut only where it is longer than a row, and hardly anything is padded."""
 
-    def rows(self, store: Store, frame: Frame, seed: int) -> Rows:
-        return Shuffled(BestFit.plan(store, frame), seed)
+    def rows(self, store: Store, form: RowForm, seed: int) -> Rows:
+        return Shuffled(BestFit.plan(store, form), seed)
 
 
 @dataclass(frozen=True)
@@ -41,19 +51,19 @@ class BestFit:
     """
 
     store: Store
-    frame: Frame
+    form: RowForm
     starts: NDArray[np.int64]
     sizes: NDArray[np.int32]
     firsts: NDArray[np.int64]
 
     @classmethod
-    def plan(cls, store: Store, frame: Frame) -> BestFit:
+    def plan(cls, store: Store, form: RowForm) -> BestFit:
         """Place every document that has something to predict."""
-        starts, sizes = pieces(store, frame)
-        row_of = best_fit(sizes, frame.room)
+        starts, sizes = pieces(store, form)
+        row_of = best_fit(sizes, form.room)
         by_row = np.argsort(row_of, kind="stable")
         counts = np.bincount(row_of)
-        return cls(store, frame, starts[by_row], sizes[by_row], np.concatenate([[0], np.cumsum(counts)]))
+        return cls(store, form, starts[by_row], sizes[by_row], np.concatenate([[0], np.cumsum(counts)]))
 
     def __len__(self) -> int:
         return len(self.firsts) - 1
@@ -64,21 +74,21 @@ class BestFit:
         row, number = ragged(counts)
         piece = first[row] + number
         sizes = self.sizes[piece].astype(np.int64)
-        return begun(side_by_side(self.store, self.starts[piece], sizes, counts, self.frame.room), self.frame.cls)
+        return begun(side_by_side(self.store, self.starts[piece], sizes, counts, self.form.room), self.form.cls)
 
     @property
     def waste(self) -> float:
         """Share of the places for text that stays empty."""
-        return 1 - int(self.sizes.sum()) / max(1, len(self) * self.frame.room)
+        return 1 - int(self.sizes.sum()) / max(1, len(self) * self.form.room)
 
 
-def pieces(store: Store, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def pieces(store: Store, form: RowForm) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """(first token, size) of every piece: whole documents, longer ones cut into rows and a rest."""
     lengths = store.lengths
-    document, number = ragged(num_pieces(lengths, frame))
+    document, number = ragged(num_pieces(lengths, form))
     ends = store.ends.astype(np.int64)
-    starts = (ends - lengths)[document] + number * (frame.room - frame.shared)
-    return starts, np.minimum(ends[document] - starts, frame.room).astype(np.int32)
+    starts = (ends - lengths)[document] + number * (form.room - form.shared)
+    return starts, np.minimum(ends[document] - starts, form.room).astype(np.int32)
 
 
 def best_fit(sizes: NDArray[np.int32], room: int) -> NDArray[np.int64]:

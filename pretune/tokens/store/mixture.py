@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.errors import EmptyInput
-from pretune.text.corpus.mixing import Mixture, Proportions, times
+from pretune.text.corpus.proportions import Proportions, times
 from pretune.tokens.store.packing import Arrays, Rows
 
 
@@ -33,7 +33,7 @@ def mixed(parts: Mapping[str, Rows], proportions: Proportions) -> Rows:
     if len(parts) == 1:
         return next(iter(parts.values()))
     sizes = {(name, name): len(rows) for name, rows in parts.items()}
-    often = times(Mixture(**proportions.model_dump()), sizes)
+    often = times(proportions, sizes)
     counts = [max(1, round(often[key] * size)) for key, size in sizes.items()]
     return Mixed(dict(parts), np.array(counts, np.int64))
 

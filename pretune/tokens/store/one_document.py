@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.tokens.store.packing import Arrays, Frame, Packing, Rows, Shuffled, begun, num_pieces, side_by_side
+from pretune.tokens.store.packing import Arrays, Packing, RowForm, Rows, Shuffled, begun, num_pieces, side_by_side
 from pretune.tokens.store.store import Store
 
 
@@ -18,10 +18,10 @@ class DocumentPacking(Packing):
     longer: Literal["split", "cut"] = "split"
     """A document longer than a row goes on in the next ones (split), or ends with it and loses its rest (cut)."""
 
-    def rows(self, store: Store, frame: Frame, seed: int) -> Rows:
-        counts = num_pieces(store.lengths, frame)
+    def rows(self, store: Store, form: RowForm, seed: int) -> Rows:
+        counts = num_pieces(store.lengths, form)
         counts = np.minimum(counts, 1) if self.longer == "cut" else counts
-        return Shuffled(Documents(store, frame, np.cumsum(counts)), seed)
+        return Shuffled(Documents(store, form, np.cumsum(counts)), seed)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Documents:
     """
 
     store: Store
-    frame: Frame
+    form: RowForm
     lasts: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class Documents:
         document = np.searchsorted(self.lasts, numbers, "right")
         begins, ends = self.store.spans(document)
         number = numbers - np.where(document > 0, self.lasts[document - 1], 0)
-        starts = begins + number * (self.frame.room - self.frame.shared)
-        sizes = np.minimum(ends - starts, self.frame.room)
+        starts = begins + number * (self.form.room - self.form.shared)
+        sizes = np.minimum(ends - starts, self.form.room)
         ones = np.ones(len(numbers), np.int64)
-        return begun(side_by_side(self.store, starts, sizes, ones, self.frame.room), self.frame.cls)
+        return begun(side_by_side(self.store, starts, sizes, ones, self.form.room), self.form.cls)

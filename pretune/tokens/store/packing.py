@@ -24,6 +24,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,7 +40,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Frame:
+class RowForm:
     """The form of the rows that a model reads.
 
     Args:
@@ -86,11 +87,15 @@ class Rows(Protocol):
 class Packing(Variant):
     """How documents become rows."""
 
-    def rows(self, store: Store, frame: Frame, seed: int) -> Rows:
+    def completed(self, form: RowForm, tokenizer: Path) -> RowForm:
+        """The form with what only this packing needs to know of the tokenizer in a folder."""
+        return form
+
+    def rows(self, store: Store, form: RowForm, seed: int) -> Rows:
         """The rows of a store; there may be none.
 
         Raises:
-            WrongValue, NotSupported: this packing and this frame do not go together.
+            WrongValue, NotSupported: this packing and this form do not go together.
         """
         raise AssertionError(f"{type(self).__name__} has no rows()")
 
@@ -169,9 +174,9 @@ def begun(arrays: Arrays, cls: int | None) -> Arrays:
 class BlockPacking(Packing):
     """The whole store cut every L tokens: nothing is padded, documents are cut anywhere."""
 
-    def rows(self, store: Store, frame: Frame, seed: int) -> Rows:
-        blocks = Blocks(store, frame.length if frame.causal else frame.length - 1)
-        return Shuffled(BlockTable(blocks, frame.cls), seed)
+    def rows(self, store: Store, form: RowForm, seed: int) -> Rows:
+        blocks = Blocks(store, form.length if form.causal else form.length - 1)
+        return Shuffled(BlockTable(blocks, form.cls), seed)
 
 
 @dataclass(frozen=True)
@@ -256,9 +261,9 @@ def ragged(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return group, np.arange(len(group)) - (np.cumsum(counts) - counts)[group]
 
 
-def num_pieces(lengths: NDArray[np.int64], frame: Frame) -> NDArray[np.int64]:
+def num_pieces(lengths: NDArray[np.int64], form: RowForm) -> NDArray[np.int64]:
     """Pieces that documents of these lengths are cut into; none where there is nothing to predict (one token)."""
-    counts = -((frame.shared - lengths) // (frame.room - frame.shared))
+    counts = -((form.shared - lengths) // (form.room - form.shared))
     return np.where(lengths > 1, np.maximum(counts, 1), 0)
 
 

@@ -16,16 +16,18 @@ before the place where equal parts would be cut, and in that place where there i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.errors import NotSupported, WrongValue
+from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.order import Order, keyed
-from pretune.tokens.store.packing import Arrays, Frame, Packing, Rows, some, spread
+from pretune.tokens.store.packing import Arrays, Packing, RowForm, Rows, some, spread
 from pretune.tokens.store.store import Store
 
 GROUP = 4
@@ -39,16 +41,22 @@ CLOSING = "\"'”’)]）】」』》 \t"
 class PairPacking(Packing):
     """[cls] A [sep] B [sep]: two parts of a document that follow each other, or, in half of the rows, of two."""
 
-    def rows(self, store: Store, frame: Frame, seed: int) -> Rows:
-        if frame.causal or frame.cls is None or frame.sep is None or frame.stops is None:
+    def completed(self, form: RowForm, tokenizer: Path) -> RowForm:
+        if form.causal:
+            return form
+        found = load_tokenizer(tokenizer)
+        return replace(form, sep=special_ids(tokenizer, found).sep, stops=sentence_stops(found))
+
+    def rows(self, store: Store, form: RowForm, seed: int) -> Rows:
+        if form.causal or form.cls is None or form.sep is None or form.stops is None:
             hint = "packing=pairs goes with objective=masked; a decoder learns from blocks, best-fit or document"
             raise NotSupported("pairs are for encoders, with a tokenizer that names a cls and a sep token", hint=hint)
-        if frame.length < 9:
-            raise WrongValue(f"length is {frame.length}, too short for [cls] A [sep] B [sep]", hint="128 is usual")
+        if form.length < 9:
+            raise WrongValue(f"length is {form.length}, too short for [cls] A [sep] B [sep]", hint="128 is usual")
         lengths = store.lengths - 1
-        half = (frame.length - 3) // 2
+        half = (form.length - 3) // 2
         parts = 2 * -(-lengths // (2 * max(2, half - half // SLACK)))
-        return Pairs(store, frame, seed, np.cumsum(np.where(lengths > 1, parts // 2, 0)))
+        return Pairs(store, form, seed, np.cumsum(np.where(lengths > 1, parts // 2, 0)))
 
 
 def sentence_stops(tokenizer: Any) -> NDArray[np.bool_]:
@@ -67,7 +75,7 @@ class Pairs:
     """
 
     store: Store
-    frame: Frame
+    form: RowForm
     seed: int
     lasts: NDArray[np.int64]
 
@@ -119,13 +127,13 @@ class Pairs:
         (first, middle, _), (_, begin, end) = self._borders(mine), self._borders(other)
         seps = 1 + middle - first  # where A's [sep] stands
         stops = seps + 1 + end - begin
-        columns = np.arange(self.frame.length)
+        columns = np.arange(self.form.length)
         is_a, is_b = columns <= seps[:, None], columns <= stops[:, None]
         source = np.where(is_a, first[:, None] + columns - 1, (begin - seps - 1)[:, None] + columns)
         is_text = is_b & (columns > 0) & (columns != seps[:, None]) & (columns != stops[:, None])
-        ids = np.where(is_b, np.int32(self.frame.sep or 0), np.int32(0))
+        ids = np.where(is_b, np.int32(self.form.sep or 0), np.int32(0))
         ids[is_text] = self.store.ids[source[is_text]]
-        ids[:, 0] = self.frame.cls
+        ids[:, 0] = self.form.cls
         segments = np.where(is_b, np.int32(0), np.int32(-1))
         return {"ids": ids, "segments": segments, "parts": (is_b & ~is_a).astype(np.int32), "is_next": mine == other}
 
@@ -135,7 +143,7 @@ class Pairs:
         begins, ends = self.store.spans(documents)
         before = np.where(documents > 0, self.lasts[documents - 1], 0)
         parts, length = 2 * (self.lasts[documents] - before), ends - 1 - begins
-        slack = np.minimum((self.frame.length - 3) // 2 - -(-length // parts), length // parts - 1)
+        slack = np.minimum((self.form.length - 3) // 2 - -(-length // parts), length // parts - 1)
         numbers = 2 * (rows - before) + np.arange(3)[:, None]
         even: NDArray[np.int64] = begins + np.floor_divide(numbers * length, parts, dtype=np.int64)
         is_edge = (numbers == 0) | (numbers == parts)
@@ -143,8 +151,8 @@ class Pairs:
 
     def _moved(self, borders: NDArray[np.int64], slack: NDArray[np.int64]) -> NDArray[np.int64]:
         """Each border behind the last sentence that ends at most `slack` tokens before it, else where it was."""
-        assert self.frame.stops is not None, "pairs need to know where sentences end"
+        assert self.form.stops is not None, "pairs need to know where sentences end"
         back = np.arange(int(slack.max(initial=0)) + 1)
-        is_stop = self.frame.stops[self.store.ids[np.maximum(borders[..., None] - 1 - back, 0)]]
+        is_stop = self.form.stops[self.store.ids[np.maximum(borders[..., None] - 1 - back, 0)]]
         is_stop &= back <= slack[..., None]
         return np.asarray(borders - is_stop.argmax(axis=-1))

@@ -1,6 +1,6 @@
 """Stage tokens: the documents of a corpus as ids in raw files, in the corpus's order.
 
-Or the ids of another program's files (nanoGPT, Megatron, Arrow: foreign.py), in the order of the files.
+Or the ids of another program's files (nanoGPT, Megatron, Arrow: interop.py), in the order of the files.
 """
 
 from __future__ import annotations
@@ -82,8 +82,7 @@ class TokensStage(Stage):
         writers = {split: StoreWriter(out, split, vocab_size=vocab_size, end_id=end) for split in SPLITS}
         files = [path for place, one in inputs.items() if place.startswith("ids") for path in one.files()]
         if corpus:
-            size = corpus.card.metrics.get("bytes") or 0
-            made = encoded(corpus.path, Encoder.open(folder, text_bytes=size))
+            made = encoded(corpus.path, Encoder.open(folder))
         else:
             made = imported(files, tokenizer, vocab_size, end)
         total = corpus.card.metrics.get("bytes") if corpus else None
@@ -108,13 +107,13 @@ def encoded(corpus: Path, encoder: Encoder) -> Iterator[Coded]:
     """The documents of a corpus, split by split."""
     for split in SPLITS:
         for table in _batches(corpus, split):
-            found = encoder.encode(table["text"])
+            found = encoder.encode(table["text"].to_pylist())
             yield split, found.ids, found.ends, table
 
 
 def imported(files: list[Path], tokenizer: Any, vocab_size: int, end: int) -> Iterator[Coded]:
     """The documents of token files; a file is of the split that its name says, of train if it says none."""
-    from pretune.tokens.store.foreign import read_files, split_of_file
+    from pretune.tokens.store.interop import read_files, split_of_file
     from pretune.tokens.store.lineage import document_bytes
 
     numbers: Counter[Path] = Counter()

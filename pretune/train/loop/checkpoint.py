@@ -23,7 +23,7 @@ from pretune.base.errors import Damaged
 from pretune.base.log import Log
 from pretune.base.staging import fsync, write_durably
 from pretune.model.folder import write_safetensors
-from pretune.train.loop.steps import TrainState
+from pretune.train.loop.step import TrainState
 
 KEEP = 2
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"

@@ -6,22 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadReference, EmptyInput, NotSupported
-from pretune.objective.objective import Row, Vocabulary
-from pretune.text.corpus.mixing import Proportions
-from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.text.corpus.proportions import Proportions
+from pretune.tokens.encode.tokenizer import load_tokenizer
+from pretune.tokens.rows import Row
 from pretune.tokens.store.mixture import mixed
-from pretune.tokens.store.packing import Frame, Rows
-from pretune.tokens.store.pairs import PairPacking, sentence_stops
+from pretune.tokens.store.packing import Packing, RowForm, Rows
 from pretune.tokens.store.store import Store
+from pretune.train.loop.sources import VALIDATION_ROWS, Part, beginnings, parts
 from pretune.train.loop.stream import rows_of
-from pretune.train.watch.sources import VALIDATION_ROWS, Part, beginnings, parts
-
-if TYPE_CHECKING:
-    from pretune.train.run.pretrain import PretrainStage
 
 
 @dataclass(frozen=True)
@@ -45,44 +40,37 @@ class Feed:
     beginnings: list[list[int]] = field(default_factory=list)
 
 
-def open_feed(stage: PretrainStage, stores: Mapping[str, Artifact], vocabulary: Vocabulary, seed: int) -> Feed:
+def open_feed(
+    stores: Mapping[str, Artifact], form: RowForm, packing: Packing, mixture: Proportions, *, seed: int
+) -> Feed:
     """The rows of these stores, by name.
+
+    Args:
+        form: what the objective reads.
 
     Raises:
         EmptyInput: nothing to train on; NotSupported: the packing does not suit the objective or the tokenizer.
     """
-    frame = frame_of(stage, next(iter(stores.values())), vocabulary)
     train = {name: Store.open(artifact.path, "train") for name, artifact in stores.items()}
     held = {name: Store.open(artifact.path, "validation") for name, artifact in stores.items()}
     if not any(store.num_tokens > 1 for store in train.values()):
         raise EmptyInput("the training split holds no tokens", hint="give more text")
-    rows = {name: stage.packing.rows(store, frame, seed + k) for k, (name, store) in enumerate(train.items())}
+    form = packing.completed(form, tokenizer_folder(next(iter(stores.values()))))
+    rows = {name: packing.rows(store, form, seed + k) for k, (name, store) in enumerate(train.items())}
     facts = {name: sum(getattr(s, f"num_{name}") for s in held.values()) for name in ("tokens", "documents")}
     there = {name: store for name, store in held.items() if store.num_tokens > 1}
     return Feed(
-        rows=mixed(rows, stage.mixture),
+        rows=mixed(rows, mixture),
         num_tokens=sum(store.num_tokens for store in train.values()),
-        validation=_validation(stage, there, frame),
+        validation=_validation(packing, there, form),
         held_out=facts | {"num_bytes": sum(store.num_bytes for store in held.values())},
-        sources=parts({name: (stores[name].path, store) for name, store in there.items()}, stage.packing, frame),
+        sources=parts({name: (stores[name].path, store) for name, store in there.items()}, packing, form),
         beginnings=[first for store in there.values() for first in beginnings(store)],
     )
 
 
-def frame_of(stage: PretrainStage, tokens: Artifact, vocabulary: Vocabulary) -> Frame:
-    """The form of the rows that the stage's model reads."""
-    if stage.objective.kind != "masked":
-        return Frame(stage.length)
-    if not isinstance(stage.packing, PairPacking):
-        return Frame(stage.length, causal=False, cls=vocabulary.cls)
-    folder = tokenizer_folder(tokens)
-    tokenizer = load_tokenizer(folder)
-    sep = special_ids(folder, tokenizer).sep
-    return Frame(stage.length, causal=False, cls=vocabulary.cls, sep=sep, stops=sentence_stops(tokenizer))
-
-
-def _validation(stage: PretrainStage, held: Mapping[str, Store], frame: Frame) -> list[Row]:
-    rows = {name: stage.packing.rows(store, frame, 0) for name, store in held.items()}
+def _validation(packing: Packing, held: Mapping[str, Store], form: RowForm) -> list[Row]:
+    rows = {name: packing.rows(store, form, 0) for name, store in held.items()}
     rows = {name: found for name, found in rows.items() if len(found)}
     return rows_of(mixed(rows, Proportions()).sample(VALIDATION_ROWS)) if rows else []
 

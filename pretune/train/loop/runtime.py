@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
 import os
@@ -16,6 +15,7 @@ from torch import nn
 
 from pretune.base.digest import cache_folder
 from pretune.base.errors import NotSupported
+from pretune.train.loop.ranks import team_here
 
 
 def device_of(setting: str = "auto") -> torch.device:
@@ -43,18 +43,16 @@ class Runtime:
 
     @classmethod
     def start(cls, device: str = "auto") -> Runtime:
-        """Join the process group that torchrun described, if any; gloo on CPUs, nccl on GPUs."""
+        """On a device, as one of the processes that were started together, if any; gloo on CPUs, nccl on GPUs."""
         kind = device_of(device).type
         keep_freed_memory()
         # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled anew.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
-        if "RANK" not in os.environ:
+        team = team_here()
+        if team.world == 1:
             return cls(torch.device(kind))
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
-        # Else threads of the group may outlive the interpreter: "terminate called", exit status -6, after a good run.
-        atexit.register(_leave_group)
         local = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
-        return cls(torch.device(local), dist.get_rank(), dist.get_world_size())
+        return cls(torch.device(local), team.rank, team.world)
 
     def wrap(self, scored: nn.Module) -> nn.Module:
         """The module that is called: with several ranks, the one whose backward exchanges gradients."""
@@ -74,6 +72,29 @@ class Runtime:
         dist.all_reduce(tensor)
         return dict(zip(sorted(values), tensor.tolist(), strict=True))
 
+    def any(self, said: bool) -> bool:
+        """Whether one of the ranks says so."""
+        return said if self.world == 1 else self.sum({"said": float(said)})["said"] > 0
+
+    def gather(self, tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
+        """The rows [n, ...] of all ranks one after the other, and how many of them come before this rank's."""
+        if self.world == 1:
+            return dict(tensors), 0
+        mine = len(next(iter(tensors.values())))
+        sizes = [int(n) for n in self._every(torch.tensor([mine], device=self.device))]
+        found = {}
+        for name in sorted(tensors):
+            padded = tensors[name].new_zeros(max(sizes), *tensors[name].shape[1:])
+            padded[:mine] = tensors[name]
+            found[name] = torch.cat([part[:n] for part, n in zip(self._every(padded), sizes, strict=True)])
+        return found, sum(sizes[: self.rank])
+
+    def _every(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """The tensor of each rank; all have one shape."""
+        found = [torch.empty_like(tensor) for _ in range(self.world)]
+        dist.all_gather(found, tensor)
+        return found
+
     def put(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self.device.type == "cpu":
             return batch
@@ -81,11 +102,6 @@ class Runtime:
             # From pinned memory a copy goes on while the GPU computes; from ordinary memory both would wait.
             batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-
-
-def _leave_group() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def keep_freed_memory() -> None:

@@ -1,89 +1,30 @@
-"""The training loop: a generator of steps. Nothing else in the package calls backward().
+"""The training loop: a generator of steps.
 
-    for report in steps(state, objective, stream, runtime, until=1000):
+    for report in steps(state, objective, micro_batches, runtime, until=1000):
         ...log, evaluate, save, stop...
 
-The gradient of a step is that of  sum over terms of  weight * (summed loss) / (targets), both sums running
-over every micro-batch of every rank: how a step is cut changes nothing (docs/LOG.md, "exactness").
+When memory runs out in the middle of a step, the same step is taken again in micro-batches half as large:
+
+    micro-batches of 16   out of memory     gradients dropped, random state put back
+    micro-batches of  8   the step is taken, and so are all that follow
+
+How a step is cut changes no mathematics, so the weights are those of a run that never had more; bit by bit
+they are those of a run that was cut like this from the same step on. The cut is kept in the checkpoints.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
 
-from pretune.base.errors import NotFinite
-from pretune.objective.objective import Batch, Objective
+from pretune.objective.objective import Objective
+from pretune.train.loop.memory import halving
 from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.step import StepReport, TrainState, take_step
 from pretune.train.loop.stream import Cut
-from pretune.train.optim.update import Update
-
-REFUSALS_THAT_END = 3
-
-
-class Scored(nn.Module):
-    """Model and objective as the one module that is compiled, wrapped by DDP, and called."""
-
-    def __init__(self, model: nn.Module, objective: Objective):
-        super().__init__()
-        self.model = model
-        self.objective = objective
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self.objective.sums(self.model, batch)
-
-
-@dataclass
-class TrainState:
-    """Everything that must survive a restart, and nothing that need not.
-
-    Args:
-        scored: called in training; `model` is the plain model inside.
-        total: steps of the whole run, which the schedule spans.
-        updates: steps that reached the weights (a refused step counts as a step, not as an update).
-        micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
-    """
-
-    model: nn.Module
-    scored: nn.Module
-    update: Update
-    total: int
-    step: int = 0
-    updates: int = 0
-    refused: int = 0
-    micro: int | None = None
-    seen: dict[str, float] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def rate_factor(self) -> float:
-        return self.update.settings.rate_factor(self.step, self.total)
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One step: loss per target (nats), the gradient's norm before clipping, targets, seconds.
-
-    Args:
-        waited: seconds that the step waited for its rows, not part of `seconds`.
-        micro: rows of a micro-batch; `tried`: of the first try, when memory ran out.
-    """
-
-    step: int
-    loss: dict[str, float]
-    gradient_norm: float
-    learning_rate: float
-    targets: dict[str, float]
-    seconds: float
-    taken: bool
-    waited: float = 0.0
-    micro: int = 0
-    tried: int = 0
 
 
 def steps(
@@ -95,66 +36,43 @@ def steps(
         NotFinite: the loss or the gradient was not finite in three steps on end.
         OutOfMemory: not even one row at a time fits into memory.
     """
-    from pretune.train.loop.retry import fitting_step
-
     state.model.train()
     while state.step < until:
         yield fitting_step(state, objective, stream, runtime)
 
 
-def take_step(
-    state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime, *, where: str = ""
-) -> StepReport:
-    """One update over `batches`, the micro-batches of this rank."""
-    started = time.perf_counter()
-    totals = runtime.sum(_added(objective.counts(batch) for batch in batches))
-    # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
-    scale = {t: objective.weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
-    sums: list[dict[str, Tensor]] = []
-    for i, batch in enumerate(batches):
-        with runtime.exchange(state.scored, now=i == len(batches) - 1):
-            scored = state.scored(runtime.put(batch))
-            loss_of_step: Any = torch.stack([scale[t] * s for t, s in scored.items()]).sum()
-            loss_of_step.backward()
-        sums.append({t: s.detach() for t, s in scored.items()})
-    loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
-    loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items()}
-    norm = state.update.gradient_norm()
-    taken = math.isfinite(norm) and all(map(math.isfinite, loss.values()))
-    factor = state.rate_factor()
-    _move(state, norm, factor, taken=taken, where=where, loss=loss)
-    for term, n in totals.items():
-        state.seen[term] = state.seen.get(term, 0.0) + n
-    rate = state.update.settings.rate * factor
-    return StepReport(state.step, loss, norm, rate, totals, time.perf_counter() - started, taken)
+def fitting_step(state: TrainState, objective: Objective, cut: Cut, runtime: Runtime) -> StepReport:
+    """`take_step`, cut as memory allows; `state.micro` keeps the cut for the steps that follow.
+
+    Raises:
+        OutOfMemory: one row is too much, or memory ran out while the weights were moved.
+    """
+    step, tried = state.step, state.micro or cut.micro
+    random = _random_state()
+
+    def take(micro: int) -> StepReport:
+        if micro != tried:
+            _undo(state, random)
+        started = time.perf_counter()
+        batches, where = replace(cut, micro=micro).batches(step), cut.where(step)
+        waited = time.perf_counter() - started
+        return replace(take_step(state, objective, batches, runtime, where=where), waited=waited)
+
+    report, micro = halving(take, tried, again=lambda: state.step == step and runtime.world == 1)
+    if micro != tried:
+        state.micro = micro
+    return replace(report, micro=micro, tried=tried)
 
 
-def _move(state: TrainState, norm: float, factor: float, *, taken: bool, where: str, loss: dict[str, float]) -> None:
-    """Take the step, or refuse it: what is not finite never reaches the weights."""
-    settings = state.update.settings
-    average = settings.average.share(state.step, state.total)
-    state.step += 1
-    if taken:
-        clip = min(1.0, settings.clip / (norm + 1e-6))
-        state.updates += 1
-        state.refused = 0
-        state.update.step(state.updates, factor, clip_scale=clip, average=average)
-        return
+def _random_state() -> list[torch.Tensor]:
+    gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    return [torch.get_rng_state(), *gpu]
+
+
+def _undo(state: TrainState, random: list[torch.Tensor]) -> None:
+    """Nothing of a step that was not finished stays: no gradient, no random number that was drawn."""
     for weight in state.update.weights.values():
         weight.grad = None
-    state.refused += 1
-    if state.refused >= REFUSALS_THAT_END:
-        place = f" ({where})" if where else ""
-        raise NotFinite(
-            f"step {state.step}: the gradient norm is {norm}, the loss {loss}{place}, for the third step on end",
-            hint="lower optim.learning_rate, or set precision=float32",
-        )
-
-
-def _added(parts: Any) -> dict[str, float]:
-    """Sums by name over dicts of floats."""
-    total: dict[str, float] = {}
-    for part in parts:
-        for name, value in part.items():
-            total[name] = total.get(name, 0.0) + value
-    return total
+    torch.set_rng_state(random[0])
+    if len(random) > 1:
+        torch.cuda.set_rng_state(random[1])

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.objective.objective import IGNORE, Batch, Objective, Row, Vocabulary
+from pretune.objective.objective import Objective
+from pretune.tokens.rows import Batch, Row, Vocabulary
 from pretune.tokens.store.packing import Arrays, Rows
 
 
@@ -65,7 +66,7 @@ class StoreStream:
 
 def rows_of(arrays: Arrays) -> list[Row]:
     """Arrays [B, ...] as B rows."""
-    return [dict(zip(arrays, values, strict=True)) for values in zip(*arrays.values(), strict=True)]
+    return [cast(Row, dict(zip(arrays, values, strict=True))) for values in zip(*arrays.values(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,9 @@ class Cut:
         rows = self.stream.rows(step)
         ready = [self._prepared(rows[slot], step, slot) for slot in range(self.rank, len(rows), self.world)]
         if not ready:
-            return [self._idle(rows[0], step)]
+            return [self.objective.idle(self._prepared(rows[0], step, 0), self.vocabulary)]
         cuts = (ready[i : i + self.micro] for i in range(0, len(ready), self.micro))
         return [self.objective.collate(cut, self.vocabulary) for cut in cuts]
-
-    def _idle(self, row: Row, step: int) -> Batch:
-        """A batch without targets: a rank without rows must still take part in the exchange of gradients."""
-        batch = self.objective.collate([self._prepared(row, step, 0)], self.vocabulary)
-        batch.pop("at", None)
-        batch["labels"].fill_(IGNORE)
-        return batch
 
     def _prepared(self, row: Row, step: int, slot: int) -> Row:
         return self.objective.prepare(row, self.vocabulary, np.random.default_rng([self.seed, step, slot]))

@@ -171,8 +171,10 @@ def _rms(tensor: Tensor) -> float:
 def muon(group: Group, s: Muon) -> None:
     """Matrices of one shape [m, n], stacked: many small products become one. Tall ones move sqrt(m / n) further.
 
-    Source: Jordan 2024, Muon.
+    What lies outside the blocks is moved by AdamW. Source: Jordan 2024, Muon.
     """
+    if not group.is_inner:
+        return adamw(group, s)
     m, momentum = group.moments("momentum"), _momentum(group.number, s)
     torch._foreach_lerp_(m, group.grads, 1 - momentum)
     torch._foreach_lerp_(group.grads, m, momentum)

@@ -11,16 +11,12 @@ adagrad, sgd    for those who know why                           0.01, 0.1
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pretune.base.config import Choice, Free, Variant, chosen
 from pretune.train.optim.schedule import AVERAGE, SCHEDULE, Average, Constant, Linear, NoAverage, Schedule
-
-if TYPE_CHECKING:
-    from pretune.train.optim.rules import Group
-
 
 WARMUP = r"^[0-9]+(\.[0-9]+)?(e[0-9]+)? (tokens|seconds|minutes)$"
 
@@ -30,6 +26,8 @@ class Optim(Variant):
 
     usual_rate: ClassVar[float]
     """The peak rate in pretraining when none is given."""
+    rule: ClassVar[str]
+    """`module:function` that moves a group of weights in place: (group, settings)."""
 
     learning_rate: float | None = Field(None, gt=0)
     """Peak rate (with Muon: of embeddings, norms and biases, which AdamW moves). By default what suits the optimizer
@@ -60,7 +58,7 @@ class Optim(Variant):
 
         The first step already moves (factor 1 / warm-up steps); the last one still does.
         """
-        assert not isinstance(self.warmup, str), "a warm-up in tokens or seconds is settled before the first step"
+        assert not isinstance(self.warmup, str), "a warm-up in tokens or seconds is resolved before the first step"
         rising = math.ceil(self.warmup * total) if self.warmup < 1 else min(int(self.warmup), total)
         if step < rising:
             return (step + 1) / rising
@@ -79,13 +77,16 @@ class Optim(Variant):
         each = {"tokens": tokens_per_step, "seconds": seconds_per_step, "minutes": seconds_per_step / 60}[unit]
         return max(1, math.ceil(float(amount) / max(each, 1e-9)))
 
-    def settled(self, warmup: float | None) -> Optim:
-        """With this warm-up in the place of one in tokens or seconds; None: with none (a step that is only tried)."""
-        return self.model_copy(update={"warmup": warmup or 0.0}) if isinstance(self.warmup, str) else self
+    def resolved(self, *, rate: float | None = None, warmup: float | None = None) -> Optim:
+        """With a peak rate, and a warm-up in steps where it was given in tokens or seconds.
 
-    def move(self, group: Group) -> None:
-        """One update of some weights, in place."""
-        raise AssertionError(f"{type(self).__name__} has no move()")
+        Args:
+            rate: when none is given; None: the usual one of this optimizer.
+            warmup: in the place of tokens or seconds; None: none (a step that is only tried).
+        """
+        peak = {"learning_rate": self.rate if self.learning_rate is not None else rate or self.usual_rate}
+        rise = {"warmup": warmup or 0.0} if isinstance(self.warmup, str) else {}
+        return self.model_copy(update=peak | rise)
 
 
 class Adam(Optim):
@@ -101,18 +102,15 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
     usual_rate: ClassVar[float] = 5e-4
+    rule: ClassVar[str] = "pretune.train.optim.rules:adamw"
     kind: str = "adamw"
-
-    def move(self, group: Group) -> None:
-        from pretune.train.optim.rules import adamw
-
-        adamw(group, self)
 
 
 class Muon(Adam):
     """Orthogonalised momentum for matrices, AdamW for the rest (Jordan 2024; arXiv:2502.16982)."""
 
     usual_rate: ClassVar[float] = 3e-3
+    rule: ClassVar[str] = "pretune.train.optim.rules:muon"
     kind: str = "muon"
 
     matrix_rate: float = Field(0.02, gt=0)
@@ -124,16 +122,12 @@ class Muon(Adam):
     cautious: bool = False
     """Decay only entries that the move makes smaller anyway (arXiv:2510.12402)."""
 
-    def move(self, group: Group) -> None:
-        from pretune.train.optim.rules import adamw, muon
-
-        (muon if group.is_inner else adamw)(group, self)
-
 
 class ScheduleFree(Adam):
     """AdamW whose weights are an average of its own path, so the rate need not fall (arXiv:2405.15682)."""
 
     usual_rate: ClassVar[float] = 2.5e-3
+    rule: ClassVar[str] = "pretune.train.optim.rules:schedule_free"
     kind: str = "schedule-free"
 
     betas: tuple[float, float] = (0.9, 0.99)
@@ -141,16 +135,12 @@ class ScheduleFree(Adam):
     schedule: Annotated[Schedule, *chosen(SCHEDULE)] = Constant(kind="constant")
     """The averaging takes the place of a falling rate: constant."""
 
-    def move(self, group: Group) -> None:
-        from pretune.train.optim.rules import schedule_free
-
-        schedule_free(group, self)
-
 
 class Lion(Optim):
     """The sign of a mixture of momentum and gradient (Chen et al. 2023, arXiv:2302.06675, algorithm 2)."""
 
     usual_rate: ClassVar[float] = 1e-4
+    rule: ClassVar[str] = "pretune.train.optim.rules:lion"
     kind: str = "lion"
 
     betas: tuple[float, float] = (0.9, 0.99)
@@ -158,16 +148,12 @@ class Lion(Optim):
     weight_decay: float = Field(0.1, ge=0)
     """Ten times AdamW's, as the rate is a tenth of it."""
 
-    def move(self, group: Group) -> None:
-        from pretune.train.optim.rules import lion
-
-        lion(group, self)
-
 
 class Adafactor(Optim):
     """Second moments of matrices kept by row and column (Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4, 5)."""
 
     usual_rate: ClassVar[float] = 1e-2
+    rule: ClassVar[str] = "pretune.train.optim.rules:adafactor"
     kind: str = "adafactor"
 
     decay_power: float = Field(0.8, gt=0, le=1)
@@ -177,42 +163,29 @@ class Adafactor(Optim):
     threshold: float = Field(1.0, gt=0)
     """Root mean square to which a move is clipped before the rate."""
 
-    def move(self, group: Group) -> None:
-        from pretune.train.optim.rules import adafactor
-
-        adafactor(group, self)
-
 
 class Adagrad(Optim):
     """Divides by the root of all squared gradients so far (Duchi et al. 2011, JMLR 12)."""
 
     usual_rate: ClassVar[float] = 1e-2
+    rule: ClassVar[str] = "pretune.train.optim.rules:adagrad"
     kind: str = "adagrad"
 
     eps: float = Field(1e-10, gt=0)
     """Added to the root."""
-
-    def move(self, group: Group) -> None:
-        from pretune.train.optim.rules import adagrad
-
-        adagrad(group, self)
 
 
 class Sgd(Optim):
     """Gradient descent with momentum."""
 
     usual_rate: ClassVar[float] = 0.1
+    rule: ClassVar[str] = "pretune.train.optim.rules:sgd"
     kind: str = "sgd"
 
     momentum: float = Field(0.9, ge=0, lt=1)
     """Decay of the momentum."""
     nesterov: bool = True
     """Look ahead along the momentum (Sutskever et al. 2013)."""
-
-    def move(self, group: Group) -> None:
-        from pretune.train.optim.rules import sgd
-
-        sgd(group, self)
 
 
 OPTIM = Choice(

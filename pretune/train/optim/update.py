@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pretune.model.parts import part_of
+from pretune.model.families import family_of
 from pretune.train.optim.moments import CODES, SCALES, Files, is_packed, pack, unpack
 from pretune.train.optim.rules import Group
 from pretune.train.optim.settings import Muon, Optim, ScheduleFree
@@ -43,6 +44,8 @@ class Update:
         folder: Path | None = None,
     ):
         self.settings = settings
+        module, _, name = settings.rule.partition(":")
+        self.rule: Callable[[Group, Optim], None] = getattr(import_module(module), name)
         self.every = dict(model.named_parameters())
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
@@ -59,7 +62,8 @@ class Update:
         self.norms = torch.zeros(len(self.weights))
         self.open: list[tuple[str, str]] = []
         self.scales = scales or {}
-        self.matrices = _muon_names(model, self.weights) if isinstance(settings, Muon) else set()
+        self.family = family_of(model)
+        self.matrices = self.family.matrices(model) & set(self.weights) if isinstance(settings, Muon) else set()
 
     def _exact(self, name: str, parameter: nn.Parameter) -> Tensor:
         """The exact values of a parameter, where they shall lie; without masters apart they are its own."""
@@ -98,7 +102,7 @@ class Update:
         return exact
 
     @torch.no_grad()
-    def settle(self, weights: Mapping[str, Tensor]) -> None:
+    def replace(self, weights: Mapping[str, Tensor]) -> None:
         """These are the final weights, by name; nothing is averaged any more."""
         for name, tensor in weights.items():
             self.masters[name].copy_(tensor)
@@ -119,10 +123,11 @@ class Update:
         return f"parameters meant to train have no gradient: {missing[:3]}"
 
     def norms_by_part(self) -> dict[str, float]:
-        """Norm of the last gradient whose norm was taken, of each part of the model (parts.py)."""
+        """Norm of the last gradient whose norm was taken, of each part of the model (model/families)."""
         squares: dict[str, float] = {}
         for name, norm in zip(self.weights, self.norms.tolist(), strict=True):
-            squares[part_of(name)] = squares.get(part_of(name), 0.0) + norm**2
+            part = self.family.part_of(name)
+            squares[part] = squares.get(part, 0.0) + norm**2
         return {part: math.sqrt(total) for part, total in sorted(squares.items())}
 
     @torch.no_grad()
@@ -139,7 +144,7 @@ class Update:
         assert len(named) == len(self.weights), self._without_gradient()
         grads = {n: self._gradient(n).mul_(clip_scale) for n in named}
         for names, decay, is_inner in self._groups(named):
-            self.settings.move(self._group(names, grads, number, factor, decay, is_inner))
+            self.rule(self._group(names, grads, number, factor, decay, is_inner), self.settings)
             self._close()
         if self.settings.average.kind != "none":
             torch._foreach_lerp_(self._kept(named, "average", torch.clone), [self.masters[n] for n in named], average)
@@ -214,13 +219,6 @@ class Update:
             else:
                 mine = tensor.to(self.masters[name].device, copy=True)
                 self.moments[name][kind] = self.files.keep(mine, f"{kind}-{name}") if self.files is not None else mine
-
-
-def _muon_names(model: nn.Module, weights: dict[str, nn.Parameter]) -> set[str]:
-    """Matrices inside the blocks: not embeddings, not heads."""
-    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    outer = ("lm_head", "classifier", "score", "cls.", "pooler")
-    return {n for n, p in weights.items() if p.dim() == 2 and id(p) not in tables and not any(o in n for o in outer)}
 
 
 def _same_shape(masters: dict[str, Tensor], names: list[str]) -> Iterator[list[str]]:

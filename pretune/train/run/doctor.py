@@ -19,9 +19,9 @@ def doctor_facts(log: Log) -> dict[str, Any]:
 
     import torch
 
+    from pretune.train.forecast.choosing import has_compiler
+    from pretune.train.forecast.speed import best_precision, matrix_speed, multiplies_bfloat16, training_speed
     from pretune.train.loop.runtime import device_of
-    from pretune.train.run.settle import has_compiler
-    from pretune.train.run.speed import best_precision, matrix_speed, multiplies_bfloat16, training_speed
 
     machine, device = Machine.here(), device_of()
     kinds = (torch.float32, torch.bfloat16) if multiplies_bfloat16(device) else (torch.float32,)
@@ -47,11 +47,11 @@ def doctor_facts(log: Log) -> dict[str, Any]:
 
 def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
     """Memory as foretold for the default settings of stage pretrain, tokens per second at the speed of a real step."""
-    from pretune.train.forecast.foretell import foretell_pretraining
-    from pretune.train.run.pretrain import USUAL_VOCABULARY, PretrainStage
+    from pretune.train.run.pretraining import USUAL_VOCABULARY, forecast_pretraining
+    from pretune.train.run.settings import PretrainSettings
 
-    stage = PretrainStage(kind="pretrain", tokens="-", model=SHAPE(kind), compile="no", epochs=1)
-    told = foretell_pretraining(stage, tokens=1e6, vocab_size=USUAL_VOCABULARY, machine=machine, timed=False)
+    stage = PretrainSettings(tokens="-", model=SHAPE(kind), compile="no", epochs=1)
+    told = forecast_pretraining(stage, tokens=1e6, vocab_size=0, machine=machine, timed=False)
     return {
         "kind": kind,
         "parameters": told.parameters,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,112 +13,164 @@ import torch
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import complete
-from pretune.base.stage import Context
-from pretune.model.build import num_parameters
+from pretune.base.stage import Context, Forecast, Machine
+from pretune.model.build import build_model, num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
+from pretune.model.methods.scratch import Scratch
 from pretune.model.shape import SHAPE, Shape
-from pretune.objective.objective import Vocabulary
 from pretune.report.numbers import count
-from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
-from pretune.train.loop.feed import Feed, one_tokenizer, open_feed
-from pretune.train.loop.runtime import Runtime, give_freed_memory_back
-from pretune.train.loop.steps import TrainState
-from pretune.train.loop.stream import Cut
-from pretune.train.run.assembly import DTYPES, Parts, mean_share, new_cut, new_model, training_state
-from pretune.train.run.budget import told_of_budget
-from pretune.train.run.pretrain import PretrainStage
-from pretune.train.run.session import Session, keep_samples
-from pretune.train.run.settle import settle
-from pretune.train.run.speed import matrix_speed
+from pretune.tokens.encode.tokenizer import Specials, special_ids
+from pretune.tokens.rows import Vocabulary, vocabulary_of
+from pretune.tokens.store.packing import Rows
+from pretune.train.forecast.choosing import attention_for, resolved_precision, usual_speed
+from pretune.train.forecast.forecast import forecast_of
+from pretune.train.forecast.speed import QUIET
+from pretune.train.loop.feed import one_tokenizer, open_feed
+from pretune.train.loop.runtime import Runtime, device_of
+from pretune.train.loop.session import begin, keep_samples
+from pretune.train.loop.sources import VALIDATION_ROWS
+from pretune.train.loop.spec import Looks, TrainSpec
+from pretune.train.loop.stream import StoreStream
+from pretune.train.run.resolve import resolve
+from pretune.train.run.settings import PretrainSettings, resolved_shape
 from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
-from pretune.train.watch.watching import Watch, writer_of
+from pretune.train.watch.watching import SHARE_OF_LOOKS, Watch, writer_of
+
+MICRO_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
+"""Tokens of a micro-batch, by device; on a CPU more of them take memory and win little."""
+USUAL_VOCABULARY = 8192
+"""For forecasts from tokens whose vocabulary is not known yet: what the tokenizer stage learns by default."""
+SHORTEST_WINDOW = 512
+"""Positions that a model has at least, however short its rows are."""
 
 
-def pretrain(stage: PretrainStage, stores: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
     """Train on token stores and write the model folder; returns the metrics of the card."""
     quiet_transformers()
-    runtime = Runtime.start(stage.device)
+    runtime = Runtime.start(settings.device)
     tokenizer = one_tokenizer(stores)
     vocabulary = vocabulary_of(tokenizer)
-    feed = open_feed(stage, stores, vocabulary, context.seed)
-    parts = Parts(stage, feed.rows, tokenizer, vocabulary, runtime, context.seed)
-    choices = context.choose(
-        "run", lambda: settle(parts, num_tokens=feed.num_tokens, log=context.log, started=context.started)
-    )
-    if choices["recomputed"]:
-        give_freed_memory_back()
-    shape = SHAPE(choices["shape"])
-    model = new_model(parts, shape, choices["attention"])
-    state = training_state(model, stage, choices, runtime, context.scratch / "offload")
-    cut = new_cut(parts, choices["micro_batch"], ramp=int(stage.batch_ramp * state.total))
-    _tell_of_budget(stage, feed, choices, context)
+    settings.objective.check(vocabulary)
+    form = settings.objective.form(settings.length, vocabulary)
+    feed = open_feed(stores, form, settings.packing, settings.mixture, seed=context.seed)
+    shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
+    specials = special_ids(tokenizer)
+    spec = spec_of(settings, shape, vocabulary, specials, device=runtime.device, seed=context.seed, rows=feed.rows)
+    choices = context.choose("run", lambda: resolve(spec, context.log, context.started))
+    ramp = int(settings.batch_ramp * choices["steps"])
+    spec = replace(spec, stream=StoreStream(feed.rows, settings.batch, ramp))
+    session = begin(spec, choices, runtime, context)
+    model = session.state.model
     context.log.info(
-        f"    {shape.kind}: {count(num_parameters(model))} parameters, {state.total} steps of "
-        f"{stage.batch} x {stage.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
+        f"    {shape.kind}: {count(num_parameters(model))} parameters, {session.state.total} steps of "
+        f"{settings.batch} x {settings.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
         f"{', compiled' if choices['compile'] else ''}"
     )
-    session = _session(stage, state, cut, runtime, context, shape, vocabulary, choices)
     torch.manual_seed(context.seed)  # dropout draws the same, whether or not measuring has drawn before
-    watch = Watch(stage, session, feed, vocabulary, writer_of(stage, feed, tokenizer))
-    session.take_up()
-    watch.take_up()
-    with following(stage.track if runtime.rank == 0 else [], context, complete(stage)):
+    watch = Watch(session, feed, writer_of(spec, feed, tokenizer))
+    session.resume()
+    watch.resume()
+    with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
         started = time.monotonic()
         session.run(watch.after)
         seconds = time.monotonic() - started
-        metrics = watch.finish() | {"train_seconds": round(seconds, 1), **choices, "micro_batch": session.micro}
-    save_model(model, out, tokenizer=tokenizer, weights=state.update.final())
-    set_model_length(out, stage.length)
+        metrics = watch.finish() | {"train_seconds": round(seconds, 1), "shape": shape.model_dump(mode="json")}
+        metrics |= {**choices, "micro_batch": session.micro}
+    if not session.leads:
+        return metrics
+    save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
+    set_model_length(out, settings.length)
     keep_samples(context, out)
-    write_run_page(stage, stores, metrics, out, context)
+    write_run_page("pretrain", complete(settings), stores, metrics, out, context)
     return metrics
 
 
-def vocabulary_of(folder: Path) -> Vocabulary:
-    """Size and special ids of a tokenizer folder: those its configuration names, and its other control tokens."""
-    tokenizer = load_tokenizer(folder)
-    specials = special_ids(folder, tokenizer)
-    controls = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    ids = controls | {number for number in astuple(specials) if number is not None}
-    pad = specials.pad if specials.pad is not None else (specials.eos or 0)
-    size = tokenizer.get_vocab_size(with_added_tokens=True)
-    return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))
+def _shape(
+    settings: PretrainSettings, num_tokens: int, vocabulary: Vocabulary, runtime: Runtime, context: Context
+) -> dict[str, Any]:
+    precision = resolved_precision(settings.precision, runtime.device, context.log)
+    flops = usual_speed(precision, runtime.device, context.log)
+    found = resolved_shape(settings, tokens=num_tokens, vocab_size=vocabulary.size, flops=flops)
+    return found.model_dump(mode="json")
 
 
-def _tell_of_budget(stage: PretrainStage, feed: Feed, choices: dict[str, Any], context: Context) -> None:
-    """A budget that is less than a step, or more than the data holds."""
-    warnings, remarks = told_of_budget(
-        stage,
-        steps=choices["steps"],
-        rows=len(feed.rows),
-        batch=stage.batch * mean_share(stage),
-        seconds_per_step=choices["seconds_per_step"],
-    )
-    for text in warnings:
-        context.log.warn(text)
-    for text in remarks:
-        context.log.info(f"    {text}")
-
-
-def _session(
-    stage: PretrainStage,
-    state: TrainState,
-    cut: Cut,
-    runtime: Runtime,
-    context: Context,
+def spec_of(
+    settings: PretrainSettings,
     shape: Shape,
     vocabulary: Vocabulary,
-    choices: dict[str, Any],
-) -> Session:
-    return Session(
-        state=state,
-        objective=stage.objective,
-        cut=cut,
-        runtime=runtime,
-        context=context,
-        tokens_per_step=stage.batch * stage.length,
-        flops_per_token=shape.layout().flops_per_token(vocabulary.size, stage.length),
-        machine_flops=matrix_speed(DTYPES[choices["precision"]], runtime.device, context.log),
-        save_every=stage.save_every,
+    specials: Specials,
+    *,
+    device: torch.device,
+    seed: int = 0,
+    rows: Rows | None = None,
+    tokens: float = 0.0,
+) -> TrainSpec:
+    """All of a pretraining run.
+
+    Args:
+        rows: what it reads; None for a forecast, from so many `tokens`.
+    """
+    window, layout = max(settings.length, SHORTEST_WINDOW), shape.layout()
+    attention = attention_for(device)
+    model = partial(
+        build_model,
+        shape,
+        settings.objective.head,
+        vocab_size=vocabulary.size,
+        max_length=window,
+        specials=specials,
+        attention=attention,
+    )
+    method = Scratch(kind="scratch")
+    return TrainSpec(
+        settings=settings,
+        objective=settings.objective,
+        vocabulary=vocabulary,
+        outline=lambda: method.apply(model(seed=0), heads=()),
+        known_by=[shape.model_dump(mode="json"), vocabulary.size, window, attention],
+        method=method,
+        layers=layout.layers,
+        length=settings.length,
+        tokens_per_row=settings.length,
+        rows=len(rows) if rows is not None else max(1, int(tokens / settings.length)),
+        batch=settings.batch * settings.mean_share,
+        micro_tokens=MICRO_TOKENS[device.type],
+        attention=attention,
+        compile=settings.compile,
+        flops_per_token=layout.flops_per_token(vocabulary.size, settings.length),
+        device=device,
+        seed=seed,
+        looks=Looks(last=2 * VALIDATION_ROWS, share=SHARE_OF_LOOKS),
+        make=lambda: method.apply(model(seed=seed), heads=()).to(device),
+        stream=StoreStream(rows, settings.batch) if rows is not None else None,
+    )
+
+
+def forecast_pretraining(
+    settings: PretrainSettings, *, tokens: float, vocab_size: int, machine: Machine, timed: bool = True
+) -> Forecast:
+    """Seconds, bytes of memory and disk, and the model that comes out.
+
+    Args:
+        tokens: of the training split.
+        vocab_size: 0 if it is not known yet.
+        timed: whether seconds are told.
+    """
+    quiet_transformers()
+    device, size = device_of(settings.device), vocab_size or USUAL_VOCABULARY
+    flops = usual_speed(resolved_precision(settings.precision, device, QUIET), device)
+    shape = resolved_shape(settings, tokens=int(tokens), vocab_size=size, flops=flops)
+    specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
+    vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
+    spec = spec_of(settings, shape, vocabulary, specials, device=device, tokens=tokens)
+    parameters = shape.layout().parameters(size, settings.length)
+    window = max(settings.length, SHORTEST_WINDOW)
+    config = shape.config(vocab_size=size, max_length=window, specials=specials)
+    return replace(
+        forecast_of(spec, machine, timed=timed),
+        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+        parameters=parameters,
+        vocab_size=size,
+        config={"model_type": shape.family, **config},
     )

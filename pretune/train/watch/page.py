@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact, Card
-from pretune.base.config import complete
-from pretune.base.stage import Context, Stage
+from pretune.base.stage import Context
 from pretune.report.lineage import lineage
 from pretune.report.numbers import figure
 from pretune.report.pages import write_page
 from pretune.report.training import charts, read_points
 from pretune.report.view import MODEL_FIGURES
-from pretune.train.run.session import SAMPLES
+from pretune.train.loop.session import SAMPLES
 from pretune.train.watch.normal.reading import Run, text_of
 from pretune.train.watch.normal.rules import diagnosed
 
@@ -27,13 +26,18 @@ PAGE = "curves.html"
 
 
 def write_run_page(
-    stage: Stage, inputs: Mapping[str, Artifact], metrics: Mapping[str, Any], out: Path, context: Context
+    stage: str,
+    settings: dict[str, Any],
+    inputs: Mapping[str, Artifact],
+    metrics: Mapping[str, Any],
+    out: Path,
+    context: Context,
 ) -> None:
     """Write `curves.html` into the payload as a note; nothing if the run logged nothing."""
     points = list(read_points(context.scratch))
     if not points:
         return
-    card = Card("model", key="", id="", stage=stage.kind, settings=complete(stage), metrics=dict(metrics))
+    card = Card("model", key="", id="", stage=stage, settings=settings, metrics=dict(metrics))
     stores = [one for one in inputs.values() if one.card.kind == "tokens"]
     verdict, mood = verdict_of(Run(context.home.name, card, points, text_of(stores)))
     write_page(

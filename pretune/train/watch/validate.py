@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
-from pretune.objective.objective import Objective, Row, Vocabulary
+from pretune.objective.objective import Objective
+from pretune.tokens.rows import Row, Vocabulary
+from pretune.train.loop.memory import halving
 from pretune.train.loop.runtime import Runtime, evaluating
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Summed loss in nats, and the targets it was summed over."""
+    """Summed loss in nats, and the targets it was summed over, by term.
 
-    nats: float
-    targets: float
+    Args:
+        weights: of the terms in the loss that is trained on.
+    """
+
+    nats: Mapping[str, float]
+    targets: Mapping[str, float]
+    weights: Mapping[str, float]
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Nats per target of each term."""
+        return {t: n / self.targets[t] if self.targets[t] else math.nan for t, n in self.nats.items()}
 
     @property
     def per_target(self) -> float:
-        return self.nats / self.targets if self.targets else math.nan
+        """The loss that is trained on: the weighted sum over the terms."""
+        return sum(self.weights[term] * value for term, value in self.terms.items())
 
 
 def loss_over(
@@ -32,23 +45,23 @@ def loss_over(
 
     `batch` rows at once, or fewer when memory runs out.
     """
-    from pretune.train.loop.retry import halving
-
     return halving(lambda micro: _loss_over(model, objective, rows, vocabulary, runtime, batch=micro), batch)[0]
 
 
 def _loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
-    nats = targets = 0.0
+    nats, targets = (dict.fromkeys(objective.weights, 0.0) for _ in range(2))
     with evaluating(model):
         for start in range(0, len(rows), batch):
             part = range(start, min(start + batch, len(rows)))
             ready = [objective.prepare(rows[i], vocabulary, np.random.default_rng([i])) for i in part]
             collated = objective.collate(ready, vocabulary)
-            targets += sum(objective.counts(collated).values())
-            nats += sum(float(s) for s in objective.sums(model, runtime.put(collated)).values())
-    return Loss(nats, targets)
+            for term, number in objective.counts(collated).items():
+                targets[term] += number
+            for term, total in objective.sums(model, runtime.put(collated)).items():
+                nats[term] += float(total)
+    return Loss(nats, targets, objective.weights)
 
 
 def bits_per_byte(loss: Loss, *, tokens: int, documents: int, num_bytes: int) -> float:

@@ -19,16 +19,17 @@ from pretune.base.log import cut_lines
 from pretune.infer.language import LanguageModel
 from pretune.model.build import num_parameters
 from pretune.model.generate import TorchDecoder
-from pretune.objective.objective import Objective, Row, Vocabulary
+from pretune.objective.objective import Objective
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.rows import Row
 from pretune.tokens.store.packing import spread
 from pretune.train.loop.feed import Feed
 from pretune.train.loop.runtime import evaluating
-from pretune.train.loop.steps import StepReport
+from pretune.train.loop.session import SAMPLES, Session, note_samples
+from pretune.train.loop.sources import VALIDATION_ROWS
+from pretune.train.loop.spec import TrainSpec
+from pretune.train.loop.step import StepReport
 from pretune.train.loop.stream import StoreStream
-from pretune.train.run.pretrain import PretrainStage
-from pretune.train.run.session import SAMPLES, Session, note_samples
-from pretune.train.watch.sources import VALIDATION_ROWS
 from pretune.train.watch.validate import Loss, bits_per_byte, loss_over
 
 ROWS_BETWEEN = 48
@@ -42,30 +43,28 @@ SAMPLE_TOKENS = 40
 class Watch:
     """Looks at a run between its steps."""
 
-    stage: PretrainStage
     session: Session
     feed: Feed
-    vocabulary: Vocabulary
     writer: Writer | None
 
     @property
     def objective(self) -> Objective:
-        return self.stage.objective
+        return self.session.spec.objective
 
     @property
     def every(self) -> int:
-        return self.stage.evaluate_every or max(1, math.ceil(self.session.state.total / 6))
+        return self.session.spec.settings.evaluate_every or max(1, math.ceil(self.session.state.total / 6))
 
     @property
     def rows_between(self) -> int:
         """Rows of a validation between steps, as many again of the sources by themselves."""
-        affordable = int(SHARE_OF_LOOKS * 3 / 2 * self.every * self.stage.batch)
+        affordable = int(SHARE_OF_LOOKS * 3 / 2 * self.every * self.session.spec.settings.batch)
         return min(ROWS_BETWEEN, max(8, affordable))
 
-    def take_up(self) -> None:
+    def resume(self) -> None:
         """Of a run that was ended behind its last step, drop the last look: it comes again."""
         session = self.session
-        if session.state.step == session.state.total:
+        if session.state.step == session.state.total and session.leads:
             session.context.log.cut_metrics(session.state.step, last_with="validation_loss")
             cut_lines(session.context.scratch / SAMPLES, session.state.step, last_with="prompt")
 
@@ -82,7 +81,7 @@ class Watch:
         state, session = self.session.state, self.session
         metrics: dict[str, Any] = {
             "parameters": num_parameters(state.model),
-            "tokens": int(self._rows_read() * self.stage.length),
+            "tokens": int(self._rows_read() * self.session.spec.length),
             "steps": state.step,
             "refused_steps": state.step - state.updates,
         }
@@ -103,7 +102,9 @@ class Watch:
             return {}
         loss = self._loss(rows, most)
         found: dict[str, Any] = {"validation_loss": loss.per_target}
-        if self.objective.kind == "causal":
+        if len(loss.terms) > 1:
+            found |= {f"validation_{term}": value for term, value in loss.terms.items()}
+        if self.objective.tells_bits:
             found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
         found |= self._by_source(most)
         log.metrics(step=step, **found)
@@ -117,7 +118,7 @@ class Watch:
         if not losses:
             return {}
         found = {"validation_loss_by_source": {name: loss.per_target for name, loss in losses.items()}}
-        if self.objective.kind == "causal":
+        if self.objective.tells_bits:
             facts = {name: part.held_out for name, part in self.feed.sources.items()}
             found["validation_bits_per_byte_by_source"] = {n: bits_per_byte(losses[n], **facts[n]) for n in losses}
         return found
@@ -125,9 +126,9 @@ class Watch:
     def _loss(self, rows: Sequence[Row], most: int) -> Loss:
         """The loss of at most so many of these rows, evenly spread."""
         session = self.session
-        model, micro = session.state.model, session.micro
+        model, micro, vocabulary = session.state.model, session.micro, session.spec.vocabulary
         some = [rows[i] for i in spread(len(rows), most)]
-        return loss_over(model, self.objective, some, self.vocabulary, session.runtime, batch=micro)
+        return loss_over(model, self.objective, some, vocabulary, session.runtime, batch=micro)
 
     def _write(self) -> None:
         state = self.session.state
@@ -157,18 +158,18 @@ class Writer:
         return [(text, language.text_of(ids, answer)) for (text, ids), answer in pairs]
 
 
-def writer_of(stage: PretrainStage, feed: Feed, folder: Path) -> Writer | None:
+def writer_of(spec: TrainSpec, feed: Feed, folder: Path) -> Writer | None:
     """Who writes texts for this run; None where the model does not write, or nothing was asked."""
-    if stage.objective.kind != "causal":
+    if not spec.objective.writes:
         return None
     tokenizer = load_tokenizer(folder)
     eos = special_ids(folder).eos
     ends = (eos,) if eos is not None else ()
     asking = LanguageModel(TorchDecoder(None), tokenizer, ends)
-    room = max(1, stage.length // 2)
-    if stage.prompts is None:
+    room = max(1, spec.length // 2)
+    if spec.settings.prompts is None:
         prompts = {tokenizer.decode(ids, skip_special_tokens=False): ids[:room] for ids in feed.beginnings}
     else:
-        prompts = {text: asking.text_prompt(text)[-room:] for text in stage.prompts}
+        prompts = {text: asking.text_prompt(text)[-room:] for text in spec.settings.prompts}
     prompts = {text: ids for text, ids in prompts.items() if ids}
     return Writer(tokenizer, ends, prompts) if prompts else None

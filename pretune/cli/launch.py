@@ -1,0 +1,82 @@
+"""`nproc=2`: the same command in several processes on this machine, which train as one. No torch here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import click
+
+SECONDS_TO_END = 20.0
+"""Between asking the other ranks to end and ending them."""
+EXPECTED = (0, 1, 2, 3, 130)
+"""Exit codes of which rank 0 has told the reason."""
+
+
+def launch(nproc: int, arguments: Sequence[str]) -> int:
+    """Run `pretune ARGUMENTS` as `nproc` ranks; returns the exit code. A rank that dies ends the others, named."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    threads = max(1, (os.cpu_count() or 1) // nproc)
+    ranks = [_start(rank, nproc, port, threads, arguments) for rank in range(nproc)]
+    try:
+        failed = _first_failure(ranks)
+    except KeyboardInterrupt:  # the ranks were interrupted as well: each saves and leaves
+        failed = None
+        _wait(ranks, 10 * SECONDS_TO_END)
+    if failed is not None:
+        _end(ranks)
+        _name(failed, ranks[failed].returncode)
+    codes = [rank.returncode for rank in ranks]
+    code = codes[0] or next((c for c in codes if c), 0)
+    return code if code in EXPECTED else 1
+
+
+def _start(rank: int, nproc: int, port: int, threads: int, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": nproc, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    given = {"OMP_NUM_THREADS": str(threads), **os.environ, **{name: str(value) for name, value in place.items()}}
+    return subprocess.Popen([sys.executable, "-m", "pretune", *arguments], env=given)
+
+
+def _first_failure(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """The rank that ended first with a failure; None when all ended well."""
+    while True:
+        codes = [rank.poll() for rank in ranks]
+        if any(codes):
+            return next(k for k, code in enumerate(codes) if code)
+        if None not in codes:
+            return None
+        time.sleep(0.05)
+
+
+def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    _wait(ranks, 2.0)  # those that fail for the same reason have said so
+    for rank in ranks:
+        if rank.poll() is None:
+            rank.terminate()
+    _wait(ranks, SECONDS_TO_END)
+    for rank in ranks:
+        if rank.poll() is None:
+            rank.kill()
+            rank.wait()
+
+
+def _wait(ranks: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    for rank in ranks:
+        with suppress(subprocess.TimeoutExpired):
+            rank.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _name(rank: int, code: int) -> None:
+    if code in EXPECTED:
+        return
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    click.echo(f"rank {rank} {how}, so the others were ended; the same command continues  [rank-died]", err=True)

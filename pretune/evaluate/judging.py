@@ -1,0 +1,111 @@
+"""A model on labelled examples: its answers, judged as its task does, next to those of simple systems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pretune.base.log import Log
+from pretune.evaluate.findings import Compared, Findings, Group, drawn_again, margin_of
+from pretune.evaluate.scores import Interval, wilson
+from pretune.infer.predictor import Predictor
+from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
+
+
+def judged(
+    judge: Judge,
+    model: Predictor,
+    examples: Sequence[Any],
+    train: Sequence[Any],
+    *,
+    what: str,
+    max_tokens: int,
+    seed: int,
+    log: Log,
+) -> tuple[Findings, list[Asked]]:
+    """Figures, baselines and one row per question; and the questions.
+
+    Raises:
+        NoTarget, NotSupported: nothing that can be asked or judged.
+    """
+    facts = model.facts
+    asked, notes = judge.asked(examples, train, facts.labels)
+    inputs = [one.input for one in asked]
+    with log.progress("answering", total=len(inputs), unit="questions") as bar:
+        answers = model.answer(inputs, max_tokens=max_tokens, strict=False, advance=bar.advance)
+    mine = _marked(judge, answers, asked)
+    baselines = [(b, _marked(judge, b.answers, asked)) for b in judge.baselines(asked, train, seed=seed)]
+    names = sorted({a.group for a in asked}, reverse=True)
+    every: list[tuple[str, Sequence[int]]] = [("all", range(len(asked)))]
+    if len(names) > 1:
+        every += [(name, [k for k, a in enumerate(asked) if a.group == name]) for name in names]
+    groups = [_group(name, numbers, judge, mine, baselines, asked, seed=seed) for name, numbers in every]
+    rows = [
+        judge.row(a, answer, mine.marks[k], {b.name: b.answers[k] for b, _ in baselines})
+        for k, (a, answer) in enumerate(zip(asked, answers, strict=True))
+    ]
+    tables, told = judge.tell(answers, asked, facts)
+    return Findings(what, groups, rows, judge.order, tables, [*told, *notes]), asked
+
+
+@dataclass(frozen=True)
+class _System:
+    """The model or a baseline: its answers, and the marks of each."""
+
+    answers: Sequence[Any]
+    marks: Sequence[Marks]
+
+
+def _marked(judge: Judge, answers: Sequence[Any], asked: Sequence[Asked]) -> _System:
+    return _System(answers, [judge.marks(answer, a) for answer, a in zip(answers, asked, strict=True)])
+
+
+def _part(system: _System, numbers: Sequence[int]) -> _System:
+    return _System([system.answers[k] for k in numbers], [system.marks[k] for k in numbers])
+
+
+def _group(
+    name: str,
+    numbers: Sequence[int],
+    judge: Judge,
+    model: _System,
+    baselines: Sequence[tuple[Baseline, _System]],
+    asked: Sequence[Asked],
+    *,
+    seed: int,
+) -> Group:
+    """The figures of some of the questions, and the margin over each baseline on the same ones."""
+    some, mine = [asked[k] for k in numbers], _part(model, numbers)
+    compared = []
+    for baseline, system in baselines:
+        theirs = _part(system, numbers)
+        margin, interval = margin_of(_values(mine, judge.main), _values(theirs, judge.main), seed=seed)
+        figures = _figures(judge, theirs, some)
+        compared.append(Compared(baseline.name, baseline.what, figures, margin, interval, baseline.is_ceiling(some)))
+    return Group(name, len(some), _figures(judge, mine, some), _intervals(mine, seed), compared, judge.main)
+
+
+def _values(system: _System, mark: str) -> list[Any]:
+    """One mark of each answer; those to which it does not apply are left out."""
+    return [m[mark] for m in system.marks if m[mark] is not None]
+
+
+def _figures(judge: Judge, system: _System, asked: Sequence[Asked]) -> dict[str, float]:
+    """Means of the marks, and the figures of all answers together."""
+    found = {name: values for name in system.marks[0] if (values := _values(system, name))}
+    means = {name: sum(map(float, values)) / len(values) for name, values in found.items()}
+    return {**means, **judge.figures(system.answers, asked)}
+
+
+def _intervals(system: _System, seed: int) -> dict[str, Interval | None]:
+    """Wilson's of the shares, the bootstrap's of the others."""
+    found = {name: values for name in system.marks[0] if (values := _values(system, name))}
+    return {
+        name: wilson(sum(values), len(values))
+        if isinstance(values[0], bool)
+        else drawn_again(np.asarray(values), seed=seed)
+        for name, values in found.items()
+    }

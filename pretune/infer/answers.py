@@ -1,0 +1,143 @@
+"""What models answer: a small closed set of types, each with its JSON.
+
+Label    one of several labels       Span     a piece of a context
+Labels   any number of labels        Text     words of its own
+Score    a number                    Vector   numbers that stand for a text
+Tags     a tag for each word         Ranking  candidates, the best first
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Finish = Literal["stop", "length", "too-long", "refused"]
+"""Why a text ended: by itself or at a limit; or why there is none: its prompt fills the window, or is no prompt."""
+
+
+class Answer:
+    """One answer of a model."""
+
+    kind: ClassVar[str]
+    """Its name in `bundle.json`."""
+    plural: ClassVar[str]
+    """What a model gives that answers like this."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `predict --json` and the server show."""
+        raise AssertionError("an answer has to_json()")
+
+
+@dataclass(frozen=True)
+class Label(Answer):
+    """A label and its probability; `scores` holds every label's."""
+
+    kind: ClassVar[str] = "label"
+    plural: ClassVar[str] = "labels"
+    name: str
+    score: float
+    scores: dict[str, float] = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"label": self.name, "score": self.score, "scores": self.scores}
+
+
+@dataclass(frozen=True)
+class Labels(Answer):
+    """Every label that holds, and the probability of each."""
+
+    kind: ClassVar[str] = "labels"
+    plural: ClassVar[str] = "sets of labels"
+    names: tuple[str, ...]
+    scores: dict[str, float] = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"labels": list(self.names), "scores": self.scores}
+
+
+@dataclass(frozen=True)
+class Score(Answer):
+    """A number."""
+
+    kind: ClassVar[str] = "score"
+    plural: ClassVar[str] = "numbers"
+    value: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"score": self.value}
+
+
+@dataclass(frozen=True)
+class Tags(Answer):
+    """A tag (IOB2) for each word."""
+
+    kind: ClassVar[str] = "tags"
+    plural: ClassVar[str] = "tags"
+    tags: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"tags": list(self.tags)}
+
+
+@dataclass(frozen=True)
+class Span(Answer):
+    """A piece of a context, `start` in characters; an empty one says that the context does not tell."""
+
+    kind: ClassVar[str] = "span"
+    plural: ClassVar[str] = "pieces of a context"
+    text: str
+    start: int
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"answer": self.text, "start": self.start, "score": self.score}
+
+
+@dataclass(frozen=True)
+class Text(Answer):
+    """A text that the model wrote, why it ended, and tokens read and written."""
+
+    kind: ClassVar[str] = "text"
+    plural: ClassVar[str] = "text"
+    text: str
+    finish: Finish = "stop"
+    num_prompt_tokens: int = 0
+    num_tokens: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"answer": self.text}
+
+
+@dataclass(frozen=True)
+class Vector(Answer):
+    """Numbers that stand for a text."""
+
+    kind: ClassVar[str] = "vector"
+    plural: ClassVar[str] = "vectors"
+    values: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"vector": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Ranking(Answer):
+    """Numbers of the candidates, the best first, and their scores in the same order."""
+
+    kind: ClassVar[str] = "ranking"
+    plural: ClassVar[str] = "rankings"
+    order: tuple[int, ...]
+    scores: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"order": list(self.order), "scores": list(self.scores)}
+
+
+def line(answer: Answer, given: str) -> str:
+    """An answer as the terminal shows it, on one line with the text that it was given to; a text stands alone."""
+    if isinstance(answer, Label):
+        return f"{answer.name}\t{answer.score:.3f}\t{given}"
+    if isinstance(answer, Text):
+        return answer.text
+    return json.dumps({**answer.to_json(), "text": given}, ensure_ascii=False)

@@ -1,0 +1,188 @@
+"""How far two engines of one model are apart: the reference reads in one pass what the other wrote token by token.
+
+    language model  the other writes greedily with its cache; the reference reads prompt and answer in one pass:
+                    the same best token at every position, logits no further apart than a threshold
+    classifier      the same label for every text, logits no further apart than a threshold
+
+So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
+is as long as the model reads, where tables of positions end. Two tokens whose logits are within 1e-4 in the reference
+itself are a tie: float32 may order them either way.
+
+*L positions, V vocabulary.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pretune.base.errors import BadMessages, NoParity, PretuneError
+from pretune.infer.predictor import Difference, Predictor, Streams
+from pretune.tokens.encode.tokenizer import encode_text
+from pretune.tokens.store.packing import spread
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TIE = 1e-4
+LONGEST_PROMPT = 512
+LONGEST_TRIED = 2048
+"""Tokens of the longest input that is tried. Longer windows have no table of positions, and a graph keeps all pairs."""
+TEXTS = (
+    "What is the capital of France?",
+    "Write a short poem about the sea.",
+    "How do I copy a file in Python?",
+    "def fibonacci(n):\n    ",
+    "Once upon a time there was a little",
+    "The quick brown fox jumps over the lazy dog.",
+    "1 + 1 = 2, 2 + 2 =",
+    "你好，请介绍一下你自己。",
+    "中国的首都是哪里？",
+    "如何学好机器学习？",
+    "今天天气很好，我们去",
+    "写一首关于春天的诗。",
+    "Привет, как дела?",
+    "Bonjour, je voudrais un café",
+    "こんにちは、世界",
+    "مرحبا بالعالم",
+    "안녕하세요 세계",
+    "🙂 naïve résumé — “quotes”",
+    "import os\nfor name in os.listdir('.'):",
+    "A",
+)
+"""What is asked when no data is given: several scripts, code, and one token."""
+
+
+class Rows(Predictor, Protocol):
+    """A predictor that scores each row as a whole, and all labels of it."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of texts."""
+
+    def rows(self, texts: Sequence[str]) -> list[list[int]]:
+        """One row per text."""
+
+
+# ---- what is written ----------------------------------------------------------------------------
+
+
+def compare_written(model: Streams, other: Streams, prompts: Sequence[Sequence[int]], *, num_tokens: int) -> Difference:
+    """Greedy answers of another engine, next to the logits of the reference.
+
+    Args:
+        prompts: token ids; each leaves room for at least one more token.
+    """
+    decisions = different = ties = 0
+    largest = 0.0
+    for prompt in prompts:
+        with refusing(len(prompt)):
+            answer, logits_LV = greedy(other, prompt, num_tokens)
+        reference_LV = model.engine.whole([*prompt, *answer[:-1]], len(answer))
+        largest = _larger(largest, np.abs(logits_LV - reference_LV).max())
+        near, tied = _compared(reference_LV, np.asarray(answer))
+        decisions, different, ties = decisions + len(answer), different + len(answer) - near, ties + tied
+    return Difference(
+        "greedy tokens", len(prompts), decisions, different, ties, largest, longest=max(map(len, prompts))
+    )
+
+
+def greedy(model: Streams, prompt: Sequence[int], num_tokens: int) -> tuple[list[int], np.ndarray]:
+    """A greedy answer, its end token included, and the logits_LV that chose it."""
+    state, fresh = model.engine.start(), list(prompt)
+    answer: list[int] = []
+    chosen_by: list[np.ndarray] = []
+    for _ in range(min(num_tokens, model.room(prompt))):
+        logits_BV, state = model.engine.feed(state, np.asarray([fresh], dtype=np.int64))
+        chosen_by.append(logits_BV[0])
+        answer.append(int(logits_BV[0].argmax()))
+        if answer[-1] in model.eos_ids:
+            break
+        fresh = answer[-1:]
+    return answer, np.stack(chosen_by)
+
+
+def prompts_of(model: Streams, inputs: Sequence[Any], *, most: int, num_tokens: int) -> list[list[int]]:
+    """The prompts of at most `most` inputs, evenly spread, cut so that an answer has room."""
+    room = max(min(model.facts.max_length - num_tokens, LONGEST_PROMPT), 1)
+    found = (_prompt(model, inputs[k])[:room] for k in spread(len(inputs), most))
+    return [ids for ids in found if ids]
+
+
+def _prompt(model: Streams, asked: Any) -> list[int]:
+    """The tokens of an input; a model without a chat template goes on with the last message."""
+    if model.chat is None and not isinstance(asked, str):
+        return model.text_prompt(asked[-1]["content"])
+    try:
+        return model.prompt(asked)
+    except BadMessages:
+        return []
+
+
+def longest_prompt(model: Streams) -> list[int]:
+    """A prompt that leaves room for one token."""
+    ids = encode_text(model.tokenizer, "\n".join(TEXTS))
+    room = min(model.facts.max_length, LONGEST_TRIED) - 1
+    return (ids * (room // len(ids) + 1))[:room]
+
+
+# ---- labels -------------------------------------------------------------------------------------
+
+
+def compare_labels(model: Rows, other: Rows, texts: Sequence[str]) -> Difference:
+    """Labels and logits of both for the same texts and a long one, each tokenised with its own folder's tokenizer."""
+    long = longest_text(model)
+    theirs, longest = _logits(model, texts, long)
+    with refusing(longest):
+        ours, _ = _logits(other, texts, long)
+    near, ties = _compared(theirs, ours.argmax(axis=1))
+    different = len(ours) - near if model.facts.labels == other.facts.labels else len(ours)
+    return Difference(
+        "labels", len(texts), len(ours), different, ties, _larger(0.0, np.abs(ours - theirs).max()), longest
+    )
+
+
+def _logits(model: Rows, texts: Sequence[str], long: str) -> tuple[np.ndarray, int]:
+    """Logits [texts + 1, labels], the long text alone and last, and the tokens of the longest row."""
+    rows, (last,) = model.rows(texts), model.rows([long])
+    found = np.concatenate([model.engine.logits(rows), model.engine.logits([last])])
+    return found, max(map(len, [*rows, last]))
+
+
+def longest_text(model: Rows) -> str:
+    """A text that fills the classifier's row."""
+    text = "\n".join(TEXTS)
+    once, room = len(encode_text(model.tokenizer, text)), min(model.facts.max_length, LONGEST_TRIED)
+    return "\n".join([text] * (room // once + 1))
+
+
+# ---- both ---------------------------------------------------------------------------------------
+
+
+def _compared(reference: np.ndarray, chosen: np.ndarray) -> tuple[int, int]:
+    """How many rows' choices are the reference's best or tied with it, and how many are tied with it only."""
+    gaps = reference.max(axis=1) - reference[np.arange(len(chosen)), chosen]
+    return int((gaps <= TIE).sum()), int(((gaps > 0) & (gaps <= TIE)).sum())
+
+
+def _larger(one: float, other: Any) -> float:
+    """The larger; NaN wins."""
+    return float(np.maximum(one, other))
+
+
+@contextmanager
+def refusing(num_tokens: int) -> Iterator[None]:
+    """NoParity where the other engine cannot read an input of so many tokens that the reference reads."""
+    try:
+        yield
+    except PretuneError:
+        raise
+    except Exception as error:  # onnxruntime raises what it likes
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise NoParity(
+            f"the export fails on an input of {num_tokens} tokens, which its model reads: {why}",
+            hint="please report it with the model's config.json; the model folder itself can be served",
+        ) from None

@@ -1,0 +1,179 @@
+"""What a family is: everything that differs between architectures, with plain defaults. No torch at the top.
+
+N places that are asked, D width, V vocabulary, B rows, L positions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pretune.base.errors import NotSupported
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Head = Literal["next", "masked", "pair", "label", "tags", "span", "score", "text", "vector"]
+HEADS: Mapping[Head, tuple[str, str, str]] = {
+    "next": ("the next token", "AutoModelForCausalLM", "CAUSAL_LM"),
+    "masked": ("masked tokens", "AutoModelForMaskedLM", "MASKED_LM"),
+    "pair": ("masked tokens and the next sentence", "", ""),
+    "label": ("labels", "AutoModelForSequenceClassification", "SEQUENCE_CLASSIFICATION"),
+    "score": ("scores", "AutoModelForSequenceClassification", "SEQUENCE_CLASSIFICATION"),
+    "tags": ("tags", "AutoModelForTokenClassification", "TOKEN_CLASSIFICATION"),
+    "span": ("spans", "AutoModelForQuestionAnswering", "QUESTION_ANSWERING"),
+    "text": ("texts made of texts", "AutoModelForSeq2SeqLM", "SEQ_TO_SEQ_CAUSAL_LM"),
+    "vector": ("vectors", "AutoModel", ""),
+}
+"""What a head predicts, the transformers class that bears it, and transformers' own list of the models that have it."""
+PARTS = {
+    "norms": r"norm|\bln_|LayerNorm",
+    "head": r"lm_head|classifier|\bscore\b|\bcls\b|pooler",
+    "embeddings": r"embed|\bwte\b|\bwpe\b",
+    "attention": r"attn|attention",
+    "mlp": r"mlp|intermediate|output\.dense|\bffn?\b|feed_forward",
+}
+"""The first that is found in a parameter's name is its part."""
+BLOCK = re.compile(r"\b(?:layers?|h|blocks?)\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class States:
+    """What a model says at the places that are asked.
+
+    Args:
+        hidden_ND: hidden states that `last` turns into logits; the logits themselves [N, V] where it is None.
+        last: the last module of the head.
+        extra: terms that the body adds to the loss (router losses), summed over rows, by name.
+    """
+
+    hidden_ND: Tensor
+    last: nn.Module | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture family. What is not said is found out, by the names that most families use.
+
+    Args:
+        classes: head -> transformers class, where it is not the usual one; "" where the family has none.
+        architecture: `encoder` or `decoder`; None: by what transformers lists.
+        zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
+        dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
+    """
+
+    classes: Mapping[Head, str] = field(default_factory=dict)
+    architecture: Literal["encoder", "decoder"] | None = None
+    zero_init: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    # ---- heads ----
+
+    def class_for(self, head: Head, model_type: str) -> Any:
+        """The transformers class that bears a head, say AutoModelForCausalLM.
+
+        Raises:
+            NotSupported: the family has no such head.
+        """
+        import transformers
+
+        what, usual, _ = HEADS[head]
+        name = self.classes.get(head, usual if self._is_listed(head, model_type) else "")
+        if not name:
+            raise NotSupported(f"a {model_type} model has no head for {what}", hint=self._others(model_type))
+        return getattr(transformers, name)
+
+    def _others(self, model_type: str) -> str:
+        there = [HEADS[head][0] for head in HEADS if self.classes.get(head) or self._is_listed(head, model_type)]
+        return f"it has heads for: {', '.join(there)}"
+
+    def _is_listed(self, head: Head, model_type: str) -> bool:
+        from transformers.models.auto import modeling_auto
+
+        _, usual, listed = HEADS[head]
+        if head == "next" and self.architecture_of(model_type) == "encoder":
+            return False  # transformers lists BERT there, with a mask that nobody pretrained it for
+        return bool(usual) and (not listed or model_type in getattr(modeling_auto, f"MODEL_FOR_{listed}_MAPPING_NAMES"))
+
+    def architecture_of(self, model_type: str) -> Literal["encoder", "decoder"]:
+        """`decoder` for what transformers lists as causal and not as masked (Qwen3, Llama, GPT-2), else `encoder`."""
+        if self.architecture:
+            return self.architecture
+        from transformers.models.auto import modeling_auto as auto
+
+        causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
+
+    # ---- what the model says ----
+
+    def states(self, model: Any, inputs: Mapping[str, Any], at: Tensor | None = None) -> States:
+        """Hidden states or logits at the flat places `at` (int64 [N] of B * L; None: everywhere).
+
+        Here by the class's own forward pass, which makes logits everywhere: slower than a family that knows its head.
+        """
+        logits_NV = model(**inputs, use_cache=False).logits.flatten(0, 1)
+        return States(logits_NV if at is None else logits_NV[at])
+
+    # ---- its parts ----
+
+    def stacks(self, model: Any) -> list[list[nn.Module]]:
+        """The equal blocks of each stack: here one, the longest list of modules of one class."""
+        from torch import nn
+
+        lists = [list(m) for m in plain_model(model).modules() if isinstance(m, nn.ModuleList) and len(m)]
+        equal = [blocks for blocks in lists if len({type(block) for block in blocks}) == 1]
+        assert equal, f"{type(model).__name__} has no list of blocks"
+        return [max(equal, key=len)]
+
+    def part_of(self, name: str) -> str:
+        """The part of a parameter: embeddings, attention, mlp, norms, head, or other."""
+        return next((part for part, pattern in PARTS.items() if re.search(pattern, name)), "other")
+
+    def level_of(self, name: str) -> int | None:
+        """How deep a parameter lies: 1 for the first block, 0 for the embeddings, None above the blocks."""
+        found = BLOCK.search(name)
+        if found:
+            return int(found[1]) + 1
+        return 0 if "embed" in name or self.part_of(name) == "embeddings" else None
+
+    def layer_scales(self, names: Iterable[str], decay: float) -> dict[str, float]:
+        """What the learning rate of each parameter is multiplied with, so that low layers move less.
+
+        Low layers hold general knowledge. Block i of n gets decay ** (n - i); the embeddings count as block 0, and what
+        lies above the blocks (head, last norm) moves in full, as the last block does.
+
+        Args:
+            decay: factor per layer, in (0, 1].
+
+        Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2 (they use 1 / 2.6).
+        """
+        levels = {name: self.level_of(name) for name in names}
+        top = max((level for level in levels.values() if level is not None), default=0)
+        return {name: decay ** (top - level) if level is not None else 1.0 for name, level in levels.items()}
+
+    def matrices(self, model: Any) -> set[str]:
+        """Names of the weights that Muon moves: matrices inside the blocks, stacks of them (experts) too; no tables."""
+        from torch import nn
+
+        tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+        inner = ((n, p) for n, p in model.named_parameters() if p.dim() in (2, 3) and not re.search(PARTS["head"], n))
+        return {name for name, parameter in inner if id(parameter) not in tables}
+
+    # ---- its limits ----
+
+    def longest(self, config: Mapping[str, Any]) -> int | None:
+        """Tokens of the longest row that a model of this config reads; None where it has no such limit."""
+        found = config.get("max_position_embeddings") or config.get("n_positions")
+        return int(found) if found else None
+
+
+PLAIN = Family()
+"""Of architectures that have no file."""
+
+
+def plain_model(model: Any) -> Any:
+    """The transformers model inside a PEFT wrapper (adapters live in its layers), or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,0 +1,14 @@
+"""No method: the model is new, and all of it trains at the optimizer's own rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretune.model.methods.full import Full
+
+
+class Scratch(Full):
+    """Train a new model."""
+
+    def rate_for(self, optim: Any) -> float | None:
+        return None

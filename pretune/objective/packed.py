@@ -1,0 +1,97 @@
+"""Packed rows: several documents in one, which do not see each other; targets at some of the places.
+
+B rows, L positions, N targets, V vocabulary, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pretune.model.families import family_of, plain_model
+from pretune.tokens.rows import IGNORE, Batch, Row
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+def block_mask(segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Tensor:
+    """Additive mask [B, 1, L, L]: a position sees its own document only (and, if causal, no later position).
+
+    Padding (segment -1) sees itself and its like, so that no row of the softmax is empty.
+    """
+    import torch
+
+    same = segments_BL[:, :, None] == segments_BL[:, None, :]
+    if causal:
+        length = segments_BL.shape[1]
+        same = same & torch.ones(length, length, dtype=torch.bool, device=segments_BL.device).tril()
+    zero = torch.zeros((), dtype=dtype, device=segments_BL.device)
+    return torch.where(same, zero, torch.finfo(dtype).min)[:, None]
+
+
+def document_positions(segments_BL: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Position of every token within its document (as far as the row holds it), from 0; shape [B, L]."""
+    places = np.broadcast_to(np.arange(segments_BL.shape[1]), segments_BL.shape)
+    starts = np.ones(segments_BL.shape, dtype=bool)
+    starts[:, 1:] = segments_BL[:, 1:] != segments_BL[:, :-1]
+    return places - np.maximum.accumulate(np.where(starts, places, 0), axis=1)
+
+
+def packed_batch(rows: Sequence[Row], labels_BL: np.ndarray[Any, Any], pad: int) -> Batch:
+    """Tensors of packed rows: input_ids, labels, segments, positions (all [B, L] int64), and `at`, the flat
+    places of the targets, when they are so few that logits are worth computing only there."""
+    import torch
+
+    segments_BL = np.stack([row["segments"] for row in rows]).astype(np.int64)
+    ids_BL = np.where(segments_BL < 0, pad, np.stack([row["ids"] for row in rows]).astype(np.int64))
+    batch = {
+        "input_ids": torch.from_numpy(ids_BL),
+        "labels": torch.from_numpy(labels_BL.astype(np.int64)),
+        "segments": torch.from_numpy(segments_BL),
+        "positions": torch.from_numpy(document_positions(segments_BL)),
+    }
+    places = np.flatnonzero(labels_BL != IGNORE)
+    if len(places) < 0.6 * labels_BL.size:
+        batch["at"] = torch.from_numpy(places)
+    return batch
+
+
+def packed_sums(model: nn.Module, batch: Batch, *, causal: bool) -> dict[str, Tensor]:
+    """Summed cross-entropy in float32 of the next (or hidden) token at the labelled places of packed rows, as `loss`;
+    and the terms that the body adds."""
+    from pretune.objective.cross_entropy import loss_sum
+
+    core = plain_model(model)
+    dtype = next(p for p in core.parameters() if p.dim() > 1).dtype
+    inputs = {
+        "input_ids": batch["input_ids"],
+        "attention_mask": attention_mask(core, batch["segments"], causal=causal, dtype=dtype),
+        "position_ids": batch["positions"],
+    }
+    at = batch.get("at")
+    labels_N = batch["labels"].flatten()
+    states = family_of(core).states(core, inputs, at)
+    return {"loss": loss_sum(states, labels_N if at is None else labels_N[at]), **states.extra}
+
+
+def attention_mask(core: Any, segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Any:
+    """Which positions see each other, in the form that the model's attention reads."""
+    if core.config._attn_implementation == "flex_attention":
+        return sparse_mask(segments_BL, causal=causal)
+    return block_mask(segments_BL, causal=causal, dtype=dtype)
+
+
+def sparse_mask(segments_BL: Tensor, *, causal: bool) -> Any:
+    """The mask of `block_mask` for flex_attention, which leaves out blocks that nobody sees."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        same = segments_BL[row, query] == segments_BL[row, key]
+        return same & (query >= key) if causal else same
+
+    rows, length = segments_BL.shape
+    return create_block_mask(seen, rows, None, length, length, device=segments_BL.device)

@@ -1,0 +1,98 @@
+"""The validation split of a fine-tuning: it chooses the best weights, and says when to stop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from pretune.model.folder import write_safetensors
+from pretune.task.labelled_data import LabelledData
+from pretune.task.settings import FinetuneSettings
+from pretune.train.loop.runtime import evaluating
+from pretune.train.loop.session import Session, note_samples
+from pretune.train.loop.step import StepReport
+from pretune.train.watch.validate import loss_over
+
+
+@dataclass(frozen=True)
+class Best:
+    """Looks at a run between its steps, and keeps its best weights.
+
+    Args:
+        folder: the model that is fine-tuned.
+        every: steps between two looks.
+    """
+
+    settings: FinetuneSettings
+    session: Session
+    data: LabelledData
+    folder: Path
+    every: int
+
+    @property
+    def path(self) -> Path:
+        return self.session.context.scratch / "best.safetensors"
+
+    def after(self, report: StepReport) -> bool:
+        """Evaluate when due; says enough when it has stalled."""
+        state, log = self.session.state, self.session.context.log
+        last = report.step == state.total
+        if not self.data.dev_rows or (report.step % self.every and not last):
+            return False
+        with log.timing("validation"):
+            scores = self._scores()
+        log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
+        better = is_better(scores, state.extra.get("best"), by=self.settings.task.better)
+        log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
+        if better:
+            state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
+            self._keep()
+        else:
+            state.extra["stalled"] = state.extra.get("stalled", 0) + 1
+        return bool(state.extra["stalled"] >= self.settings.patience)
+
+    def _keep(self) -> None:
+        update = self.session.state.update
+        if self.session.leads:
+            final = update.final()
+            write_safetensors({n: final[n] for n in update.weights}, self.path)
+
+    def _scores(self) -> dict[str, float]:
+        """Loss and scores on the validation split, in float32 with the exact weights."""
+        session, task, data = self.session, self.settings.task, self.data
+        state, spec = session.state, session.spec
+        with state.update.exact_weights(), evaluating(state.model):
+            inputs = (state.model, spec.objective, data.dev_rows, spec.vocabulary, session.runtime)
+            loss = loss_over(*inputs, batch=session.micro)
+            ready = task.ready(state.model, self.folder, data.labels, max_length=self.settings.max_length)
+            asked = self.settings.prompts
+            prompts = task.questions(data.dev_examples) if asked is None else asked
+            note_samples(session.context, state.step, task.texts(ready, prompts))
+            terms = loss.terms if len(loss.terms) > 1 else {}
+            return {"loss": loss.per_target, **terms, **task.score(ready, data.dev_examples)}
+
+    def take(self) -> None:
+        """The best weights become those of the model."""
+        state = self.session.state
+        if "best" in state.extra and state.extra["best_step"] != state.step:
+            state.update.replace(load_file(self.path))
+
+    def metrics(self) -> dict[str, Any]:
+        """Of the best weights, for the card."""
+        extra = self.session.state.extra
+        best = {f"validation_{k}": v for k, v in extra.get("best", {}).items()}
+        return {**best, "best_step": extra.get("best_step", self.session.state.step)}
+
+
+def is_better(scores: dict[str, float], best: dict[str, float] | None, *, by: str) -> bool:
+    """By a score, higher is better; among equals, and for `loss` itself, by the lower loss. NaN never is."""
+
+    def rank(found: dict[str, float]) -> tuple[float, float]:
+        return found[by] if by != "loss" else 0.0, -found["loss"]
+
+    return math.isfinite(scores["loss"]) and (best is None or rank(scores) > rank(best))

@@ -1,0 +1,108 @@
+"""What a judge is: it asks a model the questions of labelled examples, and says how good the answers are.
+
+    examples ──asked──▶ inputs ──Predictor.answer──▶ answers ──marks, figures──▶ report
+                          └──baselines──▶ answers of simple systems, judged alike
+
+A task names its judge; evaluate makes groups, intervals, margins and pages of what any judge says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pretune.infer.answers import Answer
+from pretune.infer.predictor import Facts
+
+Marks = Mapping[str, Any]
+"""Of one answer: a share (True or False) or a number by its name; None where it does not apply."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question of an evaluation.
+
+    Args:
+        input: what the model reads.
+        wanted: what the data says.
+        text: what it must not have read before: the text that is labelled, the reply that is wanted.
+        group: figures are also given by group, where there are several.
+    """
+
+    input: Any
+    wanted: Any
+    text: str
+    origin: str
+    group: str = "all"
+    keywords: tuple[str, ...] = ()
+
+
+def never(group: Sequence[Asked]) -> bool:
+    """A baseline that is no ceiling for any group."""
+    return False
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A simple system: its name, what it is in words, and its answer to each question.
+
+    Args:
+        is_ceiling: whether for these questions it is the most there is to reach, since training had the answers.
+    """
+
+    name: str
+    what: str
+    answers: Sequence[Answer]
+    is_ceiling: Callable[[Sequence[Asked]], bool] = never
+
+
+class Judge:
+    """Judges the answers of one kind."""
+
+    main: ClassVar[str]
+    """The figure by which a model and its baselines are compared, one of the marks."""
+    order: ClassVar[str]
+    """The column that orders a report's rows from worst to best."""
+    subject: ClassVar[str]
+    """The title of its part of a report."""
+    columns: ClassVar[tuple[str, ...]]
+    """Of the rows, those that a page shows."""
+
+    def asked(
+        self, examples: Sequence[Any], train: Sequence[Any], labels: Sequence[str] | None
+    ) -> tuple[list[Asked], list[str]]:
+        """The questions, and what a report must say of them.
+
+        Args:
+            train: examples that the model may have learnt from.
+            labels: those that the model gives, if it gives any.
+
+        Raises:
+            NoTarget: nothing is asked; NotSupported: examples that cannot be judged, or labels it never gives.
+        """
+        raise AssertionError("a judge has asked()")
+
+    def strange(self, examples: Sequence[Any], labels: Sequence[str]) -> list[str]:
+        """Labels in the examples that a model with these labels never gives; none where there are no labels."""
+        raise AssertionError("a judge has strange()")
+
+    def marks(self, answer: Any, asked: Asked) -> Marks:
+        """How good one answer is."""
+        raise AssertionError("a judge has marks()")
+
+    def figures(self, answers: Sequence[Any], asked: Sequence[Asked]) -> dict[str, float]:
+        """Figures of all answers together that are no means of the marks."""
+        raise AssertionError("a judge has figures()")
+
+    def tell(self, answers: Sequence[Any], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+        """Further parts of report.json, and what it must say of the answers."""
+        raise AssertionError("a judge has tell()")
+
+    def baselines(self, asked: Sequence[Asked], train: Sequence[Any], *, seed: int) -> list[Baseline]:
+        """Simple systems that learnt from `train`, the strongest last."""
+        raise AssertionError("a judge has baselines()")
+
+    def row(self, asked: Asked, answer: Any, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of one question in predictions.parquet; `baselines`: their answers to it, by name."""
+        raise AssertionError("a judge has row()")

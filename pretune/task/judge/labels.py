@@ -1,0 +1,97 @@
+"""The judge of classifiers: one label for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pretune.base.errors import NotSupported
+from pretune.infer.answers import Label
+from pretune.infer.predictor import Facts
+from pretune.task.judge.baselines import most_frequent, svm_labels
+from pretune.task.judge.figures import class_scores, confusion, label_figures, report_text
+from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
+from pretune.text.dataset.example import Labelled
+
+
+class LabelJudge(Judge):
+    """Accuracy, precision, recall and F1; beside the most frequent label and a linear SVM."""
+
+    main: ClassVar[str] = "accuracy"
+    order: ClassVar[str] = "chance_of_label"
+    subject: ClassVar[str] = "Labels"
+    columns: ClassVar[tuple[str, ...]] = ("text", "label", "said", "chance_of_label")
+
+    def asked(
+        self, examples: Sequence[Labelled], train: Sequence[Labelled], labels: Sequence[str] | None
+    ) -> tuple[list[Asked], list[str]]:
+        if two := next((e for e in examples if e.second), None):
+            hint = "put both into one column, or name the one that tells: columns.text=COLUMN"
+            raise NotSupported(f"{two.origin} holds two texts, and classify reads one", hint=hint)
+        asked = [Asked(e.text, e.label, e.text, e.origin) for e in examples]
+        notes = [] if labels is None else _check_labels(labels, asked, self.strange(examples, labels))
+        return asked, notes
+
+    def strange(self, examples: Sequence[Labelled], labels: Sequence[str]) -> list[str]:
+        return sorted({e.label for e in examples} - {*labels})
+
+    def marks(self, answer: Label, asked: Asked) -> Marks:
+        return {"accuracy": answer.name == asked.wanted}
+
+    def figures(self, answers: Sequence[Label], asked: Sequence[Asked]) -> dict[str, float]:
+        gold, said = _named(answers, asked)
+        return label_figures(gold, said, sorted({*gold, *said}))
+
+    def tell(self, answers: Sequence[Label], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+        """Figures by label, the confusion matrix, and both as text."""
+        gold, said = _named(answers, asked)
+        known = facts.labels or ()
+        every = [*known, *sorted({*gold} - {*known})]
+        counts = confusion(gold, said, every)
+        classes = class_scores(counts, every)
+        table = {"labels": every, "counts": counts.tolist()}
+        text = report_text(classes, label_figures(gold, said, every))
+        return {"classes": classes, "confusion": table, "text": text}, []
+
+    def baselines(self, asked: Sequence[Asked], train: Sequence[Labelled], *, seed: int) -> list[Baseline]:
+        """None without a training split."""
+        if not train:
+            return []
+        texts, names = [e.text for e in train], [e.label for e in train]
+        often = [most_frequent(names)] * len(asked)
+        svm = svm_labels(texts, names, [a.text for a in asked], seed=seed)
+        systems = {
+            ("majority", "always the most frequent label of the training split"): often,
+            ("tfidf_svm", "a linear SVM on TF-IDF"): svm,
+        }
+        return [Baseline(*name, [Label(n, 1.0) for n in said]) for name, said in systems.items()]
+
+    def row(self, asked: Asked, answer: Label, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+        strongest = baselines.get("tfidf_svm")
+        return {
+            "origin": asked.origin,
+            "group": asked.group,
+            "text": asked.text,
+            "label": asked.wanted,
+            "said": answer.name,
+            "right": marks["accuracy"],
+            "chance": round(answer.score, 6),
+            "chance_of_label": round(answer.scores.get(asked.wanted, 0.0), 6),
+            "baseline_said": strongest and strongest.name,
+        }
+
+
+def _named(answers: Sequence[Label], asked: Sequence[Asked]) -> tuple[list[str], list[str]]:
+    """Labels of the data, and those that were given."""
+    return [a.wanted for a in asked], [answer.name for answer in answers]
+
+
+def _check_labels(known: Sequence[str], asked: Sequence[Asked], strange: Sequence[str]) -> list[str]:
+    """What to say of labels in the data that the model never gives; NotSupported when it gives none of them."""
+    if not strange:
+        return []
+    if len(strange) == len({a.wanted for a in asked}):
+        problem = f"the model tells {', '.join(known[:8])}, the data holds {', '.join(strange[:8])}"
+        raise NotSupported(problem, hint="evaluate on data with the labels that the model was fine-tuned on")
+    number = sum(a.wanted in strange for a in asked)
+    return [f"{number} examples carry a label that the model does not know and count as wrong: {', '.join(strange)}"]

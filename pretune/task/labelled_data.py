@@ -1,0 +1,99 @@
+"""What a fine-tuning reads: the examples of a dataset as rows of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretune.base.errors import BadMessages, EmptyInput, NoTarget, OneClass, WrongKind
+from pretune.base.log import Log
+from pretune.task.settings import FinetuneSettings
+from pretune.text.dataset.balance import read_weights
+from pretune.text.dataset.example import check_scored, read_labels, read_split, shape_of
+from pretune.tokens.rows import Row
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Examples and their rows, of the training and the validation split.
+
+    Args:
+        labels: names of the labels in their order; None for tasks without.
+        class_weights: the dataset's weight of each label.
+    """
+
+    labels: list[str] | None
+    class_weights: list[float] | None
+    examples: list[Any]
+    rows: list[Row]
+    dev_examples: list[Any]
+    dev_rows: list[Row]
+
+    @property
+    def tokens_per_row(self) -> float:
+        return sum(len(row["ids"]) for row in self.rows) / len(self.rows)
+
+    @property
+    def num_examples(self) -> int:
+        return num_examples(self.rows)
+
+
+def num_examples(rows: Sequence[Row]) -> int:
+    """Examples that the rows hold: a packed row has several."""
+    return sum(int(row["segments"].max()) + 1 if "segments" in row else 1 for row in rows)
+
+
+def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_length: int, log: Log) -> LabelledData:
+    """The examples of a dataset folder as rows of at most `max_length` tokens.
+
+    Raises:
+        WrongKind: of another shape than the task's; OneClass; EmptyInput.
+    """
+    task = settings.task
+    _check_shape(settings, shape_of(data))
+    labels = read_labels(data) if task.shape == "label" else None
+    if labels is not None and len(labels) < 2:
+        raise OneClass(f"all examples carry the label {labels[0]!r}" if labels else "no example carries a label")
+    examples, dev = read_split(data, "train"), read_split(data, "validation")
+    if not examples:
+        raise EmptyInput(f"{data.as_posix()} has no training examples")
+    check_scored([*examples, *dev])
+    rows = task.rows(examples, tokenizer, labels, max_length=max_length, warn=log.warn)
+    dev_rows = _validation_rows(settings, dev, tokenizer, labels, max_length, log) if dev else []
+    return LabelledData(labels, _class_weights(data, labels), examples, rows, dev, dev_rows)
+
+
+def _check_shape(settings: FinetuneSettings, shape: str) -> None:
+    task = settings.task
+    if shape != task.shape:
+        known = {"label": "task=classify", "dialogue": "task=chat"}
+        hint = known.get(shape, "tasks there are: classify (shape label), chat (shape dialogue)")
+        raise WrongKind(f"task={task.kind} needs {task.shape} examples, these are {shape}", hint=hint)
+
+
+def _validation_rows(
+    settings: FinetuneSettings,
+    dev: Sequence[Any],
+    tokenizer: Path,
+    labels: Sequence[str] | None,
+    max_length: int,
+    log: Log,
+) -> list[Row]:
+    """The rows of the validation split; none, with a warning, where nothing of it can be scored."""
+
+    def warn(text: str) -> None:
+        log.warn(f"validation: {text}")
+
+    try:
+        return settings.task.rows(dev, tokenizer, labels, max_length=max_length, warn=warn)
+    except (NoTarget, BadMessages) as error:
+        log.warn(f"nothing of the validation split can be scored, so the last weights are kept: {error.problem}")
+        return []
+
+
+def _class_weights(data: Path, labels: Sequence[str] | None) -> list[float] | None:
+    """The dataset's weight of each label, in their order; 1 for one that train does not have."""
+    weights = read_weights(data)
+    return [weights.get(name, 1.0) for name in labels] if weights is not None and labels else None

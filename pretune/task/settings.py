@@ -1,0 +1,34 @@
+"""The settings of stage finetune. No torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pretune.base.config import Input, chosen
+from pretune.model.methods.method import METHOD, Method
+from pretune.task.task import TASK, Task
+from pretune.train.optim.settings import OPTIM, Optim
+from pretune.train.settings import TrainSettings
+
+
+class FinetuneSettings(TrainSettings):
+    """What a user sets of fine-tuning."""
+
+    model: Annotated[str, Input("model")]
+    """The pretrained model."""
+    data: Annotated[str, Input("dataset")]
+    """Labelled examples; the validation split chooses the best model, the test split is not read."""
+    task: Annotated[Task, *chosen(TASK)]
+    """What is asked: classify or chat."""
+    method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
+    """How the weights are adapted: full, head, lora."""
+    optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
+    """Optimizer and schedule; AdamW takes a rate that suits the method when none is given."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor on the learning rate from each layer to the one below it (0.9, say); 1.0: all layers move alike."""
+    max_length: int = Field(256, gt=1)
+    """Tokens of an input; longer ones are cut (dialogues at turns of the user, the early ones first)."""
+    patience: int = Field(3, gt=0)
+    """Evaluations without a better score after which training stops."""

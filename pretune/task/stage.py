@@ -1,0 +1,38 @@
+"""Stage finetune: a pretrained model and labelled examples in, a model for the task out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pretune.base.artifact import Artifact
+from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.task.settings import FinetuneSettings
+from pretune.train.settings import refuse_ranks
+
+
+class FinetuneStage(Stage, FinetuneSettings):
+    """Adapt a pretrained model to a task."""
+
+    makes: ClassVar[str] = "model"
+    version: ClassVar[int] = 3
+    stops_gently: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+
+    def check_ranks(self, world: int) -> None:
+        refuse_ranks(self.batch, world)
+
+    def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
+        base, data = inputs["model"], inputs["data"]
+        if base.config is not None:
+            from pretune.task.finetuning import forecast_finetuning
+
+            return forecast_finetuning(self, base, data, machine)
+        parameters = base.parameters or base.disk_bytes / 4
+        return Forecast(disk_bytes=4.0 * parameters + 2 * 12.0 * parameters, parameters=parameters)
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        from pretune.task.finetuning import finetune
+
+        return finetune(self, inputs["model"], inputs["data"], out, context)

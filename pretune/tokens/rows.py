@@ -1,0 +1,69 @@
+"""Where tokens end and training begins: a row, a batch, and what is known of a vocabulary. No torch at the top.
+
+row     one tokenised sequence, numpy                        {"ids": [5 7 2], "segments": [0 0 0]}
+batch   what one forward pass sees, torch                    {"input_ids": [B, L], "labels": [B, L], ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Batch = dict[str, Tensor]
+else:
+    Batch = dict
+
+Ids = NDArray[np.integer[Any]]
+IGNORE = -100
+"""A label that is no target."""
+
+
+class Row(TypedDict, total=False):
+    """One tokenised sequence. `ids` is always there; the rest as the objective and the task need it.
+
+    Args:
+        segments: number of the document that a token belongs to; -1 is padding.
+        targets: whether a token is scored; labels: what is predicted at each place (IGNORE: nothing).
+        label: the one label of the row.
+        parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
+    """
+
+    ids: Ids | Sequence[int]
+    segments: Ids
+    targets: NDArray[np.bool_]
+    labels: Ids
+    label: int
+    parts: Ids
+    is_next: bool
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What training needs to know of a tokenizer."""
+
+    size: int
+    pad: int
+    mask: int | None = None
+    cls: int | None = None
+    specials: tuple[int, ...] = ()
+
+
+def vocabulary_of(folder: Path) -> Vocabulary:
+    """Size and special ids of a tokenizer folder: those its configuration names, and its other control tokens."""
+    tokenizer = load_tokenizer(folder)
+    specials = special_ids(folder, tokenizer)
+    controls = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    ids = controls | {number for number in astuple(specials) if number is not None}
+    pad = specials.pad if specials.pad is not None else (specials.eos or 0)
+    size = tokenizer.get_vocab_size(with_added_tokens=True)
+    return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))

@@ -1,0 +1,82 @@
+"""What a run takes, before there are tokens or a model: memory, seconds, and how it would be cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretune.base.stage import Forecast, Machine
+from pretune.train.budget import planned_steps, steps_in
+from pretune.train.forecast.choosing import COMPILE_GAIN, COMPILE_SECONDS, compiles, resolved_precision
+from pretune.train.forecast.dry_run import weightless
+from pretune.train.forecast.plan import PROCESS_BYTES, Plan, fitting_micro, recomputed, run_bytes, step_seconds
+from pretune.train.forecast.speed import QUIET
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.spec import TrainSpec
+from pretune.train.loop.state import as_precise, training_state, without_offload
+from pretune.train.loop.step import TrainState
+
+FEW_TOKENS = 2048
+"""Of a micro-batch that must fit, before blocks are computed again."""
+
+
+def plan_of(spec: TrainSpec, precision: str, again: int) -> Plan:
+    """The step of a spec in the words of its forecast, with `again` blocks computed again."""
+    light = without_offload(spec)
+    choices: dict[str, Any] = {"precision": precision, "recomputed": again, "compile": False, "steps": 1000}
+
+    def build() -> TrainState:
+        model = weightless(lambda: as_precise(spec.outline(), precision), spec.device)
+        return training_state(light, model, choices, Runtime(spec.device))
+
+    return Plan(
+        build,
+        spec.objective,
+        spec.vocabulary,
+        length=spec.length,
+        batch=spec.settings.batch,
+        device=spec.device,
+        known_by=[spec.known_by, choices, light.settings.optim.model_dump(mode="json")],
+        keeps_freed=not again,
+    )
+
+
+def fitting(spec: TrainSpec, precision: str, room: float) -> tuple[int, int]:
+    """(blocks to compute again, rows of a micro-batch) with which a step fits into `room` bytes."""
+    settings = spec.settings
+    wanted = min(settings.micro_batch or spec.usual_micro, settings.batch)
+    few = min(settings.micro_batch or -(-FEW_TOKENS // spec.length), wanted)
+    again = recomputed(settings.checkpointing, lambda n: plan_of(spec, precision, n), spec.layers, few, room)
+    return again, wanted if settings.micro_batch else fitting_micro(plan_of(spec, precision, again), wanted, room)
+
+
+def forecast_of(spec: TrainSpec, machine: Machine, *, timed: bool = True) -> Forecast:
+    """Seconds, memory, and the tokens that are read.
+
+    Args:
+        timed: whether seconds are told, for which a small step is timed once on a machine; False leaves them 0.
+    """
+    precision = resolved_precision(spec.settings.precision, spec.device, QUIET)
+    again, micro = fitting(spec, precision, machine.free_memory_bytes - PROCESS_BYTES)
+    plan = plan_of(spec, precision, again)
+    memory, per_step = run_bytes(plan, micro), 0.0
+    if timed and memory < machine.memory_bytes:
+        share = spec.batch / spec.settings.batch * spec.tokens_per_row / spec.length
+        per_step = step_seconds(plan, micro, precision) * share
+    steps, seconds = _steps_and_seconds(spec, per_step, precision)
+    return Forecast(seconds=seconds, memory_bytes=memory, tokens=steps * spec.batch * spec.tokens_per_row)
+
+
+def _steps_and_seconds(spec: TrainSpec, per_step: float, precision: str) -> tuple[int, float]:
+    minutes = spec.settings.minutes
+    if minutes is not None:
+        return steps_in(minutes * 60, per_step), minutes * 60
+    steps = steps_planned(spec)
+    if compiles(spec.compile, steps * per_step, precision, QUIET):
+        return steps, steps * per_step / COMPILE_GAIN + COMPILE_SECONDS
+    return steps, steps * per_step
+
+
+def steps_planned(spec: TrainSpec) -> int:
+    """Steps of a budget that is not in minutes."""
+    sizes = {"rows": spec.rows, "batch": spec.batch, "tokens_per_row": spec.tokens_per_row}
+    return planned_steps(spec.settings, **sizes, epochs=spec.epochs)

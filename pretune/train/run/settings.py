@@ -1,0 +1,81 @@
+"""The settings of stage pretrain. No torch here: a wrong setting is reported before torch is loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pretune.base.config import Free, Input, chosen
+from pretune.base.errors import NotSupported, WrongValue, did_you_mean
+from pretune.model.families import family_named
+from pretune.model.shape import SHAPE, Auto, Shape, size_for
+from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.text.corpus.proportions import Proportions
+from pretune.tokens.store.packing import PACKING, Packing
+from pretune.train.optim.settings import OPTIM, Optim
+from pretune.train.settings import TrainSettings
+
+
+class PretrainSettings(TrainSettings):
+    """What a user sets of pretraining."""
+
+    tokens: Annotated[str | dict[str, str], Input("tokens")]
+    """The tokens to learn from; several stores by name (`{en: $en, zh: $zh}`) are read as a mixture."""
+    mixture: Proportions = Proportions()
+    """Of several stores, how many rows of each: by weights, or as they are; nothing is tokenised again."""
+    packing: Annotated[Packing, *chosen(PACKING)] = PACKING("blocks")
+    """How documents become rows: blocks, best-fit, document (one a row), or pairs (for next-sentence prediction)."""
+    model: Annotated[Shape, *chosen(SHAPE)] = Auto(kind="auto")
+    """Shape of the model: a preset, or `auto` to choose from the data and the budget."""
+    objective: Annotated[Objective, *chosen(OBJECTIVE)] = OBJECTIVE("causal")
+    """What to predict: causal (GPT) or masked (BERT)."""
+    optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("muon")
+    """Optimizer and schedule."""
+    length: int = Field(256, gt=1)
+    """Tokens of a row."""
+    batch_ramp: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps in which the batch grows, from an eighth over a quarter and a half of its rows; 0: none."""
+    compile: Annotated[Literal["auto", "yes", "no"], Free] = "auto"
+    """Compile the model: pays on long runs in a narrow type; auto compiles from twenty minutes of steps on."""
+
+    @model_validator(mode="after")
+    def _weights_of_stores(self) -> Any:
+        names = set(self.tokens) if isinstance(self.tokens, dict) else set()
+        if unknown := sorted(set(self.mixture.weights) - names):
+            hint = did_you_mean(unknown[0], names) if names else "name the stores: `tokens: {en: $en, zh: $zh}`"
+            raise ValueError(f"mixture.weights names {unknown[0]!r}, which is none of `tokens`; {hint}")
+        if self.mixture.weights and (missing := sorted(names - set(self.mixture.weights))):
+            raise ValueError(f"mixture.weights says nothing of {missing[0]!r}; give every store a weight")
+        return self
+
+    @property
+    def mean_share(self) -> float:
+        """Rows of a step over those of a whole batch, on the average: a ramp has 1/8, 1/4 and 1/2 of them."""
+        return 1 - self.batch_ramp * (1 - (1 / 8 + 1 / 4 + 1 / 2) / 3)
+
+
+def resolved_shape(settings: PretrainSettings, *, tokens: int, vocab_size: int, flops: float) -> Shape:
+    """The shape, chosen from data and budget when it is `auto`.
+
+    Raises:
+        WrongValue: its family has no head for the objective.
+    """
+    shape, head = settings.model, settings.objective.head
+    if not isinstance(shape, Auto):
+        try:
+            family_named(shape.family).class_for(head, shape.family)
+        except NotSupported as error:
+            problem = f"the objective {settings.objective.kind!r} does not suit a {shape.kind}: {error.problem}"
+            hint = "objective=masked goes with model=bert-mini, objective=causal with qwen3 and gpt2"
+            raise WrongValue(problem, hint=hint) from None
+        return shape
+    if head != "next":
+        return SHAPE("bert-mini")  # type: ignore[no-any-return]
+    if settings.steps:
+        tokens = settings.steps * settings.batch * settings.length
+    elif settings.tokens_read:
+        tokens = int(settings.tokens_read)
+    else:
+        tokens = int(tokens * (settings.epochs or (8.0 if settings.minutes else 1.0)))
+    return size_for(tokens, (settings.minutes or 0) * 60, flops, vocab_size=vocab_size, length=settings.length)

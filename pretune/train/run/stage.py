@@ -1,0 +1,36 @@
+"""Stage pretrain: a model from tokens. No torch at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pretune.base.artifact import Artifact
+from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.train.run.settings import PretrainSettings
+from pretune.train.settings import refuse_ranks
+
+
+class PretrainStage(Stage, PretrainSettings):
+    """Train a model from scratch on tokens."""
+
+    makes: ClassVar[str] = "model"
+    version: ClassVar[int] = 4
+    stops_gently: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+
+    def check_ranks(self, world: int) -> None:
+        refuse_ranks(self.batch, world)
+
+    def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
+        from pretune.train.run.pretraining import forecast_pretraining
+
+        known = sum(one.tokens or one.text_bytes / 4 for one in inputs.values())
+        vocab_size = int(max((one.vocab_size for one in inputs.values()), default=0))
+        return forecast_pretraining(self, tokens=known, vocab_size=vocab_size, machine=machine)
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        from pretune.train.run.pretraining import pretrain
+
+        return pretrain(self, {place.removeprefix("tokens."): a for place, a in inputs.items()}, out, context)

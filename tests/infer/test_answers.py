@@ -1,0 +1,73 @@
+"""Answers as JSON and as lines of a terminal; facts of a folder, and which kind of answer its classes give."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector, line
+from pretune.infer.classify import Frame, TextClassifier, of_facts
+from pretune.infer.language import LanguageModel
+from pretune.infer.load import PREDICTORS, task_of
+from pretune.infer.predictor import Facts, Streams
+
+CASES = [
+    (Label("好", 0.75, {"好": 0.75, "坏": 0.25}), {"label": "好", "score": 0.75, "scores": {"好": 0.75, "坏": 0.25}}),
+    (Labels(("a", "b"), {"a": 0.9, "b": 0.6}), {"labels": ["a", "b"], "scores": {"a": 0.9, "b": 0.6}}),
+    (Score(3.5), {"score": 3.5}),
+    (Tags(("B-PER", "O")), {"tags": ["B-PER", "O"]}),
+    (Span("北京", 4, 0.5), {"answer": "北京", "start": 4, "score": 0.5}),
+    (Text("Hello 🙂", "length", 3, 2), {"answer": "Hello 🙂"}),
+    (Vector((0.5, -1.0)), {"vector": [0.5, -1.0]}),
+    (Ranking((2, 0, 1), (0.9, 0.5, 0.1)), {"order": [2, 0, 1], "scores": [0.9, 0.5, 0.1]}),
+]
+
+
+@pytest.mark.parametrize(("answer", "tree"), CASES, ids=lambda x: x.kind if isinstance(x, Answer) else "")
+def test_every_answer_is_plain_json(answer: Answer, tree: dict[str, object]) -> None:
+    assert json.loads(json.dumps(answer.to_json())) == tree
+
+
+def test_kinds_of_answers_differ_and_those_that_are_answered_with_are_among_them() -> None:
+    kinds = [answer.kind for answer, _ in CASES]
+    assert len({*kinds}) == len(kinds) == 8
+    assert {*PREDICTORS} <= {*kinds}
+
+
+def test_the_terminal_shows_a_label_with_its_text_a_text_alone_and_others_as_json() -> None:
+    assert line(Label("good", 0.97), "a film") == "good\t0.970\ta film"
+    assert line(Text("two\nlines"), "a film") == "two\nlines"
+    assert json.loads(line(Score(3.5), "a film")) == {"score": 3.5, "text": "a film"}
+
+
+def test_facts_survive_bundle_json() -> None:
+    facts = Facts("classify", "label", 24, ("a", "坏"), before=(5,), after=(6,))
+    assert Facts.of(json.loads(json.dumps(facts.to_json()))) == facts
+    assert Facts.of(json.loads(json.dumps(Facts("chat", "text", 9, eos_ids=(1, 2)).to_json()))).labels is None
+
+
+def test_a_model_folder_names_its_task_by_its_head_and_its_chat_template(folder: Path, tmp_path: Path) -> None:
+    assert task_of(["Qwen3ForCausalLM"], folder) == ("chat", "text")
+    assert task_of(["GPT2LMHeadModel"], tmp_path) == ("complete", "text")
+    assert task_of(["BertForSequenceClassification"], folder) == ("classify", "label")
+    assert task_of(["Qwen3Model"], folder) is None
+
+
+class Counter:
+    max_length = 64
+
+    def logits(self, rows: list[list[int]]) -> np.ndarray:
+        return np.array([[len(row), 4.0] for row in rows], dtype=np.float32)
+
+
+def test_a_task_of_a_known_kind_of_answer_needs_no_predictor_of_its_own(folder: Path) -> None:
+    model = of_facts(Counter(), folder, Facts("tells-spam", "label", 24, ("spam", "ham"), before=(5,), after=(6,)))
+    assert model.facts.task == "tells-spam"
+    assert [answer.name for answer in model.answer(["a", "one two three"])] == ["ham", "spam"]  # type: ignore[attr-defined]
+
+
+def test_what_streams_says_so_and_a_classifier_does_not(tokenizer: Tokenizer, table: type) -> None:
+    assert isinstance(LanguageModel(table(300), tokenizer, (0,)), Streams)
+    assert not isinstance(TextClassifier(Counter(), tokenizer, ["a", "b"], 9, Frame()), Streams)
