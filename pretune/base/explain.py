@@ -22,8 +22,8 @@ METRICS = {
     "any_keyword": "Share of answers that hold at least one keyword of the example.",
     "all_keywords": "Share of answers that hold every keyword of the example.",
     "nats_per_token": "Mean negative log likelihood per token. Not comparable between tokenizers; bits_per_byte is.",
-    "floor_margin": "The figure minus that of its hardest floor (lower-is-better figures: the other way round).",
-    "floor_beaten": "True only if the 95 % interval of the margin over the hardest floor lies above 0.",
+    "baseline_margin": "The figure minus that of its hardest baseline (lower-is-better figures: the other way round).",
+    "baseline_beaten": "True only if the 95 % interval of the margin over the hardest baseline lies above 0.",
     "doctor": "What the doctor found in labelled data, the worst first: name, level, rows to look at, what to do.",
     "train_rows": "Rows of the training side by where they come from: as read, copies, each augmentation. What came "
     "out as it went in, or as a row of validation or test, is counted as nothing new and not written.",

@@ -56,9 +56,9 @@ def plan(recipe: str, settings: tuple[str, ...], size: str | None, as_json: bool
     take_flags(rehash)
     from dataclasses import asdict
 
-    from pretune.base import view
     from pretune.base.recipe import Recipe
     from pretune.base.stage import Machine
+    from pretune.report import view
 
     checked = Recipe.read(recipe, checked_settings(settings), size)
     plans, machine = checked.plan(), Machine.here()

@@ -11,7 +11,7 @@ from typing import Any
 
 WORD_FOR_WORD = 0.9
 """The share of unseen wordings that the quickstart aims to answer word for word."""
-FLOORS = {
+BASELINES = {
     "nearest": ("the answer to the most similar question", "照搬最相似问题的答案"),
     "most_frequent": ("always the most frequent answer", "总答最常见的那句"),
     "question": ("the words of the question", "照抄问题"),
@@ -110,12 +110,12 @@ def standing(mine: float, other: float) -> tuple[str, str]:
 
 def guessing(found: Mapping[str, Any]) -> Said:
     """Answers about functions whose docstrings were kept out of all text."""
-    mine, floor = found["guessed_rouge_l"], found["guessed_floor"]
-    other, (english, chinese) = found[f"guessed_{floor}_rouge_l"], FLOORS[floor]
+    mine, baseline = found["guessed_rouge_l"], found["guessed_baseline"]
+    other, (english, chinese) = found[f"guessed_{baseline}_rouge_l"], BASELINES[baseline]
     return Said(
         f"What it has not read it guesses with ROUGE-L {mine:.3f}; {english}: {other:.3f}.",
         f"没读过的内容靠猜：ROUGE-L {mine:.3f}；{chinese}：{other:.3f}。",
-        found["guessed_floor_beaten"],
+        found["guessed_baseline_beaten"],
         f"{standing(mine, other)[0]}; a base that reads for longer guesses better: base.minutes=15.",
         f"{standing(mine, other)[1]}；基础模型读得更久，会猜得更好：base.minutes=15。",
     )
@@ -123,13 +123,13 @@ def guessing(found: Mapping[str, Any]) -> Said:
 
 def ordering(found: Mapping[str, Any]) -> Said:
     """Code in order or shuffled, beside a linear SVM."""
-    mine, floor = found["accuracy"], found["floor"]
-    other, (english, chinese) = found[f"{floor}_accuracy"], FLOORS[floor]
+    mine, baseline = found["accuracy"], found["baseline"]
+    other, (english, chinese) = found[f"{baseline}_accuracy"], BASELINES[baseline]
     return Said(
         f"Whether four lines of code are in order or shuffled it tells right in {mine:.0%} of the cases; "
         f"{english}: {other:.0%}.",
         f"四行代码是原来的顺序还是打乱的：答对 {mine:.0%}；{chinese}：{other:.0%}。",
-        found["floor_beaten"],
+        found["baseline_beaten"],
         f"{standing(mine, other)[0]}; more minutes would bring it: order.minutes=5.",
         f"{standing(mine, other)[1]}；训练更久就能超过：order.minutes=5。",
     )

@@ -82,6 +82,7 @@ def test_a_dataset_shows_its_digests_and_what_the_doctor_found_when_it_was_made(
 def test_tokens_are_counted_with_a_tokenizer_and_guessed_without(
     pretune: Run, model_folder: Callable[..., Path]
 ) -> None:
+    from pretune.report.numbers import share
     from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
 
     write("train.jsonl", numbered(0, 60))
@@ -94,7 +95,10 @@ def test_tokens_are_counted_with_a_tokenizer_and_guessed_without(
     fit = -(-(lengths[59] + 2) // 8) * 8  # 99 of 100 rows of 60 are all of them
     assert cut > 3
     assert (code, found["level"], found["count"]) == (0, "warning", cut)
-    assert f"{cut} rows of 60 cut at 20 tokens, {lost:.1%} of all lost; max_length={fit} leaves 99" in found["problem"]
+    assert (
+        f"{cut} rows of 60 cut at 20 tokens, {share(lost, 1)} of all lost; max_length={fit} leaves 99"
+        in found["problem"]
+    )
     assert f"longest has {lengths[-1]} tokens" in found["problem"]
     assert "estimated" in pretune("check", "data")[1]
     code, _, err = pretune("check", "data", "--max-length", "0")

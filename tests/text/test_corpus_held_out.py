@@ -147,10 +147,10 @@ def test_the_page_tells_the_mixture_the_cuts_and_what_was_held_out(tmp_path, run
     }
     artifact = run_stage("corpus", read=read, **settings)
     page = (artifact.path / "report.html").read_text(encoding="utf-8")
-    assert "The training side" in page and "x 4.00" in page  # the one document is repeated as often as is allowed
+    assert "What is trained on" in page and "× 4.00" in page  # the one document is repeated as often as is allowed
     assert "repeated substrings cut" in page
     held = artifact.card.metrics["held_out"]["held_out_texts"]
-    assert held > 0 and f"compared with {held} documents of the other sides and 0 evaluation texts" in page
+    assert held > 0 and f"compared with {held} documents of the other splits and 0 evaluation texts" in page
 
 
 def test_liked_texts_are_texts_and_no_python(tmp_path):

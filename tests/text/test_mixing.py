@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pretune.base.errors import SettingsError
-from pretune.base.view import mixture_text
+from pretune.report.view import mixture_text
 from pretune.text.corpus.mixing import Mixture, copies, hashed, ranks
 from pretune.text.read.shards import read_rows
 from tests.text.dedup_worlds import chinese, english
@@ -52,12 +52,12 @@ def test_a_tree_with_names_of_any_script_aligns():
         {"source": "docs", "language": "", "documents": 1, "bytes": 100, "bytes_there": 400},
     ]
     assert mixture_text(groups).split("\n") == [
-        "             documents  bytes   share   taken",
-        "all                  3    400  100.0%  x 0.80",
-        "  日志               2    300   75.0%  x 3.00",
-        "    zh               2    300   75.0%  x 3.00",
-        "  docs               1    100   25.0%  x 0.25",
-        "    unknown          1    100   25.0%  x 0.25",
+        "             documents      bytes   share   taken",
+        "all                  3  400 bytes   100 %  x 0.80",
+        "  日志               2  300 bytes  75.0 %  x 3.00",
+        "    zh               2  300 bytes  75.0 %  x 3.00",
+        "  docs               1  100 bytes  25.0 %  x 0.25",
+        "    unknown          1  100 bytes  25.0 %  x 0.25",
     ]
 
 

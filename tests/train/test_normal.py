@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from pretune.cli import cli
 from pretune.train.watch.normal import reference
 from pretune.train.watch.normal.reading import Run
+from pretune.train.watch.normal.report import compared, differing
 from pretune.train.watch.normal.rules import GAP, STEEP, diagnosed, times_usual
-from pretune.train.watch.normal.telling import compared, differing
 from tests.train.normal_worlds import chinese, english, trained
 
 

@@ -77,7 +77,7 @@ class LabelJudge(Judge):
             "right": marks["accuracy"],
             "chance": round(answer.score, 6),
             "chance_of_label": round(answer.scores.get(asked.wanted, 0.0), 6),
-            "floor_said": strongest and strongest.name,
+            "baseline_said": strongest and strongest.name,
         }
 
 

@@ -25,7 +25,7 @@ from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import EmptyInput, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.base.view import mixture_text
+from pretune.report.view import mixture_text
 from pretune.text.clean.cleaners import CLEAN, Clean, Lines, Nfc
 from pretune.text.clean.filters import FILTER, Filter
 from pretune.text.clean.quality.rules import DEFAULT_FILTERS
@@ -37,7 +37,7 @@ from pretune.text.corpus.liking import add_scores
 from pretune.text.corpus.measuring import SCHEMA
 from pretune.text.corpus.mixing import Mixture, mix
 from pretune.text.corpus.pools import make_parts, pool_for
-from pretune.text.corpus.reporting import report
+from pretune.text.corpus.reporting import write_report
 from pretune.text.corpus.sides import assign, drop_contaminated, evaluation_texts
 from pretune.text.corpus.writing import Counts, Written, hold_out_tails, side_facts
 from pretune.text.read import sources
@@ -131,8 +131,7 @@ class CorpusStage(Stage):
         facts = counts.card(told) | facts | {"cut": cut, "splits": {s: side_facts(out, s) for s in SPLITS}}
         facts["mixture"] = written.groups.card()
         context.log.info(f"the training side:\n{mixture_text(facts['mixture'])}")
-        (out / "report.html").write_text(report(facts, written.seen, context.command), encoding="utf-8")
-        context.notes.add("report.html")
+        write_report(out, facts, written.seen, context)
         return facts
 
     def _decided(

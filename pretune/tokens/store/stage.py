@@ -22,7 +22,7 @@ from pretune.base.config import Input
 from pretune.base.errors import EmptyInput, WrongValue
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.base.view import mixture_text
+from pretune.report.view import mixture_text
 from pretune.text.read.document import document_id
 from pretune.text.read.shards import read_tables, sums_of
 from pretune.text.read.split import SPLITS

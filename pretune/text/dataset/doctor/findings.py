@@ -42,6 +42,17 @@ class Finding:
     rows: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
 
+    @property
+    def looked_at(self) -> list[str]:
+        """Origins, each with the row it is like."""
+        like = self.like or ("",) * len(self.rows)
+        return [f"{row} (like {twin})" if twin else row for row, twin in zip(self.rows, like, strict=True)]
+
+    def row(self) -> dict[str, str]:
+        """As a row of a page's table."""
+        found = {"finding": f"{self.level}: {self.name}", "what was found": self.problem, "what to do": self.advice}
+        return found | {"rows to look at": ", ".join(self.looked_at)}
+
     def fact(self) -> dict[str, Any]:
         """As plain JSON, for cards and `--json`."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

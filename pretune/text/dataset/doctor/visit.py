@@ -15,7 +15,7 @@ from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
 from pretune.base.yaml import override
 from pretune.text.dataset.doctor.findings import CHECK, LEVELS, SIDES, Check, Data, Finding, every_check, examine
-from pretune.text.dataset.doctor.telling import of_facts, report, summary
+from pretune.text.dataset.doctor.report import of_facts, summary, write_report
 from pretune.text.dataset.example import read_split, shape_of
 from pretune.text.dataset.shapes.converter import Told
 from pretune.text.dataset.shapes.files import is_labelled, is_named_so, unpacked
@@ -42,8 +42,7 @@ def examined(
     """
     data = Data.of(shape, sides, reading)
     findings = examine(data)
-    (out / "report.html").write_text(report(data, findings, context.command), encoding="utf-8", newline="\n")
-    context.notes.add("report.html")
+    write_report(out, data, findings, context)
     if any(f.level == "error" or f.name == "leaks" for f in findings):
         context.log.warn(f"the doctor found {summary(findings)}: {_names(findings)}; look at report.html")
     return {"doctor": [f.fact() for f in findings]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,7 +80,7 @@ class Run:
             made = f"comes from stage {artifact.card.stage}" if artifact.card.stage != "raw" else "has no card"
             raise WrongKind(f"{str(path)!r} {made}: there is no curve to compare", hint="name the folder of a model")
         points = list(read_points(artifact.path))
-        return cls(artifact.path.name, artifact.card, points, text_of(artifact))
+        return cls(artifact.path.name, artifact.card, points, text_of(artifact.source(p) for p in _tokens(artifact)))
 
     @property
     def parameters(self) -> int:
@@ -154,10 +154,13 @@ def read_points(folder: Path) -> Iterator[dict[str, Any]]:
             yield point
 
 
-def text_of(artifact: Artifact) -> Text | None:
-    """What the cards of a model's ancestors say of its text; None if its tokens are gone."""
-    places = [p for p, said in artifact.card.inputs.items() if said["kind"] == "tokens"]
-    stores = [artifact.source(place) for place in places]
+def _tokens(artifact: Artifact) -> list[str]:
+    return [place for place, said in artifact.card.inputs.items() if said["kind"] == "tokens"]
+
+
+def text_of(found: Iterable[Artifact | None]) -> Text | None:
+    """What the cards of token stores and their ancestors say of a run's text; None if a store is gone."""
+    stores = list(found)
     if not stores or any(store is None or store.is_raw for store in stores):
         return None
     cards = {one.card.id: one.card for store in stores if store for one in store.ancestors() if not one.is_raw}

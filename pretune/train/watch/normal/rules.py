@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pretune.base.artifact import Card
+from pretune.report.numbers import share
 from pretune.train.optim.settings import OPTIM
 from pretune.train.watch.normal.reading import Run
 from pretune.train.watch.normal.reference import Band, band, bytes_per_token
@@ -155,7 +156,7 @@ def tokenizer(case: Case) -> Finding | None:
         )
         return Finding("tokenizer-trouble", says, "train a tokenizer on this text: tokenizer.vocab_size=8000", seen)
     if unknown > 0.005:
-        says = f"{unknown:.1%} of the tokens are unknown: the model cannot tell them apart"
+        says = f"{share(unknown, 1)} of the tokens are unknown: the model cannot tell them apart"
         return Finding("tokenizer-trouble", says, "train a tokenizer with bytes to fall back on: algorithm=bpe", seen)
     return None
 
@@ -199,7 +200,7 @@ def over_fit(case: Case) -> Finding | None:
     losses = [loss for _, loss in case.run.validation]
     rose = losses[-1] / min(losses) - 1
     best = next(step for step, loss in case.run.validation if loss == min(losses))
-    turned = f"; its loss was lowest at step {best:,.0f} and has risen by {rose:.1%} since" if rose > 0.01 else ""
+    turned = f"; its loss was lowest at step {best:,.0f} and has risen by {share(rose, 1)} since" if rose > 0.01 else ""
     return Finding(
         "over-fit",
         f"{case.train:.2f} bits per byte on the training text after {case.run.epochs:.1f} epochs, {case.held_out:.2f} "
@@ -217,7 +218,7 @@ def under_fit(case: Case) -> Finding | None:
         f"{case.held_out:.2f} bits per byte, references end between {_band(case)}": bool(
             case.band and case.held_out > case.band.high
         ),
-        f"the loss still fell by {1 - 1 / fell:.0%} in the second half of {run.steps:,} steps": fell > STEEP,
+        f"the loss still fell by {share(1 - 1 / fell)} in the second half of {run.steps:,} steps": fell > STEEP,
         f"there were {run.steps:,} steps": run.steps < FEW_STEPS,
         f"it ended at {last:.2f} nats, little less than the {guess(run):.2f} of guessing": last > HARDLY * guess(run),
     }

@@ -59,14 +59,3 @@ LISTENER = Choice(
     },
     group="pretune.listeners",
 )
-
-
-def numbers_of(point: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The finite numbers of a line of metrics.jsonl but its step; those of a block as `block/name`."""
-    found: dict[str, float] = {}
-    for name, value in point.items():
-        if isinstance(value, Mapping):
-            found |= numbers_of(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and (prefix or name != "step"):
-            found[f"{prefix}{name}"] = float(value)
-    return found

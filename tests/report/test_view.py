@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pretune.base.artifact import Card
-from pretune.base.view import next_steps
+from pretune.report.view import next_steps
 
 
 @pytest.mark.parametrize(

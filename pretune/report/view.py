@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
 
 from pretune.base.artifact import Artifact, Card
-from pretune.base.curves import loss_curves
-from pretune.base.drawing import number
 from pretune.base.errors import PretuneError
 from pretune.base.recipe import StagePlan
 from pretune.base.stage import Forecast, Machine
-
-MIB = 2**20
+from pretune.report.lineage import lineage
+from pretune.report.numbers import count, duration, metric, share, size
+from pretune.report.training import loss_curves
 
 
 def plan_text(plans: Sequence[StagePlan], machine: Machine, tight: Sequence[str]) -> str:
@@ -22,8 +21,8 @@ def plan_text(plans: Sequence[StagePlan], machine: Machine, tight: Sequence[str]
     lines = [f"{p.name:<{width}}  {p.status:<9} {_cost(p):<34} {'; '.join(p.reasons)}".rstrip() for p in plans]
     todo = [p for p in plans if p.status != "current"]
     seconds, disk = sum(p.forecast.seconds for p in todo), sum(p.forecast.disk_bytes for p in todo)
-    free = f"free: {machine.free_memory_bytes / MIB:,.0f} MiB memory, {machine.free_disk_bytes / MIB:,.0f} MiB disk"
-    total = f"{len(todo)} of {len(plans)} stages to run, about {_time(seconds)}, {disk / MIB:,.0f} MiB of disk; {free}"
+    free = f"free: {size(machine.free_memory_bytes)} memory, {size(machine.free_disk_bytes)} disk"
+    total = f"{len(todo)} of {len(plans)} stages to run, about {duration(seconds)}, {size(disk)} of disk; {free}"
     return "\n".join([*lines, "", total if todo else "everything is current; nothing to run", *tight])
 
 
@@ -31,29 +30,23 @@ def _cost(plan: StagePlan) -> str:
     if plan.status == "current" or plan.forecast == Forecast():
         return ""
     told = plan.forecast
-    parts = [f"~{_time(told.seconds)}"] if told.seconds else []
-    parts += [f"{told.memory_bytes / MIB:,.0f} MiB"] if told.memory_bytes else []
-    parts += [f"{told.parameters / 1e6:.1f}M parameters"] if told.parameters else []
+    parts = [f"~{duration(told.seconds)}"] if told.seconds else []
+    parts += [size(told.memory_bytes)] if told.memory_bytes else []
+    parts += [f"{count(told.parameters)} parameters"] if told.parameters else []
     return ", ".join(parts)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def does_not_fit(plans: Sequence[StagePlan], machine: Machine) -> list[str]:
     """Why the plan does not fit this machine; empty if it does."""
     todo = [p for p in plans if p.status != "current"]
     told = [
-        f"{p.name} needs about {p.forecast.memory_bytes / MIB:,.0f} MiB of memory  [does-not-fit]"
+        f"{p.name} needs about {size(p.forecast.memory_bytes)} of memory  [does-not-fit]"
         for p in todo
         if p.forecast.memory_bytes > machine.memory_bytes
     ]
     disk = sum(p.forecast.disk_bytes for p in todo)
     if disk > machine.free_disk_bytes:
-        told.append(f"the stages need about {disk / MIB:,.0f} MiB of disk  [does-not-fit]")
+        told.append(f"the stages need about {size(disk)} of disk  [does-not-fit]")
     return told
 
 
@@ -64,41 +57,28 @@ def artifact_text(artifact: Artifact) -> str:
     lines = [f"{artifact.path.as_posix()}: {article}{card.kind}", f"  id      {card.id}"]
     if card.made:
         made = card.made
-        lines.append(f"  made    {made['time']} in {made['seconds']} s by {made['command'] or card.stage}")
+        lines.append(f"  made    {made['time']} in {duration(made['seconds'])} by {made['command'] or card.stage}")
     plain = [(name, value) for name, value in card.metrics.items() if not isinstance(value, dict | list)]
-    lines += [f"  {name:<24} {_value(value)}" for name, value in plain]
+    lines += [f"  {name:<24} {metric(value, name)}" for name, value in plain]
     if card.metrics.get("mixture"):
         lines += ["", *(f"  {line}" for line in mixture_text(card.metrics["mixture"]).split("\n")), ""]
-    size = sum((artifact.path / n).stat().st_size for n in card.files if (artifact.path / n).is_file())
-    lines.append(f"  files   {len(card.files)}, {size / 1e6:,.1f} MB")
+    there = sum((artifact.path / n).stat().st_size for n in card.files if (artifact.path / n).is_file())
+    lines.append(f"  files   {len(card.files)}, {size(there)}")
     if card.inputs:
-        lines += ["  from", *lineage(artifact)]
+        lines.append("  from")
+    for one in lineage({"": artifact})[1:]:
+        where = f"{'  ' * one['depth']}  {one['place']}: {one['kind']} {one['id'][:8]}  {one['path']}"
+        lines.append(f"{where}  {one['note']}".rstrip())
     drawn = loss_curves(artifact.path) if card.kind == "model" else ""
     return "\n".join([*lines, *(["", "loss, nats per target, by step", drawn] if drawn else [])])
 
 
-MODEL_FIGURES = {
-    "parameters": "parameters",
-    "steps": "steps",
-    "steps_taken": "steps",
-    "tokens": "tokens read",
-    "examples": "examples",
-    "validation_loss": "validation loss, nats per target",
-    "validation_bits_per_byte": "validation, bits per byte",
-    "validation_accuracy": "validation accuracy",
-    "tokens_per_second": "tokens per second",
-    "share_of_machine": "share of the machine's matrix product",
-    "data_wait": "share of the time that steps waited for rows",
-    "peak_memory_bytes": "memory at most, bytes",
-    "gpu_memory_bytes": "memory of the GPU at most, bytes",
-    "energy_joules": "energy, joules",
-    "train_seconds": "seconds of training",
-}
-
-
-def model_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The figures of a trained model for people, in a fixed order: (what, value)."""
-    return [(text, number(metrics[name])) for name, text in MODEL_FIGURES.items() if name in metrics]
+MODEL_FIGURES = (
+    *("parameters", "steps", "steps_taken", "tokens", "examples", "validation_loss", "validation_bits_per_byte"),
+    *("validation_accuracy", "tokens_per_second", "share_of_machine", "data_wait", "peak_memory_bytes"),
+    *("gpu_memory_bytes", "energy_joules", "train_seconds"),
+)
+"""The figures of a trained model that its page shows, in this order."""
 
 
 def mixture_text(groups: Sequence[Mapping[str, Any]]) -> str:
@@ -113,35 +93,22 @@ def mixture_text(groups: Sequence[Mapping[str, Any]]) -> str:
         mine = [g for g in groups if g["source"] == source]
         nodes.append((f"  {source}", mine))
         nodes += [(f"    {g['language'] or 'unknown'}", [g]) for g in mine]
-    columns = ["documents", "bytes", *(["tokens"] if all("tokens" in g for g in groups) else [])]
+    columns = {"documents": count, "bytes": size} | ({"tokens": count} if all("tokens" in g for g in groups) else {})
     total = sum(g["bytes"] for g in groups) or 1
-    rows = [["", *columns, "share", "taken"], *([name, *_sums(mine, columns, total)] for name, mine in nodes)]
+    heads = ["", *columns, "share", "taken"]
+    rows = [heads, *([name, *_sums(mine, columns, total)] for name, mine in nodes)]
     widths = [max(cell_len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join("  ".join([_wide(row[0], widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
 
 
-def _sums(groups: Sequence[Mapping[str, Any]], columns: Sequence[str], total: int) -> list[str]:
-    sums = [f"{sum(g[name] for g in groups):,}" for name in columns]
-    size, there = sum(g["bytes"] for g in groups), sum(g["bytes_there"] for g in groups)
-    return [*sums, f"{size / total:.1%}", f"x {size / there:.2f}" if there else ""]
+def _sums(groups: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[float], str]], total: int) -> list[str]:
+    sums = [text(sum(g[name] for g in groups)) for name, text in columns.items()]
+    taken, there = sum(g["bytes"] for g in groups), sum(g["bytes_there"] for g in groups)
+    return [*sums, share(taken / total, 1), f"x {taken / there:.2f}" if there else ""]
 
 
 def _wide(name: str, width: int) -> str:
     return name + " " * (width - cell_len(name))
-
-
-def lineage(artifact: Artifact, depth: int = 2) -> Iterator[str]:
-    """The tree of what an artifact was made from, a line each."""
-    for place, said in artifact.card.inputs.items():
-        source = artifact.source(place)
-        gone = "" if source else "  (not to be found)"
-        yield f"{'  ' * depth}{place}: {said['kind']} {said['id'][:8]}  {said['path']}{gone}"
-        if source is not None:
-            yield from lineage(source, depth + 1)
-
-
-def _value(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
 def check_rows(artifact: Artifact) -> list[dict[str, Any]]:
@@ -198,8 +165,8 @@ def next_steps(card: Card) -> tuple[str, ...]:
 
 
 def result_text(artifact: Artifact) -> str:
-    """The end of a command: where the artifact lies, its figures, what to do next."""
+    """The end of a command: where the artifact is, its figures, what to do next."""
     card = artifact.card
-    shown = [f"  {n}: {_value(v)}" for n, v in card.metrics.items() if isinstance(v, int | float | str)]
+    shown = [f"  {n}: {metric(v, n)}" for n, v in card.metrics.items() if isinstance(v, int | float | str)]
     steps = [f"  next: {line.format(path=artifact.path.as_posix())}" for line in next_steps(card)]
     return "\n".join([f"{card.kind}: {artifact.path.as_posix()}", *shown, *steps])

@@ -13,10 +13,11 @@ import numpy as np
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
-from pretune.evaluate.findings import Findings, Floor, Group, drawn_again
+from pretune.evaluate.findings import Compared, Findings, Group, drawn_again
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
 from pretune.evaluate.perplexity import Score, by_document, score_store, some_documents
 from pretune.infer.predictor import Streams
+from pretune.report.numbers import count
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.store import Store
 
@@ -59,7 +60,7 @@ def open_held_out(folder: Path, split: str, max_documents: int | None) -> HeldOu
 def evaluate_text(
     model: Streams, data: Artifact, *, split: str, length: int, max_documents: int | None, seed: int, log: Log
 ) -> Findings:
-    """Figures, floors and one row per document.
+    """Figures, baselines and one row per document.
 
     Raises:
         NotSupported: a bundle, or tokens of another tokenizer; EmptyInput: nothing to score.
@@ -74,9 +75,9 @@ def evaluate_text(
     held = open_held_out(data.path, split, max_documents)
     score = score_store(module, held.store, length, num_bytes=held.num_bytes, log=log)
     documents = [model.tokenizer.decode(held.store.document(k)[:-1].tolist()) for k in range(held.store.num_documents)]
-    floors, ngram = text_floors(model, held, documents, score, seed=seed, log=log)
+    baselines, ngram = text_baselines(model, held, documents, score, seed=seed, log=log)
     intervals = {"bits_per_byte": drawn_again(score.bits, score.num_bytes.tolist(), seed=seed)}
-    group = Group("all", held.store.num_documents, _figures(score), intervals, floors, "bits_per_byte")
+    group = Group("all", held.store.num_documents, _figures(score), intervals, baselines, "bits_per_byte")
     tables = {"samples": samples_of(model, held.store)}
     notes = [*_notes(held, length), *begin_note(model, data)]
     return Findings("language", [group], _rows(held, documents, score, ngram), "gain", tables, notes)
@@ -130,9 +131,9 @@ def _figures(score: Score) -> dict[str, float]:
     }
 
 
-def text_floors(
+def text_baselines(
     model: Streams, held: HeldOut, documents: Sequence[str], score: Score, *, seed: int, log: Log
-) -> tuple[list[Floor], Score | None]:
+) -> tuple[list[Compared], Score | None]:
     """The 5-gram model on the same targets, and xz on the same text; none without training tokens."""
     if held.train.num_tokens < 2:
         return [], None
@@ -141,16 +142,16 @@ def text_floors(
     ngram = by_document(nats, held.store, score.num_bytes)
     interval = drawn_again(ngram.bits - score.bits, score.num_bytes.tolist(), seed=seed)
     what = f"an interpolated Kneser-Ney {ORDER}-gram model over the same tokens, counted on {_told(held.train)}"
-    counted = Floor("ngram", what, _figures(ngram), ngram.bits_per_byte - score.bits_per_byte, interval)
+    counted = Compared("ngram", what, _figures(ngram), ngram.bits_per_byte - score.bits_per_byte, interval)
     packed = 8 * xz_bytes(join_bytes(documents), training_text(model, held.train)) / len(join_bytes(documents))
     what = f"xz -9 with at most {XZ_BYTES >> 20} MiB of training text before the text"
-    compressor = Floor("xz", what, {"bits_per_byte": packed}, packed - score.bits_per_byte)
+    compressor = Compared("xz", what, {"bits_per_byte": packed}, packed - score.bits_per_byte)
     return [counted, compressor], ngram
 
 
 def _told(train: Store) -> str:
     whole = "all" if train.num_tokens <= MAX_TOKENS else "the first"
-    return f"{whole} {min(train.num_tokens, MAX_TOKENS):,} training tokens"
+    return f"{whole} {count(min(train.num_tokens, MAX_TOKENS))} training tokens"
 
 
 def training_text(model: Streams, train: Store) -> bytes:
@@ -183,7 +184,7 @@ def samples_of(model: Streams, store: Store, *, given: int = 32, written: int = 
 def _rows(held: HeldOut, documents: Sequence[str], score: Score, ngram: Score | None) -> list[dict[str, Any]]:
     size = np.maximum(score.num_bytes, 1)
     mine = score.bits / size
-    floor = ngram.bits / size if ngram else [None] * len(mine)
+    baseline = ngram.bits / size if ngram else [None] * len(mine)
     return [
         {
             "id": about["id"],
@@ -192,10 +193,10 @@ def _rows(held: HeldOut, documents: Sequence[str], score: Score, ngram: Score | 
             "bytes": about["bytes"],
             "targets": int(targets),
             "bits_per_byte": round(float(bits), 6),
-            "floor_bits_per_byte": None if other is None else round(float(other), 6),
+            "baseline_bits_per_byte": None if other is None else round(float(other), 6),
             "gain": round(float(-bits if other is None else other - bits), 6),
         }
-        for about, text, targets, bits, other in zip(held.about, documents, score.targets, mine, floor, strict=True)
+        for about, text, targets, bits, other in zip(held.about, documents, score.targets, mine, baseline, strict=True)
     ]
 
 

@@ -7,13 +7,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-from pretune.base.drawing import Points, frame_of, number, thinned
+from pretune.report.drawing import Points, finite, frame_of
+from pretune.report.numbers import figure
 
 WIDTH, HEIGHT = 64, 12
 """Characters of the grid."""
@@ -28,9 +25,8 @@ def sketch(series: Mapping[str, Points], *, width: int = WIDTH, height: int = HE
 
     Values that are not finite are left out.
     """
-    drawn = {n: [p for p in points if math.isfinite(p[0]) and math.isfinite(p[1])] for n, points in series.items()}
-    drawn = {name: thinned(points, 2 * width) for name, points in drawn.items() if points}
-    if not any(len(points) > 1 for points in drawn.values()):
+    drawn = finite(series, most=2 * width)
+    if not drawn:
         return ""
     frame = frame_of([p for points in drawn.values() for p in points])
     grid = [[" "] * width for _ in range(height)]
@@ -40,27 +36,6 @@ def sketch(series: Mapping[str, Points], *, width: int = WIDTH, height: int = HE
     return "\n".join(
         [*_framed(grid, frame.y_low, frame.y_high), *_below(frame.x_low, frame.x_high, width), *_names(drawn)]
     )
-
-
-def loss_curves(folder: Path) -> str:
-    """The loss of the run that wrote `folder/metrics.jsonl`, in nats per target by step; "" without such a file."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    points = [point for line in lines if isinstance(point := _json(line), dict)]
-    names = {"validation_loss": "held out", "loss": "training"}
-    return sketch({legend: _points(points, name) for name, legend in names.items()})
-
-
-def _json(line: str) -> Any:
-    """A line, or None if it cannot be read: a card is shown though a note beside it was damaged."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _points(points: Sequence[Mapping[str, Any]], name: str) -> Points:
-    return [(p["step"], p[name]) for p in points if isinstance(p.get(name), int | float) and "step" in p]
 
 
 def _part(value: float, low: float, high: float) -> float:
@@ -97,19 +72,19 @@ def _marks(grid: list[list[str]], points: Points, mark: str) -> None:
 
 
 def _framed(grid: Sequence[Sequence[str]], low: float, high: float) -> list[str]:
-    names = {0: number(high), len(grid) - 1: number(low), len(grid) // 2: number((low + high) / 2)}
+    names = {0: figure(high), len(grid) - 1: figure(low), len(grid) // 2: figure((low + high) / 2)}
     width = max(map(len, names.values()))
     return [f"{names.get(row, ''):>{width}} │{''.join(line).rstrip()}" for row, line in enumerate(grid)]
 
 
 def _below(low: float, high: float, width: int) -> list[str]:
-    left, right = number(low), number(high)
+    left, right = f"{low:,.6g}", f"{high:,.6g}"
     return [f"{left:>10}{right:>{max(1, width - 2)}}"]
 
 
 def _names(drawn: Mapping[str, Points]) -> list[str]:
     marks = ["⠶", *(MARKS[k % len(MARKS)] for k in range(len(drawn)))]
     return [
-        f"  {mark} {name}: {number(points[-1][1])} at the end"
+        f"  {mark} {name}: {figure(points[-1][1])} at the end"
         for mark, (name, points) in zip(marks, drawn.items(), strict=False)
     ]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pretune.base.curves import sketch
-from pretune.base.drawing import number
+from pretune.report.curves import sketch
+from pretune.report.numbers import count, metric, size
 from pretune.train.watch.normal.reading import Points, Run
 from pretune.train.watch.normal.reference import nearest
 from pretune.train.watch.normal.rules import Case, Finding, diagnosed
@@ -45,7 +45,7 @@ def curves_of(run: Run, case: Case) -> dict[str, Points]:
     if run.text is None or case.band is None:
         return {}
     like = nearest(run.text.language, run.matrices, run.num_bytes)
-    name = f"reference {like.text}, {like.parameters / 1e6:.1f}M"
+    name = f"reference {like.text}, {count(like.parameters)} parameters"
     return {run.name: held_out_curve(run), name: [(b / 1e6, v) for b, v in like.validation]}
 
 
@@ -77,7 +77,7 @@ def _verdict(case: Case, findings: list[Finding]) -> str:
         why = gone if run.text is None else "it is far from what we ran, or has no bits per byte"
         said = f"{run.name} is not laid beside the references: {why}"
     else:
-        read = f"{run.num_bytes / 1e6:,.2f} MB read ({run.epochs:.2g} epochs), {run.parameters / 1e6:.2g}M parameters"
+        read = f"{size(run.num_bytes)} read ({run.epochs:.2g} epochs), {count(run.parameters)} parameters"
         beside = f"references ({case.band.num_runs} runs, {' and '.join(case.band.languages)}) end between"
         band = f"{case.band.low:.2f} and {case.band.high:.2f}"
         said = f"{run.name}: {case.held_out:.2f} bits per byte after {read}; {beside} {band}"
@@ -136,7 +136,7 @@ def pair_text(run: Run, other: Run) -> str:
     """Two runs beside each other: figures, the settings that differ, both curves."""
     facts = pair_facts(run, other)
     rows = [["", *facts["runs"]]]
-    rows += [[n, *map(_shown, values)] for n, values in facts["metrics"].items()]
+    rows += [[n, *(metric(v, n) or "-" for v in values)] for n, values in facts["metrics"].items()]
     rows += [["", "", ""]] + [[n, *map(_shown, values)] for n, values in facts["settings"].items()]
     widths = [max(len(row[k]) for row in rows) for k in range(3)]
     table = "\n".join(
@@ -147,6 +147,4 @@ def pair_text(run: Run, other: Run) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "-" if value is None else str(value)
-    return number(value)
+    return "-" if value is None else str(value)

@@ -1,6 +1,6 @@
 """Curves in the terminal: dots where the points are."""
 
-from pretune.base.curves import sketch
+from pretune.report.curves import sketch
 
 
 def test_a_falling_line_goes_from_the_upper_left_to_the_lower_right() -> None:
@@ -23,8 +23,8 @@ def test_a_level_line_fills_one_row_of_dots() -> None:
 def test_a_second_curve_is_drawn_with_marks_and_both_are_named_with_their_ends() -> None:
     drawn = sketch({"one": [(0, 1.0), (1, 0.5)], "другой 二": [(0, 0.0), (1, 1.0)]})
     assert "o" in drawn.splitlines()[0]
-    assert "⠶ one: 0.5000 at the end" in drawn
-    assert "o другой 二: 1 at the end" in drawn
+    assert "⠶ one: 0.500 at the end" in drawn
+    assert "o другой 二: 1.00 at the end" in drawn
 
 
 def test_a_curve_without_two_finite_points_is_not_drawn() -> None:
