@@ -13,27 +13,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
+from pretune.base.sample import evenly
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
 
 if TYPE_CHECKING:
     from pretune.text.dataset.example import Dialogue, Labelled
 
-T = TypeVar("T")
 Scored = tuple[list[int], list[bool]]
 MOST_TEXTS = 1000
 MOST_ROWS = 128
 MOST_LENGTH = 512
-
-
-def evenly(items: Sequence[T], most: int) -> list[T]:
-    """At most `most` of the items, evenly spread, in order."""
-    number = min(len(items), most)
-    return [items[i * len(items) // number] for i in range(number)]
 
 
 def quality(ready: TextClassifier | LanguageModel, data: Artifact) -> dict[str, float]:

@@ -18,12 +18,14 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.log import Log
 from pretune.base.page import lineage_list, page
+from pretune.base.sample import evenly
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import curves, report_section
 from pretune.infer.classify import TextClassifier
 from pretune.text.dataset.doctor.telling import findings_section, of_facts
-from pretune.text.dataset.example import SPLIT_FILES, Dialogue, Labelled, check_scored, read_split
+from pretune.text.dataset.example import Dialogue, Labelled, check_scored, read_split
+from pretune.text.read.split import SPLITS
 
 if TYPE_CHECKING:
     from pretune.evaluate.stage import EvaluateStage
@@ -118,7 +120,7 @@ def examples_of(data: Artifact, split: str) -> list[Any]:
     """The examples of a split; raises EmptyInput, naming the splits that are there."""
     found: list[Any] = list(read_split(data.path, split))
     if not found:
-        there = [s for s in SPLIT_FILES if read_split(data.path, s)]
+        there = [s for s in SPLITS if read_split(data.path, s)]
         hint = f"it has {', '.join(there)}: choose split={there[-1]}" if there else "look at the dataset"
         raise EmptyInput(f"{data.path.as_posix()} has no examples in the split {split!r}", hint=hint)
     return found
@@ -126,8 +128,7 @@ def examples_of(data: Artifact, split: str) -> list[Any]:
 
 def some_of(examples: Sequence[Any], wanted: int | None) -> list[Any]:
     """`wanted` examples, evenly spread over their order."""
-    number = min(wanted or len(examples), len(examples))
-    return [examples[i * len(examples) // number] for i in range(number)]
+    return evenly(examples, wanted or len(examples))
 
 
 def read_before(model: Artifact, texts: Sequence[str], log: Log) -> list[str]:

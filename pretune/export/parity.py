@@ -217,7 +217,7 @@ def longest_prompt(model: LanguageModel) -> list[int]:
 
 def _messages(data: Path, number: int) -> list[list[dict[str, str]]]:
     """What comes before the last reply of dialogues, or the texts of labelled examples as one message each."""
-    from pretune.compress.measure import evenly
+    from pretune.base.sample import evenly
     from pretune.text.dataset.example import Dialogue, Labelled
 
     found: list[list[dict[str, str]]] = []

@@ -25,7 +25,7 @@ ALL = [
     FineWeb(),
     Language(keep=["en", "zh"], min_confidence=0.5),
 ]
-ADDED = [("language", pa.string()), ("language_confidence", pa.float32()), ("liked", pa.float32())]
+ADDED = [("language", pa.string()), ("language_confidence", pa.float32()), ("quality", pa.float32())]
 SCHEMA = pa.schema([*COLUMNS.items(), *ADDED])
 
 

@@ -1,4 +1,4 @@
-"""Filters: documents that are left out, each with the reason, which the corpus keeps beside them.
+"""Filters: documents that are left out, each with the reason, which the corpus keeps next to them.
 
 A filter reads columns, not texts: what was measured when a document was read decides now and, with other thresholds,
 tomorrow. The reason begins with the kind of the filter: "gopher: mean word length 12.3 > 10".
@@ -48,17 +48,17 @@ class Short(Filter):
         return f"short: {size} characters < {self.min_characters}" if size < self.min_characters else None
 
 
-class Liked(Filter):
-    """Keeps what reads like the texts that the setting `liked` names."""
+class Quality(Filter):
+    """Keeps what reads like the examples that the setting `quality` names."""
 
-    kind: str = "liked"
-    needs: ClassVar[tuple[str, ...]] = ("liked",)
+    kind: str = "quality"
+    needs: ClassVar[tuple[str, ...]] = ("quality",)
     min_score: float = Field(default=0.5, ge=0, le=1)
-    """0.5 is undecided; look at the column `liked` of a few documents before you choose."""
+    """0.5 is undecided; look at the column `quality` of a few documents before you choose."""
 
     def reject(self, row: Mapping[str, Any]) -> str | None:
-        score, least = row["liked"], float(np.float32(self.min_score))
-        return f"liked: {score:.3g} < {self.min_score:g}" if score < least else None
+        score, least = row["quality"], float(np.float32(self.min_score))
+        return f"quality: {score:.3g} < {self.min_score:g}" if score < least else None
 
 
 # ---- limits -------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ FILTER = Choice(
     Filter,
     {
         "short": "pretune.text.clean.filters:Short",
-        "liked": "pretune.text.clean.filters:Liked",
+        "quality": "pretune.text.clean.filters:Quality",
         "debris": "pretune.text.clean.quality.rules:Debris",
         "gopher": "pretune.text.clean.quality.rules:Gopher",
         "gopher-repetition": "pretune.text.clean.quality.rules:GopherRepetition",

@@ -27,7 +27,7 @@ from pydantic import Field, field_validator
 
 from pretune.base.config import Config
 from pretune.base.errors import SettingsError, did_you_mean
-from pretune.text.corpus.deciding import Parts, Verdict
+from pretune.text.corpus.deciding import Shards, Verdict
 
 SHUFFLED = "shuffled"
 _NOT_TO_SORT_BY = ("text", "meta", "digest", "signature", "blank")
@@ -81,7 +81,7 @@ class Mixed:
     bytes: int = 0
 
 
-def mix(parts: Parts, verdict: Verdict, mixture: Mixture) -> Mixed:
+def mix(parts: Shards, verdict: Verdict, mixture: Mixture) -> Mixed:
     """How often each training document is taken, and where it stands, from the columns alone.
 
     Raises:
@@ -91,7 +91,7 @@ def mix(parts: Parts, verdict: Verdict, mixture: Mixture) -> Mixed:
     sorted_by = order_column(mixture.order, [n for n in parts.columns if n not in _NOT_TO_SORT_BY])
     if mixture.is_plain:
         return Mixed(often)
-    is_train = np.array([side == "train" for side in verdict.sides], dtype=bool)
+    is_train = np.array([side == "train" for side in verdict.splits], dtype=bool)
     rows = _Columns(parts, is_train, sorted_by)
     often[is_train] = copies(mixture, rows.groups, rows.bytes, hashed(rows.ids, _TAKEN))
     taken = often[is_train]
@@ -104,7 +104,7 @@ def mix(parts: Parts, verdict: Verdict, mixture: Mixture) -> Mixed:
 class _Columns:
     """The columns of the training documents that a mixture is about."""
 
-    def __init__(self, parts: Parts, is_train: NDArray[np.bool_], sorted_by: str | None):
+    def __init__(self, parts: Shards, is_train: NDArray[np.bool_], sorted_by: str | None):
         names = ["id", "source", "language", "bytes", *([sorted_by] if sorted_by else [])]
         table = pa.concat_tables(parts.tables(list(dict.fromkeys(names)))).filter(pa.array(is_train))
         self.ids: list[str] = table["id"].to_pylist()

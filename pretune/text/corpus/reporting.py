@@ -54,7 +54,7 @@ def _section(title: str, *inner: str) -> str:
 
 
 def _mixture(facts: Mapping[str, Any]) -> str:
-    """The training side by source and language, and how much of what was there it takes."""
+    """The training split by source and language, and how much of what was there it takes."""
     groups = facts.get("mixture", [])
     total = sum(group["bytes"] for group in groups) or 1
     rows = [
@@ -69,7 +69,7 @@ def _mixture(facts: Mapping[str, Any]) -> str:
         for group in groups
     ]
     head = ["source", "language", "documents", "bytes", "share of bytes", "taken"]
-    return _section("The training side", table(head, rows, numeric=range(2, 6))) if rows else ""
+    return _section("The training split", table(head, rows, numeric=range(2, 6))) if rows else ""
 
 
 def _held_out(facts: Mapping[str, Any]) -> str:
@@ -77,8 +77,8 @@ def _held_out(facts: Mapping[str, Any]) -> str:
     if not told:
         return ""
     held, given, gone = (f"{told[name]:,}" for name in ("held_out_texts", "evaluation_texts", "left_out"))
-    against = f"{held} documents of the other sides and {given} evaluation texts"
-    found = f"The training side was compared with {against} by 13-grams; {gone} of its documents were left out."
+    against = f"{held} documents of the other splits and {given} evaluation texts"
+    found = f"The training split was compared with {against} by 13-grams; {gone} of its documents were left out."
     return _section("What a model is judged on", f"<p>{escape(found)}</p>")
 
 
@@ -93,12 +93,12 @@ def _sources(facts: Mapping[str, Any]) -> str:
         ]
         for name, of in facts["sources"].items()
     ]
-    sides = [[side, f"{of['documents']:,}", f"{of['bytes']:,}"] for side, of in facts["splits"].items()]
+    splits = [[split, f"{of['documents']:,}", f"{of['bytes']:,}"] for split, of in facts["splits"].items()]
     head = ["source", "documents", "bytes", "characters", "share of bytes"]
     return _section(
         "What is in it",
         table(head, rows, numeric=range(1, 5)),
-        table(["side", "documents", "bytes"], sides, numeric=(1, 2)),
+        table(["split", "documents", "bytes"], splits, numeric=(1, 2)),
     )
 
 
@@ -129,7 +129,7 @@ def _left_out(facts: Mapping[str, Any], seen: Seen) -> str:
 
 def _repairs(facts: Mapping[str, Any]) -> str:
     counted = {f"{kind} changed": number for kind, number in facts["changed"].items()}
-    counted |= {f"repeated {kind} cut": number for kind, number in facts.get("documents_cut", {}).items()}
+    counted |= {f"repeated {kind} removed": number for kind, number in facts.get("repeats_removed", {}).items()}
     counted |= {"broken pieces replaced": facts["repaired"], "surrogates mended": facts["surrogates_mended"]}
     counted |= facts["mended"]
     rows = [[name, f"{number:,}"] for name, number in counted.items() if number]

@@ -5,7 +5,7 @@
     clusters    the shingles of all candidates to disk, every pair compared, union-find over what was verified
 
 A document is dropped only for a document that is kept, and only if those two were compared: in a chain A ~ B ~ C
-where C is not near A, A and C stay (in one cluster, so that both lie on one side of a split).
+where C is not near A, A and C stay (in one cluster, so that both are in one split).
 
 Price: 9 bytes of memory per document and 40 more per document with a candidate, besides `memory_bytes`; on
 disk 8 bytes per shingle of those.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,13 @@ from pretune.text.dedup import minhash
 from pretune.text.dedup.runs import Sorter
 from pretune.text.dedup.shingles import jaccard, shingle_batches, shingle_sets
 from pretune.text.dedup.units import PIECE
+from pretune.text.read.characters import batches
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _ROWS_TOGETHER = 1 << 14
+_TEXTS_TOGETHER = 1024
+K = TypeVar("K", int, str)
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,8 @@ class Clusters:
 
 def sign(texts: Iterable[str]) -> NDArray[np.uint32]:
     """The band hashes of each text: uint32 [N, minhash.NUM_BANDS], each a function of its text alone."""
-    parts = [_signed(group) for group in _groups(texts)]
-    return np.concatenate(parts) if parts else np.empty((0, minhash.NUM_BANDS), dtype=np.uint32)
-
-
-def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Texts of some PIECE characters together."""
-    held: list[str] = []
-    size = 0
-    for text in texts:
-        if held and (size + len(text) > PIECE or len(held) >= 1024):
-            yield held
-            held, size = [], 0
-        held.append(text)
-        size += len(text)
-    if held:
-        yield held
+    signed = [_signed(together) for together in batches(texts, PIECE, _TEXTS_TOGETHER)]
+    return np.concatenate([np.empty((0, minhash.NUM_BANDS), dtype=np.uint32), *signed])
 
 
 def _signed(texts: Sequence[str]) -> NDArray[np.uint32]:
@@ -247,21 +236,21 @@ class _Sets:
         return np.frombuffer(self._file.read(8 * (stop - start)), dtype=np.uint64)
 
 
-class _Roots:
-    """Union-find; the root of a cluster is its first document."""
+class Roots(Generic[K]):
+    """Union-find; the root of a cluster is its least member, in whichever order they are joined."""
 
     def __init__(self) -> None:
-        self.parents: dict[int, int] = {}
+        self.parents: dict[K, K] = {}
 
-    def of(self, document: int) -> int:
-        root = document
+    def of(self, member: K) -> K:
+        root = member
         while (parent := self.parents.get(root, root)) != root:
             root = parent
-        while document != root:  # next time in one step
-            self.parents[document], document = root, self.parents[document]
+        while member != root:  # next time in one step
+            self.parents[member], member = root, self.parents[member]
         return root
 
-    def join(self, one: int, other: int) -> None:
+    def join(self, one: K, other: K) -> None:
         low, high = sorted((self.of(one), self.of(other)))
         if low != high:
             self.parents[high] = low
@@ -270,7 +259,7 @@ class _Roots:
 def _decided(pairs: Iterable[tuple[int, list[int]]], sets: _Sets, num_documents: int, threshold: float) -> Clusters:
     because_of = np.full(num_documents, -1, dtype=np.int64)
     similarity = np.full(num_documents, np.nan)
-    roots = _Roots()
+    roots = Roots[int]()
     # Rising: when a document is looked at, all older ones are settled.
     for newer, olders in pairs:
         compared = _Compared(newer, sets)

@@ -1,4 +1,4 @@
-"""The library as it was read: its sources and entries, the side of each, and what can be asked of it."""
+"""The library as it was read: its sources and entries, the split of each, and what can be asked of it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Asked:
 class Library:
     """Everything read, once per process.
 
-    `side[k]` is "train", "validation" or "test" (held out) for entries[k]; `told` is all text of code and docs in
+    `split[k]` is "train", "validation" or "test" (held out) for entries[k]; `told` is all text of code and docs in
     lower case with single blanks, to look for what should not stand there.
     """
 
     sources: list[Source]
     entries: list[Entry]
     topics: dict[str, str]
-    side: list[str]
+    split: list[str]
     asked: list[Asked] = field(default_factory=list)
     told: bytes = b""
 

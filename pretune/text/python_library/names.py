@@ -87,10 +87,6 @@ class Namespace:
         return is_listed or is_above or is_private(home)
 
 
-def _plainness(name: str) -> tuple[int, int, str]:
-    return name.count("."), len(name), name
-
-
 def named(entries: Iterable[Entry], names: dict[Place, str]) -> list[Entry]:
     """The entries with the names that users write; those without one keep the place where they are defined."""
     return [replace(entry, name=_name(entry, names)) for entry in entries]

@@ -1,4 +1,4 @@
-"""Which functions are asked about, in how many wordings, and on which side.
+"""Which functions are asked about, in how many wordings, and in which split.
 
 remembered   28 wordings to train on; asked again in wordings that were not
 skimmed      three wordings to train on, never asked again
@@ -55,7 +55,7 @@ def question_rows(
 
 def _common_words(found: Library, asked: list[Asked]) -> list[str]:
     """The words that docstrings use most, without those that are themselves asked for; the most frequent first."""
-    docs = (entry.doc for entry, side in zip(found.entries, found.side, strict=True) if side != "test")
+    docs = (entry.doc for entry, split in zip(found.entries, found.split, strict=True) if split != "test")
     counted = Counter(word for doc in docs for word in _WORD.findall(doc))
     names = {one.name for one in asked}
     ranked = sorted(counted, key=lambda word: (-counted[word], word))

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from pretune.text.read.characters import word_set
+
 MIN_CHARACTERS, MAX_CHARACTERS = 15, 200
 
 # "range(stop) -> range object", "S.find(sub) -> int", "D.keys() -> a set-like object ..."
@@ -18,7 +20,7 @@ _TRIVIAL = re.compile(
     r"private|internal|this (method|function|class) is (called|used)|undocumented|override|overridden|like )|"
     r"deprecated|obsolete|https?://|>>>"
 )
-_WORDS_COMMON = (
+_COMMON = word_set(
     "about above after again against also always another argument arguments because been before being below between "
     "both call called calls cannot could does done each either else ever every false first following from function "
     "given have having here into itself just last less like make many method might more most must need never none "
@@ -26,7 +28,6 @@ _WORDS_COMMON = (
     "their them then there these they this those through true under until upon used uses using value values very want "
     "were what when where whether which while will with within without would your object objects class instance"
 )
-_COMMON = frozenset(_WORDS_COMMON.split())
 
 
 def first_sentence(doc: str) -> str | None:

@@ -6,7 +6,7 @@
                                                        with os.scandir(src) as found: ...
 
 A docstring belongs to the documentation and is cut from the code, so that no sentence stands in both:
-otherwise a page of validation text would have been read in training, on its other side. The price is
+otherwise a page of validation text would have been read in training, in another split. The price is
 that the code's own text has no docstrings; those of functions inside functions stay where they are.
 """
 
@@ -22,12 +22,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from pretune.text.read.characters import word_set
+
 # Tests, tables of characters, other people's packages and data: no prose, no style to learn from.
-_SKIPPED_FOLDERS = (
+SKIPPED_FOLDERS = word_set(
     "test tests idle_test site-packages dist-packages __pycache__ turtledemo ensurepip pydoc_data lib-dynload "
     "__phello__ config"
 )
-SKIPPED_FOLDERS = frozenset(_SKIPPED_FOLDERS.split())
 KEPT_ENCODINGS = frozenset({"__init__.py", "idna.py", "punycode.py"})
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

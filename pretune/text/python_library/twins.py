@@ -1,4 +1,4 @@
-"""Near copies: texts that share 70 % of their words belong to one cluster, and a cluster stays on one side of a split.
+"""Near copies: texts that share 70 % of their words belong to one cluster, and a cluster stays in one split of a split.
 
 Prefix filtering (Chaudhuri et al. 2006; Bayardo et al. 2007): with the words of a text from the rarest to the
 commonest, two texts with Jaccard >= t share one of their first n - ceil(t n) + 1 words, so only those are indexed.

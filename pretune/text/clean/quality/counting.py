@@ -8,7 +8,7 @@ characters; the price is some 60 nanoseconds per character of English and 200 of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -43,19 +43,6 @@ def pieces_of(text: str) -> list[str]:
         pieces.append(text[at:end])
         at = end
     return [*pieces, text[at:]]
-
-
-def batches(pieces: Iterable[str]) -> Iterator[list[str]]:
-    """Pieces in groups that are measured together; at least one group."""
-    held: list[str] = []
-    size = 0
-    for piece in pieces:
-        if held and (size + len(piece) + 1 > BATCH or len(held) == BATCH_PIECES):
-            yield held
-            held, size = [], 0
-        held.append(piece)
-        size += len(piece) + 1
-    yield held
 
 
 # ---- hashes -------------------------------------------------------------------------------------

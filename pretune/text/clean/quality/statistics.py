@@ -23,7 +23,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pretune.text.clean.quality import scripts, words
-from pretune.text.clean.quality.counting import REPEATED, TOP, batches, count, pieces_of
+from pretune.text.clean.quality.counting import BATCH, BATCH_PIECES, REPEATED, TOP, count, pieces_of
+from pretune.text.read.characters import batches
 
 Value = float | int | str
 
@@ -103,7 +104,8 @@ def measure_all(texts: Sequence[str]) -> list[dict[str, Value]]:
     if not texts:
         return []
     pieces = [pieces_of(text) for text in texts]
-    counts = _joined([count(batch) for batch in batches(p for of in pieces for p in of)])
+    together = batches((piece for of in pieces for piece in of), BATCH, BATCH_PIECES)
+    counts = _joined([count(batch) for batch in together])
     firsts = np.cumsum([0, *(len(of) for of in pieces[:-1])])
     columns = _columns({name: _adder(name).reduceat(of, firsts) for name, of in counts.items()})
     columns["lorem_ipsum"] = [text.count("orem ipsum") + text.count("OREM IPSUM") for text in texts]

@@ -1,6 +1,6 @@
 """Homophones: Chinese characters that sound alike, as who types pinyin mistakes them.
 
-Our own table of common characters by syllable and tone; a character stands in one group, that of its usual reading.
+Our own table of common characters by syllable and tone; a character is in one group, that of its usual reading.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def misheard(text: str, share: float, rng: random.Random) -> str:
 
 
 def homophones_of(character: str) -> str:
-    """The other characters of its group; "" for one that stands in none."""
+    """The other characters of its group; "" for one that is in none."""
     return _table().get(character, "")
 
 

@@ -3,7 +3,7 @@
     swap        two letters change places     the -> teh
     drop        a letter is left out          the -> te
     double      a letter is typed twice       the -> thhe
-    neighbour   the key beside it is hit      the -> rhe
+    neighbour   the key next to it is hit     the -> rhe
     homophone   in Chinese, a character that sounds alike
 
 Figures, marks and white space stay as they are: 3.5 stars are not 5.3 stars.
@@ -76,8 +76,8 @@ def _double(letters: list[str], k: int, rng: random.Random) -> None:
 def _neighbour(letters: list[str], k: int, rng: random.Random) -> None:
     key = letters[k]
     if key.lower() in KEYS:
-        beside = rng.choice(KEYS[key.lower()])
-        letters[k] = beside.upper() if key.isupper() else beside
+        other = rng.choice(KEYS[key.lower()])
+        letters[k] = other.upper() if key.isupper() else other
 
 
 def _homophone(letters: list[str], k: int, rng: random.Random) -> None:

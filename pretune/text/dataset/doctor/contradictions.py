@@ -43,7 +43,7 @@ class Contradictions(Check):
 
 
 def _groups(data: Data) -> list[list[Row]]:
-    """Rows of one text, of all sides, where there are several."""
+    """Rows of one text, of all splits, where there are several."""
     groups: dict[str, list[Row]] = {}
     for row, key in zip(data.rows, data.whole, strict=True):
         groups.setdefault(key, []).append(row)

@@ -2,7 +2,7 @@
 
     pieces     every text by the name of its field    text | question, context | user, assistant ...
     whole      what makes a row a copy of another     a question with its passage; all turns
-    asked      what must not stand on two sides       the passage; what the user said
+    asked      what must not stand in two splits       the passage; what the user said
     together   what a model reads at once             a passage and its question; all turns and the longer reply
 
 Two texts are the same if they are equal once case, width and white space are left off: `same_text`.

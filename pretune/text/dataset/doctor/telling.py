@@ -9,9 +9,10 @@ from typing import Any
 
 from pretune.base.drawing import Bar, bar_chart
 from pretune.base.page import page, shortened, table
-from pretune.text.dataset.doctor.findings import LEVELS, SIDES, Data, Finding, counted
+from pretune.text.dataset.doctor.findings import LEVELS, Data, Finding, counted
 from pretune.text.dataset.example import SHAPES
 from pretune.text.dataset.shapes.files import FORMATS
+from pretune.text.read.split import SPLITS
 
 NO_LABELS = f"""\
 labels   none seen, so nobody has looked at any; looked for: {FORMATS}
@@ -54,10 +55,10 @@ def _looked_at(finding: Finding) -> list[str]:
 
 
 def report(data: Data, findings: Sequence[Finding], command: str) -> str:
-    """The page of a dataset: labels and lengths by side, what was found, the rows to look at."""
-    sizes = {side: len(data.of_side(side)) for side in SIDES}
+    """The page of a dataset: labels and lengths by split, what was found, the rows to look at."""
+    sizes = {split: len(data.of_split(split)) for split in SPLITS}
     text = f"{counted(len(data.rows), 'example')} of shape {data.shape}: " + ", ".join(
-        f"{n:,} {side}" for side, n in sizes.items()
+        f"{n:,} {split}" for split, n in sizes.items()
     )
     return page("Dataset", [_found(data, findings), _labels(data), _lengths(data)], "", command, text=text + ".")
 
@@ -81,18 +82,18 @@ def _found(data: Data, findings: Sequence[Finding]) -> str:
 
 
 def _labels(data: Data) -> str:
-    """Rows of each label by side, the most frequent first; rows of each side where there are no labels."""
+    """Rows of each label by split, the most frequent first; rows of each split where there are no labels."""
     names = SHAPES[data.shape].names
     if names is None:
-        bars = [Bar(side, len(data.of_side(side)), is_model=side == "train") for side in SIDES]
+        bars = [Bar(split, len(data.of_split(split)), is_model=split == "train") for split in SPLITS]
         return f"<section><h2>Examples</h2>{bar_chart(bars)}</section>"
-    counts = {side: Counter(n for row in data.of_side(side) for n in names(row.example)) for side in SIDES}
+    counts = {split: Counter(n for row in data.of_split(split) for n in names(row.example)) for split in SPLITS}
     most = [n for n, _ in sum(counts.values(), Counter[str]()).most_common()]
-    there = [side for side in SIDES if counts[side]]
+    there = [split for split in SPLITS if counts[split]]
     bars = [
-        Bar(f"{label} {side}" if side == there[0] else side, counts[side][label], is_model=side == "train")
+        Bar(f"{label} {split}" if split == there[0] else split, counts[split][label], is_model=split == "train")
         for label in most[:MOST_LABELS]
-        for side in there
+        for split in there
     ]
     rest = f"<p>and {len(most) - MOST_LABELS} rarer labels</p>" if len(most) > MOST_LABELS else ""
     return f"<section><h2>Labels</h2>{bar_chart(bars)}{rest}</section>"

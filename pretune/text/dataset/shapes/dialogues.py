@@ -20,7 +20,7 @@ from typing import Any
 
 from pretune.base.errors import BadFile, did_you_mean
 from pretune.text.dataset.example import Dialogue, Example, Message
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
 from pretune.text.read.values import kind_of, mend_surrogates, wrong
 
@@ -82,7 +82,9 @@ def read_dialogues(table: Table, notes: Notes) -> tuple[Convert, str]:
         kept: list[Example] = [d for d in made if has_reply(d)]
         return kept if len(kept) == len(made) > 0 else [*kept, *notes.drop(_why_none(made))]
 
-    return convert, told(messages=turns) if turns else told(prompt=pair[0], reply=pair[1]) if pair else ""
+    return convert, columns_read(messages=turns) if turns else columns_read(
+        prompt=pair[0], reply=pair[1]
+    ) if pair else ""
 
 
 def has_reply(dialogue: Dialogue) -> bool:

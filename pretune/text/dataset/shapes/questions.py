@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pretune.text.dataset.example import Answer, Example, Question
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.dataset.spans import find_answer
 from pretune.text.read.columns import Table
 from pretune.text.read.values import kind_of, mend_surrogates, text_in, wrong
@@ -48,7 +48,7 @@ def read_questions(table: Table, notes: Notes) -> tuple[Convert, str]:
             return notes.drop("no answer that stands in the context")
         return [Question(asked, said, tuple(found), origin)]
 
-    return convert, told(question=question, context=context, answers=answers)
+    return convert, columns_read(question=question, context=context, answers=answers)
 
 
 def _answers(value: Any, column: str) -> Iterator[tuple[str, int | None]]:

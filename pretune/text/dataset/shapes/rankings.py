@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from pretune.text.dataset.example import Example, Ranking
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
 from pretune.text.read.values import kind_of, number_in, text_in, wrong
 
@@ -54,7 +54,7 @@ def read_candidates(table: Table, notes: Notes) -> tuple[Convert, str]:
         moments = tuple(int(t) for t in (record.get(times) or ())) if times else ()
         return [Ranking(asked, tuple(texts), given, origin, moments)]
 
-    return convert, told(query=query, candidates=candidates or "".join(lettered), scores=scores)
+    return convert, columns_read(query=query, candidates=candidates or "".join(lettered), scores=scores)
 
 
 def _choices(value: Any, column: str) -> tuple[Any, list[str]]:

@@ -1,20 +1,20 @@
-"""What there is to do for a corpus: its raw files as jobs, and the documents of a job, still as they stand.
+"""The raw files of a corpus in shards, and the documents of a shard, still as they are written.
 
-    inputs -> files -> jobs (some small files; a piece of a large one) -> records -> documents
+    inputs -> files -> shards (some small files; a piece of a large one) -> records -> documents
 
-Jobs are cut by bytes alone, so they are the same for any number of processes.
+Shards are cut by bytes alone, so they are the same for any number of workers.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn, NotText, UserError
@@ -28,8 +28,8 @@ from pretune.text.read.readers import READERS, TABULAR, Record, Repairs, read_re
 from pretune.text.read.split import SPLITS
 
 LARGE_FILE = 16 << 20
-"""Files of so many bytes are cut into several jobs; all but JSON lines are read by the process that hands them out."""
-JOB_BYTES = 2 << 20
+"""A file of so many bytes makes several shards; all but JSON lines are read by the process that hands them out."""
+RAW_SHARD_BYTES = 2 << 20
 COUNTED = ("changed", "columns", "mended")
 LEADS_OUT = "a link that leads out of the folder; links=follow reads it"
 
@@ -40,8 +40,8 @@ class Measuring:
 
     Args:
         text: the column that holds the text, None to find it by its name.
-        named: the parts of the mixture were named by the user, so a scheme does not name them itself.
-        language_file: a fastText model; None tells languages by script and frequent words.
+        named: the user named the sources, so a scheme does not name them itself.
+        language_file: a fastText model; None: languages are identified by script and frequent words.
         near: signatures for near duplicates are wanted.
     """
 
@@ -53,6 +53,7 @@ class Measuring:
 
 
 Numbered = tuple[int, Record]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Files or a piece of one, still to be read, or documents that have been; `measured`: shards of another corpus."""
+class RawShard:
+    """Files or a piece of one, still to be read, or documents that are; `measured`: a file of another corpus."""
 
     number: int
     files: tuple[RawFile, ...] = ()
@@ -86,8 +87,8 @@ class Job:
 
 
 @dataclass
-class Told:
-    """What happened besides documents; adds up over jobs."""
+class Tally:
+    """What reading met besides documents; adds up over shards."""
 
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     changed: Counter[str] = field(default_factory=Counter)
@@ -101,123 +102,112 @@ class Told:
     no_column: list[tuple[str, str, str | None]] = field(default_factory=list)
     """(source, problem, hint) of tables in which no column could be the text."""
 
-    def add(self, other: Told) -> None:
-        self.quarantine += other.quarantine
-        self.changed += other.changed
-        self.mended += other.mended
-        self.left_out += other.left_out
-        self.broken += other.broken
-        self.surrogates += other.surrogates
-        self.empty_files += other.empty_files
-        self.columns += other.columns
-        self.no_column += other.no_column
+    def add(self, other: Tally) -> None:
+        for name, more in vars(other).items():
+            vars(self)[name] += more
 
     def packed(self) -> bytes:
         return json.dumps(self.__dict__, sort_keys=True).encode()
 
     @classmethod
-    def unpacked(cls, packed: bytes) -> Told:
+    def unpacked(cls, packed: bytes) -> Tally:
         facts = json.loads(packed)
-        pairs = {name: [tuple(one) for one in facts[name]] for name in ("quarantine", "no_column")}
-        return cls(**facts | pairs | {name: Counter(facts[name]) for name in COUNTED})
+        return cls(**facts | {name: Counter(facts[name]) for name in COUNTED})
 
 
-# ---- jobs ---------------------------------------------------------------------------------------
+# ---- shards -------------------------------------------------------------------------------------
 
 
-def jobs(inputs: Mapping[str, Artifact], measuring: Measuring, told: Told) -> Iterator[Job]:
-    """All jobs, numbered, in the order of their documents; what reading large files met is added to `told`."""
+def raw_shards(inputs: Mapping[str, Artifact], measuring: Measuring, tally: Tally) -> Iterator[RawShard]:
+    """All shards, numbered, in the order of their documents; what reading large files meets is added to `tally`."""
     number = 0
     for place, artifact in inputs.items():
-        source = source_of(place, artifact)
-        for job in _jobs_of(artifact, source, measuring, told):
-            yield replace(job, number=number)
+        for shard in _of_input(artifact, source_of(place, artifact), measuring, tally):
+            yield replace(shard, number=number)
             number += 1
 
 
-def _jobs_of(artifact: Artifact, source: str, measuring: Measuring, told: Told) -> Iterator[Job]:
+def _of_input(artifact: Artifact, source: str, measuring: Measuring, tally: Tally) -> Iterator[RawShard]:
     if artifact.scheme:
-        yield from _in_jobs(_named(d, source, measuring) for d in sources.documents(artifact.scheme))
+        yield from _of_documents(_named(d, source, measuring) for d in sources.documents(artifact.scheme))
         return
     if artifact.card.kind == "corpus":
-        yield from _shards(artifact, source)
+        yield from _of_corpus(artifact, source)
         return
-    told.quarantine += [(name, LEADS_OUT) for name in artifact.links]
+    tally.quarantine += [(name, LEADS_OUT) for name in artifact.links]
     small: list[RawFile] = []
     for name, path in sources.named_files(artifact):
         file, size = RawFile(source, name, path), path.stat().st_size
         if size >= LARGE_FILE:
-            yield from _together(small)
+            yield from _of_files(small)
             small = []
-            yield from _cut(file, measuring, told)
+            yield from _of_large_file(file, measuring, tally)
         else:
             small.append(file)
-    yield from _together(small)
+    yield from _of_files(small)
 
 
-def _shards(artifact: Artifact, source: str) -> Iterator[Job]:
+def _of_corpus(artifact: Artifact, source: str) -> Iterator[RawShard]:
     """What a corpus kept, then what it dropped: of copies, those that were kept come first again."""
     for stem in (*SPLITS, "dropped"):
         for path in sorted(artifact.path.glob(f"{stem}-[0-9]*.parquet")):
-            yield Job(0, (RawFile(source, path.name, path),), bytes=path.stat().st_size, measured=True)
+            yield RawShard(0, (RawFile(source, path.name, path),), bytes=path.stat().st_size, measured=True)
 
 
 def _named(document: Document, source: str, measuring: Measuring) -> Document:
-    """A scheme names the parts of its mixture itself, unless the user did."""
+    """A scheme names its sources itself, unless the user did."""
     name = source if measuring.named else document.source or source
     return replace(document, source=name, id=document.id or document_id(name, document.origin, 0))
 
 
-def _together(files: Sequence[RawFile]) -> Iterator[Job]:
-    held: list[RawFile] = []
+def _of_files(files: Sequence[RawFile]) -> Iterator[RawShard]:
+    for held, size in _filled(files, lambda file: file.path.stat().st_size):
+        yield RawShard(0, files=held, bytes=size)
+
+
+def _of_documents(documents: Iterable[Document]) -> Iterator[RawShard]:
+    for held, size in _filled(documents, lambda document: len(document.text)):
+        yield RawShard(0, documents=held, bytes=size)
+
+
+def _filled(items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[tuple[tuple[T, ...], int]]:
+    """(items, their size) of RAW_SHARD_BYTES each, or what the last one makes of it."""
+    held: list[T] = []
     size = 0
-    for file in files:
-        held.append(file)
-        size += file.path.stat().st_size
-        if size >= JOB_BYTES:
-            yield Job(0, files=tuple(held), bytes=size)
+    for item in items:
+        held.append(item)
+        size += size_of(item)
+        if size >= RAW_SHARD_BYTES:
+            yield tuple(held), size
             held, size = [], 0
     if held:
-        yield Job(0, files=tuple(held), bytes=size)
+        yield tuple(held), size
 
 
-def _cut(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Job]:
-    """The jobs of a large file; that of JSON lines is parsed by who measures it."""
+def _of_large_file(file: RawFile, measuring: Measuring, tally: Tally) -> Iterator[RawShard]:
+    """The shards of a large file; JSON lines are parsed by whoever measures them."""
     sound: Sound = ""
-    with suppress(UserError):  # what is wrong is told by whoever reads the file, and once
+    with suppress(UserError):  # whoever reads the file reports what is wrong, and once
         sound = soundness(file.path) if suffix_of(file.path) in JSON_LINES else ""
     if not sound:
-        yield from _in_jobs(documents_of(file, measuring, told))
+        yield from _of_documents(documents_of(file, measuring, tally))
         return
-    with _told_of(file, told):
+    with _tallied(file, tally):
         column = ""
-        for stretch in stretches(file.path, JOB_BYTES, sound):
-            column = column or _first_column(file, stretch, measuring, told)
-            yield Job(0, piece=Piece(file, stretch, column), bytes=len(stretch.content))
+        for stretch in stretches(file.path, RAW_SHARD_BYTES, sound):
+            column = column or _first_column(file, stretch, measuring, tally)
+            yield RawShard(0, piece=Piece(file, stretch, column), bytes=len(stretch.content))
 
 
-def _first_column(file: RawFile, stretch: Stretch, measuring: Measuring, told: Told) -> str:
+def _first_column(file: RawFile, stretch: Stretch, measuring: Measuring, tally: Tally) -> str:
     """The text's column in the first records; "" where a stretch holds none."""
     where = file.path.as_posix()
     rows = list(islice(stretch_records(stretch, where, Repairs(quarantine=[])), FIRST))
-    return _column_of(file, rows, measuring, told) if rows else ""
-
-
-def _in_jobs(documents: Iterable[Document]) -> Iterator[Job]:
-    held: list[Document] = []
-    size = 0
-    for document in documents:
-        held.append(document)
-        size += len(document.text)
-        if size >= JOB_BYTES:
-            yield Job(0, documents=tuple(held), bytes=size)
-            held, size = [], 0
-    if held:
-        yield Job(0, documents=tuple(held), bytes=size)
+    return _column_of(file, rows, measuring, tally) if rows else ""
 
 
 def source_of(place: str, artifact: Artifact) -> str:
-    """`logs` of the place read.logs.0; a list names each part by its own path."""
+    """`logs` of the place read.logs.0; in a list each source has the name of its path."""
     parts = place.split(".")
     if artifact.hub and len(parts) <= 2:
         return hub.title(artifact.hub)
@@ -227,54 +217,54 @@ def source_of(place: str, artifact: Artifact) -> str:
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def read_job(job: Job, measuring: Measuring, told: Told) -> Iterator[Document]:
-    """The documents of a job, in their order; what reading them meets is added to `told`."""
-    if job.piece:
-        return documents_of_piece(job.piece, measuring, told)
-    read = (document for file in job.files for document in documents_of(file, measuring, told))
-    return iter(job.documents or read)
+def read_shard(shard: RawShard, measuring: Measuring, tally: Tally) -> Iterator[Document]:
+    """The documents of a shard, in their order; what reading them meets is added to `tally`."""
+    if shard.piece:
+        return documents_of_piece(shard.piece, measuring, tally)
+    read = (document for file in shard.files for document in documents_of(file, measuring, tally))
+    return iter(shard.documents or read)
 
 
-def documents_of(file: RawFile, measuring: Measuring, told: Told) -> Iterator[Document]:
+def documents_of(file: RawFile, measuring: Measuring, tally: Tally) -> Iterator[Document]:
     """The documents of a file as they stand in it; what cannot be read goes into quarantine with its reason.
 
     Raises:
         MissingExtra: no reader for it.
     """
     if file.path.stat().st_size == 0:
-        told.empty_files += 1  # an empty __init__.py is no mistake
+        tally.empty_files += 1  # an empty __init__.py is no mistake
         return
-    with _told_of(file, told) as repairs:
-        yield from _documents(file, read_records(file.path, repairs), measuring, repairs, told)
+    with _tallied(file, tally) as repairs:
+        yield from _documents(file, read_records(file.path, repairs), measuring, repairs, tally)
 
 
-def documents_of_piece(piece: Piece, measuring: Measuring, told: Told) -> Iterator[Document]:
+def documents_of_piece(piece: Piece, measuring: Measuring, tally: Tally) -> Iterator[Document]:
     """The documents of a stretch, as they would be if the file were read whole."""
     file, stretch = piece.file, piece.stretch
-    with _told_of(file, told) as repairs:
+    with _tallied(file, tally) as repairs:
         records = stretch_records(stretch, file.path.as_posix(), repairs)
-        yield from _documents(file, records, measuring, repairs, told, first=stretch.first, column=piece.column)
+        yield from _documents(file, records, measuring, repairs, tally, first=stretch.first, column=piece.column)
 
 
 @contextmanager
-def _told_of(file: RawFile, told: Told) -> Iterator[Repairs]:
-    """Whatever reading the file meets is told, and does not stop the work."""
+def _tallied(file: RawFile, tally: Tally) -> Iterator[Repairs]:
+    """Whatever reading the file meets is added to the tally, and does not stop the work."""
     repairs = Repairs(quarantine=[])
     try:
         yield repairs
     except NoSuchColumn as error:
-        told.no_column.append((file.source, error.problem, error.hint))
+        tally.no_column.append((file.source, error.problem, error.hint))
         repairs.refuse(error, file.path.as_posix())
     except UserError as error:
         if isinstance(error, NotText) and suffix_of(file.path) not in READERS:
-            repairs.left_out.append(file.path.as_posix())  # a picture beside the pages is no mistake
+            repairs.left_out.append(file.path.as_posix())  # a picture next to the pages is no mistake
         else:
             repairs.refuse(error, file.path.as_posix())
     finally:
-        told.broken += repairs.broken
-        told.mended += repairs.mended
-        told.left_out += [_named_so(file, where) for where in repairs.left_out]
-        told.quarantine += [(_named_so(file, w), _named_so(file, why)) for w, why in repairs.quarantine or []]
+        tally.broken += repairs.broken
+        tally.mended += repairs.mended
+        tally.left_out += [_named_so(file, where) for where in repairs.left_out]
+        tally.quarantine += [(_named_so(file, w), _named_so(file, why)) for w, why in repairs.quarantine or []]
 
 
 def _documents(
@@ -282,7 +272,7 @@ def _documents(
     records: Iterator[Record],
     measuring: Measuring,
     repairs: Repairs,
-    told: Told,
+    tally: Tally,
     *,
     first: int = 0,
     column: str = "",
@@ -292,7 +282,7 @@ def _documents(
     numbered: Iterator[Numbered] = ((k + repairs.passed_over, one) for k, one in enumerate(records, first))
     if not column:
         head, numbered = _begun(numbered)
-        column = _column_of(file, [record for _, record in head], measuring, told) if head else ""
+        column = _column_of(file, [record for _, record in head], measuring, tally) if head else ""
     for number, record in numbered:
         try:
             # A line of another form may have its text elsewhere.
@@ -321,19 +311,19 @@ def _stopped(error: UserError) -> Iterator[Numbered]:
     yield  # a generator, so that it raises when it is its turn
 
 
-def _column_of(file: RawFile, rows: Sequence[Record], measuring: Measuring, told: Told) -> str:
-    """The column that the first records of a file have their text in; of tables it is told."""
+def _column_of(file: RawFile, rows: Sequence[Record], measuring: Measuring, tally: Tally) -> str:
+    """The column that the first records of a file have their text in; of tables it is counted."""
     column = text_column(rows, given=measuring.text, where=file.path.as_posix())
     if suffix_of(file.path) in TABULAR:
-        told.columns[column] += 1
+        tally.columns[column] += 1
     return column
 
 
-def _named_so(file: RawFile, told: str) -> str:
+def _named_so(file: RawFile, message: str) -> str:
     """A message that names the file as the corpus does: no payload holds a path of this machine."""
-    return told.replace(file.path.as_posix(), file.name)
+    return message.replace(file.path.as_posix(), file.name)
 
 
 def _document(file: RawFile, number: int, record: Mapping[str, Any], column: str, text: str) -> Document:
     meta = {k: v for k, v in record.items() if k != column and not isinstance(v, bytes)}
-    return Document(text, "", file.source, f"{file.name}#{number}", meta)  # its id is worked out by who measures it
+    return Document(text, "", file.source, f"{file.name}#{number}", meta)  # whoever measures it works out its id
