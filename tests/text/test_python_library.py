@@ -17,12 +17,13 @@ from pretune.base.digest import digest
 from pretune.base.errors import UserError
 from pretune.text import python_library
 from pretune.text.dataset.example import read_split
+from pretune.text.dedup.near import Roots
 from pretune.text.python_library import Library, build, wordings
 from pretune.text.python_library.areas import AREAS, area_of
+from pretune.text.python_library.copies import join_near_copies
 from pretune.text.python_library.names import Namespace, named, short_methods
 from pretune.text.python_library.sentences import first_sentence, keywords, word_frequencies
 from pretune.text.python_library.sources import Entry, read_source, read_sources, source_files
-from pretune.text.python_library.twins import Clusters, join_near_copies
 
 
 def write(root: Path, **files: str) -> Path:
@@ -158,26 +159,26 @@ def test_keywords_are_the_rarest_words_that_the_name_does_not_give_away():
 
 def test_texts_that_share_70_percent_of_their_words_are_one_cluster_and_no_others():
     texts = ["a b c d e f g", "g f e d c b a x y z", "a b c d e f x1 x2 x3 x4", None, "A, b c. d e f (g)!"]
-    clusters = Clusters(len(texts))
+    clusters = Roots[int]()
     join_near_copies(clusters, texts)
-    assert [clusters.find(k) for k in range(5)] == [0, 0, 2, 3, 0]
+    assert [clusters.of(k) for k in range(5)] == [0, 0, 2, 3, 0]
 
 
 def test_prefix_filtering_finds_the_clusters_that_comparing_all_pairs_finds():
     vocabulary = [f"w{k}" for k in range(12)]
     texts = [" ".join(vocabulary[(k * 7 + j * (1 + k % 5)) % 12] for j in range(3 + k % 8)) for k in range(150)]
-    fast, slow = Clusters(len(texts)), Clusters(len(texts))
+    fast, slow = Roots[int](), Roots[int]()
     join_near_copies(fast, texts)
     sets = [set(text.split()) for text in texts]
     for k in range(150):
         for j in range(k):
             if len(sets[k] & sets[j]) >= 0.7 * len(sets[k] | sets[j]):
                 slow.join(j, k)
-    assert [fast.find(k) for k in range(150)] == [slow.find(k) for k in range(150)]
+    assert [fast.of(k) for k in range(150)] == [slow.of(k) for k in range(150)]
 
 
 def many_functions(root: Path) -> Library:
-    """200 functions of two modules: each says something of its own, and its twin in `second` says nearly the same."""
+    """200 functions of two modules: each says something of its own, and its copy in `second` says nearly the same."""
     say = "Turn wheel {0} by {1} and then read {2}"
     first = "".join(f'def turn{k}():\n    """{say.format(f"w{k}x", f"q{k}x", f"d{k}x")}."""\n' for k in range(200))
     second = "".join(

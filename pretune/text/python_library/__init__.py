@@ -6,9 +6,9 @@
     python:order        four lines of code -> are they in order, or shuffled?
     python:areas        docstring -> the chapter of the library reference it belongs to
 
-Some 10 % of the docstrings are *held out*: they stand neither in code nor in docs, nobody trains on them, and the
+Some 10 % of the docstrings are *held out*: they are neither in code nor in docs, nobody trains on them, and the
 tests ask for them ("guessed", and the test split of areas). What decides is a keyed hash of the cluster of near copies
-(`twins`), so no copy of a held-out docstring was read under another name. Of the code some 4 % of the files are held
+(`copies`), so no copy of a held-out docstring was read under another name. Of the code some 4 % of the files are held
 out for `order`.
 
 `python:questions?functions=2000&only=guessed` narrows a part: `functions` reads the most useful ones (well-known
@@ -31,9 +31,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pretune.base.errors import UserError
+from pretune.text.dedup.near import Roots
 from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
-from pretune.text.python_library.facts import Asked, Library, is_told
+from pretune.text.python_library.copies import join_near_copies
+from pretune.text.python_library.facts import Asked, Library, is_read
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
 from pretune.text.python_library.order import order_rows, split_of
 from pretune.text.python_library.places import place, plain
@@ -48,11 +50,10 @@ from pretune.text.python_library.sources import (
     source_files,
     tidy,
 )
-from pretune.text.python_library.twins import Clusters, join_near_copies
 from pretune.text.read.characters import word_set
 from pretune.text.read.document import Document, document_id
 
-# The version of Python stands in it because compiled docstrings have no file that could be digested.
+# With the version of Python, because compiled docstrings have no file that could be digested.
 VERSION = f"11 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "order", "areas")
 
@@ -118,7 +119,7 @@ def rows(part: str) -> Iterator[dict[str, Any]]:
     if name == "questions":
         yield from question_rows(library(), **settings)
     elif name == "order":
-        yield from order_rows(library().sources, library().told)
+        yield from order_rows(library().sources, library().read)
     elif name == "areas":
         yield from area_rows(library())
     else:
@@ -154,7 +155,7 @@ def build(sources: list[Source], compiled: list[Entry], topics: dict[str, str]) 
     mine = [entry for source in sources for entry in source.entries]
     entries = _distinct([*named(mine, Namespace(sources).public_names()), *compiled])
     answers = [_answer(entry) for entry in entries]
-    clusters = Clusters(len(entries))
+    clusters = Roots[int]()
     join_near_copies(clusters, [entry.doc for entry in entries])
     join_near_copies(clusters, answers)
     short = short_methods([entry for entry, answer in zip(entries, answers, strict=True) if answer])
@@ -163,7 +164,7 @@ def build(sources: list[Source], compiled: list[Entry], topics: dict[str, str]) 
     asked = [Asked(labels[k], answer, k, split[k] == "test") for k, answer in enumerate(answers) if answer]
     found = Library(sources, entries, topics, split)
     pages = (text for part in (_code, _docs) for _, text in part(found))
-    found = replace(found, told=plain("\n".join(pages)))
+    found = replace(found, read=plain("\n".join(pages)))
     return replace(found, asked=_ranked(found, _without_known(found, asked)))
 
 
@@ -198,11 +199,11 @@ def _answer(entry: Entry) -> str | None:
     return first_sentence(entry.doc)
 
 
-def _splits(entries: list[Entry], labels: list[str], clusters: Clusters) -> list[str]:
+def _splits(entries: list[Entry], labels: list[str], clusters: Roots[int]) -> list[str]:
     """The split of every entry, the same for all of its cluster; from a keyed hash of the cluster's first name."""
     members: dict[int, list[int]] = defaultdict(list)
     for k in range(len(entries)):
-        members[clusters.find(k)].append(k)
+        members[clusters.of(k)].append(k)
     split = [""] * len(entries)
     for group in members.values():
         drawn = place(min(entries[k].name for k in group))
@@ -220,7 +221,7 @@ def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
     """Held-out functions whose answer can be read elsewhere (a comment, a page of reference) are asked of nobody."""
     reference = "\n".join(found.topics.values())
     return [
-        one for one in asked if not one.is_held_out or not (is_told(one.answer, found) or f"{one.name}(" in reference)
+        one for one in asked if not one.is_held_out or not (is_read(one.answer, found) or f"{one.name}(" in reference)
     ]
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pretune.text.python_library.facts import Library, is_told
+from pretune.text.python_library.facts import Library, is_read
 from pretune.text.python_library.places import place
 
 MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
@@ -72,7 +72,7 @@ def area_rows(found: Library) -> Iterator[dict[str, Any]]:
     for k, entry in enumerate(found.entries):
         area = area_of(entry.module)
         excerpt = _excerpt(entry.doc)
-        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.split[k] == "test" and is_told(excerpt, found)):
+        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.split[k] == "test" and is_read(excerpt, found)):
             texts[area].setdefault(excerpt, k)
     twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
     for area in AREAS:

@@ -22,8 +22,8 @@ class Asked:
 class Library:
     """Everything read, once per process.
 
-    `split[k]` is "train", "validation" or "test" (held out) for entries[k]; `told` is all text of code and docs in
-    lower case with single blanks, to look for what should not stand there.
+    `split[k]` is "train", "validation" or "test" (held out) for entries[k]; `read` is all text of code and docs in
+    lower case with single blanks, to look for what should not be there.
     """
 
     sources: list[Source]
@@ -31,8 +31,9 @@ class Library:
     topics: dict[str, str]
     split: list[str]
     asked: list[Asked] = field(default_factory=list)
-    told: bytes = b""
+    read: bytes = b""
 
 
-def is_told(text: str, found: Library) -> bool:
-    return plain(text).strip(b" .") in found.told
+def is_read(text: str, found: Library) -> bool:
+    """Whether a text is somewhere in code or docs."""
+    return plain(text).strip(b" .") in found.read

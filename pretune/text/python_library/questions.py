@@ -75,6 +75,6 @@ def _wordings(one: Asked, words: list[str], group: str, is_tested: bool, is_watc
 
 def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> dict[str, Any]:
     asked = {"role": "user", "content": wording.format(one.name)}
-    told = {"role": "assistant", "content": one.answer}
+    answer = {"role": "assistant", "content": one.answer}
     facts = {"keywords": expected, "split": split, "group": group, "origin": f"{group}/{one.name}"}
-    return {"messages": [asked, told], **facts}
+    return {"messages": [asked, answer], **facts}

@@ -38,14 +38,14 @@ def first_sentence(doc: str) -> str | None:
     """
     text = " ".join(_first_paragraph(doc).split())
     for end in _SENTENCE_END.finditer(text):
-        if not _ABBREVIATION.search(text[: end.start() + 1]) and _starts_anew(text[end.end() :]):
+        if not _ABBREVIATION.search(text[: end.start() + 1]) and _starts_sentence(text[end.end() :]):
             text = text[: end.end()]
             break
     is_usable = MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS and len(text.split()) >= 3 and text[0].isalpha()
     return text if is_usable and not _TRIVIAL.search(text) and not text.endswith(":") else None
 
 
-def _starts_anew(rest: str) -> bool:
+def _starts_sentence(rest: str) -> bool:
     rest = rest.lstrip()
     return not rest or not rest[0].islower()
 
@@ -54,14 +54,14 @@ def _first_paragraph(doc: str) -> str:
     """The first paragraph that is prose: behind signatures, or behind the ` -- ` of one."""
     for paragraph in re.split(r"\n\s*\n", doc):
         lines = paragraph.splitlines()
-        told = ""
+        said = ""
         while lines and (found := _SIGNATURE.match(lines[0].strip())):
-            # "S.keys() -- the names" tells something; "range(stop) --> range object" does not.
-            told = told or (found["rest"] or "").partition("-- ")[2].strip()
+            # "S.keys() -- the names" says something; "range(stop) --> range object" does not.
+            said = said or (found["rest"] or "").partition("-- ")[2].strip()
             lines = lines[1:]
         lines = lines[: next((k for k, line in enumerate(lines) if _LISTING.match(line)), len(lines))]
-        if told or lines:
-            return "\n".join([*([told] if told else []), *lines])
+        if said or lines:
+            return "\n".join([*([said] if said else []), *lines])
     return ""
 
 
