@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretune.text.clean.cleaners import cleaned_counting
+from pretune.text.clean.cleaners import cleaned
 from pretune.text.clean.quality.language import identifier
 from pretune.text.clean.quality.statistics import COLUMNS, measure_all
 from pretune.text.corpus.raw_shards import Measuring, RawShard, Tally, read_shard
@@ -77,7 +77,7 @@ def _digest(text: str) -> bytes:
 def _row(document: Document, measuring: Measuring, tally: Tally) -> dict[str, Any]:
     text = mend_surrogates(document.text)
     tally.surrogates += text is not document.text and text != document.text
-    text = cleaned_counting(text, measuring.clean, tally.changed)
+    text = cleaned(text, measuring.clean, tally.changed)
     meta = _json(dict(document.meta))
     origin = mend_surrogates(document.origin)
     return {

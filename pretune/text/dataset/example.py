@@ -171,9 +171,6 @@ class Shape:
         """The example in a row of a dataset's file; fields that an older file lacks have their defaults."""
         return self.example(**{name: _frozen(name, row[name]) for name in self.columns if row.get(name) is not None})
 
-    def to_row(self, example: Any) -> dict[str, Any]:
-        return {name: _plain(getattr(example, name)) for name in self.columns}
-
     def to_table(self, examples: Sequence[Any]) -> pa.Table:
         """The rows of these examples, column by column."""
         read = {name: [_plain(getattr(e, name)) for e in examples] for name in self.columns}

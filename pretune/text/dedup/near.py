@@ -43,12 +43,10 @@ class Clusters:
     Args:
         cluster: int64 [N], the first document of its cluster; its own number for a document without near copies.
         because_of: int64 [N], the kept document for which it is dropped, -1 for a document that is kept.
-        jaccard: float64 [N], the verified similarity to `because_of`, nan for a document that is kept.
     """
 
     cluster: NDArray[np.int64]
     because_of: NDArray[np.int64]
-    jaccard: NDArray[np.float64]
 
 
 # ---- signatures ---------------------------------------------------------------------------------
@@ -70,21 +68,11 @@ def _signed(texts: Sequence[str]) -> NDArray[np.uint32]:
 # ---- candidates ---------------------------------------------------------------------------------
 
 
-def candidates(signatures: NDArray[np.uint32], *, memory_bytes: int, scratch: Path) -> Iterator[NDArray[np.uint64]]:
-    """Pairs of documents that share a band, as blocks of newer << 32 | older, ascending, each pair once.
+def _sorted_pairs(signatures: NDArray[np.uint32], memory_bytes: int, scratch: Path) -> Sorter:
+    """Pairs of documents that share a band, newer << 32 | older.
 
     In a bucket every document is paired with the first and with its predecessor, not with all others.
-
-    Args:
-        signatures: uint32 [N, NUM_BANDS] of sign(); a memory map of a whole file is read as a file.
-        scratch: folder for sorted runs.
     """
-    pairs = _sorted_pairs(signatures, memory_bytes, scratch)
-    yield from _once(pairs)
-    pairs.close()
-
-
-def _sorted_pairs(signatures: NDArray[np.uint32], memory_bytes: int, scratch: Path) -> Sorter:
     assert len(signatures) < 2**32, "a document's number takes 32 bits"
     num_bands = signatures.shape[1]
     pairs = Sorter(scratch / "pairs.run", memory_bytes=memory_bytes // 4)
@@ -139,6 +127,7 @@ def _pairs(blocks: Iterable[NDArray[np.uint64]]) -> Iterator[NDArray[np.uint64]]
 
 
 def _once(pairs: Sorter) -> Iterator[NDArray[np.uint64]]:
+    """The pairs, ascending, each once, in blocks."""
     before = -1
     for block in pairs.blocks():
         fresh = np.concatenate(([int(block[0]) != before], block[1:] != block[:-1]))
@@ -165,7 +154,7 @@ def clusters(
         signatures: uint32 [N, NUM_BANDS] of sign(), row k of document k.
         text_of: the texts of these documents (their numbers rise), in this order.
         threshold: Jaccard similarity of the sets of shingles from which two documents are near copies;
-            below 0.65 many pairs do not become candidates (minhash.probability).
+            below 0.65 many pairs do not become candidates (minhash.py).
         memory_bytes: for all buffers together; a document that is larger than a thirtieth of it may break it.
         scratch: folder for sorted runs and shingles; nothing stays there.
     """
@@ -258,7 +247,6 @@ class Roots(Generic[K]):
 
 def _decided(pairs: Iterable[tuple[int, list[int]]], sets: _Sets, num_documents: int, threshold: float) -> Clusters:
     because_of = np.full(num_documents, -1, dtype=np.int64)
-    similarity = np.full(num_documents, np.nan)
     roots = Roots[int]()
     # Rising: when a document is looked at, all older ones are settled.
     for newer, olders in pairs:
@@ -270,11 +258,11 @@ def _decided(pairs: Iterable[tuple[int, list[int]]], sets: _Sets, num_documents:
             roots.join(older, newer)
             kept = int(because_of[older]) if because_of[older] >= 0 else older
             if not dropped and compared.to(kept) >= threshold:
-                because_of[newer], similarity[newer] = kept, compared.to(kept)
+                because_of[newer] = kept
     cluster = np.arange(num_documents)
     for document in list(roots.parents):
         cluster[document] = roots.of(document)
-    return Clusters(cluster, because_of, similarity)
+    return Clusters(cluster, because_of)
 
 
 class _Compared:

@@ -77,11 +77,6 @@ def _unique(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values[np.concatenate(([True], values[1:] != values[:-1]))]
 
 
-def shingles(text: str) -> NDArray[np.uint64]:
-    """The set of shingles of a text: uint64, sorted, each once, never empty."""
-    return shingle_sets([text])[0]
-
-
 def jaccard(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> float:
     """|A and B| / |A or B| of two sets of shingles (sorted, each once), in [0, 1]."""
     both = np.concatenate([one, other])

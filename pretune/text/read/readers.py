@@ -39,7 +39,6 @@ from pretune.text.read.formats.record import (
     Repairs,
     open_bytes,
     opened,
-    stem_of,
     suffix_of,
 )
 from pretune.text.read.formats.tables import read_arrow, read_parquet
@@ -47,7 +46,7 @@ from pretune.text.read.formats.web import read_warc
 from pretune.text.read.formats.wiki import is_dump, read_dump
 
 __all__ = ["ARCHIVES", "PACKED", "READERS", "TABULAR", "Record", "Repairs", "members", "open_bytes", "read_records"]
-__all__ += ["line_of", "lines_of", "stem_of", "suffix_of"]
+__all__ += ["line_of", "lines_of", "suffix_of"]
 
 
 def read_records(path: Path, repairs: Repairs | None = None) -> Iterator[Record]:

@@ -87,14 +87,6 @@ def suffix_of(path: Path) -> str:
     return ".xml" if WIKI_PART.match(last) else last
 
 
-def stem_of(path: Path) -> str:
-    """`train` of `train.jsonl.gz`, in lower case."""
-    name = path.name.lower()
-    for packed in PACKED:
-        name = name.removesuffix(packed)
-    return name.removesuffix(suffix_of(path))
-
-
 @contextmanager
 def edge(where: str, what: str) -> Iterator[None]:
     """Turn what a library raises over bad bytes into BadFile: "'a.pdf' is not PDF, or damaged: ...".
