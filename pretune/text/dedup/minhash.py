@@ -24,7 +24,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.text.dedup.shingles import mixed
+from pretune.text.read.hashing import mixed
 
 NUM_BANDS, NUM_ROWS = 32, 6
 NUM_BINS = NUM_BANDS * NUM_ROWS

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.text.dedup.shingles import mixed
-from pretune.text.dedup.units import BASE, batches, units_of
+from pretune.text.dedup.units import batches, units_of
+from pretune.text.read.hashing import BASE, mixed
 
 _BASE = np.uint64(BASE)
 _WHOLE = np.uint64(0xA0761D6478BD642F)

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from pretune.text.dedup.runs import Sorter, frequent
 from pretune.text.dedup.spool import Spool
-from pretune.text.dedup.units import powers, splits_word
+from pretune.text.dedup.units import splits_word
+from pretune.text.read.hashing import Hashes, hashed, mixed, running_sums
 
 _TOGETHER = 1 << 17
 """Windows that are worked on at once: the arrays stay in the cache."""
@@ -139,30 +140,15 @@ def _windows(spool: Spool, length: int) -> Iterator[_Windows]:
         if len(codes) < length:
             continue
         inside = np.flatnonzero(numbers[: len(codes) - length + 1] == numbers[length - 1 :])
-        sums, inverses = _sums(codes)
-        signatures = _least(_hashed(sums, inverses, gram), span)[inside]
-        hashes = _hashed(sums, inverses, length)[inside]
+        sums = running_sums(codes + np.uint64(1))
+        signatures = _least(_hashed(sums, gram), span)[inside]
+        hashes = _hashed(sums, length)[inside]
         yield _Windows(places[inside].astype(np.uint64), hashes, signatures, _changes(signatures, inside, span))
 
 
-def _sums(codes: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The sum of code[i] * BASE^(i + 1) before every place, modulo 2^64; and BASE^-i."""
-    up, down = powers(len(codes))
-    sums = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum((codes + np.uint64(1)) * up[: len(codes)], out=sums[1:])
-    return sums, down
-
-
-def _hashed(sums: NDArray[np.uint64], inverses: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
+def _hashed(sums: Hashes, length: int) -> Hashes:
     """A hash of the `length` characters from each place on; all of its bits depend on all characters."""
-    count = len(sums) - length
-    hashes = sums[length:] - sums[:count]
-    hashes *= inverses[:count]
-    for _ in range(2):
-        hashes ^= hashes >> np.uint64(32)
-        hashes *= np.uint64(0xD6E8FEB86659FD93)
-    hashes ^= hashes >> np.uint64(32)
-    return hashes
+    return mixed(hashed(sums, slice(0, len(sums) - length), slice(length, None)))
 
 
 def _least(values: NDArray[np.uint64], width: int) -> NDArray[np.uint64]:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pretune.text.clean.quality import scripts, words
 from pretune.text.read.characters import codes_of, lowered
+from pretune.text.read.hashing import BASE, Hashes, hashed, mixed, running_sums
 
 Ints = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
 
 PIECE: Final = 1 << 17
@@ -30,6 +30,7 @@ BATCH_PIECES: Final = 1024
 
 TOP: Final = (2, 3, 4)
 REPEATED: Final = (5, 6, 7, 8, 9, 10)
+_APART: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 OFTEN: Final = (10, 10)
 """(units of an n-gram, occurrences) from which it counts as a loop."""
 
@@ -43,45 +44,6 @@ def pieces_of(text: str) -> list[str]:
         pieces.append(text[at:end])
         at = end
     return [*pieces, text[at:]]
-
-
-# ---- hashes -------------------------------------------------------------------------------------
-
-_BASE: Final = 0x9E3779B97F4A7C15
-_ODD: Final = np.uint64(0xD6E8FEB86659FD93)
-_SHIFT: Final = np.uint64(32)
-_APART: Final = np.uint64(0xC2B2AE3D27D4EB4F)
-
-
-@cache
-def _powers(base: int) -> Hashes:
-    """base ** i modulo 2 ** 64 for i = 0 ... BATCH, uint64."""
-    return np.cumprod(np.array([1] + [base] * BATCH, np.uint64), dtype=np.uint64)
-
-
-@dataclass(frozen=True)
-class _Hasher:
-    """Hashes of any spans of a batch, from sums of c[i] * base ** i (modulo 2 ** 64)."""
-
-    sums: Hashes
-
-    @classmethod
-    def over(cls, codes: NDArray[np.uint32], folded: NDArray[np.uint32]) -> _Hasher:
-        values = lowered(scripts.SIZE)[folded]
-        if folded is not codes:
-            values = np.where(codes < scripts.SIZE, values, codes)
-        sums = np.zeros(len(codes) + 1, np.uint64)
-        np.cumsum((values + np.uint32(1)) * _powers(_BASE)[: len(codes)], out=sums[1:])
-        return cls(sums)
-
-    def spans(self, starts: Ints, ends: Ints) -> Hashes:
-        """A hash of each span [start, end), whatever its place: uint64."""
-        return _mixed((self.sums[ends] - self.sums[starts]) * _powers(pow(_BASE, -1, 2**64))[starts])
-
-
-def _mixed(values: Hashes) -> Hashes:
-    values = (values ^ (values >> _SHIFT)) * _ODD
-    return np.asarray(values ^ (values >> _SHIFT))
 
 
 # ---- one batch ----------------------------------------------------------------------------------
@@ -109,12 +71,13 @@ class _Batch:
         codes: code points [C].
         cells: their cells [C].
         closing: the place of the line end behind each piece [P].
+        sums: running sums over their lower case.
     """
 
     codes: NDArray[np.uint32]
     cells: NDArray[np.uint8]
     closing: Ints
-    hasher: _Hasher
+    sums: Hashes
 
     def piece_of(self, places: Ints) -> Ints:
         if len(self.closing) == 1:
@@ -122,7 +85,7 @@ class _Batch:
         return np.searchsorted(self.closing, places)
 
     def spans(self, starts: Ints, ends: Ints) -> _Spans:
-        return _Spans(starts, ends, self.piece_of(starts), self.hasher.spans(starts, ends))
+        return _Spans(starts, ends, self.piece_of(starts), mixed(hashed(self.sums, starts, ends)))
 
     def per_piece(self, piece: Ints, weights: Any = None) -> Ints:
         """How many, or the sum of weights, of each piece: [P]."""
@@ -133,7 +96,10 @@ def _batch(pieces: Sequence[str]) -> _Batch:
     codes = codes_of("\n".join(pieces) + "\n")
     folded = scripts.folded(codes)
     closing = np.cumsum([len(piece) + 1 for piece in pieces]) - 1
-    return _Batch(codes, scripts.cell_table()[folded], closing, _Hasher.over(codes, folded))
+    values = lowered(scripts.SIZE)[folded]
+    if folded is not codes:
+        values = np.where(codes < scripts.SIZE, values, codes)
+    return _Batch(codes, scripts.cell_table()[folded], closing, running_sums(values + np.uint32(1)))
 
 
 def count(pieces: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -192,7 +158,7 @@ def _stop_table() -> tuple[Hashes, Ints, Bools]:
     listed = words.all_words()
     batch = _batch([" ".join(listed)])
     places = np.cumsum([0, *(len(word) + 1 for word in listed)])[:-1]
-    hashes = batch.hasher.spans(places, places + np.array([len(word) for word in listed]))
+    hashes = mixed(hashed(batch.sums, places, places + np.array([len(word) for word in listed])))
     order = np.argsort(hashes)
     quick = np.zeros(1 << 16, bool)
     quick[(hashes & np.uint64(0xFFFF)).astype(np.int64)] = True
@@ -273,7 +239,7 @@ def _repetition(batch: _Batch, units: _Spans) -> dict[str, Ints]:
 def _pairs(units: _Spans) -> _Groups:
     keys = units.hashes + units.piece.astype(np.uint64) * _APART
     inside = np.flatnonzero(units.piece[1:] == units.piece[:-1])
-    pairs = _mixed(keys[inside] * np.uint64(_BASE)) + keys[inside + 1]
+    pairs = mixed(keys[inside] * np.uint64(BASE)) + keys[inside + 1]
     return _groups(pairs, inside)
 
 
