@@ -85,7 +85,7 @@ class _Batch:
         return np.searchsorted(self.closing, places)
 
     def spans(self, starts: Ints, ends: Ints) -> _Spans:
-        return _Spans(starts, ends, self.piece_of(starts), mixed(hashed(self.sums, starts, ends)))
+        return _Spans(starts, ends, self.piece_of(starts), hashed(self.sums, starts, ends))
 
     def per_piece(self, piece: Ints, weights: Any = None) -> Ints:
         """How many, or the sum of weights, of each piece: [P]."""
@@ -158,7 +158,7 @@ def _stop_table() -> tuple[Hashes, Ints, Bools]:
     listed = words.all_words()
     batch = _batch([" ".join(listed)])
     places = np.cumsum([0, *(len(word) + 1 for word in listed)])[:-1]
-    hashes = mixed(hashed(batch.sums, places, places + np.array([len(word) for word in listed])))
+    hashes = hashed(batch.sums, places, places + np.array([len(word) for word in listed]))
     order = np.argsort(hashes)
     quick = np.zeros(1 << 16, bool)
     quick[(hashes & np.uint64(0xFFFF)).astype(np.int64)] = True
