@@ -38,7 +38,7 @@ def test_raw_files_with_a_leak_end_with_1_and_say_which_row(pretune: Run) -> Non
     code, out, _ = pretune("check", "data")
     assert code == 1
     assert "error    leaks" in out
-    assert "1 row of 11 of test stands in train too" in out
+    assert "1 row of 11 of test is in train too" in out
     assert "test.jsonl#10 (like train.jsonl#3)" in out
     assert sorted(p.name for p in Path().iterdir()) == ["data"], "nothing is written"
 

@@ -112,7 +112,7 @@ def labelled(folder: Path, **files: str) -> Data:
 
 
 def told(data: Data, kind: str) -> dict[str, int]:
-    return {f.problem.split(" stand")[0]: f.count for f in CHECK(kind).find(data)}
+    return {f.problem.split(" are in")[0]: f.count for f in CHECK(kind).find(data)}
 
 
 def test_the_leaks_of_chnsenticorp_and_sst2_are_found(shared: Path) -> None:

@@ -135,7 +135,7 @@ REFERENCE = re.compile(
     r"|[a-z]/\Z|[?&]\w{1,20}=\Z",
     re.IGNORECASE,
 )
-"""What stands before a number that names a thing, not a person: an order, a book, a part of a URL."""
+"""What is before a number that names a thing, not a person: an order, a book, a part of a URL."""
 
 
 def _is_id_card(found: re.Match[str]) -> bool:
@@ -255,7 +255,7 @@ def _is_version(found: re.Match[str]) -> bool:
 
 
 def _is_ipv6(found: re.Match[str], kinds: Collection[Kind]) -> bool:
-    """Public ones lie in 2000::/3; with fewer than three groups it is a slice, x[2000::2], or a C++ name."""
+    """Public ones are in 2000::/3; with fewer than three groups it is a slice, x[2000::2], or a C++ name."""
     try:
         address = IPv6Address(found[0])
     except ValueError:

@@ -226,7 +226,7 @@ def read_shard(shard: RawShard, measuring: Measuring, tally: Tally) -> Iterator[
 
 
 def documents_of(file: RawFile, measuring: Measuring, tally: Tally) -> Iterator[Document]:
-    """The documents of a file as they stand in it; what cannot be read goes into quarantine with its reason.
+    """The documents of a file as they are written in it; what cannot be read goes into quarantine with its reason.
 
     Raises:
         MissingExtra: no reader for it.
@@ -296,7 +296,7 @@ def _documents(
 
 
 def _begun(numbered: Iterator[Numbered]) -> tuple[list[Numbered], Iterator[Numbered]]:
-    """The first records, and all of them; what stops the reader among the first stops it where it stands."""
+    """The first records, and all of them; what stops the reader among the first stops it in its place."""
     head: list[Numbered] = []
     try:
         for one in islice(numbered, FIRST):

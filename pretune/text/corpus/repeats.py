@@ -26,7 +26,7 @@ class Found(Protocol):
     """What a pass over all texts found to be repeated."""
 
     def without(self, text: str, document: int) -> tuple[str, int]:
-        """The text without what stood before, and how much that was (0: the text is unchanged).
+        """The text without what came before, and how much that was (0: the text is unchanged).
 
         Args:
             document: its number among the texts of the pass.

@@ -291,7 +291,7 @@ def check_scored(examples: Sequence[Any]) -> None:
                 f"examples of shape {shape_named(example)} are not learnt from or judged by yet", hint=hint
             )
         if isinstance(example, Labelled) and example.second:
-            hint = "put both into one column, or name the one that tells: columns.text=COLUMN"
+            hint = "put both into one column, or name the one that matters: columns.text=COLUMN"
             raise NotSupported(f"{example.origin} holds two texts, and classify reads one", hint=hint)
 
 

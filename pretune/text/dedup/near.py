@@ -169,7 +169,7 @@ def clusters(
 
 
 def _involved(pairs: Sorter, num_documents: int) -> NDArray[np.int64]:
-    """The documents that stand in a pair, rising."""
+    """The documents that are in a pair, rising."""
     found = np.zeros(num_documents, dtype=bool)
     for block in _once(pairs):
         found[(block >> _HALF).astype(np.int64)] = True

@@ -3,7 +3,7 @@
     "To be, or not"   {(to be) (be or) (or not) (not end)}
 
 One definition for all scripts: pairs of words, pairs of ideographs. Case, white space and punctuation make no
-difference. A pair with a figure in it stands three times in the set (under three salts): of two tables that differ
+difference. A pair with a figure in it is three times in the set (under three salts): of two tables that differ
 in their figures alone, a fifth of all pairs and more differ, though nearly all words are equal.
 
 What a change of a share e of all units costs: a share s = (1 - e)^2 of pairs is left, and the Jaccard similarity

@@ -1,12 +1,12 @@
-"""Stretches of text that stand anywhere in the corpus before, character for character, whatever is around them.
+"""Stretches of text that are anywhere in the corpus before, character for character, whatever is around them.
 
     signatures  each window of L characters is signed by the least hash of the L/2-grams in it: windows that are
                 equal have equal signatures, and neighbours mostly share theirs, so few are written to disk
-    windows     where a signature stands twice, each window's own hash and place go to disk; sorted; each finds
+    windows     where a signature comes twice, each window's own hash and place go to disk; sorted; each finds
                 the last place before it that does not overlap it
     verified    runs of windows are compared with that place, character by character; what is equal is cut
 
-A character is cut if and only if a window of L characters around it stood before, in an earlier text or in the
+A character is cut if and only if a window of L characters around it came before, in an earlier text or in the
 same one without overlap. That is what a suffix array with a threshold of L finds (Lee et al. 2022,
 arXiv:2107.06499), without one: memory stays bounded and the result does not depend on it. Nothing is cut that was
 not compared; a window is missed only where 64-bit hashes of other windows hide it.
@@ -44,7 +44,7 @@ Pairs = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Substrings:
-    """The stretches of a corpus that stood before.
+    """The stretches of a corpus that came before.
 
     Args:
         begins: int64 [D + 1], where each text begins, in characters over all texts.
@@ -82,7 +82,7 @@ class Substrings:
 def repeated_substrings(
     texts: Iterable[str], *, min_characters: int = 200, memory_bytes: int = 64_000_000, scratch: Path
 ) -> Substrings:
-    """Every stretch of at least `min_characters` that stood before.
+    """Every stretch of at least `min_characters` that came before.
 
     Args:
         texts: every document of the corpus, in order.
@@ -171,7 +171,7 @@ def _changes(signatures: NDArray[np.uint64], inside: NDArray[np.int64], span: in
 
 
 def _twice(spool: Spool, length: int, sorter: Sorter) -> NDArray[np.uint64]:
-    """The signatures that stand more than once, rising."""
+    """The signatures that come more than once, rising."""
     for windows in _windows(spool, length):
         sorter.add(windows.signatures[windows.changes])
     found = [np.empty(0, dtype=np.uint64), *frequent(sorter.blocks(), 2)]
@@ -182,7 +182,7 @@ def _twice(spool: Spool, length: int, sorter: Sorter) -> NDArray[np.uint64]:
 def _suspects(
     spool: Spool, length: int, twice: NDArray[np.uint64]
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
-    """(hash, place) of the windows whose signature stands more than once."""
+    """(hash, place) of the windows whose signature comes more than once."""
     for windows in _windows(spool, length) if len(twice) else ():
         signed = windows.signatures[windows.changes]
         known = twice[np.minimum(np.searchsorted(twice, signed), len(twice) - 1)] == signed
@@ -230,7 +230,7 @@ def _earlier(pairs: Pairs, length: int, size: int) -> tuple[NDArray[np.uint64], 
 
 
 def _verified(spool: Spool, pairs: Pairs, length: int) -> NDArray[np.int64]:
-    """(start, stop) of the stretches that are, character for character, what stands at the places before them."""
+    """(start, stop) of the stretches that are, character for character, what is at the places before them."""
     later, earlier = pairs[np.argsort(pairs[:, 0])].astype(np.int64).T
     apart = np.flatnonzero((np.diff(later) != 1) | (np.diff(earlier) != 1)) + 1
     starts = np.unique(np.concatenate([apart, np.arange(0, len(later), _TOGETHER)]))

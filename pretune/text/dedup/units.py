@@ -124,7 +124,7 @@ def _kinds() -> NDArray[np.uint8]:
     for first in "LMN":
         kinds[:0x20000][np.char.startswith(named, first)] = _WORD
     kinds[0x80:0x20000][np.char.startswith(named[0x80:], "S")] = _CHARACTER
-    kinds[[0x200C, 0x200D]] = _WORD  # the joiners stand inside words
+    kinds[[0x200C, 0x200D]] = _WORD  # the joiners are inside words
     for ranges, kind in ((_CHARACTERS, _CHARACTER), (_PAIRS, _PAIR), (_TRIPLES, _TRIPLE)):
         for low, high in ranges:
             part = kinds[low : high + 1]

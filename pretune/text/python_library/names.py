@@ -33,7 +33,7 @@ class Namespace:
         self.sources = {source.module: source for source in sources}
 
     def given_out(self, module: str, seen: tuple[str, ...] = ()) -> list[str]:
-        """The names that `from module import *` would bring, as far as the sources tell."""
+        """The names that `from module import *` would bring, as far as the sources say."""
         source = self.sources.get(module)
         if source is None or module in seen:
             return []

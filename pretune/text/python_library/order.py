@@ -6,7 +6,7 @@
             return file.readline()              with open(path) as file:
     first.count += 1                        def first(path):
 
-Each text is there twice, once in either way, so the two labels have the same words; what tells them apart is what
+Each text is there twice, once in either way, so the two labels have the same words; they differ in what
 leads to what. (A linear SVM is right in 56 % of the cases by words and pairs of words, in 74 % by runs of one to four
 characters, which see how far a line is indented after which.) Some 4 % of the files are *held out*: they are in no
 corpus, and the test split is drawn from them.

@@ -37,7 +37,7 @@ def question_rows(
     """
     read = [one for one in found.asked[:functions] if not one.is_held_out]
     further = [one for one in found.asked[functions : functions + skimmed] if not one.is_held_out]
-    # However few are read: with fewer guesses nobody could tell a gain from chance.
+    # However few are read: with fewer guesses a gain could be chance.
     guessed = [one for one in found.asked[:DEFAULT_FUNCTIONS] if one.is_held_out]
     chosen = [*read, *further, *guessed]
     frequencies = word_frequencies(one.answer for one in chosen)

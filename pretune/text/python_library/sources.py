@@ -5,7 +5,7 @@
         with os.scandir(src) as found: ...         def copytree(src, dst):
                                                        with os.scandir(src) as found: ...
 
-A docstring belongs to the documentation and is cut from the code, so that no sentence stands in both:
+A docstring belongs to the documentation and is cut from the code, so that no sentence is in both:
 otherwise a page of validation text would have been read in training, in another split. The price is
 that the code's own text has no docstrings; those of functions inside functions stay where they are.
 """
@@ -36,7 +36,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True)
 class Entry:
-    """One docstring and what it stands under; `qualname` is empty for a module, `name` is what a user writes."""
+    """One docstring and its place; `qualname` is empty for a module, `name` is what a user writes."""
 
     module: str
     qualname: str
@@ -205,7 +205,7 @@ def tidy(doc: str) -> str:
 def _without_docstrings(text: str, tree: ast.Module) -> str:
     """The same source without the docstrings of modules, classes, functions and methods; it still parses."""
     lines = text.splitlines(keepends=True)
-    # From the last to the first: a cut moves only what stands behind it.
+    # From the last to the first: a cut moves only what is behind it.
     for node, is_alone in sorted(_docstrings(tree), key=lambda found: -found[0].lineno):
         _cut(lines, node, is_alone)
     return "".join(lines).lstrip("\n") if tree.body else text

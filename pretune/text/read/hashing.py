@@ -1,6 +1,6 @@
 """Hashes of many stretches of a text at once: running sums of code[k] * BASE^(k + 1) modulo 2^64, their differences.
 
-The powers stand in a table, so any stretch costs two look-ups and a product, however long it is. Equal stretches have
+The powers are in a table, so any stretch costs two look-ups and a product, however long it is. Equal stretches have
 equal hashes wherever they are; `mixed` spreads these over all 64 bits.
 
 Source: the mixing function is the finaliser of MurmurHash3 (Austin Appleby, public domain).

@@ -55,7 +55,7 @@ def read_records(path: Path, repairs: Repairs | None = None) -> Iterator[Record]
     With `repairs.quarantine` a record that is damaged is set aside there and the next one read.
 
     Raises:
-        NotText: binary, or in no encoding that could be told; EmptyInput: no bytes at all;
+        NotText: binary, or in an unknown encoding; EmptyInput: no bytes at all;
         BadFile: not what its name says, with the line; MissingExtra: a format that needs the extra `data`.
     """
     with opened(path) as raw:
@@ -128,8 +128,8 @@ def _member(path: Path, name: str, member: Path, repairs: Repairs) -> Iterator[R
         if isinstance(error, NotText) and suffix_of(member) not in READERS:
             repairs.left_out.append(f"{path.as_posix()}/{name}")
         else:
-            told = type(error)(error.problem.replace(member.as_posix(), f"{path.as_posix()}/{name}"), hint=error.hint)
-            repairs.refuse(told, f"{path.as_posix()}/{name}")
+            named = type(error)(error.problem.replace(member.as_posix(), f"{path.as_posix()}/{name}"), hint=error.hint)
+            repairs.refuse(named, f"{path.as_posix()}/{name}")
 
 
 READERS: dict[str, Reader] = {

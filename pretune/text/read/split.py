@@ -33,7 +33,7 @@ def near_exact(text: str) -> str:
 
 
 def _normalised(text: str) -> str:
-    """NFKC. A mark that has another form there is replaced beforehand: a text without any is told at once."""
+    """NFKC. A mark that has another form there is replaced beforehand: a text without any is known at once."""
     if text.isascii():
         return text
     for mark, form in FORMS:

@@ -64,7 +64,7 @@ def features(text: str) -> Row:
 
 
 def train(good: Sequence[str], others: Sequence[str], seed: int, *, epochs: int = 5) -> Classifier:
-    """A classifier that tells `good` from `others`; both weigh alike, however many there are.
+    """A classifier of `good` against `others`; both weigh alike, however many there are.
 
     AdaGrad (Duchi et al. 2011) on one example at a time, in an order drawn from `seed`.
 

@@ -72,7 +72,7 @@ class Leaks(Check):
 
 def _shared(data: Data, rows: Sequence[Row], one: str, other: str) -> str:
     number = f"{counted(len(rows), 'row')} of {len(data.of_split(other)):,} of {other}"
-    return f"{number} {'stands' if len(rows) == 1 else 'stand'} in {one} too"
+    return f"{number} {'is' if len(rows) == 1 else 'are'} in {one} too"
 
 
 def _say(rows: Sequence[Row]) -> str:

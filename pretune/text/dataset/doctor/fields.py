@@ -2,7 +2,7 @@
 
     pieces     every text by the name of its field    text | question, context | user, assistant ...
     whole      what makes a row a copy of another     a question with its passage; all turns
-    asked      what must not stand in two splits       the passage; what the user said
+    asked      what must not be in two splits       the passage; what the user said
     together   what a model reads at once             a passage and its question; all turns and the longer reply
 
 Two texts are the same if they are equal once case, width and white space are left off: `same_text`.
@@ -23,7 +23,7 @@ Piece = tuple[str, str]
 def same_text(text: str) -> str:
     """One form for all texts that differ in case, width (NFKC) and white space alone; marks count.
 
-    By it 333 rows of ChnSentiCorp's test stand in its train (331 letter by letter, 335 without marks), and 418 of
+    By it 333 rows of ChnSentiCorp's test are in its train (331 letter by letter, 335 without marks), and 418 of
     the SMS spam collection say what another has said (403 and 446).
     """
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -90,7 +90,7 @@ class Data:
 
     @cached_property
     def asked(self) -> tuple[str, ...]:
-        """Of each row, one form of what must not stand in two splits."""
+        """Of each row, one form of what must not be in two splits."""
         return tuple(same_text(self.fields.asked(row.example)) for row in self.rows)
 
     @cached_property

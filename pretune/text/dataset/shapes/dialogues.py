@@ -242,7 +242,7 @@ def _message(role: str, content: Any, column: str = "history") -> Message:
 
 
 def prompt_messages(record: Record, names: Mapping[str, str], notes: Notes) -> list[Message]:
-    """What stands before a reply that is judged: turns, or a prompt with its input and history."""
+    """What comes before a reply that is judged: turns, or a prompt with its input and history."""
     turns = next((names[n] for n in ("messages", "conversations", "prompt") if _is_list(record, names.get(n))), None)
     if turns is not None:
         return messages_of(record[turns], turns, notes)

@@ -50,7 +50,7 @@ class Source:
         stem: what may say the split: the name without folder, packing and suffix.
         read: the records, streaming.
         paths: the files on disk.
-        is_parallel: its name says the split also where more stands behind it (test_2016_flickr.de).
+        is_parallel: its name says the split also where more follows (test_2016_flickr.de).
     """
 
     name: str

@@ -21,7 +21,7 @@ def has_labels(table: Table) -> bool:
     """A text and a list of labels."""
     label = table.column("label")
     values = table.values(label)
-    return bool(values) and all(isinstance(v, list) for v in values) and _text_beside(table, label)
+    return bool(values) and all(isinstance(v, list) for v in values) and _has_text(table, label)
 
 
 def has_score(table: Table) -> bool:
@@ -29,10 +29,10 @@ def has_score(table: Table) -> bool:
     score = table.column("score")
     values = table.values(score)
     named_label = "label" in table.given or table.has("label")
-    return bool(values) and all(map(_is_number, values)) and not named_label and _text_beside(table, score)
+    return bool(values) and all(map(_is_number, values)) and not named_label and _has_text(table, score)
 
 
-def _text_beside(table: Table, column: str | None) -> bool:
+def _has_text(table: Table, column: str | None) -> bool:
     return table.column("text") not in (None, column)
 
 

@@ -42,7 +42,7 @@ hk hn hr hu ie il in iq ir it jm jo jp ke kg kh kr kw kz la lb lk lt lu lv ly ma
 nz om pa pe ph pk pl pr pt py qa ro rs ru sa sd se sg si sk sn sv sy th tj tm tn tr tt tw tz ua ug uk us uy uz ve vn ye
 za zm zw"""
 )
-"""What may stand behind a code: `zh_hant`, `pt_br`; not `my_text`, `it_id`."""
+"""What may follow a code: `zh_hant`, `pt_br`; not `my_text`, `it_id`."""
 DIRECTED = frozenset(("src", "source", "tgt", "target"))
 """Endings that say the direction by themselves."""
 

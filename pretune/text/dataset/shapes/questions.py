@@ -1,11 +1,11 @@
-"""Shape span: questions whose answers stand in a context.
+"""Shape span: questions whose answers are in a context.
 
 {"context": "...", "question": "...", "answers": [{"text": "1963年", "answer_start": 30}]}
 {"context": "...", "question": "...", "answers": {"text": ["1963年"], "answer_start": [30]}}
-{"context": "...", "question": "...", "answer": "1963年"}                  the first place where it stands
+{"context": "...", "question": "...", "answer": "1963年"}                  the first place where it is
 
-SQuAD and CMRC files hold such records at some depth (trees.py). An answer that does not stand where it should is put
-at the nearest place where it does; one that stands nowhere is left out, and counted.
+SQuAD and CMRC files hold such records at some depth (trees.py). An answer that is not where it should be is put
+at the nearest place where it is; one that is nowhere is left out, and counted.
 """
 
 from __future__ import annotations

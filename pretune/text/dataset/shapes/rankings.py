@@ -86,7 +86,7 @@ def _scores(value: Any, number: int, names: Any, column: str) -> tuple[float, ..
 def grouped(table: Table, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
     """One record per user (query, candidates, scores, times), in the order in which they come first.
 
-    Items stand in order of time, those of one time in the order of the file; without a rating every score is 1.
+    Items are in order of time, those of one time in the order of the file; without a rating every score is 1.
     """
     user, item = table.need("query"), table.need("candidates")
     rating, time = table.column("scores"), table.column("times")

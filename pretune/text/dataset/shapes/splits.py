@@ -5,7 +5,7 @@
 {"train": {"text": ["...", "..."], "label": ["...", "..."]}, ...}        a list for each column
 {"train": {"17": {"text": "...", "label": "..."}, ...}, ...}             objects by their ids
 
-Of lists of two without names the label is the one that repeats itself, else the shorter. Other keys beside the splits
+Of lists of two without names the label is the one that repeats itself, else the shorter. Other keys next to the splits
 (`oos_train`) are splits of their own if they hold rows, so whoever reads the rows leaves them alone and says so.
 """
 

@@ -1,4 +1,4 @@
-"""JSON whose records lie deeper than an array: they are brought up, one each.
+"""JSON whose records are deeper than in an array: they are brought up, one each.
 
 {"data": [{"paragraphs": [{"context": "...", "qas": [{"question": ..., "answers": ...}]}]}]}    SQuAD, CMRC
 {"11290": {"messages": [...]}, "11291": {...}}                                                    records by their ids
@@ -24,7 +24,7 @@ LISTS = ("data", "examples", "rows", "records")
 
 
 def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
-    """The records that lie in these; those that are records themselves come as they are.
+    """The records in these; those that are records themselves come as they are.
 
     Raises:
         BadFile: a tree that begins like one of these and goes on otherwise; it names `where`.

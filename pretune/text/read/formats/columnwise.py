@@ -1,4 +1,4 @@
-"""Tables that stand in JSON column by column are turned into rows.
+"""Tables that are written in JSON column by column are turned into rows.
 
     {"text": ["a", "b"], "label": ["x", "y"]}                                   a list a column
     {"text": {"0": "a", "1": "b"}, "label": {"0": "x", "1": "y"}}               pandas, DataFrame.to_json()

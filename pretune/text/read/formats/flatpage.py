@@ -51,7 +51,7 @@ class Piece:
 
 @dataclass
 class Block:
-    """An element that stands on lines of its own, as pieces [first, last) of the page.
+    """An element on lines of its own, as pieces [first, last) of the page.
 
     Args:
         parent: index of the block around it, -1 for the outermost.

@@ -46,7 +46,7 @@ def page_record(
         whole: keep everything that is shown, for pages known to be all content (a book's chapters).
 
     Raises:
-        NotText: binary, or in an encoding that could not be told; BadFile: entangled tags.
+        NotText: binary, or in an unknown encoding; BadFile: entangled tags.
     """
     need(["data"])
     html = decode_page(data, where, repairs, charset=charset)

@@ -40,7 +40,7 @@ class Stretch:
 
     Args:
         first: number of the first line, from 0.
-        sound: what the file's beginning tells of its encoding.
+        sound: what the file's beginning says of its encoding.
     """
 
     content: bytes
@@ -96,7 +96,7 @@ def _whole_lines(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
 
 
 def soundness(path: Path) -> Sound:
-    """What a file's beginning tells of its encoding."""
+    """What a file's beginning says of its encoding."""
     with open_bytes(path) as stream:
         sample = next(_whole_lines(stream, SAMPLE_BYTES), b"")
     if b"\r" in sample and b"\n" not in sample:

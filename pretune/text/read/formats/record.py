@@ -25,7 +25,7 @@ Record = dict[str, Any]
 Reader = Callable[[Path, "Repairs"], Iterator[Record]]
 
 PACKED = (".gz", ".zst", ".bz2", ".xz")
-"""Suffixes that stand behind the real one."""
+"""Suffixes behind the real one."""
 
 SHORT_TAR = {".tgz": ".gz", ".tbz": ".bz2", ".tbz2": ".bz2", ".txz": ".xz", ".tzst": ".zst"}
 """A tar and its packing in one suffix."""
@@ -110,13 +110,13 @@ def edge(where: str, what: str) -> Iterator[None]:
 
 
 def is_of_the_machine(error: OSError) -> bool:
-    """A full disk, say; gzip and bz2 tell damage by an OSError without a number, a mad offset gives EINVAL."""
+    """A full disk, say; gzip and bz2 report damage by an OSError without a number, a mad offset gives EINVAL."""
     return error.errno not in (None, errno.EINVAL)
 
 
 def _bad(where: str, what: str, error: BaseException) -> BadFile:
-    told = " ".join(str(error).split())[:200] or type(error).__name__
-    return BadFile(f"{where!r} is not {what}, or damaged: {told}")
+    why = " ".join(str(error).split())[:200] or type(error).__name__
+    return BadFile(f"{where!r} is not {what}, or damaged: {why}")
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file as it lies on the disk; raises BadFile if it cannot be opened."""
+    """The file as it is on the disk; raises BadFile if it cannot be opened."""
     try:
         return path.open("rb")
     except OSError as error:

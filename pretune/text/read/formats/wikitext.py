@@ -126,7 +126,7 @@ def _unclose(stack: list[_Open]) -> None:
 
 
 class _Closers:
-    """Where `</name>` stands next; a name without an end is searched for once."""
+    """Where `</name>` is next; a name without an end is searched for once."""
 
     def __init__(self, markup: str):
         self.markup = markup
