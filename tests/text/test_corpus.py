@@ -10,10 +10,11 @@ from pretune.base import extras
 from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text.clean.quality.statistics import COLUMNS, measure
+from pretune.text.clean.quality.statistics import COLUMNS
 from pretune.text.corpus import raw_shards, workers
 from pretune.text.corpus.stage import CorpusStage
 from pretune.text.read.shards import read_rows
+from tests.text.measured import measure
 
 SENTENCES = [f"Sentence {i} says 你好 🙂 {'and more ' * (i % 5)}" for i in range(40)]
 

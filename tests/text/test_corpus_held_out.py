@@ -7,10 +7,11 @@ import pytest
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, EmptyInput, SettingsError
-from pretune.text.clean.quality.statistics import COLUMNS, measure
+from pretune.text.clean.quality.statistics import COLUMNS
 from pretune.text.corpus import scoring
 from pretune.text.read.shards import read_rows
 from tests.text.dedup_worlds import chinese, english
+from tests.text.measured import measure
 
 NOTICE = "All rights reserved. No part of this publication may be reproduced in any form without permission."
 

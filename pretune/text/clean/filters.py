@@ -74,9 +74,9 @@ class Limits(Config):
         return [(column, side, float(np.float32(bound))) for side, column, bound in given if bound is not None]
 
 
-def columns_of(*limits: type[Limits]) -> tuple[str, ...]:
-    """The columns these limits are about, and `script`, which chooses between them."""
-    names = [name.partition("_")[2] for cls in limits for name in cls.model_fields]
+def columns_of(limits: type[Limits]) -> tuple[str, ...]:
+    """The columns these limits are about, and `script`, which chooses between two of them."""
+    names = [name.partition("_")[2] for name in limits.model_fields]
     return tuple(dict.fromkeys(["script", *names]))
 
 
@@ -103,13 +103,8 @@ class LimitFilter(Filter):
 # ---- many rows ----------------------------------------------------------------------------------
 
 
-def rejected(filters: Sequence[Filter], row: Mapping[str, Any]) -> str | None:
-    """The reason of the first filter that leaves the row out."""
-    return next((reason for rule in filters if (reason := rule.reject(row))), None)
-
-
 def reject_table(filters: Sequence[Filter], table: pa.Table) -> list[str | None]:
-    """What `rejected` says of every row of a table, which holds the columns the filters need.
+    """Of every row of a table, which holds the columns the filters need, the reason of the first that leaves it out.
 
     Limits are compared a column at a time, so only rows that break one are looked at by themselves.
     """

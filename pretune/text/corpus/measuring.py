@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretune.text.clean.cleaners import cleaned
-from pretune.text.clean.quality.language import identifier
+from pretune.text.clean.quality.language import identify
 from pretune.text.clean.quality.statistics import COLUMNS, measure_all
 from pretune.text.corpus.raw_shards import Measuring, RawShard, Tally, read_shard
 from pretune.text.dedup.near import sign
@@ -58,7 +58,7 @@ def _measured(shard: RawShard, measuring: Measuring, tally: Tally) -> pa.Table:
 
 def _measured_rows(rows: list[dict[str, Any]], measuring: Measuring) -> pa.Table:
     texts = [row["text"] for row in rows]
-    languages = identifier(measuring.language_file).of_all(texts)
+    languages = identify(texts, measuring.language_file)
     for row, statistics, (language, sure) in zip(rows, measure_all(texts), languages, strict=True):
         row |= {**statistics, "language": language, "language_confidence": sure}
     return pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -217,8 +217,8 @@ def _rewrite(out: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]], schem
         for old in out.glob(f"{split}-*.parquet"):
             old.unlink()
         writer = ShardWriter(out, split, schema)
-        for row in group:
-            writer.write(row, row["bytes"])
+        table = pa.Table.from_pylist(list(group), schema=schema)
+        writer.add(table, _sizes(table))
         writer.close()
 
 

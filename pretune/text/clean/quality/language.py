@@ -44,46 +44,31 @@ WRITTEN_IN: Final = {"Cyrl": ("ru", "uk", "bg"), "Arab": ("ar", "fa", "ur")}
 """Scripts of several languages with a list of stop words; Latin has all the others."""
 
 
-class Identifier:
-    """Identifies languages with a fastText model, or without one.
+def identify(texts: Sequence[str], model: Path | None = None) -> list[tuple[str, float]]:
+    """(language, confidence) of each text: a code of ISO 639, "und" if it is not known, and 0 ... 1.
+
+    A model's confidence is its probability; by words it is the share of the winner among the two best languages.
 
     Args:
-        path: the model file; None goes by script and stop words.
+        model: a file of fastText, loaded once in each process; None goes by script and stop words.
 
     Raises:
         NoSuchFile, BadFile: the file is not there, or is no fastText model.
         MissingExtra: `fasttext-predict` is not installed.
     """
-
-    def __init__(self, path: Path | None = None):
-        self._model = None if path is None else _load(path)
-
-    def of(self, text: str) -> tuple[str, float]:
-        """(language, confidence): a code of ISO 639, "und" if it is not known, and 0 ... 1.
-
-        The model's confidence is its probability; by words it is the share of the winner among the two best languages.
-        """
-        return self.of_all([text])[0]
-
-    def of_all(self, texts: Sequence[str]) -> list[tuple[str, float]]:
-        """`of` each text; without a model much faster than one by one where they are short."""
-        heads = [" ".join(text[:MAX_CHARACTERS].split()) for text in texts]
-        if self._model is None:
-            return by_words(heads)
-        found = [_predicted(self._model, head) if head else ("und", 0.0) for head in heads]
-        written = [k for k, head in enumerate(heads) if _WRITTEN_ALONE.search(head)]
-        names, shares = scripts_of([heads[k] for k in written])
-        for k, script, share in zip(written, names, shares.tolist(), strict=True):
-            found[k] = _as_written(found[k], script, share)
-        return found
+    heads = [" ".join(text[:MAX_CHARACTERS].split()) for text in texts]
+    if model is None:
+        return by_words(heads)
+    known = _load(model)
+    found = [_predicted(known, head) if head else ("und", 0.0) for head in heads]
+    written = [k for k, head in enumerate(heads) if _WRITTEN_ALONE.search(head)]
+    names, shares = scripts_of([heads[k] for k in written])
+    for k, script, share in zip(written, names, shares.tolist(), strict=True):
+        found[k] = _as_written(found[k], script, share)
+    return found
 
 
 @cache
-def identifier(path: Path | None = None) -> Identifier:
-    """The identifier of a file, loaded once in each process."""
-    return Identifier(path)
-
-
 def _load(path: Path) -> Any:
     need(["data"])
     import fasttext

@@ -133,11 +133,10 @@ class FineWebSpaced(Limits):
     max_lines_under_30_share: float | None = 0.67
 
 
-class FineWebUnspaced(Limits):
+class FineWebUnspaced(FineWebSpaced):
     """The same; a line of 30 Latin characters is one of some 12 Chinese ones."""
 
-    min_terminal_line_share: float | None = 0.12
-    max_duplicate_line_character_share: float | None = 0.1
+    max_lines_under_30_share: float | None = None
     max_lines_under_12_share: float | None = 0.67
 
 
@@ -145,7 +144,7 @@ class FineWeb(LimitFilter):
     """FineWeb's rules besides Gopher's and C4's. Source: Penedo et al. 2024, arXiv:2406.17557, section 3.6."""
 
     kind: str = "fineweb"
-    needs: ClassVar[tuple[str, ...]] = columns_of(FineWebSpaced, FineWebUnspaced)
+    needs: ClassVar[tuple[str, ...]] = columns_of(FineWebUnspaced)
     spaced: FineWebSpaced = FineWebSpaced()
     """Limits for scripts with spaces between words."""
     unspaced: FineWebUnspaced = FineWebUnspaced()

@@ -87,20 +87,11 @@ def _type(name: str) -> pa.DataType:
 
 
 COLUMNS: Final[dict[str, pa.DataType]] = {name: _type(name) for name in ABOUT}
-"""Column -> type. Shares are 0 ... 1, and float32: `measure` rounds so too, so a threshold decides alike."""
-
-
-def measure(text: str) -> dict[str, Value]:
-    """The statistics of a text, one entry per column of COLUMNS."""
-    return measure_all([text])[0]
+"""Column -> type. Shares are 0 ... 1, and float32: `measure_all` rounds so too, so a threshold decides alike."""
 
 
 def measure_all(texts: Sequence[str]) -> list[dict[str, Value]]:
-    """The statistics of many texts; much faster than one by one where they are short.
-
-    Returns:
-        one dict per text, in order: the same as `measure` gives for it alone.
-    """
+    """The statistics of each text, one entry per column of COLUMNS: the same as for it alone."""
     if not texts:
         return []
     pieces = [pieces_of(text) for text in texts]

@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -116,6 +117,12 @@ def with_texts(example: Any, shape: str, change: Change) -> Any:
         return after if after.strip() else text
 
     return CHANGES[shape](example, careful)
+
+
+def each_text(work: Work, change: Callable[..., str]) -> list[Any]:
+    """The rows of the work with their texts after `change`, each by its own chance (`rng`)."""
+    pairs = zip(work.rows, work.chances, strict=True)
+    return [with_texts(row, work.shape, partial(change, rng=rng)) for row, rng in pairs]
 
 
 # ---- all of them --------------------------------------------------------------------------------

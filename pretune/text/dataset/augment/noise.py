@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pretune.text.dataset.augment.augment import Augment, Work, with_texts
+from pretune.text.dataset.augment.augment import Augment, Work, each_text
 from pretune.text.dataset.augment.homophones import homophones_of
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -33,8 +33,7 @@ class Noise(Augment):
     """Share of the letters that are touched, at least one of each text."""
 
     def changed(self, work: Work) -> list[Any]:
-        pairs = zip(work.rows, work.chances, strict=True)
-        return [with_texts(row, work.shape, partial(noisy, share=self.share, rng=rng)) for row, rng in pairs]
+        return each_text(work, partial(noisy, share=self.share))
 
 
 def noisy(text: str, share: float, rng: random.Random) -> str:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pretune.base.config import Choice, Variant
-from pretune.text.dataset.doctor.fields import FIELDS, Fields, same_text
+from pretune.text.dataset.doctor.fields import FIELDS, Fields, Piece, same_text
 from pretune.text.dataset.shapes.converter import Remark
 from pretune.text.read.split import SPLITS
 
@@ -94,9 +94,9 @@ class Data:
         return tuple(same_text(self.fields.asked(row.example)) for row in self.rows)
 
     @cached_property
-    def pieces(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+    def pieces(self) -> list[list[Piece]]:
         """Of each row, (field, text) of every text in it."""
-        return tuple(tuple(self.fields.pieces(row.example)) for row in self.rows)
+        return [self.fields.pieces(row.example) for row in self.rows]
 
     def of_split(self, split: str) -> list[Row]:
         return [row for row in self.rows if row.split == split]

@@ -14,7 +14,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pretune.base.sample import evenly
-from pretune.text.clean.quality.language import identifier
+from pretune.text.clean.quality.language import identify
 from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, counted
 
 COMMON = 0.005
@@ -70,7 +70,7 @@ class Languages(Check):
 
     def _identified(self, texts: Sequence[str]) -> list[str]:
         """The language of each text, "" where it is not sure."""
-        found = identifier(Path(self.model) if self.model else None).of_all(texts)
+        found = identify(texts, Path(self.model) if self.model else None)
         return [tag if tag != "und" and sure >= self.confidence else "" for tag, sure in found]
 
 

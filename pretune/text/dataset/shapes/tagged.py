@@ -22,7 +22,7 @@ from pretune.text.dataset.shapes.converter import Convert, Notes, Record, column
 from pretune.text.dataset.shapes.schemes import parts_of, scheme_of, to_iob2, without_blanks
 from pretune.text.dataset.spans import find_answer
 from pretune.text.read.columns import LABEL, Table
-from pretune.text.read.values import kind_of, mend_surrogates, text_in, wrong
+from pretune.text.read.values import first_of, kind_of, mend_surrogates, text_in, wrong
 
 Piece = tuple[int, int, str]
 """(first character, one past the last, kind)."""
@@ -168,18 +168,14 @@ def _of_list(value: Any, column: str) -> Iterator[Piece]:
     for one in value:
         if isinstance(one, Mapping):
             low = {str(k).lower(): v for k, v in one.items()}
-            start = _first(low, "start", "start_offset", "start_idx", "begin")
-            end = _first(low, "end", "end_offset", "end_idx", "stop")
-            kind = _first(low, "label", "type", "entity_type", "entity", "tag")
+            start = first_of(low, "start", "start_offset", "start_idx", "begin")
+            end = first_of(low, "end", "end_offset", "end_idx", "stop")
+            kind = first_of(low, "label", "type", "entity_type", "entity", "tag")
         else:
             start, end, kind = one if _is_triple(one) else (None, None, None)
         if type(start) is not int or type(end) is not int or kind is None:
             raise wrong(column, f"must say start, end and kind of each piece, not {one!r}")
         yield start, end, mend_surrogates(str(kind))
-
-
-def _first(record: Mapping[str, Any], *names: str) -> Any:
-    return next((record[n] for n in names if n in record), None)
 
 
 def apart(pieces: Iterable[Piece], notes: Notes) -> list[Piece]:
