@@ -7,7 +7,8 @@ import random
 import pytest
 
 from pretune.text.corpus import raw_shards
-from pretune.text.corpus.raw_shards import Measuring, RawFile, RawShard, Tally, documents_of, read_shard
+from pretune.text.corpus.documents import Measuring, RawFile, Tally, documents_of
+from pretune.text.corpus.raw_shards import RawShard, read_shard
 
 MEASURING = Measuring(text=None, clean=(), named=False, language_file=None, near=False)
 

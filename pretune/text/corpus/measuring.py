@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from pretune.text.clean.cleaners import cleaned
 from pretune.text.clean.quality.language import identify
 from pretune.text.clean.quality.statistics import COLUMNS, measure_all
-from pretune.text.corpus.raw_shards import Measuring, RawShard, Tally, read_shard
+from pretune.text.corpus.documents import Measuring, Tally
+from pretune.text.corpus.raw_shards import RawShard, read_shard
 from pretune.text.dedup.near import sign
 from pretune.text.read.document import Document, document_id
 from pretune.text.read.split import cluster_of

@@ -30,9 +30,10 @@ from pretune.text.clean.cleaners import CLEAN, Clean, Lines, Nfc
 from pretune.text.clean.filters import FILTER, Filter
 from pretune.text.clean.quality.rules import DEFAULT_FILTERS
 from pretune.text.corpus.deciding import Dedup, Shards, Verdict, decide, decided
+from pretune.text.corpus.documents import Measuring, Tally
 from pretune.text.corpus.measuring import SCHEMA
 from pretune.text.corpus.mixing import Mixture, mix
-from pretune.text.corpus.raw_shards import Measuring, Tally, raw_shards
+from pretune.text.corpus.raw_shards import raw_shards
 from pretune.text.corpus.repeats import REPEATS, Repeats, without_repeats
 from pretune.text.corpus.reporting import report
 from pretune.text.corpus.scoring import COLUMN as QUALITY

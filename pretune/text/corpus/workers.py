@@ -31,8 +31,9 @@ import pretune
 from pretune.base.errors import PretuneError, Unreachable, UserError
 from pretune.base.extras import need
 from pretune.base.log import Bar, Log
+from pretune.text.corpus.documents import Measuring, Tally
 from pretune.text.corpus.measuring import measure_shard
-from pretune.text.corpus.raw_shards import Measuring, RawShard, Tally
+from pretune.text.corpus.raw_shards import RawShard
 
 Handle = Callable[[], object]
 CONNECT_SECONDS = 10

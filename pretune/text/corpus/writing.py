@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pretune.text.corpus.deciding import Verdict
+from pretune.text.corpus.documents import Tally
 from pretune.text.corpus.mixing import Mixed
-from pretune.text.corpus.raw_shards import Tally
 from pretune.text.corpus.reporting import Seen
 from pretune.text.read.document import document_id
 from pretune.text.read.shards import GROUP, ShardWriter, read_rows, read_tables, sums_of

@@ -35,10 +35,9 @@ from pretune.text.dedup.near import Roots
 from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
 from pretune.text.python_library.copies import join_near_copies
-from pretune.text.python_library.facts import Asked, Library, is_read
+from pretune.text.python_library.facts import Asked, Library, is_read, place, plain
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
 from pretune.text.python_library.order import order_rows, split_of
-from pretune.text.python_library.places import place, plain
 from pretune.text.python_library.questions import NUMBERS, question_rows
 from pretune.text.python_library.sentences import first_sentence
 from pretune.text.python_library.sources import (

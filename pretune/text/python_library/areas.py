@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pretune.text.python_library.facts import Library, is_read
-from pretune.text.python_library.places import place
+from pretune.text.python_library.facts import Library, is_read, place
 
 MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
 

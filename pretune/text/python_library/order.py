@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise, permutations
 from typing import Any
 
-from pretune.text.python_library.places import place, plain
+from pretune.text.python_library.facts import place, plain
 from pretune.text.python_library.sources import Source
 
 IN_ORDER, SHUFFLED = "in order", "shuffled"

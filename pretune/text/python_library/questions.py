@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pretune.text.python_library.facts import Asked, Library
-from pretune.text.python_library.places import place
+from pretune.text.python_library.facts import Asked, Library, place
 from pretune.text.python_library.sentences import keywords, word_frequencies
 from pretune.text.python_library.wordings import CORES, FEW, TEST, VALIDATION, train_wordings
 

@@ -29,7 +29,6 @@ from pretune.text.read.formats.columnwise import rows_of
 from pretune.text.read.formats.delimited import line_of_row, read_csv
 from pretune.text.read.formats.html import read_html
 from pretune.text.read.formats.jsonl import JSON, JSON_LINES, plain_record, read_jsonl
-from pretune.text.read.formats.lines import lines_of
 from pretune.text.read.formats.office import read_docx, read_epub
 from pretune.text.read.formats.pdf import read_pdf
 from pretune.text.read.formats.record import (
@@ -37,6 +36,7 @@ from pretune.text.read.formats.record import (
     Reader,
     Record,
     Repairs,
+    lines_of,
     open_bytes,
     opened,
     suffix_of,

@@ -24,8 +24,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from pretune.base.errors import BadFile
-from pretune.text.read.formats.lines import lines_of
-from pretune.text.read.formats.record import Record, Repairs, edge, suffix_of
+from pretune.text.read.formats.record import Record, Repairs, edge, lines_of, suffix_of
 
 MAX_AGAIN = 1 << 20
 """Lines that are read again, over the whole file."""

@@ -19,8 +19,7 @@ from typing import Any, BinaryIO, Literal
 
 from pretune.base.errors import BadFile, NotText, UserError
 from pretune.text.read.encoding import BROKEN, SAMPLE_BYTES, damage_of, detect
-from pretune.text.read.formats.lines import lines_of
-from pretune.text.read.formats.record import ZEROS, Record, Repairs, open_bytes
+from pretune.text.read.formats.record import ZEROS, Record, Repairs, lines_of, open_bytes
 
 JSON = json.JSONDecoder(parse_constant=lambda name: None)
 """NaN and Infinity, which are no JSON but what Python writes for a missing number, are nothing."""

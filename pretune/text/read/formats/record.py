@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from pretune.base.errors import BadFile, MissingExtra, PretuneError, UserError
 from pretune.base.extras import need
-from pretune.text.read.encoding import Decoded
+from pretune.text.read.encoding import Decoded, detect, text_lines
 
 Record = dict[str, Any]
 Reader = Callable[[Path, "Repairs"], Iterator[Record]]
@@ -163,3 +163,15 @@ def _broken_archive() -> tuple[type[Exception], ...]:
     # Only if it was needed; and a stream may be dropped, and asked here, in the middle of that import.
     of_zstd = getattr(sys.modules.get("zstandard"), "ZstdError", None)
     return (zlib.error, lzma.LZMAError, EOFError, OSError, *([of_zstd] if of_zstd else []))
+
+
+def lines_of(path: Path, repairs: Repairs, newline: str | None = None) -> Iterator[str]:
+    """The lines of a text file with their ends, unpacked and decoded; damage is mended and counted."""
+    name = path.as_posix()
+    with open_bytes(path) as stream:
+        encoding = detect(stream, name)
+    with open_bytes(path) as stream:
+        for line, broken in text_lines(stream, encoding, name, newline):
+            repairs.broken += broken
+            repairs.mend(ZEROS, line.count("\0"))
+            yield line.replace("\0", "")
