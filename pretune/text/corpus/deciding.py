@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -67,6 +67,10 @@ class Shards:
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         for path in self.paths:
             yield pq.read_table(path, columns=list(columns))
+
+    def values(self, column: str) -> Iterator[Any]:
+        """One column of all documents."""
+        return (value for table in self.tables([column]) for value in table[column].to_pylist())
 
     def texts(self, wanted: Sequence[int]) -> list[str]:
         """The texts of these documents; each shard is read once."""
@@ -125,14 +129,9 @@ def _filtered(shards: Shards, filters: Sequence[Filter]) -> Verdict:
 
 def _drop_exact(shards: Shards, verdict: Verdict) -> None:
     seen: dict[bytes, int] = {}
-    at = 0
-    for table in shards.tables(["digest"]):
-        for key in table["digest"].to_pylist():
-            if verdict.reasons[at] is None:
-                first = seen.setdefault(key, at)
-                if first != at:
-                    verdict.reasons[at], verdict.duplicate_of[at] = "duplicate", first
-            at += 1
+    for k, key in enumerate(shards.values("digest")):
+        if verdict.reasons[k] is None and (first := seen.setdefault(key, k)) != k:
+            verdict.reasons[k], verdict.duplicate_of[k] = "duplicate", first
 
 
 def _drop_near(shards: Shards, verdict: Verdict, threshold: float, memory_bytes: int, scratch: Path, log: Log) -> None:

@@ -22,7 +22,7 @@ from pretune.text.clean.quality.statistics import COLUMNS, measure_all
 from pretune.text.corpus.deciding import Shards, Verdict
 
 
-class Found(Protocol):
+class Repeated(Protocol):
     """What a pass over all texts found to be repeated."""
 
     def without(self, text: str, document: int) -> tuple[str, int]:
@@ -36,7 +36,7 @@ class Found(Protocol):
 class Repeats(Variant):
     """Finds what is repeated over a whole corpus."""
 
-    def find(self, texts: Iterable[str], *, memory_bytes: int, scratch: Path) -> Found:
+    def find(self, texts: Iterable[str], *, memory_bytes: int, scratch: Path) -> Repeated:
         raise AssertionError(f"{type(self).__name__} has no find()")
 
 
@@ -49,7 +49,7 @@ class Paragraphs(Repeats):
     min_characters: int = Field(default=60, ge=1)
     """Shorter paragraphs stay."""
 
-    def find(self, texts: Iterable[str], *, memory_bytes: int, scratch: Path) -> Found:
+    def find(self, texts: Iterable[str], *, memory_bytes: int, scratch: Path) -> Repeated:
         from pretune.text.dedup.paragraphs import repeated
 
         return repeated(
@@ -64,7 +64,7 @@ class Substrings(Repeats):
     min_characters: int = Field(default=200, ge=20)
     """Shorter stretches stay."""
 
-    def find(self, texts: Iterable[str], *, memory_bytes: int, scratch: Path) -> Found:
+    def find(self, texts: Iterable[str], *, memory_bytes: int, scratch: Path) -> Repeated:
         from pretune.text.dedup.substrings import repeated_substrings
 
         return repeated_substrings(
@@ -90,7 +90,7 @@ def without_repeats(
     Documents that were left out already stay as they are; in `verdict` those that are emptied are left out.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    found: list[tuple[str, Found]] = []
+    found: list[tuple[str, Repeated]] = []
     with log.progress("repeated text", total=len(rules) * len(shards), unit="documents") as bar:
         for rule in rules:
             texts = (text for text, _ in _left(shards, verdict, found, bar))
@@ -104,7 +104,11 @@ def without_repeats(
 
 
 def _left(
-    shards: Shards, verdict: Verdict, found: Sequence[tuple[str, Found]], bar: Bar, counts: Counter[str] | None = None
+    shards: Shards,
+    verdict: Verdict,
+    found: Sequence[tuple[str, Repeated]],
+    bar: Bar,
+    counts: Counter[str] | None = None,
 ) -> Iterator[tuple[str, bool]]:
     """(text without the repeats found so far, is it another one) of every kept document."""
     at = number = 0
@@ -118,7 +122,7 @@ def _left(
 
 
 def _without(
-    text: str, number: int, found: Sequence[tuple[str, Found]], counts: Counter[str] | None
+    text: str, number: int, found: Sequence[tuple[str, Repeated]], counts: Counter[str] | None
 ) -> tuple[str, bool]:
     left = text
     for kind, one in found:

@@ -70,6 +70,6 @@ def _texts(examples: Mapping[str, Artifact]) -> list[str]:
 
 def _ordinary(shards: Shards, number: int) -> list[int]:
     """Documents drawn by a keyed hash of their ids, rising."""
-    ids = (identity for table in shards.tables(["id"]) for identity in table["id"].to_pylist())
-    drawn = sorted((hashlib.blake2b(one.encode(), key=b"pretune liked 1").digest(), k) for k, one in enumerate(ids))
+    ids = enumerate(shards.values("id"))
+    drawn = sorted((hashlib.blake2b(one.encode(), key=b"pretune liked 1").digest(), k) for k, one in ids)
     return sorted(k for _, k in drawn[:number])

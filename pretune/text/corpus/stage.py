@@ -220,10 +220,7 @@ def _schema(shards: Shards) -> pa.Schema:
 def _ids(shards: Shards, verdict: Verdict) -> dict[int, str]:
     """The ids of documents that are kept in another's place."""
     wanted = {kept for kept in verdict.duplicate_of if kept >= 0}
-    if not wanted:
-        return {}
-    ids = (identity for table in shards.tables(["id"]) for identity in table["id"].to_pylist())
-    return {k: identity for k, identity in enumerate(ids) if k in wanted}
+    return {k: identity for k, identity in enumerate(shards.values("id")) if k in wanted} if wanted else {}
 
 
 def _say_what_is_missing(raw: Mapping[str, Artifact], log: Log) -> None:
@@ -254,7 +251,7 @@ def _report(tally: Tally, log: Log) -> None:
 def _refuse_no_column(shards: Shards, tally: Tally) -> None:
     """One table of another shape is set aside; where a source gives nothing because of it, the setting is wrong."""
     if tally.no_column:
-        there = {source for table in shards.tables(["source"]) for source in table["source"].unique().to_pylist()}
+        there = set(shards.values("source"))
         for source, problem, hint in tally.no_column:
             if source not in there:
                 raise NoSuchColumn(problem, hint=hint)

@@ -26,7 +26,7 @@ LONGEST: Final = 4
 MAX_CHARACTERS: Final = 4000
 """The head of a text that is looked at."""
 
-Row = tuple[NDArray[np.int64], NDArray[np.float64]]
+Features = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Buckets in rising order and their values, of Euclidean length 1."""
 
 
@@ -48,7 +48,7 @@ class Classifier:
         return _sigmoid(float(values @ self.weights[buckets]) + self.bias)
 
 
-def features(text: str) -> Row:
+def features(text: str) -> Features:
     """The n-grams of a text (1 to 4 characters, lower case) as buckets with the roots of their counts."""
     codes = codes_of(text[:MAX_CHARACTERS])
     lower = lowered(scripts.SIZE)[scripts.folded(codes)].astype(np.uint64) + np.uint64(1)
@@ -87,7 +87,9 @@ def train(good: Sequence[str], others: Sequence[str], seed: int, *, epochs: int 
 RATE: Final = 0.2
 
 
-def _step(row: Row, label: float, share: float, weights: NDArray[np.float64], squares: NDArray[np.float64]) -> None:
+def _step(
+    row: Features, label: float, share: float, weights: NDArray[np.float64], squares: NDArray[np.float64]
+) -> None:
     """One step on one example, in place; the last weight is the bias."""
     buckets, values = np.append(row[0], NUM_BUCKETS), np.append(row[1], 1.0)
     gradient = share * (_sigmoid(float(values @ weights[buckets])) - label) * values

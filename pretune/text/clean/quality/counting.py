@@ -198,7 +198,7 @@ def _membership() -> Ints:
 
 
 @dataclass(frozen=True)
-class _Groups:
+class _Ngrams:
     """Places of n-grams that occur at least twice, and the group of equal ones each belongs to."""
 
     places: Ints
@@ -206,7 +206,7 @@ class _Groups:
     counts: Ints
 
 
-def _groups(keys: NDArray[Any], places: Ints) -> _Groups:
+def _groups(keys: NDArray[Any], places: Ints) -> _Ngrams:
     order = np.argsort(keys)
     ranked = keys[order]
     new = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(keys) else np.zeros(0, np.int64)
@@ -214,7 +214,7 @@ def _groups(keys: NDArray[Any], places: Ints) -> _Groups:
     often = counts > 1
     kept = np.repeat(often, counts)
     counts = counts[often]
-    return _Groups(places[order[kept]], np.repeat(np.arange(len(counts)), counts), counts)
+    return _Ngrams(places[order[kept]], np.repeat(np.arange(len(counts)), counts), counts)
 
 
 def _repetition(batch: _Batch, units: _Spans) -> dict[str, Ints]:
@@ -236,14 +236,14 @@ def _repetition(batch: _Batch, units: _Spans) -> dict[str, Ints]:
     return counts
 
 
-def _pairs(units: _Spans) -> _Groups:
+def _pairs(units: _Spans) -> _Ngrams:
     keys = units.hashes + units.piece.astype(np.uint64) * _APART
     inside = np.flatnonzero(units.piece[1:] == units.piece[:-1])
     pairs = mixed(keys[inside] * np.uint64(BASE)) + keys[inside + 1]
     return _groups(pairs, inside)
 
 
-def _longer(found: _Groups, num_units: int) -> _Groups:
+def _longer(found: _Ngrams, num_units: int) -> _Ngrams:
     """Repeated (n + 1)-grams from repeated n-grams: equal where both n-grams inside are."""
     if not len(found.places):
         return found
@@ -253,7 +253,7 @@ def _longer(found: _Groups, num_units: int) -> _Groups:
     return _groups(group[both] * len(found.counts) + group[both + 1], both)
 
 
-def _top(batch: _Batch, units: _Spans, found: _Groups, lengths: Ints, n: int) -> Ints:
+def _top(batch: _Batch, units: _Spans, found: _Ngrams, lengths: Ints, n: int) -> Ints:
     """Visible characters in the most frequent n-gram of each piece; of equally frequent ones the longest."""
     firsts = found.places[np.cumsum(found.counts) - found.counts]
     sizes = lengths[firsts + n] - lengths[firsts]
