@@ -25,7 +25,7 @@ METRICS = {
     "baseline_margin": "The figure minus that of its hardest baseline (lower-is-better figures: the other way round).",
     "baseline_beaten": "True only if the 95 % interval of the margin over the hardest baseline lies above 0.",
     "doctor": "What the doctor found in labelled data, the worst first: name, level, rows to look at, what to do.",
-    "train_rows": "Rows of the training side by where they come from: as read, copies, each augmentation. What came "
+    "train_rows": "Rows of the training split by where they come from: as read, copies, each augmentation. What came "
     "out as it went in, or as a row of validation or test, is counted as nothing new and not written.",
     "class_weights": "How much an error on each label weighs in the loss of task classify (dataset.balance=weights).",
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",

@@ -18,6 +18,7 @@ from typing import Any
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, EmptyInput, NotSupported
 from pretune.base.log import Log
+from pretune.base.sample import evenly
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import mood, report_part
@@ -25,8 +26,8 @@ from pretune.infer.predictor import Predictor, Streams
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 from pretune.text.dataset.doctor.report import of_facts
-from pretune.text.dataset.example import SPLIT_FILES, read_split, shape_of
-from pretune.tokens.store.packing import spread
+from pretune.text.dataset.example import read_split, shape_of
+from pretune.text.read.split import SPLITS
 
 FORMAT = 2
 
@@ -81,7 +82,7 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
     found = examples_of(data, wanted.split)
     task = task_judging(opened, shape_of(data.path), name=model.path.as_posix())
     train = read_split(data.path, "train") if wanted.split != "train" else []
-    examples = [found[k] for k in spread(len(found), wanted.max_examples or len(found))]
+    examples = evenly(found, wanted.max_examples or len(found))
     findings, asked = judged(
         task.judge,
         opened,
@@ -117,7 +118,7 @@ def examples_of(data: Artifact, split: str) -> list[Any]:
     """The examples of a split; raises EmptyInput, naming the splits that are there."""
     found: list[Any] = list(read_split(data.path, split))
     if not found:
-        there = [s for s in SPLIT_FILES if read_split(data.path, s)]
+        there = [s for s in SPLITS if read_split(data.path, s)]
         hint = f"it has {', '.join(there)}: choose split={there[-1]}" if there else "look at the dataset"
         raise EmptyInput(f"{data.path.as_posix()} has no examples in the split {split!r}", hint=hint)
     return found

@@ -36,7 +36,7 @@ FILES: list[tuple[str, bytes, str]] = [
     ("marks.txt", b"__label__good A lovely film\n__label__bad A bad one\n", "classify"),
     ("lines.txt", b"A lovely film\tgood\nA bad one\tbad\nfine\tgood\nno\tbad\n", "classify"),
     ("named.csv", b"my_text,my_label\nA lovely film,good\nA bad one,bad\n", "classify"),
-    ("sides.json", json.dumps({"train": [["a film", "x"], ["a book", "y"]], "val": [["a ship", "y"]]}).encode(), "classify"),
+    ("splits.json", json.dumps({"train": [["a film", "x"], ["a book", "y"]], "val": [["a ship", "y"]]}).encode(), "classify"),
     ("completions.jsonl", rows(prompt="What?", completion="That.").encode(), "chat"),
     ("questions.jsonl", rows(question="What?", answer="That.").encode(), "chat"),
     ("array.json", json.dumps([{"instruction": "Say it", "input": "", "output": "It"}] * 3).encode(), "chat"),

@@ -106,10 +106,10 @@ def headless(draft: Draft) -> None:
 
 
 def split_column(draft: Draft) -> None:
-    """A column `split`: each row says its side."""
+    """A column `split`: each row says its split."""
     for number, row in enumerate(draft.rows):
-        row.side = ("train", "train", "train", "train", "validation", "test")[number % 6]
-        row.values["split"] = {"validation": draft.rng.choice(("dev", "validation", "VAL"))}.get(row.side, row.side)
+        row.split = ("train", "train", "train", "train", "validation", "test")[number % 6]
+        row.values["split"] = {"validation": draft.rng.choice(("dev", "validation", "VAL"))}.get(row.split, row.split)
 
 
 def _named(draft: Draft) -> bool:

@@ -158,7 +158,7 @@ def long_text(draft: Draft) -> None:
 def twice(draft: Draft) -> None:
     """The same row again: both count as examples; of raw text one is kept, which is told."""
     first = draft.rows[0]
-    again = Row(dict(first.values), side=first.side)
+    again = Row(dict(first.values), split=first.split)
     if draft.verb == "corpus":
         again.is_nothing(told=True)
     draft.rows.append(again)

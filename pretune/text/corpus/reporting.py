@@ -104,6 +104,6 @@ def verdict(facts: Mapping[str, Any], seen: Seen) -> str:
 def _repairs(facts: Mapping[str, Any]) -> dict[str, int]:
     """What was mended -> texts."""
     counted = {f"{kind} changed": number for kind, number in facts["changed"].items()}
-    counted |= {f"repeated {kind} cut": number for kind, number in facts.get("documents_cut", {}).items()}
+    counted |= {f"repeated {kind} removed": number for kind, number in facts.get("repeats_removed", {}).items()}
     counted |= {"broken pieces replaced": facts["repaired"], "surrogates mended": facts["surrogates_mended"]}
     return {name: number for name, number in (counted | facts["mended"]).items() if number}

@@ -183,5 +183,5 @@ def _mixture(corpus: Artifact, train: Counted, log: Log) -> dict[str, Any]:
         return {}
     tokens = {key: facts["tokens"] for key, facts in train.groups.items()}
     counted = [{**g, "tokens": tokens.get((g["source"], g["language"]), 0)} for g in groups]
-    log.info(f"the training side:\n{mixture_text(counted)}")
+    log.info(f"the training split:\n{mixture_text(counted)}")
     return {"mixture": counted}

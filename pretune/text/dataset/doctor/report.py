@@ -11,9 +11,10 @@ from pretune.base.stage import Context
 from pretune.report.drawing import Bar, length_bars
 from pretune.report.numbers import count
 from pretune.report.pages import write_page
-from pretune.text.dataset.doctor.findings import LEVELS, SIDES, Data, Finding, counted
+from pretune.text.dataset.doctor.findings import LEVELS, Data, Finding, counted
 from pretune.text.dataset.example import SHAPES
 from pretune.text.dataset.shapes.files import FORMATS
+from pretune.text.read.split import SPLITS
 
 NO_LABELS = f"""\
 labels   none seen, so nobody has looked at any; looked for: {FORMATS}
@@ -60,7 +61,7 @@ def write_report(out: Path, data: Data, findings: Sequence[Finding], context: Co
         "Dataset",
         verdict=verdict,
         mood=mood,
-        text=f"Shape {data.shape}: " + ", ".join(f"{count(len(data.of_side(s)))} {s}" for s in SIDES) + ".",
+        text=f"Shape {data.shape}: " + ", ".join(f"{count(len(data.of_split(s)))} {s}" for s in SPLITS) + ".",
         found=[f.row() for f in findings],
         rows=_rows(data, findings),
         labels=bars,
@@ -92,13 +93,13 @@ def _labels(data: Data) -> tuple[list[Bar], int]:
     """Rows of each label by split, the most frequent first, and how many labels are not shown; without labels, rows."""
     names = SHAPES[data.shape].names
     if names is None:
-        return [Bar(side, len(data.of_side(side)), place) for place, side in enumerate(SIDES)], 0
-    counts = {side: Counter(n for row in data.of_side(side) for n in names(row.example)) for side in SIDES}
+        return [Bar(split, len(data.of_split(split)), place) for place, split in enumerate(SPLITS)], 0
+    counts = {split: Counter(n for row in data.of_split(split) for n in names(row.example)) for split in SPLITS}
     most = [n for n, _ in sum(counts.values(), Counter[str]()).most_common()]
-    there = [side for side in SIDES if counts[side]]
+    there = [split for split in SPLITS if counts[split]]
     bars = [
-        Bar(f"{label} {side}" if side == there[0] else side, counts[side][label], SIDES.index(side))
+        Bar(f"{label} {split}" if split == there[0] else split, counts[split][label], SPLITS.index(split))
         for label in most[:MOST_LABELS]
-        for side in there
+        for split in there
     ]
     return bars, max(0, len(most) - MOST_LABELS)

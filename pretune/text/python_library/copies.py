@@ -1,4 +1,7 @@
-"""Near copies: texts that share 70 % of their words belong to one cluster, and a cluster stays on one side of a split.
+"""Near copies: texts that share 70 % of their words are in one cluster, and a cluster is in one split.
+
+Words here, not shingles as in dedup/near.py: two docstrings that say one thing in another order are copies, too. (With
+shingles 4 % of the questions would change their split.)
 
 Prefix filtering (Chaudhuri et al. 2006; Bayardo et al. 2007): with the words of a text from the rarest to the
 commonest, two texts with Jaccard >= t share one of their first n - ceil(t n) + 1 words, so only those are indexed.
@@ -11,37 +14,22 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from pretune.text.dedup.near import Roots
+
 THRESHOLD = 0.7
 
 
-class Clusters:
-    """Numbers 0 ... n-1 joined into clusters (union-find); a cluster is named by its smallest member."""
-
-    def __init__(self, num: int):
-        self.parent = list(range(num))
-
-    def find(self, k: int) -> int:
-        while self.parent[k] != k:
-            self.parent[k] = self.parent[self.parent[k]]
-            k = self.parent[k]
-        return k
-
-    def join(self, a: int, b: int) -> None:
-        a, b = self.find(a), self.find(b)
-        self.parent[max(a, b)] = min(a, b)
-
-
-def join_near_copies(clusters: Clusters, texts: Sequence[str | None], threshold: float = THRESHOLD) -> None:
-    """Joins k and j where the sets of words of texts[k] and texts[j] have Jaccard >= threshold; None is passed over."""
+def join_near_copies(roots: Roots[int], texts: Sequence[str | None]) -> None:
+    """Joins k and j where the sets of words of texts[k] and texts[j] have Jaccard >= 0.7; None is passed over."""
     rows = _rare_first(texts)
     index: dict[int, list[int]] = {}
     for k in sorted(range(len(rows)), key=lambda k: (len(rows[k]), k)):
-        prefix = rows[k][: len(rows[k]) - math.ceil(threshold * len(rows[k])) + 1]
+        prefix = rows[k][: len(rows[k]) - math.ceil(THRESHOLD * len(rows[k])) + 1]
         mine = set(rows[k])
         for j in sorted({j for word in prefix for j in index.get(word, ())}):
-            is_long_enough = len(rows[j]) >= threshold * len(mine)
-            if is_long_enough and clusters.find(j) != clusters.find(k) and _jaccard(mine, rows[j]) >= threshold:
-                clusters.join(k, j)
+            is_long_enough = len(rows[j]) >= THRESHOLD * len(mine)
+            if is_long_enough and roots.of(j) != roots.of(k) and _jaccard(mine, rows[j]) >= THRESHOLD:
+                roots.join(k, j)
         for word in prefix:
             index.setdefault(word, []).append(k)
 

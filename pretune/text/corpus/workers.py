@@ -1,8 +1,10 @@
-"""Who makes the parts of a corpus: this process, several, or the nodes of a Ray cluster. The bytes are the same.
+"""Who measures the shards of a corpus: this process, several, or the nodes of a Ray cluster. The bytes are the same.
 
-    jobs -> submit(job) -> handle -> handle() waits: the part lies in the folder     at most `ahead` on their way
+    raw shard -> submit -> handle -> handle() waits: the measured shard is in the folder
 
-A node needs pretune, but none of the files: their bytes travel with the job, and the part's bytes come back.
+At most `ahead` shards are on their way.
+
+A node needs pretune, but none of the files: their bytes travel with the shard, and the measured one's come back.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from multiprocessing import get_context
@@ -29,63 +31,65 @@ import pretune
 from pretune.base.errors import PretuneError, Unreachable, UserError
 from pretune.base.extras import need
 from pretune.base.log import Bar, Log
-from pretune.text.corpus.jobs import Job, Measuring, Told
-from pretune.text.corpus.measuring import measure_job
+from pretune.text.corpus.documents import Measuring, Tally
+from pretune.text.corpus.measuring import measure_shard
+from pretune.text.corpus.raw_shards import RawShard
 
 Handle = Callable[[], object]
 CONNECT_SECONDS = 10
 
 
-class Pool(Protocol):
-    """Makes parts; `ahead` bounds how many are on their way, and so the memory."""
+class Workers(Protocol):
+    """Measure shards; `ahead` bounds how many are on their way, and so the memory."""
 
     @property
     def ahead(self) -> int: ...
 
-    def submit(self, job: Job, measuring: Measuring, path: Path) -> Handle: ...
+    def submit(self, shard: RawShard, measuring: Measuring, path: Path) -> Handle: ...
 
 
-def pool_for(address: str | None, workers: int, log: Log) -> AbstractContextManager[Pool]:
-    """The pool of a setting.
+def workers_for(address: str | None, number: int, log: Log) -> AbstractContextManager[Workers]:
+    """The workers of a setting.
 
     Args:
         address: of a Ray cluster: `auto`, `HOST:PORT` or `ray://HOST:PORT`; None for this machine.
-        workers: processes, on this machine.
+        number: of processes, on this machine.
     """
     if address is not None:
         return ray_cluster(address, log)
-    return serial() if workers <= 1 else processes(workers)
+    return nullcontext(Serial()) if number <= 1 else processes(number)
 
 
-def make_parts(
-    work: Iterable[Job], measuring: Measuring, folder: Path, *, pool: Pool, bar: Bar
-) -> tuple[list[Path], Told]:
-    """The parts of all jobs, in order; those that lie in `folder` from an earlier try are kept."""
+def measure_shards(
+    raw: Iterable[RawShard], measuring: Measuring, folder: Path, *, workers: Workers, bar: Bar
+) -> tuple[list[Path], Tally]:
+    """All shards measured, in order; those that are in `folder` from an earlier try are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
-    told = Told()
-    for job, path in _in_order(((job, folder / f"{job.number:06d}.parquet") for job in work), measuring, pool):
-        bar.advance(job.bytes)
+    tally = Tally()
+    for shard, path, wait in _on_their_way(raw, measuring, folder, workers):
+        wait()
+        bar.advance(shard.bytes)
         made.append(path)
-        told.add(Told.unpacked(pq.read_schema(path).metadata[b"told"]))
-    return made, told
+        tally.add(Tally.unpacked(pq.read_schema(path).metadata[b"tally"]))
+    return made, tally
 
 
-def _in_order(named: Iterator[tuple[Job, Path]], measuring: Measuring, pool: Pool) -> Iterator[tuple[Job, Path]]:
-    """Jobs as they end, in their own order."""
-    waiting: deque[tuple[Job, Path, Handle | None]] = deque()
-    for job, path in named:
-        waiting.append((job, path, None if path.exists() else pool.submit(job, measuring, path)))
-        if len(waiting) >= pool.ahead:
-            yield _ended(*waiting.popleft())
-    while waiting:
-        yield _ended(*waiting.popleft())
+def _on_their_way(
+    raw: Iterable[RawShard], measuring: Measuring, folder: Path, workers: Workers
+) -> Iterator[tuple[RawShard, Path, Handle]]:
+    """(shard, where it will be, what to wait for), in order, each once enough others are handed out behind it."""
+    waiting: deque[tuple[RawShard, Path, Handle]] = deque()
+    for shard in raw:
+        path = folder / f"{shard.number:06d}.parquet"
+        waiting.append((shard, path, _no_wait if path.exists() else workers.submit(shard, measuring, path)))
+        if len(waiting) >= workers.ahead:
+            yield waiting.popleft()
+    yield from waiting
 
 
-def _ended(job: Job, path: Path, handle: Handle | None) -> tuple[Job, Path]:
-    if handle is not None:
-        handle()
-    return job, path
+def _no_wait() -> None:
+    """The handle of a shard that is measured already."""
 
 
 # ---- this machine -------------------------------------------------------------------------------
@@ -93,22 +97,17 @@ def _ended(job: Job, path: Path, handle: Handle | None) -> tuple[Job, Path]:
 
 @dataclass
 class Serial:
-    """Each part is made when it is waited for."""
+    """Each shard is measured when it is waited for."""
 
     ahead: int = 1
 
-    def submit(self, job: Job, measuring: Measuring, path: Path) -> Handle:
-        return partial(measure_job, job, measuring, path)
-
-
-@contextmanager
-def serial() -> Iterator[Pool]:
-    yield Serial()
+    def submit(self, shard: RawShard, measuring: Measuring, path: Path) -> Handle:
+        return partial(measure_shard, shard, measuring, path)
 
 
 @dataclass
 class Processes:
-    """This process, and others that it keeps busy: while each of them has one part and one more waits, it makes one."""
+    """This process, and others that it keeps busy: while each of them has one shard and one waits, it measures one."""
 
     executor: ProcessPoolExecutor
     others: int
@@ -118,27 +117,23 @@ class Processes:
     def ahead(self) -> int:
         return 3 * (self.others + 1)
 
-    def submit(self, job: Job, measuring: Measuring, path: Path) -> Handle:
+    def submit(self, shard: RawShard, measuring: Measuring, path: Path) -> Handle:
         self._sent = [sent for sent in self._sent if not sent.done()]
         if len(self._sent) >= 2 * self.others:
-            measure_job(job, measuring, path)
-            return _is_made
-        self._sent.append(self.executor.submit(measure_job, job, measuring, path))
+            measure_shard(shard, measuring, path)
+            return _no_wait
+        self._sent.append(self.executor.submit(measure_shard, shard, measuring, path))
         return self._sent[-1].result
 
 
-def _is_made() -> None:
-    """The handle of a part that needs no waiting."""
-
-
 @contextmanager
-def processes(workers: int) -> Iterator[Pool]:
+def processes(number: int) -> Iterator[Workers]:
     with _main_left_alone():
-        pool = ProcessPoolExecutor(workers - 1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        others = ProcessPoolExecutor(number - 1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
         try:
-            yield Processes(pool, workers - 1)
+            yield Processes(others, number - 1)
         finally:
-            pool.shutdown(cancel_futures=True)
+            others.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -161,11 +156,11 @@ def _main_left_alone() -> Iterator[None]:
 
 @dataclass
 class RayCluster:
-    """Parts made by the nodes of a cluster; Ray makes a part again elsewhere when its node dies.
+    """The nodes of a cluster; Ray measures a shard again elsewhere when its node dies.
 
     Args:
         library: the module `ray`, connected.
-        nodes: how many parts each node made.
+        nodes: how many shards each node measured.
     """
 
     library: Any
@@ -173,12 +168,12 @@ class RayCluster:
     nodes: Counter[str] = field(default_factory=Counter)
     _language: Any = None
 
-    def submit(self, job: Job, measuring: Measuring, path: Path) -> Handle:
+    def submit(self, shard: RawShard, measuring: Measuring, path: Path) -> Handle:
         if measuring.language_file and self._language is None:
-            self._language = self.library.put(measuring.language_file.read_bytes())  # once for all jobs
-        contents = [file.path.read_bytes() for file in job.files]
+            self._language = self.library.put(measuring.language_file.read_bytes())  # once for all shards
+        contents = [file.path.read_bytes() for file in shard.files]
         remote = self.library.remote(max_retries=5)(measured_elsewhere)
-        reference = remote.remote(job, contents, measuring, self._language, pretune.__version__)
+        reference = remote.remote(shard, contents, measuring, self._language, pretune.__version__)
         return partial(self._take, reference, path)
 
     def _take(self, reference: Any, path: Path) -> None:
@@ -193,9 +188,9 @@ class RayCluster:
 
 
 def measured_elsewhere(
-    job: Job, contents: list[bytes], measuring: Measuring, language: bytes | None, version: str
+    shard: RawShard, contents: list[bytes], measuring: Measuring, language: bytes | None, version: str
 ) -> tuple[str, bytes] | PretuneError:
-    """On a node: (its id, the bytes of the part), or the error that the user is to see, with its hint."""
+    """On a node: (its id, the bytes of the shard), or the error that the user is to see, with its hint."""
     import ray
 
     if version != pretune.__version__:
@@ -205,12 +200,12 @@ def measured_elsewhere(
         with tempfile.TemporaryDirectory(prefix="pretune-") as folder:
             files = tuple(
                 replace(file, path=_written(Path(folder) / str(k) / file.path.name, content))
-                for k, (file, content) in enumerate(zip(job.files, contents, strict=True))
+                for k, (file, content) in enumerate(zip(shard.files, contents, strict=True))
             )
             if language is not None:
                 measuring = replace(measuring, language_file=_language_file(language))
-            measure_job(replace(job, files=files), measuring, Path(folder) / "part.parquet")
-            return ray.get_runtime_context().get_node_id(), (Path(folder) / "part.parquet").read_bytes()
+            measure_shard(replace(shard, files=files), measuring, Path(folder) / "measured.parquet")
+            return ray.get_runtime_context().get_node_id(), (Path(folder) / "measured.parquet").read_bytes()
     except PretuneError as error:
         return error
 
@@ -231,7 +226,7 @@ def _language_file(content: bytes) -> Path:
 
 
 @contextmanager
-def ray_cluster(address: str, log: Log) -> Iterator[Pool]:
+def ray_cluster(address: str, log: Log) -> Iterator[Workers]:
     """A connection to a running cluster; none is ever started.
 
     Raises:
@@ -246,9 +241,9 @@ def ray_cluster(address: str, log: Log) -> Iterator[Pool]:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise _unreachable(address, str(error).partition("\n")[0]) from None
     try:
-        pool = RayCluster(ray, 3 * max(1, int(ray.cluster_resources().get("CPU", 1))))
-        yield pool
-        log.info(f"{sum(pool.nodes.values())} parts made by {len(pool.nodes)} nodes")
+        cluster = RayCluster(ray, 3 * max(1, int(ray.cluster_resources().get("CPU", 1))))
+        yield cluster
+        log.info(f"{sum(cluster.nodes.values())} shards measured by {len(cluster.nodes)} nodes")
     finally:
         ray.shutdown()
 

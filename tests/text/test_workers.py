@@ -13,7 +13,7 @@ import pytest
 
 from pretune.base.errors import MissingExtra, NoSuchColumn, Unreachable, UserError
 from pretune.base.log import Log
-from pretune.text.corpus import jobs, pools
+from pretune.text.corpus import raw_shards, workers
 from pretune.text.read.shards import read_rows
 
 pytestmark = pytest.mark.filterwarnings(
@@ -51,10 +51,10 @@ def world(folder: Path) -> list[str]:
 
 
 def test_two_nodes_make_the_corpus_of_one_process(tmp_path, run_stage, address, monkeypatch):
-    monkeypatch.setattr(jobs, "LARGE_FILE", 20_000)
-    monkeypatch.setattr(jobs, "JOB_BYTES", 2_000)
-    pool_of, used = pools.RayCluster, []
-    monkeypatch.setattr(pools, "RayCluster", lambda *given: used.append(pool_of(*given)) or used[-1])
+    monkeypatch.setattr(raw_shards, "LARGE_FILE", 20_000)
+    monkeypatch.setattr(raw_shards, "RAW_SHARD_BYTES", 2_000)
+    made_of, used = workers.RayCluster, []
+    monkeypatch.setattr(workers, "RayCluster", lambda *given: used.append(made_of(*given)) or used[-1])
     settings = {"read": world(tmp_path / "in"), "validation": 0.1, "test": 0.1, "dedup": "minhash"}
     here = run_stage("corpus", workers=1, **settings)
     there = run_stage("corpus", ray=address, **settings)
@@ -73,7 +73,7 @@ def test_an_error_on_a_node_comes_back_as_itself(tmp_path, run_stage, address):
 
 def test_a_node_with_another_version_is_refused(tmp_path, run_stage, address, monkeypatch):
     (tmp_path / "a.txt").write_text("some text of a fair length\n", encoding="utf-8")
-    monkeypatch.setattr(pools.pretune, "__version__", "0.0.1")  # here; the nodes have the real one
+    monkeypatch.setattr(workers.pretune, "__version__", "0.0.1")  # here; the nodes have the real one
     with pytest.raises(UserError, match=r"not 0\.0\.1"):
         run_stage("corpus", ray=address, read=[str(tmp_path / "a.txt")])
 
@@ -92,6 +92,6 @@ def test_an_address_where_nobody_answers_is_told(tmp_path, run_stage):
 
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("pretune.base.extras.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match="ray") as error, pools.pool_for("auto", 1, Log(quiet=True)):
+    with pytest.raises(MissingExtra, match="ray") as error, workers.workers_for("auto", 1, Log(quiet=True)):
         pass
     assert "pretune[scale]" in str(error.value)

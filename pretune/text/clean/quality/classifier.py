@@ -1,4 +1,4 @@
-"""A quality classifier trained on examples the user calls good: "more like these".
+"""A quality classifier trained on examples of high quality: "more like these".
 
 Logistic regression over hashed character n-grams, in numpy. Characters, not words, so one model reads every script:
 
@@ -10,16 +10,14 @@ rather than like the others, no more: take the others from the corpus that is to
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.errors import BadFile, EmptyInput, NoSuchFile
+from pretune.base.errors import EmptyInput
 from pretune.text.clean.quality import scripts
 from pretune.text.read.characters import codes_of, lowered
 
@@ -27,14 +25,13 @@ NUM_BUCKETS: Final = 1 << 18
 LONGEST: Final = 4
 MAX_CHARACTERS: Final = 4000
 """The head of a text that is looked at."""
-FORMAT: Final = 1
 
-Row = tuple[NDArray[np.int64], NDArray[np.float64]]
+Features = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Buckets in rising order and their values, of Euclidean length 1."""
 
 
 @dataclass(frozen=True)
-class Liked:
+class Classifier:
     """A trained classifier.
 
     Args:
@@ -50,31 +47,8 @@ class Liked:
         buckets, values = features(text)
         return _sigmoid(float(values @ self.weights[buckets]) + self.bias)
 
-    def save(self, path: Path) -> None:
-        """Write an .npz of two arrays; the same classifier gives the same bytes."""
-        with path.open("wb") as file:
-            np.savez(file, format=np.int64(FORMAT), weights=self.weights, bias=np.float64(self.bias))
 
-    @classmethod
-    def load(cls, path: Path) -> Liked:
-        """Read what `save` wrote.
-
-        Raises:
-            NoSuchFile, BadFile: there is no such file, or it is no classifier of this kind.
-        """
-        if not path.is_file():
-            raise NoSuchFile(f"no such classifier: {path.as_posix()!r}", hint="train one first")
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                weights, bias, version = saved["weights"], float(saved["bias"]), int(saved["format"])
-        except (ValueError, KeyError, OSError, EOFError, TypeError, IndexError, zipfile.BadZipFile) as error:
-            raise BadFile(f"{path.as_posix()!r} is no classifier of pretune ({error})") from error
-        if version != FORMAT or weights.shape != (NUM_BUCKETS,) or weights.dtype != np.float32:
-            raise BadFile(f"{path.as_posix()!r} has another format", hint="train it again with this version")
-        return cls(weights, bias)
-
-
-def features(text: str) -> Row:
+def features(text: str) -> Features:
     """The n-grams of a text (1 to 4 characters, lower case) as buckets with the roots of their counts."""
     codes = codes_of(text[:MAX_CHARACTERS])
     lower = lowered(scripts.SIZE)[scripts.folded(codes)].astype(np.uint64) + np.uint64(1)
@@ -89,8 +63,8 @@ def features(text: str) -> Row:
     return buckets, values / max(float(np.sqrt(counts.sum())), 1.0)
 
 
-def train(good: Sequence[str], others: Sequence[str], seed: int, *, epochs: int = 5) -> Liked:
-    """A classifier that tells `good` from `others`; both weigh alike, however many there are.
+def train(good: Sequence[str], others: Sequence[str], seed: int, *, epochs: int = 5) -> Classifier:
+    """A classifier of `good` against `others`; both weigh alike, however many there are.
 
     AdaGrad (Duchi et al. 2011) on one example at a time, in an order drawn from `seed`.
 
@@ -107,13 +81,15 @@ def train(good: Sequence[str], others: Sequence[str], seed: int, *, epochs: int 
     for _ in range(epochs):
         for k in rng.permutation(len(rows)).tolist():
             _step(rows[k], labels[k], shares[k], weights, squares)
-    return Liked(weights[:-1].astype(np.float32), float(weights[-1]))
+    return Classifier(weights[:-1].astype(np.float32), float(weights[-1]))
 
 
 RATE: Final = 0.2
 
 
-def _step(row: Row, label: float, share: float, weights: NDArray[np.float64], squares: NDArray[np.float64]) -> None:
+def _step(
+    row: Features, label: float, share: float, weights: NDArray[np.float64], squares: NDArray[np.float64]
+) -> None:
     """One step on one example, in place; the last weight is the bias."""
     buckets, values = np.append(row[0], NUM_BUCKETS), np.append(row[1], 1.0)
     gradient = share * (_sigmoid(float(values @ weights[buckets])) - label) * values

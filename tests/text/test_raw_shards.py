@@ -6,16 +6,17 @@ import random
 
 import pytest
 
-from pretune.text.corpus import jobs as text_jobs
-from pretune.text.corpus.jobs import Job, Measuring, RawFile, Told, documents_of, read_job
+from pretune.text.corpus import raw_shards
+from pretune.text.corpus.documents import Measuring, RawFile, Tally, documents_of
+from pretune.text.corpus.raw_shards import RawShard, read_shard
 
 MEASURING = Measuring(text=None, clean=(), named=False, language_file=None, near=False)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(text_jobs, "LARGE_FILE", 1)
-    monkeypatch.setattr(text_jobs, "JOB_BYTES", 300)
+    monkeypatch.setattr(raw_shards, "LARGE_FILE", 1)
+    monkeypatch.setattr(raw_shards, "RAW_SHARD_BYTES", 300)
 
 
 def lines(number=60, seed=0):
@@ -30,16 +31,16 @@ def write(path, text):
 
 
 def in_pieces(file):
-    """(documents, what was told, number of jobs), each job read by itself."""
-    told = Told()
-    work: list[Job] = list(text_jobs._cut(file, MEASURING, told))
-    found = [d for job in work for d in read_job(job, MEASURING, told)]
-    return found, told, len(work)
+    """(documents, its tally, the number of shards), each shard read by itself."""
+    tally = Tally()
+    work: list[RawShard] = list(raw_shards._of_large_file(file, MEASURING, tally))
+    found = [d for shard in work for d in read_shard(shard, MEASURING, tally)]
+    return found, tally, len(work)
 
 
 def whole(file):
-    told = Told()
-    return list(documents_of(file, MEASURING, told)), told
+    tally = Tally()
+    return list(documents_of(file, MEASURING, tally)), tally
 
 
 TEXTS = {
@@ -60,10 +61,10 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_file_read_in_pieces_gives_the_documents_of_the_file_read_whole(tmp_path, name, suffix):
     file = write(tmp_path / f"a{suffix}", TEXTS[name])
-    (found, told, number), (expected, told_whole) = in_pieces(file), whole(file)
+    (found, tally, number), (expected, tally_whole) = in_pieces(file), whole(file)
     assert number > 1
     assert found == expected and len(found) > 30
-    assert (told.quarantine, told.broken) == (told_whole.quarantine, told_whole.broken)
+    assert (tally.quarantine, tally.broken) == (tally_whole.quarantine, tally_whole.broken)
 
 
 def test_a_document_is_numbered_by_its_line_so_mending_one_moves_no_other(tmp_path):
@@ -85,10 +86,10 @@ def test_a_refused_row_of_a_csv_keeps_the_numbers_of_those_behind_it(tmp_path):
 def test_of_a_damaged_archive_the_lines_before_the_damage_are_kept(tmp_path):
     file = write(tmp_path / "a.jsonl.gz", "\n".join(lines(400)))
     file.path.write_bytes(file.path.read_bytes()[:-200])
-    found, told, _ = in_pieces(file)
+    found, tally, _ = in_pieces(file)
     assert [d.meta["n"] for d in found] == list(range(len(found)))
     assert 100 < len(found) < 400
-    ((where, why),) = told.quarantine
+    ((where, why),) = tally.quarantine
     assert where == "a.jsonl.gz" and "damaged archive" in why
 
 
@@ -98,17 +99,17 @@ def test_a_record_without_the_text_is_refused_and_those_behind_it_are_kept(tmp_p
     with_other = [*rows[:50], {"n": 7}, *rows[50:]]
     longer = write(tmp_path / "b.jsonl", "\n".join(map(json.dumps, with_other)))
     assert len(in_pieces(file)[0]) == 99
-    found, told, _ = in_pieces(longer)
-    assert len(found) == 99 and [where for where, _ in told.quarantine] == ["b.jsonl#50"]
+    found, tally, _ = in_pieces(longer)
+    assert len(found) == 99 and [where for where, _ in tally.quarantine] == ["b.jsonl#50"]
 
 
 def test_a_file_whose_first_record_has_no_text_is_refused_once(tmp_path):
     file = write(tmp_path / "a.jsonl", "\n".join(json.dumps({"n": k}) for k in range(99)))
-    found, told, number = in_pieces(file)
-    assert (found, number, len(told.no_column), len(told.quarantine)) == ([], 0, 1, 1)
+    found, tally, number = in_pieces(file)
+    assert (found, number, len(tally.no_column), len(tally.quarantine)) == ([], 0, 1, 1)
 
 
-def test_another_encoding_is_read_by_who_hands_out_jobs(tmp_path):
+def test_another_encoding_is_read_by_who_hands_out_shards(tmp_path):
     file = write(tmp_path / "a.jsonl", "\n".join(lines()).encode("utf-16"))
     found, _, number = in_pieces(file)
     assert [d.meta["n"] for d in found] == list(range(60)) and number > 1
@@ -117,6 +118,6 @@ def test_another_encoding_is_read_by_who_hands_out_jobs(tmp_path):
 def test_a_large_file_that_is_not_packed_as_its_name_says_is_refused_once(tmp_path):
     file = RawFile("s", "a.jsonl.gz", tmp_path / "a.jsonl.gz")
     file.path.write_bytes("\n".join(lines()).encode())
-    found, told, number = in_pieces(file)
+    found, tally, number = in_pieces(file)
     assert (found, number) == ([], 0)
-    assert [where for where, _ in told.quarantine] == ["a.jsonl.gz"]
+    assert [where for where, _ in tally.quarantine] == ["a.jsonl.gz"]
