@@ -101,7 +101,7 @@ def in_process(name: str, folder: Path, given: argparse.Namespace) -> dict[str, 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     from pretune.base.extras import versions
-    from pretune.base.probes import processor
+    from pretune.base.measurements import processor
 
     names = [n for n in (given.only.split(",") if given.only else ROWS) if n != "litgpt" or given.litgpt]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (PRODUCTS, *names)}

@@ -88,7 +88,7 @@ def made(name: str, data: Path, work: Path) -> Any:
 
 def kept(name: str, artifact: Any) -> dict[str, Any]:
     """What the package keeps of a run; numbers to four digits."""
-    from pretune.train.watch.normal.reading import Run
+    from pretune.train.watch.diagnosis.reading import Run
 
     run = Run.open(artifact.path)
     assert run.text is not None, "the tokens lie beside the run"

@@ -41,7 +41,7 @@ def show(
         print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
         return
     if compare is not None:
-        from pretune.train.watch.normal.report import compared
+        from pretune.train.watch.diagnosis.report import compared
 
         told = compared(path, compare, as_json=as_json)
         print_json(told) if as_json else click.echo(told)

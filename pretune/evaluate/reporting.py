@@ -101,7 +101,7 @@ def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifac
     from pretune.evaluate.language import block_length, evaluate_text
 
     if not isinstance(opened, Streams):
-        problem = f"{model.path.as_posix()} gives {opened.gives.plural} and foretells no text"
+        problem = f"{model.path.as_posix()} gives {opened.gives.plural} and predicts no text"
         raise NotSupported(problem, hint="give data with what it answers")
     return evaluate_text(
         opened,

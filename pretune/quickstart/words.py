@@ -66,7 +66,7 @@ def closing_words(result: Mapping[str, Any], out: str) -> str:
 def said_of(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Said]:
     """What each report's figures are worth; of a group without an example, nothing."""
     chat = figures["chat_report"]
-    yield foretelling(figures["base_report"])
+    yield predicting(figures["base_report"])
     if "remembered_rouge_l" in chat:
         yield remembering(chat)
     if "guessed_rouge_l" in chat:
@@ -74,11 +74,11 @@ def said_of(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Said]:
     yield ordering(figures["order_report"])
 
 
-def foretelling(found: Mapping[str, Any]) -> Said:
+def predicting(found: Mapping[str, Any]) -> Said:
     """Bits per byte beside the 5-gram model's, and xz for comparison."""
     mine, ngram, packed = (found[f"{name}bits_per_byte"] for name in ("", "ngram_", "xz_"))
     return Said(
-        f"It foretells unread text with {mine:.2f} bits per byte; a 5-gram model of all the text needs {ngram:.2f}, "
+        f"It predicts unread text with {mine:.2f} bits per byte; a 5-gram model of all the text needs {ngram:.2f}, "
         f"xz -9 with the text before its eyes {packed:.2f} (less is better).",
         f"预测没读过的文本：每字节 {mine:.2f} 比特；"
         f"统计全部文本的 5-gram 模型 {ngram:.2f}，xz -9 {packed:.2f}（越小越好）。",

@@ -131,7 +131,7 @@ def test_a_model_that_talks_is_not_measured_on_labels_and_the_other_way_round(wo
         world.run("evaluate", model=str(world.decoder), data=str(world.reviews))
     with pytest.raises(NotSupported, match="gives labels, the data holds dialogues"):
         world.run("evaluate", model=str(world.classifier), data=str(world.dialogues))
-    with pytest.raises(NotSupported, match="gives labels and foretells no text"):
+    with pytest.raises(NotSupported, match="gives labels and predicts no text"):
         world.run("evaluate", model=str(world.classifier), data=str(world.tokens))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pretune.quickstart.words import closing_words, foretelling, guessing, ordering, remembering, said_of
+from pretune.quickstart.words import closing_words, guessing, ordering, predicting, remembering, said_of
 
 GOOD = {
     "base_report": {"bits_per_byte": 1.44, "ngram_bits_per_byte": 1.5, "xz_bits_per_byte": 1.31},
@@ -86,7 +86,7 @@ def test_no_outcome_shouts() -> None:
 def test_the_words_depend_on_what_is_sure_not_on_a_lead_within_chance() -> None:
     assert not guessing(GOOD["chat_report"] | {"guessed_baseline_beaten": False}).is_reached
     assert not ordering(GOOD["order_report"] | {"baseline_beaten": False}).is_reached
-    assert not foretelling(GOOD["base_report"] | {"bits_per_byte": 1.5}).is_reached
+    assert not predicting(GOOD["base_report"] | {"bits_per_byte": 1.5}).is_reached
     assert remembering(GOOD["chat_report"] | {"remembered_word_for_word": 0.9}).is_reached
 
 

@@ -17,7 +17,7 @@ from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.report.training import charts, series_of
 from pretune.train.loop.meters import Meters, Package
-from pretune.train.watch.normal.reading import Run
+from pretune.train.watch.diagnosis.reading import Run
 from pretune.train.watch.page import verdict_of
 from tests.train.test_track import of_file, read_back
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pretune.base.probes import usable_cores
+from pretune.base.measurements import usable_cores
 from pretune.text.read.values import mend_surrogates
 from pretune.tokens.learn.splitting import TEXT_BORDER, Digits, word_starts
 

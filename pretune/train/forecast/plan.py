@@ -139,7 +139,7 @@ def refuse_if_too_large(plan: Plan, micro: int, room: float) -> None:
         raise DoesNotFit(f"{problem}, {size(room)} are free", hint=hint)
 
 
-def recomputed(setting: str, plan: Callable[[int], Plan], layers: int, micro: int, room: float) -> int:
+def checkpointed(setting: str, plan: Callable[[int], Plan], layers: int, micro: int, room: float) -> int:
     """How many of the blocks are computed again: none, all, or (auto) no more than it takes to fit.
 
     Args:

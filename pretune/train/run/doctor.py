@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.base import probes
+from pretune.base import measurements
 from pretune.base.extras import MODULES, versions
 from pretune.base.log import Log
 from pretune.base.stage import Machine
@@ -30,7 +30,7 @@ def doctor_facts(log: Log) -> dict[str, Any]:
     training = training_speed(best, device, log)
     return {
         **asdict(machine),
-        "processor": probes.processor(),
+        "processor": measurements.processor(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -46,7 +46,7 @@ def doctor_facts(log: Log) -> dict[str, Any]:
 
 
 def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
-    """Memory as foretold for the default settings of stage pretrain, tokens per second at the speed of a real step."""
+    """Memory as forecast for the default settings of stage pretrain, tokens per second at the speed of a real step."""
     from pretune.train.run.pretraining import USUAL_VOCABULARY, forecast_pretraining
     from pretune.train.run.settings import PretrainSettings
 

@@ -19,8 +19,8 @@ from pretune.report.pages import write_page
 from pretune.report.training import charts, read_points
 from pretune.report.view import MODEL_FIGURES
 from pretune.train.loop.session import SAMPLES
-from pretune.train.watch.normal.reading import Run, text_of
-from pretune.train.watch.normal.rules import diagnosed
+from pretune.train.watch.diagnosis.reading import Run, text_of
+from pretune.train.watch.diagnosis.rules import diagnosed
 
 PAGE = "curves.html"
 

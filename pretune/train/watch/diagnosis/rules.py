@@ -21,8 +21,8 @@ from typing import Any
 from pretune.base.artifact import Card
 from pretune.report.numbers import share
 from pretune.train.optim.settings import OPTIM
-from pretune.train.watch.normal.reading import Run
-from pretune.train.watch.normal.reference import Band, band, bytes_per_token
+from pretune.train.watch.diagnosis.reading import Run
+from pretune.train.watch.diagnosis.reference import Band, band, bytes_per_token
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Band:
 @cache
 def curves() -> tuple[Curve, ...]:
     """All reference runs."""
-    told = json.loads(files("pretune.train.watch.normal").joinpath("reference.json").read_text(encoding="utf-8"))
+    told = json.loads(files("pretune.train.watch.diagnosis").joinpath("reference.json").read_text(encoding="utf-8"))
     return tuple(Curve(**one) for one in told["runs"])
 
 

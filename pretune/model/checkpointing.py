@@ -15,7 +15,7 @@ from typing import Any
 from pretune.base.errors import NotSupported
 
 
-def recompute_blocks(model: Any, number: int | None = None) -> int:
+def checkpoint_blocks(model: Any, number: int | None = None) -> int:
     """Let the first `number` blocks (None: all) be computed again; returns how many there are.
 
     Raises:

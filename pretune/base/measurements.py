@@ -1,4 +1,4 @@
-"""What was measured on this machine, kept so that it is measured once: `probes.json` in the cache folder. No torch.
+"""What was measured on this machine, kept so that it is measured once: `measurements.json` in the cache. No torch.
 
 Two runs of one command must take the same path, so a choice made by timing is made once per machine and versions.
 """
@@ -44,7 +44,7 @@ def keep(key: str, value: Any) -> None:
 
 
 def _path() -> Path:
-    return cache_folder() / "probes.json"
+    return cache_folder() / "measurements.json"
 
 
 def _full(key: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from pretune.report.curves import sketch
 from pretune.report.numbers import count, metric, size
-from pretune.train.watch.normal.reading import Points, Run
-from pretune.train.watch.normal.reference import nearest
-from pretune.train.watch.normal.rules import Case, Finding, diagnosed
+from pretune.train.watch.diagnosis.reading import Points, Run
+from pretune.train.watch.diagnosis.reference import nearest
+from pretune.train.watch.diagnosis.rules import Case, Finding, diagnosed
 
 UNITS = "bits per byte of held-out text, by megabytes read"
 
