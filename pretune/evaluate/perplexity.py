@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pretune.base.errors import NotFinite
 from pretune.base.log import Log
-from pretune.tokens.store.packing import Blocks
+from pretune.tokens.store.packing import Blocks, spread
 from pretune.tokens.store.store import Store
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ def byte_counts(folder: Path, split: str) -> NDArray[np.float64]:
 
 def some_documents(store: Store, wanted: int) -> tuple[Store, NDArray[np.int64]]:
     """`wanted` documents of a store, evenly spread, as a store in memory; and their numbers."""
-    number = min(wanted, store.num_documents)
-    chosen = np.arange(number) * store.num_documents // number
+    chosen = spread(store.num_documents, wanted)
     parts = [store.document(int(k)) for k in chosen]
     ends = np.cumsum([len(p) for p in parts]).astype(np.uint64)
     return Store(np.concatenate(parts), ends, 0, store.vocab_size, store.end_id), chosen
