@@ -204,18 +204,18 @@ def test_any_number_of_processes_gives_the_same_corpus(tmp_path, run_stage, smal
     assert len(ids) == 1
 
 
-def test_parts_of_a_run_that_was_killed_are_taken_up_and_give_the_same_corpus(tmp_path, run_stage, monkeypatch):
+def test_shards_of_a_run_that_was_killed_are_kept_and_give_the_same_corpus(tmp_path, run_stage, monkeypatch):
     monkeypatch.setattr(raw_shards, "RAW_SHARD_BYTES", 8 << 10)
     read = many_files(tmp_path / "many")
     whole = run_stage("corpus", read=read).card.id
     tree = {"work": str(tmp_path / "killed"), "stages": {"it": {"kind": "corpus", "read": read}}}
     done, real = [], workers.measure_shard
 
-    def killed(job, settings, path):
+    def killed(shard, settings, path):
         if len(done) == 3:
             raise KeyboardInterrupt
-        done.append(job.number)
-        real(job, settings, path)
+        done.append(shard.number)
+        real(shard, settings, path)
 
     monkeypatch.setattr(workers, "measure_shard", killed)
     with pytest.raises(BaseException):  # noqa: B017

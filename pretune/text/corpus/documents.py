@@ -128,10 +128,15 @@ def documents_in(
     """Each record as a document, numbered from `first`; raises NoSuchColumn where the first records have no text."""
     where = file.path.as_posix()
     numbered: Iterator[Numbered] = ((k + repairs.passed_over, one) for k, one in enumerate(records, first))
+    head: list[Numbered] = []
+    stopped: UserError | None = None
     if not column:
-        head, numbered = _begun(numbered)
+        try:
+            head.extend(islice(numbered, FIRST))
+        except UserError as error:  # raised behind the records that came before it
+            stopped = error
         column = column_of(file, [record for _, record in head], measuring, tally) if head else ""
-    for number, record in numbered:
+    for number, record in chain(head, numbered):
         try:
             # A line of another form may have its text elsewhere.
             own = column if column in record else text_column([record], given=measuring.text, where=where)
@@ -141,22 +146,8 @@ def documents_in(
             repairs.passed_over -= 1  # the reader has counted it as a record
             continue
         yield _document(file, number, record, own, text)
-
-
-def _begun(numbered: Iterator[Numbered]) -> tuple[list[Numbered], Iterator[Numbered]]:
-    """The first records, and all of them; what stops the reader among the first stops it in its place."""
-    head: list[Numbered] = []
-    try:
-        for one in islice(numbered, FIRST):
-            head.append(one)
-    except UserError as error:
-        return head, chain(head, _stopped(error))
-    return head, chain(head, numbered)
-
-
-def _stopped(error: UserError) -> Iterator[Numbered]:
-    raise error
-    yield  # a generator, so that it raises when it is its turn
+    if stopped:
+        raise stopped
 
 
 def column_of(file: RawFile, rows: Sequence[Record], measuring: Measuring, tally: Tally) -> str:

@@ -162,10 +162,9 @@ def clusters(
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         pairs = _sorted_pairs(signatures, memory_bytes, Path(folder))
         involved = _involved(pairs, len(signatures))
-        sets = _write_sets(involved, text_of, Path(folder) / "shingles.bin", memory_bytes // 32)
-        with sets.path.open("rb") as file:
-            found = _decided(_by_newer(pairs), _Sets(sets, file), len(signatures), threshold)
-    return found
+        with (Path(folder) / "shingles.bin").open("w+b") as file:
+            sets = _written_sets(involved, text_of, file, memory_bytes // 32)
+            return _decided(_by_newer(pairs), sets, len(signatures), threshold)
 
 
 def _involved(pairs: Sorter, num_documents: int) -> NDArray[np.int64]:
@@ -185,44 +184,39 @@ def _by_newer(pairs: Sorter) -> Iterator[tuple[int, list[int]]]:
 
 
 @dataclass(frozen=True)
-class _SetFile:
-    """Sets of shingles on disk: document documents[k] has the uint64 from ends[k] up to ends[k + 1]."""
+class _Sets:
+    """Sets of shingles on disk: document documents[k] has the uint64 from ends[k] up to ends[k + 1].
 
-    path: Path
+    What is read often stays in the system's file cache.
+    """
+
+    file: BinaryIO
     documents: NDArray[np.int64]
     ends: NDArray[np.int64]
 
+    def of(self, document: int) -> NDArray[np.uint64]:
+        k = int(np.searchsorted(self.documents, document))
+        start, stop = self.ends[k : k + 2].tolist()
+        self.file.seek(8 * start)
+        return np.frombuffer(self.file.read(8 * (stop - start)), dtype=np.uint64)
 
-def _write_sets(
-    documents: NDArray[np.int64], text_of: Callable[[Sequence[int]], list[str]], path: Path, budget: int
-) -> _SetFile:
+
+def _written_sets(
+    documents: NDArray[np.int64], text_of: Callable[[Sequence[int]], list[str]], file: BinaryIO, budget: int
+) -> _Sets:
     """Each text is read once, in rising order, some `budget` characters at a time."""
     ends = [0]
     at, count = 0, 16
-    with path.open("wb") as file:
-        while at < len(documents):
-            texts = text_of(documents[at : at + count].tolist())
-            for shingles in shingle_sets(texts):
-                file.write(shingles.data)
-                ends.append(ends[-1] + len(shingles))
-            at += len(texts)
-            mean = 1 + sum(map(len, texts)) // len(texts)
-            # Shingles take up to 24 bytes of a character while they are made; 4 times as many as before at most.
-            count = max(1, min(4 * count, 4096, budget // (24 * mean)))
-    return _SetFile(path, documents, np.array(ends, dtype=np.int64))
-
-
-class _Sets:
-    """Reads sets of shingles; what is read often stays in the system's file cache."""
-
-    def __init__(self, sets: _SetFile, file: BinaryIO):
-        self._sets, self._file = sets, file
-
-    def of(self, document: int) -> NDArray[np.uint64]:
-        k = int(np.searchsorted(self._sets.documents, document))
-        start, stop = self._sets.ends[k : k + 2].tolist()
-        self._file.seek(8 * start)
-        return np.frombuffer(self._file.read(8 * (stop - start)), dtype=np.uint64)
+    while at < len(documents):
+        texts = text_of(documents[at : at + count].tolist())
+        for shingles in shingle_sets(texts):
+            file.write(shingles.data)
+            ends.append(ends[-1] + len(shingles))
+        at += len(texts)
+        mean = 1 + sum(map(len, texts)) // len(texts)
+        # Shingles take up to 24 bytes of a character while they are made; 4 times as many as before at most.
+        count = max(1, min(4 * count, 4096, budget // (24 * mean)))
+    return _Sets(file, documents, np.array(ends, dtype=np.int64))
 
 
 class Roots(Generic[K]):

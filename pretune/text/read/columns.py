@@ -109,7 +109,7 @@ class Columns(Config):
     reply: str | None = None
     """What is answered, where a dialogue is two columns."""
     chosen: str | None = None
-    """The reply that is liked."""
+    """The reply that is preferred."""
     rejected: str | None = None
     """The reply that is not."""
     query: str | None = None
