@@ -1,4 +1,4 @@
-"""What `pretune plan` tells of a training step beside what the step then takes: memory and seconds, on 20 shapes.
+"""What `pretune plan` tells of a training step next to what the step then takes: memory and seconds, on 20 shapes.
 
     python benchmarks/forecast.py                a table
     python benchmarks/forecast.py --only 0:5     the first five shapes

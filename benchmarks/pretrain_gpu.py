@@ -1,4 +1,4 @@
-"""Our pretraining step on a GPU beside the transformers Trainer and a plain eager loop, on a bare machine, offline.
+"""Our pretraining step on a GPU next to the transformers Trainer and a plain eager loop, on a bare machine, offline.
 
     python benchmarks/pretrain_gpu.py                              a table: size x length x precision
     python benchmarks/pretrain_gpu.py --sizes 1b --lengths 2048    one cell

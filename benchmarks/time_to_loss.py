@@ -1,4 +1,4 @@
-"""How soon a character model of Shakespeare is good: our loop beside nanoGPT's setting for a CPU, in turn.
+"""How soon a character model of Shakespeare is good: our loop next to nanoGPT's setting for a CPU, in turn.
 
     python benchmarks/time_to_loss.py --data ../shared/data                        five seeds of each side, a table
     python benchmarks/time_to_loss.py --data ... --side clock --seed 0 --out FILE    one piece; rows are kept in FILE

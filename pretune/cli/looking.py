@@ -20,7 +20,7 @@ from pretune.cli.shared import checked_settings, common, log_of, print_json, tak
     is_flag=False,
     flag_value="",
     metavar="[OTHER]",
-    help="Of a trained model: is its loss normal? Or beside OTHER.",
+    help="Of a trained model: is its loss normal? Or next to OTHER.",
 )
 @common
 def show(

@@ -27,7 +27,7 @@ STAGES = {
     "tokens": "Encode a corpus.",
     "pretrain": "Train a model from scratch on tokens (or on raw text).",
     "finetune": "Adapt a pretrained model to a task.",
-    "evaluate": "Measure a model beside its baselines; writes a report.",
+    "evaluate": "Measure a model next to its baselines; writes a report.",
     "compress": "Make a model smaller, and tell what it cost.",
     "export": "Write a model as a bundle that needs no torch.",
 }

@@ -28,7 +28,7 @@ SHOWN_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is scored: a split, or some of its documents, with the training text beside it."""
+    """What is scored: a split, or some of its documents, with the training text next to it."""
 
     store: Store
     train: Store
@@ -167,7 +167,7 @@ def training_text(model: Streams, train: Store) -> bytes:
 
 
 def samples_of(model: Streams, store: Store, *, given: int = 32, written: int = 48) -> list[dict[str, str]]:
-    """How the model goes on, greedily, where long documents break off; beside what the document says."""
+    """How the model goes on, greedily, where long documents break off; next to what the document says."""
     window = min(given, model.facts.max_length - written)
     long = [k for k in range(store.num_documents) if len(store.document(k)) > window + 8] if window > 0 else []
     chosen = [long[i * len(long) // SAMPLES] for i in range(min(SAMPLES, len(long)))]

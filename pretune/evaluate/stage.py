@@ -14,7 +14,7 @@ from pretune.base.stage import Context, Forecast, Machine, Stage
 
 
 class EvaluateStage(Stage):
-    """Measure a model on data it was not trained on, beside baselines that cost nothing."""
+    """Measure a model on data it was not trained on, next to baselines that cost nothing."""
 
     makes: ClassVar[str] = "report"
     version: ClassVar[int] = 3

@@ -1,4 +1,4 @@
-"""What the quickstart says at its end, in English and Chinese: each figure beside its baseline.
+"""What the quickstart says at its end, in English and Chinese: each figure next to its baseline.
 
 Where a figure is not sure to be better than its baseline, the line says what would bring it.
 """
@@ -75,7 +75,7 @@ def said_of(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Said]:
 
 
 def predicting(found: Mapping[str, Any]) -> Said:
-    """Bits per byte beside the 5-gram model's, and xz for comparison."""
+    """Bits per byte next to the 5-gram model's, and xz for comparison."""
     mine, ngram, packed = (found[f"{name}bits_per_byte"] for name in ("", "ngram_", "xz_"))
     return Said(
         f"It predicts unread text with {mine:.2f} bits per byte; a 5-gram model of all the text needs {ngram:.2f}, "
@@ -122,7 +122,7 @@ def guessing(found: Mapping[str, Any]) -> Said:
 
 
 def ordering(found: Mapping[str, Any]) -> Said:
-    """Code in order or shuffled, beside a linear SVM."""
+    """Code in order or shuffled, next to a linear SVM."""
     mine, baseline = found["accuracy"], found["baseline"]
     other, (english, chinese) = found[f"{baseline}_accuracy"], BASELINES[baseline]
     return Said(

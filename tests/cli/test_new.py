@@ -203,5 +203,5 @@ def test_a_table_without_a_text_and_one_that_cannot_be_read_are_told(pretune: Ru
     Path("e").mkdir()
     Path("e/Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\0\0\0\1" * 99)
     Path("e/a.json").write_text('[{"text": "a", "label": "x"}, {"text', encoding="utf-8")
-    assert pretune("new", "it", "--from", "e")[0] == 2, "a picture beside it makes no text of a damaged table"
+    assert pretune("new", "it", "--from", "e")[0] == 2, "a picture next to it makes no text of a damaged table"
     assert not list(Path().glob("*.yaml"))

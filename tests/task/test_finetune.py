@@ -48,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tuned(world: Path, base: str, data: str, name: str, **settings: Any) -> Loaded:
     settings = {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "max_length": 32, "batch": 8, **settings}
-    # For each length of rows oneDNN makes its bfloat16 kernels anew, which is most of the time of models so small.
+    # For each length of rows oneDNN makes its bfloat16 kernels again, which is most of the time of models so small.
     settings.setdefault("precision", "auto" if settings.get("method") == "full" else "float32")
     return pretune.fine_tune(world / base, world / data, out=world / name, quiet=True, **settings)
 

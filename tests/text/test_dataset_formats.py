@@ -22,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def put(place: Path, files: dict[str, str]) -> str:
-    folder = place / "in"  # beside what the stage writes
+    folder = place / "in"  # next to what the stage writes
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

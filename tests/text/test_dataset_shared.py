@@ -1,4 +1,4 @@
-"""Every labelled set beside the clone is read without a setting, and nothing of it is lost.
+"""Every labelled set next to the clone is read without a setting, and nothing of it is lost.
 
 The numbers are those of each set's README, or counted in its files by hand: lines (`wc -l`), sentences (`awk` in
 paragraph mode, less -DOCSTART-), questions and rows (`json`).

@@ -15,7 +15,7 @@ from pretune.text.dataset.example import Labelled
 
 
 class LabelJudge(Judge):
-    """Accuracy, precision, recall and F1; beside the most frequent label and a linear SVM."""
+    """Accuracy, precision, recall and F1; next to the most frequent label and a linear SVM."""
 
     main: ClassVar[str] = "accuracy"
     order: ClassVar[str] = "chance_of_label"

@@ -5,7 +5,7 @@
       state.json            step, counters, random state, early stopping
       manifest.json         xxh3-128 of the two, written last
 
-A folder is written beside its name and renamed when it is whole. Resume takes the newest that verifies and
+A folder is written next to its name and renamed when it is whole. Resume takes the newest that verifies and
 says which it skipped and why.
 """
 

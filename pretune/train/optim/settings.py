@@ -1,7 +1,7 @@
 """Settings of optimizers. No torch here: the arithmetic is in rules.py, the masters it moves in update.py.
 
 adamw           the usual one                                    5e-4
-muon            orthogonal moves for matrices, AdamW beside it   0.02 and 3e-3
+muon            orthogonal moves for matrices, AdamW next to it   0.02 and 3e-3
 schedule-free   AdamW on an average of its own, without an end   2.5e-3
 lion            signs alone: half of AdamW's memory              1e-4
 adafactor       second moments by row and column                 1e-2
