@@ -255,9 +255,3 @@ def test_a_folder_of_the_users_is_never_overwritten() -> None:
     with pytest.raises(UserError, match="no artifact of pretune"):
         recipe().run()
     assert Path("w/c/mine").read_text(encoding="utf-8") == "mine"
-
-
-def test_the_kinds_of_a_list_of_variants_are_explained() -> None:
-    from pretune.base.explain import explain
-
-    assert "mask-pii" in explain("corpus.clean.kind")
