@@ -165,7 +165,7 @@ def train(run: Run, folder: Path) -> dict[str, float]:
     from pretune.train.loop.runtime import Runtime
     from pretune.train.loop.step import Scored, TrainState
     from pretune.train.loop.steps import steps
-    from pretune.train.loop.stream import Cut, RowStream
+    from pretune.train.loop.stream import MicroBatches, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
     from pretune.train.watch.validate import loss_over
@@ -177,7 +177,7 @@ def train(run: Run, folder: Path) -> dict[str, float]:
     net = build_model(shape, "next", **sizes, seed=run.seed, attention="sdpa")
     objective, runtime, vocabulary = OBJECTIVE("causal"), Runtime.start("cpu"), Vocabulary(size, pad=0)
     state = TrainState(net, Scored(net, objective), Update(net, OPTIM(run.optim)), total=run.steps)
-    cut = Cut(RowStream(rows, run.batch, run.seed), objective, vocabulary, run.seed, run.batch)
+    cut = MicroBatches(RowStream(rows, run.batch, run.seed), objective, vocabulary, run.seed, run.batch)
     torch.manual_seed(run.seed)
     started = time.perf_counter()
     last = [report.loss["loss"] for report in steps(state, objective, cut, runtime, until=run.steps)][-10:]

@@ -1,7 +1,7 @@
-"""Raw text to tokens, ours beside datatrove's: the same text, comparable rules, one core each, in turn.
+"""Raw text to tokens, ours next to datatrove's: the same text, comparable rules, one core each, in turn.
 
     python benchmarks/corpus.py --data ../shared/data                            ours alone
-    python benchmarks/corpus.py --data ../shared/data --datatrove DIR/bin/python beside datatrove, installed there
+    python benchmarks/corpus.py --data ../shared/data --datatrove DIR/bin/python next to datatrove, installed there
     (pip install "datatrove[io,processing]" fasttext-predict spacy)
 
 Text: whole books (English) and a manual with poems (Chinese), cut at blank lines into documents of about 4,000
@@ -136,7 +136,7 @@ def in_process(side: str, step: str, paths: list[str], peer: str | None) -> dict
         command = ["taskset", "-c", "0", *script, "--step", step, "--paths", *paths, folder]
         one_core = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
         env = {**os.environ, **one_core, "PRETUNE_CACHE": folder, "HF_HUB_OFFLINE": "1"}
-        env.pop("PYTHONDONTWRITEBYTECODE", None)  # each module would be compiled anew, on the work's own time
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # each module would be compiled again, on the work's own time
         done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return json.loads(done.stdout.decode().strip().splitlines()[-1])  # type: ignore[no-any-return]
 

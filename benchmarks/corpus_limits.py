@@ -7,7 +7,7 @@
                                        --only archives       a web archive, a dump of MediaWiki
                                        --only dedup          near copies in 1 GB of text, memory measured
                                        --only kill           killed at many moments, then ended: the same id
-                                       --only workers        two processes beside one
+                                       --only workers        two processes next to one
 
 Each prints what it measured and whether its bar holds; --scale 0.1 makes all of them a tenth as large.
 """

@@ -3,7 +3,7 @@
     python benchmarks/dataset.py                      texts of 200 bytes, 100 MB, split by near copies
     python benchmarks/dataset.py --bytes-a-text 2000
 
-Three figures, one process: sides given by the file's name (read + write), the same file without a side (near copies
+Three figures, one process: splits given by the file's name (read + write), the same file without a split (near copies
 are looked for, then it is split), and `json.loads` over its lines alone, which no reader in Python can beat.
 """
 
@@ -61,7 +61,7 @@ def main() -> None:
         given, loose = Path(folder) / "test.jsonl", Path(folder) / "all.jsonl"
         size = write(given, options.megabytes, options.bytes_a_text)
         loose.write_bytes(given.read_bytes())
-        for name, path in (("json.loads", given), ("side given", given), ("split", loose)):
+        for name, path in (("json.loads", given), ("split given", given), ("split", loose)):
             times = [
                 seconds_of_json(path) if name == "json.loads" else seconds_of_stage(path, Path(folder) / f"{name}{k}")
                 for k in range(options.rounds)

@@ -1,10 +1,10 @@
-"""What `pretune plan` tells of a training step beside what the step then takes: memory and seconds, on 20 shapes.
+"""What `pretune plan` tells of a training step next to what the step then takes: memory and seconds, on 20 shapes.
 
     python benchmarks/forecast.py                a table
     python benchmarks/forecast.py --only 0:5     the first five shapes
     python benchmarks/forecast.py --json         one object
 
-Each shape is foretold in one process and trained in three others: the real loop, eager, some steps after two to warm
+Each shape is forecast in one process and trained in three others: the real loop, eager, some steps after two to warm
 up. Measured are the most memory that a process ever held (VmHWM of /proc) and the median seconds of a step; of both the
 median of the three processes, for where gaps fall in the heap is chance, and one process differs from the next by up
 to 16 %. Foretold is first, so that nothing measured can leak into it. Needs Linux and a quiet machine.
@@ -78,7 +78,9 @@ def plan_of(case: dict[str, Any], *, real: bool = False) -> Any:
             return METHOD(case.get("method", "full")).apply(model_of(case, classify), heads=heads)
 
         model = make() if real else weightless(make, torch.device("cpu"))
-        return TrainState(model, Scored(model, objective), Update(model, OPTIM(case["optim"]), narrow=narrow), total=99)
+        return TrainState(
+            model, Scored(model, objective), Update(model, OPTIM(case["optim"]), compute_dtype=narrow), total=99
+        )
 
     vocabulary = Vocabulary(size=VOCABULARY, pad=0, mask=1, specials=(0, 1, 2))
     return Plan(build, objective, vocabulary, length=case["length"], batch=case["batch"])
@@ -102,7 +104,7 @@ def model_of(case: dict[str, Any], classify: bool) -> Any:
     return AutoModelForSequenceClassification.from_config(model.config) if classify else model
 
 
-def foretold(case: dict[str, Any]) -> dict[str, float]:
+def forecast(case: dict[str, Any]) -> dict[str, float]:
     import time
 
     from pretune.train.forecast.plan import CPU, run_bytes, step_seconds
@@ -121,7 +123,7 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
 
     from pretune.train.loop.runtime import Runtime
     from pretune.train.loop.steps import steps
-    from pretune.train.loop.stream import Cut, RowStream
+    from pretune.train.loop.stream import MicroBatches, RowStream
 
     import pretune.task.finetuning  # noqa: F401  # isort: skip
 
@@ -130,7 +132,7 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
     rows = [plan.objective.blank(case["length"], plan.vocabulary, rng) for _ in range(64)]
     for row in rows:
         row["ids"] = rng.integers(3, VOCABULARY, len(row["ids"]))
-    cut = Cut(RowStream(rows, case["batch"], seed=0), plan.objective, plan.vocabulary, 0, case["micro"])
+    cut = MicroBatches(RowStream(rows, case["batch"], seed=0), plan.objective, plan.vocabulary, 0, case["micro"])
     found = list(steps(plan.build(), plan.objective, cut, runtime, until=WARM_UP + STEPS))
     most = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert most is not None
@@ -158,12 +160,12 @@ def name_of(case: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=":", help="first:last+1 of the shapes")
-    parser.add_argument("--part", choices=("foretold", "measured"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("forecast", "measured"), help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     chosen = list(range(len(SHAPES)))[slice(*[int(n) if n else None for n in given.only.split(":")])]
     if given.part:
-        print(json.dumps({"foretold": foretold, "measured": measured}[given.part](SHAPES[chosen[0]])))
+        print(json.dumps({"forecast": forecast, "measured": measured}[given.part](SHAPES[chosen[0]])))
         return
     with tempfile.TemporaryDirectory() as cache:
         compare(chosen, cache, as_json=given.json)
@@ -172,11 +174,11 @@ def main() -> None:
 def compare(chosen: list[int], cache: str, *, as_json: bool) -> None:
     rows = []
     for number in chosen:
-        told = told_by_a_process("foretold", number, cache)
+        told = told_by_a_process("forecast", number, cache)
         runs = [told_by_a_process("measured", number, cache) for _ in range(PROCESSES)]
         was = {key: statistics.median(run[key] for run in runs) for key in ("bytes", "seconds")}
         ratios = {"memory": told["bytes"] / was["bytes"], "time": told["seconds"] / was["seconds"]}
-        rows.append({"shape": name_of(SHAPES[number]), "foretold": told, "measured": was, "runs": runs, **ratios})
+        rows.append({"shape": name_of(SHAPES[number]), "forecast": told, "measured": was, "runs": runs, **ratios})
         if not as_json:
             print(line(number, rows[-1]), flush=True)
     if as_json:
@@ -185,7 +187,7 @@ def compare(chosen: list[int], cache: str, *, as_json: bool) -> None:
 
 def line(number: int, row: dict[str, Any]) -> str:
     """A row of the table; in brackets what each process took."""
-    told, was = row["foretold"], row["measured"]
+    told, was = row["forecast"], row["measured"]
     bytes_of_all = ", ".join(f"{run['bytes'] / 2**20:,.0f}" for run in row["runs"])
     seconds_of_all = ", ".join(f"{run['seconds']:.3f}" for run in row["runs"])
     return (

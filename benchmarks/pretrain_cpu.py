@@ -1,11 +1,11 @@
-"""Our pretraining step beside others', and beside the machine's own matrix product: same rows, in turn, in one run.
+"""Our pretraining step next to others', and next to the machine's own matrix product: same rows, in turn, in one run.
 
     python benchmarks/pretrain_cpu.py                                 a table
     python benchmarks/pretrain_cpu.py --litgpt DIR/bin/python         with litgpt, from an environment of its own
     python benchmarks/pretrain_cpu.py --only ours-512,trainer         some rows
     python benchmarks/pretrain_cpu.py --before "taskset -c 0,1"       words before the command of each row
 
-litgpt's environment: `pip install --no-deps litgpt`, what it needs beside torch, and a .pth file that names the
+litgpt's environment: `pip install --no-deps litgpt`, what it needs next to torch, and a .pth file that names the
 site-packages of the torch that is here.
 
 Each row runs in a process of its own with empty compile and probe caches; seconds are the median of the steps after
@@ -101,7 +101,7 @@ def in_process(name: str, folder: Path, given: argparse.Namespace) -> dict[str, 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     from pretune.base.extras import versions
-    from pretune.base.probes import processor
+    from pretune.base.measurements import processor
 
     names = [n for n in (given.only.split(",") if given.only else ROWS) if n != "litgpt" or given.litgpt]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (PRODUCTS, *names)}

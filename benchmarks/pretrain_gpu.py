@@ -1,4 +1,4 @@
-"""Our pretraining step on a GPU beside the transformers Trainer and a plain eager loop, on a bare machine, offline.
+"""Our pretraining step on a GPU next to the transformers Trainer and a plain eager loop, on a bare machine, offline.
 
     python benchmarks/pretrain_gpu.py                              a table: size x length x precision
     python benchmarks/pretrain_gpu.py --sizes 1b --lengths 2048    one cell
@@ -85,14 +85,14 @@ def ours(given: Any) -> dict[str, Any]:
 def _ours(given: Any, attention: str, runtime: Any, steps: int) -> list[Any]:
     from pretune.objective.objective import OBJECTIVE
     from pretune.tokens.rows import Vocabulary
-    from pretune.train.loop.state import compile_blocks, narrow_of
+    from pretune.train.loop.state import compile_blocks, compute_dtype_of
     from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
 
     net, objective = model_of(given, attention).to(runtime.device), OBJECTIVE("causal")
     optim = OPTIM({"kind": "adamw", "learning_rate": RATE, "warmup": 0.0})
-    update = Update(net, optim, narrow=narrow_of(given.precision))
+    update = Update(net, optim, compute_dtype=compute_dtype_of(given.precision))
     compile_blocks(net)
     state = TrainState(net, Scored(net, objective), update, total=steps)
     ids, segments = drawn(given.batch * steps, given.length, given.vocabulary)

@@ -113,18 +113,18 @@ def _ours(
     from pretune.train.loop.state import compile_blocks
     from pretune.train.loop.step import Scored, TrainState
     from pretune.train.loop.steps import steps as loop
-    from pretune.train.loop.stream import Cut
+    from pretune.train.loop.stream import MicroBatches
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
 
     net = (bert if encoder else llama)(ids.shape[1], attention)
     objective = OBJECTIVE("masked" if encoder else "causal")
     optim = OPTIM({"kind": "adamw", "learning_rate": RATE, "betas": BETAS, "weight_decay": 0.0, "warmup": 0.0})
-    update = Update(net, optim, narrow=torch.bfloat16 if precision == "bfloat16" else None)
+    update = Update(net, optim, compute_dtype=torch.bfloat16 if precision == "bfloat16" else None)
     if compiled:
         compile_blocks(net)
     state = TrainState(net, Scored(net, objective), update, total=steps)
-    cut = Cut(Fixed(ids, causal=not encoder), objective, Vocabulary(VOCABULARY, pad=1, mask=1), 0, 128)
+    cut = MicroBatches(Fixed(ids, causal=not encoder), objective, Vocabulary(VOCABULARY, pad=1, mask=1), 0, 128)
     return list(loop(state, objective, cut, runtime, until=steps))
 
 

@@ -88,10 +88,10 @@ def made(name: str, data: Path, work: Path) -> Any:
 
 def kept(name: str, artifact: Any) -> dict[str, Any]:
     """What the package keeps of a run; numbers to four digits."""
-    from pretune.train.watch.normal.reading import Run
+    from pretune.train.watch.diagnosis.reading import Run
 
     run = Run.open(artifact.path)
-    assert run.text is not None, "the tokens lie beside the run"
+    assert run.text is not None, "the tokens lie next to the run"
     scale = {"train": run.text.bits("train"), "validation": run.text.bits("validation")}
     points = {"train": run.train, "validation": run.validation}
     curves = {n: [(round(run.bytes_at(s)), round(v * scale[n], 4)) for s, v in points[n]] for n in points}

@@ -1,4 +1,4 @@
-"""Seconds from the command to the end of the first step: ours, with empty and full caches, beside the Trainer's.
+"""Seconds from the command to the end of the first step: ours, with empty and full caches, next to the Trainer's.
 
     python benchmarks/start.py --tokens TOKENS --model MINILM --data SST2     a table; `--rounds 3` by default
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/start.py ...   an older processor, rehearsed

@@ -171,7 +171,7 @@ def table(facts: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
 
 
 def show(seed: int, number: int, folder: Path, told_by: Path) -> None:
-    """Write the files of a case; print what is expected beside what is read."""
+    """Write the files of a case; print what is expected next to what is read."""
     from tests.strangers.drawing import draw
     from tests.strangers.judging import judge, write
 

@@ -1,4 +1,4 @@
-"""How soon a character model of Shakespeare is good: our loop beside nanoGPT's setting for a CPU, in turn.
+"""How soon a character model of Shakespeare is good: our loop next to nanoGPT's setting for a CPU, in turn.
 
     python benchmarks/time_to_loss.py --data ../shared/data                        five seeds of each side, a table
     python benchmarks/time_to_loss.py --data ... --side clock --seed 0 --out FILE    one piece; rows are kept in FILE
@@ -77,7 +77,7 @@ def ours(recipe: dict[str, Any], folder: Path, seed: int, *, tuning: bool) -> di
     from pretune.train.loop.runtime import Runtime
     from pretune.train.loop.step import Scored, TrainState
     from pretune.train.loop.steps import steps
-    from pretune.train.loop.stream import Cut, RowStream
+    from pretune.train.loop.stream import MicroBatches, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
     from pretune.train.watch.validate import loss_over
@@ -90,7 +90,7 @@ def ours(recipe: dict[str, Any], folder: Path, seed: int, *, tuning: bool) -> di
     torch.set_float32_matmul_precision(recipe.get("products", "highest"))
     state = TrainState(net, Scored(net, objective), Update(net, OPTIM(recipe["optim"])), total=recipe["steps"])
     vocabulary = Vocabulary(size, pad=0)
-    cut = Cut(RowStream(rows(train), recipe["batch"], seed), objective, vocabulary, seed, recipe["batch"])
+    cut = MicroBatches(RowStream(rows(train), recipe["batch"], seed), objective, vocabulary, seed, recipe["batch"])
     began = time.perf_counter()
     losses = [report.loss["loss"] for report in steps(state, objective, cut, runtime, until=recipe["steps"])]
     seconds = time.perf_counter() - began

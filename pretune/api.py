@@ -71,7 +71,7 @@ class Loaded:
         chat(self.model, sampling=Sampling(temperature=temperature, max_tokens=max_tokens), system=system)
 
     def evaluate(self, data: Given, *, out: str | Path | None = None, **settings: Any) -> Loaded:
-        """Measure this model on data; the report lies at `out` (default: beside the model)."""
+        """Measure this model on data; the report lies at `out` (default: next to the model)."""
         return _stage("evaluate", [self, data], out or f"{self.path}.report", settings)
 
     def fine_tune(self, data: Given, *, out: str | Path, **settings: Any) -> Loaded:

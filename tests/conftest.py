@@ -1,4 +1,4 @@
-"""What all tests share: a cache of their own, and real data where it lies beside the clone."""
+"""What all tests share: a cache of their own, and real data where it lies next to the clone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def memory_goes_back() -> Iterator[None]:
 @pytest.fixture
 def shared() -> Path:
     if not SHARED.is_dir():
-        pytest.skip("the real data sets are not beside this clone")
+        pytest.skip("the real data sets are not next to this clone")
     return SHARED
 
 

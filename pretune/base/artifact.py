@@ -157,7 +157,7 @@ class Artifact:
         return self
 
     def source(self, place: str) -> Artifact | None:
-        """The input at a dotted place, if it is still to be found (beside this one, when it was moved)."""
+        """The input at a dotted place, if it is still to be found (next to this one, when it was moved)."""
         said = self.card.inputs[place]
         plain = SAMPLED.sub(r"\1", said["path"])
         if _is_of(SCHEMES, plain):

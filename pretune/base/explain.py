@@ -10,7 +10,7 @@ from pretune.base.errors import UnknownSetting, all_errors, did_you_mean
 from pretune.base.stage import STAGE
 
 METRICS = {
-    "accuracy": "Share of answers that equal the label. With uneven classes read macro_f1 beside it.",
+    "accuracy": "Share of answers that equal the label. With uneven classes read macro_f1 next to it.",
     "macro_f1": "Mean over the classes of F1 = 2 x right / (said + true): every class counts alike.",
     "bits_per_byte": "Negative log2 likelihood of the text divided by its bytes: comparable between tokenizers; "
     "lower is better.",
@@ -22,10 +22,10 @@ METRICS = {
     "any_keyword": "Share of answers that hold at least one keyword of the example.",
     "all_keywords": "Share of answers that hold every keyword of the example.",
     "nats_per_token": "Mean negative log likelihood per token. Not comparable between tokenizers; bits_per_byte is.",
-    "floor_margin": "The figure minus that of its hardest floor (lower-is-better figures: the other way round).",
-    "floor_beaten": "True only if the 95 % interval of the margin over the hardest floor lies above 0.",
+    "baseline_margin": "The figure minus that of its hardest baseline (lower-is-better figures: the other way round).",
+    "baseline_beaten": "True only if the 95 % interval of the margin over the hardest baseline lies above 0.",
     "doctor": "What the doctor found in labelled data, the worst first: name, level, rows to look at, what to do.",
-    "train_rows": "Rows of the training side by where they come from: as read, copies, each augmentation. What came "
+    "train_rows": "Rows of the training split by where they come from: as read, copies, each augmentation. What came "
     "out as it went in, or as a row of validation or test, is counted as nothing new and not written.",
     "class_weights": "How much an error on each label weighs in the loss of task classify (dataset.balance=weights).",
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
@@ -40,7 +40,7 @@ METRICS = {
     "share_of_machine": "tokens_per_second times the arithmetic of a token, over this machine's best matrix product in "
     "the same precision. A half and more is good on a CPU; much less: rows too few, too short, or a busy machine.",
     "data_wait": "Share of the time of steps that went by waiting for rows. From 0.05 on the data are too slow: a slow "
-    "disk, or rows that are made anew each time.",
+    "disk, or rows that are made again each time.",
     "memory_bytes": "Memory of the process that lies in RAM now (resident).",
     "peak_memory_bytes": "The most memory that the process had in RAM so far.",
     "gpu_memory_bytes": "The most memory that torch held on the GPU so far.",
@@ -106,7 +106,7 @@ def _setting(cls: type[Config], path: list[str], name: str) -> str:
 
 def _choice(choice: Choice, rest: list[str], name: str, text: str | None) -> str:
     kinds = choice.kinds()
-    if not rest:
+    if not rest or rest == ["kind"]:
         told = "\n".join(f"  {kind}: {_first_line(choice.find(kind))}" for kind in kinds)
         return f"{name} (one of several kinds)\n\n{text or ''}\n\n{told}"
     for kind in kinds:

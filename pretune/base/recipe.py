@@ -37,7 +37,7 @@ class Head(Config):
     """What the recipe is called in reports."""
     work: str = "runs"
     """The folder that the artifacts lie in, `work/STAGE`. Ending in a dot (`runs/base.`), the last stage lies at
-    `runs/base` and the others beside it, at `runs/base.STAGE`."""
+    `runs/base` and the others next to it, at `runs/base.STAGE`."""
     seed: int = 0
     """Everything random derives from this number and the kind of the stage."""
     nproc: int = Field(1, ge=1)

@@ -35,7 +35,7 @@ class Machine:
     def here(cls, folder: Path = Path()) -> Machine:
         import psutil
 
-        from pretune.base.probes import usable_cores
+        from pretune.base.measurements import usable_cores
 
         memory = psutil.virtual_memory()
         there = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
@@ -70,7 +70,7 @@ class Context:
         scratch: survives a crash; checkpoints lie here.
         home: where the artifact will lie when it is finished (for paths relative to it).
         stopping: true once the user asked to stop (Ctrl-C, SIGTERM).
-        choose: `choose(name, settle)` settles a choice of the run once and keeps it for resume.
+        choose: `choose(name, resolve)` resolves a choice of the run once and keeps it for resume.
         notes: names of files in `out` that are notes (logs, pages), not payload.
         started: when the stage began (time.monotonic).
         team: the processes that run it together; only rank 0 writes.

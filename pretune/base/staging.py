@@ -2,7 +2,7 @@
 
     OUT.scratch/key            whose work this is; another key is set aside as OUT.scratch@<8 of its key>
     OUT.scratch/lock           pid and host of the process at work; a second one is refused
-    OUT.scratch/choices.json   what the run chose by itself, settled once
+    OUT.scratch/choices.json   what the run chose by itself, resolved once
     OUT.scratch/checkpoints/   of training
     OUT.scratch/payload/       becomes OUT; its card is written last
 
@@ -163,12 +163,12 @@ class Workspace:
             return None
         return card if card.key == self.key else None
 
-    def choose(self, name: str, settle: Callable[[], T]) -> T:
-        """What the run chooses by itself (JSON): settled once, taken again on resume."""
+    def choose(self, name: str, resolve: Callable[[], T]) -> T:
+        """What the run chooses by itself (JSON): resolved once, taken again on resume."""
         path = self.scratch / "choices.json"
         choices: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if name not in choices:
-            choices[name] = settle()
+            choices[name] = resolve()
             write_durably(path, json.dumps(choices, indent=1, sort_keys=True))
         return choices[name]  # type: ignore[no-any-return]
 

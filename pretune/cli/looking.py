@@ -20,7 +20,7 @@ from pretune.cli.shared import checked_settings, common, log_of, print_json, tak
     is_flag=False,
     flag_value="",
     metavar="[OTHER]",
-    help="Of a trained model: is its loss normal? Or beside OTHER.",
+    help="Of a trained model: is its loss normal? Or next to OTHER.",
 )
 @common
 def show(
@@ -30,8 +30,8 @@ def show(
     take_flags(rehash)
     from dataclasses import asdict
 
-    from pretune.base import view
     from pretune.base.artifact import Artifact
+    from pretune.report import view
 
     artifact = Artifact.open(path)
     if token is not None:
@@ -41,7 +41,7 @@ def show(
         print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
         return
     if compare is not None:
-        from pretune.train.watch.normal.telling import compared
+        from pretune.train.watch.diagnosis.report import compared
 
         told = compared(path, compare, as_json=as_json)
         print_json(told) if as_json else click.echo(told)
@@ -72,9 +72,9 @@ def check(
     labels it says so, and what it looked for.
     """
     take_flags(rehash)
-    from pretune.base import view
     from pretune.base.artifact import Artifact
-    from pretune.text.dataset.doctor.telling import NO_LABELS, findings_text
+    from pretune.report import view
+    from pretune.text.dataset.doctor.report import NO_LABELS, findings_text
     from pretune.text.dataset.doctor.visit import visit
 
     artifact = Artifact.open(path)
@@ -119,11 +119,12 @@ def doctor(as_json: bool, quiet: bool, rehash: bool) -> None:
 def tidy(folder: str, yes: bool, as_json: bool, quiet: bool, rehash: bool) -> None:
     """Delete artifacts that were set aside, and scratch folders, after asking."""
     from pretune.base import tidy as tidying
+    from pretune.report.numbers import size
 
     found = tidying.leftovers(Path(folder))
     rows: list[dict[str, Any]] = [{"path": p.as_posix(), "bytes": tidying.size(p)} for p in found]
     for row in rows if not as_json else []:
-        click.echo(f"{row['bytes'] / 1e6:10.1f} MB  {row['path']}")
+        click.echo(f"{size(row['bytes']):>10}  {row['path']}")
     if not found and not as_json:
         click.echo("nothing to tidy")
     if found and (yes or (not as_json and click.confirm(f"delete these {len(found)} folders?"))):

@@ -27,7 +27,7 @@ STAGES = {
     "tokens": "Encode a corpus.",
     "pretrain": "Train a model from scratch on tokens (or on raw text).",
     "finetune": "Adapt a pretrained model to a task.",
-    "evaluate": "Measure a model beside its baselines; writes a report.",
+    "evaluate": "Measure a model next to its baselines; writes a report.",
     "compress": "Make a model smaller, and tell what it cost.",
     "export": "Write a model as a bundle that needs no torch.",
 }
@@ -56,9 +56,9 @@ def plan(recipe: str, settings: tuple[str, ...], size: str | None, as_json: bool
     take_flags(rehash)
     from dataclasses import asdict
 
-    from pretune.base import view
     from pretune.base.recipe import Recipe
     from pretune.base.stage import Machine
+    from pretune.report import view
 
     checked = Recipe.read(recipe, checked_settings(settings), size)
     plans, machine = checked.plan(), Machine.here()

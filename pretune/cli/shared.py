@@ -67,7 +67,7 @@ def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
         found = ((n, a.path.as_posix(), a.card) for n, a in made.items())
         print_json({n: {"path": path, "id": card.id, "metrics": card.metrics} for n, path, card in found})
         return
-    from pretune.base import view
+    from pretune.report import view
 
     last = list(made.values())[-1]
     click.echo(view.result_text(last))

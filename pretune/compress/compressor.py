@@ -17,7 +17,7 @@ class Compressed:
     """What a compressor leaves behind.
 
     Args:
-        files: safetensors beside the model's own: file name -> tensors.
+        files: safetensors next to the model's own: file name -> tensors.
         metrics: figures for the card.
     """
 

@@ -18,13 +18,13 @@ import numpy as np
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
+from pretune.base.sample import evenly
 from pretune.infer.predictor import Predictor, Streams
 from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
 from pretune.task.task import Task, task_judging
 from pretune.text.dataset.example import read_split, shape_of
 from pretune.tokens.rows import Row, Vocabulary
-from pretune.tokens.store.packing import spread
 from pretune.tokens.store.store import Store
 
 MOST_EXAMPLES = 1000
@@ -51,7 +51,7 @@ def quality(ready: Predictor, folder: Path, data: Artifact) -> dict[str, float]:
 
 
 def _score_of(task: Task, ready: Predictor, examples: Sequence[Any]) -> dict[str, float]:
-    chosen = _evenly(examples, MOST_EXAMPLES)
+    chosen = evenly(examples, MOST_EXAMPLES)
     known = ready.facts.labels or ()
     if strange := task.judge.strange(chosen, known):
         problem = f"the data has labels that the model does not know: {', '.join(map(repr, strange[:5]))}"
@@ -62,7 +62,7 @@ def _score_of(task: Task, ready: Predictor, examples: Sequence[Any]) -> dict[str
 def _loss_of(task: Task, ready: Predictor, examples: Sequence[Any], folder: Path) -> dict[str, float]:
     room = min(ready.facts.max_length, MOST_LENGTH)
     labels = ready.facts.labels
-    rows = task.rows(_evenly(examples, MOST_ROWS), folder, labels, max_length=room - 1)
+    rows = task.rows(evenly(examples, MOST_ROWS), folder, labels, max_length=room - 1)
     return _loss(ready, task.objective(), rows)
 
 
@@ -75,7 +75,7 @@ def _on_tokens(ready: Predictor, folder: Path) -> dict[str, float]:
     if store is None:
         raise EmptyInput(f"{folder.as_posix()} has neither a validation nor a test split")
     room = min(ready.facts.max_length, MOST_LENGTH)
-    documents = (store.document(int(k))[:room] for k in spread(store.num_documents, MOST_ROWS))
+    documents = (store.document(k)[:room] for k in evenly(range(store.num_documents), MOST_ROWS))
     rows: list[Row] = [{"ids": ids, "segments": np.zeros(len(ids), np.int64)} for ids in documents if len(ids) > 1]
     found = _loss(ready, Causal(kind="causal"), rows)
     per_byte = (store.num_tokens - store.num_documents) / store.num_bytes
@@ -95,7 +95,3 @@ def _loss(ready: Predictor, objective: Objective, rows: Sequence[Row]) -> dict[s
     if not targets:
         raise EmptyInput("no row of the data has a target")
     return {"loss": found.per_target, "targets": int(targets)}
-
-
-def _evenly(items: Sequence[Any], most: int) -> list[Any]:
-    return [items[k] for k in spread(len(items), most)]

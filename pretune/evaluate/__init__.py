@@ -1,1 +1,1 @@
-"""How good a model is, beside what would have been just as good for less. Reports, floors, pages."""
+"""How good a model is, next to what would have been just as good for less. Reports, baselines, pages."""

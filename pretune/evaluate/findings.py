@@ -1,6 +1,6 @@
-"""What an evaluation found, and the words for it: was the floor beaten, by how much, how sure is that.
+"""What an evaluation found, and the words for it: was the baseline beaten, by how much, how sure is that.
 
-The verdict is given in words because a figure alone flatters: 0.81 beside a floor of 0.83 is a failure.
+The verdict is given in words because a figure alone flatters: 81 % next to a baseline of 83 % is a failure.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.evaluate.scores import Interval, bootstrap
+from pretune.report.numbers import metric, named
 
 DIGITS = 6
 """Decimals in reports: sums in another order differ behind these."""
@@ -26,17 +27,17 @@ REMEDIES = {
     "accuracy": "more labelled texts, more minutes of training, or a base that has read more",
     "rouge_l": "more minutes of training, or more examples of what is asked",
 }
-"""What usually brings a main figure past its floor."""
+"""What usually brings a main figure past its baseline."""
 
 
 @dataclass(frozen=True)
-class Floor:
-    """A simple system on the same examples.
+class Compared:
+    """A baseline, a simple system, on the same examples.
 
     Args:
         name: as figures are named (`tfidf_svm`); `what` says it in words.
         figures: the same figures as the model's.
-        margin: the model's main figure less the floor's, turned so that more than 0 is better.
+        margin: the model's main figure less the baseline's, turned so that more than 0 is better.
         interval: 95 % interval of the margin; None where it cannot be had.
         is_ceiling: nothing to be beaten but the most there is to reach: of what was read, looking it up.
     """
@@ -67,20 +68,20 @@ class Floor:
 
 @dataclass(frozen=True)
 class Group:
-    """Figures of some of the examples (`all`, or what is remembered, what is guessed), and their floors."""
+    """Figures of some of the examples (`all`, or what is remembered, what is guessed), and their baselines."""
 
     name: str
     examples: int
     figures: dict[str, float]
     intervals: dict[str, Interval | None]
-    floors: list[Floor]
+    baselines: list[Compared]
     main: str
 
     @property
-    def hardest(self) -> Floor | None:
-        """The floor that is ahead by most; else the one whose margin is least sure. A ceiling is none."""
-        floors = (floor for floor in self.floors if not floor.is_ceiling)
-        return min(floors, key=lambda f: (f.margin > 0, f.least if f.margin > 0 else f.margin), default=None)
+    def hardest(self) -> Compared | None:
+        """The baseline that is ahead by most; else the one whose margin is least sure. A ceiling is none."""
+        baselines = (baseline for baseline in self.baselines if not baseline.is_ceiling)
+        return min(baselines, key=lambda f: (f.margin > 0, f.least if f.margin > 0 else f.margin), default=None)
 
     def tree(self) -> dict[str, Any]:
         return {
@@ -88,19 +89,19 @@ class Group:
             "main": self.main,
             "metrics": self.figures,
             "intervals": {name: found.pair() for name, found in self.intervals.items() if found},
-            "floors": [floor.tree() for floor in self.floors],
+            "baselines": [baseline.tree() for baseline in self.baselines],
             "beaten": is_beaten(self.hardest),
             "verdict": verdict(self),
         }
 
     def flat(self, prefix: str = "") -> dict[str, Any]:
-        """Figures for a card: the group's own, then those of each floor, then the verdict."""
+        """Figures for a card: the group's own, then those of each baseline, then the verdict."""
         found: dict[str, Any] = {"examples": self.examples, **self.figures}
-        for floor in self.floors:
-            found |= {f"{floor.name}_{self.main}": floor.figures[self.main]}
+        for baseline in self.baselines:
+            found |= {f"{baseline.name}_{self.main}": baseline.figures[self.main]}
         if self.hardest:
-            found |= {"floor": self.hardest.name, "floor_margin": self.hardest.margin}
-            found |= {"floor_beaten": is_beaten(self.hardest)}
+            found |= {"baseline": self.hardest.name, "baseline_margin": self.hardest.margin}
+            found |= {"baseline_beaten": is_beaten(self.hardest)}
         return {f"{prefix}{name}": value for name, value in found.items()}
 
 
@@ -130,9 +131,9 @@ class Findings:
         return found
 
 
-def margin_of(model: Sequence[float], floor: Sequence[float], *, seed: int) -> tuple[float, Interval | None]:
-    """Mean of the model's figure less the floor's on the same examples, with its interval (paired bootstrap)."""
-    difference = np.asarray(model, dtype=np.float64) - np.asarray(floor, dtype=np.float64)
+def margin_of(model: Sequence[float], baseline: Sequence[float], *, seed: int) -> tuple[float, Interval | None]:
+    """Mean of the model's figure less the baseline's on the same examples, with its interval (paired bootstrap)."""
+    difference = np.asarray(model, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     return float(difference.mean()), drawn_again(difference, seed=seed)
 
 
@@ -141,36 +142,46 @@ def drawn_again(sums: NDArray[np.float64], weights: Sequence[float] | None = Non
     return bootstrap(sums, weights, seed=seed) if len(sums) >= FEWEST else None
 
 
-def is_beaten(floor: Floor | None) -> bool | None:
-    """Whether even the worst end of the margin's interval is a gain; None without a floor."""
-    if floor is None:
+def is_beaten(baseline: Compared | None) -> bool | None:
+    """Whether even the worst end of the margin's interval is a gain; None without a baseline."""
+    if baseline is None:
         return None
-    return floor.least > 0
+    return baseline.least > 0
 
 
 def verdict(group: Group) -> str:
     """Whether the model was worth it, and what would bring it where it was not; then the ceiling, if there is one."""
-    return " ".join([_compared(group), *(_reached(floor, group.main) for floor in group.floors if floor.is_ceiling)])
+    return " ".join(
+        [_compared(group), *(_reached(baseline, group.main) for baseline in group.baselines if baseline.is_ceiling)]
+    )
 
 
 def _compared(group: Group) -> str:
-    floor, name = group.hardest, group.main.replace("_", " ")
-    if floor is None:
-        return "There is no floor to compare with: the data has no training split."
-    spread = f" (95 % interval {floor.interval.low:+.4f} to {floor.interval.high:+.4f})" if floor.interval else ""
-    figures = f"{name} {group.figures[group.main]:.4f} beside {floor.figures[group.main]:.4f}"
-    told = f"{figures}; margin {floor.margin:+.4f}{spread}, where more than 0 is better."
-    if is_beaten(floor):
-        few = "" if floor.interval or floor.name == "xz" else " With so few examples this may be chance."
-        return f"The model beats its floor, {floor.what}: {told}{few}"
-    remedy = f"What usually brings it: {REMEDIES[group.main]}."
-    if floor.margin > 0:
-        return f"The model is ahead of its floor, {floor.what}, but not by more than chance explains: {told} {remedy}"
-    return f"The model is still behind its floor, {floor.what}: {told} {remedy}"
+    """One sentence on the hardest baseline, and one on what would bring it where it is not beaten."""
+    hardest, main = group.hardest, group.main
+    if hardest is None:
+        return "There is no baseline to compare with: the data has no training split."
+    what, said = hardest.what, f"{named(main)} {metric(group.figures[main], main)} against {_told(hardest, main)}."
+    if is_beaten(hardest):
+        few = "" if hardest.interval or hardest.name == "xz" else " With so few examples this may be chance."
+        return f"The model beats its baseline, {what}: {said}{few}"
+    remedy = f"What usually brings it: {REMEDIES[main]}."
+    if hardest.margin > 0:
+        return f"The model is ahead of its baseline, {what}, but not by more than chance explains: {said} {remedy}"
+    return f"The model is still behind its baseline, {what}: {said} {remedy}"
 
 
-def _reached(ceiling: Floor, main: str) -> str:
-    figure = f"{main.replace('_', ' ')} {ceiling.figures[main]:.4f}"
+def _told(baseline: Compared, main: str) -> str:
+    """The baseline's figure, by how much the model is better or worse, and how sure that is."""
+    times, unit, digits = (1, "", 3) if main == "bits_per_byte" else (100, " points", 1)
+    sure = baseline.interval
+    spread = f" (95 % interval {times * sure.low:+.{digits}f} to {times * sure.high:+.{digits}f})" if sure else ""
+    gap = f"{abs(times * baseline.margin):.{digits}f}{unit} {'better' if baseline.margin > 0 else 'worse'}"
+    return f"{metric(baseline.figures[main], main)}, {gap}{spread}"
+
+
+def _reached(ceiling: Compared, main: str) -> str:
+    figure = f"{named(main)} {metric(ceiling.figures[main], main)}"
     return f"Of what was read in training the ceiling is to look it up: {figure}, {ceiling.what}."
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pretune.base.log import Log
-from pretune.evaluate.findings import Findings, Floor, Group, drawn_again, margin_of
+from pretune.evaluate.findings import Compared, Findings, Group, drawn_again, margin_of
 from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.predictor import Predictor
 from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
@@ -26,7 +26,7 @@ def judged(
     seed: int,
     log: Log,
 ) -> tuple[Findings, list[Asked]]:
-    """Figures, floors and one row per question; and the questions.
+    """Figures, baselines and one row per question; and the questions.
 
     Raises:
         NoTarget, NotSupported: nothing that can be asked or judged.
@@ -79,13 +79,13 @@ def _group(
 ) -> Group:
     """The figures of some of the questions, and the margin over each baseline on the same ones."""
     some, mine = [asked[k] for k in numbers], _part(model, numbers)
-    floors = []
+    compared = []
     for baseline, system in baselines:
         theirs = _part(system, numbers)
         margin, interval = margin_of(_values(mine, judge.main), _values(theirs, judge.main), seed=seed)
         figures = _figures(judge, theirs, some)
-        floors.append(Floor(baseline.name, baseline.what, figures, margin, interval, baseline.is_ceiling(some)))
-    return Group(name, len(some), _figures(judge, mine, some), _intervals(mine, seed), floors, judge.main)
+        compared.append(Compared(baseline.name, baseline.what, figures, margin, interval, baseline.is_ceiling(some)))
+    return Group(name, len(some), _figures(judge, mine, some), _intervals(mine, seed), compared, judge.main)
 
 
 def _values(system: _System, mark: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""How well a model foretells text: nats per token, and bits per byte, which do not depend on the tokenizer.
+"""How well a model predicts text: nats per token, and bits per byte, which do not depend on the tokenizer.
 
 A store is read in blocks as in training: a position sees its own document only, a document's first token is
 no target, its end token is one, and every other token is a target exactly once. A block begins without memory of

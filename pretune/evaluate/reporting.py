@@ -1,6 +1,6 @@
 """From findings to a report's files.
 
-    report.json           figures, floors with margins, intervals, ids of model and data, seed
+    report.json           figures, baselines with margins, intervals, ids of model and data, seed
     predictions.parquet   one row per example
     report.html           a note: the same for people, with curves and examples; one file, no network
 
@@ -16,18 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import EmptyInput, NotSupported
+from pretune.base.errors import BadFile, EmptyInput, NotSupported
 from pretune.base.log import Log
-from pretune.base.page import lineage_list, page
+from pretune.base.sample import evenly
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
-from pretune.evaluate.page import curves, report_section
+from pretune.evaluate.page import mood, report_part
 from pretune.infer.predictor import Predictor, Streams
-from pretune.text.dataset.doctor.telling import findings_section, of_facts
-from pretune.text.dataset.example import SPLIT_FILES, read_split, shape_of
-from pretune.tokens.store.packing import spread
+from pretune.report.lineage import lineage
+from pretune.report.pages import write_page
+from pretune.text.dataset.doctor.report import of_facts
+from pretune.text.dataset.example import read_split, shape_of
+from pretune.text.read.split import SPLITS
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,22 @@ def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context
     findings = measured(wanted, model, data.verify(), context)
     report = tree_of(wanted, model, data, findings, context.seed)
     write_report(report, findings.rows, out)
-    section = report_section(report, findings.rows, curves(model.path))
-    title = wanted.title or f"How good is {model.path.name}?"
-    command = context.command or f"pretune evaluate {model.path.as_posix()} {data.path.as_posix()} --out REPORT"
-    html = page(title, [section, data_section(data)], lineage_list([("model", model), ("data", data)]), command)
-    (out / "report.html").write_text(html, encoding="utf-8", newline="\n")
-    context.notes.add("report.html")
-    for group in report["groups"].values():
+    groups = list(report["groups"].values())
+    write_page(
+        out / "report.html",
+        context,
+        "report",
+        wanted.title or f"How good is {model.path.name}?",
+        verdict=groups[0]["verdict"],
+        mood=mood(groups[0]["beaten"]),
+        parts=[report_part(report, findings.rows, model.path)],
+        doctor=[f.row() for f in of_facts(data.card.metrics.get("doctor") or ())],
+        lineage=lineage({"model": model, "data": data}),
+        command=context.command or f"pretune evaluate {model.path.as_posix()} {data.path.as_posix()} --out REPORT",
+    )
+    for group in groups:
         context.log.info(f"    {group['verdict']}")
     return dict(report["metrics"])
-
-
-def data_section(data: Artifact) -> str:
-    """What the doctor found when the dataset was made, as HTML; "" where nothing was looked for."""
-    told = data.card.metrics.get("doctor")
-    return findings_section(of_facts(told), "What the doctor found in the data") if told else ""
 
 
 def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) -> Findings:
@@ -79,7 +82,7 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
     found = examples_of(data, wanted.split)
     task = task_judging(opened, shape_of(data.path), name=model.path.as_posix())
     train = read_split(data.path, "train") if wanted.split != "train" else []
-    examples = [found[k] for k in spread(len(found), wanted.max_examples or len(found))]
+    examples = evenly(found, wanted.max_examples or len(found))
     findings, asked = judged(
         task.judge,
         opened,
@@ -95,10 +98,10 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
 
 
 def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifact, context: Context) -> Findings:
-    from pretune.evaluate.telling import block_length, evaluate_text
+    from pretune.evaluate.language import block_length, evaluate_text
 
     if not isinstance(opened, Streams):
-        problem = f"{model.path.as_posix()} gives {opened.gives.plural} and foretells no text"
+        problem = f"{model.path.as_posix()} gives {opened.gives.plural} and predicts no text"
         raise NotSupported(problem, hint="give data with what it answers")
     return evaluate_text(
         opened,
@@ -115,7 +118,7 @@ def examples_of(data: Artifact, split: str) -> list[Any]:
     """The examples of a split; raises EmptyInput, naming the splits that are there."""
     found: list[Any] = list(read_split(data.path, split))
     if not found:
-        there = [s for s in SPLIT_FILES if read_split(data.path, s)]
+        there = [s for s in SPLITS if read_split(data.path, s)]
         hint = f"it has {', '.join(there)}: choose split={there[-1]}" if there else "look at the dataset"
         raise EmptyInput(f"{data.path.as_posix()} has no examples in the split {split!r}", hint=hint)
     return found
@@ -171,9 +174,16 @@ def write_report(report: dict[str, Any], rows: Sequence[dict[str, Any]], out: Pa
 
 
 def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """report.json and the rows of predictions.parquet (none where a report has none)."""
+    """report.json and the rows of predictions.parquet (none where a report has none).
+
+    Raises:
+        BadFile: another version of pretune wrote it.
+    """
     import pyarrow.parquet as pq
 
     report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    if report.get("format") != FORMAT:
+        problem = f"{folder.as_posix()!r} is a report of format {report.get('format')!r}, not {FORMAT}"
+        raise BadFile(problem, hint="evaluate again with this version")
     path = folder / "predictions.parquet"
     return report, pq.read_table(path).to_pylist() if path.is_file() else []

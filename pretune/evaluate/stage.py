@@ -14,10 +14,10 @@ from pretune.base.stage import Context, Forecast, Machine, Stage
 
 
 class EvaluateStage(Stage):
-    """Measure a model on data it was not trained on, beside floors that cost nothing."""
+    """Measure a model on data it was not trained on, next to baselines that cost nothing."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     extras: ClassVar[tuple[str, ...]] = ("evaluate",)
     kind: str = "evaluate"
     model: Annotated[str, Input("model|bundle")]

@@ -17,7 +17,7 @@ class SummaryStage(Stage):
     """One page with a section for each of several reports and other artifacts."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kind: str = "summary"
     of: Annotated[list[str], Input(KINDS)]
     """What to show, in this order: reports with their figures, models with their curves, others with their card."""

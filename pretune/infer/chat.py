@@ -40,7 +40,7 @@ class ChatFormat:
     """A model's chat template with its tokenizer.
 
     Args:
-        eos_ids: tokens that end a reply, beside the tokenizer's own eos.
+        eos_ids: tokens that end a reply, next to the tokenizer's own eos.
     """
 
     template: str

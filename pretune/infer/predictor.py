@@ -30,7 +30,7 @@ def unheard(number: int) -> None:
 
 @dataclass(frozen=True)
 class Facts:
-    """What must be known of a model to answer with it, beside its weights and tokenizer.
+    """What must be known of a model to answer with it, next to its weights and tokenizer.
 
     Args:
         task: what it was made for: classify, chat, complete.

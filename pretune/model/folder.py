@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
 from pretune.model.families import Head, family_named, tops
+from pretune.report.numbers import size
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def check_memory(needed: float, what: str) -> None:
 
     free = psutil.virtual_memory().available
     if needed > free:
-        problem = f"{what} needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+        problem = f"{what} needs {size(needed)} of memory, {size(free)} are free"
         raise DoesNotFit(problem, hint="take a smaller model, or method=lora, or a machine with more memory")
 
 

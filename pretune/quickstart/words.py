@@ -1,4 +1,4 @@
-"""What the quickstart says at its end, in English and Chinese: each figure beside its baseline.
+"""What the quickstart says at its end, in English and Chinese: each figure next to its baseline.
 
 Where a figure is not sure to be better than its baseline, the line says what would bring it.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 WORD_FOR_WORD = 0.9
 """The share of unseen wordings that the quickstart aims to answer word for word."""
-FLOORS = {
+BASELINES = {
     "nearest": ("the answer to the most similar question", "照搬最相似问题的答案"),
     "most_frequent": ("always the most frequent answer", "总答最常见的那句"),
     "question": ("the words of the question", "照抄问题"),
@@ -66,7 +66,7 @@ def closing_words(result: Mapping[str, Any], out: str) -> str:
 def said_of(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Said]:
     """What each report's figures are worth; of a group without an example, nothing."""
     chat = figures["chat_report"]
-    yield foretelling(figures["base_report"])
+    yield predicting(figures["base_report"])
     if "remembered_rouge_l" in chat:
         yield remembering(chat)
     if "guessed_rouge_l" in chat:
@@ -74,11 +74,11 @@ def said_of(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Said]:
     yield ordering(figures["order_report"])
 
 
-def foretelling(found: Mapping[str, Any]) -> Said:
-    """Bits per byte beside the 5-gram model's, and xz for comparison."""
+def predicting(found: Mapping[str, Any]) -> Said:
+    """Bits per byte next to the 5-gram model's, and xz for comparison."""
     mine, ngram, packed = (found[f"{name}bits_per_byte"] for name in ("", "ngram_", "xz_"))
     return Said(
-        f"It foretells unread text with {mine:.2f} bits per byte; a 5-gram model of all the text needs {ngram:.2f}, "
+        f"It predicts unread text with {mine:.2f} bits per byte; a 5-gram model of all the text needs {ngram:.2f}, "
         f"xz -9 with the text before its eyes {packed:.2f} (less is better).",
         f"预测没读过的文本：每字节 {mine:.2f} 比特；"
         f"统计全部文本的 5-gram 模型 {ngram:.2f}，xz -9 {packed:.2f}（越小越好）。",
@@ -110,26 +110,26 @@ def standing(mine: float, other: float) -> tuple[str, str]:
 
 def guessing(found: Mapping[str, Any]) -> Said:
     """Answers about functions whose docstrings were kept out of all text."""
-    mine, floor = found["guessed_rouge_l"], found["guessed_floor"]
-    other, (english, chinese) = found[f"guessed_{floor}_rouge_l"], FLOORS[floor]
+    mine, baseline = found["guessed_rouge_l"], found["guessed_baseline"]
+    other, (english, chinese) = found[f"guessed_{baseline}_rouge_l"], BASELINES[baseline]
     return Said(
         f"What it has not read it guesses with ROUGE-L {mine:.3f}; {english}: {other:.3f}.",
         f"没读过的内容靠猜：ROUGE-L {mine:.3f}；{chinese}：{other:.3f}。",
-        found["guessed_floor_beaten"],
+        found["guessed_baseline_beaten"],
         f"{standing(mine, other)[0]}; a base that reads for longer guesses better: base.minutes=15.",
         f"{standing(mine, other)[1]}；基础模型读得更久，会猜得更好：base.minutes=15。",
     )
 
 
 def ordering(found: Mapping[str, Any]) -> Said:
-    """Code in order or shuffled, beside a linear SVM."""
-    mine, floor = found["accuracy"], found["floor"]
-    other, (english, chinese) = found[f"{floor}_accuracy"], FLOORS[floor]
+    """Code in order or shuffled, next to a linear SVM."""
+    mine, baseline = found["accuracy"], found["baseline"]
+    other, (english, chinese) = found[f"{baseline}_accuracy"], BASELINES[baseline]
     return Said(
         f"Whether four lines of code are in order or shuffled it tells right in {mine:.0%} of the cases; "
         f"{english}: {other:.0%}.",
         f"四行代码是原来的顺序还是打乱的：答对 {mine:.0%}；{chinese}：{other:.0%}。",
-        found["floor_beaten"],
+        found["baseline_beaten"],
         f"{standing(mine, other)[0]}; more minutes would bring it: order.minutes=5.",
         f"{standing(mine, other)[1]}；训练更久就能超过：order.minutes=5。",
     )

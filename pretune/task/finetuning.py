@@ -19,6 +19,7 @@ from pretune.model.build import num_parameters
 from pretune.model.families import num_positions, plain_model
 from pretune.model.folder import quiet_transformers, set_model_length
 from pretune.objective.objective import Objective
+from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.labelled_data import LabelledData, read_data
 from pretune.task.settings import FinetuneSettings
@@ -29,7 +30,7 @@ from pretune.train.loop.session import begin, keep_samples
 from pretune.train.loop.spec import Choices, Looks, TrainSpec
 from pretune.train.loop.stream import RowStream
 from pretune.train.run.resolve import resolve
-from pretune.train.watch.picture import write_page
+from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
 
 MICRO_TOKENS = 8192
@@ -50,8 +51,8 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
     session = begin(spec, choices, runtime, context)
     state = session.state
     log.info(
-        f"    {read.num_examples:,} examples, {num_parameters(state.model) / 1e6:.1f} million parameters "
-        f"({sum(p.numel() for p in state.update.weights.values()) / 1e6:.2f} train), {state.total} steps, "
+        f"    {read.num_examples:,} examples, {count(num_parameters(state.model))} parameters "
+        f"({count(sum(p.numel() for p in state.update.weights.values()))} train), {state.total} steps, "
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
     )
     session.resume()
@@ -70,7 +71,7 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
     window = longest_of(plain_model(state.model).config.to_dict())
     set_model_length(out, min(settings.max_length, window) if read.labels else window)
     keep_samples(context, out)
-    write_page(out, context, {"model": base, "data": data}, metrics)
+    write_run_page("finetune", complete(settings), {"model": base, "data": data}, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
 
 

@@ -21,7 +21,7 @@ class Budget(Config):
     """Tokens to read (2e6 for two million), repetitions included."""
     minutes: float | None = Field(None, gt=0)
     """Wall-clock time from the start of the stage, measuring and validation included; how many steps that buys is
-    settled before the first one and then kept."""
+    resolved before the first one and then kept."""
 
     @property
     def is_given(self) -> bool:

@@ -13,13 +13,26 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "pretune"
 ORDER = (
-    *("base", "text", "tokens", "infer", "model", "objective", "train", "task", "evaluate", "compress", "export"),
+    *(
+        "base",
+        "report",
+        "text",
+        "tokens",
+        "infer",
+        "model",
+        "objective",
+        "train",
+        "task",
+        "evaluate",
+        "compress",
+        "export",
+    ),
     *("serve", "apps", "api", "quickstart", "cli", "__main__"),
 )
 INSIDE = {"text": ("read", "clean", "dedup", "corpus", "dataset"), "tokens": ("encode", "learn", "store")}
-LIGHT = ("base", "text", "tokens", "infer")
-BY_CLASS = re.compile(r"isinstance\([^()]*\b(TextClassifier|LanguageModel|Labelled|Dialogue)\b")
+LIGHT = ("base", "report", "text", "tokens", "infer")
 """No torch and no transformers here, at any depth."""
+BY_CLASS = re.compile(r"isinstance\([^()]*\b(TextClassifier|LanguageModel|Labelled|Dialogue)\b")
 TABLE_ENTRY = re.compile(r'^\s+"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+",?$', re.MULTILINE)
 INLINE_ENTRY = re.compile(r'\{?"[a-z0-9_-]+": "(pretune(?:\.\w+)+):\w+"')
 
@@ -147,7 +160,7 @@ def test_the_tables_of_kinds_are_seen_and_their_modules_exist() -> None:
     assert [m for m in found if m not in modules()] == []
 
 
-def test_base_text_tokens_and_infer_load_neither_torch_nor_transformers() -> None:
+def test_base_report_text_tokens_and_infer_load_neither_torch_nor_transformers() -> None:
     light = [m for m in modules() if room_of(m) in LIGHT]
     assert loaded_after("\n".join(f"import {m}" for m in light), "torch", "transformers") == []
 

@@ -19,7 +19,7 @@ SECRET = "password: a secret of mine"
 
 @pytest.fixture
 def cloned(tmp_path: Path) -> Path:
-    """A repository with links of all kinds, beside what it must not reach."""
+    """A repository with links of all kinds, next to what it must not reach."""
     home = tmp_path / "home"
     (home / "keys").mkdir(parents=True)
     (home / "netrc").write_text(SECRET, encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pretune.text.dataset.doctor.findings import CHECK
+from pretune.text.dataset.doctor.rows import ROW_CHECKS
 from tests.text.format_samples import tarred, zipped
 
 Run = Callable[..., tuple[int, str, str]]
@@ -37,7 +38,7 @@ def test_raw_files_with_a_leak_end_with_1_and_say_which_row(pretune: Run) -> Non
     code, out, _ = pretune("check", "data")
     assert code == 1
     assert "error    leaks" in out
-    assert "1 row of 11 of test stands in train too" in out
+    assert "1 row of 11 of test is in train too" in out
     assert "test.jsonl#10 (like train.jsonl#3)" in out
     assert sorted(p.name for p in Path().iterdir()) == ["data"], "nothing is written"
 
@@ -68,7 +69,7 @@ def test_a_dataset_shows_its_digests_and_what_the_doctor_found_when_it_was_made(
     code, out, _ = pretune("check", "made")
     assert code == 0
     assert "ok   dataset   made" in out
-    assert "2 rows of 52 say what an earlier row of the side says" in out, "copies that were made do not count"
+    assert "2 rows of 52 say what an earlier row of the split says" in out, "copies that were made do not count"
     page = Path("made/report.html").read_text(encoding="utf-8")
     assert "2 rows of 52 say what an earlier row" in page
     assert "train.jsonl#40 (like train.jsonl#0)" in page
@@ -82,6 +83,7 @@ def test_a_dataset_shows_its_digests_and_what_the_doctor_found_when_it_was_made(
 def test_tokens_are_counted_with_a_tokenizer_and_guessed_without(
     pretune: Run, model_folder: Callable[..., Path]
 ) -> None:
+    from pretune.report.numbers import share
     from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
 
     write("train.jsonl", numbered(0, 60))
@@ -94,7 +96,10 @@ def test_tokens_are_counted_with_a_tokenizer_and_guessed_without(
     fit = -(-(lengths[59] + 2) // 8) * 8  # 99 of 100 rows of 60 are all of them
     assert cut > 3
     assert (code, found["level"], found["count"]) == (0, "warning", cut)
-    assert f"{cut} rows of 60 cut at 20 tokens, {lost:.1%} of all lost; max_length={fit} leaves 99" in found["problem"]
+    assert (
+        f"{cut} rows of 60 cut at 20 tokens, {share(lost, 1)} of all lost; max_length={fit} leaves 99"
+        in found["problem"]
+    )
     assert f"longest has {lengths[-1]} tokens" in found["problem"]
     assert "estimated" in pretune("check", "data")[1]
     code, _, err = pretune("check", "data", "--max-length", "0")
@@ -150,7 +155,7 @@ def test_a_data_set_of_another_program_is_looked_at_when_it_is_checked(pretune: 
     told = visit(made)
     made.card.metrics.pop("doctor")
     assert visit(made) == told
-    assert {f.name for f in told or ()} <= set(CHECK.table)
+    assert {f.name for f in told or ()} <= {*CHECK.table, *ROW_CHECKS}
 
 
 @pytest.mark.parametrize("name", ["data.zip", "data.tar.gz"])

@@ -36,7 +36,7 @@ FILES: list[tuple[str, bytes, str]] = [
     ("marks.txt", b"__label__good A lovely film\n__label__bad A bad one\n", "classify"),
     ("lines.txt", b"A lovely film\tgood\nA bad one\tbad\nfine\tgood\nno\tbad\n", "classify"),
     ("named.csv", b"my_text,my_label\nA lovely film,good\nA bad one,bad\n", "classify"),
-    ("sides.json", json.dumps({"train": [["a film", "x"], ["a book", "y"]], "val": [["a ship", "y"]]}).encode(), "classify"),
+    ("splits.json", json.dumps({"train": [["a film", "x"], ["a book", "y"]], "val": [["a ship", "y"]]}).encode(), "classify"),
     ("completions.jsonl", rows(prompt="What?", completion="That.").encode(), "chat"),
     ("questions.jsonl", rows(question="What?", answer="That.").encode(), "chat"),
     ("array.json", json.dumps([{"instruction": "Say it", "input": "", "output": "It"}] * 3).encode(), "chat"),
@@ -203,5 +203,5 @@ def test_a_table_without_a_text_and_one_that_cannot_be_read_are_told(pretune: Ru
     Path("e").mkdir()
     Path("e/Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\0\0\0\1" * 99)
     Path("e/a.json").write_text('[{"text": "a", "label": "x"}, {"text', encoding="utf-8")
-    assert pretune("new", "it", "--from", "e")[0] == 2, "a picture beside it makes no text of a damaged table"
+    assert pretune("new", "it", "--from", "e")[0] == 2, "a picture next to it makes no text of a damaged table"
     assert not list(Path().glob("*.yaml"))

@@ -44,8 +44,8 @@ def test_an_example_of_the_page_is_read_as_the_page_says(
     Path(name).write_text(text, encoding="utf-8", newline="")
     artifact = stage_run("dataset", read=given)
     assert artifact.card.metrics["shape"] == shape
-    found = [e for side in ("train", "validation", "test") for e in read_split(artifact.path, side)]
+    found = [e for split in ("train", "validation", "test") for e in read_split(artifact.path, split)]
     first = next(e for e in found if e.origin == f"{name}#0")
-    row = SHAPES[shape].to_row(first)
+    (row,) = SHAPES[shape].to_table([first]).to_pylist()
     del row["origin"]
     assert row == json.loads(outcome)

@@ -1,4 +1,4 @@
-"""Graphs beside the torch models they were written from. B rows, L positions, P in the cache, V vocabulary."""
+"""Graphs next to the torch models they were written from. B rows, L positions, P in the cache, V vocabulary."""
 
 from typing import Any
 

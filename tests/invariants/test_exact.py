@@ -126,12 +126,12 @@ def test_masking_hides_80_keeps_10_replaces_10_percent_of_the_15_percent_it_chos
 
 
 def test_masks_do_not_depend_on_the_cut() -> None:
-    from pretune.train.loop.stream import Cut, RowStream
+    from pretune.train.loop.stream import MicroBatches, RowStream
 
     rows, masked = packed_rows(8, 12), OBJECTIVE("masked")
     labels = []
     for micro in (1, 8):
-        cut = Cut(RowStream(rows, 8, seed=1), masked, VOCABULARY, 9, micro)
+        cut = MicroBatches(RowStream(rows, 8, seed=1), masked, VOCABULARY, 9, micro)
         labels.append(torch.cat([b["labels"] for b in cut.batches(4)]))
     assert torch.equal(*labels)
 
@@ -140,14 +140,14 @@ def test_one_token_predicts_the_next_after_overfitting_a_b_c_d() -> None:
     from pretune.train.loop.runtime import Runtime
     from pretune.train.loop.step import Scored, TrainState
     from pretune.train.loop.steps import steps
-    from pretune.train.loop.stream import Cut, RowStream
+    from pretune.train.loop.stream import MicroBatches, RowStream
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
 
     model, objective = tiny("qwen3"), OBJECTIVE("causal")
     row = {"ids": np.array([10, 11, 12, 13, 3]), "segments": np.zeros(5, int)}
     state = TrainState(model, Scored(model, objective), Update(model, OPTIM("muon")), total=200)
-    cut = Cut(RowStream([row], 1, seed=0), objective, VOCABULARY, 0, 1)
+    cut = MicroBatches(RowStream([row], 1, seed=0), objective, VOCABULARY, 0, 1)
     last = [report.loss["loss"] for report in steps(state, objective, cut, Runtime(), until=200)][-1]
     logits = model.eval()(torch.tensor([[10, 11, 12, 13]])).logits
     assert logits.argmax(-1).tolist() == [[11, 12, 13, 3]]

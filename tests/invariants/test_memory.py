@@ -22,7 +22,7 @@ from pretune.train.loop import checkpoint
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, StepReport, TrainState
 from pretune.train.loop.steps import steps
-from pretune.train.loop.stream import Cut, RowStream
+from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from tests.invariants.test_resume import text_folder
@@ -62,7 +62,7 @@ def run(name: str, *, micro: int, dropout: float = 0.0, shrink: Any = None) -> t
     scorer = Rooms.model_construct(kind="rooms", inner=objective, room=room)
     update = Update(model, OPTIM({"kind": "adamw", "learning_rate": 1e-2, "clip": 0.5}))
     state = TrainState(model, Scored(model, scorer), update, total=6)
-    cut = Cut(RowStream(rows, 8, seed=5), scorer, VOCABULARY, 5, micro)
+    cut = MicroBatches(RowStream(rows, 8, seed=5), scorer, VOCABULARY, 5, micro)
     torch.manual_seed(7)
     reports = []
     for report in steps(state, scorer, cut, Runtime(), until=6):

@@ -15,7 +15,7 @@ from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
-from pretune.train.loop.stream import Cut, RowStream
+from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 
@@ -106,7 +106,7 @@ def trained(
     model.train()
     update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
-    cut = Cut(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, runtime.rank, runtime.world)
+    cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, runtime.rank, runtime.world)
     for step in range(steps):
         take_step(state, objective, cut.batches(step), runtime)
     return {n: p.detach().clone() for n, p in model.named_parameters()}

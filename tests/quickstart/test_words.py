@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pretune.quickstart.words import closing_words, foretelling, guessing, ordering, remembering, said_of
+from pretune.quickstart.words import closing_words, guessing, ordering, predicting, remembering, said_of
 
 GOOD = {
     "base_report": {"bits_per_byte": 1.44, "ngram_bits_per_byte": 1.5, "xz_bits_per_byte": 1.31},
@@ -13,17 +13,17 @@ GOOD = {
         "remembered_rouge_l": 0.97,
         "remembered_nearest_rouge_l": 0.99,
         "guessed_rouge_l": 0.19,
-        "guessed_floor": "nearest",
+        "guessed_baseline": "nearest",
         "guessed_nearest_rouge_l": 0.15,
         "guessed_most_frequent_rouge_l": 0.16,
-        "guessed_floor_beaten": True,
+        "guessed_baseline_beaten": True,
     },
-    "order_report": {"accuracy": 0.81, "floor": "tfidf_svm", "tfidf_svm_accuracy": 0.56, "floor_beaten": True},
+    "order_report": {"accuracy": 0.81, "baseline": "tfidf_svm", "tfidf_svm_accuracy": 0.56, "baseline_beaten": True},
 }
 BAD = {
     "base_report": GOOD["base_report"] | {"bits_per_byte": 1.8},
-    "chat_report": GOOD["chat_report"] | {"remembered_word_for_word": 0.7, "guessed_floor_beaten": False},
-    "order_report": GOOD["order_report"] | {"accuracy": 0.55, "floor_beaten": False},
+    "chat_report": GOOD["chat_report"] | {"remembered_word_for_word": 0.7, "guessed_baseline_beaten": False},
+    "order_report": GOOD["order_report"] | {"accuracy": 0.55, "baseline_beaten": False},
 }
 
 
@@ -84,14 +84,14 @@ def test_no_outcome_shouts() -> None:
 
 
 def test_the_words_depend_on_what_is_sure_not_on_a_lead_within_chance() -> None:
-    assert not guessing(GOOD["chat_report"] | {"guessed_floor_beaten": False}).is_reached
-    assert not ordering(GOOD["order_report"] | {"floor_beaten": False}).is_reached
-    assert not foretelling(GOOD["base_report"] | {"bits_per_byte": 1.5}).is_reached
+    assert not guessing(GOOD["chat_report"] | {"guessed_baseline_beaten": False}).is_reached
+    assert not ordering(GOOD["order_report"] | {"baseline_beaten": False}).is_reached
+    assert not predicting(GOOD["base_report"] | {"bits_per_byte": 1.5}).is_reached
     assert remembering(GOOD["chat_report"] | {"remembered_word_for_word": 0.9}).is_reached
 
 
 def test_the_baseline_that_is_hardest_to_beat_is_the_one_that_is_named() -> None:
-    told = guessing(GOOD["chat_report"] | {"guessed_floor": "most_frequent"}).text()
+    told = guessing(GOOD["chat_report"] | {"guessed_baseline": "most_frequent"}).text()
     assert "always the most frequent answer: 0.160" in told and "总答最常见的那句：0.160" in told
 
 

@@ -36,14 +36,14 @@ class Row:
         readings: all right ones, the best first; None: what the values say; []: nothing.
         optional: it may be left out, if that is told.
         told: whatever is read, something must be told.
-        side: train, validation or test; None if the file does not say.
+        split: train, validation or test; None if the file does not say.
     """
 
     values: dict[str, Any]
     readings: list[Any] | None = None
     optional: bool = False
     told: bool = False
-    side: str | None = None
+    split: str | None = None
 
     def is_nothing(self, *, told: bool) -> None:
         self.readings, self.told = [], told

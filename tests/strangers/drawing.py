@@ -180,7 +180,7 @@ def _blank(rng: random.Random) -> Draft:
     draft.rows = [Row(values) for values in _values(draft, texts)]
     if form in ("json-splits", "json-lists") or (form == "folder" and rng.random() < 0.5):
         for number, row in enumerate(draft.rows):
-            row.side = ("train", "train", "train", "test")[number % 4]
+            row.split = ("train", "train", "train", "test")[number % 4]
     return draft
 
 

@@ -98,11 +98,11 @@ def _jsonl(records: list[dict[str, Any]], draft: Draft) -> str:
     return "".join(_dumped(record) + "\n" for record in records)
 
 
-def _by_side(records: list[dict[str, Any]], draft: Draft) -> dict[str, list[dict[str, Any]]]:
-    sides: dict[str, list[dict[str, Any]]] = {}
+def _by_split(records: list[dict[str, Any]], draft: Draft) -> dict[str, list[dict[str, Any]]]:
+    splits: dict[str, list[dict[str, Any]]] = {}
     for record, row in zip(records, draft.rows, strict=True):
-        sides.setdefault({"validation": "val"}.get(row.side or "train", row.side or "train"), []).append(record)
-    return sides
+        splits.setdefault({"validation": "val"}.get(row.split or "train", row.split or "train"), []).append(record)
+    return splits
 
 
 def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -112,8 +112,8 @@ def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def _lists(records: list[dict[str, Any]], draft: Draft) -> str:
     names = (draft.names.get("text", "text"), draft.names.get("label", "label"))
-    sides = _by_side(records, draft)
-    return _dumped({side: [[r.get(n) for n in names] for r in many] for side, many in sides.items()})
+    splits = _by_split(records, draft)
+    return _dumped({split: [[r.get(n) for n in names] for r in many] for split, many in splits.items()})
 
 
 _JSON: dict[str, Callable[[list[dict[str, Any]], Draft], str]] = {
@@ -122,7 +122,7 @@ _JSON: dict[str, Callable[[list[dict[str, Any]], Draft], str]] = {
     "json": lambda records, draft: _dumped(records) + "\n",
     "json-pretty": lambda records, draft: _dumped(records, indent=2) + "\n",
     "json-data": lambda records, draft: _dumped({"version": "1.0", "data": records}),
-    "json-splits": lambda records, draft: _dumped(_by_side(records, draft), indent=1),
+    "json-splits": lambda records, draft: _dumped(_by_split(records, draft), indent=1),
     "json-lists": _lists,
     "json-columns": lambda records, draft: _dumped(_columns(records)),
     "json-index": lambda records, draft: _dumped({n: dict(enumerate(c)) for n, c in _columns(records).items()}),
@@ -170,8 +170,8 @@ def foldered(draft: Draft) -> dict[str, str]:
     """A folder of texts per class."""
     texts: dict[str, str] = {}
     for number, row in enumerate(draft.rows):
-        side = f"{row.side}/" if row.side else ""
-        texts[f"{side}{written(row.values['label'], draft.form)}/{number}.txt"] = written(
+        split = f"{row.split}/" if row.split else ""
+        texts[f"{split}{written(row.values['label'], draft.form)}/{number}.txt"] = written(
             row.values["text"], draft.form
         )
     return texts

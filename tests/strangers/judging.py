@@ -35,7 +35,7 @@ TOLD = ("dropped", "mended", "repaired", "quarantined", "left_alone", "surrogate
 ALIKE = ("max_overlap=null", "validation=0", "test=0")
 """The grammar's sentences share pieces, and a single document gives its tail; both have tests of their own."""
 Output = tuple[str | None, Any]
-"""(side, example) as a reading is written."""
+"""(split, example) as a reading is written."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ def _is_told(result: Any, metrics: dict[str, Any]) -> bool:
 
 def _dataset(case: Case, model: Path | None) -> tuple[bool, Sequence[Output]]:
     from pretune.base.artifact import Artifact
-    from pretune.text.dataset.example import SPLIT_FILES, read_split
+    from pretune.text.dataset.example import read_split
+    from pretune.text.read.split import SPLITS
 
     result = _invoke("dataset", _path(case), "--out", "made", "--quiet")
-    read = [(side, example_read(one)) for side in SPLIT_FILES for one in read_split(Path("made"), side)]
+    read = [(split, example_read(one)) for split in SPLITS for one in read_split(Path("made"), split)]
     return _is_told(result, Artifact.open("made").card.metrics), read
 
 
@@ -115,7 +116,7 @@ def example_read(example: Any) -> Any:
         found = (tuple(example.tokens), tuple(example.tags))
     elif isinstance(example, shapes.Pair):
         found = (example.source, tuple(example.targets))
-    elif isinstance(example, shapes.Scored):
+    elif isinstance(example, shapes.ScoredText):
         found = (example.text, example.second, example.score)
     else:
         found = ("shape", type(example).__name__, repr(example))
@@ -124,11 +125,11 @@ def example_read(example: Any) -> Any:
 
 def _corpus(case: Case, model: Path | None) -> tuple[bool, Sequence[Output]]:
     from pretune.base.artifact import Artifact
-    from pretune.text.dataset.example import SPLIT_FILES
     from pretune.text.read.shards import read_rows
+    from pretune.text.read.split import SPLITS
 
     result = _invoke("corpus", _path(case), "--out", "made", "--quiet", *ALIKE)
-    rows = [row for side in SPLIT_FILES for row in read_rows(Path("made"), side, ["text"])]
+    rows = [row for split in SPLITS for row in read_rows(Path("made"), split, ["text"])]
     return _is_told(result, Artifact.open("made").card.metrics), [(None, plain(row["text"])) for row in rows]
 
 
@@ -179,10 +180,10 @@ def _answer(case: Case) -> str:
 def difference(case: Case, read: Sequence[Output], *, told: bool) -> str:
     """What differs from the right readings; "" for nothing."""
     left = list(read)
-    train = ("train", "train" if any(row.side == "validation" for row in case.rows) else "validation")
+    train = ("train", "train" if any(row.split == "validation" for row in case.rows) else "validation")
     due = any(row.told for row in case.rows)
     for row in case.rows:
-        found = _taken(row.readings or [], train if row.side == "train" else (row.side,), left)
+        found = _taken(row.readings or [], train if row.split == "train" else (row.split,), left)
         if found is None and row.readings and not row.optional:
             return f"lost or changed: {row.readings[0]!r}; read instead: {left[:3]!r}"
         due |= bool(row.readings) and found != 0
@@ -191,11 +192,11 @@ def difference(case: Case, read: Sequence[Output], *, told: bool) -> str:
     return "" if told or not due else "nothing was said of what was left out or mended"
 
 
-def _taken(readings: Sequence[Any], sides: Sequence[str | None], left: list[Output]) -> int | None:
-    """Which of the readings is among what is left, on one of the sides (None: any); it is taken out."""
+def _taken(readings: Sequence[Any], splits: Sequence[str | None], left: list[Output]) -> int | None:
+    """Which of the readings is among what is left, in one of the splits (None: any); it is taken out."""
     for number, reading in enumerate(readings):
         for at, (place, one) in enumerate(left):
-            if one == reading and (None in sides or place in (None, *sides)):
+            if one == reading and (None in splits or place in (None, *splits)):
                 del left[at]
                 return number
     return None

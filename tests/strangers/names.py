@@ -106,10 +106,10 @@ def headless(draft: Draft) -> None:
 
 
 def split_column(draft: Draft) -> None:
-    """A column `split`: each row says its side."""
+    """A column `split`: each row says its split."""
     for number, row in enumerate(draft.rows):
-        row.side = ("train", "train", "train", "train", "validation", "test")[number % 6]
-        row.values["split"] = {"validation": draft.rng.choice(("dev", "validation", "VAL"))}.get(row.side, row.side)
+        row.split = ("train", "train", "train", "train", "validation", "test")[number % 6]
+        row.values["split"] = {"validation": draft.rng.choice(("dev", "validation", "VAL"))}.get(row.split, row.split)
 
 
 def _named(draft: Draft) -> bool:
@@ -130,7 +130,7 @@ NAMES = (
     Oddity("blanks around names", "names", _sheet, blanks),
     Oddity("a word in front of names", "names", _named, prefixed),
     Oddity("names that say nothing", "names", _named, unknown),
-    Oddity("a title beside", "names", lambda d: _named(d) and _untouched(d), title_beside),
+    Oddity("a title next to", "names", lambda d: _named(d) and _untouched(d), title_beside),
     Oddity("more columns", "names", _named, more_columns),
     Oddity("label first", "names", lambda d: _named(d) and d.family == "label", label_first),
     Oddity("empty columns behind", "names", _sheet, empty_columns),

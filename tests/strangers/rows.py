@@ -90,7 +90,7 @@ def blanks_around_label(draft: Draft) -> None:
 
 
 def mixed_case_label(draft: Draft) -> None:
-    """`Good` beside `good` is another label; the doctor may ask about it."""
+    """`Good` next to `good` is another label; the doctor may ask about it."""
     for row in draft.places():
         row.values["label"] = written(row.values["label"], draft.form).title()
 
@@ -158,7 +158,7 @@ def long_text(draft: Draft) -> None:
 def twice(draft: Draft) -> None:
     """The same row again: both count as examples; of raw text one is kept, which is told."""
     first = draft.rows[0]
-    again = Row(dict(first.values), side=first.side)
+    again = Row(dict(first.values), split=first.split)
     if draft.verb == "corpus":
         again.is_nothing(told=True)
     draft.rows.append(again)
@@ -269,5 +269,5 @@ ROWS = (
     Oddity("object for label", "nesting", lambda d: _plain_object(d) and _labelled(d), object_label),
     Oddity("lists written out", "nesting", lambda d: _labelled(d) and d.form in (*CSV_FORMS, "tsv"), lists_written),
     Oddity("short text", "values", lambda d: _table(d) and d.family in ("label", "texts"), short_text),
-    Oddity("huge number beside", "values", _plain_object, huge_number),
+    Oddity("huge number next to", "values", _plain_object, huge_number),
 )  # fmt: skip

@@ -193,7 +193,7 @@ TALK = (
     Oddity("other roles", "chat", _listed, other_roles),
     Oddity("content in parts", "chat", _json, parts),
     Oddity("a picture", "chat", _json, picture),
-    Oddity("keys beside", "chat", _listed, more_keys),
+    Oddity("keys next to", "chat", _listed, more_keys),
     Oddity("weights of messages", "chat", _listed, weights),
     Oddity("a greeting", "chat", _listed, greeting),
     Oddity("two questions", "chat", _listed, two_questions),
@@ -203,5 +203,5 @@ TALK = (
     Oddity("a number said", "chat", _json, number_content),
     Oddity("no turns", "chat", _listed, null_turns),
     Oddity("no reply", "chat", _paired, null_reply),
-    Oddity("an input beside", "chat", lambda d: _paired(d) and d.dialect["style"] == "alpaca", input_beside),
+    Oddity("an input next to", "chat", lambda d: _paired(d) and d.dialect["style"] == "alpaca", input_beside),
 )

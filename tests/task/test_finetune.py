@@ -48,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tuned(world: Path, base: str, data: str, name: str, **settings: Any) -> Loaded:
     settings = {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "max_length": 32, "batch": 8, **settings}
-    # For each length of rows oneDNN makes its bfloat16 kernels anew, which is most of the time of models so small.
+    # For each length of rows oneDNN makes its bfloat16 kernels again, which is most of the time of models so small.
     settings.setdefault("precision", "auto" if settings.get("method") == "full" else "float32")
     return pretune.fine_tune(world / base, world / data, out=world / name, quiet=True, **settings)
 
@@ -58,7 +58,7 @@ def tuned(world: Path, base: str, data: str, name: str, **settings: Any) -> Load
 def test_a_classifier_learns_and_its_folder_gives_the_logits_of_plain_transformers(
     world: Path, base: str, method: str
 ) -> None:
-    # Twelve: LoRA on the encoder still calls everything "two" after six, which is 6 of 7 of the validation side.
+    # Twelve: LoRA on the encoder still calls everything "two" after six, which is 6 of 7 of the validation split.
     found = tuned(world, base, "labels.jsonl", f"clf-{base}-{method}", task="classify", method=method, epochs=12)
     assert found.metrics["validation_accuracy"] >= (0.9 if method != "head" else 0.4)
     texts = [s + " 🙂" for s in SENTENCES]

@@ -17,7 +17,7 @@ from pretune.text.dataset.example import (
     Preference,
     Question,
     Ranking,
-    Scored,
+    ScoredText,
     Tagged,
 )
 
@@ -28,7 +28,7 @@ winter summer letter garden window teacher student market bridge forest island m
 loud early late small large road train ship harbour kitchen table bread water stone fire cloud rain storm candle
 """
 CHINESE = "天地人山水火木金土日月星云雨风雪春夏秋冬东南西北上下左右中大小多少高低长短新旧快慢明暗红黄蓝绿白黑书笔纸墨城市村路桥河海湖岛林花草树叶鸟鱼马牛羊"
-Sides = dict[str, list[Any]]
+Splits = dict[str, list[Any]]
 
 
 class Words:
@@ -44,32 +44,32 @@ class Words:
         return "的" + "".join(self.rng.choices(CHINESE, k=number)) + "。"
 
 
-def _sides(make: Callable[[int, str], Any]) -> Sides:
+def _splits(make: Callable[[int, str], Any]) -> Splits:
     at = iter(range(10_000))
-    return {side: [make(next(at), f"{side}.jsonl#{k}") for k in range(n)] for side, n in SIZES.items()}
+    return {split: [make(next(at), f"{split}.jsonl#{k}") for k in range(n)] for split, n in SIZES.items()}
 
 
-def labels(seed: int) -> Sides:
+def labels(seed: int) -> Splits:
     w = Words(seed)
-    return _sides(lambda k, o: Labelled(w.english(), ("good", "bad", "so-so")[k % 3], o))
+    return _splits(lambda k, o: Labelled(w.english(), ("good", "bad", "so-so")[k % 3], o))
 
 
-def labels_zh(seed: int) -> Sides:
+def labels_zh(seed: int) -> Splits:
     w = Words(seed)
-    return _sides(lambda k, o: Labelled(w.chinese(), ("好", "坏")[k % 2], o))
+    return _splits(lambda k, o: Labelled(w.chinese(), ("好", "坏")[k % 2], o))
 
 
-def many_labels(seed: int) -> Sides:
+def many_labels(seed: int) -> Splits:
     w = Words(seed)
-    return _sides(lambda k, o: MultiLabelled(w.english(), tuple(sorted({"abc"[k % 3], "abc"[k * 7 % 3]})), o))
+    return _splits(lambda k, o: MultiLabelled(w.english(), tuple(sorted({"abc"[k % 3], "abc"[k * 7 % 3]})), o))
 
 
-def scores(seed: int) -> Sides:
+def scores(seed: int) -> Splits:
     w = Words(seed)
-    return _sides(lambda k, o: Scored(w.english(), float(k % 5), o, w.english()))
+    return _splits(lambda k, o: ScoredText(w.english(), float(k % 5), o, w.english()))
 
 
-def tags(seed: int) -> Sides:
+def tags(seed: int) -> Splits:
     w = Words(seed)
 
     def make(k: int, origin: str) -> Tagged:
@@ -77,40 +77,40 @@ def tags(seed: int) -> Sides:
         kind = ("PER", "LOC")[k % 2]
         return Tagged(tuple(tokens), ("O", f"B-{kind}", f"I-{kind}", *["O"] * 9), origin)
 
-    return _sides(make)
+    return _splits(make)
 
 
-def spans(seed: int) -> Sides:
+def spans(seed: int) -> Splits:
     w = Words(seed)
 
     def make(k: int, origin: str) -> Question:
         context = w.chinese(60)
         return Question(f"{w.chinese(8)[1:-1]}？", context, (Answer(context[20:24], 20),), origin)
 
-    return _sides(make)
+    return _splits(make)
 
 
-def pairs(seed: int) -> Sides:
+def pairs(seed: int) -> Splits:
     w = Words(seed)
-    return _sides(lambda k, o: Pair(w.chinese(20), (w.english(12),), o))
+    return _splits(lambda k, o: Pair(w.chinese(20), (w.english(12),), o))
 
 
-def dialogues(seed: int) -> Sides:
+def dialogues(seed: int) -> Splits:
     w = Words(seed)
 
     def make(k: int, origin: str) -> Dialogue:
         turns = [("user", w.english()), ("assistant", w.english()), ("user", w.english()), ("assistant", w.english())]
         return Dialogue(tuple(Message(r, c) for r, c in [("system", "Be short."), *turns]), origin)
 
-    return _sides(make)
+    return _splits(make)
 
 
-def preferences(seed: int) -> Sides:
+def preferences(seed: int) -> Splits:
     w = Words(seed)
-    return _sides(lambda k, o: Preference((Message("user", w.english()),), w.english(), w.english(), o))
+    return _splits(lambda k, o: Preference((Message("user", w.english()),), w.english(), w.english(), o))
 
 
-def rankings(seed: int) -> Sides:
+def rankings(seed: int) -> Splits:
     w = Words(seed)
 
     def make(k: int, origin: str) -> Ranking:
@@ -118,10 +118,10 @@ def rankings(seed: int) -> Sides:
         scores[k % 4] = 1.0
         return Ranking(w.english(), tuple(w.english(6) for _ in range(4)), tuple(scores), origin)
 
-    return _sides(make)
+    return _splits(make)
 
 
-CLEAN: dict[str, tuple[str, Callable[[int], Sides]]] = {
+CLEAN: dict[str, tuple[str, Callable[[int], Splits]]] = {
     "labels": ("label", labels),
     "labels-zh": ("label", labels_zh),
     "many-labels": ("labels", many_labels),
@@ -138,54 +138,54 @@ CLEAN: dict[str, tuple[str, Callable[[int], Sides]]] = {
 
 # ---- faults -------------------------------------------------------------------------------------
 
-Spoil = Callable[[Sides], Sequence[str]]
-"""Spoils the sides in place; returns the origins of the rows that must be told."""
+Spoil = Callable[[Splits], Sequence[str]]
+"""Spoils the splits in place; returns the origins of the rows that must be told."""
 
 
-def change(side: str, k: int, **fields: Any) -> Spoil:
+def change(split: str, k: int, **fields: Any) -> Spoil:
     """Give a row other fields; a function is given the row."""
 
-    def spoil(sides: Sides) -> list[str]:
-        row = sides[side][k]
-        sides[side][k] = replace(row, **{n: v(row) if callable(v) else v for n, v in fields.items()})
+    def spoil(splits: Splits) -> list[str]:
+        row = splits[split][k]
+        splits[split][k] = replace(row, **{n: v(row) if callable(v) else v for n, v in fields.items()})
         return [row.origin]
 
     return spoil
 
 
-def copy(source: str, k: int, side: str, **fields: Any) -> Spoil:
-    """Put a row once more at the end of a side."""
+def copy(source: str, k: int, split: str, **fields: Any) -> Spoil:
+    """Put a row once more at the end of a split."""
 
-    def spoil(sides: Sides) -> list[str]:
-        row = sides[source][k]
+    def spoil(splits: Splits) -> list[str]:
+        row = splits[source][k]
         changed = {n: v(row) if callable(v) else v for n, v in fields.items()}
-        sides[side].append(replace(row, origin="copy#0", **changed))
+        splits[split].append(replace(row, origin="copy#0", **changed))
         return ["copy#0"]
 
     return spoil
 
 
-def relabel(side: str, rows: Sequence[int], label: str) -> Spoil:
-    def spoil(sides: Sides) -> list[str]:
+def relabel(split: str, rows: Sequence[int], label: str) -> Spoil:
+    def spoil(splits: Splits) -> list[str]:
         for k in rows:
-            sides[side][k] = replace(sides[side][k], label=label)
-        return [sides[side][k].origin for k in rows]
+            splits[split][k] = replace(splits[split][k], label=label)
+        return [splits[split][k].origin for k in rows]
 
     return spoil
 
 
-def turns(side: str, k: int, *messages: tuple[str, str]) -> Spoil:
-    return change(side, k, messages=tuple(Message(role, content) for role, content in messages))
+def turns(split: str, k: int, *messages: tuple[str, str]) -> Spoil:
+    return change(split, k, messages=tuple(Message(role, content) for role, content in messages))
 
 
-def every_label_but_one(sides: Sides) -> Sequence[str]:
-    sides["train"] = [replace(row, label="good") for row in sides["train"]]
-    return [row.origin for row in sides["train"][:5]]
+def every_label_but_one(splits: Splits) -> Sequence[str]:
+    splits["train"] = [replace(row, label="good") for row in splits["train"]]
+    return [row.origin for row in splits["train"][:5]]
 
 
-def hardly_any(sides: Sides) -> Sequence[str]:
-    sides["train"] = [row for k, row in enumerate(sides["train"]) if row.label != "bad" or k < 5]
-    return [row.origin for row in sides["train"] if row.label == "bad"]
+def hardly_any(splits: Splits) -> Sequence[str]:
+    splits["train"] = [row for k, row in enumerate(splits["train"]) if row.label != "bad" or k < 5]
+    return [row.origin for row in splits["train"] if row.label == "bad"]
 
 
 LONG = "the house and the river in the blue garden is a quiet place for students of music. " * 60

@@ -21,19 +21,19 @@ LOCAL = ("eda", "noise", "homophones")
 SYNONYMS = {"film": ("movie",), "movie": ("film",), "电影": ("影片",), "影片": ("电影",)}
 
 
-def added(sides: Any, shape: str, *ways: Any, seed: int = 5) -> tuple[list[Any], dict[str, int]]:
-    return augment(sides, shape, [AUGMENT(way) for way in ways], seed=seed, inputs={})
+def added(splits: Any, shape: str, *ways: Any, seed: int = 5) -> tuple[list[Any], dict[str, int]]:
+    return augment(splits, shape, [AUGMENT(way) for way in ways], seed=seed, inputs={})
 
 
 @pytest.mark.parametrize("world", CLEAN)
 @pytest.mark.parametrize("kind", LOCAL)
 def test_new_rows_have_everything_of_the_old_but_the_words_that_may_change(world: str, kind: str) -> None:
     shape, make = CLEAN[world]
-    sides = make(2)
-    rows, counts = added(sides, shape, kind)
-    by_origin = {row.origin: row for row in sides["train"]}
+    splits = make(2)
+    rows, counts = added(splits, shape, kind)
+    by_origin = {row.origin: row for row in splits["train"]}
     assert len(rows) == counts.get(kind, 0)
-    assert len(rows) + counts.get("nothing new", 0) == len(sides["train"])
+    assert len(rows) + counts.get("nothing new", 0) == len(splits["train"])
     assert rows or kind == "homophones"  # English has none
     for row in rows:
         source, _, told = row.origin.partition("/")
@@ -47,9 +47,9 @@ def test_new_rows_have_everything_of_the_old_but_the_words_that_may_change(world
 
 @pytest.mark.parametrize("kind", LOCAL)
 def test_entities_stay_whole_and_tags_go_with_their_words(kind: str) -> None:
-    sides = tags(4)
-    of = {row.origin: row for row in sides["train"]}
-    rows, _ = added(sides, "tags", {"kind": kind, "share": 0.3} if kind != "homophones" else kind)
+    splits = tags(4)
+    of = {row.origin: row for row in splits["train"]}
+    rows, _ = added(splits, "tags", {"kind": kind, "share": 0.3} if kind != "homophones" else kind)
     for row in rows:
         before = of[row.origin.partition("/")[0]]
         at = row.tags.index(before.tags[1])
@@ -61,31 +61,31 @@ def test_entities_stay_whole_and_tags_go_with_their_words(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", LOCAL)
 def test_a_row_that_is_added_changes_no_other_and_the_seed_changes_them(kind: str) -> None:
-    sides = labels_zh(3)
-    more = {**sides, "train": [Labelled("天地人山水", "好", "new#0"), *sides["train"]]}
-    first = added(sides, "label", kind)[0]
-    assert first == added(sides, "label", kind)[0]
+    splits = labels_zh(3)
+    more = {**splits, "train": [Labelled("天地人山水", "好", "new#0"), *splits["train"]]}
+    first = added(splits, "label", kind)[0]
+    assert first == added(splits, "label", kind)[0]
     assert first == [row for row in added(more, "label", kind)[0] if not row.origin.startswith("new")]
-    assert first != added(sides, "label", kind, seed=6)[0]
+    assert first != added(splits, "label", kind, seed=6)[0]
 
 
 def test_copies_and_the_share_of_rows_count() -> None:
-    sides = labels(3)
-    rows, counts = added(sides, "label", {"kind": "noise", "copies": 3}, "noise")
+    splits = labels(3)
+    rows, counts = added(splits, "label", {"kind": "noise", "copies": 3}, "noise")
     assert len(rows) + counts.get("nothing new", 0) == 240
     assert {row.origin.rpartition(" ")[2] for row in rows} == {"1", "2", "3", "4"}
     assert len({row.origin for row in rows}) == len(rows)
     assert len({row.text for row in rows}) > 230, "each copy has its own chance"
-    some, _ = added(sides, "label", {"kind": "noise", "rows": 0.5})
+    some, _ = added(splits, "label", {"kind": "noise", "rows": 0.5})
     assert 18 <= len(some) <= 42
 
 
 def test_no_new_row_says_what_validation_or_test_says() -> None:
-    sides = {
+    splits = {
         "train": [Labelled("ab cd", "x", "a#0")],
         "test": [Labelled("Cd ab!", "x", "t#0"), Labelled("cd ab", "y", "t#1")],
     }
-    rows, counts = added(sides, "label", {"kind": "eda", "operations": ["swap"]})
+    rows, counts = added(splits, "label", {"kind": "eda", "operations": ["swap"]})
     assert (rows, counts) == ([], {"nothing new": 1})
 
 
@@ -184,8 +184,8 @@ def test_homophones_stand_in_one_group_each_and_change_one_character_at_least() 
 
 
 def test_questions_change_and_their_passages_do_not() -> None:
-    sides = spans(3)
-    rows, _ = added(sides, "span", "noise")
+    splits = spans(3)
+    rows, _ = added(splits, "span", "noise")
     for row in rows:
         start = row.answers[0].start
         assert row.context[start : start + 4] == row.answers[0].text

@@ -82,15 +82,15 @@ def test_shapes_without_labels_are_refused() -> None:
     assert {name for name, shape in SHAPES.items() if shape.names} == {"label", "labels", "tags"}
 
 
-def write(path: Any, sides: dict[str, list[Labelled]]) -> str:
-    rows = [{"text": e.text, "label": e.label, "split": side} for side, group in sides.items() for e in group]
+def write(path: Any, splits: dict[str, list[Labelled]]) -> str:
+    rows = [{"text": e.text, "label": e.label, "split": split} for split, group in splits.items() for e in group]
     path.write_text(json.dumps(rows), encoding="utf-8")
     return str(path)
 
 
 def test_only_train_is_balanced_and_the_card_tells_how(tmp_path: Any, run_stage: Any) -> None:
-    sides = {"train": ham_and_spam(60, 20), "dev": ham_and_spam(9, 3), "test": ham_and_spam(6, 3)}
-    given = write(tmp_path / "a.json", sides)
+    splits = {"train": ham_and_spam(60, 20), "dev": ham_and_spam(9, 3), "test": ham_and_spam(6, 3)}
+    given = write(tmp_path / "a.json", splits)
     plain, over = run_stage("dataset", read=given), run_stage("dataset", read=given, balance="over")
     assert "train_rows" not in plain.card.metrics
     assert over.card.metrics["train_rows"] == {"as read": 80, "copies": 40, "left out": 0}

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from pretune.text.clean.cleaners import CLEAN, Lines, Nfc, cleaned, cleaned_counting
+from pretune.text.clean.cleaners import CLEAN, Lines, Nfc, cleaned
 
 EVERY = [CLEAN(kind) for kind in ("mojibake", *CLEAN.table)]
 TORTURE = {
@@ -53,7 +53,7 @@ def test_every_cleaner_keeps_every_letter_mark_and_number(cleaner, name):
 def test_all_cleaners_together_keep_all_scripts_in_one_document():
     text = unicodedata.normalize("NFC", "\n".join(TORTURE.values()))
     counts: Counter[str] = Counter()
-    assert cleaned_counting(text, EVERY, counts) == text
+    assert cleaned(text, EVERY, counts) == text
     assert not counts
 
 
@@ -71,7 +71,7 @@ def test_every_assigned_letter_survives_every_cleaner_beside_other_letters():
 def test_each_cleaner_counts_the_texts_that_it_changed_and_no_others():
     counts: Counter[str] = Counter()
     texts = ["plain", "a\r\nb", "e\u0301", "cafÃ©\r\n a@b.cn", "\x00"]
-    after = [cleaned_counting(text, EVERY, counts) for text in texts]
+    after = [cleaned(text, EVERY, counts) for text in texts]
     assert after == ["plain", "a\nb", "é", "café\n <EMAIL>", ""]
     assert counts == {"lines": 2, "nfc": 1, "mojibake": 1, "mask-pii": 1, "controls": 1}
 

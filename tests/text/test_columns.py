@@ -12,7 +12,7 @@ import pytest
 from pretune.base.errors import NoSuchColumn
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text.corpus.jobs import JOB_BYTES, LARGE_FILE
+from pretune.text.corpus.raw_shards import LARGE_FILE, RAW_SHARD_BYTES
 from pretune.text.dataset.example import Pair, read_split
 from pretune.text.read.columns import FIRST, Table
 
@@ -91,7 +91,7 @@ def test_a_large_file_is_read_by_the_column_of_its_first_records(tmp_path: Path,
         file.write(json.dumps(odd) + "\n")
         for k in range(num_lines):
             file.write(json.dumps({"title": "T" * (900 if k > 100 else 1), "body": f"{k} " * 200}) + "\n")
-    assert (tmp_path / "a.jsonl").stat().st_size > LARGE_FILE > JOB_BYTES
+    assert (tmp_path / "a.jsonl").stat().st_size > LARGE_FILE > RAW_SHARD_BYTES
     made = run_stage("corpus", read=str(tmp_path / "a.jsonl"), filters=[], dedup="none", validation=0, test=0)
     texts = texts_of(made)
     assert len(texts) == num_lines + 1

@@ -10,10 +10,11 @@ from pretune.base import extras
 from pretune.base.errors import EmptyInput, MissingExtra, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.text.clean.quality.statistics import COLUMNS, measure
-from pretune.text.corpus import jobs, pools
+from pretune.text.clean.quality.statistics import COLUMNS
+from pretune.text.corpus import raw_shards, workers
 from pretune.text.corpus.stage import CorpusStage
 from pretune.text.read.shards import read_rows
+from tests.text.measured import measure
 
 SENTENCES = [f"Sentence {i} says 你好 🙂 {'and more ' * (i % 5)}" for i in range(40)]
 
@@ -35,7 +36,7 @@ def rows_of(artifact):
     return {split: list(read_rows(artifact.path, split)) for split in ("train", "validation", "test", "dropped")}
 
 
-def test_every_document_stands_on_exactly_one_side_with_its_text_whole(tmp_path, run_stage):
+def test_every_document_stands_in_exactly_one_split_with_its_text_whole(tmp_path, run_stage):
     rows = rows_of(run_stage("corpus", read=world(tmp_path), validation=0.2, test=0.2))
     kept = [r["text"] for split in ("train", "validation", "test") for r in rows[split]]
     docs = ["# Title\n\nWords é\n", "这是一个中国的老文件，我们都看过。\n", "def f():\n\treturn 1\n"]
@@ -101,7 +102,7 @@ def test_a_single_book_is_held_out_by_its_tail_and_loses_nothing(tmp_path, run_s
     assert rows["train"][0]["text"] + rows["validation"][0]["text"] == book
     assert rows["test"] == []
     assert 0.09 < len(rows["validation"][0]["text"]) / len(book) < 0.12
-    assert artifact.card.metrics["cut"] == 1
+    assert artifact.card.metrics["tails_held_out"] == 1
 
 
 def test_a_book_beside_a_short_readme_is_still_held_out_by_its_tail(tmp_path, run_stage):
@@ -119,9 +120,9 @@ def test_what_cannot_be_read_lies_in_quarantine_with_its_reason_and_the_work_goe
     assert [r["text"] for r in rows_of(artifact)["train"]] == ["words of a page", "one line", "another line"]
     assert artifact.card.metrics["quarantined"] == 2
     lines = (artifact.path / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
-    told = {row["file"]: row["reason"] for row in map(json.loads, lines)}
-    assert set(told) == {"b.md", "c.jsonl:2"}
-    assert not any(str(tmp_path) in reason for reason in told.values()), "no payload holds a path of this machine"
+    reported = {row["file"]: row["reason"] for row in map(json.loads, lines)}
+    assert set(reported) == {"b.md", "c.jsonl:2"}
+    assert not any(str(tmp_path) in reason for reason in reported.values()), "no payload holds a path of this machine"
 
 
 def test_a_picture_beside_pages_is_left_out_and_a_picture_alone_is_an_error(tmp_path, run_stage):
@@ -194,7 +195,7 @@ def many_files(folder, number=40):
 
 @pytest.fixture
 def small_jobs(monkeypatch):
-    monkeypatch.setattr(jobs, "JOB_BYTES", 8 << 10)
+    monkeypatch.setattr(raw_shards, "RAW_SHARD_BYTES", 8 << 10)
 
 
 def test_any_number_of_processes_gives_the_same_corpus(tmp_path, run_stage, small_jobs):
@@ -203,23 +204,23 @@ def test_any_number_of_processes_gives_the_same_corpus(tmp_path, run_stage, smal
     assert len(ids) == 1
 
 
-def test_parts_of_a_run_that_was_killed_are_taken_up_and_give_the_same_corpus(tmp_path, run_stage, monkeypatch):
-    monkeypatch.setattr(jobs, "JOB_BYTES", 8 << 10)
+def test_shards_of_a_run_that_was_killed_are_kept_and_give_the_same_corpus(tmp_path, run_stage, monkeypatch):
+    monkeypatch.setattr(raw_shards, "RAW_SHARD_BYTES", 8 << 10)
     read = many_files(tmp_path / "many")
     whole = run_stage("corpus", read=read).card.id
     tree = {"work": str(tmp_path / "killed"), "stages": {"it": {"kind": "corpus", "read": read}}}
-    done, real = [], pools.measure_job
+    done, real = [], workers.measure_shard
 
-    def killed(job, settings, path):
+    def killed(shard, settings, path):
         if len(done) == 3:
             raise KeyboardInterrupt
-        done.append(job.number)
-        real(job, settings, path)
+        done.append(shard.number)
+        real(shard, settings, path)
 
-    monkeypatch.setattr(pools, "measure_job", killed)
+    monkeypatch.setattr(workers, "measure_shard", killed)
     with pytest.raises(BaseException):  # noqa: B017
         Recipe.build(tree).run(log=Log(quiet=True))
-    monkeypatch.setattr(pools, "measure_job", lambda *given: (done.append(given[0].number), real(*given)))
+    monkeypatch.setattr(workers, "measure_shard", lambda *given: (done.append(given[0].number), real(*given)))
     assert Recipe.build(tree).run(log=Log(quiet=True))["it"].card.id == whole
     assert sorted(done) == sorted(set(done)), "no part is made twice"
 
@@ -270,11 +271,11 @@ def test_a_script_without_a_guard_may_use_several_processes_and_runs_once(tmp_pa
     assert (done.stdout.split(), done.returncode) == (["once", "6"], 0), done.stderr
 
 
-def test_a_mistake_found_in_another_process_is_told_as_in_this_one(tmp_path, run_stage):
+def test_a_mistake_found_in_another_process_reads_as_in_this_one(tmp_path, run_stage):
     (tmp_path / "a.csv").write_text("id,inhalt\n1,Worte\n", encoding="utf-8")
-    told = []
-    for workers in (1, 2):
+    reported = []
+    for number in (1, 2):
         with pytest.raises(NoSuchColumn) as caught:
-            run_stage("corpus", read=str(tmp_path / "a.csv"), workers=workers)
-        told.append((str(caught.value), caught.value.problem, caught.value.hint))
-    assert told[0] == told[1]
+            run_stage("corpus", read=str(tmp_path / "a.csv"), workers=number)
+        reported.append((str(caught.value), caught.value.problem, caught.value.hint))
+    assert reported[0] == reported[1]

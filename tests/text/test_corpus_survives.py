@@ -45,10 +45,10 @@ def test_good_documents_stand_whole_among_damaged_files_of_every_format(tmp_path
     quarantine = made.path / "quarantine.jsonl"
     lines = quarantine.read_text(encoding="utf-8").splitlines() if quarantine.is_file() else []
     dropped = read_rows(made.path, "dropped")  # a page whose text is gone
-    told = [*(r["origin"] for r in (*rows, *dropped)), *(json.loads(line)["file"] for line in lines)]
-    told += made.card.metrics["left_out_files"]
+    reported = [*(r["origin"] for r in (*rows, *dropped)), *(json.loads(line)["file"] for line in lines)]
+    reported += made.card.metrics["left_out_files"]
     for name, data in bad.items():
-        if data and not any(one.startswith(name) for one in told):
+        if data and not any(one.startswith(name) for one in reported):
             assert list(read_records(place / name, Repairs(quarantine=[]))) == [], f"nothing was said of {name}"
 
 
@@ -59,9 +59,9 @@ def test_a_table_of_another_shape_is_set_aside_and_the_others_read(tmp_path, run
     made = run_stage("corpus", read=[str(tmp_path / "in")], **PLAIN)
     assert [r["text"].strip() for r in read_rows(made.path, "train")] == ["a first line"]
     (line,) = (made.path / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
-    told = json.loads(line)
-    assert told["file"] == "b.csv" and "has no column that could be the text; it has: textt" in told["reason"]
-    assert str(tmp_path) not in told["reason"]
+    reported = json.loads(line)
+    assert reported["file"] == "b.csv" and "has no column that could be the text; it has: textt" in reported["reason"]
+    assert str(tmp_path) not in reported["reason"]
 
 
 def test_a_source_that_gives_nothing_for_want_of_a_column_is_an_error(tmp_path, run_stage):
@@ -88,7 +88,7 @@ def test_killed_while_reading_and_while_writing_the_id_is_that_of_a_quiet_run(tm
     settings = {"filters": [], "dedup": "minhash", "max_overlap": None, "workers": 1}
     whole = run_stage("corpus", read=[str(tmp_path / "in")], **settings).card.id
     out = tmp_path / "killed"
-    states = {"reading": "parts/*.parquet", "writing": "**/train-*.parquet"}
+    states = {"reading": "shards/*.parquet", "writing": "**/train-*.parquet"}
     for pattern in states.values():
         running = start(tmp_path / "in", out)
         while running.poll() is None and not any(Path(f"{out}.scratch").glob(pattern)):
@@ -98,8 +98,8 @@ def test_killed_while_reading_and_while_writing_the_id_is_that_of_a_quiet_run(tm
         running.communicate()
         assert not (out / "artifact.json").exists()
     running = start(tmp_path / "in", out)
-    _, told = running.communicate()
-    assert running.returncode == 0, told.decode()
+    _, reported = running.communicate()
+    assert running.returncode == 0, reported.decode()
     assert json.loads((out / "artifact.json").read_text(encoding="utf-8"))["id"] == whole
 
 

@@ -52,7 +52,7 @@ def test_given_split_files_are_taken_as_they_are_and_others_left_alone(tmp_path,
         ({"dev": 30}, {"train": (0, 0), "validation": (30, 30), "test": (0, 0)}),
     ],
 )
-def test_missing_sides_are_taken_from_what_is_there_and_nothing_is_lost(tmp_path, run_stage, files, expected):
+def test_missing_splits_are_taken_from_what_is_there_and_nothing_is_lost(tmp_path, run_stage, files, expected):
     for i, (name, number) in enumerate(files.items()):
         labelled(tmp_path, name, number, 1000 * i)
     got = sizes(run_stage("dataset", read=str(tmp_path)))
@@ -61,13 +61,15 @@ def test_missing_sides_are_taken_from_what_is_there_and_nothing_is_lost(tmp_path
         assert low <= got[split] <= high, (split, got)
 
 
-def test_copies_stay_on_one_side(tmp_path, run_stage):
+def test_copies_stay_in_one_split(tmp_path, run_stage):
     rows = [{"text": f"Text {i % 20}{'!' * (i % 3)}", "label": i % 2} for i in range(200)]
     artifact = run_stage("dataset", read=write(tmp_path / "a.json", rows))
-    sides = {s: {cluster_of(e.text) for e in read_split(artifact.path, s)} for s in SPLITS}
-    assert all(sides.values())
+    splits = {s: {cluster_of(e.text) for e in read_split(artifact.path, s)} for s in SPLITS}
+    assert all(splits.values())
     assert (
-        not sides["train"] & sides["validation"] | sides["train"] & sides["test"] | sides["validation"] & sides["test"]
+        not splits["train"] & splits["validation"]
+        | splits["train"] & splits["test"]
+        | splits["validation"] & splits["test"]
     )
 
 

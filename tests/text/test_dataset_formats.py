@@ -1,4 +1,4 @@
-"""Files of every format, and what their names say of sides; samples; files that are broken."""
+"""Files of every format, and what their names say of splits; samples; files that are broken."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadCommand, BadFile, NoSuchColumn, NotText, PretuneError
 from pretune.text.dataset.example import Labelled, Pair, Tagged, read_labels, read_split
-from pretune.text.dataset.shapes.files import Source, sides_of
+from pretune.text.dataset.shapes.files import Source, splits_of
 from tests.text.format_samples import zipped
 
 SPLITS = ("train", "validation", "test")
 
 
 def put(place: Path, files: dict[str, str]) -> str:
-    folder = place / "in"  # beside what the stage writes
+    folder = place / "in"  # next to what the stage writes
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,8 +33,8 @@ def put(place: Path, files: dict[str, str]) -> str:
     return str(folder)
 
 
-def by_side(artifact: Artifact) -> dict[str, list[Any]]:
-    return {side: found for side in SPLITS if (found := read_split(artifact.path, side))}
+def by_split(artifact: Artifact) -> dict[str, list[Any]]:
+    return {split: found for split in SPLITS if (found := read_split(artifact.path, split))}
 
 
 # ---- formats ------------------------------------------------------------------------------------
@@ -49,8 +49,8 @@ def test_parallel_files_are_pairs_line_by_line(tmp_path: Path, run_stage: Any) -
         "raw__test_2016_flickr.de.gz": "Kuh\n",
         "raw__test_2016_flickr.en.gz": "cow\n",
     }
-    found = by_side(run_stage("dataset", read=put(tmp_path, files)))
-    told = {side: [(e.source, *e.targets) for e in group] for side, group in found.items()}
+    found = by_split(run_stage("dataset", read=put(tmp_path, files)))
+    told = {split: [(e.source, *e.targets) for e in group] for split, group in found.items()}
     assert told == {"train": [("Hund", "dog"), ("Katze", "cat")], "validation": [("Maus", "mouse")], "test": [("Kuh", "cow")]}  # fmt: skip
     assert found["validation"][0].origin == "raw__val.de.gz + raw__val.en.gz#0"
     turned = run_stage("dataset", read=str(tmp_path / "in"), columns={"source": "en", "target": "de"})
@@ -68,11 +68,11 @@ def test_parallel_files_of_two_lengths_are_refused(tmp_path: Path, run_stage: An
 def test_words_slots_and_intents_lie_side_by_side(tmp_path: Path, run_stage: Any) -> None:
     files = {"train.seq.in": "play jazz \nstop\n", "train.seq.out": "O B-genre\nO\n", "train.label": "Play\nStop\n"}
     folder = put(tmp_path, files)
-    assert [(e.tokens, e.tags) for e in by_side(run_stage("dataset", read=folder, validation=0, test=0))["train"]] == [
+    assert [(e.tokens, e.tags) for e in by_split(run_stage("dataset", read=folder, validation=0, test=0))["train"]] == [
         (("play", "jazz"), ("O", "B-genre")),
         (("stop",), ("O",)),
     ]
-    intents = by_side(run_stage("dataset", read=folder, validation=0, test=0, shape="label"))["train"]
+    intents = by_split(run_stage("dataset", read=folder, validation=0, test=0, shape="label"))["train"]
     assert [(e.text, e.label) for e in intents] == [("play jazz", "Play"), ("stop", "Stop")]
     (tmp_path / "in/train.seq.out").write_text("O B-genre\nO O\n", encoding="utf-8")
     with pytest.raises(BadFile, match=":2: column 'tags' has 2 tags for 1 words"):
@@ -81,18 +81,18 @@ def test_words_slots_and_intents_lie_side_by_side(tmp_path: Path, run_stage: Any
 
 def test_label_marks_give_one_label_or_several(tmp_path: Path, run_stage: Any) -> None:
     one = put(tmp_path / "one", {"train.txt": "__label__a x  y\n\n__label__b z\n"})
-    assert by_side(run_stage("dataset", read=one, validation=0, test=0))["train"] == [
+    assert by_split(run_stage("dataset", read=one, validation=0, test=0))["train"] == [
         Labelled("x  y", "a", "train.txt#0"),
         Labelled("z", "b", "train.txt#1"),
     ]
     several = put(tmp_path / "several", {"train.txt": "__label__a __label__c x\n__label__b z\n"})
-    found = by_side(run_stage("dataset", read=several, validation=0, test=0))["train"]
+    found = by_split(run_stage("dataset", read=several, validation=0, test=0))["train"]
     assert [(e.text, e.labels) for e in found] == [("x", ("a", "c")), ("z", ("b",))]
 
 
 def test_lines_of_text_tab_label_need_no_header(tmp_path: Path, run_stage: Any) -> None:
     folder = put(tmp_path, {"train.txt": "词汇\t3\n考试\t3\n球赛\t7\n股市\t7\n"})
-    found = by_side(run_stage("dataset", read=folder, validation=0, test=0))["train"]
+    found = by_split(run_stage("dataset", read=folder, validation=0, test=0))["train"]
     assert [(e.text, e.label) for e in found][:3] == [("词汇", "3"), ("考试", "3"), ("球赛", "7")]
 
 
@@ -105,7 +105,7 @@ def test_a_folder_of_texts_per_class(tmp_path: Path, run_stage: Any) -> None:
         "test/pos/9.txt": "fine",
     }
     artifact = run_stage("dataset", read=put(tmp_path, files), validation=0)
-    assert by_side(artifact) == {
+    assert by_split(artifact) == {
         "train": [Labelled("bad", "neg", "train/neg/1.txt"), Labelled("good\nfilm", "pos", "train/pos/1.txt")],
         "test": [Labelled("fine", "pos", "test/pos/9.txt")],
     }
@@ -119,7 +119,7 @@ def test_ratings_become_one_ranking_per_user_with_titles(tmp_path: Path, run_sta
         "m.user": "user_id:token\tage:token\n1\t30\n",
     }
     artifact = run_stage("dataset", read=put(tmp_path, files), validation=0, test=0)
-    found = {e.query: (e.candidates, e.scores, e.times) for e in by_side(artifact)["train"]}
+    found = {e.query: (e.candidates, e.scores, e.times) for e in by_split(artifact)["train"]}
     assert found == {"1": (("Heat [9]", "Alien"), (2.0, 5.0), (10, 30)), "2": (("Heat [8]",), (1.0,), (5,))}
     assert artifact.card.metrics["left_alone"] == {}
 
@@ -133,7 +133,7 @@ def test_json_whose_records_lie_deeper_is_opened(tmp_path: Path, run_stage: Any)
     ]
     for number, tree in enumerate(trees):
         path = put(tmp_path, {f"{number}.json": json.dumps(tree)}) + f"/{number}.json"
-        found = by_side(run_stage("dataset", read=path, validation=0, test=0))
+        found = by_split(run_stage("dataset", read=path, validation=0, test=0))
         assert [e.text for group in found.values() for e in group] == ["t0", "t1", "t2", "t3"]
         assert len(found.get("validation", [])) == (2 if number == 2 else 0)
 
@@ -158,12 +158,12 @@ SIDED: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("train", "val"), [case[1:] for case in SIDED], ids=[case[0] for case in SIDED])
-def test_a_json_object_of_sides_gives_the_rows_of_each_in_any_form(
+def test_a_json_object_of_splits_gives_the_rows_of_each_in_any_form(
     tmp_path: Path, run_stage: Any, train: Any, val: Any
 ) -> None:
     tree = {"train": train, "val": val, "test": [], "oos_train": [["what is love", "oos"]], "version": "1.1"}
     made = run_stage("dataset", read=put(tmp_path, {"data_full.json": json.dumps(tree)}), validation=0, test=0)
-    found = by_side(made)
+    found = by_split(made)
     assert [(e.text, e.label) for e in found["train"]] == ASKED
     assert [(e.text, e.label) for e in found["validation"]] == [("any trains?", "travel")]
     assert made.card.metrics["left_alone"] == {"rows with split 'oos_train'": 1}
@@ -178,7 +178,7 @@ def test_a_json_object_of_sides_gives_the_rows_of_each_in_any_form(
         ({"a": "b"}, "'train' holds an object"),
     ],
 )
-def test_a_side_that_holds_no_rows_is_refused_by_its_name(
+def test_a_split_that_holds_no_rows_is_refused_by_its_name(
     tmp_path: Path, run_stage: Any, value: Any, told: str
 ) -> None:
     folder = put(tmp_path, {"a.json": json.dumps({"train": value, "test": [["a", "b"]]})})
@@ -186,7 +186,7 @@ def test_a_side_that_holds_no_rows_is_refused_by_its_name(
         run_stage("dataset", read=folder)
 
 
-def test_a_column_that_is_called_like_a_side_makes_no_record_a_tree(tmp_path: Path, run_stage: Any) -> None:
+def test_a_column_that_is_called_like_a_split_makes_no_record_a_tree(tmp_path: Path, run_stage: Any) -> None:
     rows = [{"prompt": f"p{k}", "completion": f"c{k}", "test": ["assert f(1)"]} for k in range(2)]
     folder = put(tmp_path, {"a.jsonl": "\n".join(map(json.dumps, rows))})
     assert run_stage("dataset", read=folder).card.metrics["shape"] == "dialogue"
@@ -201,7 +201,7 @@ def test_names_of_classes_in_a_parquet_file_take_the_place_of_its_numbers(tmp_pa
     table = pa.table({"tokens": [["Ann", "sleeps"]], "ner_tags": [[1, 0]]})
     pq.write_table(table.replace_schema_metadata({"huggingface": said}), tmp_path / "train.parquet")
     artifact = run_stage("dataset", read=str(tmp_path / "train.parquet"), validation=0, test=0)
-    assert by_side(artifact)["train"][0].tags == ("B-PER", "O")
+    assert by_split(artifact)["train"][0].tags == ("B-PER", "O")
     pq.write_table(table.replace_schema_metadata({"huggingface": "[]"}), tmp_path / "test.parquet")
     with pytest.raises(BadFile, match="holds numbers instead of names of tags"):
         run_stage("dataset", read=str(tmp_path / "test.parquet"))
@@ -212,15 +212,15 @@ def test_members_of_an_archive_are_files(tmp_path: Path, run_stage: Any) -> None
         archive.writestr("data/train.csv", "text,label\na,0\nb,1\n")
         archive.writestr("data/test.csv", "text,label\nc,0\n")
     artifact = run_stage("dataset", read=str(tmp_path / "all.zip"), validation=0)
-    assert {s: [e.text for e in g] for s, g in by_side(artifact).items()} == {"train": ["a", "b"], "test": ["c"]}
+    assert {s: [e.text for e in g] for s, g in by_split(artifact).items()} == {"train": ["a", "b"], "test": ["c"]}
     assert read_split(artifact.path, "test")[0].origin == "all.zip/data/test.csv#0"
 
 
-# ---- sides --------------------------------------------------------------------------------------
+# ---- splits --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("stems", "sides"),
+    ("stems", "splits"),
     [
         ("train dev test test_noleak", "train validation test -"),
         ("train test_noleak", "train -"),
@@ -233,19 +233,19 @@ def test_members_of_an_archive_are_files(tmp_path: Path, run_stage: Any) -> None
         ("training", ""),
     ],
 )
-def test_a_name_says_the_side_exactly_or_all_of_them_begin_with_it(stems: str, sides: str) -> None:
+def test_a_name_says_the_split_exactly_or_all_of_them_begin_with_it(stems: str, splits: str) -> None:
     made = [Source(f"{stem}.jsonl", stem, lambda repairs: iter(()), ()) for stem in stems.split()]
-    wanted = [None if side == "-" else side for side in sides.split(" ")]
+    wanted = [None if split == "-" else split for split in splits.split(" ")]
     names: list[Any] = [{"": ""}.get(s, s) if s is not None else None for s in wanted]
-    assert sides_of(made) == names
+    assert splits_of(made) == names
 
 
-def test_of_parallel_files_two_for_one_side_are_left_alone() -> None:
-    def side(*stems: str) -> list[str | None]:
-        return sides_of([Source(f"{s}.de + {s}.en", s, lambda r: iter(()), (), is_parallel=True) for s in stems])
+def test_of_parallel_files_two_for_one_split_are_left_alone() -> None:
+    def split(*stems: str) -> list[str | None]:
+        return splits_of([Source(f"{s}.de + {s}.en", s, lambda r: iter(()), (), is_parallel=True) for s in stems])
 
-    assert side("train", "val", "test_2016") == ["train", "validation", "test"]
-    assert side("train", "val", "test_2016", "test_2017") == ["train", "validation", None, None]
+    assert split("train", "val", "test_2016") == ["train", "validation", "test"]
+    assert split("train", "val", "test_2016", "test_2017") == ["train", "validation", None, None]
 
 
 def test_what_only_tells_about_the_data_is_no_data(tmp_path: Path, run_stage: Any) -> None:
@@ -256,9 +256,9 @@ def test_what_only_tells_about_the_data_is_no_data(tmp_path: Path, run_stage: An
     assert metrics["left_alone"] == {"notes.txt (in no known format)": 1}  # told
 
 
-def test_a_folder_named_after_a_side_is_that_side(tmp_path: Path, run_stage: Any) -> None:
+def test_a_folder_named_after_a_split_is_that_split(tmp_path: Path, run_stage: Any) -> None:
     files = {"train/part-1.csv": "text,label\na,0\nb,1\n", "dev/part-1.csv": "text,label\nc,0\n"}
-    assert {s: len(g) for s, g in by_side(run_stage("dataset", read=put(tmp_path, files), test=0)).items()} == {
+    assert {s: len(g) for s, g in by_split(run_stage("dataset", read=put(tmp_path, files), test=0)).items()} == {
         "train": 2,
         "validation": 1,
     }
@@ -273,7 +273,7 @@ def test_a_sample_is_the_same_each_time_and_lies_within_a_larger_one(tmp_path: P
 
     def texts(number: str) -> list[str]:
         artifact = run_stage("dataset", read=path + number)
-        return [e.text for group in by_side(artifact).values() for e in group]
+        return [e.text for group in by_split(artifact).values() for e in group]
 
     small, large, again = texts("#40"), texts("#100"), texts("#40")
     assert (len(small), len(large), len(texts("#999"))) == (40, 100, 300)
@@ -328,7 +328,7 @@ def test_a_broken_file_is_an_error_that_names_it(
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, run_stage: Any) -> None:
     (tmp_path / "a.csv").write_text("text,label\n你好,0\n再见,1\n", encoding="utf-8-sig")
-    found = by_side(run_stage("dataset", read=str(tmp_path / "a.csv"), validation=0, test=0))
+    found = by_split(run_stage("dataset", read=str(tmp_path / "a.csv"), validation=0, test=0))
     assert [e.text for e in found["train"]] == ["你好", "再见"]
 
 
@@ -349,7 +349,7 @@ def test_labels_that_differ_by_a_blank_are_one_label_and_told(tmp_path: Path, ru
 def test_ten_megabytes_in_one_field_are_one_example(tmp_path: Path, run_stage: Any) -> None:
     with (tmp_path / "a.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["text", "label"], ["word " * 2_000_000, "a"], ["short", "b"]])
-    found = by_side(run_stage("dataset", read=str(tmp_path / "a.csv"), validation=0, test=0))["train"]
+    found = by_split(run_stage("dataset", read=str(tmp_path / "a.csv"), validation=0, test=0))["train"]
     assert [len(e.text) for e in found] == [10_000_000, 5]
 
 
@@ -369,7 +369,7 @@ def test_an_example_of_tags_from_an_english_text_keeps_its_words(tmp_path: Path,
     row = {"text": "Ann lives in New York.", "entities": [{"start": 13, "end": 21, "label": "LOC"}]}
     artifact = run_stage("dataset", read=put(tmp_path, {"train.jsonl": json.dumps(row)}), validation=0, test=0)
     words, tags = ("Ann", "lives", "in", "New", "York", "."), ("O", "O", "O", "B-LOC", "I-LOC", "O")
-    assert by_side(artifact)["train"] == [Tagged(words, tags, "train.jsonl#0")]
+    assert by_split(artifact)["train"] == [Tagged(words, tags, "train.jsonl#0")]
 
 
 # ---- what is no end of a line, what is no row ---------------------------------------------------
@@ -381,7 +381,7 @@ def test_only_the_ends_of_lines_end_lines_with_labels(tmp_path: Path, run_stage:
     marked = put(tmp_path / "marked", {"train.txt": "".join(f"__label__{k % 2} {t}\n" for k, t in enumerate(texts))})
     tabs = put(tmp_path / "tabs", {"train.txt": "".join(f"{t}\t{k % 2}\r\n" for k, t in enumerate(texts))})
     for folder in (marked, tabs):
-        found = by_side(run_stage("dataset", read=folder, validation=0, test=0))["train"]
+        found = by_split(run_stage("dataset", read=folder, validation=0, test=0))["train"]
         assert [(e.text, e.label) for e in found] == [(t, str(k % 2)) for k, t in enumerate(texts)]
 
 
@@ -407,7 +407,7 @@ def test_comments_between_words_and_tags_are_no_rows_and_the_word_hash_is_one(
     tmp_path: Path, run_stage: Any, name: str, between: str
 ) -> None:
     text = re.sub(r" (?=(B-PER|O)$)", between, COMMENTED, flags=re.MULTILINE)
-    found = by_side(run_stage("dataset", read=put(tmp_path, {name: text}), validation=0, test=0))["train"]
+    found = by_split(run_stage("dataset", read=put(tmp_path, {name: text}), validation=0, test=0))["train"]
     assert [(e.tokens, e.tags) for e in found] == [
         (("Ann", "#", "#tag", "lives"), ("B-PER", "O", "O", "O")),
         (("Bob",), ("B-PER",)),

@@ -1,4 +1,4 @@
-"""Every labelled set beside the clone is read without a setting, and nothing of it is lost.
+"""Every labelled set next to the clone is read without a setting, and nothing of it is lost.
 
 The numbers are those of each set's README, or counted in its files by hand: lines (`wc -l`), sentences (`awk` in
 paragraph mode, less -DOCSTART-), questions and rows (`json`).
@@ -17,7 +17,7 @@ from pretune.text.dataset.example import read_labels, read_split
 SPLITS = ("train", "validation", "test")
 SFT = "llamafactory-sft"
 GIVEN = {
-    # place: (shape, train, validation, test), where files say the sides
+    # place: (shape, train, validation, test), where files say the splits
     "chnsenticorp": ("label", 9600, 1200, 1200),
     "cluener2020": ("tags", 10748, 1343, 0),
     "cmrc2018": ("span", 10142, 3219, 0),
@@ -30,7 +30,7 @@ GIVEN = {
     "wnut17": ("tags", 3394, 1009, 1287),
 }
 SPLIT = {
-    # place: (shape, what is split, the test side if it is given)
+    # place: (shape, what is split, the test split if it is given)
     "agnews-small": ("label", 4992, 7600),
     "alpaca-zh": ("dialogue", 20465 - 11, None),  # 11 outputs are empty
     "banking77": ("label", 10003, 3080),
@@ -59,7 +59,7 @@ SPLIT = {
 
 
 @pytest.mark.parametrize("place", GIVEN)
-def test_a_set_with_sides_is_read_without_a_setting_and_keeps_them(shared: Path, run_stage: Any, place: str) -> None:
+def test_a_set_with_splits_is_read_without_a_setting_and_keeps_them(shared: Path, run_stage: Any, place: str) -> None:
     metrics = run_stage("dataset", read=str(shared / "data" / place)).card.metrics
     shape, *numbers = GIVEN[place]
     assert (metrics["shape"], list(metrics["splits"].values())) == (shape, numbers)
@@ -67,21 +67,21 @@ def test_a_set_with_sides_is_read_without_a_setting_and_keeps_them(shared: Path,
 
 
 @pytest.mark.parametrize("place", SPLIT)
-def test_a_set_without_sides_is_read_without_a_setting_and_all_of_it_is_split(
+def test_a_set_without_splits_is_read_without_a_setting_and_all_of_it_is_split(
     shared: Path, run_stage: Any, place: str
 ) -> None:
     metrics = run_stage("dataset", read=str(shared / "data" / place)).card.metrics
     shape, whole, test = SPLIT[place]
-    sides = metrics["splits"]
+    splits = metrics["splits"]
     assert metrics["shape"] == shape
-    assert sides["train"] + sides["validation"] + (sides["test"] if test is None else 0) == whole
-    assert test is None or sides["test"] == test
-    for side in ("validation",) if test is not None else ("validation", "test"):
-        assert 0.07 * whole < sides[side] < 0.17 * whole, sides
+    assert splits["train"] + splits["validation"] + (splits["test"] if test is None else 0) == whole
+    assert test is None or splits["test"] == test
+    for split in ("validation",) if test is not None else ("validation", "test"):
+        assert 0.07 * whole < splits[split] < 0.17 * whole, splits
 
 
 def examples(artifact: Any) -> list[Any]:
-    return [e for side in SPLITS for e in read_split(artifact.path, side)]
+    return [e for split in SPLITS for e in read_split(artifact.path, split)]
 
 
 def test_the_21_wrong_offsets_of_cmrc_are_mended_and_no_question_is_lost(shared: Path, run_stage: Any) -> None:
@@ -95,7 +95,7 @@ def test_the_21_wrong_offsets_of_cmrc_are_mended_and_no_question_is_lost(shared:
 def test_the_one_text_of_cluener_with_overlapping_names_keeps_the_longest(shared: Path, run_stage: Any) -> None:
     artifact = run_stage("dataset", read=str(shared / "data/cluener2020"))
     counts = artifact.card.metrics["labels"]
-    kept = sum(n for sides in counts.values() for n in sides.values())
+    kept = sum(n for splits in counts.values() for n in splits.values())
     lost = artifact.card.metrics["mended"]["overlapping entities"]
     assert kept + lost == 23972 + 3072  # all names in train and dev, counted with json
     assert sorted(counts) == sorted(

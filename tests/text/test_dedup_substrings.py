@@ -72,7 +72,7 @@ def test_where_all_hashes_are_equal_nothing_is_cut_that_does_not_stand_before(
     rng = random.Random(0)
     texts = [chinese(rng, 300), english(rng, 90)]
     texts.append(texts[0][10:150] + texts[1][50:200])
-    monkeypatch.setattr(substrings, "_hashed", lambda sums, _, length: np.zeros(len(sums) - length, np.uint64))
+    monkeypatch.setattr(substrings, "_hashed", lambda sums, length: np.zeros(len(sums) - length, np.uint64))
     found = repeated_substrings(texts, min_characters=50, scratch=tmp_path)
     for number, allowed in enumerate(brute(texts, 50)):
         for start, stop in found.ranges(number):

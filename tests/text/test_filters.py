@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pretune.text.clean.filters import FILTER, Filter, Short, reject_table, rejected
+from pretune.text.clean.filters import FILTER, Filter, Short, reject_table
 from pretune.text.clean.quality.rules import C4, DEFAULT_FILTERS, Debris, FineWeb, Gopher, GopherRepetition, Language
-from pretune.text.clean.quality.statistics import COLUMNS, measure, measure_all
+from pretune.text.clean.quality.statistics import COLUMNS, measure_all
+from tests.text.measured import measure, rejected
 
 ALL = [
     Short(),
@@ -25,7 +26,7 @@ ALL = [
     FineWeb(),
     Language(keep=["en", "zh"], min_confidence=0.5),
 ]
-ADDED = [("language", pa.string()), ("language_confidence", pa.float32()), ("liked", pa.float32())]
+ADDED = [("language", pa.string()), ("language_confidence", pa.float32()), ("quality", pa.float32())]
 SCHEMA = pa.schema([*COLUMNS.items(), *ADDED])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pretune.base.errors import SettingsError
-from pretune.base.view import mixture_text
+from pretune.report.view import mixture_text
 from pretune.text.corpus.mixing import Mixture, copies, hashed, ranks
 from pretune.text.read.shards import read_rows
 from tests.text.dedup_worlds import chinese, english
@@ -52,12 +52,12 @@ def test_a_tree_with_names_of_any_script_aligns():
         {"source": "docs", "language": "", "documents": 1, "bytes": 100, "bytes_there": 400},
     ]
     assert mixture_text(groups).split("\n") == [
-        "             documents  bytes   share   taken",
-        "all                  3    400  100.0%  x 0.80",
-        "  日志               2    300   75.0%  x 3.00",
-        "    zh               2    300   75.0%  x 3.00",
-        "  docs               1    100   25.0%  x 0.25",
-        "    unknown          1    100   25.0%  x 0.25",
+        "             documents      bytes   share   taken",
+        "all                  3  400 bytes   100 %  x 0.80",
+        "  日志               2  300 bytes  75.0 %  x 3.00",
+        "    zh               2  300 bytes  75.0 %  x 3.00",
+        "  docs               1  100 bytes  25.0 %  x 0.25",
+        "    unknown          1  100 bytes  25.0 %  x 0.25",
     ]
 
 
@@ -77,7 +77,7 @@ def read(tmp_path_factory):
 def test_a_corpus_is_written_in_the_mixture_that_was_asked_for(read, run_stage):
     given = {"weights": {"logs": 1, "wiki": 3}, "max_repeats": 3, "order": "-characters"}
     artifact = run_stage("corpus", read=read, validation=0.05, test=0.05, mixture=given)
-    rows = {side: list(read_rows(artifact.path, side)) for side in ("train", "validation", "test", "dropped")}
+    rows = {split: list(read_rows(artifact.path, split)) for split in ("train", "validation", "test", "dropped")}
     size = Counter[str]()
     for row in rows["train"]:
         size[row["source"]] += row["bytes"]
@@ -86,14 +86,14 @@ def test_a_corpus_is_written_in_the_mixture_that_was_asked_for(read, run_stage):
     assert max(Counter(row["text"] for row in rows["train"]).values()) <= 3
     lengths = [row["characters"] for row in rows["train"]]
     assert lengths == sorted(lengths, reverse=True)
-    for side in ("validation", "test"):
-        assert max(Counter(row["text"] for row in rows[side]).values()) == 1
+    for split in ("validation", "test"):
+        assert max(Counter(row["text"] for row in rows[split]).values()) == 1
     assert {row["reason"] for row in rows["dropped"]} == {"mixture"} and {r["source"] for r in rows["dropped"]} == {
         "logs"
     }
     facts = artifact.card.metrics
     assert {g["source"]: g["bytes"] for g in facts["mixture"]} == dict(size)
-    assert facts["documents"] == sum(len(rows[side]) for side in ("train", "validation", "test"))
+    assert facts["documents"] == sum(len(rows[split]) for split in ("train", "validation", "test"))
 
 
 def test_an_order_that_does_not_fit_into_memory_is_the_same(read, run_stage, monkeypatch):
@@ -109,7 +109,7 @@ def test_an_order_that_does_not_fit_into_memory_is_the_same(read, run_stage, mon
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reported"),
     [
         ({"weights": {"logs": 1, "wikis": 1}}, "names 'wikis'"),
         ({"weights": {"logs": 1}}, "says nothing of 'wiki'"),
@@ -118,6 +118,6 @@ def test_an_order_that_does_not_fit_into_memory_is_the_same(read, run_stage, mon
         ({"temperature": 0.5}, "temperature"),
     ],
 )
-def test_mistakes_are_told(read, run_stage, given, told):
-    with pytest.raises(SettingsError, match=told):
+def test_mistakes_are_told(read, run_stage, given, reported):
+    with pytest.raises(SettingsError, match=reported):
         run_stage("corpus", read=read, mixture=given)

@@ -17,12 +17,13 @@ from pretune.base.digest import digest
 from pretune.base.errors import UserError
 from pretune.text import python_library
 from pretune.text.dataset.example import read_split
+from pretune.text.dedup.near import Roots
 from pretune.text.python_library import Library, build, wordings
 from pretune.text.python_library.areas import AREAS, area_of
+from pretune.text.python_library.copies import join_near_copies
 from pretune.text.python_library.names import Namespace, named, short_methods
 from pretune.text.python_library.sentences import first_sentence, keywords, word_frequencies
 from pretune.text.python_library.sources import Entry, read_source, read_sources, source_files
-from pretune.text.python_library.twins import Clusters, join_near_copies
 
 
 def write(root: Path, **files: str) -> Path:
@@ -158,26 +159,26 @@ def test_keywords_are_the_rarest_words_that_the_name_does_not_give_away():
 
 def test_texts_that_share_70_percent_of_their_words_are_one_cluster_and_no_others():
     texts = ["a b c d e f g", "g f e d c b a x y z", "a b c d e f x1 x2 x3 x4", None, "A, b c. d e f (g)!"]
-    clusters = Clusters(len(texts))
+    clusters = Roots[int]()
     join_near_copies(clusters, texts)
-    assert [clusters.find(k) for k in range(5)] == [0, 0, 2, 3, 0]
+    assert [clusters.of(k) for k in range(5)] == [0, 0, 2, 3, 0]
 
 
 def test_prefix_filtering_finds_the_clusters_that_comparing_all_pairs_finds():
     vocabulary = [f"w{k}" for k in range(12)]
     texts = [" ".join(vocabulary[(k * 7 + j * (1 + k % 5)) % 12] for j in range(3 + k % 8)) for k in range(150)]
-    fast, slow = Clusters(len(texts)), Clusters(len(texts))
+    fast, slow = Roots[int](), Roots[int]()
     join_near_copies(fast, texts)
     sets = [set(text.split()) for text in texts]
     for k in range(150):
         for j in range(k):
             if len(sets[k] & sets[j]) >= 0.7 * len(sets[k] | sets[j]):
                 slow.join(j, k)
-    assert [fast.find(k) for k in range(150)] == [slow.find(k) for k in range(150)]
+    assert [fast.of(k) for k in range(150)] == [slow.of(k) for k in range(150)]
 
 
 def many_functions(root: Path) -> Library:
-    """200 functions of two modules: each says something of its own, and its twin in `second` says nearly the same."""
+    """200 functions of two modules: each says something of its own, and its copy in `second` says nearly the same."""
     say = "Turn wheel {0} by {1} and then read {2}"
     first = "".join(f'def turn{k}():\n    """{say.format(f"w{k}x", f"q{k}x", f"d{k}x")}."""\n' for k in range(200))
     second = "".join(
@@ -186,10 +187,10 @@ def many_functions(root: Path) -> Library:
     return build(read_sources(write(root, first=first, second=second)), [], {})
 
 
-def test_no_near_copy_of_a_held_out_docstring_is_on_the_other_side(tmp_path):
+def test_no_near_copy_of_a_held_out_docstring_is_in_the_other_split(tmp_path):
     found = many_functions(tmp_path)
-    side = {entry.name: side for entry, side in zip(found.entries, found.side, strict=True)}
-    pairs = [(side[f"first.turn{k}"], side[f"second.also{k}"]) for k in range(0, 200, 2)]
+    split = {entry.name: split for entry, split in zip(found.entries, found.split, strict=True)}
+    pairs = [(split[f"first.turn{k}"], split[f"second.also{k}"]) for k in range(0, 200, 2)]
     assert all(one == other for one, other in pairs)
     assert ("test", "test") in pairs
 
@@ -255,9 +256,9 @@ def test_what_was_read_is_asked_in_many_wordings_and_later_in_others(questions):
 
 
 def test_no_wording_of_validation_or_test_is_trained_on_and_none_is_both():
-    sides = [[*wordings.CORES], [*wordings.VALIDATION], [*wordings.TEST]]
-    plain = [{re.sub(r"[^a-z ]", "", wording.lower()).strip() for wording in side} for side in sides]
-    assert [len(side) for side in plain] == [len(side) for side in sides]
+    splits = [[*wordings.CORES], [*wordings.VALIDATION], [*wordings.TEST]]
+    plain = [{re.sub(r"[^a-z ]", "", wording.lower()).strip() for wording in split} for split in splits]
+    assert [len(split) for split in plain] == [len(split) for split in splits]
     assert not (plain[0] & plain[1] or plain[0] & plain[2] or plain[1] & plain[2])
     for opening in wordings.OPENINGS:
         assert not [w for w in (*wordings.VALIDATION, *wordings.TEST) if opening and w.startswith(opening)]
@@ -304,7 +305,7 @@ def test_fewer_functions_are_the_more_useful_ones_and_hold_out_the_same(question
     assert only == [row for row in fewer if row["group"] == "guessed"]
 
 
-def test_every_area_has_a_hundred_texts_and_a_share_on_each_side():
+def test_every_area_has_a_hundred_texts_and_a_share_in_each_split():
     rows = list(python_library.rows("areas"))
     counts = Counter((row["label"], row["split"]) for row in rows)
     for area in AREAS:
@@ -320,7 +321,7 @@ def test_every_area_has_a_hundred_texts_and_a_share_on_each_side():
     )
 
 
-def test_area_texts_of_the_test_side_stand_in_no_document():
+def test_area_texts_of_the_test_split_stand_in_no_document():
     pages = {" ".join(document.text.split()) for document in python_library.documents("docs")}
     held = [" ".join(row["text"].split()) for row in python_library.rows("areas") if row["split"] == "test"]
     found = [text for text in held if any(text in page for page in pages)]
@@ -349,14 +350,14 @@ def test_code_in_order_and_shuffled_has_the_same_lines_and_none_behind_the_line_
             assert not {*pairwise(written)} & {*pairwise(shuffled)}
 
 
-def test_both_sides_of_the_order_question_have_each_label_half_of_the_time(order):
+def test_both_splits_of_the_order_question_have_each_label_half_of_the_time(order):
     counted = Counter((row["split"], row["label"]) for row in order)
     # Debian's own Python comes with fewer modules: 292 and 371.
-    assert all(counted[side, "in order"] == counted[side, "shuffled"] >= 250 for side in ("validation", "test"))
+    assert all(counted[split, "in order"] == counted[split, "shuffled"] >= 250 for split in ("validation", "test"))
     assert counted["train", "in order"] == 6000
 
 
-def test_code_of_the_test_side_stands_in_no_document(order):
+def test_code_of_the_test_split_stands_in_no_document(order):
     pages = [" ".join(document.text.split()) for document in python_library.documents("code")]
     text = "\n".join(pages)
     held = [row for row in order if row["split"] == "test" and row["label"] == "in order"]
@@ -428,7 +429,7 @@ def everything() -> str:
     return digest([examples, texts])
 
 
-def test_the_dataset_stage_takes_the_sides_that_the_rows_name(run_stage):
+def test_the_dataset_stage_takes_the_splits_that_the_rows_name(run_stage):
     areas = run_stage("dataset", read=["python:areas"])
     given = Counter(row["split"] for row in python_library.rows("areas"))
     assert {split: len(read_split(areas.path, split)) for split in given} == given

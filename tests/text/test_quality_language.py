@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pretune.base.errors import BadFile, NoSuchFile
-from pretune.text.clean.quality.language import MAX_CHARACTERS, Identifier, by_words, identifier
+from pretune.text.clean.quality.language import MAX_CHARACTERS, by_words, identify
 from pretune.text.clean.quality.words import STOP_WORDS
 
 SAMPLES = {
@@ -48,54 +48,57 @@ def test_without_a_model_script_and_stop_words_tell_the_language(language):
 @pytest.mark.parametrize("language", SAMPLES)
 def test_the_fasttext_model_tells_the_language(language, shared):
     path = shared / "data/lid.176/lid.176.ftz"
-    told, confidence = identifier(path).of(SAMPLES[language])
+    [(told, confidence)] = identify([SAMPLES[language]], path)
     assert told == language
     assert 0.5 < confidence <= 1
-    assert identifier(path) is identifier(path)
 
 
 def test_many_texts_are_told_like_each_alone(shared):
     texts = ["", *SAMPLES.values(), "123", " \n"] * 60
     assert len(texts) > 1024
-    for known in (Identifier(), identifier(shared / "data/lid.176/lid.176.ftz")):
-        assert known.of_all(texts) == [known.of(text) for text in texts]
-        assert known.of_all([]) == []
+    for model in (None, shared / "data/lid.176/lid.176.ftz"):
+        assert identify(texts, model) == [one for text in texts for one in identify([text], model)]
+        assert identify([], model) == []
 
 
 @pytest.mark.parametrize(
     "poem", ["寥落古行宮，宮花寂寞紅。白頭宮女在，閒坐說玄宗。", "秦川雄帝宅，函谷壯皇居。綺殿千尋起，離宮百雉餘。"]
 )
 def test_han_text_without_kana_is_not_called_japanese(poem, shared):
-    known = identifier(shared / "data/lid.176/lid.176.ftz")
-    assert known.of(poem)[0] == "zh"
-    assert known.of(SAMPLES["ja"])[0] == "ja"
+    model = shared / "data/lid.176/lid.176.ftz"
+    assert identify([poem], model)[0][0] == "zh"
+    assert identify([SAMPLES["ja"]], model)[0][0] == "ja"
 
 
 def test_no_tang_poem_is_in_another_language_than_chinese(shared):
-    known = identifier(shared / "data/lid.176/lid.176.ftz")
+    model = shared / "data/lid.176/lid.176.ftz"
     with gzip.open(shared / "data/chinese-poetry/tang.jsonl.gz", "rt", encoding="utf-8") as file:
         poems = [json.loads(line)["text"] for line in islice(file, 3000)]
-    assert {language for language, _ in known.of_all([poem for poem in poems if poem.strip()])} <= {"zh", "yue", "wuu"}
+    assert {language for language, _ in identify([poem for poem in poems if poem.strip()], model)} <= {
+        "zh",
+        "yue",
+        "wuu",
+    }
 
 
 def test_the_model_reads_lines_as_one_and_only_the_head(shared):
-    known = identifier(shared / "data/lid.176/lid.176.ftz")
+    model = shared / "data/lid.176/lid.176.ftz"
     text = SAMPLES["de"].replace(" ", "\n")
-    assert known.of(text) == known.of(SAMPLES["de"])
+    assert identify([text], model)[0] == identify([SAMPLES["de"]], model)[0]
     head = (SAMPLES["fr"] + " ") * 30
     assert len(head) > MAX_CHARACTERS
-    assert known.of(head) == known.of(head + SAMPLES["ru"] * 50)
+    assert identify([head], model)[0] == identify([head + SAMPLES["ru"] * 50], model)[0]
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "123 + 456", "xyzzy plugh qwfp", "🙂🙂"])
 def test_what_has_no_language_is_und_without_a_model(text):
-    assert Identifier().of(text) == ("und", 0.0)
+    assert identify([text])[0] == ("und", 0.0)
 
 
 def test_a_model_is_not_troubled_by_nul_and_lone_surrogates(shared):
-    known = identifier(shared / "data/lid.176/lid.176.ftz")
+    model = shared / "data/lid.176/lid.176.ftz"
     for text in ("\x00", "The dog\x00and the cat", "🙂", "\ufffd"):
-        language, confidence = known.of(text)
+        language, confidence = identify([text], model)[0]
         assert isinstance(language, str)
         assert 0 <= confidence <= 1
 
@@ -103,13 +106,13 @@ def test_a_model_is_not_troubled_by_nul_and_lone_surrogates(shared):
 def test_a_missing_model_file_and_a_wrong_one_are_told(tmp_path: Path):
     pytest.importorskip("fasttext")
     with pytest.raises(NoSuchFile, match="no such language model"):
-        Identifier(tmp_path / "none.ftz")
+        identify(["a"], tmp_path / "none.ftz")
     (tmp_path / "wrong.ftz").write_bytes(b"not a model at all" * 100)
     with pytest.raises(BadFile, match="not a fastText model"):
-        Identifier(tmp_path / "wrong.ftz")
+        identify(["a"], tmp_path / "wrong.ftz")
     (tmp_path / "empty.ftz").write_bytes(b"")
     with pytest.raises(BadFile):
-        Identifier(tmp_path / "empty.ftz")
+        identify(["a"], tmp_path / "empty.ftz")
 
 
 def test_stop_word_lists_hold_no_word_twice_and_only_lower_case():
@@ -123,6 +126,6 @@ def test_thousands_of_chinese_and_english_paragraphs_are_told_without_a_model(sh
     english = (shared / "data/gutenberg-en/Charlotte Bronte__Shirley.md").read_text("utf-8").split("\n\n")
     english = [p for p in english if len(p) > 200]
     chinese = [p.read_text("utf-8") for p in (shared / "data/d2l-zh").glob("*.md")]
-    known = Identifier()
-    assert sum(known.of(p)[0] == "en" for p in english) >= 0.99 * len(english)
-    assert sum(known.of(p)[0] == "zh" for p in chinese) >= 0.95 * len(chinese)
+    model = None
+    assert sum(identify([p], model)[0][0] == "en" for p in english) >= 0.99 * len(english)
+    assert sum(identify([p], model)[0][0] == "zh" for p in chinese) >= 0.95 * len(chinese)

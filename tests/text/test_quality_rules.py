@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from pretune.text.clean.filters import rejected
 from pretune.text.clean.quality.rules import C4, DEFAULT_FILTERS, Debris, FineWeb, Gopher, GopherRepetition
-from pretune.text.clean.quality.statistics import measure, measure_all
+from pretune.text.clean.quality.statistics import measure_all
+from tests.text.measured import measure, rejected
 
 PROSE = """The harbour lay quiet in the morning, and the boats that had come in with the tide were drying their nets.
 A woman with a basket asked for the price of herring. Nobody answered her, because nobody knew it yet!

@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pretune.text.clean.quality import counting, scripts
-from pretune.text.clean.quality.statistics import ABOUT, COLUMNS, measure, measure_all
+from pretune.text.clean.quality.statistics import ABOUT, COLUMNS, measure_all
 from pretune.text.clean.quality.words import STOP_WORDS
+from tests.text.measured import measure
 
 PARTS = [
     *(

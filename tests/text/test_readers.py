@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput
-from pretune.text.read.readers import Repairs, read_records, stem_of, suffix_of
+from pretune.text.read.readers import Repairs, read_records, suffix_of
 
 ROWS = [{"text": "一, two", "label": "a"}, {"text": 'quote " and\nline', "label": "b"}]
 JSONL = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in ROWS)
@@ -78,8 +78,7 @@ def test_a_text_file_is_one_record_with_its_indentation(tmp_path):
 
 
 def test_suffix_and_stem_see_through_packing(tmp_path):
-    assert (suffix_of(tmp_path / "Train.JSONL.gz"), stem_of(tmp_path / "Train.JSONL.gz")) == (".jsonl", "train")
-    assert stem_of(tmp_path / "test_noleak.jsonl") == "test_noleak"
+    assert suffix_of(tmp_path / "Train.JSONL.gz") == ".jsonl"
 
 
 def test_an_array_with_a_record_a_line_is_read_as_its_records(tmp_path):

@@ -20,7 +20,7 @@ from pretune.text.dataset.example import (
     Preference,
     Question,
     Ranking,
-    Scored,
+    ScoredText,
     Tagged,
     read_split,
 )
@@ -37,8 +37,8 @@ FORMS: list[tuple[dict[str, Any], Any]] = [
     ({"premise": "a", "hypothesis": "b", "label": "yes"}, Labelled("a", "yes", ORIGIN, "b")),
     ({"sentence1": "a", "sentence2": "b", "label": 0}, Labelled("a", "0", ORIGIN, "b")),
     ({"text": "a", "labels": ["y", "x", "y"]}, MultiLabelled("a", ("x", "y"), ORIGIN)),
-    ({"text": "a", "score": 4.5}, Scored("a", 4.5, ORIGIN)),
-    ({"sentence1": "a", "sentence2": "b", "score": "3"}, Scored("a", 3.0, ORIGIN, "b")),
+    ({"text": "a", "score": 4.5}, ScoredText("a", 4.5, ORIGIN)),
+    ({"sentence1": "a", "sentence2": "b", "score": "3"}, ScoredText("a", 3.0, ORIGIN, "b")),
     # tags
     ({"tokens": ["a", "b"], "ner_tags": ["B-X", "O"]}, Tagged(("a", "b"), ("B-X", "O"), ORIGIN)),
     ({"words": "a b", "tags": "B-X O"}, Tagged(("a", "b"), ("B-X", "O"), ORIGIN)),
@@ -191,7 +191,7 @@ def test_where_two_shapes_fit_the_order_decides_and_a_setting_overrides(tmp_path
         ({"q": "a", "r": "b"}, {"prompt": "q", "reply": "r"}, Dialogue((Message("user", "a"), Message("assistant", "b")), ORIGIN)),
         ({"x": "a", "y": "b"}, {"source": "x", "target": "y"}, Pair("a", ("b",), ORIGIN)),
         ({"en": "a", "de": "b", "fr": "c"}, {"source": "fr", "target": "en"}, Pair("c", ("a",), ORIGIN)),
-        ({"x": "a", "y": "2"}, {"text": "x", "score": "y"}, Scored("a", 2.0, ORIGIN)),
+        ({"x": "a", "y": "2"}, {"text": "x", "score": "y"}, ScoredText("a", 2.0, ORIGIN)),
         ({"w": ["a"], "t": ["B-X"]}, {"tokens": "w", "tags": "t"}, Tagged(("a",), ("B-X",), ORIGIN)),
         ({"w": "ab", "s": [[0, 2, "X"]]}, {"text": "w", "entities": "s"}, Tagged(("ab",), ("B-X",), ORIGIN)),
         ({"f": "q", "p": "abc", "r": "b"}, {"question": "f", "context": "p", "answers": "r"}, Question("q", "abc", (Answer("b", 1),), ORIGIN)),

@@ -52,7 +52,7 @@ def test_the_users_name_of_a_source_wins_over_the_schemes(run_stage):
 
 
 @pytest.mark.usefixtures("shelf")
-def test_rows_of_a_scheme_fall_on_the_side_they_name(run_stage):
+def test_rows_of_a_scheme_fall_in_the_split_they_name(run_stage):
     path = run_stage("dataset", read=["shelf:talk"]).path
     assert [d.messages[1].content for d in read_split(path, "train")] == ["You 🙂"]
     assert [d.keywords for d in read_split(path, "validation")] == [("This",)]

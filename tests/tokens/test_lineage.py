@@ -67,7 +67,7 @@ def test_parts_of_a_character_have_bytes_of_their_own(bytes_only):
 @pytest.mark.parametrize("name", ["data/tokenizers/gpt2", "models/all-MiniLM-L6-v2"])
 def test_byte_spans_of_real_tokenizers_hold_what_the_tokens_say(name, text):
     if not (SHARED / name).is_dir():
-        pytest.skip("the real data sets are not beside this clone")
+        pytest.skip("the real data sets are not next to this clone")
     tokenizer = load_tokenizer(SHARED / name)
     ids = encode_text(tokenizer, text)
     spans, is_exact = byte_spans(SHARED / name, text, ids)

@@ -14,7 +14,7 @@ from pretune.base.oneline import stage_recipe
 from pretune.base.recipe import Recipe
 from pretune.tokens.rows import IGNORE, Vocabulary, vocabulary_of
 from pretune.train.loop.feed import Feed, one_tokenizer, open_feed
-from pretune.train.loop.stream import Cut, StoreStream
+from pretune.train.loop.stream import MicroBatches, StoreStream
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.run.stage import PretrainStage
 
@@ -63,8 +63,8 @@ def test_a_batch_of_every_packing_has_targets_and_the_cut_changes_none(
     vocabulary = vocabulary_of(made["words"].path)
     feed = feed_of(settings, {"tokens": made["en"]}, vocabulary, 7)
     stream = StoreStream(feed.rows, 4)
-    whole = Cut(stream, settings.objective, vocabulary, 7, 4).batches(3)[0]["labels"]
-    ranks = [Cut(stream, settings.objective, vocabulary, 7, 1, rank, 2).batches(3) for rank in range(2)]
+    whole = MicroBatches(stream, settings.objective, vocabulary, 7, 4).batches(3)[0]["labels"]
+    ranks = [MicroBatches(stream, settings.objective, vocabulary, 7, 1, rank, 2).batches(3) for rank in range(2)]
     cut = [ranks[slot % 2][slot // 2]["labels"][0].tolist() for slot in range(4)]
     assert whole.tolist() == cut
     assert all((np.array(labels) != IGNORE).any() for labels in cut)

@@ -1,4 +1,4 @@
-"""Eight-bit moments, offload and recomputed blocks against the same run without them; what is foretold."""
+"""Eight-bit moments, offload and checkpointed blocks against the same run without them; what is forecast."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 from torch import nn
 
 from pretune.model.build import build_model
-from pretune.model.recompute import recompute_blocks
+from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
 from pretune.train.forecast.dry_run import dry_run
-from pretune.train.forecast.plan import GAPS, Plan, fitting_micro, recomputed, step_bytes
+from pretune.train.forecast.plan import GAPS, Plan, checkpointed, fitting_micro, step_bytes
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
-from pretune.train.loop.stream import Cut, RowStream
+from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.moments import is_packed, pack, unpack
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from tests.invariants.worlds import CASES, LENGTH, SPECIALS, VOCABULARY, case, largest_difference, packed_rows, tiny
 
-# ---- recomputed blocks ---------------------------------------------------------------------------
+# ---- checkpointed blocks ---------------------------------------------------------------------------
 
 
 def gradient_of(name: str, *, blocks: int | None, dropout: float) -> dict[str, torch.Tensor]:
@@ -33,9 +33,9 @@ def gradient_of(name: str, *, blocks: int | None, dropout: float) -> dict[str, t
         if isinstance(module, nn.Dropout):
             module.p = dropout
     if blocks != 0:
-        assert recompute_blocks(model, blocks) == 2
+        assert checkpoint_blocks(model, blocks) == 2
     torch.manual_seed(3)
-    batch = Cut(RowStream(rows, 8, seed=5), objective, VOCABULARY, 5, 8).batches(0)[0]
+    batch = MicroBatches(RowStream(rows, 8, seed=5), objective, VOCABULARY, 5, 8).batches(0)[0]
     sum(objective.sums(model, batch).values()).backward()  # type: ignore[union-attr]
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
@@ -116,16 +116,16 @@ def test_eight_bit_moments_come_back_from_a_checkpoint_bit_by_bit() -> None:
 
 
 @pytest.mark.parametrize("offload", ["disk", "cpu"])
-@pytest.mark.parametrize("narrow", [None, torch.bfloat16])
+@pytest.mark.parametrize("compute_dtype", [None, torch.bfloat16])
 def test_masters_and_moments_that_lie_elsewhere_move_the_same(
-    offload: str, narrow: torch.dtype | None, tmp_path: Path
+    offload: str, compute_dtype: torch.dtype | None, tmp_path: Path
 ) -> None:
     found = []
     for place in ("none", offload):
         model = tiny("gpt2").float()
-        update = Update(model, OPTIM({"kind": "muon", "offload": place}), narrow=narrow, folder=tmp_path)
+        update = Update(model, OPTIM({"kind": "muon", "offload": place}), compute_dtype=compute_dtype, folder=tmp_path)
         state = TrainState(model, Scored(model, OBJECTIVE("causal")), update, total=4)
-        cut = Cut(RowStream(packed_rows(8, LENGTH + 1), 8, seed=5), OBJECTIVE("causal"), VOCABULARY, 5, 4)
+        cut = MicroBatches(RowStream(packed_rows(8, LENGTH + 1), 8, seed=5), OBJECTIVE("causal"), VOCABULARY, 5, 4)
         for step in range(4):
             take_step(state, OBJECTIVE("causal"), cut.batches(step), Runtime())
         found.append({n: t.clone() for n, t in update.final().items()})
@@ -134,7 +134,7 @@ def test_masters_and_moments_that_lie_elsewhere_move_the_same(
     assert files == ({"master", "first", "second", "momentum"} if offload == "disk" else set())
 
 
-# ---- what is foretold ----------------------------------------------------------------------------
+# ---- what is forecast ----------------------------------------------------------------------------
 
 
 def plan(*, blocks: int = 0, length: int = 32, layers: int = 2) -> Plan:
@@ -144,7 +144,7 @@ def plan(*, blocks: int = 0, length: int = 32, layers: int = 2) -> Plan:
         shape = SHAPE({"kind": "gpt2", "layers": layers, "width": 32, "heads": 2})
         model = build_model(shape, "next", vocab_size=40, max_length=32, specials=SPECIALS, seed=0)
         if blocks:
-            recompute_blocks(model, blocks)
+            checkpoint_blocks(model, blocks)
         return TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=9)
 
     return Plan(build, objective, VOCABULARY, length=length, batch=32, keeps_freed=not blocks)
@@ -221,9 +221,9 @@ def test_as_many_blocks_are_recomputed_as_are_needed_to_fit() -> None:
     def of(blocks: int) -> Plan:
         return plan(blocks=blocks, layers=3)
 
-    assert recomputed("none", of, 3, 32, 0.0) == 0
-    assert recomputed("full", of, 3, 32, 1e12) == 3
-    assert recomputed("auto", of, 3, 32, 1e12) == 0
+    assert checkpointed("none", of, 3, 32, 0.0) == 0
+    assert checkpointed("full", of, 3, 32, 1e12) == 3
+    assert checkpointed("auto", of, 3, 32, 1e12) == 0
     needed = [step_bytes(of(n), 32) for n in range(4)]
     assert needed == sorted(needed, reverse=True) and needed[3] < 0.8 * needed[0]
-    assert [recomputed("auto", of, 3, 32, needed[n] + 1.0) for n in (1, 2)] == [1, 2]
+    assert [checkpointed("auto", of, 3, 32, needed[n] + 1.0) for n in (1, 2)] == [1, 2]

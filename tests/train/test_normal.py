@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from pretune.cli import cli
-from pretune.train.watch.normal import reference
-from pretune.train.watch.normal.reading import Run
-from pretune.train.watch.normal.rules import GAP, STEEP, diagnosed, times_usual
-from pretune.train.watch.normal.telling import compared, differing
+from pretune.train.watch.diagnosis import reference
+from pretune.train.watch.diagnosis.reading import Run
+from pretune.train.watch.diagnosis.report import compared, differing
+from pretune.train.watch.diagnosis.rules import GAP, STEEP, diagnosed, times_usual
 from tests.train.normal_worlds import chinese, english, trained
 
 

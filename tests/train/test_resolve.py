@@ -105,7 +105,7 @@ def test_minutes_count_what_was_spent_before_the_first_step() -> None:
 
 def test_what_a_trial_has_compiled_costs_six_seconds_once_more_not_a_minute() -> None:
     some = spec(minutes=0.5, compile="yes")
-    choices = {"precision": "float32", "recomputed": 0, "compile": True, "micro_batch": 8}
+    choices = {"precision": "float32", "checkpointed": 0, "compile": True, "micro_batch": 8}
     remembered(mark(some, choices), lambda: [0.1, 0.0])
     steps = resolve(some, Log(quiet=True))["steps"]
     whole = (30 - 6 - 2) / 0.105  # compiling, saving; 5 % for looking

@@ -17,8 +17,9 @@ from pretune.base.extras import MODULES
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
+from pretune.report.training import numbers_of
 from pretune.train.watch.track.follow import following, whole_lines
-from pretune.train.watch.track.listener import LISTENER, Curves, Listener, Place, numbers_of
+from pretune.train.watch.track.listener import LISTENER, Curves, Listener, Place
 
 TENSORBOARD = """
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

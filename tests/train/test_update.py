@@ -11,10 +11,10 @@ from torch import nn
 from pretune.objective.objective import OBJECTIVE
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
-from pretune.train.loop.stream import Cut, RowStream
-from pretune.train.optim.rules import orthogonal
+from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
+from pretune.train.optim.update_rules import orthogonal
 from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
 
@@ -62,7 +62,9 @@ def test_muon_makes_singular_values_of_one(shape: tuple[int, int]) -> None:
 def test_bfloat16_weights_keep_steps_that_are_too_small_for_them() -> None:
     model = nn.Linear(4, 4, bias=False)
     nn.init.ones_(model.weight)
-    update = Update(model, OPTIM({"kind": "adamw", "learning_rate": 1e-4, "weight_decay": 0.0}), narrow=torch.bfloat16)
+    update = Update(
+        model, OPTIM({"kind": "adamw", "learning_rate": 1e-4, "weight_decay": 0.0}), compute_dtype=torch.bfloat16
+    )
     for step in range(100):  # each step moves by 1e-4, far below the 1/256 that bfloat16 can tell from 1
         model.weight.grad = torch.ones_like(model.weight)
         update.step(step + 1, 1.0)
@@ -74,7 +76,7 @@ def test_bfloat16_weights_keep_steps_that_are_too_small_for_them() -> None:
 def test_exact_weights_are_the_masters_and_the_narrow_ones_come_back() -> None:
     model = net().float()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    update = Update(model, OPTIM("adamw"), narrow=torch.bfloat16)
+    update = Update(model, OPTIM("adamw"), compute_dtype=torch.bfloat16)
     with update.exact_weights():
         for name, parameter in model.named_parameters():
             assert torch.equal(parameter, before[name])
@@ -186,7 +188,7 @@ def test_cautious_decay_leaves_alone_what_the_move_makes_larger() -> None:
 
 
 def test_momentum_rises_over_its_warm_up() -> None:
-    from pretune.train.optim.rules import _momentum
+    from pretune.train.optim.update_rules import _momentum
 
     settings = OPTIM({"kind": "muon", "momentum": 0.95, "momentum_warmup": 10})
     assert [_momentum(n, settings) for n in (1, 6, 11, 50)] == pytest.approx([0.85, 0.90, 0.95, 0.95])
@@ -298,7 +300,7 @@ def test_a_method_may_let_weights_move_later_and_others_from_the_first_step() ->
     late = {n for n in names if ".h.0." in n}
     state = TrainState(model, Scored(model, objective), Update(model, OPTIM("adamw")), total=3)
     state.trained_at = lambda step: [n for n in names if n not in late or step >= 2]
-    cut = Cut(RowStream(packed_rows(8, LENGTH + 1), 8, seed=5), objective, VOCABULARY, 5, 8)
+    cut = MicroBatches(RowStream(packed_rows(8, LENGTH + 1), 8, seed=5), objective, VOCABULARY, 5, 8)
     moved = []
     for step in range(3):
         before = {n: p.detach().clone() for n, p in model.named_parameters()}

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import Stopped, UserError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
+from pretune.report.training import charts, series_of
 from pretune.train.loop.meters import Meters, Package
-from pretune.train.watch.picture import charts, series_of
+from pretune.train.watch.diagnosis.reading import Run
+from pretune.train.watch.page import verdict_of
 from tests.train.test_track import of_file, read_back
 
 SHAPE = {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
@@ -205,13 +207,35 @@ def test_a_counter_that_may_not_be_read_is_absent(tmp_path: Path) -> None:
         Package(tmp_path / "intel-rapl:0", 1).read()
 
 
+# ---- the verdict ---------------------------------------------------------------------------------
+
+
+def verdict_on(losses: list[float], validation: list[float]) -> tuple[str, str]:
+    steps = range(10, 10 * len(losses) + 1, 10)
+    points = [{"step": k, "loss": a, "validation_loss": b} for k, a, b in zip(steps, losses, validation, strict=True)]
+    metrics = {"steps": steps[-1], "tokens": 1000, "parameters": 1000}
+    return verdict_of(Run("base", Card("model", "", "", "pretrain", metrics=metrics), points, None))
+
+
+def test_a_run_says_first_whether_it_learnt_and_whether_its_loss_is_normal() -> None:
+    falling = [8.0, 5.0, 4.0, 3.5, 3.4]
+    said = "It learnt: the loss went from 8.00 to 3.40 nats per target; nothing is wrong with it."
+    assert verdict_on(falling, [4.2, 4.0, 3.7, 3.6, 3.5]) == (said, "good")
+    said, mood = verdict_on(falling, [8.0, 7.0, 4.9, 4.0, 3.0])
+    assert "; not normal: under-fit, the loss still fell by" in said and mood == "bad"
+    said, mood = verdict_on([3.0, 3.1, 3.2, 3.4, 3.8], [4.2, 4.0, 3.9, 3.9, 3.8])
+    assert said.startswith("It did not learn: the loss went from 3.00 to 3.80") and mood == "bad"
+    assert verdict_on([3.0], [3.0]) == ("Too few steps were logged to say whether it learnt.", "")
+
+
 # ---- the page ------------------------------------------------------------------------------------
 
 
 def test_the_page_draws_every_curve_that_was_logged_and_what_the_model_wrote(watched: tuple[Path, Artifact]) -> None:
     page = (watched[1].path / "curves.html").read_text(encoding="utf-8")
-    for title in ("Loss", "Loss by source", "Bits per byte", "What it wrote"):
-        assert f"<h2>{title}</h2>" in page
+    for title in ("Loss", "Loss by source", "Bits per byte"):
+        assert f"<figcaption>{title}</figcaption>" in page
+    assert "<h2>What it wrote</h2>" in page and "Too few steps" in page
     assert "curves.html" in watched[1].card.notes
     assert "curves.html" not in watched[1].card.files
 
@@ -224,6 +248,6 @@ def test_a_block_of_numbers_is_a_curve_each_and_text_is_left_out() -> None:
     assert series_of(points, {"by/": ""}) == {"a": [(1, 1.0), (2, 2.0)], "b": [(2, 4.0)]}
     assert series_of(points, {"loss": "training"}) == {"training": [(2, 3)]}
     norms = [{"step": 1, "gradient_norm": 5.0, "gradient_norm_head": 3.0}]
-    drawn = series_of(norms, {"gradient_norm": "all", "gradient_norm_*": ""})
+    drawn = series_of(norms, {"gradient_norm": "all", "gradient_norm_": ""})
     assert drawn == {"all": [(1, 5.0)], "head": [(1, 3.0)]}
     assert charts(points[:1]) == []

@@ -1,4 +1,4 @@
-"""LoRA (arXiv:2106.09685): a low-rank change beside every linear layer, by PEFT.
+"""LoRA (arXiv:2106.09685): a low-rank change next to every linear layer, by PEFT.
 
 The result is an adapter folder in PEFT's layout; it names its base model by a path relative to itself.
 """

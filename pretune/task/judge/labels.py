@@ -15,7 +15,7 @@ from pretune.text.dataset.example import Labelled
 
 
 class LabelJudge(Judge):
-    """Accuracy, precision, recall and F1; beside the most frequent label and a linear SVM."""
+    """Accuracy, precision, recall and F1; next to the most frequent label and a linear SVM."""
 
     main: ClassVar[str] = "accuracy"
     order: ClassVar[str] = "chance_of_label"
@@ -77,7 +77,7 @@ class LabelJudge(Judge):
             "right": marks["accuracy"],
             "chance": round(answer.score, 6),
             "chance_of_label": round(answer.scores.get(asked.wanted, 0.0), 6),
-            "floor_said": strongest and strongest.name,
+            "baseline_said": strongest and strongest.name,
         }
 
 

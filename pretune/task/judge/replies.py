@@ -24,7 +24,7 @@ GROUP = re.compile(r"^(remembered|guessed|[a-z][a-z_]*(?=[:/][^#]*$))[:/]")
 """An origin that is a record of a file (`train.csv#3`) names no group."""
 REMEMBERED, GUESSED = "remembered", "guessed"
 READ_SHARE = 0.1
-"""Of a group's answers, read in training: from here on looking them up is a ceiling, not a floor."""
+"""Of a group's answers, read in training: from here on looking them up is a ceiling, not a baseline."""
 
 
 class ReplyJudge(Judge):
@@ -33,7 +33,7 @@ class ReplyJudge(Judge):
     main: ClassVar[str] = "rouge_l"
     order: ClassVar[str] = "rouge_l"
     subject: ClassVar[str] = "Answers"
-    columns: ClassVar[tuple[str, ...]] = ("question", "wanted", "answer", "floor_answer", "rouge_l")
+    columns: ClassVar[tuple[str, ...]] = ("question", "wanted", "answer", "baseline_answer", "rouge_l")
 
     def asked(
         self, examples: Sequence[Dialogue], train: Sequence[Dialogue], labels: Sequence[str] | None
@@ -87,7 +87,7 @@ class ReplyJudge(Judge):
             "wanted": asked.wanted,
             "answer": answer.text,
             **marks,
-            "floor_answer": nearest and nearest.text,
+            "baseline_answer": nearest and nearest.text,
         }
 
 

@@ -112,14 +112,14 @@ VAGUE = _phrases(
 reply|tags|categories|next|previous|prev|top|comments|facebook|twitter|instagram|youtube|linkedin|rss|more|close
 首页|主页|登录|注册|搜索|帮助|新闻|导航|菜单|分享|收藏|打印|评论|回复|举报|更多|关闭|微信|微博|点赞|转发|标签|分类"""
 )
-"""Words of menus that are words of songs too: a line of one of them goes only beside another line of a menu."""
+"""Words of menus that are words of songs too: a line of one of them goes only next to another line of a menu."""
 
 SEPARATOR = re.compile(r"\s*[|»›·•/]\s*|[ \t]{2,}|\u3000")
 MAX_CHARACTERS = 80
 
 
 class Boilerplate(Clean):
-    """A line of menu words that stands in a text again goes; the first one stays.
+    """A line of menu words that comes again in a text goes; the first one stays.
 
     Only whole lines, at most 80 characters, not indented, not inside a code fence, not a table's row, all of whose
     parts are known phrases of menus. A refrain, a row, `return None` and `}` are none, however often they come.
@@ -168,17 +168,17 @@ def _parts(line: str) -> list[str]:
 
 
 def _again(lines: list[str], menu: dict[int, bool]) -> set[int]:
-    """Indices of menu lines that stood before; a doubtful one only beside another menu line."""
+    """Indices of menu lines that came before; a doubtful one only next to another menu line."""
     seen: set[str] = set()
     gone: set[int] = set()
     for i, clear in menu.items():
-        if lines[i] in seen and (clear or _beside(lines, i, menu)):
+        if lines[i] in seen and (clear or _is_next_to_menu(lines, i, menu)):
             gone.add(i)
         seen.add(lines[i])
     return gone
 
 
-def _beside(lines: list[str], i: int, menu: dict[int, bool]) -> bool:
+def _is_next_to_menu(lines: list[str], i: int, menu: dict[int, bool]) -> bool:
     """The next line with text, on either side and at most two lines away, is of a menu too."""
     before = next((j for j in (i - 1, i - 2) if j >= 0 and lines[j].strip()), -1)
     after = next((j for j in (i + 1, i + 2) if j < len(lines) and lines[j].strip()), -1)

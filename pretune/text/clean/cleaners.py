@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pretune.base.config import Choice, Variant
-from pretune.text.read.values import mend_surrogates
 
 
 class Clean(Variant):
@@ -64,12 +63,7 @@ CLEAN = Choice(
 )
 
 
-def cleaned(text: str, cleaners: Sequence[Clean]) -> str:
-    """`text` after all cleaners, in their order; lone surrogates are mended first."""
-    return cleaned_counting(mend_surrogates(text), cleaners, Counter())
-
-
-def cleaned_counting(text: str, cleaners: Sequence[Clean], counts: Counter[str]) -> str:
+def cleaned(text: str, cleaners: Sequence[Clean], counts: Counter[str] | None = None) -> str:
     """`text` after all cleaners, in their order; adds 1 in `counts` under the kind of each that changed it.
 
     Args:
@@ -77,7 +71,7 @@ def cleaned_counting(text: str, cleaners: Sequence[Clean], counts: Counter[str])
     """
     for cleaner in cleaners:
         after = cleaner.clean(text)
-        if after is not text and after != text:
+        if counts is not None and after is not text and after != text:
             counts[cleaner.kind] += 1
         text = after
     return text

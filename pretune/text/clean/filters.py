@@ -1,4 +1,4 @@
-"""Filters: documents that are left out, each with the reason, which the corpus keeps beside them.
+"""Filters: documents that are left out, each with the reason, which the corpus keeps next to them.
 
 A filter reads columns, not texts: what was measured when a document was read decides now and, with other thresholds,
 tomorrow. The reason begins with the kind of the filter: "gopher: mean word length 12.3 > 10".
@@ -48,17 +48,17 @@ class Short(Filter):
         return f"short: {size} characters < {self.min_characters}" if size < self.min_characters else None
 
 
-class Liked(Filter):
-    """Keeps what reads like the texts that the setting `liked` names."""
+class Quality(Filter):
+    """Keeps what reads like the examples that the setting `quality` names."""
 
-    kind: str = "liked"
-    needs: ClassVar[tuple[str, ...]] = ("liked",)
+    kind: str = "quality"
+    needs: ClassVar[tuple[str, ...]] = ("quality",)
     min_score: float = Field(default=0.5, ge=0, le=1)
-    """0.5 is undecided; look at the column `liked` of a few documents before you choose."""
+    """0.5 is undecided; look at the column `quality` of a few documents before you choose."""
 
     def reject(self, row: Mapping[str, Any]) -> str | None:
-        score, least = row["liked"], float(np.float32(self.min_score))
-        return f"liked: {score:.3g} < {self.min_score:g}" if score < least else None
+        score, least = row["quality"], float(np.float32(self.min_score))
+        return f"quality: {score:.3g} < {self.min_score:g}" if score < least else None
 
 
 # ---- limits -------------------------------------------------------------------------------------
@@ -74,9 +74,9 @@ class Limits(Config):
         return [(column, side, float(np.float32(bound))) for side, column, bound in given if bound is not None]
 
 
-def columns_of(*limits: type[Limits]) -> tuple[str, ...]:
-    """The columns these limits are about, and `script`, which chooses between them."""
-    names = [name.partition("_")[2] for cls in limits for name in cls.model_fields]
+def columns_of(limits: type[Limits]) -> tuple[str, ...]:
+    """The columns these limits are about, and `script`, which chooses between two of them."""
+    names = [name.partition("_")[2] for name in limits.model_fields]
     return tuple(dict.fromkeys(["script", *names]))
 
 
@@ -103,13 +103,8 @@ class LimitFilter(Filter):
 # ---- many rows ----------------------------------------------------------------------------------
 
 
-def rejected(filters: Sequence[Filter], row: Mapping[str, Any]) -> str | None:
-    """The reason of the first filter that leaves the row out."""
-    return next((reason for rule in filters if (reason := rule.reject(row))), None)
-
-
 def reject_table(filters: Sequence[Filter], table: pa.Table) -> list[str | None]:
-    """What `rejected` says of every row of a table, which holds the columns the filters need.
+    """Of every row of a table, which holds the columns the filters need, the reason of the first that leaves it out.
 
     Limits are compared a column at a time, so only rows that break one are looked at by themselves.
     """
@@ -144,7 +139,7 @@ FILTER = Choice(
     Filter,
     {
         "short": "pretune.text.clean.filters:Short",
-        "liked": "pretune.text.clean.filters:Liked",
+        "quality": "pretune.text.clean.filters:Quality",
         "debris": "pretune.text.clean.quality.rules:Debris",
         "gopher": "pretune.text.clean.quality.rules:Gopher",
         "gopher-repetition": "pretune.text.clean.quality.rules:GopherRepetition",

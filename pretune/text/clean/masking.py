@@ -19,6 +19,7 @@ from ipaddress import IPv6Address, ip_network
 from typing import Literal
 
 from pretune.text.clean.cleaners import Clean
+from pretune.text.read.characters import word_set
 
 Kind = Literal["email", "phone", "id-card", "bank-card", "ipv4", "ipv6", "private-ip"]
 Test = Callable[[re.Match[str]], bool]
@@ -73,10 +74,6 @@ def _replaced(pattern: re.Pattern[str], test: Test, placeholder: str, line: str)
     return pattern.sub(lambda m: placeholder if test(m) else m[0], line)
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # ---- e-mail -------------------------------------------------------------------------------------
 
 LOCAL = re.compile(r"(?<![\w%+])\w(?:[\w.%+'-]{0,62}[\w%+-])?\Z", re.ASCII)
@@ -84,11 +81,11 @@ DOMAIN = re.compile(
     r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}([a-z]{2,24})(?!\w|-\w|\.\w)", re.ASCII | re.IGNORECASE
 )
 VERSION_DOMAIN = re.compile(r"@[0-9]+\.[0-9]")
-NOT_TOP_LEVEL = _words(
+NOT_TOP_LEVEL = word_set(
     "png jpg jpeg gif svg webp bmp ico css js mjs ts tsx py md html htm json yaml yml txt xml pdf zip gz "
     "weight bias data shape grad local value values"
 )
-BEFORE_A_BRACKET = _words("com net org edu gov info cn uk de fr jp ru io hk tw")
+BEFORE_A_BRACKET = word_set("com net org edu gov info cn uk de fr jp ru io hk tw")
 
 
 def _mask_emails(line: str) -> str:
@@ -114,7 +111,7 @@ def _is_email(local: str, domain: re.Match[str]) -> bool:
 # ---- ID cards and bank cards ----------------------------------------------------------------------
 
 ID_CARD = re.compile(r"(?<![\w.])([1-9]\d{5})([ -]?)((?:19|20)\d{6})\2(\d{3}[\dXx])(?!\w|\.\d)", re.ASCII)
-PROVINCES = _words(
+PROVINCES = word_set(
     "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83"
 )
 BANK_CARD = re.compile(
@@ -138,7 +135,7 @@ REFERENCE = re.compile(
     r"|[a-z]/\Z|[?&]\w{1,20}=\Z",
     re.IGNORECASE,
 )
-"""What stands before a number that names a thing, not a person: an order, a book, a part of a URL."""
+"""What is before a number that names a thing, not a person: an order, a book, a part of a URL."""
 
 
 def _is_id_card(found: re.Match[str]) -> bool:
@@ -229,7 +226,7 @@ PRIVATE = {
     version: [(int(net.netmask), int(net.network_address)) for net in nets]
     for version, nets in ((4, PRIVATE_V4), (6, PRIVATE_V6))
 }
-VERSION_WORDS = _words("v ver version release build firmware driver section sec chapter clause figure table oid")
+VERSION_WORDS = word_set("v ver version release build firmware driver section sec chapter clause figure table oid")
 VERSION_ENDS = ("版本", "版本号", "版", "固件", "驱动", "第", "章", "节", "图", "表", "§")
 LAST_WORD = re.compile(r"[A-Za-z]{1,10}\Z")
 
@@ -258,7 +255,7 @@ def _is_version(found: re.Match[str]) -> bool:
 
 
 def _is_ipv6(found: re.Match[str], kinds: Collection[Kind]) -> bool:
-    """Public ones lie in 2000::/3; with fewer than three groups it is a slice, x[2000::2], or a C++ name."""
+    """Public ones are in 2000::/3; with fewer than three groups it is a slice, x[2000::2], or a C++ name."""
     try:
         address = IPv6Address(found[0])
     except ValueError:

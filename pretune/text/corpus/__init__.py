@@ -1,1 +1,1 @@
-"""Stage corpus: from raw files to documents on three sides."""
+"""Stage corpus: from raw files to documents in three splits."""

@@ -1,6 +1,6 @@
-"""Phase two of a corpus: which documents stay, and on which side, from the columns of the parts alone.
+"""Phase two of a corpus: which documents stay, and in which split, from the columns of the shards alone.
 
-    empty -> filters -> exact copies -> near copies -> cluster        then cutting.py, sides.py, mixing.py
+    empty -> filters -> exact copies -> near copies -> cluster        then repeats.py, splits.py, mixing.py
 
 Texts are read again only to verify near copies. What is kept in memory is a few hundred bytes per document.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,24 +30,24 @@ Dedup = Literal["minhash", "exact", "none"]
 
 @dataclass
 class Verdict:
-    """One entry per document, in the order of the parts.
+    """One entry per document, in the order of the shards.
 
     Args:
         reasons: why it is left out, None to keep it.
-        twins: the document that was kept in its place, -1 if there is none.
-        clusters: 32 hex digits, equal for documents that must stand on one side.
-        sides: train, validation or test; "" for one that is left out (sides.py).
+        duplicate_of: the document that was kept in its place, -1 if there is none.
+        clusters: 32 hex digits, equal for documents that must be in one split.
+        splits: train, validation or test; "" for one that is left out (splits.py).
     """
 
     reasons: list[str | None] = field(default_factory=list)
-    twins: list[int] = field(default_factory=list)
+    duplicate_of: list[int] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
-    sides: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
 
 
 @dataclass
-class Parts:
-    """Parts as one list of documents."""
+class Shards:
+    """Measured shards as one list of documents."""
 
     paths: Sequence[Path]
 
@@ -60,7 +60,7 @@ class Parts:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns that every part has."""
+        """The columns that every shard has."""
         named = [pq.read_schema(path).names for path in self.paths]
         return [n for n in named[0] if all(n in others for others in named)] if named else []
 
@@ -68,21 +68,25 @@ class Parts:
         for path in self.paths:
             yield pq.read_table(path, columns=list(columns))
 
+    def values(self, column: str) -> Iterator[Any]:
+        """One column of all documents."""
+        return (value for table in self.tables([column]) for value in table[column].to_pylist())
+
     def texts(self, wanted: Sequence[int]) -> list[str]:
-        """The texts of these documents; each part is read once."""
-        by_part: dict[int, list[int]] = {}
+        """The texts of these documents; each shard is read once."""
+        by_shard: dict[int, list[int]] = {}
         for k in wanted:
-            by_part.setdefault(bisect_right(self.ends, k), []).append(k)
+            by_shard.setdefault(bisect_right(self.ends, k), []).append(k)
         found: dict[int, str] = {}
-        for part, mine in by_part.items():
-            start = self.ends[part] - self.sizes[part]
-            table = pq.read_table(self.paths[part], columns=["text"]).take([k - start for k in mine])
+        for shard, mine in by_shard.items():
+            start = self.ends[shard] - self.sizes[shard]
+            table = pq.read_table(self.paths[shard], columns=["text"]).take([k - start for k in mine])
             found.update(zip(mine, table["text"].to_pylist(), strict=True))
         return [found[k] for k in wanted]
 
 
 def decide(
-    parts: Parts,
+    shards: Shards,
     filters: Sequence[Filter],
     dedup: Dedup,
     *,
@@ -98,84 +102,66 @@ def decide(
         memory_bytes: at most so much for finding near copies.
         scratch: folder for signatures and sorted runs.
     """
-    verdict = _filtered(parts, filters)
+    verdict = _filtered(shards, filters)
     if dedup != "none":
-        _drop_exact(parts, verdict)
+        _drop_exact(shards, verdict)
     if dedup == "minhash":
-        _drop_near(parts, verdict, threshold, memory_bytes, scratch, log)
+        _drop_near(shards, verdict, threshold, memory_bytes, scratch, log)
     return verdict
 
 
-def _filtered(parts: Parts, filters: Sequence[Filter]) -> Verdict:
+def _filtered(shards: Shards, filters: Sequence[Filter]) -> Verdict:
     verdict = Verdict()
     needed = sorted({column for rule in filters for column in rule.needs} | {"blank", "cluster"})
-    missing = [name for name in needed if parts.paths and name not in parts.columns]
+    missing = [name for name in needed if shards.paths and name not in shards.columns]
     if missing:
         raise SettingsError(
             f"a filter needs the column {missing[0]!r}", hint=f"give `{missing[0]}`: it is made of that"
         )
-    for table in parts.tables(needed):
+    for table in shards.tables(needed):
         reasons = reject_table(filters, table)
         blank = table["blank"].to_pylist()
         verdict.reasons += ["empty" if b else reason for b, reason in zip(blank, reasons, strict=True)]
         verdict.clusters += table["cluster"].to_pylist()
-    verdict.twins = [-1] * len(verdict.reasons)
+    verdict.duplicate_of = [-1] * len(verdict.reasons)
     return verdict
 
 
-def _drop_exact(parts: Parts, verdict: Verdict) -> None:
+def _drop_exact(shards: Shards, verdict: Verdict) -> None:
     seen: dict[bytes, int] = {}
-    at = 0
-    for table in parts.tables(["digest"]):
-        for key in table["digest"].to_pylist():
-            if verdict.reasons[at] is None:
-                first = seen.setdefault(key, at)
-                if first != at:
-                    verdict.reasons[at], verdict.twins[at] = "duplicate", first
-            at += 1
+    for k, key in enumerate(shards.values("digest")):
+        if verdict.reasons[k] is None and (first := seen.setdefault(key, k)) != k:
+            verdict.reasons[k], verdict.duplicate_of[k] = "duplicate", first
 
 
-def _drop_near(parts: Parts, verdict: Verdict, threshold: float, memory_bytes: int, scratch: Path, log: Log) -> None:
+def _drop_near(shards: Shards, verdict: Verdict, threshold: float, memory_bytes: int, scratch: Path, log: Log) -> None:
     left = [k for k, reason in enumerate(verdict.reasons) if reason is None]
     if not left:
         return
-    signatures = _signatures(parts, left, scratch / "signatures.bin")
+    signatures = _signatures(shards, left, scratch / "signatures.bin")
     with log.progress("near copies", total=len(left), unit="documents") as bar:
 
         def text_of(wanted: Sequence[int]) -> list[str]:
             bar.advance(wanted[-1] - bar.done)
-            return parts.texts([left[k] for k in wanted])
+            return shards.texts([left[k] for k in wanted])
 
         found = near.clusters(signatures, text_of, threshold=threshold, memory_bytes=memory_bytes, scratch=scratch)
-    joined: dict[str, str] = {}
-    for k, (first, twin) in enumerate(zip(found.cluster.tolist(), found.because_of.tolist(), strict=True)):
-        if twin >= 0:
-            verdict.reasons[left[k]], verdict.twins[left[k]] = "near duplicate", left[twin]
+    roots = near.Roots[str]()
+    for k, (first, kept) in enumerate(zip(found.cluster.tolist(), found.because_of.tolist(), strict=True)):
+        if kept >= 0:
+            verdict.reasons[left[k]], verdict.duplicate_of[left[k]] = "near duplicate", left[kept]
         if first != k:
-            _join(joined, verdict.clusters[left[first]], verdict.clusters[left[k]])
-    verdict.clusters = [_root(joined, cluster) for cluster in verdict.clusters]
+            roots.join(verdict.clusters[left[first]], verdict.clusters[left[k]])
+    verdict.clusters = [roots.of(cluster) for cluster in verdict.clusters]
 
 
-def _join(joined: dict[str, str], one: str, other: str) -> None:
-    """Two clusters become one, under the smaller name: no order of joining changes it."""
-    low, high = sorted((_root(joined, one), _root(joined, other)))
-    if low != high:
-        joined[high] = low
-
-
-def _root(joined: dict[str, str], cluster: str) -> str:
-    while cluster in joined:
-        cluster = joined[cluster]
-    return cluster
-
-
-def _signatures(parts: Parts, left: Sequence[int], path: Path) -> NDArray[np.uint32]:
+def _signatures(shards: Shards, left: Sequence[int], path: Path) -> NDArray[np.uint32]:
     """Signatures of the documents that are left, on disk: uint32 [N, K]."""
-    wanted = np.zeros(len(parts), dtype=bool)
+    wanted = np.zeros(len(shards), dtype=bool)
     wanted[left] = True
     at = 0
     with path.open("wb") as file:
-        for table in parts.tables(["signature"]):
+        for table in shards.tables(["signature"]):
             mine = wanted[at : at + table.num_rows]
             at += table.num_rows
             for row in table["signature"].filter(pa.array(mine)).to_pylist():
@@ -183,10 +169,10 @@ def _signatures(parts: Parts, left: Sequence[int], path: Path) -> NDArray[np.uin
     return np.memmap(path, np.uint32, "r").reshape(len(left), -1)
 
 
-def decided(parts: Parts, verdict: Verdict) -> Iterator[tuple[int, pa.Table]]:
-    """(number of its first document, table with the final clusters) of every part."""
+def decided(shards: Shards, verdict: Verdict) -> Iterator[tuple[int, pa.Table]]:
+    """(number of its first document, table with the final clusters) of every shard."""
     at = 0
-    for path in parts.paths:
+    for path in shards.paths:
         names = [n for n in pq.read_schema(path).names if n not in ("digest", "signature", "blank")]
         table = pq.read_table(path, columns=names)
         clusters = pa.array(verdict.clusters[at : at + len(table)], pa.string())

@@ -1,7 +1,7 @@
-"""Phase one of a corpus: raw files become parts, tables of cleaned and measured documents.
+"""Phase one of a corpus: each raw shard becomes a measured one, a table of cleaned and measured documents.
 
-A part holds the documents of one job - some small files, or a piece of a large one - and depends on nothing else.
-So parts are made by any number of processes, survive a crash, and are the same bytes each time.
+It depends on nothing but its own small files, or its piece of a large one. So shards are measured by any number of
+workers, survive a crash, and are the same bytes each time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretune.text.clean.cleaners import cleaned_counting
-from pretune.text.clean.quality.language import identifier
+from pretune.text.clean.cleaners import cleaned
+from pretune.text.clean.quality.language import identify
 from pretune.text.clean.quality.statistics import COLUMNS, measure_all
-from pretune.text.corpus.jobs import Job, Measuring, Told, read_job
+from pretune.text.corpus.documents import Measuring, Tally
+from pretune.text.corpus.raw_shards import RawShard, read_shard
 from pretune.text.dedup.near import sign
 from pretune.text.read.document import Document, document_id
 from pretune.text.read.split import cluster_of
@@ -30,54 +31,54 @@ FIELDS = [(n, pa.string()) for n in ("id", "text", "source", "origin", "language
 SCHEMA = pa.schema([*FIELDS, ("bytes", pa.int64()), ("language_confidence", pa.float32()), *COLUMNS.items()])
 
 DOCUMENTS_TOGETHER = 2048
-"""So many rows are dicts at a time, of some 5 KB each; a million tweets are one job."""
+"""So many rows are dicts at a time, of some 5 KB each; a million tweets are one shard."""
 
 
-def measure_job(job: Job, measuring: Measuring, path: Path) -> None:
-    """Write the part of a job; the name appears when the part is whole."""
-    told = Told()
-    table = _shard_again(job.files[0].path) if job.measured else _measured(job, measuring, told)
+def measure_shard(shard: RawShard, measuring: Measuring, path: Path) -> None:
+    """Write the shard as a table; its name appears when it is whole."""
+    tally = Tally()
+    table = _measured_before(shard.files[0].path) if shard.measured else _measured(shard, measuring, tally)
     texts = table["text"].to_pylist()
     table = table.append_column("digest", pa.array([_digest(text) for text in texts], pa.binary(16)))
     table = table.append_column("blank", pa.array([not text.strip() for text in texts]))
     if measuring.near:
         table = table.append_column("signature", pa.array([s.tobytes() for s in sign(texts)], pa.binary()))
-    table = table.replace_schema_metadata({"told": told.packed()})
+    table = table.replace_schema_metadata({"tally": tally.packed()})
     partial = path.with_suffix(f".{os.getpid()}.partial")
     pq.write_table(table, partial, compression="lz4", use_dictionary=False)
     partial.replace(path)
 
 
-def _measured(job: Job, measuring: Measuring, told: Told) -> pa.Table:
-    documents = read_job(job, measuring, told)
+def _measured(shard: RawShard, measuring: Measuring, tally: Tally) -> pa.Table:
+    documents = read_shard(shard, measuring, tally)
     tables = [SCHEMA.empty_table()]
     while some := list(islice(documents, DOCUMENTS_TOGETHER)):
-        tables.append(_measured_rows([_row(d, measuring, told) for d in some], measuring))
+        tables.append(_measured_rows([_row(d, measuring, tally) for d in some], measuring))
     return pa.concat_tables(tables).combine_chunks()
 
 
 def _measured_rows(rows: list[dict[str, Any]], measuring: Measuring) -> pa.Table:
     texts = [row["text"] for row in rows]
-    told_languages = identifier(measuring.language_file).of_all(texts)
-    for row, statistics, (language, sure) in zip(rows, measure_all(texts), told_languages, strict=True):
+    languages = identify(texts, measuring.language_file)
+    for row, statistics, (language, sure) in zip(rows, measure_all(texts), languages, strict=True):
         row |= {**statistics, "language": language, "language_confidence": sure}
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _shard_again(path: Path) -> pa.Table:
-    """Documents of another corpus: cleaned and measured already, so only what decides is looked at anew."""
+def _measured_before(path: Path) -> pa.Table:
+    """Documents of another corpus: cleaned and measured already, so only what decides is looked at again."""
     names = pq.read_schema(path).names
-    return pq.read_table(path, columns=[*SCHEMA.names, *(["liked"] if "liked" in names else [])])
+    return pq.read_table(path, columns=[*SCHEMA.names, *(["quality"] if "quality" in names else [])])
 
 
 def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _row(document: Document, measuring: Measuring, told: Told) -> dict[str, Any]:
+def _row(document: Document, measuring: Measuring, tally: Tally) -> dict[str, Any]:
     text = mend_surrogates(document.text)
-    told.surrogates += text is not document.text and text != document.text
-    text = cleaned_counting(text, measuring.clean, told.changed)
+    tally.surrogates += text is not document.text and text != document.text
+    text = cleaned(text, measuring.clean, tally.changed)
     meta = _json(dict(document.meta))
     origin = mend_surrogates(document.origin)
     return {

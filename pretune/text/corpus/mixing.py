@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pretune.base.errors import SettingsError, did_you_mean
-from pretune.text.corpus.deciding import Parts, Verdict
+from pretune.text.corpus.deciding import Shards, Verdict
 from pretune.text.corpus.proportions import Proportions, times
 
 SHUFFLED = "shuffled"
@@ -28,7 +28,7 @@ _TAKEN, _PLACED = b"pretune mixture 1", b"pretune order 1"
 
 
 class Mixture(Proportions):
-    """How the training side is put together; as it stands, every document once, in the order read."""
+    """How the training split is put together; as it is, every document once, in the order read."""
 
     bytes: float | None = Field(default=None, gt=0)
     """Size of the mixture; none: as many bytes as the documents have."""
@@ -45,7 +45,7 @@ class Mixed:
     """What a mixture comes to.
 
     Args:
-        often: int64 [N], how often each document of the parts is taken; 1 outside of the training side.
+        often: int64 [N], how often each document of the shards is taken; 1 outside of the training split.
         ranks: int64 [R], the place of every training row, copy after copy of each document; None: as they come.
         bytes: of all training rows, where they have ranks.
     """
@@ -55,18 +55,18 @@ class Mixed:
     bytes: int = 0
 
 
-def mix(parts: Parts, verdict: Verdict, mixture: Mixture) -> Mixed:
+def mix(shards: Shards, verdict: Verdict, mixture: Mixture) -> Mixed:
     """How often each training document is taken, and where it stands, from the columns alone.
 
     Raises:
         SettingsError: `mixture` names a source or a column that is not there.
     """
-    often = np.ones(len(parts), dtype=np.int64)
-    sorted_by = order_column(mixture.order, [n for n in parts.columns if n not in _NOT_TO_SORT_BY])
+    often = np.ones(len(shards), dtype=np.int64)
+    sorted_by = order_column(mixture.order, [n for n in shards.columns if n not in _NOT_TO_SORT_BY])
     if mixture.is_plain:
         return Mixed(often)
-    is_train = np.array([side == "train" for side in verdict.sides], dtype=bool)
-    rows = _Columns(parts, is_train, sorted_by)
+    is_train = np.array([split == "train" for split in verdict.splits], dtype=bool)
+    rows = _Columns(shards, is_train, sorted_by)
     often[is_train] = copies(mixture, rows.groups, rows.bytes, hashed(rows.ids, _TAKEN))
     taken = often[is_train]
     if not mixture.order and taken.max(initial=0) <= 1:
@@ -78,9 +78,9 @@ def mix(parts: Parts, verdict: Verdict, mixture: Mixture) -> Mixed:
 class _Columns:
     """The columns of the training documents that a mixture is about."""
 
-    def __init__(self, parts: Parts, is_train: NDArray[np.bool_], sorted_by: str | None):
+    def __init__(self, shards: Shards, is_train: NDArray[np.bool_], sorted_by: str | None):
         names = ["id", "source", "language", "bytes", *([sorted_by] if sorted_by else [])]
-        table = pa.concat_tables(parts.tables(list(dict.fromkeys(names)))).filter(pa.array(is_train))
+        table = pa.concat_tables(shards.tables(list(dict.fromkeys(names)))).filter(pa.array(is_train))
         self.ids: list[str] = table["id"].to_pylist()
         self.groups = list(zip(table["source"].to_pylist(), table["language"].to_pylist(), strict=True))
         self.bytes = table["bytes"].to_numpy().astype(np.int64)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.drawing import Bar, bar_chart
-from pretune.base.page import page, shortened, table
+from pretune.base.stage import Context
+from pretune.report.drawing import Bar, length_bars
+from pretune.report.numbers import count, share, size
+from pretune.report.pages import write_page
 
 EXAMPLES = 3
 MOST_LANGUAGES = 12
@@ -24,121 +26,84 @@ class Seen:
     def __init__(self) -> None:
         self.before: Counter[int] = Counter()
         self.after: Counter[int] = Counter()
-        self.examples: dict[str, list[tuple[str, str, str]]] = {}
+        self.characters = 0, 0
+        self.examples: dict[str, list[dict[str, str]]] = {}
 
     def add(self, lengths: NDArray[np.int64], kept: NDArray[np.bool_]) -> None:
         """Count documents by the binary digits of their length in characters."""
         digits = np.frexp(lengths.astype(np.float64))[1]
         self.before.update(digits.tolist())
         self.after.update(digits[kept].tolist())
+        there, stays = self.characters
+        self.characters = there + int(lengths.sum()), stays + int(lengths[kept].sum())
 
     def wants(self, reason: str) -> bool:
         """Whether another example of this rule is shown."""
         return len(self.examples.get(reason.partition(":")[0], [])) < EXAMPLES
 
     def show(self, row: Mapping[str, Any], reason: str) -> None:
-        self.examples.setdefault(reason.partition(":")[0], []).append((row["origin"], reason, row["text"]))
+        shown = {"reason": reason, "from": row["origin"], "text": row["text"]}
+        self.examples.setdefault(reason.partition(":")[0], []).append(shown)
 
 
-def report(facts: Mapping[str, Any], seen: Seen, command: str) -> str:
-    """The page; `facts` are the card's metrics."""
-    parts = [_sources(facts), _mixture(facts), _lengths(seen), _languages(facts), _left_out(facts, seen)]
-    parts += [_held_out(facts), _repairs(facts)]
-    quarantine = _quarantine(facts.get("quarantine", []), facts.get("quarantined", 0))
-    text = f"{facts['documents']:,} documents, {facts['bytes']:,} bytes, {facts['characters']:,} characters."
-    return page("Corpus", [*filter(None, parts), quarantine], "", command, text=text)
-
-
-def _section(title: str, *inner: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{''.join(inner)}</section>"
-
-
-def _mixture(facts: Mapping[str, Any]) -> str:
-    """The training side by source and language, and how much of what was there it takes."""
-    groups = facts.get("mixture", [])
-    total = sum(group["bytes"] for group in groups) or 1
-    rows = [
-        [
-            group["source"],
-            group["language"] or "unknown",
-            f"{group['documents']:,}",
-            f"{group['bytes']:,}",
-            f"{group['bytes'] / total:.1%}",
-            f"x {group['bytes'] / group['bytes_there']:.2f}" if group["bytes_there"] else "",
-        ]
-        for group in groups
-    ]
-    head = ["source", "language", "documents", "bytes", "share of bytes", "taken"]
-    return _section("The training side", table(head, rows, numeric=range(2, 6))) if rows else ""
-
-
-def _held_out(facts: Mapping[str, Any]) -> str:
-    told = facts.get("held_out")
-    if not told:
-        return ""
-    held, given, gone = (f"{told[name]:,}" for name in ("held_out_texts", "evaluation_texts", "left_out"))
-    against = f"{held} documents of the other sides and {given} evaluation texts"
-    found = f"The training side was compared with {against} by 13-grams; {gone} of its documents were left out."
-    return _section("What a model is judged on", f"<p>{escape(found)}</p>")
-
-
-def _sources(facts: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            name,
-            f"{of['documents']:,}",
-            f"{of['bytes']:,}",
-            f"{of['characters']:,}",
-            f"{of['bytes'] / facts['bytes']:.1%}",
-        ]
-        for name, of in facts["sources"].items()
-    ]
-    sides = [[side, f"{of['documents']:,}", f"{of['bytes']:,}"] for side, of in facts["splits"].items()]
-    head = ["source", "documents", "bytes", "characters", "share of bytes"]
-    return _section(
-        "What is in it",
-        table(head, rows, numeric=range(1, 5)),
-        table(["side", "documents", "bytes"], sides, numeric=(1, 2)),
+def write_report(out: Path, facts: Mapping[str, Any], seen: Seen, context: Context) -> None:
+    """The page report.html, a note; `facts` are the card's metrics."""
+    dropped = sorted(facts["dropped"].items(), key=lambda item: -item[1])
+    counted = [(name or "unknown", number) for name, number in facts["languages"].items()]
+    rest = sum(number for _, number in counted[MOST_LANGUAGES:])
+    write_page(
+        out / "report.html",
+        context,
+        "corpus",
+        "Corpus",
+        verdict=verdict(facts, seen),
+        sources=_shares([{"source": name, **of} for name, of in facts["sources"].items()]),
+        splits=[{"split": name, **of} for name, of in facts["splits"].items()],
+        mixture=[_taken(group) for group in _shares(facts.get("mixture", []))],
+        lengths=length_bars({"before": seen.before, "after": seen.after}),
+        languages=[Bar(*one) for one in [*counted[:MOST_LANGUAGES], ("others", rest)] if one[1]],
+        dropped=[Bar(*one) for one in dropped],
+        examples=[one for shown in seen.examples.values() for one in shown],
+        held_out=facts.get("held_out"),
+        repairs=_repairs(facts),
+        quarantined=facts.get("quarantined", 0),
+        quarantine=facts.get("quarantine", [])[:SHOWN_QUARANTINE],
     )
 
 
-def _lengths(seen: Seen) -> str:
-    """Bins of doubling length; bin k holds 2^(k-1) ... 2^k - 1 characters."""
-    bars = []
-    for k in range(min(seen.before), max(seen.before) + 1):
-        name = f"{2 ** (k - 1) if k else 0:,} ... {2**k - 1:,}"
-        bars += [Bar(f"{name} before", seen.before[k]), Bar("after", seen.after[k], is_model=True)]
-    return _section("Lengths in characters, before and after", bar_chart(bars))
+def _shares(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each with its share of all bytes."""
+    total = sum(group["bytes"] for group in groups) or 1
+    return [{**group, "share": group["bytes"] / total} for group in groups]
 
 
-def _languages(facts: Mapping[str, Any]) -> str:
-    counted = list(facts["languages"].items())
-    bars = [Bar(name or "unknown", number) for name, number in counted[:MOST_LANGUAGES]]
-    rest = sum(number for _, number in counted[MOST_LANGUAGES:])
-    return _section("Languages", bar_chart([*bars, Bar("others", rest)] if rest else bars))
+def _taken(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group of the mixture, with how often what was there is taken."""
+    plain = {name: group[name] for name in ("source", "language", "documents", "bytes", "share")}
+    there = group["bytes_there"]
+    return plain | {
+        "language": group["language"] or "unknown",
+        "taken": f"× {group['bytes'] / there:.2f}" if there else "",
+    }
 
 
-def _left_out(facts: Mapping[str, Any], seen: Seen) -> str:
+def verdict(facts: Mapping[str, Any], seen: Seen) -> str:
+    """How much text was kept, and the main reason for what was not."""
+    there, kept = seen.characters
     dropped = facts["dropped"]
+    number = facts["documents"]
+    said = f"{size(facts['bytes'])} of text in {count(number)} document{'s' if number > 1 else ''}"
     if not dropped:
-        return _section("What was left out", "<p>Nothing.</p>")
-    chart = bar_chart([Bar(reason, number) for reason, number in sorted(dropped.items(), key=lambda x: -x[1])])
-    rows = [[reason, origin, shortened(text)] for shown in seen.examples.values() for origin, reason, text in shown]
-    return _section("What was left out", chart, table(["reason", "from", "text"], rows) if rows else "")
+        return f"{said}: all that was read is kept."
+    most = max(dropped, key=lambda reason: dropped[reason])
+    part = f"{count(dropped[most])} of {count(sum(dropped.values()))} documents"
+    kept_share = share(kept / there if there else 1)
+    return f"{said}: {kept_share} of what was read is kept; the main reason for the rest is {most} ({part})."
 
 
-def _repairs(facts: Mapping[str, Any]) -> str:
+def _repairs(facts: Mapping[str, Any]) -> dict[str, int]:
+    """What was mended -> texts."""
     counted = {f"{kind} changed": number for kind, number in facts["changed"].items()}
-    counted |= {f"repeated {kind} cut": number for kind, number in facts.get("documents_cut", {}).items()}
+    counted |= {f"repeated {kind} removed": number for kind, number in facts.get("repeats_removed", {}).items()}
     counted |= {"broken pieces replaced": facts["repaired"], "surrogates mended": facts["surrogates_mended"]}
-    counted |= facts["mended"]
-    rows = [[name, f"{number:,}"] for name, number in counted.items() if number]
-    return _section("Repairs", table(["", "texts"], rows, numeric=(1,))) if rows else ""
-
-
-def _quarantine(shown: Sequence[str], number: int) -> str:
-    if not number:
-        return ""
-    lines = "".join(f"<li>{escape(line)}</li>" for line in shown[:SHOWN_QUARANTINE])
-    rest = f"<p>and {number - SHOWN_QUARANTINE:,} more in quarantine.jsonl</p>" if number > SHOWN_QUARANTINE else ""
-    return _section(f"{number:,} could not be read", f"<ul>{lines}</ul>", rest)
+    return {name: number for name, number in (counted | facts["mended"]).items() if number}

@@ -1,11 +1,11 @@
-"""Stage corpus: raw files become documents, cleaned, measured, each once, on one of three sides.
+"""Stage corpus: raw files become documents, cleaned, measured, each once, in one of three splits.
 
-    read -> clean -> measure      parts, by any number of processes               measuring.py, liking.py
-    filters -> copies -> cluster  from the parts' columns                         deciding.py
-    cuts                          what many documents share                       cutting.py
-    sides                         train, validation, test; no held-out text twice sides.py
-    mixture                       how often each training document is taken       mixing.py
-    rows                          the sides, and what was dropped, with reasons   writing.py
+    read -> clean -> measure      shards, by any number of workers                 measuring.py, scoring.py
+    filters -> copies -> cluster  from the shards' columns                         deciding.py
+    repeats                       what many documents share                        repeats.py
+    splits                        train, validation, test; no held-out text twice  splits.py
+    mixture                       how often each training document is taken        mixing.py
+    rows                          the splits, and what was dropped, with reasons   writing.py
 
 The text is a stream from end to end: memory holds a few hundred bytes per document, not the texts.
 """
@@ -25,21 +25,22 @@ from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import EmptyInput, NoSuchColumn, NotText, SettingsError
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.base.view import mixture_text
+from pretune.report.view import mixture_text
 from pretune.text.clean.cleaners import CLEAN, Clean, Lines, Nfc
 from pretune.text.clean.filters import FILTER, Filter
 from pretune.text.clean.quality.rules import DEFAULT_FILTERS
-from pretune.text.corpus.cutting import CUT, Cut, cut_parts
-from pretune.text.corpus.deciding import Dedup, Parts, Verdict, decide, decided
-from pretune.text.corpus.jobs import Measuring, Told, jobs
-from pretune.text.corpus.liking import COLUMN as LIKED
-from pretune.text.corpus.liking import add_scores
+from pretune.text.corpus.deciding import Dedup, Shards, Verdict, decide, decided
+from pretune.text.corpus.documents import Measuring, Tally
 from pretune.text.corpus.measuring import SCHEMA
 from pretune.text.corpus.mixing import Mixture, mix
-from pretune.text.corpus.pools import make_parts, pool_for
-from pretune.text.corpus.reporting import report
-from pretune.text.corpus.sides import assign, drop_contaminated, evaluation_texts
-from pretune.text.corpus.writing import Counts, Written, hold_out_tails, side_facts
+from pretune.text.corpus.raw_shards import raw_shards
+from pretune.text.corpus.repeats import REPEATS, Repeats, without_repeats
+from pretune.text.corpus.reporting import write_report
+from pretune.text.corpus.scoring import COLUMN as QUALITY
+from pretune.text.corpus.scoring import add_scores
+from pretune.text.corpus.splits import assign, drop_contaminated, evaluation_texts
+from pretune.text.corpus.workers import measure_shards, workers_for
+from pretune.text.corpus.writing import Counts, Written, hold_out_tails, split_facts
 from pretune.text.read import sources
 from pretune.text.read.formats.maintext import has_trafilatura
 from pretune.text.read.readers import READERS, read_records, suffix_of
@@ -55,10 +56,10 @@ class CorpusStage(Stage):
     """Raw text in, documents out."""
 
     makes: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     kind: str = "corpus"
     read: Annotated[dict[str, list[str]] | list[str], Input("files|corpus")]
-    """Files, folders or patterns; `{name: [...]}` names the parts of the mixture. A corpus is decided anew: other
+    """Files, folders or patterns; `{name: [...]}` names the sources of the mixture. A corpus is decided again: other
     filters, copies or shares, without reading or cleaning its texts again."""
     text: str | None = None
     """The column that holds the text in jsonl, csv and parquet; found by its name if not given."""
@@ -73,22 +74,23 @@ class CorpusStage(Stage):
     """exact: of equal texts the first is kept; minhash: of near copies as well, each verified; none: all are kept."""
     similarity: float = Field(default=0.7, gt=0, le=1)
     """Jaccard similarity of shingle sets from which texts are near copies."""
-    cut: list[Annotated[Cut, *chosen(CUT)]] = []
+    remove_repeats: list[Annotated[Repeats, *chosen(REPEATS)]] = []
     """What is taken out of all documents but the first that has it: paragraphs, substrings."""
-    liked: list[Annotated[str, Input("files")]] = []
-    """Files of texts that you call good: each document gets a column `liked`, 0 ... 1, for the filter `liked`."""
+    quality: list[Annotated[str, Input("files")]] = []
+    """Files of examples of high quality: a classifier trained on them gives each document a column `quality`, 0 ... 1,
+    for the filter `quality`."""
     language_file: Annotated[str | None, Input("files")] = None
-    """A fastText model such as lid.176.ftz; without it languages are told by script and frequent words."""
+    """A fastText model such as lid.176.ftz; without it languages are identified by script and frequent words."""
     validation: float = Field(default=0.01, ge=0, lt=1)
     """Share of documents held out to watch training; at least one where there are three."""
     test: float = Field(default=0.01, ge=0, lt=1)
     """Share of documents held out for the final report."""
     evaluation: list[Annotated[str, Input("files|dataset")]] = []
-    """Texts that a model will be judged on, besides the validation and test sides."""
+    """Texts that a model will be judged on, besides the validation and test splits."""
     max_overlap: float | None = Field(default=0.5, gt=0, le=1)
     """A training document is left out from this share of 13-grams on, of its own or of one held-out text's."""
     mixture: Mixture = Mixture()
-    """How often each source and language is taken into the training side, and in which order."""
+    """How often each source and language is taken into the training split, and in which order."""
 
     workers: Annotated[int, Free] = Field(0, ge=0)
     """Processes that clean and measure; 0: one per core where there is enough to do. Changes no byte."""
@@ -96,7 +98,7 @@ class CorpusStage(Stage):
     """Address of a Ray cluster (`auto`, `HOST:6379`, `ray://HOST:10001`) whose nodes clean and measure. Changes no
     byte."""
     memory: Annotated[float, Free] = Field(256e6, gt=0)
-    """Bytes for finding copies and cuts, at most. Changes no byte."""
+    """Bytes for finding copies and repeats, at most. Changes no byte."""
 
     @field_validator("read", mode="before")
     @classmethod
@@ -116,35 +118,33 @@ class CorpusStage(Stage):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         self._refuse_cleaning_again(inputs)
         raw = _of("read", inputs)
-        parts, told = self._parts(raw, inputs.get("language_file"), context)
-        facts, verdict, parts = self._decided(parts, inputs, context)
-        written = self._write(parts, verdict, out, context)
+        shards, tally = self._shards(raw, inputs.get("language_file"), context)
+        facts, verdict, shards = self._decided(shards, inputs, context)
+        written = self._write(shards, verdict, out, context)
         counts = written.counts
-        _tell(told, context.log)
-        if not counts.documents:
+        _report(tally, context.log)
+        if not counts.sources:
             _read_without_quarantine(raw)
-            raise _nothing(counts, told)
-        if told.quarantine:
-            lines = (json.dumps({"file": f, "reason": why}, ensure_ascii=False) for f, why in told.quarantine)
+            raise _nothing(counts, tally)
+        if tally.quarantine:
+            lines = (json.dumps({"file": f, "reason": why}, ensure_ascii=False) for f, why in tally.quarantine)
             (out / "quarantine.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        cut = hold_out_tails(out, self.validation, _schema(parts))
-        facts = counts.card(told) | facts | {"cut": cut, "splits": {s: side_facts(out, s) for s in SPLITS}}
-        facts["mixture"] = written.groups.card()
-        context.log.info(f"the training side:\n{mixture_text(facts['mixture'])}")
-        (out / "report.html").write_text(report(facts, written.seen, context.command), encoding="utf-8")
-        context.notes.add("report.html")
+        tails = hold_out_tails(out, self.validation, _schema(shards))
+        facts |= counts.card(tally) | {"tails_held_out": tails, "splits": {s: split_facts(out, s) for s in SPLITS}}
+        context.log.info(f"the training split:\n{mixture_text(facts['mixture'])}")
+        write_report(out, facts, written.seen, context)
         return facts
 
     def _decided(
-        self, parts: Parts, inputs: Mapping[str, Artifact], context: Context
-    ) -> tuple[dict[str, Any], Verdict, Parts]:
-        """What is told of the way, the verdict, and the parts with their texts as they will stand."""
+        self, shards: Shards, inputs: Mapping[str, Artifact], context: Context
+    ) -> tuple[dict[str, Any], Verdict, Shards]:
+        """Facts for the card, the verdict, and the shards with their texts as they will be written."""
         scratch, log, memory = context.scratch, context.log, int(self.memory)
-        if self.liked:
-            good = _of("liked", inputs)
-            parts = add_scores(parts, good, seed=context.seed, scratch=scratch / "scored", log=log)
+        if self.quality:
+            examples = _of("quality", inputs)
+            shards = add_scores(shards, examples, seed=context.seed, scratch=scratch / "scored", log=log)
         verdict = decide(
-            parts,
+            shards,
             self.filters,
             self.dedup,
             threshold=self.similarity,
@@ -153,25 +153,28 @@ class CorpusStage(Stage):
             log=log,
         )
         facts: dict[str, Any] = {}
-        if self.cut:
-            parts, number = cut_parts(parts, verdict, self.cut, memory_bytes=memory, scratch=scratch / "cut", log=log)
-            facts["documents_cut"] = dict(sorted(number.items()))
+        if self.remove_repeats:
+            folder = scratch / "repeats"
+            shards, number = without_repeats(
+                shards, verdict, self.remove_repeats, memory_bytes=memory, scratch=folder, log=log
+            )
+            facts["repeats_removed"] = dict(sorted(number.items()))
         assign(verdict, validation=self.validation, test=self.test)
         if self.max_overlap is not None:
             evaluation = evaluation_texts(_of("evaluation", inputs))
-            facts["held_out"] = drop_contaminated(parts, verdict, evaluation, share=self.max_overlap, log=log)
+            facts["held_out"] = drop_contaminated(shards, verdict, evaluation, share=self.max_overlap, log=log)
             _refuse_to_judge_by_all(verdict, facts["held_out"]["left_out"])
-        return facts, verdict, parts
+        return facts, verdict, shards
 
     def _refuse_cleaning_again(self, inputs: Mapping[str, Artifact]) -> None:
         """Rules that would be passed over in silence are worst where they mask what is private."""
         if "clean" in self.model_fields_set and any(a.card.kind == "corpus" for a in inputs.values()):
             raise SettingsError(
-                "a corpus that is decided anew is not cleaned again, so `clean` cannot be given",
+                "a corpus that is decided again is not cleaned again, so `clean` cannot be given",
                 hint="give `clean` to the stage that reads the files",
             )
 
-    def _parts(self, raw: Mapping[str, Artifact], given: Artifact | None, context: Context) -> tuple[Parts, Told]:
+    def _shards(self, raw: Mapping[str, Artifact], given: Artifact | None, context: Context) -> tuple[Shards, Tally]:
         measuring = Measuring(
             text=self.text,
             clean=tuple(self.clean),
@@ -180,25 +183,24 @@ class CorpusStage(Stage):
             near=self.dedup == "minhash",
         )
         total = sum(p.stat().st_size for a in raw.values() for p in a.files())
-        workers = self.workers or min(Machine.here().cores, 1 + total // BYTES_WORTH_A_PROCESS)
-        told = Told()
+        number = self.workers or min(Machine.here().cores, 1 + total // BYTES_WORTH_A_PROCESS)
+        tally = Tally()
         _say_what_is_missing(raw, context.log)
         with (
-            pool_for(self.ray, workers, context.log) as pool,
+            workers_for(self.ray, number, context.log) as workers,
             context.log.progress("reading", total=total or None, unit="bytes") as bar,
         ):
-            work = jobs(raw, measuring, told)
-            paths, more = make_parts(work, measuring, context.scratch / "parts", pool=pool, bar=bar)
-        told.add(more)
-        parts = Parts(paths)
-        _refuse_no_column(parts, told)
-        return parts, told
+            shards = raw_shards(raw, measuring, tally)
+            paths, more = measure_shards(shards, measuring, context.scratch / "shards", workers=workers, bar=bar)
+        tally.add(more)
+        _refuse_no_column(measured := Shards(paths), tally)
+        return measured, tally
 
-    def _write(self, parts: Parts, verdict: Verdict, out: Path, context: Context) -> Written:
-        mixed = mix(parts, verdict, self.mixture)
-        written = Written(out, _schema(parts), verdict, mixed, _ids(parts, verdict), context.scratch / "order")
-        with context.log.progress("writing", total=len(parts), unit="documents") as bar:
-            for start, table in ahead(decided(parts, verdict)):
+    def _write(self, shards: Shards, verdict: Verdict, out: Path, context: Context) -> Written:
+        mixed = mix(shards, verdict, self.mixture)
+        written = Written(out, _schema(shards), verdict, mixed, _ids(shards, verdict), context.scratch / "order")
+        with context.log.progress("writing", total=len(shards), unit="documents") as bar:
+            for start, table in ahead(decided(shards, verdict)):
                 written.add(table, start)
                 bar.advance(len(table))
             written.close()
@@ -210,55 +212,54 @@ def _of(name: str, inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
     return {place: artifact for place, artifact in inputs.items() if place.partition(".")[0] == name}
 
 
-def _schema(parts: Parts) -> pa.Schema:
-    return pa.schema([*SCHEMA, *([LIKED] if LIKED.name in parts.columns else [])])
+def _schema(shards: Shards) -> pa.Schema:
+    return pa.schema([*SCHEMA, *([QUALITY] if QUALITY.name in shards.columns else [])])
 
 
-def _ids(parts: Parts, verdict: Verdict) -> dict[int, str]:
-    """The ids of documents that stand in another's place."""
-    wanted = {twin for twin in verdict.twins if twin >= 0}
-    if not wanted:
-        return {}
-    ids = (identity for table in parts.tables(["id"]) for identity in table["id"].to_pylist())
-    return {k: identity for k, identity in enumerate(ids) if k in wanted}
+def _ids(shards: Shards, verdict: Verdict) -> dict[int, str]:
+    """The ids of documents that are kept in another's place."""
+    wanted = {kept for kept in verdict.duplicate_of if kept >= 0}
+    return {k: identity for k, identity in enumerate(shards.values("id")) if k in wanted} if wanted else {}
 
 
 def _say_what_is_missing(raw: Mapping[str, Artifact], log: Log) -> None:
     """Web pages are read without trafilatura, by simpler rules; whoever reads some should know."""
     if any(suffix_of(path) in WEB for a in raw.values() for path in a.files()) and not has_trafilatura():
-        log.warn("trafilatura is not installed: menus are told from text by simpler rules; pip install 'pretune[data]'")
+        log.warn(
+            "trafilatura is not installed: menus and text are kept apart by simpler rules; pip install 'pretune[data]'"
+        )
 
 
-def _tell(told: Told, log: Log) -> None:
-    if told.columns:
-        often = told.columns.most_common(MOST_COLUMNS)
+def _report(tally: Tally, log: Log) -> None:
+    if tally.columns:
+        often = tally.columns.most_common(MOST_COLUMNS)
         tables = ", ".join(f"{name!r} of {n} table{'s' * (n > 1)}" for name, n in often)
         log.info(f"    the text is column {tables}")
-    if told.left_out:
-        names = ", ".join(told.left_out[:5]) + (" ..." if len(told.left_out) > 5 else "")
-        log.warn(f"{len(told.left_out)} files are not text and were left out: {names}")
-    if told.quarantine:
-        shown = "; ".join(f"{where}: {why}" for where, why in told.quarantine[:3])
-        log.warn(f"{len(told.quarantine)} could not be read and lie in quarantine.jsonl with their reasons: {shown}")
-    if told.broken:
-        log.warn(f"{told.broken} broken pieces of text were replaced by U+FFFD")
-    for what, number in sorted(told.mended.items()):
+    if tally.left_out:
+        names = ", ".join(tally.left_out[:5]) + (" ..." if len(tally.left_out) > 5 else "")
+        log.warn(f"{len(tally.left_out)} files are not text and were left out: {names}")
+    if tally.quarantine:
+        shown = "; ".join(f"{where}: {why}" for where, why in tally.quarantine[:3])
+        log.warn(f"{len(tally.quarantine)} could not be read and are in quarantine.jsonl with their reasons: {shown}")
+    if tally.broken:
+        log.warn(f"{tally.broken} broken pieces of text were replaced by U+FFFD")
+    for what, number in sorted(tally.mended.items()):
         log.warn(f"{what}: {number}")
 
 
-def _refuse_no_column(parts: Parts, told: Told) -> None:
+def _refuse_no_column(shards: Shards, tally: Tally) -> None:
     """One table of another shape is set aside; where a source gives nothing because of it, the setting is wrong."""
-    if told.no_column:
-        there = {source for table in parts.tables(["source"]) for source in table["source"].unique().to_pylist()}
-        for source, problem, hint in told.no_column:
+    if tally.no_column:
+        there = set(shards.values("source"))
+        for source, problem, hint in tally.no_column:
             if source not in there:
                 raise NoSuchColumn(problem, hint=hint)
 
 
 def _read_without_quarantine(inputs: Mapping[str, Artifact]) -> None:
-    """Where nothing could be read, the first mistake is told as itself, with its own code and hint.
+    """Where nothing could be read, the first mistake is reported as itself, with its own code and hint.
 
-    A file that does not claim to be text (a picture beside the pages) is one only where there is nothing else.
+    A file that does not claim to be text (a picture next to the pages) is one only where there is nothing else.
     """
     no_text: NotText | None = None
     num_read = 0
@@ -276,7 +277,7 @@ def _read_without_quarantine(inputs: Mapping[str, Artifact]) -> None:
 
 def _refuse_to_judge_by_all(verdict: Verdict, left_out: int) -> None:
     """Texts that are all alike: whatever is held out is in every other one, so nothing would be left to learn."""
-    if left_out and "train" not in verdict.sides:
+    if left_out and "train" not in verdict.splits:
         raise EmptyInput(
             f"each of {left_out} training documents repeats half of a text that is held out, so none is left",
             hint="leave copies out first (dedup=minhash), hold nothing out (validation=0 test=0), or allow the overlap "
@@ -284,8 +285,8 @@ def _refuse_to_judge_by_all(verdict: Verdict, left_out: int) -> None:
         )
 
 
-def _nothing(counts: Counts, told: Told) -> EmptyInput:
-    reasons = [f"{n} {reason}" for reason, n in counts.card(told)["dropped"].items()]
-    reasons += [why for _, why in told.quarantine[:1]]
+def _nothing(counts: Counts, tally: Tally) -> EmptyInput:
+    reasons = [f"{n} {reason}" for reason, n in counts.card(tally)["dropped"].items()]
+    reasons += [why for _, why in tally.quarantine[:1]]
     left_out = f" (left out: {', '.join(reasons)})" if reasons else ""
     return EmptyInput(f"no text is left{left_out}", hint="look at what `read` and `filters` name")

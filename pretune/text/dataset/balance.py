@@ -132,7 +132,7 @@ def effective(counts: Mapping[str, int], beta: float) -> dict[str, float]:
 
 
 def write_weights(folder: Path, weights: Mapping[str, float]) -> None:
-    """Part of the payload: what is trained with them must be trained anew when they change."""
+    """In the payload: what is trained with them must be trained again when they change."""
     text = json.dumps(dict(sorted(weights.items())), ensure_ascii=False, indent=1) + "\n"
     (folder / WEIGHTS_FILE).write_text(text, encoding="utf-8", newline="\n")
 

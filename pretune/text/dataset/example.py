@@ -27,8 +27,7 @@ import pyarrow.parquet as pq
 
 from pretune.base.errors import NotSupported
 from pretune.text.read.shards import read_rows
-
-SPLIT_FILES = ("train", "validation", "test")
+from pretune.text.read.split import SPLITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class MultiLabelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredText:
     """A text (or two, to be compared) and a number."""
 
     text: str
@@ -79,7 +78,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and its answers in the context; none: the context does not tell."""
+    """A question and its answers in the context; none: the context does not say."""
 
     question: str
     context: str
@@ -126,7 +125,7 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A dialogue's beginning, a reply that is liked and one that is not; "" where only one of them was judged."""
+    """A dialogue's beginning, a reply that is preferred and one that is not; "" where only one of them was judged."""
 
     messages: tuple[Message, ...]
     chosen: str
@@ -145,7 +144,7 @@ class Ranking:
     times: tuple[int, ...] = ()
 
 
-Example = Labelled | MultiLabelled | Scored | Tagged | Question | Pair | Dialogue | Preference | Ranking
+Example = Labelled | MultiLabelled | ScoredText | Tagged | Question | Pair | Dialogue | Preference | Ranking
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class Shape:
     Args:
         example: its class.
         columns: Arrow types of its fields.
-        said: the text that decides on which side of a split an example falls.
+        said: the text that decides in which split an example falls.
         names: the labels of one example, for labels.json; None for a shape without labels.
     """
 
@@ -171,9 +170,6 @@ class Shape:
     def of_row(self, row: Mapping[str, Any]) -> Any:
         """The example in a row of a dataset's file; fields that an older file lacks have their defaults."""
         return self.example(**{name: _frozen(name, row[name]) for name in self.columns if row.get(name) is not None})
-
-    def to_row(self, example: Any) -> dict[str, Any]:
-        return {name: _plain(getattr(example, name)) for name in self.columns}
 
     def to_table(self, examples: Sequence[Any]) -> pa.Table:
         """The rows of these examples, column by column."""
@@ -229,7 +225,7 @@ SHAPES: dict[str, Shape] = {
         MultiLabelled, {"text": _TEXT, "labels": _TEXTS, **_ORIGIN}, lambda e: e.text, lambda e: set(e.labels)
     ),
     "score": Shape(
-        Scored,
+        ScoredText,
         {"text": _TEXT, "score": pa.float64(), **_ORIGIN, "second": _TEXT},
         lambda e: f"{e.text}\n{e.second}" if e.second else e.text,
     ),
@@ -242,7 +238,7 @@ SHAPES: dict[str, Shape] = {
     "span": Shape(
         Question,
         {"question": _TEXT, "context": _TEXT, "answers": pa.list_(_ANSWER), **_ORIGIN},
-        lambda e: e.context,  # questions about one passage stand on one side
+        lambda e: e.context,  # questions about one passage are in one split
     ),
     "pair": Shape(Pair, {"source": _TEXT, "targets": _TEXTS, **_ORIGIN}, lambda e: e.source),
     "dialogue": Shape(
@@ -278,7 +274,7 @@ def shape_named(example: Any) -> str:
 
 
 def said_by(example: Any) -> str:
-    """The text that decides on which side an example falls."""
+    """The text that decides in which split an example falls."""
     return SHAPES[_BY_CLASS[type(example)]].said(example)
 
 
@@ -295,7 +291,7 @@ def check_scored(examples: Sequence[Any]) -> None:
                 f"examples of shape {shape_named(example)} are not learnt from or judged by yet", hint=hint
             )
         if isinstance(example, Labelled) and example.second:
-            hint = "put both into one column, or name the one that tells: columns.text=COLUMN"
+            hint = "put both into one column, or name the one that matters: columns.text=COLUMN"
             raise NotSupported(f"{example.origin} holds two texts, and classify reads one", hint=hint)
 
 
@@ -319,8 +315,8 @@ def read_labels(folder: Path) -> list[str] | None:
 
 
 def shape_of(folder: Path) -> str:
-    """The shape of a dataset folder, told by the columns of its files; "label" for a folder without any."""
-    for split in SPLIT_FILES:
+    """The shape of a dataset folder, by the columns of its files; "label" for a folder without any."""
+    for split in SPLITS:
         path = folder / f"{split}.parquet"
         if path.exists():
             names = set(pq.read_schema(path).names)

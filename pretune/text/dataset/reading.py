@@ -1,8 +1,8 @@
-"""All examples of a data set's inputs, by the side that their file or row names.
+"""All examples of a data set's inputs, by the split that their file or row names.
 
-    input -> files (archives opened) -> sources, each with its side -> records -> examples of one shape
+    input -> files (archives opened) -> sources, each with its split -> records -> examples of one shape
 
-A record that is wrong stops the work, with its file and line; so do all others of its file, told together. What
+A record that is wrong stops the work, with its file and line; all others of its file are named in the same error. What
 is left out or mended on the way is counted.
 """
 
@@ -22,23 +22,23 @@ from pretune.base.log import Bar, Log
 from pretune.text.dataset.example import Example, said_by
 from pretune.text.dataset.shapes.choosing import Opened, open_records
 from pretune.text.dataset.shapes.converter import Notes, Record
-from pretune.text.dataset.shapes.files import CLASS_NAMES, Source, sides_of, sources_of, unpacked
+from pretune.text.dataset.shapes.files import CLASS_NAMES, Source, sources_of, splits_of, unpacked
 from pretune.text.read import sources
 from pretune.text.read.readers import ARCHIVES, PACKED, Repairs, line_of, lines_of, read_records, suffix_of
 from pretune.text.read.split import NAMES, SPLITS
 from pretune.text.read.values import mend_surrogates
 
-Sides = dict[str, list[Example]]
-TOLD_TOGETHER = 5
+Splits = dict[str, list[Example]]
+NAMED_TOGETHER = 5
 """So many wrong records of a file are named; the others are counted."""
 EVERY = 500
 COUNTED_BYTES = 4 << 20
 """A file of more bytes has its lines counted first, for the time that is left."""
 
 
-def no_examples() -> Sides:
-    """ "" is no side."""
-    return {side: [] for side in ("", *SPLITS)}
+def no_examples() -> Splits:
+    """ "" is no split."""
+    return {split: [] for split in ("", *SPLITS)}
 
 
 @dataclass
@@ -47,13 +47,13 @@ class Found:
 
     Args:
         shape: "" until the first file that holds a record.
-        class_names: the lines of a `class.txt` that lies beside the data, if there is exactly one.
-        left_alone: files that are no side although others are, files of no known format, rows of no side.
+        class_names: the lines of a `class.txt` next to the data, if there is exactly one.
+        left_alone: files that are no split although others are, files of no known format, rows of no split.
         read_as: of each file its shape and columns.
     """
 
     shape: str = ""
-    sides: Sides = field(default_factory=no_examples)
+    splits: Splits = field(default_factory=no_examples)
     notes: Notes = field(default_factory=Notes)
     class_names: list[str] = field(default_factory=list)
     left_alone: Counter[str] = field(default_factory=Counter)
@@ -80,22 +80,22 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
     found = Found()
     given = {place: _sources(artifact, found, scratch / place) for place, artifact in inputs.items()}
     whole = [source for many in given.values() for source in many]
-    sided = dict(zip(map(id, whole), sides_of(whole), strict=True))
+    split_of = dict(zip(map(id, whole), splits_of(whole), strict=True))
     _find_class_names(inputs, found)
     with log.progress("reading", total=sum(s.num_bytes for s in whole), unit="bytes") as bar:
         for place, artifact in inputs.items():
             part = no_examples()
             for source in given[place]:
-                with _told_by_name(source, scratch):
-                    _read_source(source, sided[id(source)], part, found, wanted, log, bar)
-            for side, examples in part.items():
-                found.sides[side] += drawn(examples, artifact.sample, seed=wanted.seed)
+                with _named_as_given(source, scratch):
+                    _read_source(source, split_of[id(source)], part, found, wanted, log, bar)
+            for split, examples in part.items():
+                found.splits[split] += drawn(examples, artifact.sample, seed=wanted.seed)
     return found
 
 
 @contextmanager
-def _told_by_name(source: Source, scratch: Path) -> Iterator[None]:
-    """A member of an archive is called as it is there, not as it lies while it is read."""
+def _named_as_given(source: Source, scratch: Path) -> Iterator[None]:
+    """Errors call a member of an archive by its name there, not by that of the file it is unpacked to."""
     try:
         yield
     except UserError as error:
@@ -127,17 +127,17 @@ def _find_class_names(inputs: Mapping[str, Artifact], found: Found) -> None:
 
 
 def _read_source(
-    source: Source, side: str | None, part: Sides, found: Found, wanted: Wanted, log: Log, bar: Bar
+    source: Source, split: str | None, part: Splits, found: Found, wanted: Wanted, log: Log, bar: Bar
 ) -> None:
     pace = _Pace(source, bar)
-    if side is None:
+    if split is None:
         found.left_alone[source.name] += 1
     else:
         opened = _opened(source, found, wanted)
         read_as = f", read as {found.read_as[source.name]}" if opened else ", without a record"
-        log.info(f"    {source.name}: {side or 'no side in its name'}{read_as}")
+        log.info(f"    {source.name}: {split or 'no split in its name'}{read_as}")
         if opened is not None:
-            _collect(source, side, opened, part, found, pace)
+            _collect(source, split, opened, part, found, pace)
     pace.end()
 
 
@@ -162,8 +162,8 @@ def _opened(source: Source, found: Found, wanted: Wanted) -> Opened | None:
 # ---- one file -----------------------------------------------------------------------------------
 
 
-def _collect(source: Source, side: str, opened: Opened, part: Sides, found: Found, pace: _Pace) -> None:
-    name, convert, examples = mend_surrogates(source.name), opened.convert, part[side]
+def _collect(source: Source, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace) -> None:
+    name, convert, examples = mend_surrogates(source.name), opened.convert, part[split]
     wrong: list[tuple[int, Record, BadFile]] = []
     for number, record in enumerate(opened.records):
         pace.at(number)
@@ -178,7 +178,7 @@ def _collect(source: Source, side: str, opened: Opened, part: Sides, found: Foun
             found.notes.place(origin)
         if "split" not in record:
             examples += made
-        elif (place := _side_of(record, side)) is None:
+        elif (place := _split_of(record, split)) is None:
             found.left_alone[f"rows with split {record['split']!r}"] += 1
         else:
             part[place] += made
@@ -186,19 +186,19 @@ def _collect(source: Source, side: str, opened: Opened, part: Sides, found: Foun
         raise _all_wrong(source, wrong)
 
 
-def _side_of(record: Record, side: str) -> str | None:
-    """The side of a record: its own column `split`, else its file's; None for one that is no side."""
+def _split_of(record: Record, split: str) -> str | None:
+    """The split of a record: its own column `split`, else its file's; None for one that is no split."""
     own = record["split"]
-    return NAMES.get(own.strip().lower()) if isinstance(own, str) and own.strip() else side
+    return NAMES.get(own.strip().lower()) if isinstance(own, str) and own.strip() else split
 
 
 def _all_wrong(source: Source, wrong: list[tuple[int, Record, BadFile]]) -> BadFile:
     """One error for all wrong records of a file."""
-    places = [_where(source, number, record) for number, record, _ in wrong[:TOLD_TOGETHER]]
+    places = [_where(source, number, record) for number, record, _ in wrong[:NAMED_TOGETHER]]
     lines = [f"{place}: {error.problem}" for place, (_, _, error) in zip(places, wrong, strict=False)]
-    if len(wrong) > TOLD_TOGETHER:
-        lines.append(f"and {len(wrong) - TOLD_TOGETHER} more such records")
-    usual = "mend or delete them; what a record may look like is told in docs/en/shapes.md"
+    if len(wrong) > NAMED_TOGETHER:
+        lines.append(f"and {len(wrong) - NAMED_TOGETHER} more such records")
+    usual = "mend or delete them; docs/en/shapes.md shows what a record may look like"
     hint = usual if wrong[0][2].hint in (None, BadFile.usual_hint) else wrong[0][2].hint
     return BadFile("\n".join(lines), hint=hint)
 
@@ -236,7 +236,7 @@ class _Pace:
 
 
 def _num_records(source: Source) -> int:
-    """About how many records a source has, told without parsing: rows of parquet, else lines; 0 if packed."""
+    """About how many records a source has, without parsing: rows of parquet, else lines; 0 if packed."""
     if len(source.paths) > 1 and not source.is_parallel:
         return len(source.paths)
     path = source.paths[0]

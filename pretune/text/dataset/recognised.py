@@ -1,7 +1,7 @@
-"""What raw files would be read as, told by their first records: labelled data of a shape, or text.
+"""What raw files would be read as, by their first records: labelled data of a shape, or text.
 
-It is stage dataset that tells (its formats, its shapes, its columns), so what `pretune new` writes is what runs. Files
-are labelled data if at least half of their bytes are: one table in a folder of pages is a page like the others.
+It is stage dataset that decides (its formats, its shapes, its columns), so what `pretune new` writes is what runs.
+Files are labelled data if at least half of their bytes are: one table in a folder of pages is a page like the others.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def recognised(artifact: Artifact) -> Recognised:
             return Recognised()
         if not is_labelled(files):
             return Recognised()
-        return _told_by(found, [dict(files)[name] for name in rest])
+        return _recognised(found, [dict(files)[name] for name in rest])
 
 
 def _mistakes(paths: Sequence[Path]) -> list[UserError]:
@@ -75,7 +75,7 @@ def _mistakes(paths: Sequence[Path]) -> list[UserError]:
     return errors
 
 
-def _told_by(found: Sequence[Source], texts: Sequence[Path]) -> Recognised:
+def _recognised(found: Sequence[Source], texts: Sequence[Path]) -> Recognised:
     """Labelled data if the tables that are make up half of all bytes; those that are not looked at count like these."""
     labelled: list[tuple[Source, Opened]] = []
     plain, errors = 0, []

@@ -1,4 +1,4 @@
-"""Answers in their contexts: where the words of an answer really stand.
+"""Answers in their contexts: where the words of an answer really are.
 
     context   狗叫了，猫叫了。        start 5, "叫了": right
     answer    叫了                  start 4: the nearest place is 5, so 5
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 
 def find_answer(context: str, text: str, start: int) -> int | None:
-    """Where `text` stands nearest to `start` in `context`; `start` itself if it is right.
+    """Where `text` is nearest to `start` in `context`; `start` itself if it is right.
 
     Of two places equally near the earlier one. Offsets count characters (code points).
 
     Returns:
-        The offset, or None: the text is empty or stands nowhere.
+        The offset, or None: the text is empty or nowhere.
     """
     if not text:
         return None

@@ -1,12 +1,13 @@
-"""Stage dataset: labelled data of many formats and shapes becomes examples of one shape on three sides.
+"""Stage dataset: labelled data of many formats and shapes becomes examples of one shape in three splits.
 
-    train.csv dev.csv test.csv    sides given by the files' names are taken as they are
-    reviews.csv                   split by a keyed hash, near copies on one side (dividing.py)
+    train.csv dev.csv test.csv    splits given by the files' names are taken as they are
+    reviews.csv                   split by a keyed hash, near copies in one split (splitting.py)
     a column `split`              is honoured row by row
     reviews.jsonl#500             500 examples of it, the same each time
 
-Which files are read, and as what: shapes/. Nothing is deleted from given sides; texts that stand on two of them are
-counted and told.
+Which files are read, and as what: shapes/. Nothing is deleted from given splits; texts that are in two of them are
+counted and reported. Train is first balanced, then augmented, so copies of a rare row become different rows, and every
+label keeps its share.
 """
 
 from __future__ import annotations
@@ -28,14 +29,13 @@ from pretune.base.config import Input, chosen
 from pretune.base.errors import EmptyInput, OneClass
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.text.dataset.augment.augment import AUGMENT, Augment
-from pretune.text.dataset.balance import BALANCE, Balance, write_weights
-from pretune.text.dataset.dividing import divide
+from pretune.text.dataset.augment.augment import AUGMENT, Augment, augment
+from pretune.text.dataset.balance import BALANCE, Balance, balance, write_weights
 from pretune.text.dataset.doctor.visit import examined
-from pretune.text.dataset.enlarging import enlarge, inputs_at
 from pretune.text.dataset.example import SHAPES, Example, Labelled, Tagged
-from pretune.text.dataset.reading import Found, Sides, Wanted, read_all
+from pretune.text.dataset.reading import Found, Splits, Wanted, read_all
 from pretune.text.dataset.shapes.tagged import normalised
+from pretune.text.dataset.splitting import divide
 from pretune.text.read.columns import Columns
 from pretune.text.read.shards import ShardWriter
 from pretune.text.read.split import SPLITS
@@ -53,7 +53,7 @@ class DatasetStage(Stage):
     takes_samples: ClassVar[bool] = True
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
-    """Files, folders or patterns; `FILE#500` takes 500 examples of it (of each side that is given)."""
+    """Files, folders or patterns; `FILE#500` takes 500 examples of it (of each split that is given)."""
     shape: Literal["auto", "label", "labels", "score", "tags", "span", "pair", "dialogue", "preference", "ranking"] = (
         "auto"
     )
@@ -104,23 +104,44 @@ class DatasetStage(Stage):
     def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         log, scratch = context.log, context.scratch / "dataset"
         wanted = Wanted(self.shape, self.columns.given(), context.seed)
-        found = read_all(inputs_at("read", inputs), wanted, scratch=scratch, log=log)
+        found = read_all(_inputs_at("read", inputs), wanted, scratch=scratch, log=log)
         scheme = _finish(found, log)
-        sides, num_near = divide(found.sides, validation=self.validation, test=self.test, scratch=scratch, log=log)
-        labels = _labels(found, sides, log)
-        seen = examined(found.shape, sides, out, context, reading=found.notes.told())
-        more = enlarge(sides, found.shape, self.balance, self.augment, inputs=inputs, seed=context.seed)
-        _write(out, found.shape, more.sides, labels, log)
-        if more.weights is not None:
-            write_weights(out, more.weights)
-        told = {"scheme": scheme} if scheme else {}
-        metrics = _metrics(found, more.sides, labels)
-        return {**metrics, "near_copies": num_near, **told, **seen, **more.facts}
+        splits, num_near = divide(found.splits, validation=self.validation, test=self.test, scratch=scratch, log=log)
+        labels = _labels(found, splits, log)
+        seen = examined(found.shape, splits, out, context, reading=found.notes.remarks())
+        splits["train"], weights, facts = self._trained_on(splits, found.shape, inputs, context.seed)
+        _write(out, found.shape, splits, labels, log)
+        if weights is not None:
+            write_weights(out, weights)
+            facts["class_weights"] = {name: round(weight, 6) for name, weight in weights.items()}
+        facts |= {"scheme": scheme} if scheme else {}
+        return {**_metrics(found, splits, labels), "near_copies": num_near, **seen, **facts}
+
+    def _trained_on(
+        self, splits: Splits, shape: str, inputs: Mapping[str, Artifact], seed: int
+    ) -> tuple[list[Any], dict[str, float] | None, dict[str, Any]]:
+        """The rows of train after balancing and augmentation, class weights, and where the rows are from."""
+        rows: list[Any] = splits["train"]
+        weights, counts = None, {"as read": len(rows)}
+        if self.balance is not None:
+            found = balance(rows, shape, self.balance, seed=seed)
+            rows, weights = found.rows, found.weights
+            counts |= {"copies": found.copies, "left out": found.left_out}
+        if self.augment:
+            own = {k: _inputs_at(f"augment.{k}", inputs) for k in range(len(self.augment))}
+            added, made = augment({**splits, "train": rows}, shape, self.augment, seed=seed, inputs=own)
+            rows, counts = rows + added, counts | made
+        return rows, weights, {"train_rows": counts} if self.balance or self.augment else {}
+
+
+def _inputs_at(place: str, inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """The inputs below a place, by what follows it: `augment.0` -> {"synonyms": ...}."""
+    return {n.removeprefix(f"{place}."): a for n, a in inputs.items() if n.startswith(f"{place}.")}
 
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """No garbage collection: examples stand in no circle, and to look at millions of them takes a fifth of the time."""
+    """No garbage collection: examples form no circle, and to look at millions of them takes a fifth of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -131,7 +152,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _finish(found: Found, log: Log) -> str:
-    """Tell what was left out; what only all examples together can say: the scheme of tags, the names of classes.
+    """Report what was left out; what only all examples together show: the scheme of tags, the names of classes.
 
     Returns:
         the scheme in which tags were written; "" for other shapes.
@@ -141,29 +162,31 @@ def _finish(found: Found, log: Log) -> str:
     """
     scheme = ""
     if found.shape == "tags":
-        found.sides, scheme = normalised(found.sides, found.notes)
+        found.splits, scheme = normalised(found.splits, found.notes)
     if found.shape == "label":
         _name_classes(found, log)
-    _tell(found, log)
-    if not any(found.sides.values()):
-        told = ", ".join(f"{n} {reason}" for reason, n in found.notes.dropped.items())
-        raise EmptyInput("no example is left" + (f" (left out: {told})" if told else ""), hint="look at the input")
+    _report(found, log)
+    if not any(found.splits.values()):
+        reasons = ", ".join(f"{n} {reason}" for reason, n in found.notes.dropped.items())
+        raise EmptyInput(
+            "no example is left" + (f" (left out: {reasons})" if reasons else ""), hint="look at the input"
+        )
     return scheme
 
 
 def _name_classes(found: Found, log: Log) -> None:
     """Numbers 0 ... n - 1 take the n names of a class.txt, if each of them occurs and the names differ."""
     names = found.class_names
-    used = {e.label for group in found.sides.values() for e in group if isinstance(e, Labelled)}
+    used = {e.label for group in found.splits.values() for e in group if isinstance(e, Labelled)}
     if not names or len(set(names)) < len(names) or used != {str(k) for k in range(len(names))}:
         found.class_names = []
         return
     log.info(f"    labels 0 ... {len(names) - 1} are called as class.txt says: {names[0]} ... {names[-1]}")
-    for side, group in found.sides.items():
-        found.sides[side] = [replace(e, label=names[int(e.label)]) for e in group if isinstance(e, Labelled)]
+    for split, group in found.splits.items():
+        found.splits[split] = [replace(e, label=names[int(e.label)]) for e in group if isinstance(e, Labelled)]
 
 
-def _tell(found: Found, log: Log) -> None:
+def _report(found: Found, log: Log) -> None:
     if found.left_alone:
         names = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in found.left_alone.items())
         log.warn(f"left alone, neither train, dev nor test: {names}")
@@ -182,22 +205,22 @@ def _mended(found: Found) -> dict[str, int]:
 # ---- labels -------------------------------------------------------------------------------------
 
 
-def _labels(found: Found, sides: Mapping[str, list[Example]], log: Log) -> list[str] | None:
+def _labels(found: Found, splits: Mapping[str, list[Example]], log: Log) -> list[str] | None:
     """Names of the labels in the order of their numbers; None for shapes without labels.
 
     Raises:
-        OneClass: there is something to train on, and nothing to tell apart.
+        OneClass: all that there is to train on has one label.
     """
     of = SHAPES[found.shape].names
     if of is None:
         return None
-    names = {side: set().union(*(of(e) for e in group)) for side, group in sides.items()}
+    names = {split: set().union(*(of(e) for e in group)) for split, group in splits.items()}
     every: set[str] = set().union(*names.values())
-    if sides["train"] and len(names["train"]) < (2 if found.shape == "label" else 1):
-        told = f"have the label {min(names['train'])!r}" if names["train"] else "have no label at all"
+    if splits["train"] and len(names["train"]) < (2 if found.shape == "label" else 1):
+        have = f"have the label {min(names['train'])!r}" if names["train"] else "have no label at all"
         hint = "name the right column: columns.label=COLUMN"
-        raise OneClass(f"all {len(sides['train'])} examples to train on {told}", hint=hint)
-    unknown = sorted(every - names["train"]) if sides["train"] else []
+        raise OneClass(f"all {len(splits['train'])} examples to train on {have}", hint=hint)
+    unknown = sorted(every - names["train"]) if splits["train"] else []
     if unknown:
         log.warn(f"labels that are not in train: {', '.join(unknown[:10])}")
     return found.class_names or sort_labels(every)
@@ -209,14 +232,14 @@ def sort_labels(labels: set[str]) -> list[str]:
     return sorted(labels, key=lambda n: (int(n), n)) if numbers else sorted(labels)
 
 
-# ---- writing and telling ------------------------------------------------------------------------
+# ---- writing and counting -----------------------------------------------------------------------
 
 
-def _write(out: Path, shape: str, sides: Mapping[str, list[Example]], labels: list[str] | None, log: Log) -> None:
+def _write(out: Path, shape: str, splits: Mapping[str, list[Example]], labels: list[str] | None, log: Log) -> None:
     made = SHAPES[shape]
-    with log.progress("writing", total=sum(map(len, sides.values())), unit="examples") as bar:
-        for side, examples in sides.items():
-            writer = ShardWriter(out, side, made.schema, numbered=False)
+    with log.progress("writing", total=sum(map(len, splits.values())), unit="examples") as bar:
+        for split, examples in splits.items():
+            writer = ShardWriter(out, split, made.schema, numbered=False)
             for start in range(0, len(examples), ROWS_TOGETHER):
                 some = examples[start : start + ROWS_TOGETHER]
                 writer.add(made.to_table(some), np.array([len(made.said(e)) for e in some], dtype=np.int64))
@@ -227,12 +250,12 @@ def _write(out: Path, shape: str, sides: Mapping[str, list[Example]], labels: li
         (out / "labels.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _metrics(found: Found, sides: Sides, labels: list[str] | None) -> dict[str, Any]:
+def _metrics(found: Found, splits: Splits, labels: list[str] | None) -> dict[str, Any]:
     return {
-        "examples": sum(map(len, sides.values())),
+        "examples": sum(map(len, splits.values())),
         "shape": found.shape,
-        "splits": {s: len(group) for s, group in sides.items()},
-        "labels": {} if labels is None else _label_counts(found.shape, sides, labels),
+        "splits": {s: len(group) for s, group in splits.items()},
+        "labels": {} if labels is None else _label_counts(found.shape, splits, labels),
         "dropped": dict(sorted(found.notes.dropped.items())),
         "mended": _mended(found),
         "left_alone": dict(sorted(found.left_alone.items())),
@@ -241,11 +264,11 @@ def _metrics(found: Found, sides: Sides, labels: list[str] | None) -> dict[str, 
     }
 
 
-def _label_counts(shape: str, sides: Mapping[str, list[Example]], labels: Sequence[str]) -> dict[str, dict[str, int]]:
+def _label_counts(shape: str, splits: Mapping[str, list[Example]], labels: Sequence[str]) -> dict[str, dict[str, int]]:
     """How many examples have each label; of tags, how many pieces are of each kind."""
     of: Callable[[Any], Collection[str]] | None = _pieces if shape == "tags" else SHAPES[shape].names
     assert of is not None, "only shapes with labels are counted"
-    counts = {side: Counter(name for e in group for name in of(e)) for side, group in sides.items()}
+    counts = {split: Counter(name for e in group for name in of(e)) for split, group in splits.items()}
     return {label: {s: counts[s][label] for s in SPLITS} for label in labels}
 
 

@@ -24,28 +24,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.text.dedup.shingles import mixed
+from pretune.text.read.hashing import mixed
 
 NUM_BANDS, NUM_ROWS = 32, 6
 NUM_BINS = NUM_BANDS * NUM_ROWS
 EMPTY = np.uint32(0xFFFFFFFF)
-
-
-def probability(similarity: float) -> float:
-    """That two documents of this Jaccard similarity become candidates."""
-    return float(1 - (1 - similarity**NUM_ROWS) ** NUM_BANDS)
-
-
-def signature(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
-    """The signature of one set of shingles: uint32 [NUM_BINS]."""
-    minima = no_minima(1)
-    add_minima(minima, hashes, np.zeros(len(hashes), dtype=np.int64))
-    return densified(minima).reshape(NUM_BINS)
-
-
-def estimate(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> float:
-    """The Jaccard similarity as two signatures say; standard error sqrt(J (1 - J) / NUM_BINS), 0.03 at 0.8."""
-    return float(np.mean(one == other))
 
 
 def no_minima(num_documents: int) -> NDArray[np.uint32]:

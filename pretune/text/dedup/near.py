@@ -5,7 +5,7 @@
     clusters    the shingles of all candidates to disk, every pair compared, union-find over what was verified
 
 A document is dropped only for a document that is kept, and only if those two were compared: in a chain A ~ B ~ C
-where C is not near A, A and C stay (in one cluster, so that both lie on one side of a split).
+where C is not near A, A and C stay (in one cluster, so that both are in one split).
 
 Price: 9 bytes of memory per document and 40 more per document with a candidate, besides `memory_bytes`; on
 disk 8 bytes per shingle of those.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,13 @@ from pretune.text.dedup import minhash
 from pretune.text.dedup.runs import Sorter
 from pretune.text.dedup.shingles import jaccard, shingle_batches, shingle_sets
 from pretune.text.dedup.units import PIECE
+from pretune.text.read.characters import batches
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _ROWS_TOGETHER = 1 << 14
+_TEXTS_TOGETHER = 1024
+K = TypeVar("K", int, str)
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,10 @@ class Clusters:
     Args:
         cluster: int64 [N], the first document of its cluster; its own number for a document without near copies.
         because_of: int64 [N], the kept document for which it is dropped, -1 for a document that is kept.
-        jaccard: float64 [N], the verified similarity to `because_of`, nan for a document that is kept.
     """
 
     cluster: NDArray[np.int64]
     because_of: NDArray[np.int64]
-    jaccard: NDArray[np.float64]
 
 
 # ---- signatures ---------------------------------------------------------------------------------
@@ -53,22 +54,8 @@ class Clusters:
 
 def sign(texts: Iterable[str]) -> NDArray[np.uint32]:
     """The band hashes of each text: uint32 [N, minhash.NUM_BANDS], each a function of its text alone."""
-    parts = [_signed(group) for group in _groups(texts)]
-    return np.concatenate(parts) if parts else np.empty((0, minhash.NUM_BANDS), dtype=np.uint32)
-
-
-def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Texts of some PIECE characters together."""
-    held: list[str] = []
-    size = 0
-    for text in texts:
-        if held and (size + len(text) > PIECE or len(held) >= 1024):
-            yield held
-            held, size = [], 0
-        held.append(text)
-        size += len(text)
-    if held:
-        yield held
+    signed = [_signed(together) for together in batches(texts, PIECE, _TEXTS_TOGETHER)]
+    return np.concatenate([np.empty((0, minhash.NUM_BANDS), dtype=np.uint32), *signed])
 
 
 def _signed(texts: Sequence[str]) -> NDArray[np.uint32]:
@@ -81,21 +68,11 @@ def _signed(texts: Sequence[str]) -> NDArray[np.uint32]:
 # ---- candidates ---------------------------------------------------------------------------------
 
 
-def candidates(signatures: NDArray[np.uint32], *, memory_bytes: int, scratch: Path) -> Iterator[NDArray[np.uint64]]:
-    """Pairs of documents that share a band, as blocks of newer << 32 | older, ascending, each pair once.
+def _sorted_pairs(signatures: NDArray[np.uint32], memory_bytes: int, scratch: Path) -> Sorter:
+    """Pairs of documents that share a band, newer << 32 | older.
 
     In a bucket every document is paired with the first and with its predecessor, not with all others.
-
-    Args:
-        signatures: uint32 [N, NUM_BANDS] of sign(); a memory map of a whole file is read as a file.
-        scratch: folder for sorted runs.
     """
-    pairs = _sorted_pairs(signatures, memory_bytes, scratch)
-    yield from _once(pairs)
-    pairs.close()
-
-
-def _sorted_pairs(signatures: NDArray[np.uint32], memory_bytes: int, scratch: Path) -> Sorter:
     assert len(signatures) < 2**32, "a document's number takes 32 bits"
     num_bands = signatures.shape[1]
     pairs = Sorter(scratch / "pairs.run", memory_bytes=memory_bytes // 4)
@@ -150,6 +127,7 @@ def _pairs(blocks: Iterable[NDArray[np.uint64]]) -> Iterator[NDArray[np.uint64]]
 
 
 def _once(pairs: Sorter) -> Iterator[NDArray[np.uint64]]:
+    """The pairs, ascending, each once, in blocks."""
     before = -1
     for block in pairs.blocks():
         fresh = np.concatenate(([int(block[0]) != before], block[1:] != block[:-1]))
@@ -176,7 +154,7 @@ def clusters(
         signatures: uint32 [N, NUM_BANDS] of sign(), row k of document k.
         text_of: the texts of these documents (their numbers rise), in this order.
         threshold: Jaccard similarity of the sets of shingles from which two documents are near copies;
-            below 0.65 many pairs do not become candidates (minhash.probability).
+            below 0.65 many pairs do not become candidates (minhash.py).
         memory_bytes: for all buffers together; a document that is larger than a thirtieth of it may break it.
         scratch: folder for sorted runs and shingles; nothing stays there.
     """
@@ -184,14 +162,13 @@ def clusters(
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         pairs = _sorted_pairs(signatures, memory_bytes, Path(folder))
         involved = _involved(pairs, len(signatures))
-        sets = _write_sets(involved, text_of, Path(folder) / "shingles.bin", memory_bytes // 32)
-        with sets.path.open("rb") as file:
-            found = _decided(_by_newer(pairs), _Sets(sets, file), len(signatures), threshold)
-    return found
+        with (Path(folder) / "shingles.bin").open("w+b") as file:
+            sets = _written_sets(involved, text_of, file, memory_bytes // 32)
+            return _decided(_by_newer(pairs), sets, len(signatures), threshold)
 
 
 def _involved(pairs: Sorter, num_documents: int) -> NDArray[np.int64]:
-    """The documents that stand in a pair, rising."""
+    """The documents that are in a pair, rising."""
     found = np.zeros(num_documents, dtype=bool)
     for block in _once(pairs):
         found[(block >> _HALF).astype(np.int64)] = True
@@ -207,61 +184,56 @@ def _by_newer(pairs: Sorter) -> Iterator[tuple[int, list[int]]]:
 
 
 @dataclass(frozen=True)
-class _SetFile:
-    """Sets of shingles on disk: document documents[k] has the uint64 from ends[k] up to ends[k + 1]."""
+class _Sets:
+    """Sets of shingles on disk: document documents[k] has the uint64 from ends[k] up to ends[k + 1].
 
-    path: Path
+    What is read often stays in the system's file cache.
+    """
+
+    file: BinaryIO
     documents: NDArray[np.int64]
     ends: NDArray[np.int64]
 
+    def of(self, document: int) -> NDArray[np.uint64]:
+        k = int(np.searchsorted(self.documents, document))
+        start, stop = self.ends[k : k + 2].tolist()
+        self.file.seek(8 * start)
+        return np.frombuffer(self.file.read(8 * (stop - start)), dtype=np.uint64)
 
-def _write_sets(
-    documents: NDArray[np.int64], text_of: Callable[[Sequence[int]], list[str]], path: Path, budget: int
-) -> _SetFile:
+
+def _written_sets(
+    documents: NDArray[np.int64], text_of: Callable[[Sequence[int]], list[str]], file: BinaryIO, budget: int
+) -> _Sets:
     """Each text is read once, in rising order, some `budget` characters at a time."""
     ends = [0]
     at, count = 0, 16
-    with path.open("wb") as file:
-        while at < len(documents):
-            texts = text_of(documents[at : at + count].tolist())
-            for shingles in shingle_sets(texts):
-                file.write(shingles.data)
-                ends.append(ends[-1] + len(shingles))
-            at += len(texts)
-            mean = 1 + sum(map(len, texts)) // len(texts)
-            # Shingles take up to 24 bytes of a character while they are made; 4 times as many as before at most.
-            count = max(1, min(4 * count, 4096, budget // (24 * mean)))
-    return _SetFile(path, documents, np.array(ends, dtype=np.int64))
+    while at < len(documents):
+        texts = text_of(documents[at : at + count].tolist())
+        for shingles in shingle_sets(texts):
+            file.write(shingles.data)
+            ends.append(ends[-1] + len(shingles))
+        at += len(texts)
+        mean = 1 + sum(map(len, texts)) // len(texts)
+        # Shingles take up to 24 bytes of a character while they are made; 4 times as many as before at most.
+        count = max(1, min(4 * count, 4096, budget // (24 * mean)))
+    return _Sets(file, documents, np.array(ends, dtype=np.int64))
 
 
-class _Sets:
-    """Reads sets of shingles; what is read often stays in the system's file cache."""
-
-    def __init__(self, sets: _SetFile, file: BinaryIO):
-        self._sets, self._file = sets, file
-
-    def of(self, document: int) -> NDArray[np.uint64]:
-        k = int(np.searchsorted(self._sets.documents, document))
-        start, stop = self._sets.ends[k : k + 2].tolist()
-        self._file.seek(8 * start)
-        return np.frombuffer(self._file.read(8 * (stop - start)), dtype=np.uint64)
-
-
-class _Roots:
-    """Union-find; the root of a cluster is its first document."""
+class Roots(Generic[K]):
+    """Union-find; the root of a cluster is its least member, in whichever order they are joined."""
 
     def __init__(self) -> None:
-        self.parents: dict[int, int] = {}
+        self.parents: dict[K, K] = {}
 
-    def of(self, document: int) -> int:
-        root = document
+    def of(self, member: K) -> K:
+        root = member
         while (parent := self.parents.get(root, root)) != root:
             root = parent
-        while document != root:  # next time in one step
-            self.parents[document], document = root, self.parents[document]
+        while member != root:  # next time in one step
+            self.parents[member], member = root, self.parents[member]
         return root
 
-    def join(self, one: int, other: int) -> None:
+    def join(self, one: K, other: K) -> None:
         low, high = sorted((self.of(one), self.of(other)))
         if low != high:
             self.parents[high] = low
@@ -269,8 +241,7 @@ class _Roots:
 
 def _decided(pairs: Iterable[tuple[int, list[int]]], sets: _Sets, num_documents: int, threshold: float) -> Clusters:
     because_of = np.full(num_documents, -1, dtype=np.int64)
-    similarity = np.full(num_documents, np.nan)
-    roots = _Roots()
+    roots = Roots[int]()
     # Rising: when a document is looked at, all older ones are settled.
     for newer, olders in pairs:
         compared = _Compared(newer, sets)
@@ -281,11 +252,11 @@ def _decided(pairs: Iterable[tuple[int, list[int]]], sets: _Sets, num_documents:
             roots.join(older, newer)
             kept = int(because_of[older]) if because_of[older] >= 0 else older
             if not dropped and compared.to(kept) >= threshold:
-                because_of[newer], similarity[newer] = kept, compared.to(kept)
+                because_of[newer] = kept
     cluster = np.arange(num_documents)
     for document in list(roots.parents):
         cluster[document] = roots.of(document)
-    return Clusters(cluster, because_of, similarity)
+    return Clusters(cluster, because_of)
 
 
 class _Compared:

@@ -1,9 +1,9 @@
-"""Do training texts hold what a model will be judged on? Shared 13-grams of units (units.py) tell.
+"""Do training texts hold what a model will be judged on? By shared 13-grams of units (units.py).
 
 Thirteen words in a row, or thirteen Chinese characters, hardly ever agree by chance. A text of fewer units is
 compared whole: only a training text that is equal to it, but for case, spaces and marks, holds it.
 
-A training text may be small inside a held-out one, or hold it among much else: both shares are told.
+A training text may be small inside a held-out one, or hold it among much else: both shares are reported.
 
 Price: 12 bytes per 13-gram of the held-out texts and a table of at most 16 MB.
 
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.text.dedup.shingles import mixed
-from pretune.text.dedup.units import BASE, batches, units_of
+from pretune.text.dedup.units import batches, units_of
+from pretune.text.read.hashing import BASE, mixed
 
 _BASE = np.uint64(BASE)
 _WHOLE = np.uint64(0xA0761D6478BD642F)
@@ -31,8 +31,8 @@ class Hits:
     """What a training text shares with the held-out ones.
 
     Args:
-        found, total: of `total` n-grams of the text, `found` stand in held-out texts too; a short text is one n-gram.
-        covered: the largest share of one held-out text's different n-grams that stand in it.
+        found, total: of `total` n-grams of the text, `found` are in held-out texts too; a short text is one n-gram.
+        covered: the largest share of one held-out text's different n-grams that are in it.
         of: the number of that held-out text, -1 if there is none.
     """
 
@@ -55,7 +55,7 @@ class Ngrams:
         hashes: uint64 [K], sorted, once per text that has it.
         owners: int32 [K], the text of each.
         sizes: int64 [number of texts], different n-grams of each.
-        prefixes: bool [2^b], which top b bits the hashes begin with; nearly all that is not there is told here.
+        prefixes: bool [2^b], which top b bits the hashes begin with; they rule out nearly all that is not there.
     """
 
     length: int

@@ -1,6 +1,6 @@
 """Paragraphs that many documents share: notices, menus, licences. All but the first document lose them.
 
-    pass one   repeated(texts)                a hash per paragraph to disk; sorted; counted; where each stands first
+    pass one   repeated(texts)                a hash per paragraph to disk; sorted; counted; where each comes first
     pass two   found.without(text, number)    any document, in any order and process
 
 A paragraph ends at a blank line; in a text without blank lines, at every line's end. Case and white space
@@ -70,7 +70,7 @@ class Repeated:
 def repeated(
     texts: Iterable[str], *, times: int = 4, min_characters: int = 60, memory_bytes: int = 64_000_000, scratch: Path
 ) -> Repeated:
-    """The paragraphs that stand in at least `times` documents.
+    """The paragraphs that are in at least `times` documents.
 
     Args:
         texts: every document of the corpus, in order.

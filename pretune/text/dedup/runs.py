@@ -105,7 +105,7 @@ class _Head:
 
 
 def frequent(blocks: Iterable[NDArray[np.uint64]], times: int) -> Iterator[NDArray[np.uint64]]:
-    """What stands in sorted blocks at least `times` times."""
+    """What is in sorted blocks at least `times` times."""
     last, count = np.empty(0, dtype=np.uint64), 0
     for block in blocks:
         values, counts = np.unique(block, return_counts=True)

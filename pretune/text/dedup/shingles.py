@@ -3,14 +3,13 @@
     "To be, or not"   {(to be) (be or) (or not) (not end)}
 
 One definition for all scripts: pairs of words, pairs of ideographs. Case, white space and punctuation make no
-difference. A pair with a figure in it stands three times in the set (under three salts): of two tables that differ
+difference. A pair with a figure in it is three times in the set (under three salts): of two tables that differ
 in their figures alone, a fifth of all pairs and more differ, though nearly all words are equal.
 
 What a change of a share e of all units costs: a share s = (1 - e)^2 of pairs is left, and the Jaccard similarity
 is s / (2 - s):   1 %: 0.96   2 %: 0.92   4 %: 0.85   6 %: 0.79   8 %: 0.73
 
-Source: shingles and resemblance, Broder 1997, "On the resemblance and containment of documents"; the mixing
-function is the finaliser of MurmurHash3 (Austin Appleby, public domain).
+Source: shingles and resemblance, Broder 1997, "On the resemblance and containment of documents".
 """
 
 from __future__ import annotations
@@ -21,18 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.text.dedup.units import batches, units_of
+from pretune.text.read.hashing import mixed
 
 _NEXT = np.uint64(0xD6E8FEB86659FD93)
 _SALTS = np.array([0xA0761D6478BD642F, 0xE7037ED1A0B428DB], dtype=np.uint64)
-
-
-def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """`values`, each bit of which now depends on all bits; works in place. uint64 of any shape."""
-    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-        values ^= values >> np.uint64(33)
-        values *= np.uint64(factor)
-    values ^= values >> np.uint64(33)
-    return values
 
 
 def shingle_batches(texts: Sequence[str]) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
@@ -75,11 +66,6 @@ def shingle_sets(texts: Sequence[str]) -> list[NDArray[np.uint64]]:
 def _unique(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = np.sort(values)
     return values[np.concatenate(([True], values[1:] != values[:-1]))]
-
-
-def shingles(text: str) -> NDArray[np.uint64]:
-    """The set of shingles of a text: uint64, sorted, each once, never empty."""
-    return shingle_sets([text])[0]
 
 
 def jaccard(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> float:

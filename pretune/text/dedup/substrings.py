@@ -1,12 +1,12 @@
-"""Stretches of text that stand anywhere in the corpus before, character for character, whatever is around them.
+"""Stretches of text that are anywhere in the corpus before, character for character, whatever is around them.
 
     signatures  each window of L characters is signed by the least hash of the L/2-grams in it: windows that are
                 equal have equal signatures, and neighbours mostly share theirs, so few are written to disk
-    windows     where a signature stands twice, each window's own hash and place go to disk; sorted; each finds
+    windows     where a signature comes twice, each window's own hash and place go to disk; sorted; each finds
                 the last place before it that does not overlap it
     verified    runs of windows are compared with that place, character by character; what is equal is cut
 
-A character is cut if and only if a window of L characters around it stood before, in an earlier text or in the
+A character is cut if and only if a window of L characters around it came before, in an earlier text or in the
 same one without overlap. That is what a suffix array with a threshold of L finds (Lee et al. 2022,
 arXiv:2107.06499), without one: memory stays bounded and the result does not depend on it. Nothing is cut that was
 not compared; a window is missed only where 64-bit hashes of other windows hide it.
@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from pretune.text.dedup.runs import Sorter, frequent
 from pretune.text.dedup.spool import Spool
-from pretune.text.dedup.units import powers, splits_word
+from pretune.text.dedup.units import splits_word
+from pretune.text.read.hashing import Hashes, hashed, mixed, running_sums
 
 _TOGETHER = 1 << 17
 """Windows that are worked on at once: the arrays stay in the cache."""
@@ -43,7 +44,7 @@ Pairs = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Substrings:
-    """The stretches of a corpus that stood before.
+    """The stretches of a corpus that came before.
 
     Args:
         begins: int64 [D + 1], where each text begins, in characters over all texts.
@@ -81,7 +82,7 @@ class Substrings:
 def repeated_substrings(
     texts: Iterable[str], *, min_characters: int = 200, memory_bytes: int = 64_000_000, scratch: Path
 ) -> Substrings:
-    """Every stretch of at least `min_characters` that stood before.
+    """Every stretch of at least `min_characters` that came before.
 
     Args:
         texts: every document of the corpus, in order.
@@ -139,30 +140,15 @@ def _windows(spool: Spool, length: int) -> Iterator[_Windows]:
         if len(codes) < length:
             continue
         inside = np.flatnonzero(numbers[: len(codes) - length + 1] == numbers[length - 1 :])
-        sums, inverses = _sums(codes)
-        signatures = _least(_hashed(sums, inverses, gram), span)[inside]
-        hashes = _hashed(sums, inverses, length)[inside]
+        sums = running_sums(codes + np.uint64(1))
+        signatures = _least(_hashed(sums, gram), span)[inside]
+        hashes = _hashed(sums, length)[inside]
         yield _Windows(places[inside].astype(np.uint64), hashes, signatures, _changes(signatures, inside, span))
 
 
-def _sums(codes: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The sum of code[i] * BASE^(i + 1) before every place, modulo 2^64; and BASE^-i."""
-    up, down = powers(len(codes))
-    sums = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum((codes + np.uint64(1)) * up[: len(codes)], out=sums[1:])
-    return sums, down
-
-
-def _hashed(sums: NDArray[np.uint64], inverses: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
+def _hashed(sums: Hashes, length: int) -> Hashes:
     """A hash of the `length` characters from each place on; all of its bits depend on all characters."""
-    count = len(sums) - length
-    hashes = sums[length:] - sums[:count]
-    hashes *= inverses[:count]
-    for _ in range(2):
-        hashes ^= hashes >> np.uint64(32)
-        hashes *= np.uint64(0xD6E8FEB86659FD93)
-    hashes ^= hashes >> np.uint64(32)
-    return hashes
+    return mixed(hashed(sums, slice(0, len(sums) - length), slice(length, None)))
 
 
 def _least(values: NDArray[np.uint64], width: int) -> NDArray[np.uint64]:
@@ -185,7 +171,7 @@ def _changes(signatures: NDArray[np.uint64], inside: NDArray[np.int64], span: in
 
 
 def _twice(spool: Spool, length: int, sorter: Sorter) -> NDArray[np.uint64]:
-    """The signatures that stand more than once, rising."""
+    """The signatures that come more than once, rising."""
     for windows in _windows(spool, length):
         sorter.add(windows.signatures[windows.changes])
     found = [np.empty(0, dtype=np.uint64), *frequent(sorter.blocks(), 2)]
@@ -196,7 +182,7 @@ def _twice(spool: Spool, length: int, sorter: Sorter) -> NDArray[np.uint64]:
 def _suspects(
     spool: Spool, length: int, twice: NDArray[np.uint64]
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
-    """(hash, place) of the windows whose signature stands more than once."""
+    """(hash, place) of the windows whose signature comes more than once."""
     for windows in _windows(spool, length) if len(twice) else ():
         signed = windows.signatures[windows.changes]
         known = twice[np.minimum(np.searchsorted(twice, signed), len(twice) - 1)] == signed
@@ -244,7 +230,7 @@ def _earlier(pairs: Pairs, length: int, size: int) -> tuple[NDArray[np.uint64], 
 
 
 def _verified(spool: Spool, pairs: Pairs, length: int) -> NDArray[np.int64]:
-    """(start, stop) of the stretches that are, character for character, what stands at the places before them."""
+    """(start, stop) of the stretches that are, character for character, what is at the places before them."""
     later, earlier = pairs[np.argsort(pairs[:, 0])].astype(np.int64).T
     apart = np.flatnonzero((np.diff(later) != 1) | (np.diff(earlier) != 1)) + 1
     starts = np.unique(np.concatenate([apart, np.arange(0, len(later), _TOGETHER)]))

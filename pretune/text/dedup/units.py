@@ -4,8 +4,7 @@
     "我在2024年吃了3个"              我 | 在 | 2024 | 年 | 吃 | 了 | 3 | 个
 
 Case, white space and punctuation are no units, so they make no difference. Each unit is one uint64, a polynomial
-in its code points modulo 2^64. The powers stand in a table, and a prefix sum over the code points gives the
-hash of every unit at once: some ten passes of numpy, and no loop over words.
+in its code points (read/hashing.py), all of them at once: some ten passes of numpy, and no loop over words.
 
 Price: about 15 ns per character; 40 bytes of memory per character of one batch (PIECE characters).
 """
@@ -21,13 +20,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from pretune.text.read.characters import categories, codes_of
+from pretune.text.read.hashing import hashed, running_sums
 
 PIECE = 1 << 17
 """Characters that are worked on at once: the arrays stay in the cache. A longer text is cut here; that changes two
 of some 20,000 units, and depends on the text alone."""
 
-# Odd, and 5 modulo 8: its powers modulo 2^64 repeat only after 2^62 of them.
-BASE = 0x9E3779B97F4A7C15
 _WORD, _CHARACTER, _PAIR, _TRIPLE = 1, 2, 3, 4
 
 _CHARACTERS = ((0x3005, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
@@ -79,7 +77,7 @@ def units_of(texts: Sequence[str]) -> Units:
     counts = np.diff(np.searchsorted(starts, begins))
     numbers = np.repeat(np.arange(len(texts)), counts)
     np.minimum(stops, (begins[1:] - 1)[numbers], out=stops)
-    units = Units(_hashed(codes, starts, stops), numbers, _figures(codes, starts, stops))
+    units = Units(hashed(running_sums(codes), starts, stops), numbers, _figures(codes, starts, stops))
     return units if counts.all() else _with_bare(units, texts, np.flatnonzero(counts == 0))
 
 
@@ -100,26 +98,6 @@ def _bounds(codes: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.in
     stops = starts + widths - 1
     stops[widths == _WORD] = np.flatnonzero(edges == -1)
     return starts, stops
-
-
-def _hashed(codes: NDArray[np.uint32], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The sum of code[start + k] * BASE^(k + 1) over each unit, modulo 2^64."""
-    up, inverses = powers(len(codes))
-    sums = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum(codes * up[: len(codes)], out=sums[1:])
-    return np.asarray((sums[stops] - sums[starts]) * inverses[starts], dtype=np.uint64)
-
-
-def powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """BASE^(k + 1) and BASE^-k modulo 2^64, uint64 each, for `size` k or more."""
-    return _powers(max(PIECE, 1 << max(size - 1, 0).bit_length()))
-
-
-@lru_cache(maxsize=4)
-def _powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    up, down = np.full(size, BASE, dtype=np.uint64), np.full(size, pow(BASE, -1, 2**64), dtype=np.uint64)
-    down[0] = 1
-    return np.multiply.accumulate(up), np.multiply.accumulate(down)
 
 
 def _figures(codes: NDArray[np.uint32], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -146,7 +124,7 @@ def _kinds() -> NDArray[np.uint8]:
     for first in "LMN":
         kinds[:0x20000][np.char.startswith(named, first)] = _WORD
     kinds[0x80:0x20000][np.char.startswith(named[0x80:], "S")] = _CHARACTER
-    kinds[[0x200C, 0x200D]] = _WORD  # the joiners stand inside words
+    kinds[[0x200C, 0x200D]] = _WORD  # the joiners are inside words
     for ranges, kind in ((_CHARACTERS, _CHARACTER), (_PAIRS, _PAIR), (_TRIPLES, _TRIPLE)):
         for low, high in ranges:
             part = kinds[low : high + 1]

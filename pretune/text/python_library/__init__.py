@@ -6,9 +6,9 @@
     python:order        four lines of code -> are they in order, or shuffled?
     python:areas        docstring -> the chapter of the library reference it belongs to
 
-Some 10 % of the docstrings are *held out*: they stand neither in code nor in docs, nobody trains on them, and the
-tests ask for them ("guessed", and the test side of areas). What decides is a keyed hash of the cluster of near copies
-(`twins`), so no copy of a held-out docstring was read under another name. Of the code some 4 % of the files are held
+Some 10 % of the docstrings are *held out*: they are neither in code nor in docs, nobody trains on them, and the
+tests ask for them ("guessed", and the test split of areas). What decides is a keyed hash of the cluster of near copies
+(`copies`), so no copy of a held-out docstring was read under another name. Of the code some 4 % of the files are held
 out for `order`.
 
 `python:questions?functions=2000&only=guessed` narrows a part: `functions` reads the most useful ones (well-known
@@ -31,12 +31,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pretune.base.errors import UserError
+from pretune.text.dedup.near import Roots
 from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
-from pretune.text.python_library.facts import Asked, Library, is_told
+from pretune.text.python_library.copies import join_near_copies
+from pretune.text.python_library.facts import Asked, Library, is_read, place, plain
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
-from pretune.text.python_library.order import order_rows, side_of
-from pretune.text.python_library.places import place, plain
+from pretune.text.python_library.order import order_rows, split_of
 from pretune.text.python_library.questions import NUMBERS, question_rows
 from pretune.text.python_library.sentences import first_sentence
 from pretune.text.python_library.sources import (
@@ -48,10 +49,10 @@ from pretune.text.python_library.sources import (
     source_files,
     tidy,
 )
-from pretune.text.python_library.twins import Clusters, join_near_copies
+from pretune.text.read.characters import word_set
 from pretune.text.read.document import Document, document_id
 
-# The version of Python stands in it because compiled docstrings have no file that could be digested.
+# With the version of Python, because compiled docstrings have no file that could be digested.
 VERSION = f"11 with Python {python_version()}"
 PARTS = ("code", "docs", "questions", "order", "areas")
 
@@ -62,7 +63,7 @@ MAX_CLUSTER = 8
 SHOWN = ("shutil.copytree", "json.dumps", "os.path.join", "Path.read_text", "str.split", "random.shuffle")
 
 
-_WELL_KNOWN = (
+WELL_KNOWN = word_set(
     "builtins os os.path sys re json math random datetime time pathlib shutil collections collections.abc itertools "
     "functools string textwrap io csv subprocess threading asyncio logging argparse typing dataclasses contextlib "
     "copy enum glob tempfile urllib.parse urllib.request socket struct hashlib base64 pickle sqlite3 statistics "
@@ -71,15 +72,14 @@ _WELL_KNOWN = (
     "multiprocessing concurrent.futures calendar difflib pprint timeit types weakref abc ast dis locale zlib html "
     "email.message smtplib ssl select selectors xml.etree.ElementTree"
 )
-WELL_KNOWN = frozenset(_WELL_KNOWN.split())
-_RARELY_WANTED = "tkinter turtle ctypes curses msilib xml xmlrpc wsgiref email mailbox imaplib nntplib telnetlib"
-RARELY_WANTED = frozenset(_RARELY_WANTED.split())
+RARELY_WANTED = word_set(
+    "tkinter turtle ctypes curses msilib xml xmlrpc wsgiref email mailbox imaplib nntplib telnetlib"
+)
 # Programs and leavings rather than a library that one calls.
-_NOT_ASKED = (
+NOT_ASKED = word_set(
     "idlelib lib2to3 distutils encodings test unittest.test antigravity this venv pydoc asyncore asynchat smtpd "
     "unicodedata.UCD"
 )
-NOT_ASKED = frozenset(_NOT_ASKED.split())
 
 
 # ---- the five parts -----------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def rows(part: str) -> Iterator[dict[str, Any]]:
     if name == "questions":
         yield from question_rows(library(), **settings)
     elif name == "order":
-        yield from order_rows(library().sources, library().told)
+        yield from order_rows(library().sources, library().read)
     elif name == "areas":
         yield from area_rows(library())
     else:
@@ -150,20 +150,20 @@ def library() -> Library:
 
 
 def build(sources: list[Source], compiled: list[Entry], topics: dict[str, str]) -> Library:
-    """A library of given sources, compiled entries and pages of reference: names, clusters, sides, questions."""
+    """A library of given sources, compiled entries and pages of reference: names, clusters, splits, questions."""
     mine = [entry for source in sources for entry in source.entries]
     entries = _distinct([*named(mine, Namespace(sources).public_names()), *compiled])
     answers = [_answer(entry) for entry in entries]
-    clusters = Clusters(len(entries))
+    clusters = Roots[int]()
     join_near_copies(clusters, [entry.doc for entry in entries])
     join_near_copies(clusters, answers)
     short = short_methods([entry for entry, answer in zip(entries, answers, strict=True) if answer])
     labels = [short.get(entry.name, entry.name) for entry in entries]
-    side = _sides(entries, labels, clusters)
-    asked = [Asked(labels[k], answer, k, side[k] == "test") for k, answer in enumerate(answers) if answer]
-    found = Library(sources, entries, topics, side)
+    split = _splits(entries, labels, clusters)
+    asked = [Asked(labels[k], answer, k, split[k] == "test") for k, answer in enumerate(answers) if answer]
+    found = Library(sources, entries, topics, split)
     pages = (text for part in (_code, _docs) for _, text in part(found))
-    found = replace(found, told=plain("\n".join(pages)))
+    found = replace(found, read=plain("\n".join(pages)))
     return replace(found, asked=_ranked(found, _without_known(found, asked)))
 
 
@@ -198,12 +198,12 @@ def _answer(entry: Entry) -> str | None:
     return first_sentence(entry.doc)
 
 
-def _sides(entries: list[Entry], labels: list[str], clusters: Clusters) -> list[str]:
-    """The side of every entry, the same for all of its cluster; from a keyed hash of the cluster's first name."""
+def _splits(entries: list[Entry], labels: list[str], clusters: Roots[int]) -> list[str]:
+    """The split of every entry, the same for all of its cluster; from a keyed hash of the cluster's first name."""
     members: dict[int, list[int]] = defaultdict(list)
     for k in range(len(entries)):
-        members[clusters.find(k)].append(k)
-    side = [""] * len(entries)
+        members[clusters.of(k)].append(k)
+    split = [""] * len(entries)
     for group in members.values():
         drawn = place(min(entries[k].name for k in group))
         is_free = len(group) <= MAX_CLUSTER and not any(labels[k] in SHOWN for k in group)
@@ -212,15 +212,15 @@ def _sides(entries: list[Entry], labels: list[str], clusters: Clusters) -> list[
         else:
             where = "validation" if is_free and drawn < HELD_OUT + VALIDATION else "train"
         for k in group:
-            side[k] = where
-    return side
+            split[k] = where
+    return split
 
 
 def _without_known(found: Library, asked: list[Asked]) -> list[Asked]:
     """Held-out functions whose answer can be read elsewhere (a comment, a page of reference) are asked of nobody."""
     reference = "\n".join(found.topics.values())
     return [
-        one for one in asked if not one.is_held_out or not (is_told(one.answer, found) or f"{one.name}(" in reference)
+        one for one in asked if not one.is_held_out or not (is_read(one.answer, found) or f"{one.name}(" in reference)
     ]
 
 
@@ -258,14 +258,14 @@ def _tier(entry: Entry) -> int:
 
 
 def _code(found: Library) -> Iterator[tuple[str, str]]:
-    read = (source for source in found.sources if side_of(source.path) != "test")
+    read = (source for source in found.sources if split_of(source.path) != "test")
     return ((source.path, source.code) for source in read if source.code.strip())
 
 
 def _docs(found: Library) -> Iterator[tuple[str, str]]:
     pages: dict[str, list[str]] = defaultdict(list)
-    for entry, side in zip(found.entries, found.side, strict=True):
-        if side != "test":
+    for entry, split in zip(found.entries, found.split, strict=True):
+        if split != "test":
             pages[entry.module].append(_page(entry))
     for module in sorted(pages):
         yield f"library/{module}", "\n\n".join(pages[module]) + "\n"

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pretune.text.python_library.facts import Library, is_told
-from pretune.text.python_library.places import place
+from pretune.text.python_library.facts import Library, is_read, place
 
 MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
 
@@ -72,13 +71,13 @@ def area_rows(found: Library) -> Iterator[dict[str, Any]]:
     for k, entry in enumerate(found.entries):
         area = area_of(entry.module)
         excerpt = _excerpt(entry.doc)
-        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.side[k] == "test" and is_told(excerpt, found)):
+        if area and len(excerpt) >= MIN_AREA_CHARACTERS and not (found.split[k] == "test" and is_read(excerpt, found)):
             texts[area].setdefault(excerpt, k)
     twice = {text for text, num in Counter(text for area in AREAS for text in texts[area]).items() if num > 1}
     for area in AREAS:
         fitting = [(text, k) for text, k in texts[area].items() if text not in twice]
         for text, k in sorted(fitting, key=lambda pair: place(f"area: {found.entries[pair[1]].name}"))[:MAX_PER_AREA]:
-            yield {"text": text, "label": area, "split": found.side[k], "origin": found.entries[k].name}
+            yield {"text": text, "label": area, "split": found.split[k], "origin": found.entries[k].name}
 
 
 def _excerpt(doc: str) -> str:

@@ -41,8 +41,6 @@ MODULES: dict[str, str] = {
 # Of these only the types that C gives them: the rest has sources.
 ONLY = {"re": ("Match", "Pattern")}
 
-# "($self, /, key)" is written "(key)", "($module, x, /)" is written "(x)".
-_MACHINERY = re.compile(r"\(\$(?:self|module|type)(?:, /)?(?:, )?")
 _FIRST_LINE = re.compile(r"^[\w.]+\(.*$")
 
 

@@ -33,7 +33,7 @@ class Namespace:
         self.sources = {source.module: source for source in sources}
 
     def given_out(self, module: str, seen: tuple[str, ...] = ()) -> list[str]:
-        """The names that `from module import *` would bring, as far as the sources tell."""
+        """The names that `from module import *` would bring, as far as the sources say."""
         source = self.sources.get(module)
         if source is None or module in seen:
             return []
@@ -85,10 +85,6 @@ class Namespace:
         is_listed = source.exported is not None and name in source.exported
         is_above = home == source.module or home.startswith(f"{source.module}.")
         return is_listed or is_above or is_private(home)
-
-
-def _plainness(name: str) -> tuple[int, int, str]:
-    return name.count("."), len(name), name
 
 
 def named(entries: Iterable[Entry], names: dict[Place, str]) -> list[Entry]:

@@ -6,10 +6,10 @@
             return file.readline()              with open(path) as file:
     first.count += 1                        def first(path):
 
-Each text stands there twice, once in either way, so the two labels have the same words; what tells them apart is what
+Each text is there twice, once in either way, so the two labels have the same words; they differ in what
 leads to what. (A linear SVM is right in 56 % of the cases by words and pairs of words, in 74 % by runs of one to four
 characters, which see how far a line is indented after which.) Some 4 % of the files are *held out*: they are in no
-corpus, and the test side is drawn from them.
+corpus, and the test split is drawn from them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise, permutations
 from typing import Any
 
-from pretune.text.python_library.places import place, plain
+from pretune.text.python_library.facts import place, plain
 from pretune.text.python_library.sources import Source
 
 IN_ORDER, SHUFFLED = "in order", "shuffled"
@@ -29,31 +29,31 @@ NUM_LINES = 4
 MIN_CHARACTERS, MAX_CHARACTERS = 40, 220
 MAX_PER_FILE = 40
 MAX_TEXTS = {"train": 6000, "validation": 500, "test": 500}
-"""Pieces of code of each side; each makes two examples."""
+"""Pieces of code of each split; each makes two examples."""
 SHUFFLES = [p for p in permutations(range(NUM_LINES)) if all(b != a + 1 for a, b in pairwise(p))]
 """The orders in which no line follows the one that it followed."""
 
 
-def side_of(path: str) -> str:
-    """The side of all code of a file: train, validation or test (held out); from its path alone."""
+def split_of(path: str) -> str:
+    """The split of all code of a file: train, validation or test (held out); from its path alone."""
     where = place(f"code: {path}")
     return "test" if where < HELD_OUT else "validation" if where < HELD_OUT + VALIDATION else "train"
 
 
-def order_rows(sources: Iterable[Source], told: bytes) -> Iterator[dict[str, Any]]:
-    """Rows of text, label, split and origin; nothing on the test side that is in `told`, the text that was read."""
+def order_rows(sources: Iterable[Source], read: bytes) -> Iterator[dict[str, Any]]:
+    """Rows of text, label, split and origin; nothing in the test split that is in `read`, the text of code and docs."""
     seen: set[bytes] = set()
     taken = dict.fromkeys(MAX_TEXTS, 0)
     found = ((piece, source) for source in sources for piece in _pieces(source))
     for (lines, number), source in sorted(found, key=lambda one: place(f"{one[1].path}#{one[0][1]}")):
-        side, text = side_of(source.path), _text(lines)
-        is_new = (flat := plain(text)) not in seen and not (side == "test" and flat in told)
-        if is_new and MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS and taken[side] < MAX_TEXTS[side]:
+        split, text = split_of(source.path), _text(lines)
+        is_new = (flat := plain(text)) not in seen and not (split == "test" and flat in read)
+        if is_new and MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS and taken[split] < MAX_TEXTS[split]:
             seen.add(flat)
-            taken[side] += 1
+            taken[split] += 1
             origin = f"{source.path}#{number}"
-            yield {"text": text, "label": IN_ORDER, "split": side, "origin": origin}
-            yield {"text": _shuffled(lines, origin), "label": SHUFFLED, "split": side, "origin": origin}
+            yield {"text": text, "label": IN_ORDER, "split": split, "origin": origin}
+            yield {"text": _shuffled(lines, origin), "label": SHUFFLED, "split": split, "origin": origin}
 
 
 def _pieces(source: Source) -> Iterator[tuple[list[str], int]]:

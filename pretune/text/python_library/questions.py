@@ -1,4 +1,4 @@
-"""Which functions are asked about, in how many wordings, and on which side.
+"""Which functions are asked about, in how many wordings, and in which split.
 
 remembered   28 wordings to train on; asked again in wordings that were not
 skimmed      three wordings to train on, never asked again
@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pretune.text.python_library.facts import Asked, Library
-from pretune.text.python_library.places import place
+from pretune.text.python_library.facts import Asked, Library, place
 from pretune.text.python_library.sentences import keywords, word_frequencies
 from pretune.text.python_library.wordings import CORES, FEW, TEST, VALIDATION, train_wordings
 
@@ -37,7 +36,7 @@ def question_rows(
     """
     read = [one for one in found.asked[:functions] if not one.is_held_out]
     further = [one for one in found.asked[functions : functions + skimmed] if not one.is_held_out]
-    # However few are read: with fewer guesses nobody could tell a gain from chance.
+    # However few are read: with fewer guesses a gain could be chance.
     guessed = [one for one in found.asked[:DEFAULT_FUNCTIONS] if one.is_held_out]
     chosen = [*read, *further, *guessed]
     frequencies = word_frequencies(one.answer for one in chosen)
@@ -55,7 +54,7 @@ def question_rows(
 
 def _common_words(found: Library, asked: list[Asked]) -> list[str]:
     """The words that docstrings use most, without those that are themselves asked for; the most frequent first."""
-    docs = (entry.doc for entry, side in zip(found.entries, found.side, strict=True) if side != "test")
+    docs = (entry.doc for entry, split in zip(found.entries, found.split, strict=True) if split != "test")
     counted = Counter(word for doc in docs for word in _WORD.findall(doc))
     names = {one.name for one in asked}
     ranked = sorted(counted, key=lambda word: (-counted[word], word))
@@ -75,6 +74,6 @@ def _wordings(one: Asked, words: list[str], group: str, is_tested: bool, is_watc
 
 def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> dict[str, Any]:
     asked = {"role": "user", "content": wording.format(one.name)}
-    told = {"role": "assistant", "content": one.answer}
+    answer = {"role": "assistant", "content": one.answer}
     facts = {"keywords": expected, "split": split, "group": group, "origin": f"{group}/{one.name}"}
-    return {"messages": [asked, told], **facts}
+    return {"messages": [asked, answer], **facts}

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from pretune.text.read.characters import word_set
+
 MIN_CHARACTERS, MAX_CHARACTERS = 15, 200
 
 # "range(stop) -> range object", "S.find(sub) -> int", "D.keys() -> a set-like object ..."
@@ -18,7 +20,7 @@ _TRIVIAL = re.compile(
     r"private|internal|this (method|function|class) is (called|used)|undocumented|override|overridden|like )|"
     r"deprecated|obsolete|https?://|>>>"
 )
-_WORDS_COMMON = (
+_COMMON = word_set(
     "about above after again against also always another argument arguments because been before being below between "
     "both call called calls cannot could does done each either else ever every false first following from function "
     "given have having here into itself just last less like make many method might more most must need never none "
@@ -26,7 +28,6 @@ _WORDS_COMMON = (
     "their them then there these they this those through true under until upon used uses using value values very want "
     "were what when where whether which while will with within without would your object objects class instance"
 )
-_COMMON = frozenset(_WORDS_COMMON.split())
 
 
 def first_sentence(doc: str) -> str | None:
@@ -37,14 +38,14 @@ def first_sentence(doc: str) -> str | None:
     """
     text = " ".join(_first_paragraph(doc).split())
     for end in _SENTENCE_END.finditer(text):
-        if not _ABBREVIATION.search(text[: end.start() + 1]) and _starts_anew(text[end.end() :]):
+        if not _ABBREVIATION.search(text[: end.start() + 1]) and _starts_sentence(text[end.end() :]):
             text = text[: end.end()]
             break
     is_usable = MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS and len(text.split()) >= 3 and text[0].isalpha()
     return text if is_usable and not _TRIVIAL.search(text) and not text.endswith(":") else None
 
 
-def _starts_anew(rest: str) -> bool:
+def _starts_sentence(rest: str) -> bool:
     rest = rest.lstrip()
     return not rest or not rest[0].islower()
 
@@ -53,14 +54,14 @@ def _first_paragraph(doc: str) -> str:
     """The first paragraph that is prose: behind signatures, or behind the ` -- ` of one."""
     for paragraph in re.split(r"\n\s*\n", doc):
         lines = paragraph.splitlines()
-        told = ""
+        said = ""
         while lines and (found := _SIGNATURE.match(lines[0].strip())):
-            # "S.keys() -- the names" tells something; "range(stop) --> range object" does not.
-            told = told or (found["rest"] or "").partition("-- ")[2].strip()
+            # "S.keys() -- the names" says something; "range(stop) --> range object" does not.
+            said = said or (found["rest"] or "").partition("-- ")[2].strip()
             lines = lines[1:]
         lines = lines[: next((k for k, line in enumerate(lines) if _LISTING.match(line)), len(lines))]
-        if told or lines:
-            return "\n".join([*([told] if told else []), *lines])
+        if said or lines:
+            return "\n".join([*([said] if said else []), *lines])
     return ""
 
 

@@ -5,8 +5,8 @@
         with os.scandir(src) as found: ...         def copytree(src, dst):
                                                        with os.scandir(src) as found: ...
 
-A docstring belongs to the documentation and is cut from the code, so that no sentence stands in both:
-otherwise a page of validation text would have been read in training, on its other side. The price is
+A docstring belongs to the documentation and is cut from the code, so that no sentence is in both:
+otherwise a page of validation text would have been read in training, in another split. The price is
 that the code's own text has no docstrings; those of functions inside functions stay where they are.
 """
 
@@ -22,12 +22,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from pretune.text.read.characters import word_set
+
 # Tests, tables of characters, other people's packages and data: no prose, no style to learn from.
-_SKIPPED_FOLDERS = (
+SKIPPED_FOLDERS = word_set(
     "test tests idle_test site-packages dist-packages __pycache__ turtledemo ensurepip pydoc_data lib-dynload "
     "__phello__ config"
 )
-SKIPPED_FOLDERS = frozenset(_SKIPPED_FOLDERS.split())
 KEPT_ENCODINGS = frozenset({"__init__.py", "idna.py", "punycode.py"})
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -35,7 +36,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True)
 class Entry:
-    """One docstring and what it stands under; `qualname` is empty for a module, `name` is what a user writes."""
+    """One docstring and its place; `qualname` is empty for a module, `name` is what a user writes."""
 
     module: str
     qualname: str
@@ -204,7 +205,7 @@ def tidy(doc: str) -> str:
 def _without_docstrings(text: str, tree: ast.Module) -> str:
     """The same source without the docstrings of modules, classes, functions and methods; it still parses."""
     lines = text.splitlines(keepends=True)
-    # From the last to the first: a cut moves only what stands behind it.
+    # From the last to the first: a cut moves only what is behind it.
     for node, is_alone in sorted(_docstrings(tree), key=lambda found: -found[0].lineno):
         _cut(lines, node, is_alone)
     return "".join(lines).lstrip("\n") if tree.body else text

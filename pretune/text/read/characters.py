@@ -1,8 +1,9 @@
-"""Tables over code points: what numpy looks characters up in. Built once per process, in some 30 ms."""
+"""Characters for numpy: tables over code points, built once per process in some 30 ms, and batches of texts."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -32,6 +33,25 @@ def alphanumeric() -> NDArray[np.bool_]:
     table = np.zeros(0x110000, dtype=bool)
     table[:0x40000] = list(map(str.isalnum, map(chr, range(0x40000))))
     return table
+
+
+def batches(texts: Iterable[str], most_characters: int, most_texts: int) -> Iterator[list[str]]:
+    """Texts that are worked on together, as many as fit: each counts one character more, for the line end behind it."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        if held and (size + len(text) + 1 > most_characters or len(held) == most_texts):
+            yield held
+            held, size = [], 0
+        held.append(text)
+        size += len(text) + 1
+    if held:
+        yield held
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a table that is written as one text."""
+    return frozenset(text.split())
 
 
 def codes_of(text: str) -> NDArray[np.uint32]:

@@ -1,7 +1,7 @@
 """Which column holds what: the one that is given (`columns.text=review`), or the first well-known name.
 
     title, body                the long text wins: body
-    my_text, airline_sentiment no name is known as it stands: a text and a label by their last words
+    my_text, airline_sentiment no name is known as it is: a text and a label by their last words
 
 A role is what a column is for: text, label, question ... Each role has the names by which its column is known, in
 order; case makes no difference. The roles are the fields of `Columns`.
@@ -26,13 +26,13 @@ SURE = (
     *("text", "sentence", "content", "review", "comment", "message", "utterance", "tweet"),
     *("文本", "内容", "评论", "句子"),
 )
-"""A column of such a name is the text, whatever stands in it; the first of them."""
+"""A column of such a name is the text, whatever is in it; the first of them."""
 TEXT = (
     *SURE,
     *("body", "document", "article", "abstract", "selftext", "description", "input", "query", "question"),
     *("title", "headline", "标题"),
 )
-"""Of those that are not sure the one with the longest texts is taken: a title stands above what it is the title of."""
+"""Of those that are not sure the one with the longest texts is taken: a title is shorter than its article."""
 LABEL = (
     *("label", "class", "category", "sentiment", "intent", "target", "labels", "tag", "topic", "label_text", "type"),
     *("polarity", "rating", "stars", "标签", "类别", "情感", "分类"),
@@ -41,7 +41,7 @@ WORDS = {
     "text": tuple(name for name in TEXT if name not in ("input", "query")),
     "label": ("label", "labels", "class", "category", "sentiment", "intent", "topic", "标签", "类别", "情感", "分类"),
 }
-"""Last words that say what a column is for where no name is known as it stands."""
+"""Last words that say what a column is for where no name is known as it is."""
 LAST_WORD = re.compile(r"([A-Z]+|[A-Z]?[^\W\dA-Z_]+)\W*$")
 
 COMPARED = (
@@ -95,7 +95,7 @@ class Columns(Config):
     question: str | None = None
     """What is asked about the context."""
     context: str | None = None
-    """The text in which the answers stand."""
+    """The text in which the answers are."""
     answers: str | None = None
     """Pieces of the context that answer."""
     source: str | None = None
@@ -109,7 +109,7 @@ class Columns(Config):
     reply: str | None = None
     """What is answered, where a dialogue is two columns."""
     chosen: str | None = None
-    """The reply that is liked."""
+    """The reply that is preferred."""
     rejected: str | None = None
     """The reply that is not."""
     query: str | None = None
@@ -136,7 +136,7 @@ def text_column(rows: Sequence[Mapping[str, Any]], *, given: str | None, where: 
 
 @dataclass(frozen=True)
 class Table:
-    """The beginning of a file of records: what its columns are called, and what lies in them.
+    """The beginning of a file of records: what its columns are called, and what is in them.
 
     Args:
         where: the file, as errors name it.
@@ -168,7 +168,7 @@ class Table:
         return all(name in self.names for name in names)
 
     def column(self, role: str, *, but: str | None = None) -> str | None:
-        """The column of a role, other than `but`, by its name as it stands; or None."""
+        """The column of a role, other than `but`, by its name as it is; or None."""
         if role in self.given:
             found = self.every_name.get(self.given[role].lower())
             return None if found == but else found

@@ -15,7 +15,7 @@ class Document:
 
     Args:
         id: digest of source, relative path and record number; 32 hex digits.
-        source: the part of the mixture it belongs to ("logs", "manual").
+        source: which of the mixture's it is from ("logs", "manual").
         origin: `path#record`, for people.
         meta: whatever else the record carried (JSON).
     """

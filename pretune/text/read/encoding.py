@@ -59,10 +59,10 @@ class Decoded:
 
 
 def decode(data: bytes, name: str) -> Decoded:
-    """The text in `data`; `name` is told in errors.
+    """The text in `data`; `name` is for errors.
 
     Raises:
-        NotText: binary, or an encoding that cannot be told with certainty.
+        NotText: binary, or an encoding that is not certain.
     """
     encoding = detect(io.BytesIO(data), name)
     lines = list(text_lines(io.BytesIO(data), encoding, name, newline=""))
@@ -104,7 +104,7 @@ def _not_text(name: str, what: str) -> NotText:
 
 def _refuse(name: str) -> str:
     raise NotText(
-        f"{name!r} is neither UTF-8 nor another encoding that could be told with certainty",
+        f"{name!r} is neither UTF-8 nor in another encoding that is certain",
         hint="convert it first, for example: iconv -f LATIN1 -t UTF-8",
     )
 

@@ -2,7 +2,7 @@
 
     hf:org/name@v1.0/data/*.parquet -> snapshot in the hub's own cache -> files of the pattern -> an ordinary raw input
 
-What lies in the cache is taken without asking the network. No program of a data set is ever run, and what only
+What is in the cache is taken without asking the network. No program of a data set is ever run, and what only
 describes it (README.md, programs, lists of files) is no text of it.
 """
 
@@ -41,7 +41,7 @@ class Named:
 
     @property
     def filters(self) -> dict[str, Any]:
-        """What both hubs' libraries are told to take."""
+        """What both hubs' libraries are asked for."""
         return {"allow_patterns": [self.pattern]} if self.pattern else {"ignore_patterns": list(IGNORED)}
 
 

@@ -1,9 +1,9 @@
 """What another program pipes in: `zcat dump.gz | pretune corpus - --out runs/corpus`.
 
-The bytes are written beside the output, under a suffix that says what they are, and are an input like any other from
+The bytes are written next to the output, under a suffix that says what they are, and are an input like any other from
 then on: a run that was stopped goes on, and the same bytes again change nothing.
 
-    stdin -> OUT.stdin.partial -> first bytes tell: packing, format -> OUT.stdin.jsonl.gz
+    stdin -> OUT.stdin.partial -> first bytes: packing, format -> OUT.stdin.jsonl.gz
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MARKUP = {b"<!doctype html": ".html", b"<html": ".html", b"<mediawiki": ".xml", 
 
 
 def spooled(stream: BinaryIO, out: str) -> Path:
-    """Write what the stream holds to `OUT.stdin.SUFFIX`; a file that lies there already is replaced.
+    """Write what the stream holds to `OUT.stdin.SUFFIX`; a file that is there already is replaced.
 
     Raises:
         BadCommand: the stream is a terminal; EmptyInput: nothing came.

@@ -32,7 +32,7 @@ def plain_text(value: Any, column: str, where: str, repairs: Repairs) -> str:
     if isinstance(value, list) and (all(isinstance(one, str) for one in value)):
         return _joined(value, column, where, repairs)
     if isinstance(value, list | dict | bytes):
-        raise _refused(where, column, _told(value))
+        raise _refused(where, column, _what(value))
     return json.dumps(value) if isinstance(value, int | float) else str(value)
 
 
@@ -49,7 +49,7 @@ def _is_prose(piece: str) -> bool:
     return len(bare.split(maxsplit=1)) > 1 or (len(bare) > 3 and bare.endswith(ENDS))
 
 
-def _told(value: list[Any] | dict[str, Any] | bytes) -> str:
+def _what(value: list[Any] | dict[str, Any] | bytes) -> str:
     if isinstance(value, bytes):
         return "bytes that are no text"
     if isinstance(value, dict):

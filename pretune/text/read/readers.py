@@ -29,7 +29,6 @@ from pretune.text.read.formats.columnwise import rows_of
 from pretune.text.read.formats.delimited import line_of_row, read_csv
 from pretune.text.read.formats.html import read_html
 from pretune.text.read.formats.jsonl import JSON, JSON_LINES, plain_record, read_jsonl
-from pretune.text.read.formats.lines import lines_of
 from pretune.text.read.formats.office import read_docx, read_epub
 from pretune.text.read.formats.pdf import read_pdf
 from pretune.text.read.formats.record import (
@@ -37,9 +36,9 @@ from pretune.text.read.formats.record import (
     Reader,
     Record,
     Repairs,
+    lines_of,
     open_bytes,
     opened,
-    stem_of,
     suffix_of,
 )
 from pretune.text.read.formats.tables import read_arrow, read_parquet
@@ -47,7 +46,7 @@ from pretune.text.read.formats.web import read_warc
 from pretune.text.read.formats.wiki import is_dump, read_dump
 
 __all__ = ["ARCHIVES", "PACKED", "READERS", "TABULAR", "Record", "Repairs", "members", "open_bytes", "read_records"]
-__all__ += ["line_of", "lines_of", "stem_of", "suffix_of"]
+__all__ += ["line_of", "lines_of", "suffix_of"]
 
 
 def read_records(path: Path, repairs: Repairs | None = None) -> Iterator[Record]:
@@ -56,7 +55,7 @@ def read_records(path: Path, repairs: Repairs | None = None) -> Iterator[Record]
     With `repairs.quarantine` a record that is damaged is set aside there and the next one read.
 
     Raises:
-        NotText: binary, or in no encoding that could be told; EmptyInput: no bytes at all;
+        NotText: binary, or in an unknown encoding; EmptyInput: no bytes at all;
         BadFile: not what its name says, with the line; MissingExtra: a format that needs the extra `data`.
     """
     with opened(path) as raw:
@@ -129,8 +128,8 @@ def _member(path: Path, name: str, member: Path, repairs: Repairs) -> Iterator[R
         if isinstance(error, NotText) and suffix_of(member) not in READERS:
             repairs.left_out.append(f"{path.as_posix()}/{name}")
         else:
-            told = type(error)(error.problem.replace(member.as_posix(), f"{path.as_posix()}/{name}"), hint=error.hint)
-            repairs.refuse(told, f"{path.as_posix()}/{name}")
+            named = type(error)(error.problem.replace(member.as_posix(), f"{path.as_posix()}/{name}"), hint=error.hint)
+            repairs.refuse(named, f"{path.as_posix()}/{name}")
 
 
 READERS: dict[str, Reader] = {

@@ -1,4 +1,4 @@
-"""Parquet files written in shards, by row or by table; the same rows give the same bytes."""
+"""Parquet files written in shards; the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNIQUE = ("id", "text", "origin", "cluster", "meta")
 """Columns whose values differ from row to row: a dictionary of them takes a third of the time and saves nothing."""
 
 GROUP = ["source", "language"]
-"""What the training side is told by."""
+"""By what the training split is reported."""
 
 
 class ShardWriter:
@@ -34,20 +34,14 @@ class ShardWriter:
 
     def __init__(self, folder: Path, stem: str, schema: pa.Schema, *, numbered: bool = True):
         self.folder, self.stem, self.schema, self.numbered = folder, stem, schema, numbered
-        self.num_rows, self._shard, self._group_rows, self._group_bytes, self._shard_bytes = 0, 0, 0, 0, 0
-        self._rows: list[Mapping[str, Any]] = []
+        self._shard, self._group_rows, self._group_bytes, self._shard_bytes = 0, 0, 0, 0
         self._tables: list[pa.Table] = []
         self._file: Any = None
         self._thread = ThreadPoolExecutor(1)  # packing a group takes as long as making the next one
         self._writing: Future[None] | None = None
 
-    def write(self, row: Mapping[str, Any], num_bytes: int = 0) -> None:
-        """Add a row; `num_bytes` is about its size."""
-        self._rows.append(row)
-        self._count(1, num_bytes)
-
     def add(self, table: pa.Table, sizes: NDArray[np.int64]) -> None:
-        """Add rows in the schema's columns; the same bytes as row by row.
+        """Add rows in the schema's columns; how many at a time changes no byte.
 
         Args:
             sizes: about the bytes of each row, [N].
@@ -57,22 +51,17 @@ class ShardWriter:
             full = int(np.searchsorted(np.cumsum(sizes[at:]), GROUP_BYTES - self._group_bytes)) + 1
             count = min(full, ROWS_PER_GROUP - self._group_rows, len(table) - at)
             self._tables.append(table.slice(at, count))
-            self._count(count, int(sizes[at : at + count].sum()))
+            self._group_rows += count
+            self._group_bytes += int(sizes[at : at + count].sum())
             at += count
-
-    def _count(self, rows: int, num_bytes: int) -> None:
-        self.num_rows += rows
-        self._group_rows += rows
-        self._group_bytes += num_bytes
-        if self._group_rows >= ROWS_PER_GROUP or self._group_bytes >= GROUP_BYTES:
-            self._flush()
+            if self._group_rows >= ROWS_PER_GROUP or self._group_bytes >= GROUP_BYTES:
+                self._flush()
 
     def _flush(self) -> None:
         if self._group_rows:
-            rows = [pa.Table.from_pylist(self._rows, schema=self.schema)] if self._rows else []
             self._ended()
-            self._writing = self._thread.submit(self._write_group, [*self._tables, *rows], self._group_bytes)
-        self._rows, self._tables, self._group_rows, self._group_bytes = [], [], 0, 0
+            self._writing = self._thread.submit(self._write_group, self._tables, self._group_bytes)
+        self._tables, self._group_rows, self._group_bytes = [], 0, 0
 
     def _ended(self) -> None:
         """Wait for the group that is being written: at most one is on its way, and its error comes up here."""

@@ -1,4 +1,4 @@
-"""What an input holds: its files, or text that lies in no folder (`python:docs`), as one stream.
+"""What an input holds: its files, or text that is in no folder (`python:docs`), as one stream.
 
 A scheme is a module named in `pretune.base.artifact.SCHEMES` with `documents(part)` and `rows(part)`.
 """

@@ -1,10 +1,10 @@
-"""Which side a text falls on: train, validation or test.
+"""Which split a text falls on: train, validation or test.
 
 A keyed hash of the text's cluster gives u in [0, 1). Validation takes the low end and test the high end:
 
     0 ....... validation ........................................ 1 - test ....... 1
 
-So text that is added later moves nothing, copies fall on one side, and a smaller share lies inside a
+So text that is added later moves nothing, copies fall in one split, and a smaller share lies inside a
 larger one: what a corpus holds out at 1 % is held out by a data set at 10 %.
 """
 
@@ -33,7 +33,7 @@ def near_exact(text: str) -> str:
 
 
 def _normalised(text: str) -> str:
-    """NFKC. A mark that has another form there is replaced beforehand: a text without any is told at once."""
+    """NFKC. A mark that has another form there is replaced beforehand: a text without any is known at once."""
     if text.isascii():
         return text
     for mark, form in FORMS:
@@ -52,20 +52,20 @@ def place_of(cluster: str) -> float:
 
 
 def split_of(cluster: str, *, validation: float, test: float) -> str:
-    """The side of a cluster for these shares (0 ... 1 each, together at most 1)."""
-    return _side_at(place_of(cluster), validation, test)
+    """The split of a cluster for these shares (0 ... 1 each, together at most 1)."""
+    return _split_at(place_of(cluster), validation, test)
 
 
-def _side_at(place: float, validation: float, test: float) -> str:
+def _split_at(place: float, validation: float, test: float) -> str:
     if place < validation:
         return "validation"
     return "test" if place >= 1 - test else "train"
 
 
 def split_all(clusters: Iterable[str], *, validation: float, test: float) -> dict[str, str]:
-    """The side of every cluster; a wanted side is never empty where there are three clusters or more."""
+    """The split of every cluster; a wanted split is never empty where there are three clusters or more."""
     places = {c: place_of(c) for c in dict.fromkeys(clusters)}
-    found = {c: _side_at(place, validation, test) for c, place in places.items()}
+    found = {c: _split_at(place, validation, test) for c, place in places.items()}
     there = set(found.values())
     if len(found) >= 3:
         if validation and "validation" not in there:

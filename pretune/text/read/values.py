@@ -20,6 +20,11 @@ def kind_of(value: Any) -> str:
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
+def first_of(record: Mapping[str, Any], *names: str) -> Any:
+    """The value under the first of these names that is there; None if none is."""
+    return next((record[name] for name in names if name in record), None)
+
+
 def text_in(record: Mapping[str, Any], column: str) -> str:
     """The text in a column: numbers are written out, nothing is ""; raises BadFile for a list or an object."""
     value = record.get(column)

@@ -22,7 +22,7 @@ class Learning:
     """What an algorithm learns from, and within which limits.
 
     Args:
-        texts: gives the sample anew at each call.
+        texts: gives the sample again at each call.
         vocab_size: tokens at most; min_frequency: how often something must occur to become one.
         memory: bytes that counting may take; scratch: a folder for what does not fit, or None.
         word_bytes: bytes of distinct words that are kept for merging.

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pretune.base.probes import usable_cores
+from pretune.base.measurements import usable_cores
 from pretune.text.read.values import mend_surrogates
 from pretune.tokens.learn.splitting import TEXT_BORDER, Digits, word_starts
 
@@ -29,7 +29,7 @@ BLOCK_CHARACTERS = 2 << 20
 SHARES = 12
 """What is held and what waits take a twelfth of the memory each: putting them together takes four times both."""
 ROW_BYTES = 24
-"""Of one word in a table, beside its own bytes: count, offset, and what merging takes."""
+"""Of one word in a table, next to its own bytes: count, offset, and what merging takes."""
 LEFT_OUT = b"left_out"
 EMPTY = pa.table({"word": pa.array([], pa.large_binary()), "count": pa.array([], pa.int64())})
 

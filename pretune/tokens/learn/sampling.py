@@ -18,7 +18,7 @@ Group = tuple[str, str]
 
 
 def sizes_by_group(folder: Path) -> dict[Group, int]:
-    """Bytes of the train side by (source, language)."""
+    """Bytes of the train split by (source, language)."""
     sizes: dict[Group, int] = {}
     for row in read_rows(folder, "train", ["source", "language", "bytes"]):
         group = (row["source"], row["language"] or "")
@@ -27,7 +27,7 @@ def sizes_by_group(folder: Path) -> dict[Group, int]:
 
 
 def sample(folder: Path, share: float | Mapping[Group, float]) -> Iterator[str]:
-    """Pieces of the train side, about `share` of each group, the same ones every time."""
+    """Pieces of the train split, about `share` of each group, the same ones every time."""
     seen: set[bytes] = set()
     for row in read_rows(folder, "train", ["id", "text", "source", "language"]):
         part = share if isinstance(share, float) else share[row["source"], row["language"] or ""]

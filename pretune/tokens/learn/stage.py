@@ -54,7 +54,7 @@ class TokenizerStage(Stage):
     version: ClassVar[int] = 3
     kind: str = "tokenizer"
     corpus: Annotated[str, Input("corpus")]
-    """The documents whose words are learnt; only the train side is read."""
+    """The documents whose words are learnt; only the train split is read."""
     algorithm: Annotated[Algorithm, *chosen(ALGORITHM)] = ALGORITHM("bpe")
     """bpe (byte-level, as in GPT-2 and Qwen), unigram, wordpiece, word, character, byte; extend or cut another one."""
     vocab_size: int = Field(default=8192, ge=300, le=1_000_000)

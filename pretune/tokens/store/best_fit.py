@@ -5,7 +5,7 @@
 
 Sizes are whole numbers up to the row's room, so rows are kept by how much is free in them, and all pieces of one
 size are placed in a few array operations: the time grows with the number of pieces, not with its logarithm, and
-the plan (12 bytes a piece) is made anew whenever a store is opened; seconds for ten million documents (docs/LOG.md).
+the plan (12 bytes a piece) is made again whenever a store is opened; seconds for ten million documents (docs/LOG.md).
 
 Source: Ding et al. 2024, "Fewer Truncations Improve Language Modeling", arXiv:2404.10830, section 3.
 """

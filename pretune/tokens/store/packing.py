@@ -32,6 +32,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pretune.base.config import Choice, Variant
+from pretune.base.sample import evenly
 from pretune.tokens.store.order import Order
 from pretune.tokens.store.store import Store
 
@@ -147,8 +148,7 @@ class Shuffled:
 
 def spread(there: int, number: int) -> NDArray[np.int64]:
     """At most `number` of 0 ... there - 1, evenly spread."""
-    number = min(number, there)
-    return np.arange(number, dtype=np.int64) * there // max(number, 1)
+    return np.array(evenly(range(there), number), dtype=np.int64)
 
 
 def some(numbers: NDArray[np.int64]) -> str:

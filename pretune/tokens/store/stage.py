@@ -22,7 +22,7 @@ from pretune.base.config import Input
 from pretune.base.errors import EmptyInput, WrongValue
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.base.view import mixture_text
+from pretune.report.view import mixture_text
 from pretune.text.read.document import document_id
 from pretune.text.read.shards import read_tables, sums_of
 from pretune.text.read.split import SPLITS
@@ -183,5 +183,5 @@ def _mixture(corpus: Artifact, train: Counted, log: Log) -> dict[str, Any]:
         return {}
     tokens = {key: facts["tokens"] for key, facts in train.groups.items()}
     counted = [{**g, "tokens": tokens.get((g["source"], g["language"]), 0)} for g in groups]
-    log.info(f"the training side:\n{mixture_text(counted)}")
+    log.info(f"the training split:\n{mixture_text(counted)}")
     return {"mixture": counted}

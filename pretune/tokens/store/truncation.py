@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pretune.report.numbers import share
 from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, counted
 
 WHOLE = 0.99
@@ -39,9 +40,9 @@ class Truncation(Check):
             return
         lengths = lengths_of(texts, self.tokenizer)
         cut = [row for row, n in zip(data.rows, lengths, strict=True) if n > self.max_length]
-        lost = sum(max(0, n - self.max_length) for n in lengths) / max(sum(lengths), 1)
+        lost = share(sum(max(0, n - self.max_length) for n in lengths) / max(sum(lengths), 1), 1)
         fit, about = suggested(lengths), "" if self.tokenizer else "about "
-        text = f"{counted(len(cut), 'row')} of {len(texts):,} cut at {self.max_length} tokens, {lost:.1%} of all lost"
+        text = f"{counted(len(cut), 'row')} of {len(texts):,} cut at {self.max_length} tokens, {lost} of all lost"
         whole = f"max_length={fit} leaves {about}99 rows of 100 whole; the longest has {about}{max(lengths):,} tokens"
         serious = self.tokenizer is not None and len(cut) > self.serious * len(texts)
         advice = f"Set finetune.max_length={fit}." if fit != self.max_length else "The length suits."

@@ -8,7 +8,7 @@ from pretune.base.stage import Forecast, Machine
 from pretune.train.budget import planned_steps, steps_in
 from pretune.train.forecast.choosing import COMPILE_GAIN, COMPILE_SECONDS, compiles, resolved_precision
 from pretune.train.forecast.dry_run import weightless
-from pretune.train.forecast.plan import PROCESS_BYTES, Plan, fitting_micro, recomputed, run_bytes, step_seconds
+from pretune.train.forecast.plan import PROCESS_BYTES, Plan, checkpointed, fitting_micro, run_bytes, step_seconds
 from pretune.train.forecast.speed import QUIET
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import TrainSpec
@@ -22,7 +22,7 @@ FEW_TOKENS = 2048
 def plan_of(spec: TrainSpec, precision: str, again: int) -> Plan:
     """The step of a spec in the words of its forecast, with `again` blocks computed again."""
     light = without_offload(spec)
-    choices: dict[str, Any] = {"precision": precision, "recomputed": again, "compile": False, "steps": 1000}
+    choices: dict[str, Any] = {"precision": precision, "checkpointed": again, "compile": False, "steps": 1000}
 
     def build() -> TrainState:
         model = weightless(lambda: as_precise(spec.outline(), precision), spec.device)
@@ -45,7 +45,7 @@ def fitting(spec: TrainSpec, precision: str, room: float) -> tuple[int, int]:
     settings = spec.settings
     wanted = min(settings.micro_batch or spec.usual_micro, settings.batch)
     few = min(settings.micro_batch or -(-FEW_TOKENS // spec.length), wanted)
-    again = recomputed(settings.checkpointing, lambda n: plan_of(spec, precision, n), spec.layers, few, room)
+    again = checkpointed(settings.checkpointing, lambda n: plan_of(spec, precision, n), spec.layers, few, room)
     return again, wanted if settings.micro_batch else fitting_micro(plan_of(spec, precision, again), wanted, room)
 
 

@@ -23,6 +23,7 @@ from pretune.base.digest import digest
 from pretune.base.errors import DoesNotFit
 from pretune.base.extras import versions
 from pretune.objective.objective import Objective
+from pretune.report.numbers import size
 from pretune.tokens.rows import Batch, Vocabulary
 from pretune.train.forecast.dry_run import Taken, dry_run
 from pretune.train.forecast.speed import remembered, training_speed
@@ -133,12 +134,12 @@ def refuse_if_too_large(plan: Plan, micro: int, room: float) -> None:
     """Raise DoesNotFit if steps in micro-batches of `micro` rows need more than `room` bytes."""
     needed = step_bytes(plan, micro)
     if needed > room:
-        problem = f"a step in micro-batches of {micro} x {plan.length} tokens needs {needed / 2**30:.1f} GiB of memory"
+        problem = f"a step in micro-batches of {micro} x {plan.length} tokens needs {size(needed)} of memory"
         hint = "shorter rows, checkpointing=auto, optim.moments=8bit, a smaller model, or method=lora in fine-tuning"
-        raise DoesNotFit(f"{problem}, {room / 2**30:.1f} GiB are free", hint=hint)
+        raise DoesNotFit(f"{problem}, {size(room)} are free", hint=hint)
 
 
-def recomputed(setting: str, plan: Callable[[int], Plan], layers: int, micro: int, room: float) -> int:
+def checkpointed(setting: str, plan: Callable[[int], Plan], layers: int, micro: int, room: float) -> int:
     """How many of the blocks are computed again: none, all, or (auto) no more than it takes to fit.
 
     Args:

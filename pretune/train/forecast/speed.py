@@ -5,7 +5,7 @@
     training_speed   operations per second of a real training step
 
 No measurement takes more than two seconds, on the slowest machine either: each begins with a size that is next to
-nothing and grows only as long as the next size is foretold to be quick. A processor without bfloat16 is never asked
+nothing and grows only as long as the next size is forecast to be quick. A processor without bfloat16 is never asked
 to multiply in it: torch falls back to a plain loop there, 1.3 GFLOP/s where float32 has 100 (docs/LOG.md).
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pretune.base import probes
+from pretune.base import measurements
 from pretune.base.log import Log
 
 PRODUCTS = ((256, 8), (512, 4), (1024, 2), (2048, 2))
@@ -90,7 +90,7 @@ def _training_speed(precision: str, device: torch.device) -> float:
     from pretune.tokens.encode.tokenizer import Specials
     from pretune.tokens.rows import Vocabulary
     from pretune.train.loop.runtime import Runtime
-    from pretune.train.loop.state import narrow_of
+    from pretune.train.loop.state import compute_dtype_of
     from pretune.train.loop.step import Scored, TrainState, take_step
     from pretune.train.optim.settings import OPTIM
     from pretune.train.optim.update import Update
@@ -101,7 +101,7 @@ def _training_speed(precision: str, device: torch.device) -> float:
     model = build_model(
         shape, "next", vocab_size=WORDS, max_length=LENGTH, specials=specials, seed=0, attention=attention
     )
-    update = Update(model.to(device), OPTIM("adamw"), narrow=narrow_of(precision))
+    update = Update(model.to(device), OPTIM("adamw"), compute_dtype=compute_dtype_of(precision))
     state = TrainState(model, Scored(model, objective), update, total=10)
     ids = np.random.default_rng(0).integers(2, WORDS, (ROWS, LENGTH + 1))
     rows = [{"ids": row, "segments": np.zeros(LENGTH + 1, int)} for row in ids]
@@ -116,7 +116,7 @@ def _training_speed(precision: str, device: torch.device) -> float:
 
 
 def grown(step: Callable[[int], float], most: int) -> dict[int, float]:
-    """Seconds of `step(size)` for sizes 1, 2, 4 ... `most`, as far as the next one is foretold to be quick.
+    """Seconds of `step(size)` for sizes 1, 2, 4 ... `most`, as far as the next one is forecast to be quick.
 
     The first and the last size are taken twice, for what runs first is slow, the others once. One comes out at least.
     """
@@ -146,13 +146,13 @@ def remembered(key: str, measure: Callable[[], Any], log: Log = QUIET, title: st
         log.info(f"    measuring once, for this machine: {title}")
     with log.timing("measuring"):
         found = measure()
-    probes.keep(_here(key), found)
+    measurements.keep(_here(key), found)
     return found
 
 
 def recalled(key: str) -> Any | None:
     """What `remembered` keeps under this key, or None."""
-    return probes.recalled(_here(key))
+    return measurements.recalled(_here(key))
 
 
 def _here(key: str) -> str:

@@ -5,7 +5,7 @@
       state.json            step, counters, random state, early stopping
       manifest.json         xxh3-128 of the two, written last
 
-A folder is written beside its name and renamed when it is whole. Resume takes the newest that verifies and
+A folder is written next to its name and renamed when it is whole. Resume takes the newest that verifies and
 says which it skipped and why.
 """
 
@@ -127,4 +127,4 @@ def load(state: TrainState, folder: Path) -> None:
         torch.cuda.set_rng_state(rng["rng/cuda"])
     state.step, state.updates, state.refused = numbers["step"], numbers["updates"], numbers["refused"]
     state.seen, state.extra, state.micro = numbers["seen"], numbers["extra"], numbers.get("micro")
-    assert state.total == numbers["total"], "the length of a run is settled once"
+    assert state.total == numbers["total"], "the length of a run is resolved once"

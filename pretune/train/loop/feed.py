@@ -79,7 +79,7 @@ def tokenizer_folder(tokens: Artifact) -> Path:
     """The tokenizer that made these tokens, found through the card and known by its id."""
     found = tokens.source("tokenizer") if "tokenizer" in tokens.card.inputs else None
     if found is None:
-        hint = "keep the tokenizer beside its tokens, or run the tokens stage again"
+        hint = "keep the tokenizer next to its tokens, or run the tokens stage again"
         raise BadReference(f"the tokenizer of {tokens.path.as_posix()} is not to be found", hint=hint)
     return found.verify().path
 

@@ -46,7 +46,7 @@ class Runtime:
         """On a device, as one of the processes that were started together, if any; gloo on CPUs, nccl on GPUs."""
         kind = device_of(device).type
         keep_freed_memory()
-        # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled anew.
+        # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled again.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
         team = team_here()
         if team.world == 1:
@@ -149,7 +149,7 @@ def limited() -> bool:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradient, and eager: the modes of all modules are restored.
 
-    Compiled blocks would be compiled anew for each shape that is evaluated, which takes longer than evaluating it.
+    Compiled blocks would be compiled again for each shape that is evaluated, which takes longer than evaluating it.
     """
     modes = {module: module.training for module in model.modules()}
     is_compiled = any(module._compiled_call_impl is not None for module in modes)

@@ -28,7 +28,7 @@ from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.state import DTYPES, as_precise, training_state
 from pretune.train.loop.step import StepReport, TrainState
 from pretune.train.loop.steps import steps
-from pretune.train.loop.stream import Cut
+from pretune.train.loop.stream import MicroBatches
 
 SAVE_EVERY_SECONDS = 60.0
 SAMPLES = "samples.jsonl"
@@ -48,7 +48,7 @@ class Session:
 
     spec: TrainSpec
     state: TrainState
-    cut: Cut
+    cut: MicroBatches
     runtime: Runtime
     context: Context
     machine_flops: float = 0.0
@@ -193,13 +193,13 @@ class Session:
 def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context) -> Session:
     """Model, optimizer and data as chosen, before the first step."""
     assert spec.make is not None and spec.stream is not None, "only a run with data begins"
-    if choices["recomputed"]:
+    if choices["checkpointed"]:
         give_freed_memory_back()
     model = as_precise(spec.make(), choices["precision"])
     folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
     state = training_state(spec, model, choices, runtime, folder)
     micro = int(choices["micro_batch"])
-    cut = Cut(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, runtime.rank, runtime.world)
+    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, runtime.rank, runtime.world)
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
     sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
     warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)

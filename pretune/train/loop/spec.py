@@ -20,7 +20,7 @@ from pretune.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 Choices = dict[str, Any]
-"""What a run chose by itself: precision, recomputed, micro_batch, compile, steps, warmup, seconds_per_step (JSON)."""
+"""What a run chose by itself: precision, checkpointed, micro_batch, compile, steps, warmup, seconds_per_step (JSON)."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.families import family_of, plain_model
-from pretune.model.recompute import recompute_blocks
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.step import Scored, TrainState
@@ -31,11 +31,11 @@ def training_state(
         model: with its method applied, `as_precise` as chosen.
         folder: for what is put off to the disk; a temporary one if it is not given.
     """
-    if choices["recomputed"]:
-        recompute_blocks(plain_model(model), choices["recomputed"])
+    if choices["checkpointed"]:
+        checkpoint_blocks(plain_model(model), choices["checkpointed"])
     optim = spec.settings.optim.resolved(rate=spec.method.rate_for(spec.settings.optim), warmup=choices.get("warmup"))
     scales = spec.method.scales(model, spec.layer_decay)
-    update = Update(model, optim, narrow=narrow_of(choices["precision"]), scales=scales, folder=folder)
+    update = Update(model, optim, compute_dtype=compute_dtype_of(choices["precision"]), scales=scales, folder=folder)
     if choices["compile"]:
         compile_blocks(model)
     scored = runtime.wrap(Scored(model, spec.objective))
@@ -49,7 +49,7 @@ def as_precise(model: Any, precision: str) -> Any:
     return model.double() if precision == "float64" else model
 
 
-def narrow_of(precision: str) -> torch.dtype | None:
+def compute_dtype_of(precision: str) -> torch.dtype | None:
     """The type that a model computes in, where it is narrower than float32."""
     return torch.bfloat16 if precision == "bfloat16" else None
 

@@ -24,11 +24,11 @@ from pretune.objective.objective import Objective
 from pretune.train.loop.memory import halving
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import StepReport, TrainState, take_step
-from pretune.train.loop.stream import Cut
+from pretune.train.loop.stream import MicroBatches
 
 
 def steps(
-    state: TrainState, objective: Objective, stream: Cut, runtime: Runtime, *, until: int
+    state: TrainState, objective: Objective, stream: MicroBatches, runtime: Runtime, *, until: int
 ) -> Iterator[StepReport]:
     """Yield after each step; the caller logs, evaluates and saves between steps, or stops.
 
@@ -41,7 +41,7 @@ def steps(
         yield fitting_step(state, objective, stream, runtime)
 
 
-def fitting_step(state: TrainState, objective: Objective, cut: Cut, runtime: Runtime) -> StepReport:
+def fitting_step(state: TrainState, objective: Objective, cut: MicroBatches, runtime: Runtime) -> StepReport:
     """`take_step`, cut as memory allows; `state.micro` keeps the cut for the steps that follow.
 
     Raises:

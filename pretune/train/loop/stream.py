@@ -1,6 +1,6 @@
 """Which rows a step sees. The rows of step s are a pure function of (seed, s): resuming needs one integer.
 
-A stream gives the rows of a whole step; `Cut` deals them to ranks and micro-batches. What is random in a
+A stream gives the rows of a whole step; `MicroBatches` deals them to ranks and micro-batches. What is random in a
 row is drawn from (seed, step, slot), so the cut does not change it.
 """
 
@@ -109,7 +109,7 @@ class RowStream:
 
 
 @dataclass(frozen=True)
-class Cut:
+class MicroBatches:
     """A stream cut into micro-batches of one rank.
 
     Args:

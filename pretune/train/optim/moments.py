@@ -61,7 +61,7 @@ def unpack(codes: Tensor, scales: Tensor, kind: str, like: Tensor) -> Tensor:
 
 
 class Files:
-    """Tensors that lie in files of a folder, which is scratch: a new run writes them anew.
+    """Tensors that lie in files of a folder, which is scratch: a new run writes them again.
 
     Args:
         folder: None: a temporary one, dropped with this object.

@@ -124,7 +124,7 @@ class Average(Variant):
     """Weights of several steps averaged into those that are evaluated and saved."""
 
     def share(self, step: int, total: int) -> float:
-        """How much of the average the weights after this step make up (0 ... 1); 1 begins it anew.
+        """How much of the average the weights after this step make up (0 ... 1); 1 begins it again.
 
         Args:
             step: the step, counted from 0, of `total`.

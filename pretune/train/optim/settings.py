@@ -1,7 +1,7 @@
 """Settings of optimizers. No torch here: the arithmetic is in rules.py, the masters it moves in update.py.
 
 adamw           the usual one                                    5e-4
-muon            orthogonal moves for matrices, AdamW beside it   0.02 and 3e-3
+muon            orthogonal moves for matrices, AdamW next to it   0.02 and 3e-3
 schedule-free   AdamW on an average of its own, without an end   2.5e-3
 lion            signs alone: half of AdamW's memory              1e-4
 adafactor       second moments by row and column                 1e-2
@@ -102,7 +102,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
     usual_rate: ClassVar[float] = 5e-4
-    rule: ClassVar[str] = "pretune.train.optim.rules:adamw"
+    rule: ClassVar[str] = "pretune.train.optim.update_rules:adamw"
     kind: str = "adamw"
 
 
@@ -110,7 +110,7 @@ class Muon(Adam):
     """Orthogonalised momentum for matrices, AdamW for the rest (Jordan 2024; arXiv:2502.16982)."""
 
     usual_rate: ClassVar[float] = 3e-3
-    rule: ClassVar[str] = "pretune.train.optim.rules:muon"
+    rule: ClassVar[str] = "pretune.train.optim.update_rules:muon"
     kind: str = "muon"
 
     matrix_rate: float = Field(0.02, gt=0)
@@ -127,7 +127,7 @@ class ScheduleFree(Adam):
     """AdamW whose weights are an average of its own path, so the rate need not fall (arXiv:2405.15682)."""
 
     usual_rate: ClassVar[float] = 2.5e-3
-    rule: ClassVar[str] = "pretune.train.optim.rules:schedule_free"
+    rule: ClassVar[str] = "pretune.train.optim.update_rules:schedule_free"
     kind: str = "schedule-free"
 
     betas: tuple[float, float] = (0.9, 0.99)
@@ -140,7 +140,7 @@ class Lion(Optim):
     """The sign of a mixture of momentum and gradient (Chen et al. 2023, arXiv:2302.06675, algorithm 2)."""
 
     usual_rate: ClassVar[float] = 1e-4
-    rule: ClassVar[str] = "pretune.train.optim.rules:lion"
+    rule: ClassVar[str] = "pretune.train.optim.update_rules:lion"
     kind: str = "lion"
 
     betas: tuple[float, float] = (0.9, 0.99)
@@ -153,7 +153,7 @@ class Adafactor(Optim):
     """Second moments of matrices kept by row and column (Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4, 5)."""
 
     usual_rate: ClassVar[float] = 1e-2
-    rule: ClassVar[str] = "pretune.train.optim.rules:adafactor"
+    rule: ClassVar[str] = "pretune.train.optim.update_rules:adafactor"
     kind: str = "adafactor"
 
     decay_power: float = Field(0.8, gt=0, le=1)
@@ -168,7 +168,7 @@ class Adagrad(Optim):
     """Divides by the root of all squared gradients so far (Duchi et al. 2011, JMLR 12)."""
 
     usual_rate: ClassVar[float] = 1e-2
-    rule: ClassVar[str] = "pretune.train.optim.rules:adagrad"
+    rule: ClassVar[str] = "pretune.train.optim.update_rules:adagrad"
     kind: str = "adagrad"
 
     eps: float = Field(1e-10, gt=0)
@@ -179,7 +179,7 @@ class Sgd(Optim):
     """Gradient descent with momentum."""
 
     usual_rate: ClassVar[float] = 0.1
-    rule: ClassVar[str] = "pretune.train.optim.rules:sgd"
+    rule: ClassVar[str] = "pretune.train.optim.update_rules:sgd"
     kind: str = "sgd"
 
     momentum: float = Field(0.9, ge=0, lt=1)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from pretune.model.families import family_of
 from pretune.train.optim.moments import CODES, SCALES, Files, is_packed, pack, unpack
-from pretune.train.optim.rules import Group
 from pretune.train.optim.settings import Muon, Optim, ScheduleFree
+from pretune.train.optim.update_rules import Group
 
 
 class Update:
@@ -28,7 +28,7 @@ class Update:
 
     Args:
         model: parameters with `requires_grad` are trained.
-        narrow: the type that the model computes in, where it is narrower than its weights' own: the
+        compute_dtype: the type that the model computes in, where it is narrower than its weights' own: the
             parameters are cast (buffers are not: rotary frequencies need float32), their exact values kept.
         scales: factor on the learning rate by parameter name (layer-wise rates); 1 where absent.
         folder: for files of masters and moments, with offload=disk; a temporary one if it is not given.
@@ -39,7 +39,7 @@ class Update:
         model: nn.Module,
         settings: Optim,
         *,
-        narrow: torch.dtype | None = None,
+        compute_dtype: torch.dtype | None = None,
         scales: dict[str, float] | None = None,
         folder: Path | None = None,
     ):
@@ -50,13 +50,13 @@ class Update:
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
         # In bfloat16 only where the model computes in it: elsewhere its products may be the slower ones.
-        self.fast = narrow or next(iter(self.weights.values())).dtype
+        self.fast = compute_dtype or next(iter(self.weights.values())).dtype
         self.files = Files(folder) if settings.offload == "disk" else None
-        self.masters_apart = narrow is not None or settings.offload == "cpu"
+        self.has_master_weights = compute_dtype is not None or settings.offload == "cpu"
         self.exact = {n: self._exact(n, p) for n, p in self.every.items()}
-        if narrow:
+        if compute_dtype:
             for parameter in self.every.values():
-                parameter.data = parameter.data.to(narrow)
+                parameter.data = parameter.data.to(compute_dtype)
         self.masters = {n: self.exact[n] for n in self.weights}
         self.moments: dict[str, dict[str, Tensor]] = {n: {} for n in self.weights}
         self.moving = list(self.weights)
@@ -73,9 +73,9 @@ class Update:
             return parameter.detach().to("cpu", copy=True)
         if self.files is not None and trains:
             placed = self.files.keep(parameter.data, f"master-{name}")
-            parameter.data = parameter.data if self.masters_apart else placed
+            parameter.data = parameter.data if self.has_master_weights else placed
             return placed
-        return parameter.detach().clone() if self.masters_apart else parameter.data
+        return parameter.detach().clone() if self.has_master_weights else parameter.data
 
     @contextmanager
     def exact_weights(self) -> Iterator[None]:
@@ -157,7 +157,7 @@ class Update:
         if self.settings.average.kind != "none":
             torch._foreach_lerp_(self._kept(named, "average", torch.clone), [self.masters[n] for n in named], average)
         for name in named:
-            if self.masters_apart:
+            if self.has_master_weights:
                 self.weights[name].copy_(self.masters[name])
             self.weights[name].grad = None
 

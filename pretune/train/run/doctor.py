@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.base import probes
+from pretune.base import measurements
 from pretune.base.extras import MODULES, versions
 from pretune.base.log import Log
 from pretune.base.stage import Machine
 from pretune.model.shape import SHAPE
+from pretune.report.numbers import count, share, size
 
 
 def doctor_facts(log: Log) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def doctor_facts(log: Log) -> dict[str, Any]:
     training = training_speed(best, device, log)
     return {
         **asdict(machine),
-        "processor": probes.processor(),
+        "processor": measurements.processor(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -45,7 +46,7 @@ def doctor_facts(log: Log) -> dict[str, Any]:
 
 
 def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
-    """Memory as foretold for the default settings of stage pretrain, tokens per second at the speed of a real step."""
+    """Memory as forecast for the default settings of stage pretrain, tokens per second at the speed of a real step."""
     from pretune.train.run.pretraining import USUAL_VOCABULARY, forecast_pretraining
     from pretune.train.run.settings import PretrainSettings
 
@@ -67,18 +68,17 @@ def _share(found: dict[str, Any]) -> float:
 def doctor_text(found: dict[str, Any]) -> str:
     lines = [
         f"cores      {found['cores']} ({found['threads']} threads), device {found['device']}, {found['capability']}",
-        f"memory     {found['memory_bytes'] / 2**30:.1f} GiB, {found['free_memory_bytes'] / 2**30:.1f} GiB free",
-        f"disk       {found['free_disk_bytes'] / 2**30:.1f} GiB free here",
+        f"memory     {size(found['memory_bytes'])}, {size(found['free_memory_bytes'])} free",
+        f"disk       {size(found['free_disk_bytes'])} free here",
         *(f"{name:<10} {speed / 1e9:,.0f} GFLOP/s matrix product" for name, speed in found["matrix_flops"].items()),
-        f"training   {found['training_flops'] / 1e9:,.0f} GFLOP/s in a step, {_share(found):.0%} of the product",
+        f"training   {found['training_flops'] / 1e9:,.0f} GFLOP/s in a step, {share(_share(found))} of the product",
         f"precision  {found['precision']}{'' if len(found['matrix_flops']) > 1 else ': no bfloat16 in this processor'}",
         f"compiler   {'found' if found['compiler'] else 'none: training runs eager, about a quarter slower'}",
         *(["GPU        device=mps trains on this Mac's GPU, in float32; it was not tested"] if found["mps"] else []),
         f"extras     {', '.join(f'{n} {chr(43) if ok else chr(45)}' for n, ok in found['extras'].items())}",
     ]
     for row in found["presets"]:
-        size = f"{row['parameters'] / 1e6:.0f} million parameters"
-        speed = f"about {row['tokens_per_second']:,.0f} tokens/s in {row['memory_bytes'] / 2**30:.1f} GiB"
+        speed = f"about {count(row['tokens_per_second'])} tokens/s in {size(row['memory_bytes'])}"
         fits = speed if row["fits"] else "does not fit"
-        lines.append(f"{row['kind']:<12} {size}: {fits} in training")
+        lines.append(f"{row['kind']:<12} {count(row['parameters'])} parameters: {fits} in training")
     return "\n".join(lines)

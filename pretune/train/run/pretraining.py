@@ -18,6 +18,7 @@ from pretune.model.build import build_model, num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.methods.scratch import Scratch
 from pretune.model.shape import SHAPE, Shape
+from pretune.report.numbers import count
 from pretune.tokens.encode.tokenizer import Specials, special_ids
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.tokens.store.packing import Rows
@@ -32,7 +33,7 @@ from pretune.train.loop.spec import Looks, TrainSpec
 from pretune.train.loop.stream import StoreStream
 from pretune.train.run.resolve import resolve
 from pretune.train.run.settings import PretrainSettings, resolved_shape
-from pretune.train.watch.picture import write_page
+from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
 from pretune.train.watch.watching import SHARE_OF_LOOKS, Watch, writer_of
 
@@ -62,7 +63,7 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
     session = begin(spec, choices, runtime, context)
     model = session.state.model
     context.log.info(
-        f"    {shape.kind}: {num_parameters(model) / 1e6:.1f} million parameters, {session.state.total} steps of "
+        f"    {shape.kind}: {count(num_parameters(model))} parameters, {session.state.total} steps of "
         f"{settings.batch} x {settings.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
         f"{', compiled' if choices['compile'] else ''}"
     )
@@ -81,7 +82,7 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
     save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
     set_model_length(out, settings.length)
     keep_samples(context, out)
-    write_page(out, context, stores, metrics)
+    write_run_page("pretrain", complete(settings), stores, metrics, out, context)
     return metrics
 
 

@@ -29,7 +29,7 @@ from pretune.train.loop.runtime import Runtime, give_freed_memory_back
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.state import as_precise, training_state
 from pretune.train.loop.step import TrainState, take_step
-from pretune.train.loop.stream import Cut
+from pretune.train.loop.stream import MicroBatches
 from pretune.train.watch.validate import loss_over
 
 AGAIN_SECONDS = 6.0
@@ -67,10 +67,10 @@ def resolve(spec: TrainSpec, log: Log, started: float | None = None) -> Choices:
 
 
 def _fitting(spec: TrainSpec, precision: str, log: Log) -> Choices:
-    """micro_batch and recomputed: what suits the device, or what fits into the memory that is free.
+    """micro_batch and checkpointed: what suits the device, or what fits into the memory that is free.
 
     Raises:
-        DoesNotFit: one row is foretold to need more.
+        DoesNotFit: one row is forecast to need more.
     """
     settings, room = spec.settings, free_bytes(spec.device)
     with log.timing("forecast"):
@@ -79,7 +79,7 @@ def _fitting(spec: TrainSpec, precision: str, log: Log) -> Choices:
             refuse_if_too_large(plan_of(spec, precision, again), micro, room)
     if again:
         give_freed_memory_back()
-    return {"recomputed": again, "micro_batch": micro}
+    return {"checkpointed": again, "micro_batch": micro}
 
 
 # ---- seconds and steps --------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def _measured(spec: TrainSpec, trial: Choices) -> list[float]:
     assert spec.make is not None and spec.stream is not None, "only a run with data is measured"
     micro, alone = int(trial["micro_batch"]), Runtime(spec.device)  # ranks need not agree on how many sizes they try
     state = training_state(spec, as_precise(spec.make(), trial["precision"]), trial, alone)
-    whole = Cut(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro)
+    whole = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro)
 
     def step(rows: int) -> float:
         """As if its rows had the usual length."""
@@ -151,6 +151,6 @@ def _reckoned(spec: TrainSpec, precision: str, log: Log) -> float:
 def mark(spec: TrainSpec, choices: Choices) -> str:
     """What the speed of a step depends on, but for the machine."""
     settings = spec.settings
-    how = [choices[name] for name in ("precision", "recomputed", "micro_batch", "compile")]
+    how = [choices[name] for name in ("precision", "checkpointed", "micro_batch", "compile")]
     kinds = [part.model_dump(mode="json") for part in (settings.optim, spec.objective)]
     return f"seconds {digest([spec.known_by, settings.batch, round(spec.tokens_per_row), *kinds, *how])}"

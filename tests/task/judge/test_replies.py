@@ -135,7 +135,7 @@ def test_an_answer_that_is_right_word_for_word_scores_one_everywhere():
     found = evaluated([dialogue("qq", "yes yes", keywords=("yes",))], [])
     figures = found.groups[0].figures
     assert figures == {"rouge_l": 1.0, "word_for_word": 1.0, "any_keyword": 1.0, "all_keywords": 1.0}
-    assert [f.name for f in found.groups[0].floors] == ["question"]
+    assert [f.name for f in found.groups[0].baselines] == ["question"]
 
 
 @pytest.mark.parametrize(("num_read", "is_ceiling"), [(0, False), (2, False), (3, True), (20, True)])
@@ -144,4 +144,4 @@ def test_looking_up_is_a_ceiling_from_a_tenth_of_read_answers_on(num_read, is_ce
     train = [dialogue("q", f"answer {k}") for k in range(20)]
     test = [dialogue("qq", f"answer {k}" if k < num_read else f"unheard {k}") for k in range(20)]
     found = evaluated(test, train)
-    assert [floor.is_ceiling for floor in found.groups[0].floors if floor.name == "nearest"] == [is_ceiling]
+    assert [baseline.is_ceiling for baseline in found.groups[0].baselines if baseline.name == "nearest"] == [is_ceiling]

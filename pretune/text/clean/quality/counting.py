@@ -8,7 +8,7 @@ characters; the price is some 60 nanoseconds per character of English and 200 of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pretune.text.clean.quality import scripts, words
 from pretune.text.read.characters import codes_of, lowered
+from pretune.text.read.hashing import BASE, Hashes, hashed, mixed, running_sums
 
 Ints = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
 
 PIECE: Final = 1 << 17
@@ -30,6 +30,7 @@ BATCH_PIECES: Final = 1024
 
 TOP: Final = (2, 3, 4)
 REPEATED: Final = (5, 6, 7, 8, 9, 10)
+_APART: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 OFTEN: Final = (10, 10)
 """(units of an n-gram, occurrences) from which it counts as a loop."""
 
@@ -43,58 +44,6 @@ def pieces_of(text: str) -> list[str]:
         pieces.append(text[at:end])
         at = end
     return [*pieces, text[at:]]
-
-
-def batches(pieces: Iterable[str]) -> Iterator[list[str]]:
-    """Pieces in groups that are measured together; at least one group."""
-    held: list[str] = []
-    size = 0
-    for piece in pieces:
-        if held and (size + len(piece) + 1 > BATCH or len(held) == BATCH_PIECES):
-            yield held
-            held, size = [], 0
-        held.append(piece)
-        size += len(piece) + 1
-    yield held
-
-
-# ---- hashes -------------------------------------------------------------------------------------
-
-_BASE: Final = 0x9E3779B97F4A7C15
-_ODD: Final = np.uint64(0xD6E8FEB86659FD93)
-_SHIFT: Final = np.uint64(32)
-_APART: Final = np.uint64(0xC2B2AE3D27D4EB4F)
-
-
-@cache
-def _powers(base: int) -> Hashes:
-    """base ** i modulo 2 ** 64 for i = 0 ... BATCH, uint64."""
-    return np.cumprod(np.array([1] + [base] * BATCH, np.uint64), dtype=np.uint64)
-
-
-@dataclass(frozen=True)
-class _Hasher:
-    """Hashes of any spans of a batch, from sums of c[i] * base ** i (modulo 2 ** 64)."""
-
-    sums: Hashes
-
-    @classmethod
-    def over(cls, codes: NDArray[np.uint32], folded: NDArray[np.uint32]) -> _Hasher:
-        values = lowered(scripts.SIZE)[folded]
-        if folded is not codes:
-            values = np.where(codes < scripts.SIZE, values, codes)
-        sums = np.zeros(len(codes) + 1, np.uint64)
-        np.cumsum((values + np.uint32(1)) * _powers(_BASE)[: len(codes)], out=sums[1:])
-        return cls(sums)
-
-    def spans(self, starts: Ints, ends: Ints) -> Hashes:
-        """A hash of each span [start, end), whatever its place: uint64."""
-        return _mixed((self.sums[ends] - self.sums[starts]) * _powers(pow(_BASE, -1, 2**64))[starts])
-
-
-def _mixed(values: Hashes) -> Hashes:
-    values = (values ^ (values >> _SHIFT)) * _ODD
-    return np.asarray(values ^ (values >> _SHIFT))
 
 
 # ---- one batch ----------------------------------------------------------------------------------
@@ -122,12 +71,13 @@ class _Batch:
         codes: code points [C].
         cells: their cells [C].
         closing: the place of the line end behind each piece [P].
+        sums: running sums over their lower case.
     """
 
     codes: NDArray[np.uint32]
     cells: NDArray[np.uint8]
     closing: Ints
-    hasher: _Hasher
+    sums: Hashes
 
     def piece_of(self, places: Ints) -> Ints:
         if len(self.closing) == 1:
@@ -135,7 +85,7 @@ class _Batch:
         return np.searchsorted(self.closing, places)
 
     def spans(self, starts: Ints, ends: Ints) -> _Spans:
-        return _Spans(starts, ends, self.piece_of(starts), self.hasher.spans(starts, ends))
+        return _Spans(starts, ends, self.piece_of(starts), hashed(self.sums, starts, ends))
 
     def per_piece(self, piece: Ints, weights: Any = None) -> Ints:
         """How many, or the sum of weights, of each piece: [P]."""
@@ -146,7 +96,10 @@ def _batch(pieces: Sequence[str]) -> _Batch:
     codes = codes_of("\n".join(pieces) + "\n")
     folded = scripts.folded(codes)
     closing = np.cumsum([len(piece) + 1 for piece in pieces]) - 1
-    return _Batch(codes, scripts.cell_table()[folded], closing, _Hasher.over(codes, folded))
+    values = lowered(scripts.SIZE)[folded]
+    if folded is not codes:
+        values = np.where(codes < scripts.SIZE, values, codes)
+    return _Batch(codes, scripts.cell_table()[folded], closing, running_sums(values + np.uint32(1)))
 
 
 def count(pieces: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -205,7 +158,7 @@ def _stop_table() -> tuple[Hashes, Ints, Bools]:
     listed = words.all_words()
     batch = _batch([" ".join(listed)])
     places = np.cumsum([0, *(len(word) + 1 for word in listed)])[:-1]
-    hashes = batch.hasher.spans(places, places + np.array([len(word) for word in listed]))
+    hashes = hashed(batch.sums, places, places + np.array([len(word) for word in listed]))
     order = np.argsort(hashes)
     quick = np.zeros(1 << 16, bool)
     quick[(hashes & np.uint64(0xFFFF)).astype(np.int64)] = True
@@ -245,7 +198,7 @@ def _membership() -> Ints:
 
 
 @dataclass(frozen=True)
-class _Groups:
+class _Ngrams:
     """Places of n-grams that occur at least twice, and the group of equal ones each belongs to."""
 
     places: Ints
@@ -253,7 +206,7 @@ class _Groups:
     counts: Ints
 
 
-def _groups(keys: NDArray[Any], places: Ints) -> _Groups:
+def _groups(keys: NDArray[Any], places: Ints) -> _Ngrams:
     order = np.argsort(keys)
     ranked = keys[order]
     new = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(keys) else np.zeros(0, np.int64)
@@ -261,7 +214,7 @@ def _groups(keys: NDArray[Any], places: Ints) -> _Groups:
     often = counts > 1
     kept = np.repeat(often, counts)
     counts = counts[often]
-    return _Groups(places[order[kept]], np.repeat(np.arange(len(counts)), counts), counts)
+    return _Ngrams(places[order[kept]], np.repeat(np.arange(len(counts)), counts), counts)
 
 
 def _repetition(batch: _Batch, units: _Spans) -> dict[str, Ints]:
@@ -283,14 +236,14 @@ def _repetition(batch: _Batch, units: _Spans) -> dict[str, Ints]:
     return counts
 
 
-def _pairs(units: _Spans) -> _Groups:
+def _pairs(units: _Spans) -> _Ngrams:
     keys = units.hashes + units.piece.astype(np.uint64) * _APART
     inside = np.flatnonzero(units.piece[1:] == units.piece[:-1])
-    pairs = _mixed(keys[inside] * np.uint64(_BASE)) + keys[inside + 1]
+    pairs = mixed(keys[inside] * np.uint64(BASE)) + keys[inside + 1]
     return _groups(pairs, inside)
 
 
-def _longer(found: _Groups, num_units: int) -> _Groups:
+def _longer(found: _Ngrams, num_units: int) -> _Ngrams:
     """Repeated (n + 1)-grams from repeated n-grams: equal where both n-grams inside are."""
     if not len(found.places):
         return found
@@ -300,7 +253,7 @@ def _longer(found: _Groups, num_units: int) -> _Groups:
     return _groups(group[both] * len(found.counts) + group[both + 1], both)
 
 
-def _top(batch: _Batch, units: _Spans, found: _Groups, lengths: Ints, n: int) -> Ints:
+def _top(batch: _Batch, units: _Spans, found: _Ngrams, lengths: Ints, n: int) -> Ints:
     """Visible characters in the most frequent n-gram of each piece; of equally frequent ones the longest."""
     firsts = found.places[np.cumsum(found.counts) - found.counts]
     sizes = lengths[firsts + n] - lengths[firsts]

@@ -1,7 +1,7 @@
 """Which language a text is in: by a fastText model of the user's, or by script and frequent words.
 
 The model is a file (lid.176.ftz, 0.9 MB, knows 176 languages: Joulin et al. 2016, arXiv:1612.03651); nothing is
-downloaded. Without one, a script that writes one language tells it, and frequent words tell Latin, Cyrillic and Arabic.
+downloaded. Without one, a script that writes one language shows it, and frequent words in Latin, Cyrillic and Arabic.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pretune.text.clean.quality.scripts import main_script, scripts_of
 from pretune.text.clean.quality.words import languages_of
 
 MAX_CHARACTERS: Final = 800
-"""The head of a text that is looked at, some 130 English words; with 2000 the model told no more chapters right."""
+"""The head of a text that is looked at, some 130 English words; with 2000 the model is no more often right."""
 BATCH: Final = 1024
 """Texts whose scripts are counted together."""
 MIN_DISTINCT: Final = 2
 MIN_SHARE: Final = 0.05
-"""Fewer different stop words, or a smaller share of the words, tell nothing."""
+"""Fewer different stop words, or a smaller share of the words, mean nothing."""
 
 OF_SCRIPT: Final = {
     **{"Hani": "zh", "Bopo": "zh", "Jpan": "ja", "Hira": "ja", "Kana": "ja", "Hang": "ko", "Thai": "th", "Grek": "el"},
@@ -44,46 +44,31 @@ WRITTEN_IN: Final = {"Cyrl": ("ru", "uk", "bg"), "Arab": ("ar", "fa", "ur")}
 """Scripts of several languages with a list of stop words; Latin has all the others."""
 
 
-class Identifier:
-    """Tells languages with a fastText model, or without one.
+def identify(texts: Sequence[str], model: Path | None = None) -> list[tuple[str, float]]:
+    """(language, confidence) of each text: a code of ISO 639, "und" if it is not known, and 0 ... 1.
+
+    A model's confidence is its probability; by words it is the share of the winner among the two best languages.
 
     Args:
-        path: the model file; None goes by script and stop words.
+        model: a file of fastText, loaded once in each process; None goes by script and stop words.
 
     Raises:
         NoSuchFile, BadFile: the file is not there, or is no fastText model.
         MissingExtra: `fasttext-predict` is not installed.
     """
-
-    def __init__(self, path: Path | None = None):
-        self._model = None if path is None else _load(path)
-
-    def of(self, text: str) -> tuple[str, float]:
-        """(language, confidence): a code of ISO 639, "und" if it cannot be told, and 0 ... 1.
-
-        The model's confidence is its probability; by words it is the share of the winner among the two best languages.
-        """
-        return self.of_all([text])[0]
-
-    def of_all(self, texts: Sequence[str]) -> list[tuple[str, float]]:
-        """`of` each text; without a model much faster than one by one where they are short."""
-        heads = [" ".join(text[:MAX_CHARACTERS].split()) for text in texts]
-        if self._model is None:
-            return by_words(heads)
-        told = [_predicted(self._model, head) if head else ("und", 0.0) for head in heads]
-        written = [k for k, head in enumerate(heads) if _WRITTEN_ALONE.search(head)]
-        names, shares = scripts_of([heads[k] for k in written])
-        for k, script, share in zip(written, names, shares.tolist(), strict=True):
-            told[k] = _as_written(told[k], script, share)
-        return told
+    heads = [" ".join(text[:MAX_CHARACTERS].split()) for text in texts]
+    if model is None:
+        return by_words(heads)
+    known = _load(model)
+    found = [_predicted(known, head) if head else ("und", 0.0) for head in heads]
+    written = [k for k, head in enumerate(heads) if _WRITTEN_ALONE.search(head)]
+    names, shares = scripts_of([heads[k] for k in written])
+    for k, script, share in zip(written, names, shares.tolist(), strict=True):
+        found[k] = _as_written(found[k], script, share)
+    return found
 
 
 @cache
-def identifier(path: Path | None = None) -> Identifier:
-    """The identifier of a file, loaded once in each process."""
-    return Identifier(path)
-
-
 def _load(path: Path) -> Any:
     need(["data"])
     import fasttext
@@ -102,11 +87,11 @@ def _predicted(model: Any, line: str) -> tuple[str, float]:
     return (labels[0].removeprefix("__label__"), min(1.0, float(shares[0]))) if labels else ("und", 0.0)
 
 
-def _as_written(told: tuple[str, float], script: str, share: float) -> tuple[str, float]:
+def _as_written(predicted: tuple[str, float], script: str, share: float) -> tuple[str, float]:
     """The model's answer, unless the text is written as its language is not."""
     languages = WRITE_ALONE.get(script)
-    if languages is None or share < MIN_ALONE or told[0] in languages:
-        return told
+    if languages is None or share < MIN_ALONE or predicted[0] in languages:
+        return predicted
     return OF_SCRIPT[script], share
 
 
@@ -116,23 +101,23 @@ def by_words(texts: Sequence[str]) -> list[tuple[str, float]]:
     for at in range(0, len(texts), BATCH):
         some = texts[at : at + BATCH]
         names, shares = scripts_of(some)
-        found += [_told(*one) for one in zip(some, names, shares.tolist(), strict=True)]
+        found += [_by_words(*one) for one in zip(some, names, shares.tolist(), strict=True)]
     return found
 
 
-def _told(text: str, script: str, share: float) -> tuple[str, float]:
+def _by_words(text: str, script: str, share: float) -> tuple[str, float]:
     usual = OF_SCRIPT.get(script, "und")
     if script not in WRITTEN_IN and script != "Latn":
         return usual, share if usual != "und" else 0.0
     own = WRITTEN_IN.get(script)
     found = [item for item in _stop_words(text) if own is None or item[0] in own]
     if not found:
-        return (usual, 0.5 * share) if usual != "und" else _beside_latin(text)
+        return (usual, 0.5 * share) if usual != "und" else _apart_from_latin(text)
     (language, best), second = found[0], found[1][1] if len(found) > 1 else 0
     return language, share * best / (best + second)
 
 
-def _beside_latin(text: str) -> tuple[str, float]:
+def _apart_from_latin(text: str) -> tuple[str, float]:
     """The language of what is not Latin: a chapter in Chinese may hold more code than Chinese."""
     rest = _LATIN.sub("", text)
     if len(rest) < MIN_SHARE * len(text):

@@ -34,15 +34,13 @@ class GopherSpaced(Limits):
     min_distinct_stop_words: int | None = 2
 
 
-class GopherUnspaced(Limits):
+class GopherUnspaced(GopherSpaced):
     """The same in characters: no word length, and marks count as units, so fewer units hold a letter."""
 
     min_words: int | None = 80
     max_words: int | None = 160_000
-    max_hashes_per_word: float | None = 0.1
-    max_ellipses_per_word: float | None = 0.1
-    max_bullet_line_share: float | None = 0.9
-    max_ellipsis_line_share: float | None = 0.3
+    min_mean_word_length: float | None = None
+    max_mean_word_length: float | None = None
     min_alphabetic_word_share: float | None = 0.5
     min_distinct_stop_words: int | None = None
 
@@ -51,7 +49,7 @@ class Gopher(LimitFilter):
     """Gopher's quality rules. Source: Rae et al. 2021, arXiv:2112.11446, appendix A1."""
 
     kind: str = "gopher"
-    needs: ClassVar[tuple[str, ...]] = columns_of(GopherSpaced, GopherUnspaced)
+    needs: ClassVar[tuple[str, ...]] = columns_of(GopherSpaced)
     spaced: GopherSpaced = GopherSpaced()
     """Limits for scripts with spaces between words."""
     unspaced: GopherUnspaced = GopherUnspaced()
@@ -79,16 +77,13 @@ class RepetitionSpaced(Limits):
     max_repeated_10gram_share: float | None = 0.1
 
 
-class RepetitionUnspaced(Limits):
+class RepetitionUnspaced(RepetitionSpaced):
     """The same in characters: ten of them are about six words, so only long n-grams have a limit."""
 
-    max_duplicate_line_share: float | None = 0.3
-    max_duplicate_paragraph_share: float | None = 0.3
-    max_duplicate_line_character_share: float | None = 0.2
-    max_duplicate_paragraph_character_share: float | None = 0.2
-    max_top_2gram_share: float | None = 0.2
-    max_top_3gram_share: float | None = 0.18
-    max_top_4gram_share: float | None = 0.16
+    max_repeated_5gram_share: float | None = None
+    max_repeated_6gram_share: float | None = None
+    max_repeated_7gram_share: float | None = None
+    max_repeated_8gram_share: float | None = None
     max_repeated_9gram_share: float | None = 0.3
     max_repeated_10gram_share: float | None = 0.25
 
@@ -97,7 +92,7 @@ class GopherRepetition(LimitFilter):
     """Gopher's rules against repetition. Source: Rae et al. 2021, arXiv:2112.11446, table A1."""
 
     kind: str = "gopher-repetition"
-    needs: ClassVar[tuple[str, ...]] = columns_of(RepetitionSpaced, RepetitionUnspaced)
+    needs: ClassVar[tuple[str, ...]] = columns_of(RepetitionSpaced)
     spaced: RepetitionSpaced = RepetitionSpaced()
     """Limits for scripts with spaces between words."""
     unspaced: RepetitionUnspaced = RepetitionUnspaced()
@@ -138,19 +133,18 @@ class FineWebSpaced(Limits):
     max_lines_under_30_share: float | None = 0.67
 
 
-class FineWebUnspaced(Limits):
+class FineWebUnspaced(FineWebSpaced):
     """The same; a line of 30 Latin characters is one of some 12 Chinese ones."""
 
-    min_terminal_line_share: float | None = 0.12
-    max_duplicate_line_character_share: float | None = 0.1
+    max_lines_under_30_share: float | None = None
     max_lines_under_12_share: float | None = 0.67
 
 
 class FineWeb(LimitFilter):
-    """FineWeb's rules beside Gopher's and C4's. Source: Penedo et al. 2024, arXiv:2406.17557, section 3.6."""
+    """FineWeb's rules besides Gopher's and C4's. Source: Penedo et al. 2024, arXiv:2406.17557, section 3.6."""
 
     kind: str = "fineweb"
-    needs: ClassVar[tuple[str, ...]] = columns_of(FineWebSpaced, FineWebUnspaced)
+    needs: ClassVar[tuple[str, ...]] = columns_of(FineWebUnspaced)
     spaced: FineWebSpaced = FineWebSpaced()
     """Limits for scripts with spaces between words."""
     unspaced: FineWebUnspaced = FineWebUnspaced()
@@ -172,22 +166,17 @@ class DebrisSpaced(Limits):
     max_often_10gram_share: float | None = 0.5
 
 
-class DebrisUnspaced(Limits):
+class DebrisUnspaced(DebrisSpaced):
     """The same without word length."""
 
-    max_replacement_share: float | None = 0.1
-    max_control_share: float | None = 0.05
-    min_letter_share: float | None = 0.15
-    max_duplicate_line_character_share: float | None = 0.8
-    max_duplicate_paragraph_character_share: float | None = 0.8
-    max_often_10gram_share: float | None = 0.5
+    max_mean_word_length: float | None = None
 
 
 class Debris(LimitFilter):
     """Leaves out what is hardly text: undecodable bytes, base64, rows of figures, the same over and over. Ours."""
 
     kind: str = "debris"
-    needs: ClassVar[tuple[str, ...]] = columns_of(DebrisSpaced, DebrisUnspaced)
+    needs: ClassVar[tuple[str, ...]] = columns_of(DebrisSpaced)
     spaced: DebrisSpaced = DebrisSpaced()
     """Limits for scripts with spaces between words."""
     unspaced: DebrisUnspaced = DebrisUnspaced()

@@ -2,7 +2,7 @@
 
     "Ab，你 " -> cells [Latn upper, Latn, punctuation, Hani, white]
 
-A cell tells class, script and case together, so one histogram of cells answers every question about
+A cell is class, script and case together, so one histogram of cells answers every question about
 shares of characters. Scripts are named by ISO 15924 (Latn, Hani, Cyrl ...).
 """
 
@@ -60,7 +60,7 @@ _RANGES: Final = (
     ("Hani", "3005-3007 3021-3029 3038-303B 3400-4DBF 4E00-9FFF F900-FAD9 20000-2FFFF"),
 )
 SCRIPTS: Final = ("Zzzz", *dict.fromkeys(name for name, _ in _RANGES), "Jpan")
-"""Scripts that are told apart; the first is every other, the last is Han and kana together (no letters of its own)."""
+"""The scripts that are known; the first is every other, the last is Han and kana together (no letters of its own)."""
 UNSPACED: Final = frozenset({"Hani", "Hira", "Kana", "Bopo", "Jpan", "Thai", "Laoo", "Tibt", "Mymr", "Khmr"})
 """Written without a space between words: the unit of counting is the character."""
 JAPANESE: Final = ("Hani", "Hira", "Kana")

@@ -23,7 +23,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pretune.text.clean.quality import scripts, words
-from pretune.text.clean.quality.counting import REPEATED, TOP, batches, count, pieces_of
+from pretune.text.clean.quality.counting import BATCH, BATCH_PIECES, REPEATED, TOP, count, pieces_of
+from pretune.text.read.characters import batches
 
 Value = float | int | str
 
@@ -86,24 +87,16 @@ def _type(name: str) -> pa.DataType:
 
 
 COLUMNS: Final[dict[str, pa.DataType]] = {name: _type(name) for name in ABOUT}
-"""Column -> type. Shares are 0 ... 1, and float32: `measure` rounds so too, so a threshold decides alike."""
-
-
-def measure(text: str) -> dict[str, Value]:
-    """The statistics of a text, one entry per column of COLUMNS."""
-    return measure_all([text])[0]
+"""Column -> type. Shares are 0 ... 1, and float32: `measure_all` rounds so too, so a threshold decides alike."""
 
 
 def measure_all(texts: Sequence[str]) -> list[dict[str, Value]]:
-    """The statistics of many texts; much faster than one by one where they are short.
-
-    Returns:
-        one dict per text, in order: the same as `measure` gives for it alone.
-    """
+    """The statistics of each text, one entry per column of COLUMNS: the same as for it alone."""
     if not texts:
         return []
     pieces = [pieces_of(text) for text in texts]
-    counts = _joined([count(batch) for batch in batches(p for of in pieces for p in of)])
+    together = batches((piece for of in pieces for piece in of), BATCH, BATCH_PIECES)
+    counts = _joined([count(batch) for batch in together])
     firsts = np.cumsum([0, *(len(of) for of in pieces[:-1])])
     columns = _columns({name: _adder(name).reduceat(of, firsts) for name, of in counts.items()})
     columns["lorem_ipsum"] = [text.count("orem ipsum") + text.count("OREM IPSUM") for text in texts]

@@ -5,7 +5,7 @@
     dialogue, preference    what the user says           ranking   the query
 
 A row's chance is drawn from the seed, the augmentation and the row's origin: a row that is added changes no other.
-A row that comes out as it went in is not written, nor one that stands in validation or test.
+A row that comes out as it went in is not written, nor one that is in validation or test.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -118,11 +119,17 @@ def with_texts(example: Any, shape: str, change: Change) -> Any:
     return CHANGES[shape](example, careful)
 
 
+def each_text(work: Work, change: Callable[..., str]) -> list[Any]:
+    """The rows of the work with their texts after `change`, each by its own chance (`rng`)."""
+    pairs = zip(work.rows, work.chances, strict=True)
+    return [with_texts(row, work.shape, partial(change, rng=rng)) for row, rng in pairs]
+
+
 # ---- all of them --------------------------------------------------------------------------------
 
 
 def augment(
-    sides: Mapping[str, list[Any]],
+    splits: Mapping[str, list[Any]],
     shape: str,
     ways: Sequence[Augment],
     *,
@@ -139,12 +146,12 @@ def augment(
         in, or as a row of validation or test.
     """
     whole, asked = FIELDS[shape].whole, FIELDS[shape].asked
-    held = {same_text(asked(e)) for side in ("validation", "test") for e in sides.get(side, ())}
+    held = {same_text(asked(e)) for split in ("validation", "test") for e in splits.get(split, ())}
     added: list[Any] = []
     counts: Counter[str] = Counter()
     numbers: Counter[tuple[str, str]] = Counter()
     for k, way in enumerate(ways):
-        work = _work(sides["train"], shape, way, f"{seed}/{k}/{way.kind}", inputs.get(k, {}))
+        work = _work(splits["train"], shape, way, f"{seed}/{k}/{way.kind}", inputs.get(k, {}))
         for before, after in zip(work.rows, way.changed(work), strict=True):
             numbers[way.kind, before.origin] += 1
             if same_text(whole(after)) == same_text(whole(before)) or same_text(asked(after)) in held:

@@ -105,7 +105,7 @@ class Unit:
     Args:
         tokens: of a plain text one word; `tags` are theirs.
         whole: an entity: it may change places, nothing else.
-        tail: what stands between this word and the next; it belongs to the place.
+        tail: what is between this word and the next; it belongs to the place.
     """
 
     tokens: tuple[str, ...]
@@ -185,7 +185,7 @@ def delete(units: list[Unit], number: int, share: float, synonyms: Synonyms, rng
     for unit, stays in zip(units, keeps, strict=True):
         if stays:
             after.append(unit)
-        elif after and unit.tail.strip():  # the mark behind it stays, and stands for the one before
+        elif after and unit.tail.strip():  # the mark behind it stays, in the place of the one before
             after[-1] = replace(after[-1], tail=unit.tail)
     return after
 

@@ -1,6 +1,6 @@
 """Homophones: Chinese characters that sound alike, as who types pinyin mistakes them.
 
-Our own table of common characters by syllable and tone; a character stands in one group, that of its usual reading.
+Our own table of common characters by syllable and tone; a character is in one group, that of its usual reading.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pretune.text.dataset.augment.augment import Augment, Work, with_texts
+from pretune.text.dataset.augment.augment import Augment, Work, each_text
 
 GROUPS = """
 ba1 八吧巴疤 ban4 半办伴扮 bao3 宝保饱堡 bao4 报抱暴爆 bei4 被备背倍辈 bi3 比笔彼 bi4 必毕闭避币壁
@@ -61,8 +61,7 @@ class Homophones(Augment):
     """Share of the characters with a homophone that are changed, at least one of each text."""
 
     def changed(self, work: Work) -> list[Any]:
-        pairs = zip(work.rows, work.chances, strict=True)
-        return [with_texts(row, work.shape, partial(misheard, share=self.share, rng=rng)) for row, rng in pairs]
+        return each_text(work, partial(misheard, share=self.share))
 
 
 def misheard(text: str, share: float, rng: random.Random) -> str:
@@ -75,7 +74,7 @@ def misheard(text: str, share: float, rng: random.Random) -> str:
 
 
 def homophones_of(character: str) -> str:
-    """The other characters of its group; "" for one that stands in none."""
+    """The other characters of its group; "" for one that is in none."""
     return _table().get(character, "")
 
 

@@ -3,7 +3,7 @@
     swap        two letters change places     the -> teh
     drop        a letter is left out          the -> te
     double      a letter is typed twice       the -> thhe
-    neighbour   the key beside it is hit      the -> rhe
+    neighbour   the key next to it is hit     the -> rhe
     homophone   in Chinese, a character that sounds alike
 
 Figures, marks and white space stay as they are: 3.5 stars are not 5.3 stars.
@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pretune.text.dataset.augment.augment import Augment, Work, with_texts
+from pretune.text.dataset.augment.augment import Augment, Work, each_text
 from pretune.text.dataset.augment.homophones import homophones_of
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -33,8 +33,7 @@ class Noise(Augment):
     """Share of the letters that are touched, at least one of each text."""
 
     def changed(self, work: Work) -> list[Any]:
-        pairs = zip(work.rows, work.chances, strict=True)
-        return [with_texts(row, work.shape, partial(noisy, share=self.share, rng=rng)) for row, rng in pairs]
+        return each_text(work, partial(noisy, share=self.share))
 
 
 def noisy(text: str, share: float, rng: random.Random) -> str:
@@ -76,8 +75,8 @@ def _double(letters: list[str], k: int, rng: random.Random) -> None:
 def _neighbour(letters: list[str], k: int, rng: random.Random) -> None:
     key = letters[k]
     if key.lower() in KEYS:
-        beside = rng.choice(KEYS[key.lower()])
-        letters[k] = beside.upper() if key.isupper() else beside
+        other = rng.choice(KEYS[key.lower()])
+        letters[k] = other.upper() if key.isupper() else other
 
 
 def _homophone(letters: list[str], k: int, rng: random.Random) -> None:

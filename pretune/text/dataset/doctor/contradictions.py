@@ -11,7 +11,7 @@ from pretune.text.dataset.doctor.fields import same_text, turns
 from pretune.text.dataset.doctor.findings import Check, Data, Finding, Row, counted
 
 ANSWERS: dict[str, Callable[[Any], Hashable]] = {
-    "label": lambda e: same_text(e.label),  # a label that is only written differently is told by label-spelling
+    "label": lambda e: same_text(e.label),  # label-spelling reports one that is only written differently
     "labels": lambda e: frozenset(e.labels),
     "score": lambda e: e.score,
     "tags": lambda e: e.tags,
@@ -20,7 +20,7 @@ ANSWERS: dict[str, Callable[[Any], Hashable]] = {
 
 
 class Contradictions(Check):
-    """Equal texts with different answers: labels, tags, or scores that lie far apart."""
+    """Equal texts with different answers: labels, tags, or scores that are far apart."""
 
     kind: str = "contradictions"
     shapes: ClassVar[tuple[str, ...]] = tuple(ANSWERS)
@@ -43,7 +43,7 @@ class Contradictions(Check):
 
 
 def _groups(data: Data) -> list[list[Row]]:
-    """Rows of one text, of all sides, where there are several."""
+    """Rows of one text, of all splits, where there are several."""
     groups: dict[str, list[Row]] = {}
     for row, key in zip(data.rows, data.whole, strict=True):
         groups.setdefault(key, []).append(row)

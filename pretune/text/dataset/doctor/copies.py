@@ -1,7 +1,7 @@
-"""Rows that say what other rows say: on one side (duplicates) and on two (leaks); equal, or near by verified MinHash.
+"""Rows that say what other rows say: in one split (duplicates) and in two (leaks); equal, or near by verified MinHash.
 
-    duplicates   beyond the first of each group of equal rows of one side, as counted for SMS spam: 418
-    leaks        of a side that is judged on, the rows whose text stands on a side before it
+    duplicates   beyond the first of each group of equal rows of one split, as counted for SMS spam: 418
+    leaks        of a split that is judged on, the rows whose text is in a split before it
 
 Equal means equal but for case, width and white space (`fields.same_text`). Near means a Jaccard similarity of at
 least 0.8 of shingles, each pair compared (dedup/near.py).
@@ -16,18 +16,20 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pretune.base.sample import evenly
 from pretune.text.dataset.doctor.fields import FIELDS
-from pretune.text.dataset.doctor.findings import SIDES, Check, Data, Finding, Level, Row, counted, spread
+from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, counted
 from pretune.text.dedup import near
+from pretune.text.read.split import SPLITS
 
 BETWEEN = (("train", "validation"), ("train", "test"), ("validation", "test"))
 MOST = 50_000
-"""Rows of a side that are compared with each other by default; a second and a half."""
+"""Rows of a split that are compared with each other by default; a second and a half."""
 NO_SPANS = tuple(shape for shape in FIELDS if shape != "span")
 
 
 class Duplicates(Check):
-    """Rows of one side that say what an earlier one says."""
+    """Rows of one split that say what an earlier one says."""
 
     kind: str = "duplicates"
     advice: ClassVar[str] = "Keep one of each, unless the copies are meant to weigh more."
@@ -36,43 +38,41 @@ class Duplicates(Check):
         first: dict[tuple[str, str], Row] = {}
         again, like = [], []
         for row, key in zip(data.rows, data.whole, strict=True):
-            earlier = first.setdefault((row.side, key), row)
+            earlier = first.setdefault((row.split, key), row)
             if earlier is not row:
                 again.append(row)
                 like.append(earlier)
         if again:
-            text = (
-                f"{counted(len(again), 'row')} of {len(data.rows):,} {_say(again)} what an earlier row of the side says"
-            )
-            yield self.finding(text, again, like=like)
+            number = f"{counted(len(again), 'row')} of {len(data.rows):,}"
+            yield self.finding(f"{number} {_say(again)} what an earlier row of the split says", again, like=like)
 
 
 class Leaks(Check):
-    """Rows to be judged on that stand on an earlier side too: figures on them flatter."""
+    """Rows to be judged on that are in an earlier split too: figures on them flatter."""
 
     kind: str = "leaks"
-    advice: ClassVar[str] = "Leave them out of the side that is judged on; figures on them flatter."
+    advice: ClassVar[str] = "Leave them out of the split that is judged on; figures on them flatter."
     serious: float = Field(default=0.01, ge=0, le=1)
-    """Share of the later side from which leaks are an error; below it a warning."""
+    """Share of the later split from which leaks are an error; below it a warning."""
 
     def find(self, data: Data) -> Iterator[Finding]:
-        first: dict[str, dict[str, Row]] = {side: {} for pair in BETWEEN for side in pair}
+        first: dict[str, dict[str, Row]] = {split: {} for pair in BETWEEN for split in pair}
         for row, key in zip(data.rows, data.asked, strict=True):
-            first[row.side].setdefault(key, row)
+            first[row.split].setdefault(key, row)
         for one, other in BETWEEN:
             pairs = zip(data.rows, data.asked, strict=True)
-            leaked = [(r, first[one][key]) for r, key in pairs if r.side == other and key in first[one]]
+            leaked = [(r, first[one][key]) for r, key in pairs if r.split == other and key in first[one]]
             if leaked:
                 rows, like = [r for r, _ in leaked], [f for _, f in leaked]
                 yield self.finding(_shared(data, rows, one, other), rows, like=like, level=self._level(data, rows))
 
     def _level(self, data: Data, rows: Sequence[Row]) -> Level:
-        return "error" if len(rows) >= self.serious * len(data.of_side(rows[0].side)) else "warning"
+        return "error" if len(rows) >= self.serious * len(data.of_split(rows[0].split)) else "warning"
 
 
 def _shared(data: Data, rows: Sequence[Row], one: str, other: str) -> str:
-    number = f"{counted(len(rows), 'row')} of {len(data.of_side(other)):,} of {other}"
-    return f"{number} {'stands' if len(rows) == 1 else 'stand'} in {one} too"
+    number = f"{counted(len(rows), 'row')} of {len(data.of_split(other)):,} of {other}"
+    return f"{number} {'is' if len(rows) == 1 else 'are'} in {one} too"
 
 
 def _say(rows: Sequence[Row]) -> str:
@@ -83,7 +83,7 @@ def _say(rows: Sequence[Row]) -> str:
 
 
 class NearDuplicates(Check):
-    """Rows of one side that say almost what an earlier one says."""
+    """Rows of one split that say almost what an earlier one says."""
 
     kind: str = "near-duplicates"
     level: ClassVar[Level] = "hint"
@@ -92,45 +92,45 @@ class NearDuplicates(Check):
     similarity: float = Field(default=0.8, ge=0.65, le=1)
     """Jaccard similarity of shingles from which two rows are near."""
     most: int = Field(default=MOST, gt=0)
-    """Rows of a side that are compared, evenly spread."""
+    """Rows of a split that are compared, evenly spread."""
 
     def find(self, data: Data) -> Iterator[Finding]:
-        for side in SIDES:
-            every = [k for k, row in enumerate(data.rows) if row.side == side]
-            here = spread(every, self.most)
+        for split in SPLITS:
+            every = [k for k, row in enumerate(data.rows) if row.split == split]
+            here = evenly(every, self.most)
             texts = [data.fields.whole(data.rows[k].example) for k in here]
             found = _near(here, [data.whole[k] for k in here], texts, self.similarity)
             if found:
                 rows, like = [data.rows[k] for k, _ in found], [data.rows[k] for _, k in found]
-                text = f"{counted(len(rows), 'row')} of {side} {_say(rows)} almost what an earlier one says"
+                text = f"{counted(len(rows), 'row')} of {split} {_say(rows)} almost what an earlier one says"
                 yield self.finding(text + _part(len(here), len(every)), rows, like=like)
 
 
 class NearLeaks(Check):
-    """Rows to be judged on whose text stands on an earlier side in almost the same words."""
+    """Rows to be judged on whose text is in an earlier split in almost the same words."""
 
     kind: str = "near-leaks"
-    advice: ClassVar[str] = "Look whether they are edited copies; if so leave them out of the side that is judged on."
+    advice: ClassVar[str] = "Look whether they are edited copies; if so leave them out of the split that is judged on."
     similarity: float = Field(default=0.8, ge=0.65, le=1)
     """Jaccard similarity of shingles from which two texts are near."""
     most: int = Field(default=MOST, gt=0)
-    """Rows of a side that are compared, evenly spread."""
+    """Rows of a split that are compared, evenly spread."""
 
     def find(self, data: Data) -> Iterator[Finding]:
-        by_side = [[k for k, row in enumerate(data.rows) if row.side == side] for side in SIDES]
-        if sum(map(bool, by_side)) < 2:
+        by_split = [[k for k, row in enumerate(data.rows) if row.split == split] for split in SPLITS]
+        if sum(map(bool, by_split)) < 2:
             return
-        here = [k for every in by_side for k in spread(every, self.most)]
+        here = [k for every in by_split for k in evenly(every, self.most)]
         texts = [data.fields.asked(data.rows[k].example) for k in here]
         near_rows = _near(here, [data.asked[k] for k in here], texts, self.similarity)
-        pairs = [(data.rows[k], data.rows[twin]) for k, twin in near_rows]
+        pairs = [(data.rows[k], data.rows[first]) for k, first in near_rows]
         for one, other in BETWEEN:
-            found = [(r, twin) for r, twin in pairs if (twin.side, r.side) == (one, other)]
+            found = [(r, first) for r, first in pairs if (first.split, r.split) == (one, other)]
             if found:
                 rows = [r for r, _ in found]
                 near_text = _shared(data, rows, one, other).replace(" too", " in almost the same words")
                 text = near_text + _part(len(here), len(data.rows))
-                yield self.finding(text, rows, like=[twin for _, twin in found])
+                yield self.finding(text, rows, like=[first for _, first in found])
 
 
 def _part(compared: int, number: int) -> str:
@@ -149,5 +149,5 @@ def _near(
         found = near.clusters(
             near.sign(own), lambda some: [own[k] for k in some], threshold=similarity, scratch=Path(scratch)
         )
-    twins = ((k, int(twin)) for k, twin in enumerate(found.because_of) if twin >= 0)
-    return [(numbers[places[k]], numbers[places[twin]]) for k, twin in twins]
+    pairs = ((k, int(first)) for k, first in enumerate(found.because_of) if first >= 0)
+    return [(numbers[places[k]], numbers[places[first]]) for k, first in pairs]

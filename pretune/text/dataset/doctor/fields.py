@@ -2,7 +2,7 @@
 
     pieces     every text by the name of its field    text | question, context | user, assistant ...
     whole      what makes a row a copy of another     a question with its passage; all turns
-    asked      what must not stand on two sides       the passage; what the user said
+    asked      what must not be in two splits       the passage; what the user said
     together   what a model reads at once             a passage and its question; all turns and the longer reply
 
 Two texts are the same if they are equal once case, width and white space are left off: `same_text`.
@@ -11,19 +11,20 @@ Two texts are the same if they are equal once case, width and white space are le
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pretune.text.dataset.example import SHAPES, Message
 
 Piece = tuple[str, str]
+Pieces = Callable[[Any], list[Piece]]
 
 
 def same_text(text: str) -> str:
     """One form for all texts that differ in case, width (NFKC) and white space alone; marks count.
 
-    By it 333 rows of ChnSentiCorp's test stand in its train (331 letter by letter, 335 without marks), and 418 of
+    By it 333 rows of ChnSentiCorp's test are in its train (331 letter by letter, 335 without marks), and 418 of
     the SMS spam collection say what another has said (403 and 446).
     """
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -33,48 +34,22 @@ def same_text(text: str) -> str:
 class Fields:
     """How the doctor sees a shape; every function takes an example of it."""
 
-    pieces: Callable[[Any], Iterator[Piece]]
+    pieces: Pieces
     whole: Callable[[Any], str]
     asked: Callable[[Any], str]
     together: Callable[[Any], str]
 
 
-def _text(e: Any) -> Iterator[Piece]:
-    yield "text", e.text
+def _two_texts(e: Any) -> list[Piece]:
+    return [("text", e.text), *([("second", e.second)] if e.second else [])]
 
 
-def _two_texts(e: Any) -> Iterator[Piece]:
-    yield "text", e.text
-    if e.second:
-        yield "second", e.second
+def _said(e: Any) -> list[Piece]:
+    return [(m.role, m.content) for m in e.messages if m.content]
 
 
-def _words(e: Any) -> Iterator[Piece]:
-    yield "tokens", " ".join(e.tokens)
-
-
-def _question(e: Any) -> Iterator[Piece]:
-    yield "question", e.question
-    yield "context", e.context
-
-
-def _pair(e: Any) -> Iterator[Piece]:
-    yield "source", e.source
-    yield from (("target", target) for target in e.targets)
-
-
-def _dialogue(e: Any) -> Iterator[Piece]:
-    yield from ((m.role, m.content) for m in e.messages if m.content)
-
-
-def _preference(e: Any) -> Iterator[Piece]:
-    yield from _dialogue(e)
-    yield from ((name, text) for name, text in (("chosen", e.chosen), ("rejected", e.rejected)) if text)
-
-
-def _ranking(e: Any) -> Iterator[Piece]:
-    yield "query", e.query
-    yield from (("candidate", text) for text in e.candidates)
+def _judged(e: Any) -> list[Piece]:
+    return [*_said(e), *((name, text) for name, text in (("chosen", e.chosen), ("rejected", e.rejected)) if text)]
 
 
 def turns(messages: tuple[Message, ...]) -> str:
@@ -82,40 +57,40 @@ def turns(messages: tuple[Message, ...]) -> str:
     return "\n".join(f"{m.role}: {m.content}{m.calls}" for m in messages)
 
 
-def _joined(pieces: Callable[[Any], Iterator[Piece]]) -> Callable[[Any], str]:
+def _joined(pieces: Pieces) -> Callable[[Any], str]:
     return lambda e: "\n".join(text for _, text in pieces(e))
-
-
-def _replied(e: Any) -> str:
-    return f"{turns(e.messages)}\n{max(e.chosen, e.rejected, key=len)}"
 
 
 def _candidates(e: Any) -> str:
     return "\n".join([e.query, *sorted(e.candidates)])
 
 
-def _of(shape: str, pieces: Callable[[Any], Iterator[Piece]], **other: Callable[[Any], str]) -> Fields:
+def _of(shape: str, pieces: Pieces, **other: Callable[[Any], str]) -> Fields:
     plain: dict[str, Callable[[Any], str]] = {"whole": _joined(pieces), "together": _joined(pieces)}
     return Fields(pieces=pieces, **{"asked": SHAPES[shape].said, **plain, **other})
 
 
 FIELDS: Mapping[str, Fields] = {
     "label": _of("label", _two_texts),
-    "labels": _of("labels", _text),
+    "labels": _of("labels", lambda e: [("text", e.text)]),
     "score": _of("score", _two_texts),
-    "tags": _of("tags", _words),
-    "span": _of("span", _question),
-    "pair": _of("pair", _pair, together=lambda e: max([e.source, *e.targets], key=len)),
-    "dialogue": _of("dialogue", _dialogue, whole=lambda e: turns(e.messages)),
+    "tags": _of("tags", lambda e: [("tokens", " ".join(e.tokens))]),
+    "span": _of("span", lambda e: [("question", e.question), ("context", e.context)]),
+    "pair": _of(
+        "pair",
+        lambda e: [("source", e.source), *(("target", target) for target in e.targets)],
+        together=lambda e: max([e.source, *e.targets], key=len),
+    ),
+    "dialogue": _of("dialogue", _said, whole=lambda e: turns(e.messages)),
     "preference": _of(
         "preference",
-        _preference,
+        _judged,
         whole=lambda e: "\n".join([turns(e.messages), f"+ {e.chosen}", f"- {e.rejected}"]),
-        together=_replied,
+        together=lambda e: f"{turns(e.messages)}\n{max(e.chosen, e.rejected, key=len)}",
     ),
     "ranking": _of(
         "ranking",
-        _ranking,
+        lambda e: [("query", e.query), *(("candidate", text) for text in e.candidates)],
         # Many questions read "Which is true?": only with their candidates are they the same question. And a user's
         # films of another time are no leak.
         asked=_candidates,

@@ -1,4 +1,6 @@
-"""Findings: what is wrong, how many rows, which to look at, what to do. A check is a class and its line in CHECK.
+"""Findings: what is wrong, how many rows, which to look at, what to do.
+
+A check is a class and its line in CHECK; one that looks at each row by itself is an entry in rows.py.
 
 error      training or its figures will be wrong      labels of test that train has not, leaks
 warning    rows that teach nothing or the wrong thing  copies, contradictions, replies without content
@@ -13,13 +15,13 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pretune.base.config import Choice, Variant
-from pretune.text.dataset.doctor.fields import FIELDS, Fields, same_text
-from pretune.text.dataset.shapes.converter import Told
+from pretune.text.dataset.doctor.fields import FIELDS, Fields, Piece, same_text
+from pretune.text.dataset.shapes.converter import Remark
+from pretune.text.read.split import SPLITS
 
 Level = Literal["error", "warning", "hint"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "hint")
 SHOWN = 5
-SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ class Finding:
     rows: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
 
+    @property
+    def looked_at(self) -> list[str]:
+        """Origins, each with the row it is like."""
+        like = self.like or ("",) * len(self.rows)
+        return [f"{row} (like {twin})" if twin else row for row, twin in zip(self.rows, like, strict=True)]
+
+    def row(self) -> dict[str, str]:
+        """As a row of a page's table."""
+        found = {"finding": f"{self.level}: {self.name}", "what was found": self.problem, "what to do": self.advice}
+        return found | {"rows to look at": ", ".join(self.looked_at)}
+
     def fact(self) -> dict[str, Any]:
         """As plain JSON, for cards and `--json`."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
@@ -49,9 +62,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Row:
-    """An example and the side it stands on."""
+    """An example and its split."""
 
-    side: str
+    split: str
     example: Any
 
     @property
@@ -64,17 +77,17 @@ class Data:
     """Labelled data as the checks see it.
 
     Args:
-        rows: all sides, train first.
+        rows: all splits, train first.
         reading: what reading has left out or mended already.
     """
 
     shape: str
     rows: tuple[Row, ...]
-    reading: tuple[Told, ...] = ()
+    reading: tuple[Remark, ...] = ()
 
     @classmethod
-    def of(cls, shape: str, sides: Mapping[str, Sequence[Any]], reading: Sequence[Told] = ()) -> Data:
-        rows = tuple(Row(side, example) for side in SIDES for example in sides.get(side, ()))
+    def of(cls, shape: str, splits: Mapping[str, Sequence[Any]], reading: Sequence[Remark] = ()) -> Data:
+        rows = tuple(Row(split, example) for split in SPLITS for example in splits.get(split, ()))
         return cls(shape, rows, tuple(reading))
 
     @property
@@ -88,16 +101,16 @@ class Data:
 
     @cached_property
     def asked(self) -> tuple[str, ...]:
-        """Of each row, one form of what must not stand on two sides."""
+        """Of each row, one form of what must not be in two splits."""
         return tuple(same_text(self.fields.asked(row.example)) for row in self.rows)
 
     @cached_property
-    def pieces(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+    def pieces(self) -> list[list[Piece]]:
         """Of each row, (field, text) of every text in it."""
-        return tuple(tuple(self.fields.pieces(row.example)) for row in self.rows)
+        return [self.fields.pieces(row.example) for row in self.rows]
 
-    def of_side(self, side: str) -> list[Row]:
-        return [row for row in self.rows if row.side == side]
+    def of_split(self, split: str) -> list[Row]:
+        return [row for row in self.rows if row.split == split]
 
 
 class Check(Variant):
@@ -118,13 +131,14 @@ class Check(Variant):
         problem: str,
         rows: Sequence[Row],
         *,
+        name: str | None = None,
         like: Sequence[Row] = (),
         level: Level | None = None,
         count: int | None = None,
         advice: str | None = None,
     ) -> Finding:
         return Finding(
-            name=self.kind,
+            name=name or self.kind,
             level=level or self.level,
             count=len(rows) if count is None else count,
             problem=problem,
@@ -132,32 +146,6 @@ class Check(Variant):
             rows=tuple(row.origin for row in rows[:SHOWN]),
             like=tuple(row.origin for row in like[:SHOWN]),
         )
-
-
-class RowCheck(Check):
-    """A check that looks at each row by itself."""
-
-    claim: ClassVar[str]
-    """What is true of a row that is found: "hold control characters"."""
-
-    def is_wrong(self, row: Row, pieces: Sequence[tuple[str, str]]) -> bool:
-        """Whether the row is one.
-
-        Args:
-            pieces: (field, text) of every text in it.
-        """
-        raise AssertionError(f"{type(self).__name__} has no is_wrong()")
-
-    def find(self, data: Data) -> Iterator[Finding]:
-        rows = [r for r, pieces in zip(data.rows, data.pieces, strict=True) if self.is_wrong(r, pieces)]
-        if rows:
-            yield self.finding(f"{counted(len(rows), 'row')} {self.claim}", rows)
-
-
-def spread(numbers: Sequence[int], most: int) -> list[int]:
-    """At most so many of the numbers, evenly spread: what is dear is looked at in a part of large data."""
-    size = min(most, len(numbers))
-    return [numbers[k * len(numbers) // size] for k in range(size)]
 
 
 def counted(number: int, name: str) -> str:
@@ -180,30 +168,12 @@ CHECK = Choice(
         "few-rows": "pretune.text.dataset.doctor.labels:FewRows",
         "imbalance": "pretune.text.dataset.doctor.labels:Imbalance",
         "one-answer": "pretune.text.dataset.doctor.labels:OneAnswer",
-        "bad-score": "pretune.text.dataset.doctor.labels:BadScore",
         "empty": "pretune.text.dataset.doctor.texts:Empty",
         "over-long": "pretune.text.dataset.doctor.texts:OverLong",
-        "mojibake": "pretune.text.dataset.doctor.texts:Garbled",
-        "controls": "pretune.text.dataset.doctor.texts:ControlCharacters",
-        "html": "pretune.text.dataset.doctor.texts:Markup",
-        "no-words": "pretune.text.dataset.doctor.texts:NoWords",
         "languages": "pretune.text.dataset.doctor.language:Languages",
-        "wrong-offset": "pretune.text.dataset.doctor.answers:WrongOffset",
-        "answer-not-there": "pretune.text.dataset.doctor.answers:NotThere",
-        "tags-unequal": "pretune.text.dataset.doctor.tagging:Unequal",
-        "tags-unparsable": "pretune.text.dataset.doctor.tagging:Unparsable",
-        "tags-inside": "pretune.text.dataset.doctor.tagging:Inside",
-        "empty-tokens": "pretune.text.dataset.doctor.tagging:EmptyTokens",
-        "echo": "pretune.text.dataset.doctor.pairs:Echo",
-        "length-ratio": "pretune.text.dataset.doctor.pairs:LengthRatio",
-        "empty-reply": "pretune.text.dataset.doctor.replies:EmptyReply",
-        "no-reply": "pretune.text.dataset.doctor.replies:NoReply",
-        "turns": "pretune.text.dataset.doctor.replies:Turns",
-        "roles": "pretune.text.dataset.doctor.replies:Roles",
-        "no-preference": "pretune.text.dataset.doctor.choices:NoPreference",
-        "no-positive": "pretune.text.dataset.doctor.choices:NoPositive",
-        "candidates-twice": "pretune.text.dataset.doctor.choices:CandidatesTwice",
-        "scores-unequal": "pretune.text.dataset.doctor.choices:Unequal",
+        "wrong-offset": "pretune.text.dataset.doctor.reading:WrongOffset",
+        "length-ratio": "pretune.text.dataset.doctor.texts:LengthRatio",
+        "rows": "pretune.text.dataset.doctor.rows:Rows",
         "mended": "pretune.text.dataset.doctor.reading:Mended",
         "left-out": "pretune.text.dataset.doctor.reading:LeftOut",
         # The one upward door: tokens are counted with a tokenizer, which text knows nothing of.
@@ -211,7 +181,7 @@ CHECK = Choice(
     },
     group="pretune.checks",
 )
-"""In the order in which findings of one level are told."""
+"""In the order in which findings of one level are listed."""
 
 
 def every_check() -> list[Check]:

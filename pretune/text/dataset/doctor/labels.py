@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
@@ -10,8 +9,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pretune.text.dataset.doctor.fields import same_text
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, RowCheck, counted
-from pretune.text.dataset.example import SHAPES, Ranking
+from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, counted
+from pretune.text.dataset.example import SHAPES
+from pretune.text.read.split import SPLITS
 
 NAMED = tuple(shape for shape, of in SHAPES.items() if of.names)
 FEW_SHOWN = 8
@@ -24,9 +24,9 @@ def names_of(data: Data, row: Row) -> set[str]:
     return names(row.example)
 
 
-def counts_of(data: Data, side: str) -> Counter[str]:
-    """label -> rows of the side that carry it."""
-    return Counter(name for row in data.of_side(side) for name in names_of(data, row))
+def counts_of(data: Data, split: str) -> Counter[str]:
+    """label -> rows of the split that carry it."""
+    return Counter(name for row in data.of_split(split) for name in names_of(data, row))
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -34,8 +34,8 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, every[:FEW_SHOWN])) + (" ..." if len(every) > FEW_SHOWN else "")
 
 
-def _with(data: Data, names: set[str], sides: Sequence[str]) -> list[Row]:
-    return [row for row in data.rows if row.side in sides and names_of(data, row) & names]
+def _with(data: Data, names: set[str], splits: Sequence[str]) -> list[Row]:
+    return [row for row in data.rows if row.split in splits and names_of(data, row) & names]
 
 
 class Spelling(Check):
@@ -54,9 +54,9 @@ class Spelling(Check):
         twice = [names for names in groups.values() if len(names) > 1]
         rare = {name for names in twice for name in names[1:]}
         if twice:
-            told = "; ".join(" and ".join(map(repr, names)) for names in twice[:FEW_SHOWN])
-            text = f"{counted(len(twice), 'label')} written in several ways: {told}"
-            yield self.finding(text, _with(data, rare, ("train", "validation", "test")), count=len(twice))
+            ways = "; ".join(" and ".join(map(repr, names)) for names in twice[:FEW_SHOWN])
+            text = f"{counted(len(twice), 'label')} written in several ways: {ways}"
+            yield self.finding(text, _with(data, rare, SPLITS), count=len(twice))
 
 
 class Unknown(Check):
@@ -69,16 +69,16 @@ class Unknown(Check):
 
     def find(self, data: Data) -> Iterator[Finding]:
         known = set(counts_of(data, "train"))
-        for side in ("validation", "test"):
-            unknown = set(counts_of(data, side)) - known
+        for split in ("validation", "test"):
+            unknown = set(counts_of(data, split)) - known
             if known and unknown:
-                rows = _with(data, unknown, (side,))
-                text = f"{counted(len(rows), 'row')} of {side} with labels that train has not: {_listed(unknown)}"
+                rows = _with(data, unknown, (split,))
+                text = f"{counted(len(rows), 'row')} of {split} with labels that train has not: {_listed(unknown)}"
                 yield self.finding(text, rows)
 
 
 class Unused(Check):
-    """Labels of train that validation or test lacks: how well they are told is not measured."""
+    """Labels of train that validation or test lacks: how well a model knows them is not measured."""
 
     kind: str = "unused-labels"
     level: ClassVar[Level] = "hint"
@@ -87,10 +87,10 @@ class Unused(Check):
 
     def find(self, data: Data) -> Iterator[Finding]:
         known = set(counts_of(data, "train"))
-        for side in ("validation", "test"):
-            there = set(counts_of(data, side))
+        for split in ("validation", "test"):
+            there = set(counts_of(data, split))
             if there and known - there:
-                text = f"{counted(len(known - there), 'label')} of train never in {side}: {_listed(known - there)}"
+                text = f"{counted(len(known - there), 'label')} of train never in {split}: {_listed(known - there)}"
                 yield self.finding(text, _with(data, known - there, ("train",)), count=len(known - there))
 
 
@@ -115,7 +115,7 @@ class Imbalance(Check):
 
     kind: str = "imbalance"
     shapes: ClassVar[tuple[str, ...]] = NAMED
-    advice: ClassVar[str] = "Read macro_f1 beside accuracy; try dataset.balance=weights or over."
+    advice: ClassVar[str] = "Read macro_f1 next to accuracy; try dataset.balance=weights or over."
     ratio: float = Field(default=5, gt=1)
     """Rows of the most frequent label for one of the rarest, from which it is a warning; a hint from half of it on."""
 
@@ -125,7 +125,7 @@ class Imbalance(Check):
             return
         (most, high), (least, low) = counts[0], counts[-1]
         if high >= low * self.ratio / 2:
-            # What stands in a text is uneven by nature; only one label a text is a choice of who collects.
+            # What is in a text is uneven by nature; only one label a text is a choice of who collects.
             level: Level = "warning" if high >= low * self.ratio and data.shape == "label" else "hint"
             text = f"{high / low:.1f} rows of {most!r} ({high:,}) for one of {least!r} ({low:,})"
             yield self.finding(text, _with(data, {least}, ("train",)), level=level, count=low)
@@ -142,7 +142,7 @@ ANSWER: dict[str, Callable[[Any], Any]] = {
 
 
 class OneAnswer(Check):
-    """Every row of train has one and the same answer: there is nothing to tell apart."""
+    """Every row of train has one and the same answer: there is nothing to learn."""
 
     kind: str = "one-answer"
     level: ClassVar[Level] = "error"
@@ -150,21 +150,7 @@ class OneAnswer(Check):
     advice: ClassVar[str] = "Look whether the right column was read."
 
     def find(self, data: Data) -> Iterator[Finding]:
-        rows = data.of_side("train")
+        rows = data.of_split("train")
         answers = {ANSWER[data.shape](row.example) for row in rows}
         if len(rows) > 1 and len(answers) == 1 and (data.shape != "tags" or True in answers):
             yield self.finding(f"all {counted(len(rows), 'row')} of train have one answer", rows)
-
-
-class BadScore(RowCheck):
-    """Scores that are no numbers: one of them makes every weight nan."""
-
-    kind: str = "bad-score"
-    level: ClassVar[Level] = "error"
-    shapes: ClassVar[tuple[str, ...]] = ("score", "ranking")
-    advice: ClassVar[str] = "Give them a number, or leave them out."
-    claim: ClassVar[str] = "with a score that is no finite number"
-
-    def is_wrong(self, row: Row, pieces: Sequence[tuple[str, str]]) -> bool:
-        e = row.example
-        return not all(map(math.isfinite, e.scores if isinstance(e, Ranking) else [e.score]))

@@ -1,7 +1,7 @@
 """Texts in another language than nearly all the others of their field (a translation has a language on each side).
 
-Without a model, languages in Latin letters are told by frequent words, and short questions mislead: Polish has `do`,
-`i` and `to` as well. So words that are common in this very data tell nothing about a text that seems strange.
+Without a model, languages in Latin letters are identified by frequent words, and short questions mislead: Polish has
+`do`, `i` and `to` as well. So words that are common in this very data say nothing about a text that seems strange.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pretune.text.clean.quality.language import identifier
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, counted, spread
+from pretune.base.sample import evenly
+from pretune.text.clean.quality.language import identify
+from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, counted
 
 COMMON = 0.005
-"""Share of the usual texts from which a word of theirs tells nothing about another."""
+"""Share of the usual texts from which a word of theirs says nothing about another."""
 
 Numbered = list[tuple[int, str]]
 """Row numbers and a text, or a language, of each."""
@@ -30,18 +31,18 @@ class Languages(Check):
     level: ClassVar[Level] = "hint"
     advice: ClassVar[str] = "Look whether they belong here; a model learns a language from many rows or not at all."
     bulk: float = Field(default=0.8, gt=0.5, le=1)
-    """Share of the texts whose language is told, from which it is that of the rest."""
+    """Share of the texts whose language is known, from which it is that of the rest."""
     confidence: float = Field(default=0.6, ge=0, le=1)
-    """Below it a text's language counts as not told."""
+    """Below it a text's language counts as unknown."""
     model: str | None = None
-    """A fastText model, say lid.176.ftz; without one languages are told by script and frequent words."""
+    """A fastText model, say lid.176.ftz; without one languages are identified by script and frequent words."""
 
     most: int = Field(default=20_000, gt=0)
     """Rows that are looked at, evenly spread; half a second."""
 
     def find(self, data: Data) -> Iterator[Finding]:
         fields: dict[str, Numbered] = {}
-        for k in spread(range(len(data.rows)), self.most):
+        for k in evenly(range(len(data.rows)), self.most):
             for name, text in data.pieces[k]:
                 fields.setdefault(name, []).append((k, text))
         strange: dict[int, str] = {}
@@ -57,24 +58,24 @@ class Languages(Check):
 
     def _strange(self, texts: Numbered) -> tuple[str, dict[int, str]]:
         """The usual language, "" if there is none, and row -> language of those in another."""
-        told = self._told([text for _, text in texts])
-        counts = Counter(tag for tag in told if tag)
+        tags = self._identified([text for _, text in texts])
+        counts = Counter(tag for tag in tags if tag)
         usual, number = counts.most_common(1)[0] if counts else ("", 0)
         if number < self.bulk * counts.total() or not number:
             return "", {}
-        common = _common([text for (_, text), tag in zip(texts, told, strict=True) if tag == usual])
-        doubted = [(k, text, tag) for (k, text), tag in zip(texts, told, strict=True) if tag not in ("", usual)]
-        again = self._told([_without(text, common) for _, text, _ in doubted])
+        common = _common([text for (_, text), tag in zip(texts, tags, strict=True) if tag == usual])
+        doubted = [(k, text, tag) for (k, text), tag in zip(texts, tags, strict=True) if tag not in ("", usual)]
+        again = self._identified([_without(text, common) for _, text, _ in doubted])
         return usual, {k: tag for (k, _, tag), sure in zip(doubted, again, strict=True) if sure == tag}
 
-    def _told(self, texts: Sequence[str]) -> list[str]:
-        """The language of each text, "" where it is not told."""
-        found = identifier(Path(self.model) if self.model else None).of_all(texts)
+    def _identified(self, texts: Sequence[str]) -> list[str]:
+        """The language of each text, "" where it is not sure."""
+        found = identify(texts, Path(self.model) if self.model else None)
         return [tag if tag != "und" and sure >= self.confidence else "" for tag, sure in found]
 
 
 def _common(texts: Sequence[str]) -> set[str]:
-    """Words that stand in many of these texts."""
+    """Words that are in many of these texts."""
     counts = Counter(word for text in texts for word in set(text.lower().split()))
     least = max(2, COMMON * len(texts))
     return {word for word, number in counts.items() if number >= least}

@@ -1,18 +1,15 @@
-"""Texts by themselves: empty, far too long, garbled, with markup, without words, in another language than the rest."""
+"""The sizes of texts: empty ones, far too long ones, pairs whose lengths do not belong together."""
 
 from __future__ import annotations
 
-import re
+import math
 import statistics
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from pretune.text.clean.mojibake import lost_characters, repaired
-from pretune.text.dataset.doctor.fields import Piece
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, RowCheck, counted
+from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, counted
 from pretune.text.dataset.example import Message
 
 
@@ -71,64 +68,31 @@ class OverLong(Check):
             yield self.finding(f"{text} {statistics.median(sizes):,.0f}", rows)
 
 
-class Garbled(RowCheck):
-    """Texts read in the wrong encoding, or with characters that are lost (U+FFFD)."""
+class LengthRatio(Check):
+    """Pairs whose lengths differ far more than those of the rest: one of the two is cut, or of another row."""
 
-    kind: str = "mojibake"
-    advice: ClassVar[str] = "Read the file in its right encoding; what shows as U+FFFD is lost."
-    claim: ClassVar[str] = "with garbled characters (mojibake or U+FFFD)"
+    kind: str = "length-ratio"
+    shapes: ClassVar[tuple[str, ...]] = ("pair",)
+    advice: ClassVar[str] = "Look whether source and target belong together."
+    times: float = Field(default=6, gt=1)
+    """Times the usual ratio of lengths, up or down, from which a pair stands out."""
+    least: int = Field(default=20, ge=1)
+    """Characters of the longer text below which a ratio means nothing."""
 
-    def is_wrong(self, row: Row, pieces: Sequence[Piece]) -> bool:
-        return any(lost_characters(text) or repaired(text) is not text for _, text in pieces if not text.isascii())
-
-
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
-
-
-class ControlCharacters(RowCheck):
-    """Texts with control characters other than tab and line ends."""
-
-    kind: str = "controls"
-    advice: ClassVar[str] = "Take them out; nobody types them to a served model."
-    claim: ClassVar[str] = "with control characters"
-
-    def is_wrong(self, row: Row, pieces: Sequence[Piece]) -> bool:
-        return any(CONTROL.search(text) for _, text in pieces)
-
-
-# Known names only: `a < b and c > d` and <unk> are text.
-MARKUP = re.compile(
-    r"</?(?:a|b|i|p|br|hr|em|div|span|img|font|strong|table|t[drh]|[uo]l|li|h[1-6])(?:\s[^<>]*)?/?>|&(?:nbsp|amp|quot|[lg]t|#\d+);",
-    re.IGNORECASE,
-)
+    def find(self, data: Data) -> Iterator[Finding]:
+        ratios = [_log_ratio(row) for row in data.rows]
+        known = [r for r in ratios if r is not None]
+        if len(known) < 20:  # there is no usual ratio
+            return
+        usual, limit = statistics.median(known), math.log(self.times)
+        rows = [row for row, r in zip(data.rows, ratios, strict=True) if r is not None and abs(r - usual) > limit]
+        rows = [row for row in rows if max(map(len, (row.example.source, *row.example.targets))) >= self.least]
+        if rows:
+            usually = f"usually a target has {math.exp(usual):.2f} characters for one of its source"
+            yield self.finding(f"{counted(len(rows), 'row')} with lengths far from the rest; {usually}", rows)
 
 
-class Markup(RowCheck):
-    """Texts with remains of HTML."""
-
-    kind: str = "html"
-    level: ClassVar[Level] = "hint"
-    advice: ClassVar[str] = "Take it out, unless what is served holds it too."
-    claim: ClassVar[str] = "with remains of HTML"
-
-    def is_wrong(self, row: Row, pieces: Sequence[Piece]) -> bool:
-        return any(MARKUP.search(text) for _, text in pieces)
-
-
-WORDS = ("Lu", "Ll", "Lt", "Lm", "Lo", "So")
-"""Unicode categories of letters, and of emoji."""
-URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
-
-
-class NoWords(RowCheck):
-    """Texts of figures, marks or links alone; an emoji counts as a word."""
-
-    kind: str = "no-words"
-    level: ClassVar[Level] = "hint"
-    shapes: ClassVar[tuple[str, ...]] = ("label", "labels", "score")
-    advice: ClassVar[str] = "Look whether anybody could tell the answer from them."
-    claim: ClassVar[str] = "of figures, marks or links alone"
-
-    def is_wrong(self, row: Row, pieces: Sequence[Piece]) -> bool:
-        text = URL.sub("", pieces[0][1])
-        return bool(pieces[0][1].strip()) and not any(unicodedata.category(c) in WORDS for c in text)
+def _log_ratio(row: Row) -> float | None:
+    """ln(target / source) of the target that is nearest in length; None where a text is empty."""
+    source, targets = len(row.example.source), [len(t) for t in row.example.targets if t]
+    return min((math.log(t / source) for t in targets), key=abs) if source and targets else None

@@ -14,13 +14,14 @@ from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
 from pretune.base.yaml import override
-from pretune.text.dataset.doctor.findings import CHECK, LEVELS, SIDES, Check, Data, Finding, every_check, examine
-from pretune.text.dataset.doctor.telling import of_facts, report, summary
+from pretune.text.dataset.doctor.findings import CHECK, LEVELS, Check, Data, Finding, every_check, examine
+from pretune.text.dataset.doctor.report import of_facts, summary, write_report
 from pretune.text.dataset.example import read_split, shape_of
-from pretune.text.dataset.shapes.converter import Told
+from pretune.text.dataset.shapes.converter import Remark
 from pretune.text.dataset.shapes.files import is_labelled, is_named_so, unpacked
 from pretune.text.read import sources
 from pretune.text.read.readers import Repairs
+from pretune.text.read.split import SPLITS
 
 LENGTHS = "truncation"
 MEMBERS = 20
@@ -29,21 +30,20 @@ MEMBERS = 20
 
 def examined(
     shape: str,
-    sides: Mapping[str, Sequence[Any]],
+    splits: Mapping[str, Sequence[Any]],
     out: Path,
     context: Context,
     *,
-    reading: Sequence[Told] = (),
+    reading: Sequence[Remark] = (),
 ) -> dict[str, Any]:
     """What the doctor finds in examples that become a dataset, as metrics of its card; writes the note report.html.
 
     Args:
         reading: what reading has left out or mended.
     """
-    data = Data.of(shape, sides, reading)
+    data = Data.of(shape, splits, reading)
     findings = examine(data)
-    (out / "report.html").write_text(report(data, findings, context.command), encoding="utf-8", newline="\n")
-    context.notes.add("report.html")
+    write_report(out, data, findings, context)
     if any(f.level == "error" or f.name == "leaks" for f in findings):
         context.log.warn(f"the doctor found {summary(findings)}: {_names(findings)}; look at report.html")
     return {"doctor": [f.fact() for f in findings]}
@@ -108,12 +108,12 @@ def _lengths(tokenizer: str | None, max_length: int | None) -> Check:
 
 
 def _of_dataset(artifact: Artifact, lengths: Check) -> list[Finding]:
-    """What stands on the card was found before rows were added; a dataset of other programs is looked at now."""
-    sides = {side: read_split(artifact.path, side) for side in SIDES}
-    data = Data.of(shape_of(artifact.path), sides)
-    told = artifact.card.metrics.get("doctor")
-    if told is None:
+    """What is on the card was found before rows were added; a dataset of other programs is looked at now."""
+    splits = {split: read_split(artifact.path, split) for split in SPLITS}
+    data = Data.of(shape_of(artifact.path), splits)
+    known = artifact.card.metrics.get("doctor")
+    if known is None:
         others = [check for check in every_check() if check.kind != LENGTHS]
         return examine(data, [*others, lengths])
-    kept = [f for f in of_facts(told) if f.name != LENGTHS]
+    kept = [f for f in of_facts(known) if f.name != LENGTHS]
     return sorted([*kept, *lengths.find(data)], key=lambda f: LEVELS.index(f.level))

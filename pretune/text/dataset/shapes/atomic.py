@@ -3,7 +3,7 @@
     user_id:token  item_id:token  rating:float  timestamp:float        a tab between cells, a type behind each name
     196            242            3             881250949
 
-Items stand under their titles where there are any; two items of one title have their id behind it.
+Items have their titles where there are any; two items of one title have their id behind it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from pretune.text.read.columns import FIRST, Table
 
 @dataclass(frozen=True)
 class Kind:
-    """How records of one shape are told and read."""
+    """How records of one shape are recognised and read."""
 
     shape: str
     roles: frozenset[str]
@@ -115,9 +115,9 @@ def chosen(table: Table, shape: str) -> Kind:
     kinds = [k for k in KINDS if shape in ("auto", k.shape) and table.given.keys() <= k.roles]
     if not kinds:
         roles = sorted(set().union(*(k.roles for k in KINDS if shape in ("auto", k.shape))))
-        told = " ".join(f"columns.{role}={column}" for role, column in table.given.items())
+        given = " ".join(f"columns.{role}={column}" for role, column in table.given.items())
         raise NoSuchColumn(
-            f"no shape has all of these: {told}" if shape == "auto" else f"the shape {shape!r} has not: {told}",
+            f"no shape has all of these: {given}" if shape == "auto" else f"the shape {shape!r} has not: {given}",
             hint=f"roles are: {', '.join(roles)}",
         )
     return next((k for k in kinds if k.fits(table)), kinds[-1])

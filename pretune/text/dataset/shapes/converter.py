@@ -1,4 +1,4 @@
-"""What all shapes share: a converter, and what it has to tell."""
+"""What all shapes share: a converter, and its remarks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NUM_PLACES = 5
 
 
 @dataclass(frozen=True)
-class Told:
-    """One thing that reading has to tell.
+class Remark:
+    """One thing that happened while records were read.
 
     Args:
         places: the first origins, where they are known.
@@ -36,7 +36,7 @@ class Told:
 
 @dataclass
 class Notes:
-    """What is told of the records, by what happened to them.
+    """What happened to the records, to be reported.
 
     Args:
         dropped: records of which no example came, by the reason.
@@ -50,7 +50,7 @@ class Notes:
     places: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, Counter[str]] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
-    """What was said of the record at hand."""
+    """What happened to the record at hand."""
 
     def drop(self, reason: str) -> list[Example]:
         self.dropped[reason] += 1
@@ -63,7 +63,7 @@ class Notes:
             self.fresh.append(what)
 
     def place(self, origin: str) -> None:
-        """What was just said is said of this record."""
+        """What just happened, happened to this record."""
         for what in self.fresh:
             places = self.places.setdefault(what, [])
             if len(places) < NUM_PLACES and origin not in places:
@@ -71,16 +71,16 @@ class Notes:
             self.files.setdefault(what, Counter())[origin.rpartition("#")[0]] += 1
         self.fresh.clear()
 
-    def told(self) -> tuple[Told, ...]:
+    def remarks(self) -> tuple[Remark, ...]:
         """All of it, what is lost first."""
         both = ((self.dropped, True), (self.mended, False))
         return tuple(
-            Told(what, count, tuple(self.places.get(what, ())), is_lost, self.files.get(what, {}))
+            Remark(what, count, tuple(self.places.get(what, ())), is_lost, self.files.get(what, {}))
             for counts, is_lost in both
             for what, count in sorted(counts.items())
         )
 
 
-def told(**columns: str | None) -> str:
+def columns_read(**columns: str | None) -> str:
     """Which columns are read as what, for the card: `text: review, label: stars`."""
     return ", ".join(f"{role}: {column}" for role, column in columns.items() if column)

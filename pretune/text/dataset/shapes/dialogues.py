@@ -20,9 +20,9 @@ from typing import Any
 
 from pretune.base.errors import BadFile, did_you_mean
 from pretune.text.dataset.example import Dialogue, Example, Message
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
-from pretune.text.read.values import kind_of, mend_surrogates, wrong
+from pretune.text.read.values import first_of, kind_of, mend_surrogates, wrong
 
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "usr", "customer", "client", "用户", "顾客"), "user"),
@@ -82,7 +82,9 @@ def read_dialogues(table: Table, notes: Notes) -> tuple[Convert, str]:
         kept: list[Example] = [d for d in made if has_reply(d)]
         return kept if len(kept) == len(made) > 0 else [*kept, *notes.drop(_why_none(made))]
 
-    return convert, told(messages=turns) if turns else told(prompt=pair[0], reply=pair[1]) if pair else ""
+    return convert, columns_read(messages=turns) if turns else columns_read(
+        prompt=pair[0], reply=pair[1]
+    ) if pair else ""
 
 
 def has_reply(dialogue: Dialogue) -> bool:
@@ -120,7 +122,7 @@ def message_of(turn: Mapping[str, Any], column: str, notes: Notes, *, sys_replie
         near = did_you_mean(str(said), ROLES)
         hint = f"roles are {FEW_ROLES}" if near.startswith("choose") else near
         raise BadFile(f"unknown role {said!r} in column {column!r}", hint=hint)
-    content = _content(_first(turn, "content", "value", "text", "utterance"), column)
+    content = _content(first_of(turn, "content", "value", "text", "utterance"), column)
     learnt = _is_learnt(turn, role in ("assistant", "call"), column, notes)
     if role == "call":
         calls = calls_in(content)
@@ -146,11 +148,7 @@ def _is_learnt(turn: Mapping[str, Any], is_reply: bool, column: str, notes: Note
 
 
 def _role(turn: Mapping[str, Any]) -> Any:
-    return _first(turn, "role", "from", "speaker")
-
-
-def _first(turn: Mapping[str, Any], *names: str) -> Any:
-    return next((turn[n] for n in names if n in turn), None)
+    return first_of(turn, "role", "from", "speaker")
 
 
 def _content(value: Any, column: str) -> str:
@@ -240,7 +238,7 @@ def _message(role: str, content: Any, column: str = "history") -> Message:
 
 
 def prompt_messages(record: Record, names: Mapping[str, str], notes: Notes) -> list[Message]:
-    """What stands before a reply that is judged: turns, or a prompt with its input and history."""
+    """What comes before a reply that is judged: turns, or a prompt with its input and history."""
     turns = next((names[n] for n in ("messages", "conversations", "prompt") if _is_list(record, names.get(n))), None)
     if turns is not None:
         return messages_of(record[turns], turns, notes)

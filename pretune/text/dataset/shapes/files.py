@@ -1,7 +1,7 @@
-"""Which files of an input are labelled data, in which format each is, and which side it is.
+"""Which files of an input are labelled data, in which format each is, and which split it is.
 
     by suffix     csv tsv json jsonl parquet arrow, conll bio bmes ..., inter
-    by its kin    train.de beside train.en, train.seq.in beside train.seq.out
+    by its kin    train.de next to train.en, train.seq.in next to train.seq.out
     by content    any other text file: words with tags, `__label__` lines, text <tab> label
     by folder     where none of these is found: a folder of texts per class
 
@@ -38,7 +38,7 @@ FORMATS = (
     f"tables ({', '.join(TABULAR)}), words and tags (.conll), ratings (.inter), two text files line by line, "
     "lines of __label__LABEL and a text, lines of text, tab and label"
 )
-"""What labelled data is told by; folders of texts per class besides."""
+"""By what labelled data is known; folders of texts per class besides."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Source:
 
     Args:
         name: of the file, or of the files with ` + ` between them.
-        stem: what may say the side: the name without folder, packing and suffix.
+        stem: what may say the split: the name without folder, packing and suffix.
         read: the records, streaming.
         paths: the files on disk.
-        is_parallel: its name says the side also where more stands behind it (test_2016_flickr.de).
+        is_parallel: its name says the split also where more follows (test_2016_flickr.de).
     """
 
     name: str
@@ -175,7 +175,7 @@ def _lines(left: Files) -> Iterator[Source]:
 
 
 def _by_content(path: Path) -> Callable[[Path, Repairs], Iterator[Record]] | None:
-    """The reader of a text file, told by its beginning; None if it is in no such format."""
+    """The reader of a text file, by its beginning; None if it is in no such format."""
     try:
         with open_bytes(path) as stream:
             sample = stream.read(SAMPLE_BYTES)
@@ -192,36 +192,36 @@ def _by_content(path: Path) -> Callable[[Path, Repairs], Iterator[Record]] | Non
 
 
 def _classes(left: Files) -> list[Source]:
-    """One source for each side that the folders of classes lie in."""
+    """One source for each split that the folders of classes are in."""
     names = folders.class_files({n: p for n, p in left.items() if suffix_of(p) in ("", ".txt", ".text", ".md")})
     found = []
-    for side in sorted({_folder_side(name) for name in names}):
-        mine = [(name, left.pop(name)) for name in names if _folder_side(name) == side]
+    for split in sorted({_folder_split(name) for name in names}):
+        mine = [(name, left.pop(name)) for name in names if _folder_split(name) == split]
         paths = tuple(path for _, path in mine)
-        title = f"{side}/*/*" if side else "*/*"
-        found.append(Source(title, side, partial(folders.read_classes, mine), paths))
+        title = f"{split}/*/*" if split else "*/*"
+        found.append(Source(title, split, partial(folders.read_classes, mine), paths))
     return found
 
 
-# ---- sides --------------------------------------------------------------------------------------
+# ---- splits --------------------------------------------------------------------------------------
 
 
 def _stem(name: str) -> str:
     return parallel.plain_name(name).rpartition(".")[0] or parallel.plain_name(name)
 
 
-def _folder_side(name: str) -> str:
-    """The side that the nearest folder of such a name is (an archive's name counts without its suffix); "" if none."""
+def _folder_split(name: str) -> str:
+    """The split that the nearest folder of such a name is (an archive's name counts without its suffix); "" if none."""
     parents = [part.lower().partition(".")[0] for part in PurePosixPath(name).parent.parts]
     return next((NAMES[part] for part in reversed(parents) if part in NAMES), "")
 
 
-def _side(source: Source) -> str:
+def _split(source: Source) -> str:
     """By the exact stem: train, dev ...; behind `__` or a dot (raw__train, reviews.train); example.train; a folder."""
     stem = SHARD.sub("", source.stem).removesuffix(".char")
     ending = suffix_of(Path(source.name)).removeprefix(".")
     words = (stem, stem.rpartition("__")[2], stem.rpartition(".")[2], ending)
-    return next((NAMES[word] for word in words if word in NAMES), "") or _folder_side(source.name)
+    return next((NAMES[word] for word in words if word in NAMES), "") or _folder_split(source.name)
 
 
 def _first_word(source: Source) -> str:
@@ -229,16 +229,16 @@ def _first_word(source: Source) -> str:
     return NAMES.get(re.split(r"[_\W]", source.stem.rpartition("__")[2])[0], "")
 
 
-def sides_of(sources: Sequence[Source]) -> list[str | None]:
-    """The side of each source, "" for none; None for one to be left alone, as others say what they are.
+def splits_of(sources: Sequence[Source]) -> list[str | None]:
+    """The split of each source, "" for none; None for one to be left alone, as others say what they are.
 
-    A name says its side exactly. Where it says more (test_noleak), it counts if no name is exact and all of them
-    begin with sides, at least two different ones; or, of parallel files, if it is the only one for its side.
+    A name says its split exactly. Where it says more (test_noleak), it counts if no name is exact and all of them
+    begin with splits, at least two different ones; or, of parallel files, if it is the only one for its split.
     """
-    exact, first = [_side(s) for s in sources], [_first_word(s) for s in sources]
+    exact, first = [_split(s) for s in sources], [_first_word(s) for s in sources]
     if not any(exact):
         return list(first) if all(first) and len(set(first)) > 1 else [""] * len(sources)
-    found: list[str | None] = [side or None for side in exact]
+    found: list[str | None] = [split or None for split in exact]
     for k, source in enumerate(sources):
         alone = first[k] not in exact and first.count(first[k]) == 1
         if found[k] is None and source.is_parallel and first[k] and alone:

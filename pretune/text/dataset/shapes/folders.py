@@ -1,6 +1,6 @@
 """A folder of texts per class: pos/1.txt neg/2.txt, or train/pos/1.txt test/neg/2.txt.
 
-The folder that a file lies in is its label; one further out may be a side.
+The folder of a file is its label; one further out may be a split.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ SHORT_BYTES = 8192
 
 
 def class_of(name: str) -> str:
-    """`pos` of `train/pos/1.txt`; "" for a file that lies in no folder, or in that of a side."""
+    """`pos` of `train/pos/1.txt`; "" for a file in no folder, or in that of a split."""
     parent = PurePosixPath(name).parent.name
     return "" if parent.lower() in NAMES else parent
 
 
 def class_files(files: Mapping[str, Path]) -> list[str]:
-    """The files that lie in folders of two classes or more; else none."""
+    """The files in folders of two classes or more; else none."""
     found = [name for name in files if class_of(name)]
     return found if len({class_of(name) for name in found}) > 1 else []
 
 
 def look_like_classes(files: Mapping[str, Path]) -> bool:
-    """Whether there is nothing but folders of classes, and they hold short plain texts or lie in the folder of a side.
+    """Whether there is nothing but folders of classes, and they hold short plain texts or are in the folder of a split.
 
     Others may be just folders: the chapters of a manual, the books of an author.
     """
     found = class_files(files)
     if not found or len(found) < len(files):
         return False
-    sides = {PurePosixPath(name).parent.parent.name.lower() for name in found}
-    if sides <= NAMES.keys():
+    splits = {PurePosixPath(name).parent.parent.name.lower() for name in found}
+    if splits <= NAMES.keys():
         return True
     places = {(len(PurePosixPath(name).parts), PurePosixPath(name).suffix.lower()) for name in found}
     sizes = sum(files[name].stat().st_size for name in found)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.text.dataset.example import Example, Labelled, MultiLabelled, Scored
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.example import Example, Labelled, MultiLabelled, ScoredText
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import COMPARED, Table
 from pretune.text.read.values import is_nothing, kind_of, mend_surrogates, number_in, text_in, wrong
 
@@ -21,7 +21,7 @@ def has_labels(table: Table) -> bool:
     """A text and a list of labels."""
     label = table.column("label")
     values = table.values(label)
-    return bool(values) and all(isinstance(v, list) for v in values) and _text_beside(table, label)
+    return bool(values) and all(isinstance(v, list) for v in values) and _has_text(table, label)
 
 
 def has_score(table: Table) -> bool:
@@ -29,10 +29,10 @@ def has_score(table: Table) -> bool:
     score = table.column("score")
     values = table.values(score)
     named_label = "label" in table.given or table.has("label")
-    return bool(values) and all(map(_is_number, values)) and not named_label and _text_beside(table, score)
+    return bool(values) and all(map(_is_number, values)) and not named_label and _has_text(table, score)
 
 
-def _text_beside(table: Table, column: str | None) -> bool:
+def _has_text(table: Table, column: str | None) -> bool:
     return table.column("text") not in (None, column)
 
 
@@ -65,7 +65,7 @@ def read_label(table: Table, notes: Notes) -> tuple[Convert, str]:
             return notes.drop("no label")
         return [Labelled(said, name, origin, text_in(record, second) if second else "")]
 
-    return convert, told(text=text, second=second, label=label)
+    return convert, columns_read(text=text, second=second, label=label)
 
 
 def read_labels(table: Table, notes: Notes) -> tuple[Convert, str]:
@@ -81,11 +81,11 @@ def read_labels(table: Table, notes: Notes) -> tuple[Convert, str]:
             return notes.drop("empty text")
         return [MultiLabelled(said, tuple(sorted(names)), origin)]
 
-    return convert, told(text=text, labels=label)
+    return convert, columns_read(text=text, labels=label)
 
 
 def read_score(table: Table, notes: Notes) -> tuple[Convert, str]:
-    """A converter to Scored."""
+    """A converter to ScoredText."""
     score = table.column("score") or table.need("label")
     text, second = _texts(table, score)
 
@@ -95,9 +95,9 @@ def read_score(table: Table, notes: Notes) -> tuple[Convert, str]:
             return notes.drop("empty text")
         if is_nothing(value) or value == "":
             return notes.drop("no score")
-        return [Scored(said, number_in(value, score), origin, text_in(record, second) if second else "")]
+        return [ScoredText(said, number_in(value, score), origin, text_in(record, second) if second else "")]
 
-    return convert, told(text=text, second=second, score=score)
+    return convert, columns_read(text=text, second=second, score=score)
 
 
 def _texts(table: Table, other: str) -> tuple[str, str | None]:

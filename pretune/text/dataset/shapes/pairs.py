@@ -12,8 +12,10 @@ from typing import Any
 
 from pretune.base.errors import NoSuchColumn
 from pretune.text.dataset.example import Example, Pair
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
+from pretune.text.read.characters import word_set
 from pretune.text.read.columns import Table
+from pretune.text.read.languages import ISO_639_1
 from pretune.text.read.values import text_in, texts_in
 
 COUPLES = (
@@ -23,28 +25,24 @@ COUPLES = (
     *(("input", "target"), ("input", "output"), ("classical", "modern"), ("原文", "译文")),
 )
 """Columns that belong together."""
-_CODES = """
-aa ab af ak am ar as az ba be bg bh bn bo br bs ca ce co cs cv cy da de dv dz ee el en eo es et eu fa ff fi fj fo fr
-fy ga gd gl gn gu ha he hi ho hr ht hu hy ia ie ig ik io it iu ja jv ka kg ki kk km kn ko ks ku kw ky la lb lg ln
-lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb ne nl nn nv ny oc om os pa pi pl ps pt qu rm rn ro ru rw sa sc sd
-se sg si sk sl sm sn sq sr ss st su sv sw ta te tg th ti tk tl tn tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi
-yo za zh zu zho eng deu fra jpn kor rus spa ita por ara nld pol"""
-LANGUAGES = frozenset(_CODES.split())
-"""ISO 639 codes, less those that are also English words or names of columns (id, is, no, or, so, to, hz)."""
-_DOUBTFUL = (
+_NOT_CODES = word_set("ae an av ay bi bm ch cr cu gv hz id ii is kj kl kr kv li nd ng no nr oj or sh so to")
+LANGUAGES = (ISO_639_1 - _NOT_CODES) | word_set("eng deu fra jpn kor rus spa ita por ara nld pol zho")
+"""Codes of ISO 639, less rare ones and those that are also English words or names of columns."""
+DOUBTFUL = word_set(
     "am as be br co cv ha hr ie io it la lo mi mo ms my na os pa sa sc sd se sm ss st su te tg tn ts tt tw ve vo"
 )
-DOUBTFUL = frozenset(_DOUBTFUL.split())
-"""Codes that are as often the names of other things (`ts,os`: when, and on which system): languages beside another."""
-_SCRIPTS = "arab armn beng cyrl deva ethi geor grek gujr hans hant hebr khmr latn mlym mymr orya sinh taml tibt"
-SCRIPTS = frozenset(_SCRIPTS.split())
-_REGIONS = """
+"""Codes that are as often the names of other things (`ts,os`: when, and on which system): languages next to another."""
+SCRIPTS = word_set(
+    "arab armn beng cyrl deva ethi geor grek gujr hans hant hebr khmr latn mlym mymr orya sinh taml tibt"
+)
+REGIONS = word_set(
+    """
 ad ae am ar at au az ba bd be bg bh bo br by ca ch cl cn co cr cu cy cz de dk do dz ec ee eg es et fi fr gb ge gh gr gt
 hk hn hr hu ie il in iq ir it jm jo jp ke kg kh kr kw kz la lb lk lt lu lv ly ma md me mk mm mn mo mt mx my ng ni nl np
 nz om pa pe ph pk pl pr pt py qa ro rs ru sa sd se sg si sk sn sv sy th tj tm tn tr tt tw tz ua ug uk us uy uz ve vn ye
 za zm zw"""
-REGIONS = frozenset(_REGIONS.split())
-"""What may stand behind a code: `zh_hant`, `pt_br`; not `my_text`, `it_id`."""
+)
+"""What may follow a code: `zh_hant`, `pt_br`; not `my_text`, `it_id`."""
 DIRECTED = frozenset(("src", "source", "tgt", "target"))
 """Endings that say the direction by themselves."""
 
@@ -86,7 +84,7 @@ def _couple(table: Table) -> tuple[str, str] | None:
 
 
 def _named(table: Table) -> list[tuple[str, str]]:
-    # Beside a text, `source` says where it is from and `target` what it is.
+    # Next to a text, `source` says where it is from and `target` what it is.
     couples = [c for c in COUPLES if not (c[0] == "source" and table.has("text"))]
     return [(table.names[a], table.names[b]) for a, b in couples if table.has(a, b)]
 
@@ -127,4 +125,4 @@ def read_pairs(table: Table, notes: Notes) -> tuple[Convert, str]:
             return notes.drop("no target")
         return [Pair(said, tuple(becomes), origin)]
 
-    return convert, told(source=source, target=target)
+    return convert, columns_read(source=source, target=target)

@@ -31,7 +31,7 @@ def slot_files(files: Files) -> dict[str, dict[str, str]]:
     for name in files:
         for ending, role in SLOTS.items():
             if plain_name(name).endswith(ending):
-                found[_beside(name, plain_name(name).removesuffix(ending))][role] = name
+                found[_in_its_folder(name, plain_name(name).removesuffix(ending))][role] = name
     return {stem: roles for stem, roles in found.items() if {"tokens", "tags"} <= roles.keys()}
 
 
@@ -41,7 +41,7 @@ def language_files(files: Files) -> dict[str, dict[str, str]]:
     for name in files:
         stem, _, ending = plain_name(name).removesuffix(".txt").rpartition(".")
         if stem and f".{ending}" not in READERS:
-            found[_beside(name, stem)][ending] = name
+            found[_in_its_folder(name, stem)][ending] = name
     named = {stem: {*languages_of(endings), *(DIRECTED & endings.keys())} for stem, endings in found.items()}
     return {
         stem: {ending: name for ending, name in endings.items() if ending in named[stem]}
@@ -50,7 +50,7 @@ def language_files(files: Files) -> dict[str, dict[str, str]]:
     }
 
 
-def _beside(name: str, stem: str) -> str:
+def _in_its_folder(name: str, stem: str) -> str:
     return (PurePosixPath(name).parent / stem).as_posix()
 
 

@@ -1,10 +1,10 @@
-"""Shape preference: a dialogue's beginning, a reply that is liked and one that is not.
+"""Shape preference: a dialogue's beginning, a reply that is preferred and one that is not.
 
 {"prompt": "...", "chosen": "...", "rejected": "..."}                             DPO
 {"conversations": [...], "chosen": {"from": "gpt", "value": "..."}, ...}          LLaMA-Factory's
 {"chosen": [{"role": ...}, ...], "rejected": [{"role": ...}, ...]}                whole dialogues: their last replies
 {"chosen": "\\n\\nHuman: ...\\n\\nAssistant: ...", "rejected": "..."}             Anthropic's
-{"messages": [...], "label": true}                                                KTO: one reply, liked or not
+{"messages": [...], "label": true}                                                KTO: one reply, good or not
 {"prompt": "...", "completion": "...", "label": false}                            also `kto_tag`
 
 Where only one reply was judged, the other is "".
@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from pretune.text.dataset.example import Example, Message, Preference
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.dataset.shapes.dialogues import (
     begun,
     has_reply_column,
@@ -24,6 +24,7 @@ from pretune.text.dataset.shapes.dialogues import (
     message_of,
     messages_of,
     prompt_messages,
+    read_dialogues,
 )
 from pretune.text.read.columns import Table
 from pretune.text.read.values import kind_of, mend_surrogates, wrong
@@ -40,8 +41,8 @@ def _verdict(table: Table) -> str | None:
     """The column that says true or false of a reply."""
     column = next((table.names[n] for n in JUDGED if n in table.names), None)
     values = table.values(column)
-    told = bool(values) and all(isinstance(v, bool) for v in values)
-    return column if told and (has_turns(table) or has_reply_column(table)) else None
+    is_verdict = bool(values) and all(isinstance(v, bool) for v in values)
+    return column if is_verdict and (has_turns(table) or has_reply_column(table)) else None
 
 
 def read_preferences(table: Table, notes: Notes) -> tuple[Convert, str]:
@@ -55,12 +56,12 @@ def read_preferences(table: Table, notes: Notes) -> tuple[Convert, str]:
 
     def convert(record: Record, origin: str) -> list[Example]:
         before = prompt_messages(record, names, notes)
-        liked, other = (_replied(record.get(c), c, notes) for c in (chosen, rejected))
-        messages = begun(before or liked[:-1], record.get(names.get("system", "system")), notes)
-        good, bad = (said[-1].content if said else "" for said in (liked, other))
+        better, worse = (_replied(record.get(c), c, notes) for c in (chosen, rejected))
+        messages = begun(before or better[:-1], record.get(names.get("system", "system")), notes)
+        good, bad = (said[-1].content if said else "" for said in (better, worse))
         return _made(messages, good, bad, origin, notes)
 
-    return convert, told(chosen=chosen, rejected=rejected)
+    return convert, columns_read(chosen=chosen, rejected=rejected)
 
 
 def _replied(value: Any, column: str, notes: Notes) -> list[Message]:
@@ -80,23 +81,21 @@ def _replied(value: Any, column: str, notes: Notes) -> list[Message]:
 
 
 def _reads_verdicts(table: Table, verdict: str, notes: Notes) -> tuple[Convert, str]:
-    from pretune.text.dataset.shapes.dialogues import read_dialogues
-
     dialogue, columns = read_dialogues(table, notes)
 
     def convert(record: Record, origin: str) -> list[Example]:
-        liked = record.get(verdict)
-        if not isinstance(liked, bool):
-            raise wrong(verdict, f"must be true or false, not {liked!r}")
+        is_good = record.get(verdict)
+        if not isinstance(is_good, bool):
+            raise wrong(verdict, f"must be true or false, not {is_good!r}")
         made: list[Example] = []
         for one in dialogue(record, origin):
             *before, last = one.messages  # type: ignore[union-attr]
             if last.role != "assistant":
                 return notes.drop("no reply at the end")
-            made += _made(before, last.content if liked else "", "" if liked else last.content, origin, notes)
+            made += _made(before, last.content if is_good else "", "" if is_good else last.content, origin, notes)
         return made
 
-    return convert, f"{columns}, {told(verdict=verdict)}"
+    return convert, f"{columns}, {columns_read(verdict=verdict)}"
 
 
 def _made(messages: list[Message], chosen: str, rejected: str, origin: str, notes: Notes) -> list[Example]:

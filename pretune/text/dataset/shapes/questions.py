@@ -1,11 +1,11 @@
-"""Shape span: questions whose answers stand in a context.
+"""Shape span: questions whose answers are in a context.
 
 {"context": "...", "question": "...", "answers": [{"text": "1963年", "answer_start": 30}]}
 {"context": "...", "question": "...", "answers": {"text": ["1963年"], "answer_start": [30]}}
-{"context": "...", "question": "...", "answer": "1963年"}                  the first place where it stands
+{"context": "...", "question": "...", "answer": "1963年"}                  the first place where it is
 
-SQuAD and CMRC files hold such records at some depth (trees.py). An answer that does not stand where it should is put
-at the nearest place where it does; one that stands nowhere is left out, and counted.
+SQuAD and CMRC files hold such records at some depth (trees.py). An answer that is not where it should be is put
+at the nearest place where it is; one that is nowhere is left out, and counted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pretune.text.dataset.example import Answer, Example, Question
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.dataset.spans import find_answer
 from pretune.text.read.columns import Table
 from pretune.text.read.values import kind_of, mend_surrogates, text_in, wrong
@@ -48,7 +48,7 @@ def read_questions(table: Table, notes: Notes) -> tuple[Convert, str]:
             return notes.drop("no answer that stands in the context")
         return [Question(asked, said, tuple(found), origin)]
 
-    return convert, told(question=question, context=context, answers=answers)
+    return convert, columns_read(question=question, context=context, answers=answers)
 
 
 def _answers(value: Any, column: str) -> Iterator[tuple[str, int | None]]:

@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from pretune.text.dataset.example import Example, Ranking
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
 from pretune.text.read.values import kind_of, number_in, text_in, wrong
 
@@ -54,7 +54,7 @@ def read_candidates(table: Table, notes: Notes) -> tuple[Convert, str]:
         moments = tuple(int(t) for t in (record.get(times) or ())) if times else ()
         return [Ranking(asked, tuple(texts), given, origin, moments)]
 
-    return convert, told(query=query, candidates=candidates or "".join(lettered), scores=scores)
+    return convert, columns_read(query=query, candidates=candidates or "".join(lettered), scores=scores)
 
 
 def _choices(value: Any, column: str) -> tuple[Any, list[str]]:
@@ -86,7 +86,7 @@ def _scores(value: Any, number: int, names: Any, column: str) -> tuple[float, ..
 def grouped(table: Table, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
     """One record per user (query, candidates, scores, times), in the order in which they come first.
 
-    Items stand in order of time, those of one time in the order of the file; without a rating every score is 1.
+    Items are in order of time, those of one time in the order of the file; without a rating every score is 1.
     """
     user, item = table.need("query"), table.need("candidates")
     rating, time = table.column("scores"), table.column("times")

@@ -9,7 +9,7 @@
     POS     DT    NN    VB     every word is a piece of its own
 
 conlleval knows where a piece begins: behind O, where the kind changes, at B, and behind a word that ended one. So a
-sequence that begins with I- is a piece all the same, and IOB1 and IOB2 need not be told apart to be read; they are for
+sequence that begins with I- is a piece all the same, and IOB1 and IOB2 are read alike; which of the two it was is for
 the card: IOB1 never writes B- behind O, and IOB2 never begins with I- (where it does, the others outvote it).
 
 Source: conlleval.pl of CoNLL-2000 (Erik Tjong Kim Sang), its two functions for the start and end of a chunk.
@@ -43,7 +43,7 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> str:
     """The name of the scheme that these tags are in.
 
     Raises:
-        BadFile: tags of two schemes that cannot be told apart, such as PER beside B-PER.
+        BadFile: tags of two schemes in one, such as PER next to B-PER.
     """
     sentences = list(sentences)
     tags = {tag for sentence in sentences for tag in sentence}
@@ -51,8 +51,8 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> str:
     if plain and plain | {"O"} >= tags:
         return "IO" if "O" in tags else "POS"
     if plain:
-        told, other = min(plain), min(tags - plain - {"O"})
-        raise BadFile(f"tag {told!r} is of another scheme than {other!r}", hint="every tag but O needs B- I- or so")
+        one, other = min(plain), min(tags - plain - {"O"})
+        raise BadFile(f"tag {one!r} is of another scheme than {other!r}", hint="every tag but O needs B- I- or so")
     letters = {tag[0] for tag in tags}
     for name, marks in (("BILOU", "LU"), ("BMES", "M"), ("BIOES", "ESW")):
         if letters & set(marks):
@@ -67,7 +67,7 @@ def _only_iob1(pair: tuple[str, str]) -> bool:
 
 
 def _only_iob2(pair: tuple[str, str]) -> bool:
-    """B- where no piece of this kind stands before: IOB1 would write I-."""
+    """B- where no piece of this kind is before: IOB1 would write I-."""
     before, tag = pair
     return tag[0] == "B" and parts_of(before)[1] != parts_of(tag)[1]
 

@@ -1,12 +1,12 @@
-"""A JSON object whose keys are sides: its rows, in whichever form, each with its side in the column `split`.
+"""A JSON object whose keys are splits: its rows, in whichever form, each with its split in the column `split`.
 
 {"train": [{"text": "...", "label": "..."}, ...], "test": [...]}         objects
 {"train": [["...", "book"], ["...", "play"]], "val": [...]}              lists; their names may be the first of them
 {"train": {"text": ["...", "..."], "label": ["...", "..."]}, ...}        a list for each column
 {"train": {"17": {"text": "...", "label": "..."}, ...}, ...}             objects by their ids
 
-Of lists of two without names the label is the one that repeats itself, else the shorter. Other keys beside the sides
-(`oos_train`) are sides of their own if they hold rows, so whoever reads the rows leaves them alone and says so.
+Of lists of two without names the label is the one that repeats itself, else the shorter. Other keys next to the splits
+(`oos_train`) are splits of their own if they hold rows, so whoever reads the rows leaves them alone and says so.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ KNOWN_NAMES = frozenset(name for names in KNOWN.values() for name in names)
 FORMS = 'rows are objects, lists like ["text", "label"], or a list for each column'
 
 
-def holds_sides(record: Record) -> bool:
-    """Whether two keys are sides, or one and no other is a column's name; and what they hold may be rows."""
-    sided = [value for key, value in record.items() if _is_side(key)]
+def holds_splits(record: Record) -> bool:
+    """Whether two keys are splits, or one and no other is a column's name; and what they hold may be rows."""
+    sided = [value for key, value in record.items() if _is_split(key)]
     alone = all(isinstance(value, list | dict) for value in record.values()) and not KNOWN_NAMES & record.keys()
     return any(sided) and (len(sided) > 1 or alone) and all(isinstance(value, list | dict) for value in sided)
 
 
-def _is_side(key: Any) -> bool:
+def _is_split(key: Any) -> bool:
     return str(key).strip().lower() in NAMES
 
 
-def rows_of_sides(record: Record, where: str) -> Iterator[Record]:
-    """The rows of all sides; raises BadFile for a side that holds none, with its name."""
+def rows_of_splits(record: Record, where: str) -> Iterator[Record]:
+    """The rows of all splits; raises BadFile for a split that holds none, with its name."""
     lists = [row for value in record.values() for row in _lists(value)]
     names = _names(lists)
     for key, value in record.items():
         rows = _rows(value, names)
-        if rows is None and value and _is_side(key):
+        if rows is None and value and _is_split(key):
             held = kind_of(value) if not isinstance(value, list) else f"a list of {_kinds(value)}"
             raise BadFile(f"{where!r}: {key!r} holds {held}, and no rows that are known", hint=FORMS)
         yield from ({**row, "split": key} for row in rows or ())
@@ -55,7 +55,7 @@ def _kinds(value: Sequence[Any]) -> str:
 
 
 def _rows(value: Any, names: Sequence[str]) -> list[Record] | None:
-    """What one side holds, as records; None if it is no rows."""
+    """What one split holds, as records; None if it is no rows."""
     if lists := list(_lists(value)):
         lists = lists[_is_head(lists[0]) :]
         fits = all(len(row) == len(names) for row in lists) and len(lists) > 0
@@ -68,7 +68,7 @@ def _rows(value: Any, names: Sequence[str]) -> list[Record] | None:
 
 
 def _lists(value: Any) -> Iterator[list[Any]]:
-    """The rows of a side that are lists; none if it is anything else."""
+    """The rows of a split that are lists; none if it is anything else."""
     if isinstance(value, list) and all(isinstance(row, list) for row in value):
         yield from value
 

@@ -5,8 +5,8 @@
 {"text": "Ann lives", "entities": [{"start": 0, "end": 3, "label": "PER"}]}  also [0, 3, "PER"]; the end not included
 
 A text becomes its characters where it is written in one of the scripts without blanks, else its words. IOB2 cannot
-say that pieces overlap: the longest is kept. Tags stay as they are until all are read (`normalised`): the scheme is
-told by all of them together.
+say that pieces overlap: the longest is kept. Tags stay as they are until all are read (`normalised`): only
+all of them together show the scheme.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import replace
 from typing import Any
 
 from pretune.text.dataset.example import Example, Tagged
-from pretune.text.dataset.shapes.converter import Convert, Notes, Record, told
+from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.dataset.shapes.schemes import parts_of, scheme_of, to_iob2, without_blanks
 from pretune.text.dataset.spans import find_answer
 from pretune.text.read.columns import LABEL, Table
-from pretune.text.read.values import kind_of, mend_surrogates, text_in, wrong
+from pretune.text.read.values import first_of, kind_of, mend_surrogates, text_in, wrong
 
 Piece = tuple[int, int, str]
 """(first character, one past the last, kind)."""
@@ -102,7 +102,7 @@ def _reads_words(tokens: str, tags: str, notes: Notes) -> tuple[Convert, str]:
             return notes.drop("no words")
         return [Tagged(words, marks, origin)]
 
-    return convert, told(tokens=tokens, tags=tags)
+    return convert, columns_read(tokens=tokens, tags=tags)
 
 
 def _listed(record: Record, column: str, tags: str) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def _reads_entities(text: str, entities: str, notes: Notes) -> tuple[Convert, st
         pieces = apart(_pieces(said, record.get(entities), entities, notes), notes)
         return [Tagged(*tagged(said, pieces), origin)]
 
-    return convert, told(text=text, entities=entities)
+    return convert, columns_read(text=text, entities=entities)
 
 
 # ---- places -------------------------------------------------------------------------------------
@@ -168,18 +168,14 @@ def _of_list(value: Any, column: str) -> Iterator[Piece]:
     for one in value:
         if isinstance(one, Mapping):
             low = {str(k).lower(): v for k, v in one.items()}
-            start = _first(low, "start", "start_offset", "start_idx", "begin")
-            end = _first(low, "end", "end_offset", "end_idx", "stop")
-            kind = _first(low, "label", "type", "entity_type", "entity", "tag")
+            start = first_of(low, "start", "start_offset", "start_idx", "begin")
+            end = first_of(low, "end", "end_offset", "end_idx", "stop")
+            kind = first_of(low, "label", "type", "entity_type", "entity", "tag")
         else:
             start, end, kind = one if _is_triple(one) else (None, None, None)
         if type(start) is not int or type(end) is not int or kind is None:
             raise wrong(column, f"must say start, end and kind of each piece, not {one!r}")
         yield start, end, mend_surrogates(str(kind))
-
-
-def _first(record: Mapping[str, Any], *names: str) -> Any:
-    return next((record[n] for n in names if n in record), None)
 
 
 def apart(pieces: Iterable[Piece], notes: Notes) -> list[Piece]:
@@ -216,14 +212,14 @@ def _words(text: str, start: int, end: int) -> list[str]:
 # ---- all of them together -----------------------------------------------------------------------
 
 
-def normalised(sides: Mapping[str, list[Any]], notes: Notes) -> tuple[dict[str, list[Any]], str]:
-    """All sides with tags in IOB2 and without empty words, and the scheme that they were in.
+def normalised(splits: Mapping[str, list[Any]], notes: Notes) -> tuple[dict[str, list[Any]], str]:
+    """All splits with tags in IOB2 and without empty words, and the scheme that they were in.
 
     Raises:
         BadFile: tags of two schemes in one data set.
     """
-    scheme = scheme_of(e.tags for group in sides.values() for e in group)
-    return {side: [_in_iob2(e, scheme, notes) for e in group] for side, group in sides.items()}, scheme
+    scheme = scheme_of(e.tags for group in splits.values() for e in group)
+    return {split: [_in_iob2(e, scheme, notes) for e in group] for split, group in splits.items()}, scheme
 
 
 def _in_iob2(example: Tagged, scheme: str, notes: Notes) -> Tagged:

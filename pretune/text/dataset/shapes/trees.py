@@ -1,8 +1,8 @@
-"""JSON whose records lie deeper than an array: they are brought up, one each.
+"""JSON whose records are deeper than in an array: they are brought up, one each.
 
 {"data": [{"paragraphs": [{"context": "...", "qas": [{"question": ..., "answers": ...}]}]}]}    SQuAD, CMRC
 {"11290": {"messages": [...]}, "11291": {...}}                                                    records by their ids
-{"train": [{...}], "test": [["...", "..."]]}                                           rows by their side (splits.py)
+{"train": [{...}], "test": [["...", "..."]]}                                           rows by their split (splits.py)
 {"data": [{...}, ...]}                                                                            records in one list
 {"translation": {"en": "...", "de": "..."}}                                                       a record in a record
 {"text": ["...", "..."], "label": ["good", "bad"]}                                                a column each
@@ -16,7 +16,7 @@ from typing import Any
 
 from pretune.base.errors import BadFile
 from pretune.text.dataset.shapes.converter import Record
-from pretune.text.dataset.shapes.splits import holds_sides, rows_of_sides
+from pretune.text.dataset.shapes.splits import holds_splits, rows_of_splits
 from pretune.text.read.formats.columnwise import rows_of
 from pretune.text.read.values import kind_of
 
@@ -24,7 +24,7 @@ LISTS = ("data", "examples", "rows", "records")
 
 
 def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
-    """The records that lie in these; those that are records themselves come as they are.
+    """The records in these; those that are records themselves come as they are.
 
     Raises:
         BadFile: a tree that begins like one of these and goes on otherwise; it names `where`.
@@ -36,8 +36,8 @@ def unfolded(records: Iterable[Record], where: str) -> Iterator[Record]:
     if _holds_questions(first):
         for record in chain([first], coming):
             yield from _questions(record, where)
-    elif holds_sides(first):
-        yield from unfolded((row for one in chain([first], coming) for row in rows_of_sides(one, where)), where)
+    elif holds_splits(first):
+        yield from unfolded((row for one in chain([first], coming) for row in rows_of_splits(one, where)), where)
     elif rows_of(first) is not None:
         for record in chain([first], coming):
             yield from [record] if (rows := rows_of(record)) is None else iter(rows)

@@ -1,4 +1,4 @@
-"""Lists and objects that stand written out in a cell, as a table without lists has them.
+"""Lists and objects that are written out in a cell, as a table without lists has them.
 
     ['joy', 'love']   ["joy"]   [27]      Python's way, JSON's way
     ['joy' 'love']    [2 7]               numpy's way

@@ -2,7 +2,7 @@
 
     with TemporaryDirectory() as scratch:
         for name, path in members(Path("pages.zip"), Path(scratch), repairs):
-            read_records(path, repairs)          # path lies in scratch and is deleted afterwards
+            read_records(path, repairs)          # path is in scratch and is deleted afterwards
 
 Nothing is ever written under a member's own name, so `../../etc/passwd` has nowhere to go; it is refused all the same,
 for an archive that holds it was made to harm. Refused too: links, devices, members that unpack to more than 200 times

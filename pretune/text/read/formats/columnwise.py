@@ -1,4 +1,4 @@
-"""Tables that stand in JSON column by column are turned into rows.
+"""Tables that are written in JSON column by column are turned into rows.
 
     {"text": ["a", "b"], "label": ["x", "y"]}                                   a list a column
     {"text": {"0": "a", "1": "b"}, "label": {"0": "x", "1": "y"}}               pandas, DataFrame.to_json()
@@ -27,7 +27,7 @@ TAG = re.compile("O|[BIOESLUM]-.+")
 def rows_of(tree: Any) -> list[Record] | None:
     """The rows of a table that is written column by column; None for anything else."""
     if not isinstance(tree, dict) or not tree or sum(str(key).lower() in NAMES for key in tree) > 1:
-        return None  # a table for each side is no table
+        return None  # a table for each split is no table
     return _split(tree) or _by_index(tree) or _lists(tree)
 
 

@@ -6,7 +6,7 @@
 
 With tabs a file is read without quoting if each of its lines is then a row and, with quoting, some would not be. If
 neither reading fits all lines, each line is read by the one that fits it; a row goes on over the next lines only where
-no reading ends it on its own. Where the names stand in quotes the file quotes, and such a row is damaged.
+no reading ends it on its own. Where the names are in quotes the file quotes, and such a row is damaged.
 
 A column without a name (the trailing ones of `v1,v2,,,`) is called by its place, `column 3`, and is there only in rows
 that hold something in it. Blank lines in front of the names, and Excel's `sep=;`, are passed over; the names once more
@@ -24,8 +24,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from pretune.base.errors import BadFile
-from pretune.text.read.formats.lines import lines_of
-from pretune.text.read.formats.record import Record, Repairs, edge, suffix_of
+from pretune.text.read.formats.record import Record, Repairs, edge, lines_of, suffix_of
 
 MAX_AGAIN = 1 << 20
 """Lines that are read again, over the whole file."""
@@ -92,7 +91,7 @@ def _record(rows: Rows) -> Record | None:
 
 
 def _fits(cells: Sequence[str], head: Sequence[str]) -> bool:
-    """Whether cells are a row of these columns: empty ones may stand behind, those without a name may be missing."""
+    """Whether cells are a row of these columns: empty ones may follow, those without a name may be missing."""
     if len(cells) == len(head):
         return True
     return len(cells) >= _num_named(head) and not any(cells[len(head) :])
@@ -116,8 +115,8 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
         rows.head = [name.strip() for name in rows.next_row() or []]
     rows.names = [name or f"column {k}" for k, name in enumerate(rows.head, 1)]
     if len(set(rows.names)) < len(rows.names):
-        told = f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}"
-        raise BadFile(told, hint="give each column a name of its own")
+        problem = f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}"
+        raise BadFile(problem, hint="give each column a name of its own")
     rows.num_named = _num_named(rows.head)
     lines = islice(lines_of(path, Repairs(), newline=""), rows.first_line - 1, None)
     rows.is_plain = rows.delimiter == TAB and not rows.is_quoted and _is_plain(lines, rows.head)
@@ -125,13 +124,13 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
 
 
 def _delimiter(path: Path, rows: Rows) -> str:
-    """What stands between cells; blank lines in front, and Excel's line `sep=;`, are passed over."""
-    told = None
+    """What is between cells; blank lines in front, and Excel's line `sep=;`, are passed over."""
+    separator = None
     while (line := rows.peek()) and (not line.strip() or SEPARATOR.fullmatch(line.rstrip("\r\n"))):
-        told = SEPARATOR.fullmatch(line.rstrip("\r\n")) or told
+        separator = SEPARATOR.fullmatch(line.rstrip("\r\n")) or separator
         rows.pass_over()
-    if told:
-        return told[1]
+    if separator:
+        return separator[1]
     return TAB if suffix_of(path) == ".tsv" else max(",;\t", key=line.count)
 
 
@@ -170,7 +169,7 @@ class Rows:
         names: as records have them.
         num_named: columns up to the last that has a name.
         is_plain: a quote is a letter like any other.
-        is_quoted: even the names stand in quotes, so a row that does not is damaged.
+        is_quoted: even the names are in quotes, so a row that is not is damaged.
         first_line: the line, from 1, on which the last row began.
     """
 

@@ -17,20 +17,17 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+from pretune.text.read.characters import word_set
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-INLINE = _words(
+INLINE = word_set(
     "a abbr acronym b bdi bdo big br cite code data del dfn em font i img ins kbd label mark q rb rp rt rtc ruby s "
     "samp small span strike strong sub sup time tt u var wbr"
 )
-UNSEEN = _words("head script style template noscript select textarea svg math iframe object")
-BESIDE = _words("nav aside footer form button menu dialog")
+UNSEEN = word_set("head script style template noscript select textarea svg math iframe object")
+BESIDE = word_set("nav aside footer form button menu dialog")
 """Never main text, even within the main part."""
-ROLES = _words("navigation dialog search contentinfo")
-CLUTTER = _words(
+ROLES = word_set("navigation dialog search contentinfo")
+CLUTTER = word_set(
     "nav navbar navigation menu sidebar footer breadcrumb breadcrumbs cookie cookies consent share sharing social "
     "related recommended recommendations newsletter pagination pager popular trending promo advert advertisement ad "
     "ads sponsored comments disqus"
@@ -54,7 +51,7 @@ class Piece:
 
 @dataclass
 class Block:
-    """An element that stands on lines of its own, as pieces [first, last) of the page.
+    """An element on lines of its own, as pieces [first, last) of the page.
 
     Args:
         parent: index of the block around it, -1 for the outermost.

@@ -15,21 +15,17 @@ from pathlib import Path
 
 from pretune.base.errors import BadFile
 from pretune.base.extras import need
+from pretune.text.read.characters import word_set
 from pretune.text.read.encoding import BOMS, decode
 from pretune.text.read.formats.maintext import main_text
 from pretune.text.read.formats.record import Record, Repairs, edge, open_bytes
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
 
 MAX_WORK = 30_000_000
 """Open tags at the deepest place times number of tags: about half a second of extraction."""
 
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
-NO_END = _words("area base br col embed hr img input link meta param source track wbr")
-SELF_CLOSING = _words("a p li td th tr dt dd option optgroup tbody thead tfoot rt rp colgroup html head body")
+NO_END = word_set("area base br col embed hr img input link meta param source track wbr")
+SELF_CLOSING = word_set("a p li td th tr dt dd option optgroup tbody thead tfoot rt rp colgroup html head body")
 """An open one of these is closed by the next, so many of them without an end are not deep."""
 
 
@@ -50,7 +46,7 @@ def page_record(
         whole: keep everything that is shown, for pages known to be all content (a book's chapters).
 
     Raises:
-        NotText: binary, or in an encoding that could not be told; BadFile: entangled tags.
+        NotText: binary, or in an unknown encoding; BadFile: entangled tags.
     """
     need(["data"])
     html = decode_page(data, where, repairs, charset=charset)

@@ -19,8 +19,7 @@ from typing import Any, BinaryIO, Literal
 
 from pretune.base.errors import BadFile, NotText, UserError
 from pretune.text.read.encoding import BROKEN, SAMPLE_BYTES, damage_of, detect
-from pretune.text.read.formats.lines import lines_of
-from pretune.text.read.formats.record import ZEROS, Record, Repairs, open_bytes
+from pretune.text.read.formats.record import ZEROS, Record, Repairs, lines_of, open_bytes
 
 JSON = json.JSONDecoder(parse_constant=lambda name: None)
 """NaN and Infinity, which are no JSON but what Python writes for a missing number, are nothing."""
@@ -40,7 +39,7 @@ class Stretch:
 
     Args:
         first: number of the first line, from 0.
-        sound: what the file's beginning tells of its encoding.
+        sound: what the file's beginning says of its encoding.
     """
 
     content: bytes
@@ -96,7 +95,7 @@ def _whole_lines(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
 
 
 def soundness(path: Path) -> Sound:
-    """What a file's beginning tells of its encoding."""
+    """What a file's beginning says of its encoding."""
     with open_bytes(path) as stream:
         sample = next(_whole_lines(stream, SAMPLE_BYTES), b"")
     if b"\r" in sample and b"\n" not in sample:

@@ -184,7 +184,7 @@ def _add_lost(page: FlatPage, taken: list[bool], shown: list[bool]) -> None:
 
 
 def _add_headings(page: FlatPage, taken: list[bool], shown: list[bool]) -> None:
-    """A heading belongs to the next piece that is no furniture; several may stand in a row."""
+    """A heading belongs to the next piece that is no furniture; there may be several in a row."""
     follows = [False] * (len(taken) + 1)
     for i in reversed(range(len(taken))):
         follows[i] = taken[i] if shown[i] or taken[i] else follows[i + 1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
@@ -21,6 +21,12 @@ from pretune.text.read.formats.record import Record, Repairs, edge, open_bytes
 
 OLE = b"\xd0\xcf\x11\xe0"
 """Starts old .doc files, and .docx files with a password."""
+Start = Callable[[str, dict[str, str]], object]
+Text = Callable[[str], object]
+
+
+def _nothing(text: str) -> None:
+    """What is done with tags and texts that nobody asks for."""
 
 
 def read_docx(path: Path, repairs: Repairs) -> Iterator[Record]:
@@ -30,15 +36,15 @@ def read_docx(path: Path, repairs: Repairs) -> Iterator[Record]:
         BadFile: damaged, encrypted, or not a Word document.
     """
     with open_bytes(path) as raw:
-        parts = _Parts(raw, path)
+        archive = _Zip(raw, path)
         text = _Body()
-        parts.parse("word/document.xml", text.start, text.end, text.data)
-        title = _first_text(parts, "docProps/core.xml", "title") if "docProps/core.xml" in parts.names else ""
+        archive.parse("word/document.xml", text.start, text.end, text.data)
+        title = _first_text(archive, "docProps/core.xml", "title") if "docProps/core.xml" in archive.names else ""
     body = "\n".join(text.lines).strip("\n")
     yield {"text": body, "title": title} if title else {"text": body}
 
 
-class _Parts:
+class _Zip:
     """The files within a zip, by name, under one budget."""
 
     def __init__(self, raw: IO[bytes], path: Path):
@@ -60,34 +66,35 @@ class _Parts:
                 self.budget.spend(len(piece))
                 yield piece
 
-    def parse(
-        self,
-        name: str,
-        start: Callable[[str, dict[str, str]], None],
-        end: Callable[[str], None],
-        data: Callable[[str], None],
-    ) -> None:
-        parser = safe_parser(f"{self.where}/{name}")
-        parser.StartElementHandler = lambda tag, given: start(_local(tag), given)
-        parser.EndElementHandler = lambda tag: end(_local(tag))
-        parser.CharacterDataHandler = data
-        with edge(f"{self.where}/{name}", "XML"):
-            for piece in self.pieces(name):
-                parser.Parse(piece, False)
-            parser.Parse(b"", True)
+    def parse(self, name: str, start: Start, end: Text = _nothing, data: Text = _nothing) -> None:
+        parse_xml(self.pieces(name), f"{self.where}/{name}", start, end, data)
 
 
-def safe_parser(where: str, *, encoding: str | None = None) -> expat.XMLParserType:
-    """An XML parser that refuses DTDs, and with them entities that stand for other text or files."""
-    parser = expat.ParserCreate(encoding, namespace_separator=" ")
+def parse_xml(
+    pieces: Iterable[bytes], where: str, start: Start, end: Text, data: Text, *, utf8: bool = False, whole: bool = True
+) -> None:
+    """Read XML, tags without their namespaces; DTDs, and with them entities for other text or files, are refused.
+
+    Args:
+        start: of a tag and its attributes; `end` of a tag; `data` of a text.
+        utf8: whatever the XML says of its encoding.
+        whole: False for the beginning of a file.
+    """
+    parser = expat.ParserCreate("utf-8" if utf8 else None, namespace_separator=" ")
     parser.buffer_text = True
 
     def refuse(*_: object) -> None:
         raise BadFile(f"{where!r} has a DTD", hint="a document type can make XML unpack to any size; remove it")
 
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    return parser
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = lambda tag, given: start(_local(tag), given)
+    parser.EndElementHandler = lambda tag: end(_local(tag))
+    parser.CharacterDataHandler = data
+    with edge(where, "XML"):
+        for piece in pieces:
+            parser.Parse(piece, False)
+        if whole:
+            parser.Parse(b"", True)
 
 
 def _local(tag: str) -> str:
@@ -95,7 +102,7 @@ def _local(tag: str) -> str:
     return tag.rpartition(" ")[2]
 
 
-def _first_text(parts: _Parts, name: str, wanted: str) -> str:
+def _first_text(archive: _Zip, name: str, wanted: str) -> str:
     """The text of the first element called `wanted`, on one line."""
     found: list[str] = []
     inside = [0]
@@ -107,7 +114,7 @@ def _first_text(parts: _Parts, name: str, wanted: str) -> str:
         if tag == wanted:
             inside[0] = -(10**9)  # only the first
 
-    parts.parse(name, start, end, lambda text: found.append(text) if inside[0] > 0 else None)
+    archive.parse(name, start, end, lambda text: found.append(text) if inside[0] > 0 else None)
     return " ".join("".join(found).split())
 
 
@@ -119,7 +126,7 @@ class _Body:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.paragraphs: list[list[str]] = [[]]  # open ones; a text box stands within a paragraph
+        self.paragraphs: list[list[str]] = [[]]  # open ones; a text box is within a paragraph
         self.rows: list[list[str]] = []  # open table rows, each a list of cells
         self.skipped = self.in_text = 0
 
@@ -175,34 +182,34 @@ def read_epub(path: Path, repairs: Repairs) -> Iterator[Record]:
         BadFile: damaged, encrypted, or without chapters.
     """
     with open_bytes(path) as raw:
-        parts = _Parts(raw, path)
-        package = _package_name(parts)
+        archive = _Zip(raw, path)
+        package = _package_name(archive)
         chapters = [
-            unquote(posixpath.normpath(posixpath.join(posixpath.dirname(package), h))) for h in _spine(parts, package)
+            unquote(posixpath.normpath(posixpath.join(posixpath.dirname(package), h))) for h in _spine(archive, package)
         ]
-        _refuse_locked(parts, chapters)
-        texts = [text for chapter in chapters for text in _chapter(parts, chapter, repairs)]
-        title = _first_text(parts, package, "title")
+        _refuse_locked(archive, chapters)
+        texts = [text for chapter in chapters for text in _chapter(archive, chapter, repairs)]
+        title = _first_text(archive, package, "title")
     if not texts:
-        raise BadFile(f"{parts.where!r} has no chapter that could be read")
+        raise BadFile(f"{archive.where!r} has no chapter that could be read")
     text = "\n\n".join(texts)
     yield {"text": text, "title": title} if title else {"text": text}
 
 
-def _package_name(parts: _Parts) -> str:
+def _package_name(archive: _Zip) -> str:
     found: list[str] = []
 
     def start(tag: str, given: dict[str, str]) -> None:
         if tag == "rootfile" and "full-path" in given:
             found.append(given["full-path"])
 
-    parts.parse("META-INF/container.xml", start, lambda tag: None, lambda text: None)
+    archive.parse("META-INF/container.xml", start)
     if not found:
-        raise BadFile(f"{parts.where!r} names no package: it is no epub, or damaged")
+        raise BadFile(f"{archive.where!r} names no package: it is no epub, or damaged")
     return found[0]
 
 
-def _spine(parts: _Parts, package: str) -> list[str]:
+def _spine(archive: _Zip, package: str) -> list[str]:
     """The chapters' paths, relative to the package, in reading order."""
     files: dict[str, str] = {}
     order: list[str] = []
@@ -213,25 +220,25 @@ def _spine(parts: _Parts, package: str) -> list[str]:
         elif tag == "itemref":
             order.append(given.get("idref", ""))
 
-    parts.parse(package, start, lambda tag: None, lambda text: None)
+    archive.parse(package, start)
     return [files[name] for name in order if files.get(name)]
 
 
-def _refuse_locked(parts: _Parts, chapters: list[str]) -> None:
+def _refuse_locked(archive: _Zip, chapters: list[str]) -> None:
     """Fonts may be scrambled; scrambled chapters cannot be read."""
-    if "META-INF/encryption.xml" not in parts.names:
+    if "META-INF/encryption.xml" not in archive.names:
         return
-    listed = unquote(parts.read("META-INF/encryption.xml").decode("utf-8", errors="replace"))
+    listed = unquote(archive.read("META-INF/encryption.xml").decode("utf-8", errors="replace"))
     if any(chapter in listed for chapter in chapters):
-        raise BadFile(f"{parts.where!r} is encrypted (its shop locked it)")
+        raise BadFile(f"{archive.where!r} is encrypted (its shop locked it)")
 
 
-def _chapter(parts: _Parts, name: str, repairs: Repairs) -> Iterator[str]:
+def _chapter(archive: _Zip, name: str, repairs: Repairs) -> Iterator[str]:
     """Its text, if there is any; a chapter that cannot be read is refused and the next one read."""
     try:
-        text = page_record(parts.read(name), f"{parts.where}/{name}", repairs, whole=True)["text"]
+        text = page_record(archive.read(name), f"{archive.where}/{name}", repairs, whole=True)["text"]
     except UserError as error:
-        repairs.refuse(error, f"{parts.where}/{name}")
+        repairs.refuse(error, f"{archive.where}/{name}")
         return
     if text.strip():
         yield text

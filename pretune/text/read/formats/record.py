@@ -19,13 +19,13 @@ from typing import Any, BinaryIO, cast
 
 from pretune.base.errors import BadFile, MissingExtra, PretuneError, UserError
 from pretune.base.extras import need
-from pretune.text.read.encoding import Decoded
+from pretune.text.read.encoding import Decoded, detect, text_lines
 
 Record = dict[str, Any]
 Reader = Callable[[Path, "Repairs"], Iterator[Record]]
 
 PACKED = (".gz", ".zst", ".bz2", ".xz")
-"""Suffixes that stand behind the real one."""
+"""Suffixes behind the real one."""
 
 SHORT_TAR = {".tgz": ".gz", ".tbz": ".bz2", ".tbz2": ".bz2", ".txz": ".xz", ".tzst": ".zst"}
 """A tar and its packing in one suffix."""
@@ -87,14 +87,6 @@ def suffix_of(path: Path) -> str:
     return ".xml" if WIKI_PART.match(last) else last
 
 
-def stem_of(path: Path) -> str:
-    """`train` of `train.jsonl.gz`, in lower case."""
-    name = path.name.lower()
-    for packed in PACKED:
-        name = name.removesuffix(packed)
-    return name.removesuffix(suffix_of(path))
-
-
 @contextmanager
 def edge(where: str, what: str) -> Iterator[None]:
     """Turn what a library raises over bad bytes into BadFile: "'a.pdf' is not PDF, or damaged: ...".
@@ -118,13 +110,13 @@ def edge(where: str, what: str) -> Iterator[None]:
 
 
 def is_of_the_machine(error: OSError) -> bool:
-    """A full disk, say; gzip and bz2 tell damage by an OSError without a number, a mad offset gives EINVAL."""
+    """A full disk, say; gzip and bz2 report damage by an OSError without a number, a mad offset gives EINVAL."""
     return error.errno not in (None, errno.EINVAL)
 
 
 def _bad(where: str, what: str, error: BaseException) -> BadFile:
-    told = " ".join(str(error).split())[:200] or type(error).__name__
-    return BadFile(f"{where!r} is not {what}, or damaged: {told}")
+    why = " ".join(str(error).split())[:200] or type(error).__name__
+    return BadFile(f"{where!r} is not {what}, or damaged: {why}")
 
 
 @contextmanager
@@ -141,7 +133,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file as it lies on the disk; raises BadFile if it cannot be opened."""
+    """The file as it is on the disk; raises BadFile if it cannot be opened."""
     try:
         return path.open("rb")
     except OSError as error:
@@ -171,3 +163,15 @@ def _broken_archive() -> tuple[type[Exception], ...]:
     # Only if it was needed; and a stream may be dropped, and asked here, in the middle of that import.
     of_zstd = getattr(sys.modules.get("zstandard"), "ZstdError", None)
     return (zlib.error, lzma.LZMAError, EOFError, OSError, *([of_zstd] if of_zstd else []))
+
+
+def lines_of(path: Path, repairs: Repairs, newline: str | None = None) -> Iterator[str]:
+    """The lines of a text file with their ends, unpacked and decoded; damage is mended and counted."""
+    name = path.as_posix()
+    with open_bytes(path) as stream:
+        encoding = detect(stream, name)
+    with open_bytes(path) as stream:
+        for line, broken in text_lines(stream, encoding, name, newline):
+            repairs.broken += broken
+            repairs.mend(ZEROS, line.count("\0"))
+            yield line.replace("\0", "")

@@ -1,7 +1,7 @@
 """Tables in columns: Parquet, and Arrow's own files (.arrow, .feather, both the file and the stream layout).
 
 Damaged files can carry offsets that point outside of the data, so every column is validated before a cell is read.
-A value that Python has no type for costs no row: whoever asks for the text does not ask for the time beside it.
+A value that Python has no type for costs no row: whoever asks for the text does not ask for the time next to it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _cells(column: Any, repairs: Repairs) -> list[Any]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Python's values; a time that Python cannot tell (nanoseconds, the year 20000) is written out."""
+    """Python's values; a time that Python has no type for (nanoseconds, the year 20000) is written out."""
     import pyarrow as pa
 
     try:

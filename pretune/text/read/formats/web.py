@@ -206,7 +206,7 @@ class _Window:
             self.buffer[:0] = data
 
     def is_at_end_of_record(self) -> bool:
-        """Whether an empty line, the next record or the end stands here; damage behind it is the next record's."""
+        """Whether an empty line, the next record or the end is here; damage behind it is the next record's."""
         try:
             while len(self.buffer) < 16 and not self.buffer.startswith((b"\r", b"\n")) and self.fill():
                 pass
@@ -286,8 +286,8 @@ def _body(window: _Window, name: str, fields: dict[str, str], header: bytes, siz
     if len(body) == size and window.is_at_end_of_record():
         return Block(fields, header, body)
     window.give_back(body)  # a wrong length must not swallow the records behind it
-    told = f"ends after {len(body)}" if len(body) < size else "goes on after that"
-    raise BadFile(f"{name!r} is cut or damaged: a record of {size} bytes {told}")
+    fault = f"ends after {len(body)}" if len(body) < size else "goes on after that"
+    raise BadFile(f"{name!r} is cut or damaged: a record of {size} bytes {fault}")
 
 
 def _fields(header: bytes) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
     '''Tea''' is a [[Camellia sinensis|plant]]<ref>x</ref> {{infobox|...}}   ->   Tea is a plant
 
-A dump is cut at `<page>` and `</page>`, which cannot stand inside a page, so memory holds one page and a damaged one
+A dump is cut at `<page>` and `</page>`, which cannot be inside a page, so memory holds one page and a damaged one
 costs only itself. Articles are namespace 0; redirects are passed over. The markup is read in `wikitext`.
 """
 
@@ -12,12 +12,13 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pretune.base.errors import BadFile, UserError
-from pretune.text.read.formats.office import safe_parser
-from pretune.text.read.formats.record import Record, Repairs, edge, open_bytes
+from pretune.text.read.formats.office import parse_xml
+from pretune.text.read.formats.record import Record, Repairs, open_bytes
 from pretune.text.read.formats.wikitext import plain
 
 PIECE = 1 << 20
@@ -69,7 +70,7 @@ def _utf8(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _until(pieces: Iterator[bytes], end: bytes, name: str) -> Iterator[bytes]:
-    """What lies between two `end`s, its end included; the rest too, if a page begins in it."""
+    """What is between two `end`s, its end included; the rest too, if a page begins in it."""
     buffer = bytearray()
     for piece in pieces:
         done, looked = 0, max(len(buffer) - len(end), 0)
@@ -99,13 +100,13 @@ def _site(head: bytes, where: str) -> Site:
         elif tag == "base":
             site.base = text.rpartition("/")[0]
 
-    _parse(head, where, start, end, texts, whole=False)
+    parse_xml([head], where, start, end, partial(_add, texts), utf8=True, whole=False)
     return site
 
 
 def _article(piece: bytes, site: Site, where: str) -> Iterator[Record]:
     """The record of a page; none for redirects and for pages that are no articles."""
-    page = piece[max(piece.rfind(b"<page>"), 0) :]  # one that was cut may stand before it
+    page = piece[max(piece.rfind(b"<page>"), 0) :]  # one that was cut may be before it
     found: dict[str, str] = {}
     texts = [""]
 
@@ -114,7 +115,7 @@ def _article(piece: bytes, site: Site, where: str) -> Iterator[Record]:
         if tag == "text" or tag not in found:  # the last revision; but the page's id, not the revision's
             found[tag] = text
 
-    _parse(page, where, lambda tag, given: texts.append(""), end, texts, whole=True)
+    parse_xml([page], where, lambda tag, given: texts.append(""), end, partial(_add, texts), utf8=True)
     title = " ".join(found.get("title", "").split())
     if _namespace(found, title, site) == 0 and "redirect" not in found and not REDIRECT.match(found.get("text", "")):
         text = plain(found.get("text", ""), media=site.media())
@@ -135,15 +136,6 @@ def _namespace(found: dict[str, str], title: str, site: Site) -> int:
     return site.names.get(prefix.strip().lower(), 0) if colon else 0
 
 
-def _parse(data: bytes, where: str, start: Any, end: Any, texts: list[str], *, whole: bool) -> None:
-    """Feed a piece of a dump to an XML parser; `texts` is a stack of what each open element holds."""
-    parser = safe_parser(where, encoding="utf-8")
-
-    def text(data: str) -> None:
-        texts[-1] += data
-
-    parser.StartElementHandler = lambda tag, given: start(tag.rpartition(" ")[2], given)
-    parser.EndElementHandler = lambda tag: end(tag.rpartition(" ")[2])
-    parser.CharacterDataHandler = text
-    with edge(where, "a page of a MediaWiki dump"):
-        parser.Parse(data, whole)
+def _add(texts: list[str], text: str) -> None:
+    """A text belongs to the innermost open element; `texts` is a stack of what each holds."""
+    texts[-1] += text

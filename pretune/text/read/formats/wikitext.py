@@ -19,7 +19,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pretune.text.read.formats.wikilanguages import LANGUAGES
+from pretune.text.read.characters import word_set
+from pretune.text.read.languages import ISO_639_1, WIKIPEDIAS
 
 MAX_DEPTH = 40
 """Deeper brackets are letters: each level copies its text once, so this bounds the time."""
@@ -30,18 +31,15 @@ PARAMETER = re.compile(r"\{\{\{([^{}|]*+)(?:\|([^{}]*+))?\}\}\}")
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-VERBATIM = _words("nowiki pre math chem ce source syntaxhighlight")
+LANGUAGES = ISO_639_1 | WIKIPEDIAS
+VERBATIM = word_set("nowiki pre math chem ce source syntaxhighlight")
 """Their content is no markup; it is kept."""
-DROPPED = _words(
+DROPPED = word_set(
     "ref gallery imagemap timeline score hiero graph mapframe maplink templatedata categorytree inputbox "
     "indicator templatestyles charinsert style script references"
 )
-BREAKS = _words("br p div tr table ul ol dl li dd dt hr blockquote center h1 h2 h3 h4 h5 h6 caption poem")
-INLINE = _words(
+BREAKS = word_set("br p div tr table ul ol dl li dd dt hr blockquote center h1 h2 h3 h4 h5 h6 caption poem")
+INLINE = word_set(
     "b i u s small big sub sup span font cite code tt var kbd samp del ins abbr em strong ruby rt rp rb wbr bdi "
     "bdo q strike data time mark td th thead tbody noinclude includeonly onlyinclude section translate tvar "
     "nowiki ref references gallery languages dfn a"
@@ -73,7 +71,7 @@ def plain(markup: str, *, media: frozenset[str] = frozenset()) -> str:
     """The text of an article.
 
     Args:
-        media: lower-case prefixes of files and categories in this wiki's language, beside the English ones.
+        media: lower-case prefixes of files and categories in this wiki's language, besides the English ones.
     """
     held: list[str] = []
     markup = POWER.sub(lambda m: m[1].translate(SUPERSCRIPT), markup.replace("\0", ""))
@@ -128,7 +126,7 @@ def _unclose(stack: list[_Open]) -> None:
 
 
 class _Closers:
-    """Where `</name>` stands next; a name without an end is searched for once."""
+    """Where `</name>` is next; a name without an end is searched for once."""
 
     def __init__(self, markup: str):
         self.markup = markup

@@ -22,7 +22,8 @@ from typing import IO, Any
 
 from pretune.base.stage import Context
 from pretune.base.staging import beside
-from pretune.train.watch.track.listener import LISTENER, Curves, Listener, Place, numbers_of
+from pretune.report.training import numbers_of
+from pretune.train.watch.track.listener import LISTENER, Curves, Listener, Place
 
 LOOK_EVERY_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0

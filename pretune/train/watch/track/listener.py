@@ -1,8 +1,8 @@
 """What a listener is: something that shows the curves of `metrics.jsonl` in a library of its own.
 
-The file is the one truth. A listener begins anew each time a run is started or goes on: what it had of this run is
+The file is the one truth. A listener begins again each time a run is started or goes on: what it had of this run is
 taken back and the file is read from its beginning. So no point is there twice and none is lost, whatever step the
-file was cut back to. Everything is written beside the run, in `OUT.track/KIND/NAME@KEY`; nothing is sent anywhere.
+file was cut back to. Everything is written next to the run, in `OUT.track/KIND/NAME@KEY`; nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -59,14 +59,3 @@ LISTENER = Choice(
     },
     group="pretune.listeners",
 )
-
-
-def numbers_of(point: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The finite numbers of a line of metrics.jsonl but its step; those of a block as `block/name`."""
-    found: dict[str, float] = {}
-    for name, value in point.items():
-        if isinstance(value, Mapping):
-            found |= numbers_of(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and (prefix or name != "step"):
-            found[f"{prefix}{name}"] = float(value)
-    return found

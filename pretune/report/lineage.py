@@ -1,0 +1,28 @@
+"""What artifacts were made from, back to the raw files, for pages and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pretune.base.artifact import Artifact
+
+Input = tuple[str, Mapping[str, str], Artifact | None]
+"""Its place, what the card says of it (kind, id, path), and itself if it is still to be found."""
+
+
+def lineage(roots: Mapping[str, Artifact]) -> list[dict[str, Any]]:
+    """The roots, each followed by what went into it: depth, place, kind, id, path, and a note where there is one."""
+    facts = {p: {"kind": one.card.kind, "id": one.card.id, "path": one.path.name} for p, one in roots.items()}
+    return list(_lines([(place, facts[place], one) for place, one in roots.items()], 0, set()))
+
+
+def _lines(inputs: Iterable[Input], depth: int, seen: set[str]) -> Iterator[dict[str, Any]]:
+    for place, said, one in inputs:
+        known = said["id"] in seen
+        seen.add(said["id"])
+        note = "(not to be found)" if one is None else "(as above)" if known else ""
+        yield {**said, "depth": depth, "place": place, "note": note}
+        if one is not None and not known:
+            below = one.card.inputs.items()
+            yield from _lines([(place, said, one.source(place)) for place, said in below], depth + 1, seen)

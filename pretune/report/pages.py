@@ -1,0 +1,56 @@
+"""Pages for people: one self-contained file from a template, in light and dark; what data says is escaped.
+
+A page loads nothing: no script, no font, no picture from outside; its own policy forbids it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pretune.base.stage import Context
+from pretune.report import drawing, numbers
+
+SHOWN_CHARACTERS = 400
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (numbers.count, numbers.figure, numbers.metric, numbers.named, short):
+        found.filters[function.__name__] = function
+    found.globals |= {"colour": drawing.colour, "ticks": drawing.ticks, "drawing": drawing}
+    return found
+
+
+def page(kind: str, title: str, **data: Any) -> str:
+    """The page of a template `KIND.jinja`.
+
+    Args:
+        data: `verdict` (the first sentence), `mood` ("good", "bad" or ""), `text` (words below), `command` and
+            `lineage`, which any page may have; the rest is the template's own.
+    """
+    usual = {"verdict": "", "mood": "", "text": "", "lineage": (), "command": ""}
+    return str(_environment().get_template(f"{kind}.jinja").render(title=title, **{**usual, **data}))
+
+
+def write_page(file: Path, context: Context, kind: str, title: str, **data: Any) -> None:
+    """Write the page into an artifact, as a note; `command` is what was typed unless it is given."""
+    html = page(kind, title, **{"command": context.command, **data})
+    file.write_text(html, encoding="utf-8", newline="\n")
+    context.notes.add(file.name)
+
+
+def short(value: Any) -> str:
+    """A text of a table, cut where it becomes long."""
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"

@@ -1,0 +1,26 @@
+"""What a command ends with: next steps that would not be refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pretune.base.artifact import Card
+from pretune.report.view import next_steps
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "expected"),
+    [
+        ("dataset", {"metrics": {"shape": "label"}}, ["pretune finetune MODEL {path} --out NAME task=classify"]),
+        ("dataset", {"metrics": {"shape": "dialogue"}}, ["pretune finetune MODEL {path} --out NAME task=chat"]),
+        ("dataset", {"metrics": {"shape": "tags"}}, ["pretune check {path}"]),
+        ("bundle", {"inputs": {"model": {"kind": "model"}}}, ["pretune serve {path}"]),
+        ("bundle", {"inputs": {"model": {"kind": "tokens"}}}, []),
+    ],
+)
+def test_the_next_step_is_one_that_this_artifact_can_take(
+    kind: str, facts: dict[str, Any], expected: list[str]
+) -> None:
+    assert list(next_steps(Card(kind, key="", id="", stage="", **facts))) == expected
