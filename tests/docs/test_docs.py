@@ -25,6 +25,7 @@ from pretune.base.recipe import Recipe
 from pretune.base.stage import STAGE
 from pretune.base.yaml import SETTING, override, read_yaml
 from pretune.cli import STAGES, cli
+from tests.architecture.test_imports import ORDER
 
 ROOT = Path(__file__).parents[2]
 PAIRS = [
@@ -32,6 +33,7 @@ PAIRS = [
     ("docs/en/guide.md", "docs/zh/guide.md"),
     ("docs/en/shapes.md", "docs/zh/shapes.md"),
     ("docs/en/watching.md", "docs/zh/watching.md"),
+    ("docs/en/architecture.md", "docs/zh/architecture.md"),
 ]
 PAGES = [page for pair in PAIRS for page in pair]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -155,7 +157,7 @@ def test_a_setting_in_running_text_belongs_to_a_stage(page: str) -> None:
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_both_languages_show_the_same_commands(english: str, chinese: str) -> None:
     assert commands(english) == commands(chinese)
-    for language in ("python", "json"):
+    for language in ("python", "json", "diff"):
         assert fences(english, language) == fences(chinese, language)
     assert [tree_of(b) for b in fences(english, "yaml")] == [tree_of(b) for b in fences(chinese, "yaml")]
 
@@ -173,6 +175,21 @@ def test_both_languages_have_the_same_headings_and_tables(english: str, chinese:
 def test_a_link_to_a_file_leads_somewhere(page: str) -> None:
     targets = [t for t in LINK.findall(read(page)) if "://" not in t]
     assert [t for t in targets if not ((ROOT / page).parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/en/architecture.md", "docs/zh/architecture.md"])
+def test_the_architecture_page_has_the_rooms_in_their_order_and_names_files_tables_and_groups_that_exist(
+    page: str,
+) -> None:
+    text, package = FENCE.sub("", read(page)), ROOT / "pretune"
+    named = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in text.splitlines() if line.startswith("| `")]
+    line = next(one for one in text.splitlines() if " ← " in one).strip("`").split(" ← ")
+    assert [room for names in named for room in names] == line == [r for r in ORDER if r not in ("apps", "__main__")]
+    files = re.findall(r"`(\w+(?:/\w+)+(?:\.py)?)`", text)
+    assert len(files) > 15 and [name for name in files if not (package / name).exists()] == []
+    source = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    assert [t for t in re.findall(r"`([A-Z]{4,})`", text) if f"\n{t} = " not in source] == []
+    assert [g for g in re.findall(r"`(pretune\.\w+)`", text) if f'group="{g}"' not in source] == []
 
 
 @pytest.mark.parametrize("page", ["docs/en/guide.md", "docs/zh/guide.md"])
