@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,39 +42,29 @@ def task_type_of(model: Any) -> str | None:
     return next((name for name, one in TASK_TYPES.items() if one == head), None)
 
 
-@dataclass(frozen=True)
-class AdapterWriter:
-    """Writes an adapter folder.
+def write_adapter(
+    out: Path,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    *,
+    base: str,
+    tokenizer: Path,
+    labels: Mapping[int, str] | None,
+    plain: Callable[[Any], Any] | None = None,
+) -> None:
+    """Write an adapter folder: float32 tensors, and the config, which names its method and its head.
 
     Args:
         base: path of the pretrained model, relative to where the folder will lie; tokenizer: the folder of its own.
+        plain: makes JSON of what is none in the config.
     """
-
-    out: Path
-    base: str
-    tokenizer: Path
-
-    def write(
-        self,
-        tensors: Mapping[str, Tensor],
-        config: Mapping[str, Any],
-        labels: Mapping[int, str] | None,
-        *,
-        plain: Callable[[Any], Any] | None = None,
-    ) -> None:
-        """Write float32 tensors and the config, which names its method and its head.
-
-        Args:
-            plain: makes JSON of what is none in the config.
-        """
-        write_safetensors({n: tensor.float() for n, tensor in tensors.items()}, self.out / "adapter_model.safetensors")
-        tree = {**config, "base_model_name_or_path": self.base}
-        text = json.dumps(tree, indent=2, sort_keys=True, default=plain)
-        (self.out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-        copy_tokenizer(self.tokenizer, self.out)
-        if labels:
-            named = json.dumps([labels[i] for i in range(len(labels))], ensure_ascii=False)
-            (self.out / "labels.json").write_text(named + "\n", encoding="utf-8")
+    write_safetensors({name: tensor.float() for name, tensor in tensors.items()}, out / "adapter_model.safetensors")
+    text = json.dumps({**config, "base_model_name_or_path": base}, indent=2, sort_keys=True, default=plain)
+    (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+    copy_tokenizer(tokenizer, out)
+    if labels:
+        named = json.dumps([labels[i] for i in range(len(labels))], ensure_ascii=False)
+        (out / "labels.json").write_text(named + "\n", encoding="utf-8")
 
 
 def open_adapter(folder: Path) -> Any:
