@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pretune.model.families import Family, States
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.tokens.rows import IGNORE
@@ -304,3 +305,28 @@ def test_the_loss_of_a_validation_is_reported_term_by_term() -> None:
     loss = Loss({"a": 6.0, "b": 5.0}, {"a": 4.0, "b": 2.0}, {"a": 1.0, "b": 0.5})
     assert loss.terms == {"a": 1.5, "b": 2.5}
     assert loss.per_target == 2.75
+
+
+class Routed(Family):
+    """A GPT-2 whose body adds the squared length of its hidden states to the loss."""
+
+    def states(self, model: Any, inputs: Any, at: torch.Tensor | None = None) -> States:
+        hidden_BLD = model.transformer(**inputs, use_cache=False).last_hidden_state
+        size = hidden_BLD.square().sum()
+        hidden_ND = hidden_BLD.flatten(0, 1)
+        return States(hidden_ND if at is None else hidden_ND[at], model.lm_head, extra={"size": size})
+
+
+ROUTED = Routed(extras={"size": 0.01})
+
+
+def test_a_term_that_the_body_adds_has_a_count_of_its_own_and_the_cut_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pretune.train.loop.step.family_of", lambda model: ROUTED)
+    monkeypatch.setattr("pretune.objective.packed.family_of", lambda model: ROUTED)
+    found = [trained("gpt2", micro=micro, batch=8, steps=2) for micro in (8, 1)]
+    monkeypatch.undo()
+    trained_without = trained("gpt2", micro=8, batch=8, steps=2)
+    assert largest_difference(*found) < 1e-12
+    assert largest_difference(found[0], trained_without) > 1e-9, "the term must do something"

@@ -2,6 +2,7 @@ import bz2
 import gzip
 import io
 import random
+from pathlib import Path
 
 import pytest
 
@@ -198,3 +199,14 @@ def test_damage_is_counted_by_every_reader_of_text(tmp_path, name):
     (record,) = read_records(tmp_path / name, repairs)
     assert record["text"].strip() == "Some plain words \ufffd of a page"
     assert (repairs.broken, repairs.mended) == (1, {ZEROS: 1})
+
+
+def test_lines_that_are_dropped_after_their_stream_was_closed_raise_nothing(tmp_path: Path) -> None:
+    import gc
+
+    (tmp_path / "a.txt").write_bytes(b"one\ntwo\n")
+    with (tmp_path / "a.txt").open("rb") as stream:
+        lines = text_lines(stream, "utf-8", "a.txt")
+        assert next(lines)[0] == "one\n"
+    del lines
+    gc.collect()  # pytest turns what a finaliser raises into an error of this test

@@ -49,7 +49,7 @@ class States:
         hidden_ND: hidden states that `last` turns into logits; the logits themselves [N, V] where it is None.
         last: the last module of the head.
         rows_BC: logits of each row as a whole, where the head scores rows too (next sentence).
-        extra: terms that the body adds to the loss (router losses), summed over rows, by name.
+        extra: terms that the body adds to the loss (router losses), summed over tokens: those of `Family.extras`.
     """
 
     hidden_ND: Tensor
@@ -66,6 +66,7 @@ class Family:
         classes: head -> transformers class, where it is not the usual one; "" where the family has none.
         architecture: `encoder` or `decoder`; None: by what transformers lists.
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
+        extras: terms that the body adds to the loss, each with its weight in the sum.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
 
@@ -73,6 +74,7 @@ class Family:
     architecture: Literal["encoder", "decoder"] | None = None
     zero_init: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    extras: Mapping[str, float] = field(default_factory=dict)
 
     # ---- heads ----
 

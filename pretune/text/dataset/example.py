@@ -25,7 +25,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretune.base.errors import NotSupported
 from pretune.text.read.shards import read_rows
 from pretune.text.read.split import SPLITS
 
@@ -276,23 +275,6 @@ def shape_named(example: Any) -> str:
 def said_by(example: Any) -> str:
     """The text that decides in which split an example falls."""
     return SHAPES[_BY_CLASS[type(example)]].said(example)
-
-
-def check_scored(examples: Sequence[Any]) -> None:
-    """Refuse examples that no model is judged by yet, before one is asked.
-
-    Raises:
-        NotSupported: neither labelled texts nor dialogues, or two texts to be compared.
-    """
-    for example in examples:
-        if not isinstance(example, Labelled | Dialogue):
-            hint = "there are tasks for labelled texts (classify) and dialogues (chat)"
-            raise NotSupported(
-                f"examples of shape {shape_named(example)} are not learnt from or judged by yet", hint=hint
-            )
-        if isinstance(example, Labelled) and example.second:
-            hint = "put both into one column, or name the one that matters: columns.text=COLUMN"
-            raise NotSupported(f"{example.origin} holds two texts, and classify reads one", hint=hint)
 
 
 def read_split(folder: Path, split: str) -> list[Any]:

@@ -270,4 +270,5 @@ def text_lines(stream: BinaryIO, encoding: str, name: str, newline: str | None =
     except UnicodeError as error:  # a wide BOM and nothing behind it that could be text
         raise NotText(f"{name!r} is broken {encoding}: {error}", hint="convert it to UTF-8 first") from None
     finally:
-        lines.detach()  # whoever opened the stream closes it
+        if not stream.closed:  # by a reader that was dropped in the middle
+            lines.detach()  # whoever opened the stream closes it

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pretune.base.errors import NotFinite
+from pretune.model.families import family_of
 from pretune.objective.objective import Objective, StepWide
 from pretune.tokens.rows import Batch
 from pretune.train.loop.runtime import Runtime
@@ -90,9 +91,11 @@ def take_step(
 ) -> StepReport:
     """One update over `batches`, the micro-batches of this rank."""
     started = time.perf_counter()
-    totals = runtime.sum(_added(objective.counts(batch) for batch in batches))
+    extras = family_of(state.model).extras
+    totals = runtime.sum(_added(_counts(objective, batch, extras) for batch in batches))
+    weights = {**objective.weights, **extras}
     # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
-    scale = {t: objective.weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
+    scale = {t: weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
     sums: list[dict[str, Tensor]] = []
     wide = _gathered(state, objective, batches, runtime) if objective.gathers else [None] * len(batches)
     for i, batch in enumerate(batches):
@@ -113,6 +116,14 @@ def take_step(
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
     return StepReport(state.step, loss, norm, rate, totals, time.perf_counter() - started, taken)
+
+
+def _counts(objective: Objective, batch: Batch, extras: Collection[str]) -> dict[str, float]:
+    """Targets of the objective's terms; what the body adds counts by tokens, padding aside."""
+    if not extras:
+        return objective.counts(batch)
+    there = batch["segments"] >= 0 if "segments" in batch else batch["attention_mask"]
+    return objective.counts(batch) | dict.fromkeys(extras, float(there.sum()))
 
 
 def _gathered(
