@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.config import Choice, Variant
+from pretune.base.json import Json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,7 @@ class Compressed:
     """
 
     files: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: Json = field(default_factory=dict)
 
 
 class Compressor(Variant):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretune.base.json import Json
 from pretune.compress.compressor import Compressed, Compressor
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def matrices(model: Any) -> list[tuple[str, Any, int]]:
     return found
 
 
-def _sizes(model: Any, scales: dict[str, Tensor]) -> dict[str, Any]:
+def _sizes(model: Any, scales: dict[str, Tensor]) -> Json:
     every = dict(model.named_parameters())
     total = sum(p.numel() for p in every.values())
     whole = sum(every[name].numel() for name in scales)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
 
@@ -32,7 +33,7 @@ class CompressStage(Stage):
         size = 4 * model.parameters or model.disk_bytes
         return Forecast(20, 3 * size + 5e8, size, parameters=model.parameters)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         """Writes a plain Hugging Face folder and the compressor's own files.
 
         Returns:

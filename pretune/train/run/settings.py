@@ -71,7 +71,7 @@ def resolved_shape(settings: PretrainSettings, *, tokens: int, vocab_size: int, 
             raise WrongValue(problem, hint=hint) from None
         return shape
     if head != "next":
-        return SHAPE("bert-mini")  # type: ignore[no-any-return]
+        return SHAPE("bert-mini")
     if settings.steps:
         tokens = settings.steps * settings.batch * settings.length
     elif settings.tokens_read:
