@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
@@ -13,6 +13,8 @@ from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pretune.infer.predictor import Predictor
 
 
@@ -60,7 +62,7 @@ def _quality(ready: Predictor, folder: Path, data: Artifact | None) -> dict[str,
     return quality(ready, folder, data) if data else {}
 
 
-def _write(model: Any, compressed: Compressed, folder: Path, out: Path, *, tokenizer: Path) -> None:
+def _write(model: PreTrainedModel, compressed: Compressed, folder: Path, out: Path, *, tokenizer: Path) -> None:
     from pretune.model.folder import save_model, write_safetensors
 
     save_model(model, out, tokenizer=tokenizer)

@@ -295,7 +295,7 @@ def check_scored(examples: Sequence[Any]) -> None:
             raise NotSupported(f"{example.origin} holds two texts, and classify reads one", hint=hint)
 
 
-def read_split(folder: Path, split: str) -> list[Any]:
+def read_split(folder: Path, split: str) -> list[Example]:
     """The examples of `train`, `validation` or `test`, in order; empty if the split is absent."""
     path = folder / f"{split}.parquet"
     if not path.exists():
