@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.json import Json
 from pretune.tokens.learn.algorithm import Algorithm, Learning
 from pretune.tokens.learn.fallback import first_tokens, with_scores
 from pretune.tokens.learn.splitting import Digits
@@ -89,7 +88,7 @@ def _seeds(table: pa.Table, learning: Learning, most: int) -> list[str]:
 
     words, counts, _ = most_frequent(table, learning.word_bytes)
     tokens, ids = start()
-    limits: Json = {
+    limits = {
         "vocab_size": len(tokens) + most,
         "min_frequency": learning.min_frequency,
         "max_length": MAX_TOKEN_BYTES,

@@ -39,7 +39,7 @@ from pretune.tokens.store.store import Store
 if TYPE_CHECKING:
     from pretune.tokens.rows import Ids
 
-Arrays = dict[str, NDArray[np.int32]]
+Arrays = dict[str, NDArray[np.int32 | np.bool_]]
 """`ids` and `segments`, each int32 [B, W]; what a packing adds (parts, is_next) has B rows as well."""
 
 

@@ -74,11 +74,9 @@ class Eda(Augment):
             number = max(1, int(self.share * len(units)))
             return OPERATIONS[rng.choice(wanted)](units, number, self.share, synonyms, rng)
 
-        return (
-            edited_tags(row, edit)
-            if isinstance(row, Tagged)
-            else with_texts(row, shape, lambda t: edited(t, words, edit))
-        )
+        if isinstance(row, Tagged):
+            return edited_tags(row, edit)
+        return with_texts(row, shape, lambda t: edited(t, words, edit))
 
 
 def read_synonyms(artifact: Artifact) -> Synonyms:

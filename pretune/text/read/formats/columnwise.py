@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 
 from pretune.base.errors import NoSuchColumn
 from pretune.base.json import JsonMap
-from pretune.text.dataset.example import Example
 from pretune.text.read.columns import KNOWN, Table
 from pretune.text.read.formats.record import Record
 from pretune.text.read.split import NAMES
@@ -69,7 +68,7 @@ def _is_text(cell: object) -> bool:
     return cell is None or isinstance(cell, str | int | float)
 
 
-def _is_sentence(tree: Mapping[str, Sequence[Example]]) -> bool:
+def _is_sentence(tree: Mapping[str, Sequence[object]]) -> bool:
     plain = {name.lower(): c for name, c in tree.items() if all(isinstance(cell, str | int) for cell in c)}
     return any(
         name in OF_A_SENTENCE or all(isinstance(cell, str) and TAG.fullmatch(cell) for cell in column)
