@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NotSupported
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.base.recipe import Recipe, StagePlan
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
 
-Given = Any
+Given: TypeAlias = "str | Path | Loaded"
 """A path, or what `load`, `pretrain` and `fine_tune` return."""
 
 
@@ -40,7 +41,7 @@ class Loaded:
         return self.artifact.path
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Json:
         """The figures on the card."""
         return self.artifact.card.metrics
 
@@ -70,14 +71,14 @@ class Loaded:
             raise NotSupported(problem, hint="use pretune predict")
         chat(self.model, sampling=Sampling(temperature=temperature, max_tokens=max_tokens), system=system)
 
-    def evaluate(self, data: Given, *, out: str | Path | None = None, **settings: Any) -> Loaded:
+    def evaluate(self, data: Given, *, out: str | Path | None = None, **settings: object) -> Loaded:
         """Measure this model on data; the report lies at `out` (default: next to the model)."""
         return _stage("evaluate", [self, data], out or f"{self.path}.report", settings)
 
-    def fine_tune(self, data: Given, *, out: str | Path, **settings: Any) -> Loaded:
+    def fine_tune(self, data: Given, *, out: str | Path, **settings: object) -> Loaded:
         return fine_tune(self, data, out=out, **settings)
 
-    def export(self, *, out: str | Path, **settings: Any) -> Loaded:
+    def export(self, *, out: str | Path, **settings: object) -> Loaded:
         """Write a bundle that needs no torch."""
         return _stage("export", [self], out, settings)
 
@@ -93,19 +94,19 @@ def load(path: str | Path) -> Loaded:
     return Loaded(Artifact.open(path))
 
 
-def pretrain(data: Given, *, out: str | Path, **settings: Any) -> Loaded:
+def pretrain(data: Given, *, out: str | Path, **settings: object) -> Loaded:
     """A model from raw text, a corpus, or tokens. `tokenizer={"vocab_size": 8000}` reaches earlier stages."""
     return _stage("pretrain", [data], out, settings)
 
 
-def fine_tune(model: Given, data: Given, *, out: str | Path, **settings: Any) -> Loaded:
+def fine_tune(model: Given, data: Given, *, out: str | Path, **settings: object) -> Loaded:
     """A model for a task, from a pretrained model and labelled data."""
     return _stage("finetune", [model, data], out, settings)
 
 
-def predict(model: Given, inputs: str | Sequence[str], **settings: Any) -> list[Answer]:
+def predict(model: Given, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Answer]:
     """What `load(model).predict(inputs)` gives."""
-    return (model if isinstance(model, Loaded) else load(_path(model))).predict(inputs, **settings)
+    return (model if isinstance(model, Loaded) else load(_path(model))).predict(inputs, max_tokens=max_tokens)
 
 
 def run(recipe: str | Path, *settings: str, size: str | None = None, quiet: bool = False) -> dict[str, Loaded]:
@@ -119,11 +120,11 @@ def plan(recipe: str | Path, *settings: str, size: str | None = None) -> list[St
     return Recipe.read(recipe, settings, size).plan()
 
 
-def _path(given: Any) -> str:
+def _path(given: Given) -> str:
     return str(given.path if isinstance(given, Loaded) else given)
 
 
-def _stage(kind: str, inputs: Sequence[Any], out: str | Path, settings: dict[str, Any]) -> Loaded:
+def _stage(kind: str, inputs: Sequence[Given], out: str | Path, settings: Json) -> Loaded:
     quiet = bool(settings.pop("quiet", False))
     words = [f"{name}={value}" for name, value in _flat(settings)]
     recipe, _ = stage_recipe(kind, [*map(_path, inputs), *words], str(out))
@@ -131,7 +132,7 @@ def _stage(kind: str, inputs: Sequence[Any], out: str | Path, settings: dict[str
     return Loaded(list(made.values())[-1])
 
 
-def _flat(settings: dict[str, Any], place: str = "") -> list[tuple[str, str]]:
+def _flat(settings: Json, place: str = "") -> list[tuple[str, str]]:
     """Nested keywords as dotted settings with YAML values."""
     rows: list[tuple[str, str]] = []
     for name, value in settings.items():

@@ -21,10 +21,10 @@ from functools import cached_property
 from glob import has_magic
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from pretune.base.digest import digest, file_digests
 from pretune.base.errors import BadCommand, Changed, EmptyInput, NoSuchFile, NotAnArtifact, UserError, WrongKind
+from pretune.base.json import Json
 from pretune.base.listing import Listing, folder_files, pattern_files
 
 CARD = "artifact.json"
@@ -48,12 +48,12 @@ class Card:
     id: str
     stage: str
     version: int = 1
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Json = field(default_factory=dict)
     inputs: dict[str, dict[str, str]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Any] = field(default_factory=dict)
+    metrics: Json = field(default_factory=dict)
+    made: Json = field(default_factory=dict)
     schema: int = SCHEMA
     digest: str = ""
 

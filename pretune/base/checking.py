@@ -8,14 +8,15 @@ from typing import Any
 
 from pretune.base.config import Input, Mistake, check, inputs_of
 from pretune.base.errors import UnknownKind, did_you_mean
+from pretune.base.json import Json
 from pretune.base.stage import STAGE, Stage
-from pretune.base.yaml import override, set_in
+from pretune.base.yaml import parse_assignment, set_in
 
 RESERVED = ("name", "work", "seed", "sizes", "nproc")
 STAGE_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
-def apply_overrides(tree: dict[str, Any], overrides: tuple[str, ...], size: str | None) -> list[Mistake]:
+def apply_overrides(tree: Json, overrides: tuple[str, ...], size: str | None) -> list[Mistake]:
     """Apply a size and overrides in place; a first part that is no stage is a mistake."""
     mistakes: list[Mistake] = []
     stages = tree.get("stages") if isinstance(tree.get("stages"), dict) else {}
@@ -27,17 +28,11 @@ def apply_overrides(tree: dict[str, Any], overrides: tuple[str, ...], size: str 
     for path, value in (sizes.get(size) or {}).items():
         mistakes += _set(tree, stages, str(path).split("."), value)
     for assignment in overrides:
-        scratch: dict[str, Any] = {}
-        override(scratch, assignment)
-        path = assignment.partition("=")[0].split(".")
-        found: Any = scratch
-        for part in path:
-            found = found[part]
-        mistakes += _set(tree, stages, path, found)
+        mistakes += _set(tree, stages, *parse_assignment(assignment))
     return mistakes
 
 
-def _set(tree: dict[str, Any], stages: dict[str, Any], path: list[str], value: Any) -> list[Mistake]:
+def _set(tree: Json, stages: Json, path: list[str], value: object) -> list[Mistake]:
     if path[0] in RESERVED:
         set_in(tree, path, value)
     elif path[0] in stages and len(path) > 1:
@@ -48,7 +43,7 @@ def _set(tree: dict[str, Any], stages: dict[str, Any], path: list[str], value: A
     return []
 
 
-def check_stage(name: str, settings: Any, *, prefix: tuple[str, ...]) -> tuple[Stage | None, list[Mistake]]:
+def check_stage(name: str, settings: object, *, prefix: tuple[str, ...]) -> tuple[Stage | None, list[Mistake]]:
     if not STAGE_NAME.match(name) or name in (*RESERVED, "stages"):
         return None, [
             Mistake(
@@ -68,9 +63,7 @@ def check_stage(name: str, settings: Any, *, prefix: tuple[str, ...]) -> tuple[S
     except UnknownKind as error:
         problem = f"no such stage kind; {error.hint}"
         return None, [Mistake((name, "kind"), problem, settings["kind"], "unknown-kind")]
-    stage, mistakes = check(cls, settings, prefix=prefix)
-    assert stage is None or isinstance(stage, Stage)
-    return stage, mistakes
+    return check(cls, settings, prefix=prefix)
 
 
 def references(stage: Stage) -> list[tuple[str, str]]:
@@ -111,7 +104,7 @@ def in_order(stages: dict[str, Stage]) -> dict[str, Stage]:
     return done
 
 
-def copied(tree: Any) -> Any:
+def copied(tree: object) -> Any:
     if isinstance(tree, Mapping):
         return {k: copied(v) for k, v in tree.items()}
     return [copied(v) for v in tree] if isinstance(tree, list | tuple) else tree

@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated, Any, ClassVar, Final, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pretune.base.errors import SettingsError, SeveralMistakes, UnknownKind, did_you_mean
+from pretune.base.json import Json, JsonMap
 
-Tree = dict[str, Any]
 Lines = Mapping[tuple[str, ...], int]
 C = TypeVar("C", bound="Config")
+V = TypeVar("V", bound="Variant")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, value: Any) -> Any:
+    def _short_forms(cls, value: object) -> object:
         """`clean=nfc,mask-pii` is a list where a list is wanted; a block without a kind keeps the default's kind."""
         if not isinstance(value, dict):
             return value
@@ -73,7 +74,7 @@ def _wants_list(cls: type[Config], name: str) -> bool:
     return field is not None and typing.get_origin(field.annotation) in (list, tuple)
 
 
-def _with_kind(cls: type[Config], name: str, value: Any) -> Any:
+def _with_kind(cls: type[Config], name: str, value: object) -> object:
     """`optim.learning_rate=1e-3` changes the rate of the field's own default optimizer, not the optimizer."""
     if name not in cls.model_fields or not isinstance(value, Mapping) or "kind" in value:
         return value
@@ -81,11 +82,11 @@ def _with_kind(cls: type[Config], name: str, value: Any) -> Any:
     return {"kind": default.kind, **value} if isinstance(default, Variant) else value
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-class Choice:
+class Choice(Generic[V]):
     """A field that holds one of several variants, picked by its `kind`.
 
     Args:
@@ -97,13 +98,13 @@ class Choice:
     A kind may also be written `my_package.my_module:MyMethod`.
     """
 
-    def __init__(self, base: type[Variant], table: Mapping[str, str], *, group: str, default: str | None = None):
+    def __init__(self, base: type[V], table: Mapping[str, str], *, group: str, default: str | None = None):
         self.base, self.table, self.group, self.default = base, table, group, default
 
     def kinds(self) -> list[str]:
         return sorted({*self.table, *(e.name for e in entry_points(group=self.group))})
 
-    def find(self, kind: str) -> type[Variant]:
+    def find(self, kind: str) -> type[V]:
         """The class of a kind; raises UnknownKind."""
         target = self.table.get(kind) or (kind if ":" in kind else None)
         target = target or next((e.value for e in entry_points(group=self.group) if e.name == kind), None)
@@ -111,17 +112,17 @@ class Choice:
             raise UnknownKind(f"no such {self.base.__name__.lower()}: {kind!r}", hint=did_you_mean(kind, self.kinds()))
         module, _, name = target.partition(":")
         try:
-            found: type[Variant] = getattr(import_module(module), name)
+            found: type[V] = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise UnknownKind(f"{kind!r} cannot be imported: {error}") from error
         assert issubclass(found, self.base), f"{found} is not a {self.base.__name__}"
         return found
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: object) -> V:
         """Validate a value: a variant, a kind, or settings with a `kind`."""
         if value is None or isinstance(value, self.base):
-            return value
-        settings: Any = {"kind": value} if isinstance(value, str) else value
+            return value  # type: ignore[return-value]  # a field that may be nothing passes None through
+        settings = {"kind": value} if isinstance(value, str) else value
         if not isinstance(settings, Mapping):
             raise PydanticCustomError("wrong-type", "must be a kind or a block of settings")
         kind = settings.get("kind", self.default)
@@ -135,7 +136,7 @@ class Choice:
         return found.model_validate({**settings, "kind": kind})
 
 
-def chosen(choice: Choice) -> Any:
+def chosen(choice: Choice[V]) -> tuple[object, ...]:
     """The pydantic metadata of a choice: `method: Annotated[Method, *chosen(METHOD)]`."""
     return (SerializeAsAny(), BeforeValidator(choice))  # type: ignore[type-arg]
 
@@ -149,7 +150,7 @@ class FieldFacts:
 
     input: Input | None
     free: bool
-    choice: Choice | None
+    choice: Choice[Variant] | None
 
 
 @cache
@@ -163,23 +164,23 @@ def facts(cls: type[Config], name: str) -> FieldFacts:
     )
 
 
-def _nested_marks(annotation: Any) -> Iterator[Any]:
+def _nested_marks(annotation: object) -> Iterator[object]:
     """Annotated[...] metadata inside lists, unions and mappings."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:
-        yield from annotation.__metadata__
+        yield from typing.get_args(annotation)[1:]
     if origin in (Annotated, list, tuple, dict, typing.Union, types.UnionType):
         for part in typing.get_args(annotation):
             yield from _nested_marks(part)
 
 
-def differing(config: Config) -> Tree:
+def differing(config: Config) -> Json:
     """The settings that decide what is written: those that differ from their defaults.
 
     Inputs are left out (their ids stand in for them), and so are settings marked `Free`. A variant
     always carries its kind and version. So a new setting with a neutral default changes no key.
     """
-    tree: Tree = {}
+    tree: Json = {}
     for name, field in type(config).model_fields.items():
         known, value = facts(type(config), name), getattr(config, name)
         if known.input or known.free or name == "kind":
@@ -193,11 +194,11 @@ def differing(config: Config) -> Tree:
     return tree
 
 
-def _has_variant(value: Any) -> bool:
+def _has_variant(value: object) -> bool:
     return isinstance(value, list | tuple) and any(isinstance(v, Variant) for v in value)
 
 
-def _differing_value(value: Any) -> Any:
+def _differing_value(value: object) -> object:
     if isinstance(value, Config):
         return differing(value)
     if isinstance(value, list | tuple):
@@ -207,7 +208,7 @@ def _differing_value(value: Any) -> Any:
     return value
 
 
-def complete(config: Config) -> Tree:
+def complete(config: Config) -> Json:
     """All settings, defaults included, as plain JSON."""
     return config.model_dump(mode="json")
 
@@ -236,13 +237,13 @@ def inputs_of(config: Config, place: str = "") -> Iterator[tuple[str, str, Input
                     yield from inputs_of(item, f"{here}.{i}.")
 
 
-def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _strings(value: object, place: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, Mapping):
         for name, item in value.items():
             yield from _strings(item, f"{place}.{name}")
-    else:
+    elif isinstance(value, Iterable):
         for i, item in enumerate(value):
             yield from _strings(item, f"{place}.{i}")
 
@@ -256,7 +257,7 @@ class Mistake:
 
     place: tuple[str, ...]
     problem: str
-    value: Any
+    value: object
     code: str
 
     def line(self, lines: Lines) -> str:
@@ -266,14 +267,12 @@ class Mistake:
         return f"  {where}: {self.problem}{got}  [{self.code}]"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def build(
-    cls: type[C], tree: Mapping[str, Any], *, source: str, prefix: tuple[str, ...] = (), lines: Lines | None = None
-) -> C:
+def build(cls: type[C], tree: JsonMap, *, source: str, prefix: tuple[str, ...] = (), lines: Lines | None = None) -> C:
     """Validate a tree of settings; raises SettingsError that tells every mistake."""
     config, mistakes = check(cls, tree, prefix=prefix)
     if mistakes or config is None:
@@ -281,12 +280,12 @@ def build(
     return config
 
 
-def check(cls: type[C], tree: Mapping[str, Any], *, prefix: tuple[str, ...] = ()) -> tuple[C | None, list[Mistake]]:
+def check(cls: type[C], tree: JsonMap, *, prefix: tuple[str, ...] = ()) -> tuple[C | None, list[Mistake]]:
     """The config, or the mistakes that kept it from being built."""
     try:
         return cls.model_validate(dict(tree)), []
     except ValidationError as error:
-        return None, [_mistake(cls, tree, dict(e), prefix) for e in error.errors()]
+        return None, [_mistake(cls, tree, e, prefix) for e in error.errors()]
 
 
 def mistakes_error(mistakes: Iterable[Mistake], *, source: str, lines: Lines) -> SettingsError:
@@ -307,7 +306,7 @@ _EXPECTED = {
 }
 
 
-def _mistake(cls: type[Config], tree: Any, error: dict[str, Any], prefix: tuple[str, ...]) -> Mistake:
+def _mistake(cls: type[Config], tree: JsonMap, error: ErrorDetails, prefix: tuple[str, ...]) -> Mistake:
     place, kind = tuple(map(str, error["loc"])), str(error["type"])
     if kind == "extra_forbidden":
         problem, code = (
@@ -328,7 +327,7 @@ def _mistake(cls: type[Config], tree: Any, error: dict[str, Any], prefix: tuple[
     return Mistake(prefix + place, problem, error["input"], code)
 
 
-def names_at(cls: type[Config], tree: Any, place: tuple[str, ...]) -> list[str]:
+def names_at(cls: type[Config], tree: object, place: tuple[str, ...]) -> list[str]:
     """Names that are valid at `place`, following the kinds that the tree chose."""
     field: tuple[type[Config], str] | None = None
     for name in place:
@@ -346,7 +345,7 @@ def names_at(cls: type[Config], tree: Any, place: tuple[str, ...]) -> list[str]:
     return [n for n in cls.model_fields if n != "kind"]
 
 
-def _class_at(cls: type[Config], name: str, value: Any) -> type[Config] | None:
+def _class_at(cls: type[Config], name: str, value: object) -> type[Config] | None:
     choice = facts(cls, name).choice
     if choice:
         value = _with_kind(cls, name, value)
@@ -356,7 +355,7 @@ def _class_at(cls: type[Config], name: str, value: Any) -> type[Config] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, Config) else None
 
 
-def describe(cls: type[Config]) -> list[tuple[str, Any, str]]:
+def describe(cls: type[Config]) -> list[tuple[str, object, str]]:
     """(name, default, help) of every setting of a block."""
     rows = []
     for name, field in cls.model_fields.items():

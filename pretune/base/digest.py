@@ -12,14 +12,13 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import xxhash
 
 _reread = False
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """sha256 (first 32 hex digits) of a JSON value; anything that is not JSON is a bug, never its repr."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 
 class PretuneError(Exception):
@@ -33,12 +33,12 @@ class PretuneError(Exception):
         self.problem, self.hint = problem, hint
         super().__init__(f"{problem}  [{self.code}]" + (f"\n  hint: {hint}" if hint else ""))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # By default the whole message would be the problem when an error comes back from another process.
         return _as_it_was, (type(self), self.args, self.__dict__)
 
 
-def _as_it_was(cls: type[PretuneError], args: tuple[Any, ...], state: dict[str, Any]) -> PretuneError:
+def _as_it_was(cls: type[PretuneError], args: tuple[object, ...], state: dict[str, object]) -> PretuneError:
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(state)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
-from pretune.base.config import Choice, Config, FieldFacts, describe, facts
+from pretune.base.config import Choice, Config, FieldFacts, Variant, describe, facts
 from pretune.base.errors import UnknownSetting, all_errors, did_you_mean
 from pretune.base.stage import STAGE
 
@@ -104,7 +103,7 @@ def _setting(cls: type[Config], path: list[str], name: str) -> str:
     return f"{name} (setting, default {_shown(default)}{_marks(known)})\n\n{field.description or ''}"
 
 
-def _choice(choice: Choice, rest: list[str], name: str, text: str | None) -> str:
+def _choice(choice: Choice[Variant], rest: list[str], name: str, text: str | None) -> str:
     kinds = choice.kinds()
     if not rest or rest == ["kind"]:
         told = "\n".join(f"  {kind}: {_first_line(choice.find(kind))}" for kind in kinds)
@@ -124,7 +123,7 @@ def _first_line(cls: type[Config]) -> str:
     return inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, Config):
         return str(getattr(value, "kind", "") or value)
     return str(value)

@@ -13,9 +13,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from pretune.base.json import JsonMap
 from pretune.base.screen import Screen, Whole, duration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -28,16 +32,15 @@ class Bar:
         self._started = self._told = time.monotonic()
         self.done = 0.0
         self._first = 0.0
-        self._shown: dict[str, Any] = {}
-        self._live: Any = None
-        self._task: Any = None
+        self._shown: dict[str, object] = {}
+        self._live: tuple[Progress, TaskID] | None = None
 
     def start_at(self, done: float) -> None:
         """Work that was done before (a resumed run): counts as done, not as speed."""
         self.done = self._first = done
         self._draw()
 
-    def advance(self, amount: float = 1, **shown: Any) -> None:
+    def advance(self, amount: float = 1, **shown: object) -> None:
         self.done += amount
         self._shown |= shown
         self._draw()
@@ -49,7 +52,8 @@ class Bar:
     def _draw(self) -> None:
         if self._live is not None:
             shown = f"{self._progress()}  {self._text()}"
-            self._live.update(self._task, completed=self.done, shown=shown)
+            bars, task = self._live
+            bars.update(task, completed=self.done, shown=shown)
         elif not self._log.quiet and time.monotonic() - self._told > LINE_EVERY_SECONDS:
             self._told = time.monotonic()
             self._log.info(f"{self._title}: {self._progress()}  {self._text()}")
@@ -114,11 +118,12 @@ class Log:
             yield bar
             return
         with self.screen.bars() as bars:
-            bar._live, bar._task = bars, bars.add_task(title, total=total, shown="")
+            task = bars.add_task(title, total=total, shown="")
+            bar._live = bars, task
             try:
                 yield bar
             finally:
-                bars.remove_task(bar._task)
+                bars.remove_task(task)
 
     @contextmanager
     def over(self, seconds: Mapping[str, float]) -> Iterator[None]:
@@ -134,7 +139,7 @@ class Log:
         if self.screen.whole:
             self.screen.whole.enter(part)
 
-    def metrics(self, **values: Any) -> None:
+    def metrics(self, **values: object) -> None:
         """Append one JSON line; numbers that are not finite are written as text."""
         if self.metrics_file is None:
             return
@@ -146,13 +151,13 @@ class Log:
             cut_lines(self.metrics_file, step, last_with=last_with)
 
 
-def append_line(path: Path, values: Mapping[str, Any]) -> None:
+def append_line(path: Path, values: JsonMap) -> None:
     """Append one line of JSON; numbers that are not finite are written as text."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(_plain(values), ensure_ascii=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
@@ -175,7 +180,7 @@ def _is_kept(line: str, step: int, last_with: str) -> bool:
     return at < step or (at == step and last_with not in point)
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

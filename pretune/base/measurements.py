@@ -12,13 +12,16 @@ import platform
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pretune.base.digest import cache_folder
 from pretune.base.extras import versions
+from pretune.base.json import Json
+
+T = TypeVar("T")
 
 
-def remembered(key: str, measure: Callable[[], Any]) -> Any:
+def remembered(key: str, measure: Callable[[], T]) -> T:
     """A measurement (JSON), taken once per machine and versions."""
     found = recalled(key)
     if found is None:
@@ -32,7 +35,7 @@ def recalled(key: str) -> Any | None:
     return _read(_path()).get(_full(key))
 
 
-def keep(key: str, value: Any) -> None:
+def keep(key: str, value: object) -> None:
     """Remember a measurement; where no cache folder can be written, it is forgotten."""
     path = _path()
     known = _read(path) | {_full(key): value}
@@ -51,7 +54,7 @@ def _full(key: str) -> str:
     return f"{processor()} x{usable_cores()} torch {versions().get('torch')} | {key}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Json:
     try:
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     except (OSError, ValueError):

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.checking import RESERVED
 from pretune.base.config import Input, facts
 from pretune.base.errors import BadCommand
+from pretune.base.json import Json
 from pretune.base.recipe import Recipe
-from pretune.base.stage import STAGE, Stage
+from pretune.base.stage import STAGE
 from pretune.base.yaml import SETTING, override, write_yaml
 
 MAKERS = {"corpus": "corpus", "dataset": "dataset", "tokenizer": "tokenizer", "tokens": "tokens"}
@@ -30,7 +30,7 @@ class Building:
     """A recipe in the making: stages in the order of their needs, and inputs not yet given a place."""
 
     left: list[tuple[str, str]]
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: dict[str, Json] = field(default_factory=dict)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -70,11 +70,10 @@ def _input_fields(kind: str) -> list[tuple[str, Input]]:
     return [(name, mark) for name, mark in found if mark is not None]
 
 
-def _stage_of(kind: str, building: Building, *, named: set[str]) -> dict[str, Any]:
+def _stage_of(kind: str, building: Building, *, named: set[str]) -> Json:
     """Settings of a stage whose inputs are taken from what was given, made by further stages where rawer."""
     cls = STAGE.find(kind)
-    assert issubclass(cls, Stage)
-    tree: dict[str, Any] = {"kind": kind}
+    tree: Json = {"kind": kind}
     fields = [(n, m) for n, m in _input_fields(kind) if n not in named]
     for name, mark in fields:
         if (taken := _take(building, mark.kind, many=mark.kind.split("|")[0] in ("files", "ids"))) is not None:
@@ -87,7 +86,7 @@ def _stage_of(kind: str, building: Building, *, named: set[str]) -> dict[str, An
     return tree
 
 
-def _take(building: Building, kinds: str, *, many: bool) -> Any:
+def _take(building: Building, kinds: str, *, many: bool) -> str | list[str] | None:
     """Take the first input of one of these kinds (all of them where raw files are taken) out of what is left."""
     fitting = [item for item in building.left if item[0] in kinds.split("|")]
     if not fitting:
@@ -112,7 +111,7 @@ def _made_by(kinds: str, building: Building, *, required: bool) -> str | None:
     return None
 
 
-def _apply_settings(tree: dict[str, Any], main: str, settings: Sequence[str]) -> None:
+def _apply_settings(tree: Json, main: str, settings: Sequence[str]) -> None:
     """`tokenizer.vocab_size=8000` goes to that stage, `seed=1` to the head, all else to the main stage."""
     stages = tree["stages"]
     for assignment in settings:

@@ -23,6 +23,7 @@ from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
 from pretune.base.config import Config, Input, Mistake, check, complete, extras_of, inputs_of, mistakes_error
 from pretune.base.errors import BadCommand, PretuneError
+from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage, derive_seed, stage_key
 from pretune.base.staging import Workspace, current, disk_errors, scratch_key, take_back
@@ -42,7 +43,7 @@ class Head(Config):
     """Everything random derives from this number and the kind of the stage."""
     nproc: int = Field(1, ge=1)
     """Processes on this machine that train together; the batch of a step is dealt to them."""
-    sizes: dict[str, dict[str, Any]] = {}
+    sizes: dict[str, Json] = {}
     """Named sets of overrides; `--size smoke` takes those under `smoke`."""
 
 
@@ -76,7 +77,7 @@ class Recipe:
     @classmethod
     def build(
         cls,
-        tree: Mapping[str, Any],
+        tree: JsonMap,
         *,
         overrides: tuple[str, ...] = (),
         size: str | None = None,
@@ -89,7 +90,7 @@ class Recipe:
         Args:
             main: the stage of a one-stage command, whose name the user did not write: left out in messages.
         """
-        whole: dict[str, Any] = copied(tree)
+        whole: Json = copied(tree)
         where = {place[1:] if place[0] == "stages" else place: line for place, line in (lines or {}).items()}
         mistakes = apply_overrides(whole, overrides, size)
         head, wrong = check(Head, {k: v for k, v in whole.items() if k != "stages"})
@@ -338,7 +339,7 @@ class Recipe:
         stage: Stage,
         inputs: Mapping[str, Artifact],
         key: str,
-        metrics: dict[str, Any],
+        metrics: Json,
         command: str,
         started: float,
     ) -> Card:
@@ -378,7 +379,7 @@ def _add_notes(work: Workspace, context: Context) -> None:
         context.notes.add("metrics.jsonl")
 
 
-def _made(command: str, started: float) -> dict[str, Any]:
+def _made(command: str, started: float) -> Json:
     from pretune.base.extras import git_commit, machine_name, versions
 
     return {
@@ -391,7 +392,7 @@ def _made(command: str, started: float) -> dict[str, Any]:
     }
 
 
-def _brief(metrics: Mapping[str, Any]) -> str:
+def _brief(metrics: JsonMap) -> str:
     numbers = [(k, v) for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)]
     return "  ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in numbers[:6])
 
@@ -406,7 +407,7 @@ def forecast_of(artifact: Artifact) -> Forecast:
     return Forecast(disk_bytes=size, text_bytes=text, config=_config_of(artifact), **known)
 
 
-def _config_of(artifact: Artifact) -> dict[str, Any] | None:
+def _config_of(artifact: Artifact) -> Json | None:
     if artifact.card.kind != "model":
         return None
     with suppress(OSError, ValueError):
@@ -431,7 +432,7 @@ def _setting_changes(card: Card, stage: Stage, seed: int) -> list[str]:
     return changes
 
 
-def _flat(tree: Any, place: str = "") -> dict[str, Any]:
+def _flat(tree: object, place: str = "") -> Json:
     if isinstance(tree, dict) and tree:
         return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{place}.{name}" if place else name).items()}
     if isinstance(tree, list) and any(isinstance(v, dict) for v in tree):

@@ -14,7 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 TELL_EVERY_SECONDS = 30.0
 TICK_SECONDS = 1.0
@@ -64,7 +68,7 @@ class Screen:
     def __init__(self) -> None:
         self.is_terminal = sys.stderr.isatty()
         self.whole: Whole | None = None
-        self._bars: Any = None
+        self._bars: Progress | None = None
 
     def say(self, text: str, style: str | None = None) -> None:
         """A line."""
@@ -75,7 +79,7 @@ class Screen:
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def bars(self) -> Iterator[Any]:
+    def bars(self) -> Iterator[Progress]:
         """The bars of the terminal; those that are there, or new ones that go when the block ends."""
         if self._bars is not None:
             yield self._bars
@@ -101,7 +105,7 @@ class Screen:
                 ticker.join()
                 self.whole = None
 
-    def _tick(self, whole: Whole, done: threading.Event, bars: Any) -> None:
+    def _tick(self, whole: Whole, done: threading.Event, bars: Progress | None) -> None:
         if bars is None:
             while not done.wait(TELL_EVERY_SECONDS):
                 self.say(whole.text())
@@ -117,13 +121,13 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _console() -> Any:
+def _console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def _bars() -> Any:
+def _bars() -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[shown]}"))

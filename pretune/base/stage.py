@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from pretune.base.artifact import SCHEMA, Artifact
 from pretune.base.config import Choice, Variant, differing
 from pretune.base.digest import digest
+from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
 from pretune.base.team import ALONE, Team
 
@@ -58,7 +59,13 @@ class Forecast:
     tokens: float = 0
     parameters: float = 0
     vocab_size: float = 0
-    config: Mapping[str, Any] | None = None
+    config: JsonMap | None = None
+
+
+class Choose(Protocol):
+    """Resolves a choice of the run (JSON) once and keeps it for resume."""
+
+    def __call__(self, name: str, resolve: Callable[[], T]) -> T: ...
 
 
 @dataclass
@@ -81,7 +88,7 @@ class Context:
     scratch: Path
     home: Path
     stopping: Callable[[], bool]
-    choose: Callable[[str, Callable[[], Any]], Any]
+    choose: Choose
     command: str = ""
     notes: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
@@ -118,7 +125,7 @@ class Stage(Variant):
         """Time, memory and disk that `run` will take, and what comes out, from forecasts of the inputs."""
         return Forecast()
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         """Write the payload into `out`; returns the metrics for the card (JSON)."""
         raise AssertionError(f"{type(self).__name__} has no run()")
 

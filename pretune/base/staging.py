@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.digest import digest, file_digests
 from pretune.base.errors import Changed, DiskFull, Locked, PretuneError, UserError
+from pretune.base.json import Json
 
 T = TypeVar("T")
 
@@ -166,7 +167,7 @@ class Workspace:
     def choose(self, name: str, resolve: Callable[[], T]) -> T:
         """What the run chooses by itself (JSON): resolved once, taken again on resume."""
         path = self.scratch / "choices.json"
-        choices: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        choices: Json = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if name not in choices:
             choices[name] = resolve()
             write_durably(path, json.dumps(choices, indent=1, sort_keys=True))
@@ -235,7 +236,7 @@ def disk_errors() -> Iterator[None]:
         raise
 
 
-def _alive(holder: dict[str, Any]) -> bool:
+def _alive(holder: Json) -> bool:
     import psutil
 
     if holder["host"] != socket.gethostname():

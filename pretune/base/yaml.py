@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import BadCommand, BadYaml, NoSuchFile
+from pretune.base.json import Json, JsonMap
 
 SETTING = re.compile(r"^[a-z][a-z0-9_.]*=")
 """An argument of this form is a setting; write `./a=b` for a path."""
 
 
-def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+def read_yaml(path: Path) -> tuple[Json, dict[tuple[str, ...], int]]:
     """The tree of a YAML file, and the line (from 1) of every dotted place in it."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -31,10 +31,10 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         raise BadYaml(f"{path.as_posix()} is empty")
     if not isinstance(loaded, Mapping):
         raise BadYaml(f"{path.as_posix()} holds a {type(loaded).__name__}, not a block of settings")
-    return _plain(loaded), dict(_lines(loaded, ()))
+    return {str(k): _plain(v) for k, v in loaded.items()}, dict(_lines(loaded, ()))
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """The value of `key=value`: 1e-4, true, [1, 2] and {a: 1} mean what they look like."""
     if not text:
         return ""
@@ -45,7 +45,7 @@ def parse_value(text: str) -> Any:
     return text if value is None and text not in ("null", "~") else value
 
 
-def write_yaml(tree: Mapping[str, Any]) -> str:
+def write_yaml(tree: JsonMap) -> str:
     """YAML text of a plain tree."""
     import io
 
@@ -57,7 +57,7 @@ def write_yaml(tree: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
-def _load(text: str, *, source: str, round_trip: bool) -> Any:
+def _load(text: str, *, source: str, round_trip: bool) -> object:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -72,7 +72,7 @@ def _load(text: str, *, source: str, round_trip: bool) -> Any:
         raise BadYaml(f"{source}: {str(error).splitlines()[0]}") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Builtin types instead of the reader's own."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
     return None if value is None else str(value)
 
 
-def _lines(node: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+def _lines(node: object, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
     if isinstance(node, Mapping):
         for name, value in node.items():
             yield (*place, str(name)), node.lc.key(name)[0] + 1  # type: ignore[attr-defined]
@@ -95,15 +95,20 @@ def _lines(node: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
             yield from _lines(value, (*place, str(i)))
 
 
-def override(tree: dict[str, Any], assignment: str) -> None:
+def override(tree: Json, assignment: str) -> None:
     """Apply one `a.b.c=value` in place."""
+    set_in(tree, *parse_assignment(assignment))
+
+
+def parse_assignment(assignment: str) -> tuple[list[str], object]:
+    """The path and the value of `a.b.c=value`."""
     path, equals, text = assignment.partition("=")
     if not equals:
         raise BadCommand(f"{assignment!r} has no '='", hint="write a setting as key.path=value")
-    set_in(tree, path.split("."), parse_value(text))
+    return path.split("."), parse_value(text)
 
 
-def set_in(tree: dict[str, Any], path: list[str], value: Any) -> None:
+def set_in(tree: Json, path: list[str], value: object) -> None:
     """Set a place in the tree; a bare kind on the way becomes a block: `method: lora` + `method.rank=4`."""
     *parents, leaf = path
     for name in parents:

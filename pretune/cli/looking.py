@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from pretune.base.json import Json
 from pretune.cli.shared import checked_settings, common, log_of, print_json, take_flags
 
 
@@ -122,7 +122,7 @@ def tidy(folder: str, yes: bool, as_json: bool, quiet: bool, rehash: bool) -> No
     from pretune.report.numbers import size
 
     found = tidying.leftovers(Path(folder))
-    rows: list[dict[str, Any]] = [{"path": p.as_posix(), "bytes": tidying.size(p)} for p in found]
+    rows: list[Json] = [{"path": p.as_posix(), "bytes": tidying.size(p)} for p in found]
     for row in rows if not as_json else []:
         click.echo(f"{size(row['bytes']):>10}  {row['path']}")
     if not found and not as_json:

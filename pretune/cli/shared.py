@@ -8,19 +8,21 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pretune.base.team import ALONE
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from pretune.base.log import Log
     from pretune.base.recipe import Recipe
     from pretune.base.team import Team
 
 
-def common(command: Callable[..., Any]) -> Callable[..., Any]:
+def common(command: Callable[..., None]) -> Callable[..., None]:
     """--json, --quiet and --rehash, which every command takes."""
     for option in (
         click.option("--rehash", is_flag=True, help="Read every file again instead of trusting remembered digests."),
@@ -94,7 +96,7 @@ def typed() -> str:
     return shlex.join(masked)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
@@ -106,7 +108,7 @@ def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
     asked = False
     gentle = False
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked or not gentle:
             raise KeyboardInterrupt

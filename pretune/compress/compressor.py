@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pretune.base.config import Choice, Variant
+from pretune.base.json import Json
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,15 @@ class Compressed:
     """
 
     files: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: Json = field(default_factory=dict)
 
 
 class Compressor(Variant):
     """Makes a model smaller; its function may change, and the stage reports by how much."""
 
-    def compress(self, model: Any, *, source: Path | None = None, tokenizer: Path | None = None) -> Compressed:
+    def compress(
+        self, model: PreTrainedModel, *, source: Path | None = None, tokenizer: Path | None = None
+    ) -> Compressed:
         """Change a float32 torch model in place.
 
         Args:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from pretune.infer.predictor import Predictor, Streams
 from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
 from pretune.task.task import Task, task_judging
-from pretune.text.dataset.example import read_split, shape_of
+from pretune.text.dataset.example import Example, read_split, shape_of
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.tokens.store.store import Store
 
@@ -50,7 +49,7 @@ def quality(ready: Predictor, folder: Path, data: Artifact) -> dict[str, float]:
     return _loss_of(task, ready, examples, folder) if task.better == "loss" else _score_of(task, ready, examples)
 
 
-def _score_of(task: Task, ready: Predictor, examples: Sequence[Any]) -> dict[str, float]:
+def _score_of(task: Task, ready: Predictor, examples: Sequence[Example]) -> dict[str, float]:
     chosen = evenly(examples, MOST_EXAMPLES)
     known = ready.facts.labels or ()
     if strange := task.judge.strange(chosen, known):
@@ -59,7 +58,7 @@ def _score_of(task: Task, ready: Predictor, examples: Sequence[Any]) -> dict[str
     return {task.better: task.score(ready, chosen)[task.better], "examples": len(chosen)}
 
 
-def _loss_of(task: Task, ready: Predictor, examples: Sequence[Any], folder: Path) -> dict[str, float]:
+def _loss_of(task: Task, ready: Predictor, examples: Sequence[Example], folder: Path) -> dict[str, float]:
     room = min(ready.facts.max_length, MOST_LENGTH)
     labels = ready.facts.labels
     rows = task.rows(evenly(examples, MOST_ROWS), folder, labels, max_length=room - 1)

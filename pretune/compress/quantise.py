@@ -14,14 +14,16 @@ and other vectors stay. Nothing is calibrated, and activations stay float32.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pretune.base.json import Json
 from pretune.compress.compressor import Compressed, Compressor
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 SCALES = "int8-scales.safetensors"
 LEVELS = 127
@@ -56,7 +58,9 @@ def on_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
 class Int8(Compressor):
     """Weights rounded to int8, one scale per output channel."""
 
-    def compress(self, model: Any, *, source: Path | None = None, tokenizer: Path | None = None) -> Compressed:
+    def compress(
+        self, model: PreTrainedModel, *, source: Path | None = None, tokenizer: Path | None = None
+    ) -> Compressed:
         """Round every matrix in place; a tied head and its embedding are one matrix.
 
         Returns:
@@ -78,12 +82,13 @@ class Int8(Compressor):
         return Compressed({SCALES: scales}, {**_sizes(model, scales), "largest_change_in_scales": largest})
 
 
-def matrices(model: Any) -> list[tuple[str, Any, int]]:
+def matrices(model: PreTrainedModel) -> list[tuple[str, Tensor, int]]:
     """(name, parameter, axis of the output channels) of every matrix of linear layers and embeddings, each once."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    found, seen = [], set()
+    found: list[tuple[str, Tensor, int]] = []
+    seen: set[int] = set()
     for at, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Embedding | Conv1D) and id(module.weight) not in seen:
             seen.add(id(module.weight))
@@ -91,7 +96,7 @@ def matrices(model: Any) -> list[tuple[str, Any, int]]:
     return found
 
 
-def _sizes(model: Any, scales: dict[str, Tensor]) -> dict[str, Any]:
+def _sizes(model: PreTrainedModel, scales: dict[str, Tensor]) -> Json:
     every = dict(model.named_parameters())
     total = sum(p.numel() for p in every.values())
     whole = sum(every[name].numel() for name in scales)

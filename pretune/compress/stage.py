@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pretune.infer.predictor import Predictor
 
 
@@ -32,7 +35,7 @@ class CompressStage(Stage):
         size = 4 * model.parameters or model.disk_bytes
         return Forecast(20, 3 * size + 5e8, size, parameters=model.parameters)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         """Writes a plain Hugging Face folder and the compressor's own files.
 
         Returns:
@@ -59,7 +62,7 @@ def _quality(ready: Predictor, folder: Path, data: Artifact | None) -> dict[str,
     return quality(ready, folder, data) if data else {}
 
 
-def _write(model: Any, compressed: Compressed, folder: Path, out: Path, *, tokenizer: Path) -> None:
+def _write(model: PreTrainedModel, compressed: Compressed, folder: Path, out: Path, *, tokenizer: Path) -> None:
     from pretune.model.folder import save_model, write_safetensors
 
     save_model(model, out, tokenizer=tokenizer)

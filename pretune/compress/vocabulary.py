@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pretune.base.config import Input
 from pretune.compress.compressor import Compressed, Compressor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Vocabulary(Compressor):
@@ -16,7 +19,9 @@ class Vocabulary(Compressor):
     tokenizer: Annotated[str, Input("tokenizer")]
     """The tokenizer that the model gets."""
 
-    def compress(self, model: Any, *, source: Path | None = None, tokenizer: Path | None = None) -> Compressed:
+    def compress(
+        self, model: PreTrainedModel, *, source: Path | None = None, tokenizer: Path | None = None
+    ) -> Compressed:
         from pretune.model.vocabulary import refit
 
         assert source is not None and tokenizer is not None, "rows follow from one tokenizer to another"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.base.json import Json, JsonMap
 from pretune.evaluate.scores import Interval, bootstrap
 from pretune.report.numbers import metric, named
 
@@ -54,7 +54,7 @@ class Compared:
         """The worst end of the margin's interval."""
         return self.interval.low if self.interval else self.margin
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> Json:
         spread = self.interval.pair() if self.interval else None
         return {
             "name": self.name,
@@ -83,7 +83,7 @@ class Group:
         baselines = (baseline for baseline in self.baselines if not baseline.is_ceiling)
         return min(baselines, key=lambda f: (f.margin > 0, f.least if f.margin > 0 else f.margin), default=None)
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> Json:
         return {
             "examples": self.examples,
             "main": self.main,
@@ -94,9 +94,9 @@ class Group:
             "verdict": verdict(self),
         }
 
-    def flat(self, prefix: str = "") -> dict[str, Any]:
+    def flat(self, prefix: str = "") -> Json:
         """Figures for a card: the group's own, then those of each baseline, then the verdict."""
-        found: dict[str, Any] = {"examples": self.examples, **self.figures}
+        found: Json = {"examples": self.examples, **self.figures}
         for baseline in self.baselines:
             found |= {f"{baseline.name}_{self.main}": baseline.figures[self.main]}
         if self.hardest:
@@ -117,18 +117,17 @@ class Findings:
 
     what: str
     groups: list[Group]
-    rows: list[dict[str, Any]]
+    rows: list[Json]
     better: str
-    tables: dict[str, Any] = field(default_factory=dict)
+    tables: Json = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Json:
         """Flat figures for the card: of all examples, then of each further group with its name in front."""
-        flat: dict[str, Any] = {}
+        flat: Json = {}
         for number, group in enumerate(self.groups):
             flat |= group.flat("" if number == 0 else f"{group.name}_")
-        found: dict[str, Any] = rounded(flat)
-        return found
+        return rounded(flat)
 
 
 def margin_of(model: Sequence[float], baseline: Sequence[float], *, seed: int) -> tuple[float, Interval | None]:
@@ -185,12 +184,16 @@ def _reached(ceiling: Compared, main: str) -> str:
     return f"Of what was read in training the ceiling is to look it up: {figure}, {ceiling.what}."
 
 
-def rounded(value: Any) -> Any:
+def rounded(tree: JsonMap) -> Json:
     """A JSON tree with floats cut to six decimals; numbers that are not finite become None."""
+    return {str(name): _rounded(value) for name, value in tree.items()}
+
+
+def _rounded(value: object) -> object:
     if isinstance(value, float | np.floating):
         return round(float(value), DIGITS) if math.isfinite(value) else None
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, Mapping):
-        return {str(k): rounded(v) for k, v in value.items()}
-    return [rounded(v) for v in value] if isinstance(value, list | tuple) else value
+        return rounded(value)
+    return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value

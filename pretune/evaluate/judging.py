@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pretune.base.log import Log
 from pretune.evaluate.findings import Compared, Findings, Group, drawn_again, margin_of
 from pretune.evaluate.scores import Interval, wilson
+from pretune.infer.answers import Answer
 from pretune.infer.predictor import Predictor
 from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
+from pretune.text.dataset.example import Example
 
 
 def judged(
     judge: Judge,
     model: Predictor,
-    examples: Sequence[Any],
-    train: Sequence[Any],
+    examples: Sequence[Example],
+    train: Sequence[Example],
     *,
     what: str,
     max_tokens: int,
@@ -55,11 +56,11 @@ def judged(
 class _System:
     """The model or a baseline: its answers, and the marks of each."""
 
-    answers: Sequence[Any]
+    answers: Sequence[Answer]
     marks: Sequence[Marks]
 
 
-def _marked(judge: Judge, answers: Sequence[Any], asked: Sequence[Asked]) -> _System:
+def _marked(judge: Judge, answers: Sequence[Answer], asked: Sequence[Asked]) -> _System:
     return _System(answers, [judge.marks(answer, a) for answer, a in zip(answers, asked, strict=True)])
 
 
@@ -88,7 +89,7 @@ def _group(
     return Group(name, len(some), _figures(judge, mine, some), _intervals(mine, seed), compared, judge.main)
 
 
-def _values(system: _System, mark: str) -> list[Any]:
+def _values(system: _System, mark: str) -> list[float]:
     """One mark of each answer; those to which it does not apply are left out."""
     return [m[mark] for m in system.marks if m[mark] is not None]
 

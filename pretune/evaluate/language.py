@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.evaluate.findings import Compared, Findings, Group, drawn_again
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
@@ -32,7 +32,7 @@ class HeldOut:
 
     store: Store
     train: Store
-    about: list[dict[str, Any]]
+    about: list[Json]
     split: str
     whole: int
 
@@ -181,7 +181,7 @@ def samples_of(model: Streams, store: Store, *, given: int = 32, written: int = 
     return found
 
 
-def _rows(held: HeldOut, documents: Sequence[str], score: Score, ngram: Score | None) -> list[dict[str, Any]]:
+def _rows(held: HeldOut, documents: Sequence[str], score: Score, ngram: Score | None) -> list[Json]:
     size = np.maximum(score.num_bytes, 1)
     mine = score.bits / size
     baseline = ngram.bits / size if ngram else [None] * len(mine)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pretune.base.artifact import Artifact
+from pretune.base.json import Json
 from pretune.report.drawing import Bar, Chart
 from pretune.report.numbers import metric, named
 from pretune.report.training import OF_QUALITY, charts, read_points
@@ -15,7 +15,7 @@ from pretune.task.task import TASK
 LANGUAGE = ("Foretelling text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
 """Title and columns of a report on tokens, which no task has."""
 SHOWN_ROWS = 6
-EMPTY: dict[str, Any] = {
+EMPTY: Json = {
     **dict.fromkeys(("groups", "metrics", "classes", "confusion", "samples", "notes"), ()),
     "examples": {},
 }
@@ -30,9 +30,7 @@ def shown_of(what: str) -> tuple[str, tuple[str, ...]]:
     return judge.subject, judge.columns
 
 
-def report_part(
-    report: dict[str, Any], rows: Sequence[dict[str, Any]], model: Path | None, name: str = ""
-) -> dict[str, Any]:
+def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: str = "") -> Json:
     """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes."""
     subject, columns = shown_of(report["what"])
     ordered = sorted(rows, key=lambda row: row[report["better"]])
@@ -57,7 +55,7 @@ def mood(beaten: bool | None) -> str:
     return "" if beaten is None else "good" if beaten else "bad"
 
 
-def _group(name: str, group: dict[str, Any]) -> dict[str, Any]:
+def _group(name: str, group: Json) -> Json:
     """A group of a report, its main figure as bars; `most` ends their scale, None where less is better."""
     main = group["main"]
     others = {_title(one): one["metrics"] for one in group["baselines"]}
@@ -68,18 +66,18 @@ def _group(name: str, group: dict[str, Any]) -> dict[str, Any]:
     return group | more | {"mood": mood(group["beaten"])}
 
 
-def _title(baseline: dict[str, Any]) -> str:
+def _title(baseline: Json) -> str:
     return named(baseline["name"]) + (" (the ceiling)" if baseline["is_ceiling"] else "")
 
 
-def _figures(key: str, group: dict[str, Any], others: dict[str, dict[str, float]]) -> dict[str, str]:
+def _figures(key: str, group: Json, others: dict[str, dict[str, float]]) -> dict[str, str]:
     """A metric of the model, with its interval, and of its baselines."""
     spread = " – ".join(metric(end, key) for end in group["intervals"].get(key, ()))
     mine = {"": named(key), "this model": metric(group["metrics"][key], key), "95 % interval": spread}
     return mine | {title: metric(metrics.get(key), key) for title, metrics in others.items()}
 
 
-def card_part(part: Artifact) -> dict[str, Any]:
+def card_part(part: Artifact) -> Json:
     """An artifact by its card: what it is, its figures, and a model's curves."""
     return EMPTY | {
         "title": part.path.name,

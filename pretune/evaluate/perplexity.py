@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from pretune.tokens.store.store import Store
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 LOGITS_AT_ONCE = 1 << 24
 """Numbers in one batch of logits: 64 MiB in float32."""
@@ -63,7 +64,7 @@ class Score:
 
 
 def score_store(
-    model: Any, store: Store, length: int, *, num_bytes: NDArray[np.float64], log: Log | None = None
+    model: PreTrainedModel, store: Store, length: int, *, num_bytes: NDArray[np.float64], log: Log | None = None
 ) -> Score:
     """A causal model's score on every document of a store.
 
@@ -87,17 +88,18 @@ def score_store(
     return by_document(nats, store, num_bytes)
 
 
-def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64]:
+def block_nats(model: PreTrainedModel, blocks: Blocks, numbers: range) -> NDArray[np.float64]:
     """Nats of every target of some blocks, [B, L]; 0 where there is no target."""
     import torch
     from torch.nn import functional
 
     from pretune.objective.causal import Causal
     from pretune.objective.packed import block_mask
-    from pretune.tokens.rows import IGNORE
+    from pretune.tokens.rows import IGNORE, Vocabulary
 
     pairs = [blocks[k] for k in numbers]
-    batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], _vocabulary(blocks.store))
+    vocabulary = Vocabulary(size=blocks.store.vocab_size, pad=blocks.store.end_id)
+    batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], vocabulary)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     mask = block_mask(batch["segments"], causal=True, dtype=torch.float32)
     with torch.inference_mode():
@@ -112,12 +114,6 @@ def block_nats(model: Any, blocks: Blocks, numbers: range) -> NDArray[np.float64
     if not np.isfinite(found).all():
         raise NotFinite("the model's loss on this text is not a number", hint="its weights are damaged; train it again")
     return np.asarray(found)
-
-
-def _vocabulary(store: Store) -> Any:
-    from pretune.tokens.rows import Vocabulary
-
-    return Vocabulary(size=store.vocab_size, pad=store.end_id)
 
 
 def by_document(nats: NDArray[np.float64], store: Store, num_bytes: NDArray[np.float64]) -> Score:

@@ -13,10 +13,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, EmptyInput, NotSupported
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.sample import evenly
 from pretune.base.stage import Context
@@ -26,7 +26,7 @@ from pretune.infer.predictor import Predictor, Streams
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 from pretune.text.dataset.doctor.report import of_facts
-from pretune.text.dataset.example import read_split, shape_of
+from pretune.text.dataset.example import Example, read_split, shape_of
 from pretune.text.read.split import SPLITS
 
 FORMAT = 2
@@ -42,7 +42,7 @@ class Wanted:
     title: str
 
 
-def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context: Context) -> dict[str, Any]:
+def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context: Context) -> Json:
     """Measure, write the report, return its figures for the card.
 
     Raises:
@@ -114,9 +114,9 @@ def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifac
     )
 
 
-def examples_of(data: Artifact, split: str) -> list[Any]:
+def examples_of(data: Artifact, split: str) -> list[Example]:
     """The examples of a split; raises EmptyInput, naming the splits that are there."""
-    found: list[Any] = list(read_split(data.path, split))
+    found = read_split(data.path, split)
     if not found:
         there = [s for s in SPLITS if read_split(data.path, s)]
         hint = f"it has {', '.join(there)}: choose split={there[-1]}" if there else "look at the dataset"
@@ -140,7 +140,7 @@ def read_before(model: Artifact, texts: Sequence[str], log: Log) -> list[str]:
     return told
 
 
-def tree_of(wanted: Wanted, model: Artifact, data: Artifact, findings: Findings, seed: int) -> dict[str, Any]:
+def tree_of(wanted: Wanted, model: Artifact, data: Artifact, findings: Findings, seed: int) -> Json:
     """What report.json holds."""
     tree = {
         "format": FORMAT,
@@ -155,11 +155,10 @@ def tree_of(wanted: Wanted, model: Artifact, data: Artifact, findings: Findings,
         "notes": findings.notes,
         **findings.tables,
     }
-    found: dict[str, Any] = rounded(tree)
-    return found
+    return rounded(tree)
 
 
-def write_report(report: dict[str, Any], rows: Sequence[dict[str, Any]], out: Path) -> None:
+def write_report(report: Json, rows: Sequence[Json], out: Path) -> None:
     """report.json and, one row per example, predictions.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -173,7 +172,7 @@ def write_report(report: dict[str, Any], rows: Sequence[dict[str, Any]], out: Pa
     pq.write_table(table, out / "predictions.parquet", compression="zstd")
 
 
-def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read_report(folder: Path) -> tuple[Json, list[Json]]:
     """report.json and the rows of predictions.parquet (none where a report has none).
 
     Raises:
@@ -181,7 +180,7 @@ def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """
     import pyarrow.parquet as pq
 
-    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report: Json = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     if report.get("format") != FORMAT:
         problem = f"{folder.as_posix()!r} is a report of format {report.get('format')!r}, not {FORMAT}"
         raise BadFile(problem, hint="evaluate again with this version")

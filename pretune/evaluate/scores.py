@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,9 @@ def wilson(hits: float, total: int) -> Interval:
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
-def bootstrap(sums: Sequence[float] | NDArray[Any], weights: Sequence[float] | None = None, *, seed: int) -> Interval:
+def bootstrap(
+    sums: Sequence[float] | NDArray[np.float64], weights: Sequence[float] | None = None, *, seed: int
+) -> Interval:
     """Interval of sum(sums) / sum(weights) when the examples are drawn again, 2,000 times (Efron 1979, percentiles).
 
     Args:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 
 
@@ -37,7 +38,7 @@ class EvaluateStage(Stage):
         parameters = inputs["model"].parameters
         return Forecast(memory_bytes=8 * parameters + 8e8, disk_bytes=2e6, parameters=parameters)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.evaluate.reporting import Wanted, evaluate
 
         wanted = Wanted(self.split, self.max_examples, self.max_tokens, self.title)

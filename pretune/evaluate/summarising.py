@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pretune.base.artifact import Artifact
+from pretune.base.json import Json, JsonMap
 from pretune.base.stage import Context
 from pretune.evaluate.page import card_part, report_part
 from pretune.evaluate.reporting import FORMAT, read_report
@@ -15,9 +15,10 @@ from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 
 
-def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: str, text: str) -> dict[str, Any]:
+def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: str, text: str) -> Json:
     """Write the page; returns the reports' figures, each with its report's name in front."""
-    shown, told, metrics = [], [], dict[str, Any]()
+    shown, told = [], []
+    metrics: Json = {}
     for part in parts:
         name = part.path.name
         told.append({"name": name, "kind": part.card.kind, "id": part.card.id})
@@ -49,7 +50,7 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
     return metrics
 
 
-def verdict_of(reports: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+def verdict_of(reports: Sequence[JsonMap]) -> tuple[str, str]:
     """How many reports beat their baselines, and which do not, with the mood of that; nothing without reports."""
     others = [part["title"] for part in reports if not part["groups"][0]["beaten"]]
     said = f"{len(reports) - len(others)} of {len(reports)} reports beat their baseline by more than chance explains"

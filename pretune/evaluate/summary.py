@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
+from pretune.base.json import Json
 from pretune.base.stage import Context, Stage
 
 KINDS = "report|model|corpus|dataset|tokenizer|tokens|bundle"
@@ -26,7 +27,7 @@ class SummaryStage(Stage):
     text: str = ""
     """Words below the title: what this was, what such a model can and cannot do."""
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.evaluate.summarising import summarise
 
         return summarise(list(inputs.values()), out, context, title=self.title, text=self.text)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pretune.base.errors import NoParity, NotSupported, PretuneError
+from pretune.base.json import Json, JsonMap
 from pretune.export.exporter import Exporter, Job, Proof
 from pretune.infer.load import FORMAT
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pretune.base.log import Log
 
 
-def write_bundle(exporters: Sequence[Exporter], job: Job, log: Log) -> dict[str, Any]:
+def write_bundle(exporters: Sequence[Exporter], job: Job, log: Log) -> Json:
     """Write every format that gives what its source gives; `job.out` is the bundle's folder.
 
     Returns:
@@ -35,7 +36,7 @@ def write_bundle(exporters: Sequence[Exporter], job: Job, log: Log) -> dict[str,
         NoParity, NotSupported: the first refusal, when no format is left.
     """
     shared = _shared(job)
-    formats: dict[str, Any] = {}
+    formats: Json = {}
     proofs: dict[str, Proof] = {}
     refused: dict[str, PretuneError] = {}
     for exporter in exporters:
@@ -54,7 +55,7 @@ def write_bundle(exporters: Sequence[Exporter], job: Job, log: Log) -> dict[str,
     return {**{name: proof.metrics for name, proof in proofs.items()}, "refused": sorted(refused)}
 
 
-def _tried(exporter: Exporter, job: Job, shared: Mapping[str, Any]) -> tuple[dict[str, Any], Proof]:
+def _tried(exporter: Exporter, job: Job, shared: JsonMap) -> tuple[Json, Proof]:
     """One format's facts and its proof, made while the bundle holds no other; after an error its folder is gone."""
     job.out.mkdir()
     try:
@@ -66,7 +67,7 @@ def _tried(exporter: Exporter, job: Job, shared: Mapping[str, Any]) -> tuple[dic
         raise
 
 
-def _shared(job: Job) -> dict[str, Any]:
+def _shared(job: Job) -> Json:
     """What all formats share in `bundle.json`; of a model, the tokenizer is copied as well."""
     if job.ready is None:
         return {"format": FORMAT}
@@ -80,6 +81,6 @@ def _shared(job: Job) -> dict[str, Any]:
     return {"format": FORMAT, **job.ready.facts.to_json(), "pad_id": pad}
 
 
-def _write(path: Path, tree: Any) -> None:
+def _write(path: Path, tree: JsonMap) -> None:
     text = json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
     path.write_text(text, encoding="utf-8")

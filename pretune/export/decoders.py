@@ -15,12 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,16 @@ class Family:
 
     prefix: str
     embedding: str
-    heads: Callable[[Any], Heads]
-    trunk: Callable[[GraphWriter, Any, str, str, Attend], str]
-    check: Callable[[Any], None]
+    heads: Callable[[PreTrainedConfig], Heads]
+    trunk: Callable[[GraphWriter, PreTrainedModel, str, str, Attend], str]
+    check: Callable[[PreTrainedConfig], None]
+
+
+class Rotary(Protocol):
+    """What is asked of a model's rotary embedding."""
+
+    inv_freq: Tensor
+    attention_scaling: float
 
 
 class Attend:
@@ -98,7 +109,7 @@ def causal_mask(w: GraphWriter, ids_BL: str, mask_BT: str) -> str:
 # ---- rotary families ----------------------------------------------------------------------------
 
 
-def _rotary_trunk(w: GraphWriter, model: Any, ids: str, positions: str, attend: Attend) -> str:
+def _rotary_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str, attend: Attend) -> str:
     config, trunk = model.config, model.base_model
     angles = _rotation(w, trunk.rotary_emb, positions)
     x = w.lookup("model.embed_tokens.weight", ids)
@@ -130,7 +141,7 @@ def _gated(w: GraphWriter, x: str, at: str, activation: str) -> str:
     return w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
 
 
-def _rotation(w: GraphWriter, rotary: Any, positions_BL: str) -> tuple[str, str]:
+def _rotation(w: GraphWriter, rotary: Rotary, positions_BL: str) -> tuple[str, str]:
     """cos and sin [B, 1, L, D / 2] of the model's own frequencies."""
     frequencies = w.constant(rotary.inv_freq.numpy(), np.float32)
     wide = w.op("Unsqueeze", w.op("Cast", positions_BL, to=1), w.constant([1, 3]))
@@ -149,12 +160,12 @@ def _rotated(w: GraphWriter, x: str, angles: tuple[str, str]) -> str:
     return w.op("Concat", turned_low, turned_high, axis=-1)
 
 
-def _rotary_heads(config: Any) -> Heads:
+def _rotary_heads(config: PreTrainedConfig) -> Heads:
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return Heads(config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads, width)
 
 
-def _check_rotary(config: Any) -> None:
+def _check_rotary(config: PreTrainedConfig) -> None:
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope in ("dynamic", "longrope"):
         raise NotSupported(f"rotary positions of kind {rope!r} change with the length and cannot be exported")
@@ -177,7 +188,7 @@ def _check_activation(kind: str) -> None:
 # ---- GPT-2 --------------------------------------------------------------------------------------
 
 
-def _gpt2_trunk(w: GraphWriter, model: Any, ids: str, positions: str, attend: Attend) -> str:
+def _gpt2_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str, attend: Attend) -> str:
     config = model.config
     x = w.op("Add", w.lookup("transformer.wte.weight", ids), w.lookup("transformer.wpe.weight", positions))
     for i in range(config.num_hidden_layers):
@@ -190,7 +201,7 @@ def _gpt2_trunk(w: GraphWriter, model: Any, ids: str, positions: str, attend: At
     return w.layer_norm(x, "transformer.ln_f", config.layer_norm_epsilon)
 
 
-def _gpt2_attention(w: GraphWriter, config: Any, x: str, at: str, layer: int, attend: Attend) -> str:
+def _gpt2_attention(w: GraphWriter, config: PreTrainedConfig, x: str, at: str, layer: int, attend: Attend) -> str:
     heads = attend.heads
     parts = w.ops("Split", 3, w.linear(x, f"{at}.attn.c_attn", columns=True), axis=-1)
     query, key, value = (w.by_head(part, heads.query, heads.width) for part in parts)
@@ -200,12 +211,12 @@ def _gpt2_attention(w: GraphWriter, config: Any, x: str, at: str, layer: int, at
     return w.linear(mixed, f"{at}.attn.c_proj", columns=True)
 
 
-def _gpt2_heads(config: Any) -> Heads:
+def _gpt2_heads(config: PreTrainedConfig) -> Heads:
     count = config.num_attention_heads
     return Heads(config.num_hidden_layers, count, count, config.hidden_size // count)
 
 
-def _check_gpt2(config: Any) -> None:
+def _check_gpt2(config: PreTrainedConfig) -> None:
     if config.add_cross_attention:
         raise NotSupported("GPT-2 with cross attention cannot be exported")
     _check_activation(config.activation_function)
@@ -225,7 +236,7 @@ FAMILIES = {
 # ---- whole graphs -------------------------------------------------------------------------------
 
 
-def family_of(config: Any) -> Family:
+def family_of(config: PreTrainedConfig) -> Family:
     """How this model is written; raises NotSupported."""
     family = FAMILIES.get(config.model_type)
     if family is None:
@@ -236,7 +247,7 @@ def family_of(config: Any) -> Family:
     return family
 
 
-def decoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
+def decoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
     """The graph of a causal language model, with its cache."""
     family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
     heads = family.heads(model.config)
@@ -254,7 +265,7 @@ def decoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> Gra
     return w
 
 
-def _head_name(family: Family, weights: Weights, model: Any) -> str:
+def _head_name(family: Family, weights: Weights, model: PreTrainedModel) -> str:
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     return family.embedding if tied else "lm_head.weight"
 
@@ -265,7 +276,7 @@ def _outputs_of_cache(w: GraphWriter, attend: Attend, heads: Heads) -> None:
             w.output(name, x, ["batch", heads.key, "total", heads.width])
 
 
-def row_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
+def row_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
     """The graph of a classifier on a decoder: the last position that is not padding is scored."""
     family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])

@@ -9,12 +9,15 @@ A text stands alone, so its token types are all 0 and their embedding is a const
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
-def encoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
+
+def encoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
     """The graph of a BertForSequenceClassification that `is_written`."""
     assert is_written(model.config), "graph_of asks first"
     w = GraphWriter(weights, dynamic=dynamic)
@@ -30,13 +33,13 @@ def encoder_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> Gra
     return w
 
 
-def is_written(config: Any) -> bool:
+def is_written(config: PreTrainedConfig) -> bool:
     """Whether `encoder_graph` writes this config; any other encoder is traced."""
     plain = config.model_type == "bert" and not getattr(config, "is_decoder", False)
     return plain and config.hidden_act in ACTIVATIONS
 
 
-def _embedded(w: GraphWriter, config: Any, ids: str) -> str:
+def _embedded(w: GraphWriter, config: PreTrainedConfig, ids: str) -> str:
     at = "bert.embeddings"
     length = w.op("Squeeze", w.side(ids, 1), w.constant([0]))
     positions = w.op("Range", w.constant(0), length, w.constant(1))
@@ -46,7 +49,7 @@ def _embedded(w: GraphWriter, config: Any, ids: str) -> str:
     return w.layer_norm(x, f"{at}.LayerNorm", config.layer_norm_eps)
 
 
-def _block(w: GraphWriter, config: Any, x: str, at: str, blocked: str) -> str:
+def _block(w: GraphWriter, config: PreTrainedConfig, x: str, at: str, blocked: str) -> str:
     heads = config.num_attention_heads
     width = config.hidden_size // heads
     query, key, value = (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pretune.base.config import Choice, Variant
+from pretune.base.json import Json
 
 if TYPE_CHECKING:
     from pretune.infer.predictor import Predictor
@@ -33,8 +34,8 @@ class Job:
 class Proof:
     """That a format gives what it was made from: its part of `parity.json`, figures for the card, and a line."""
 
-    parity: dict[str, Any]
-    metrics: dict[str, Any]
+    parity: Json
+    metrics: Json
     told: str = ""
 
 
@@ -49,7 +50,7 @@ class Exporter(Variant):
         """The name of the format's sub-folder: the kind, of `module:Class` the class."""
         return self.kind.rpartition(":")[2].lower()
 
-    def write(self, job: Job) -> dict[str, Any]:
+    def write(self, job: Job) -> Json:
         """Write into the format's folder.
 
         Returns:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import NotSupported
+from pretune.base.json import Json
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
 from pretune.export.encoders import encoder_graph, is_written
 from pretune.export.traced import INPUTS, OUTPUTS, traced_encoder
 from pretune.export.writer import GraphWriter, Weights
 from pretune.infer.load import head_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,10 @@ class Graph:
     """The bytes of an .onnx file, and the facts of it for `bundle.json`."""
 
     content: bytes
-    facts: dict[str, Any]
+    facts: Json
 
 
-def graph_of(model: Any, scales: Mapping[str, np.ndarray], *, dynamic: bool = False) -> Graph:
+def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynamic: bool = False) -> Graph:
     """Write the graph of a float32 torch model.
 
     Args:
@@ -51,7 +55,7 @@ def graph_of(model: Any, scales: Mapping[str, np.ndarray], *, dynamic: bool = Fa
     return _traced(model, dynamic=dynamic)
 
 
-def _traced(model: Any, *, dynamic: bool) -> Graph:
+def _traced(model: PreTrainedModel, *, dynamic: bool) -> Graph:
     """Any other encoder; its weights are stored as float32 even where they lie on an int8 grid."""
     from pretune.model.generate import architecture_of
 
@@ -63,15 +67,15 @@ def _traced(model: Any, *, dynamic: bool) -> Graph:
     return Graph(traced_encoder(model), {"inputs": INPUTS, "outputs": OUTPUTS})
 
 
-def _arrays(model: Any) -> dict[str, np.ndarray]:
+def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:
     return {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
-def _with_facts(writer: GraphWriter, facts: dict[str, Any]) -> Graph:
+def _with_facts(writer: GraphWriter, facts: Json) -> Graph:
     return Graph(writer.serialized(), {**facts, "inputs": writer.input_names, "outputs": writer.output_names})
 
 
-def _decoder_facts(config: Any) -> dict[str, Any]:
+def _decoder_facts(config: PreTrainedConfig) -> Json:
     heads = family_of(config).heads(config)
     sizes = {"num_layers": heads.layers, "num_kv_heads": heads.key, "head_dim": heads.width}
     return {"logits": "last", **sizes}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
+from pretune.base.json import Json
 from pretune.export.exporter import Exporter, Job, Proof
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 GRAPH = "model.onnx"
 
@@ -27,7 +31,7 @@ class Onnx(Exporter):
     min_agreement: float = Field(0.9, gt=0, le=1)
     """Share of labels or greedy tokens that must agree with precision=dynamic; otherwise all must."""
 
-    def write(self, job: Job) -> dict[str, Any]:
+    def write(self, job: Job) -> Json:
         from pretune.compress.quantise import read_scales
         from pretune.export.graph import graph_of
         from pretune.model.folder import check_plain
@@ -60,7 +64,7 @@ class Onnx(Exporter):
         return Proof(parity.to_json(), metrics, told)
 
 
-def rounded_copy(model: Any) -> tuple[Any, Mapping[str, np.ndarray]]:
+def rounded_copy(model: PreTrainedModel) -> tuple[PreTrainedModel, Mapping[str, np.ndarray]]:
     """A copy of a torch model on the int8 grid, and its scales; the model itself stays."""
     from copy import deepcopy
 

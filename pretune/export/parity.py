@@ -9,13 +9,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import NoParity
+from pretune.base.json import Json
 from pretune.infer.compare import TEXTS
 from pretune.infer.predictor import Difference
+from pretune.text.dataset.example import Example
+
+if TYPE_CHECKING:
+    from pretune.infer.chat import Message
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Parity:
         # Written so that NaN is refused.
         return bool(near and self.found.agreement >= self.thresholds.agreement and np.isfinite(largest))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """For `parity.json`; the difference is rounded up to one digit, for its last digits belong to the machine."""
         near = rounded_up(self.found.max_logit_difference)
         told = {"is_same": self.is_same, "reference": "the model folder, torch, float32"}
@@ -73,7 +78,7 @@ def rounded_up(number: float) -> float:
     return float(f"{math.ceil(number / unit) * unit:.0e}")
 
 
-def inputs_for(data: Path | None) -> Sequence[Any]:
+def inputs_for(data: Path | None) -> Sequence[str | Sequence[Message]]:
     """What the examples of a dataset ask, of its test split (else validation, else train); or a fixed list.
 
     Raises:
@@ -85,6 +90,6 @@ def inputs_for(data: Path | None) -> Sequence[Any]:
     if data is None:
         return TEXTS
     splits = (read_split(data, split) for split in ("test", "validation", "train"))
-    examples: Sequence[Any] = next((found for found in splits if found), [])
+    examples: Sequence[Example] = next((found for found in splits if found), [])
     asked, _ = tasks_reading(shape_of(data))[0].judge.asked(examples, (), None)
     return [one.input for one in asked] or TEXTS

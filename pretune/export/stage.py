@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
 from pretune.base.errors import NotSupported, WrongValue
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.export.exporter import EXPORTER, Exporter, Job
+
+if TYPE_CHECKING:
+    from pretune.infer.predictor import Predictor
 
 
 class ExportStage(Stage):
@@ -35,7 +39,7 @@ class ExportStage(Stage):
         size = 4 * model.parameters or model.disk_bytes
         return Forecast(30, 5 * size + 5e8, size, parameters=model.parameters)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         """Writes the bundle; a format that was refused does not undo another.
 
         Returns:
@@ -52,7 +56,7 @@ class ExportStage(Stage):
         return write_bundle(self.to, job, context.log)
 
 
-def _opened(source: Artifact) -> Any:
+def _opened(source: Artifact) -> Predictor | None:
     """The model of a folder; None for tokens."""
     if source.card.kind == "tokens":
         return None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from pretune.base.errors import NoParity
+from pretune.base.json import Json
 from pretune.export.exporter import Exporter, Job, Proof
 from pretune.tokens.store.interop import read_files, split_of_file, write_arrow, write_megatron, write_nanogpt
 from pretune.tokens.store.store import Store
@@ -22,7 +23,7 @@ class NanoGPT(Exporter):
 
     takes: ClassVar[str] = "tokens"
 
-    def write(self, job: Job) -> dict[str, Any]:
+    def write(self, job: Job) -> Json:
         return _facts(job, write_nanogpt(job.source, job.out))
 
     def prove(self, job: Job) -> Proof:
@@ -34,7 +35,7 @@ class Megatron(Exporter):
 
     takes: ClassVar[str] = "tokens"
 
-    def write(self, job: Job) -> dict[str, Any]:
+    def write(self, job: Job) -> Json:
         return _facts(job, write_megatron(job.source, job.out))
 
     def prove(self, job: Job) -> Proof:
@@ -46,14 +47,14 @@ class Arrow(Exporter):
 
     takes: ClassVar[str] = "tokens"
 
-    def write(self, job: Job) -> dict[str, Any]:
+    def write(self, job: Job) -> Json:
         return _facts(job, write_arrow(job.source, job.out))
 
     def prove(self, job: Job) -> Proof:
         return read_again(job)
 
 
-def _facts(job: Job, paths: Sequence[Path]) -> dict[str, Any]:
+def _facts(job: Job, paths: Sequence[Path]) -> Json:
     store = Store.open(job.source, split_of_file(paths[0]))
     return {"files": sorted(path.name for path in paths), "vocab_size": store.vocab_size, "end_id": store.end_id}
 

@@ -14,14 +14,18 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pretune.base.errors import NotSupported
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from transformers import PreTrainedModel
 
 INPUTS, OUTPUTS = ["input_ids", "attention_mask"], ["logits"]
 
 
-def traced_encoder(model: Any) -> bytes:
+def traced_encoder(model: PreTrainedModel) -> bytes:
     """The bytes of an .onnx file for a *ForSequenceClassification encoder.
 
     Raises:
@@ -38,7 +42,7 @@ def traced_encoder(model: Any) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def _traced(model: Any) -> Any:
+def _traced(model: PreTrainedModel) -> ModelProto:
     import torch
 
     class Logits(torch.nn.Module):
@@ -48,8 +52,9 @@ def _traced(model: Any) -> Any:
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+            return logits
 
     # Two rows of different lengths: an all-ones mask, or a side of 0 or 1, would be baked into the graph.
     ids = torch.full((2, 5), 2, dtype=torch.int64)
@@ -63,7 +68,7 @@ def _traced(model: Any) -> Any:
     return program.model_proto
 
 
-def _strip(proto: Any) -> None:
+def _strip(proto: ModelProto) -> None:
     """Take out what belongs to the machine: stack traces, notes, and names of shapes."""
     graph = proto.graph
     for part in (proto, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *proto.functions):

@@ -16,11 +16,15 @@ of linear layers are int8 as well (MatMulInteger): another function, compared by
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import BadFile, NotSupported
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+    from onnx import NodeProto, TensorProto, ValueInfoProto
 
 OPSET = 17
 IR_VERSION = 8
@@ -64,26 +68,26 @@ class GraphWriter:
 
     def __init__(self, weights: Weights, *, dynamic: bool = False):
         self.weights, self.dynamic = weights, dynamic
-        self._nodes: list[Any] = []
-        self._initializers: dict[str, Any] = {}
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
+        self._nodes: list[NodeProto] = []
+        self._initializers: dict[str, TensorProto] = {}
+        self._inputs: list[ValueInfoProto] = []
+        self._outputs: list[ValueInfoProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     # ---- nodes ----------------------------------------------------------------------------------
 
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: int | float | Sequence[int]) -> str:
         """One node with one output."""
         return self.ops(kind, 1, *inputs, **attributes)[0]
 
-    def ops(self, kind: str, num_outputs: int, *inputs: str, **attributes: Any) -> list[str]:
+    def ops(self, kind: str, num_outputs: int, *inputs: str, **attributes: int | float | Sequence[int]) -> list[str]:
         from onnx import helper
 
         outputs = [f"{kind}_{len(self._nodes)}" + (f"_{k}" if k else "") for k in range(num_outputs)]
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
         return outputs
 
-    def constant(self, value: Any, dtype: Any = np.int64) -> str:
+    def constant(self, value: ArrayLike, dtype: DTypeLike = np.int64) -> str:
         """A small constant; equal ones are stored once."""
         array = np.asarray(value, dtype=dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
@@ -204,7 +208,7 @@ class GraphWriter:
 
     # ---- the whole ------------------------------------------------------------------------------
 
-    def input(self, name: str, shape: Shape, dtype: Any = np.int64) -> str:
+    def input(self, name: str, shape: Shape, dtype: DTypeLike = np.int64) -> str:
         self._inputs.append(_value(name, shape, dtype))
         return name
 
@@ -267,7 +271,7 @@ def _float() -> int:
     return int(TensorProto.FLOAT)
 
 
-def _value(name: str, shape: Shape, dtype: Any) -> Any:
+def _value(name: str, shape: Shape, dtype: DTypeLike) -> ValueInfoProto:
     from onnx import helper
 
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape))

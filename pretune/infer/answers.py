@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
+
+from pretune.base.json import Json
 
 Finish = Literal["stop", "length", "too-long", "refused"]
 """Why a text ended: by itself or at a limit; or why there is none: its prompt fills the window, or is no prompt."""
@@ -24,7 +26,7 @@ class Answer:
     plural: ClassVar[str]
     """What a model gives that answers like this."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """What `predict --json` and the server show."""
         raise AssertionError("an answer has to_json()")
 
@@ -39,7 +41,7 @@ class Label(Answer):
     score: float
     scores: dict[str, float] = field(default_factory=dict, repr=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"label": self.name, "score": self.score, "scores": self.scores}
 
 
@@ -52,7 +54,7 @@ class Labels(Answer):
     names: tuple[str, ...]
     scores: dict[str, float] = field(default_factory=dict, repr=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"labels": list(self.names), "scores": self.scores}
 
 
@@ -64,7 +66,7 @@ class Score(Answer):
     plural: ClassVar[str] = "numbers"
     value: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"score": self.value}
 
 
@@ -76,7 +78,7 @@ class Tags(Answer):
     plural: ClassVar[str] = "tags"
     tags: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"tags": list(self.tags)}
 
 
@@ -90,7 +92,7 @@ class Span(Answer):
     start: int
     score: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"answer": self.text, "start": self.start, "score": self.score}
 
 
@@ -105,7 +107,7 @@ class Text(Answer):
     num_prompt_tokens: int = 0
     num_tokens: int = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"answer": self.text}
 
 
@@ -117,7 +119,7 @@ class Vector(Answer):
     plural: ClassVar[str] = "vectors"
     values: tuple[float, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"vector": list(self.values)}
 
 
@@ -130,7 +132,7 @@ class Ranking(Answer):
     order: tuple[int, ...]
     scores: tuple[float, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"order": list(self.order), "scores": list(self.scores)}
 
 

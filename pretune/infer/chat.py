@@ -22,6 +22,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pretune.base.errors import BadMessages, NotSupported
+from pretune.base.json import Json, JsonMap
 from pretune.tokens.encode.tokenizer import encode_text, encode_with_controls
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from pretune.tokens.encode.tokenizer import Specials
 
-Message = Mapping[str, Any]
+Message = JsonMap
 PROBE = "the probe of a reply"
 SENTINELS = [chr(c) for c in range(0xFDD0, 0xFDF0)]
 """Unicode promises that these are never characters; the first that no message holds is used."""
@@ -87,7 +88,7 @@ class ChatFormat:
         lead = whole[len(prompt) :].partition(PROBE)[0] if whole.startswith(prompt) else ""
         return prompt.rpartition("question")[2], lead if lead.isspace() else ""
 
-    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Json] | None = None) -> list[int]:
         """The messages' tokens and the beginning of the reply that comes next.
 
         Raises:
@@ -144,7 +145,7 @@ class ChatFormat:
             raise NotSupported("the chat template writes the last reply otherwise than it asks for one", hint=hint)
         return self._encode(whole[len(prompt) :], sentinel)
 
-    def _ids(self, messages: Sequence[Message], tools: Any, *, reply_follows: bool) -> list[int]:
+    def _ids(self, messages: Sequence[Message], tools: Sequence[Json] | None, *, reply_follows: bool) -> list[int]:
         marked, tools, sentinel = self._marked(messages, tools)
         return self._encode(self._render(marked, tools, reply_follows=reply_follows), sentinel)
 
@@ -160,9 +161,11 @@ class ChatFormat:
                 ids += encode_text(self.tokenizer, piece.replace(sentinel, ""))
         return ids
 
-    def _marked(self, messages: Sequence[Message], tools: Any) -> tuple[list[Any], Any, str | None]:
+    def _marked(
+        self, messages: Sequence[Message], tools: Sequence[Json] | None
+    ) -> tuple[list[Message], Sequence[Json] | None, str | None]:
         """Copies of the messages in which no control token is whole, and the sentinel that breaks them."""
-        plain = [dict(message) for message in messages]
+        plain: list[Message] = [dict(message) for message in messages]
         texts = "\0".join(_strings([plain, tools]))
         if not self._control.search(texts):
             return plain, tools, None
@@ -186,7 +189,7 @@ class ChatFormat:
         ids = {name: getattr(self.specials, name) for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")}
         return {f"{name}_token": self.tokenizer.id_to_token(id) or "" for name, id in ids.items() if id is not None}
 
-    def _render(self, messages: Sequence[Any], tools: Any, *, reply_follows: bool) -> str:
+    def _render(self, messages: Sequence[Message], tools: Sequence[Json] | None, *, reply_follows: bool) -> str:
         settings = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": reply_follows}
         try:
             return _compiled(self.template).render(**settings, **self._names)
@@ -216,7 +219,11 @@ def _compiled(template: str) -> Template:
 
 
 def _tojson(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | str | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
 ) -> str:
     # Jinja's own filter escapes <, > and & for HTML.
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
@@ -233,7 +240,7 @@ def _broken(text: str, control: re.Pattern[str], sentinel: str) -> str:
     return text
 
 
-def _strings(tree: Any) -> list[str]:
+def _strings(tree: object) -> list[str]:
     """Every string in a tree of lists and mappings; keys too, as tools are written out with them."""
     if isinstance(tree, str):
         return [tree]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class TextClassifier:
         return compare_labels(self, other, inputs)
 
 
-def of_facts(encoder: Any, folder: Path, facts: Facts) -> TextClassifier:
+def of_facts(encoder: Encoder, folder: Path, facts: Facts) -> TextClassifier:
     """An engine with the tokenizer of a folder."""
     assert facts.labels is not None, "a classifier has labels"
     frame = Frame(facts.before, facts.after)

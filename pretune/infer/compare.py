@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from pretune.tokens.store.packing import spread
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from pretune.infer.chat import Message
+    from pretune.infer.engine import Encoder
 
 TIE = 1e-4
 LONGEST_PROMPT = 512
@@ -58,6 +61,10 @@ TEXTS = (
 
 class Rows(Predictor, Protocol):
     """A predictor that scores each row as a whole, and all labels of it."""
+
+    @property
+    def engine(self) -> Encoder:
+        """What scores rows."""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -105,14 +112,16 @@ def greedy(model: Streams, prompt: Sequence[int], num_tokens: int) -> tuple[list
     return answer, np.stack(chosen_by)
 
 
-def prompts_of(model: Streams, inputs: Sequence[Any], *, most: int, num_tokens: int) -> list[list[int]]:
+def prompts_of(
+    model: Streams, inputs: Sequence[str | Sequence[Message]], *, most: int, num_tokens: int
+) -> list[list[int]]:
     """The prompts of at most `most` inputs, evenly spread, cut so that an answer has room."""
     room = max(min(model.facts.max_length - num_tokens, LONGEST_PROMPT), 1)
     found = (_prompt(model, inputs[k])[:room] for k in spread(len(inputs), most))
     return [ids for ids in found if ids]
 
 
-def _prompt(model: Streams, asked: Any) -> list[int]:
+def _prompt(model: Streams, asked: str | Sequence[Message]) -> list[int]:
     """The tokens of an input; a model without a chat template goes on with the last message."""
     if model.chat is None and not isinstance(asked, str):
         return model.text_prompt(asked[-1]["content"])
@@ -168,7 +177,7 @@ def _compared(reference: np.ndarray, chosen: np.ndarray) -> tuple[int, int]:
     return int((gaps <= TIE).sum()), int(((gaps > 0) & (gaps <= TIE)).sum())
 
 
-def _larger(one: float, other: Any) -> float:
+def _larger(one: float, other: np.floating) -> float:
     """The larger; NaN wins."""
     return float(np.maximum(one, other))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import BadMessages, NotSupported, TooLong
+from pretune.base.json import Json
 from pretune.infer.answers import Answer, Text
 from pretune.infer.chat import ChatFormat, Message
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
@@ -155,7 +156,7 @@ class LanguageModel:
                 hint = "shorten it or leave it out; nothing was answered"
                 raise TooLong(f"text {number} of {len(prompts)}: {error.problem}", hint=hint) from None
 
-    def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Json] | None = None) -> list[int]:
         """The tokens that ask for a reply. Raises NotSupported without a chat template, and BadMessages."""
         if self.chat is None:
             hint = "complete text with it, or fine-tune it: pretune finetune MODEL DIALOGUES task=chat"
@@ -227,7 +228,7 @@ class LanguageModel:
         return answers
 
 
-def of_facts(decoder: Any, folder: Path, facts: Facts) -> LanguageModel:
+def of_facts(decoder: Decoder, folder: Path, facts: Facts) -> LanguageModel:
     """An engine with the tokenizer, the end tokens and the chat template of a folder."""
     tokenizer, specials, template = load_tokenizer(folder), special_ids(folder), chat_template(folder)
     own = () if specials.eos is None else (specials.eos,)

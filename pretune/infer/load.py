@@ -13,12 +13,16 @@ import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import BadFile, NotAnArtifact, NotSupported
+from pretune.base.json import Json
 from pretune.infer.predictor import Facts, Predictor
 from pretune.tokens.encode.tokenizer import chat_template
+
+if TYPE_CHECKING:
+    from pretune.infer.engine import Decoder, Encoder
 
 FORMAT = 2
 MODELS = "pretune.model.generate:open_folder"
@@ -66,10 +70,10 @@ def open_bundle(folder: Path) -> Predictor:
     return predictor_of(_named(ENGINES[format])(folder / format, about), folder, Facts.of(about))
 
 
-def read_bundle(folder: Path) -> dict[str, Any]:
+def read_bundle(folder: Path) -> Json:
     """`bundle.json`. Raises BadFile when it is broken, NotSupported when it is of another format."""
     try:
-        about: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        about: Json = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
         version = about["format"]
     except (ValueError, TypeError, KeyError) as error:
         raise BadFile(f"{folder.as_posix()}/bundle.json cannot be read: {error!r}", hint="export it again") from None
@@ -79,7 +83,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     return about
 
 
-def predictor_of(engine: Any, folder: Path, facts: Facts) -> Predictor:
+def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predictor:
     """What answers with an engine; the folder has the tokenizer."""
     found: Predictor = _named(PREDICTORS[facts.answers])(engine, folder, facts)
     return found

@@ -8,20 +8,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import BadFile
 from pretune.base.extras import need
+from pretune.base.json import JsonMap
 from pretune.infer.engine import by_length, padded
 from pretune.tokens.encode.tokenizer import load_tokenizer
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, OrtValue
 
-def of_bundle(folder: Path, about: Mapping[str, Any]) -> OrtDecoder | OrtEncoder:
+Cache = dict[str, "OrtValue"]
+"""Keys and values of every layer, by the names of the graph's inputs."""
+
+
+def of_bundle(folder: Path, about: JsonMap) -> OrtDecoder | OrtEncoder:
     """The engine of a bundle's graph.
 
     Args:
@@ -47,7 +54,7 @@ def _graph(folder: Path, name: str) -> Path:
     return path
 
 
-def open_session(graph: Path) -> Any:
+def open_session(graph: Path) -> InferenceSession:
     """An onnxruntime session on the CPU.
 
     Raises:
@@ -70,18 +77,18 @@ def open_session(graph: Path) -> Any:
 class OrtDecoder:
     """A decoder's graph. The cache stays inside onnxruntime from token to token."""
 
-    session: Any
+    session: InferenceSession
     vocab_size: int
     max_length: int
     num_layers: int
     num_kv_heads: int
     head_dim: int
 
-    def start(self) -> dict[str, Any]:
+    def start(self) -> Cache:
         """Nothing yet; the number of rows is known with the first tokens."""
         return {}
 
-    def feed(self, state: dict[str, Any], ids_BL: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    def feed(self, state: Cache, ids_BL: np.ndarray) -> tuple[np.ndarray, Cache]:
         """float32 logits_BV of the last position, and the cache."""
         past = state or self._empty(len(ids_BL))
         inputs = self._inputs(ids_BL.astype(np.int64), past["past_key_values.0.key"].shape()[2])
@@ -98,7 +105,7 @@ class OrtDecoder:
             found.append(logits_BV[0])
         return np.stack(found)
 
-    def _inputs(self, ids_BL: np.ndarray, num_past: int) -> dict[str, Any]:
+    def _inputs(self, ids_BL: np.ndarray, num_past: int) -> dict[str, OrtValue]:
         """What the graph asks for, of the usual three."""
         rows, length = ids_BL.shape
         positions_BL = np.tile(np.arange(num_past, num_past + length, dtype=np.int64), (rows, 1))
@@ -106,7 +113,7 @@ class OrtDecoder:
         usual = {"input_ids": ids_BL, "attention_mask": mask, "position_ids": positions_BL}
         return {i.name: _value(usual[i.name]) for i in self.session.get_inputs() if i.name in usual}
 
-    def _empty(self, rows: int) -> dict[str, Any]:
+    def _empty(self, rows: int) -> Cache:
         shape = (rows, self.num_kv_heads, 0, self.head_dim)
         names = [f"past_key_values.{i}.{part}" for i in range(self.num_layers) for part in ("key", "value")]
         return {name: _value(np.zeros(shape, dtype=np.float32)) for name in names}
@@ -116,7 +123,7 @@ class OrtDecoder:
 class OrtEncoder:
     """The graph of what scores rows or their tokens."""
 
-    session: Any
+    session: InferenceSession
     max_length: int
     pad_id: int | None
 
@@ -131,7 +138,7 @@ class OrtEncoder:
         return np.asarray(self.session.run(["logits"], {name: usual[name] for name in wanted})[0], dtype=np.float32)
 
 
-def _value(array: np.ndarray) -> Any:
+def _value(array: np.ndarray) -> OrtValue:
     import onnxruntime
 
     return onnxruntime.OrtValue.ortvalue_from_numpy(array)

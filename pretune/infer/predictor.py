@@ -7,16 +7,18 @@ A predictor that writes text token by token is a `Streams` as well; whoever need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from pretune.infer.chat import ChatFormat, Message
+    from pretune.infer.engine import Decoder, Encoder
     from pretune.infer.sampling import Sampling
     from pretune.infer.streaming import Piece
 
@@ -48,13 +50,13 @@ class Facts:
     after: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, tree: Mapping[str, Any]) -> Facts:
+    def of(cls, tree: JsonMap) -> Facts:
         """From `bundle.json`; raises KeyError."""
         lists = {name: tuple(tree[name]) for name in ("eos_ids", "before", "after")}
         labels = tree["labels"]
         return cls(tree["task"], tree["answers"], tree["max_length"], labels and tuple(labels), **lists)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return asdict(self)
 
 
@@ -93,7 +95,7 @@ class Predictor(Protocol):
         """What its answers are."""
 
     @property
-    def engine(self) -> Any:
+    def engine(self) -> Decoder | Encoder:
         """What turns rows of tokens into arrays."""
 
     def answer(
@@ -123,6 +125,10 @@ class Streams(Predictor, Protocol):
     """A predictor that writes text, token by token."""
 
     @property
+    def engine(self) -> Decoder:
+        """What reads tokens and scores the next."""
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """Of prompts and answers."""
 
@@ -137,7 +143,7 @@ class Streams(Predictor, Protocol):
     def prompt(self, asked: str | Sequence[Message]) -> list[int]:
         """The tokens of a text or of messages, as `answer` reads them."""
 
-    def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Json] | None = None) -> list[int]:
         """The tokens that ask for a reply. Raises NotSupported without a chat template, and BadMessages."""
 
     def text_prompt(self, text: str) -> list[int]:

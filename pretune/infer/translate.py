@@ -11,7 +11,7 @@ Source: Sennrich, Haddow and Birch 2016, arXiv:1511.06709 (translation); Yu et a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -21,6 +21,7 @@ from pretune.base.errors import NotSupported
 from pretune.infer.answers import Text
 from pretune.infer.predictor import Predictor, Streams
 from pretune.text.dataset.augment.augment import Augment, Work, with_texts
+from pretune.text.dataset.example import Example
 
 Translate = Callable[[Sequence[str]], list[str]]
 """Texts to texts, one for each, in order; "" where nothing came."""
@@ -49,7 +50,7 @@ class BackTranslation(Augment):
             raise ValueError("must hold {text}, where the text goes")
         return value
 
-    def changed(self, work: Work) -> list[Any]:
+    def changed(self, work: Work) -> list[Example]:
         """Raises NotSupported for tags (they would not fit the new words), and what opening a model raises."""
         if work.shape == "tags":
             raise NotSupported("tags do not fit the words of a translation", hint="augment with eda instead")
@@ -86,7 +87,7 @@ def _answers(model: Predictor, asked: Sequence[str], max_tokens: int) -> list[st
     return found
 
 
-def _texts_of(rows: Sequence[Any], shape: str) -> list[str]:
+def _texts_of(rows: Sequence[Example], shape: str) -> list[str]:
     """Every text that may change, once, in order."""
     seen: dict[str, None] = {}
     for row in rows:
@@ -94,5 +95,5 @@ def _texts_of(rows: Sequence[Any], shape: str) -> list[str]:
     return [text for text in seen if text.strip()]
 
 
-def _said(rows: Sequence[Any], shape: str, after: Mapping[str, str]) -> list[Any]:
+def _said(rows: Sequence[Example], shape: str, after: Mapping[str, str]) -> list[Example]:
     return [with_texts(row, shape, lambda text: after.get(text, text)) for row in rows]

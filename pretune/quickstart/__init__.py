@@ -9,9 +9,9 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.request import Request, urlopen
 
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.yaml import read_yaml
@@ -31,7 +31,7 @@ def quickstart(
     log: Log,
     command: str,
     stopping: Callable[[bool], Callable[[], bool]],
-) -> dict[str, Any]:
+) -> Json:
     """Run the shipped recipe into `out` and use the result; returns the figures that are printed."""
     started = time.monotonic()
     row = None if size else planned(log)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pretune.base.json import JsonMap
 
 WORD_FOR_WORD = 0.9
 """The share of unseen wordings that the quickstart aims to answer word for word."""
@@ -56,14 +57,14 @@ class Said:
         return f"{self.english} {self.more}\n{self.chinese}{self.more_zh}"
 
 
-def closing_words(result: Mapping[str, Any], out: str) -> str:
+def closing_words(result: JsonMap, out: str) -> str:
     """The last words: a question and its answer, the figures, where to go on."""
     given = {name: result[name] for name in ("question", "answer", "read", "report")}
     lines = "\n\n".join(one.text() for one in said_of(result["figures"]))
     return CLOSING.format(out=out, minutes=result["seconds"] / 60, figures=lines, **given)
 
 
-def said_of(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Said]:
+def said_of(figures: Mapping[str, JsonMap]) -> Iterator[Said]:
     """What each report's figures are worth; of a group without an example, nothing."""
     chat = figures["chat_report"]
     yield predicting(figures["base_report"])
@@ -74,7 +75,7 @@ def said_of(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Said]:
     yield ordering(figures["order_report"])
 
 
-def predicting(found: Mapping[str, Any]) -> Said:
+def predicting(found: JsonMap) -> Said:
     """Bits per byte next to the 5-gram model's, and xz for comparison."""
     mine, ngram, packed = (found[f"{name}bits_per_byte"] for name in ("", "ngram_", "xz_"))
     return Said(
@@ -88,7 +89,7 @@ def predicting(found: Mapping[str, Any]) -> Said:
     )
 
 
-def remembering(found: Mapping[str, Any]) -> Said:
+def remembering(found: JsonMap) -> Said:
     """Answers word for word; looking up is the ceiling."""
     share, rouge, most = (found[f"remembered_{n}"] for n in ("word_for_word", "rouge_l", "nearest_rouge_l"))
     return Said(
@@ -108,7 +109,7 @@ def standing(mine: float, other: float) -> tuple[str, str]:
     return "It is behind", "仍落后"
 
 
-def guessing(found: Mapping[str, Any]) -> Said:
+def guessing(found: JsonMap) -> Said:
     """Answers about functions whose docstrings were kept out of all text."""
     mine, baseline = found["guessed_rouge_l"], found["guessed_baseline"]
     other, (english, chinese) = found[f"guessed_{baseline}_rouge_l"], BASELINES[baseline]
@@ -121,7 +122,7 @@ def guessing(found: Mapping[str, Any]) -> Said:
     )
 
 
-def ordering(found: Mapping[str, Any]) -> Said:
+def ordering(found: JsonMap) -> Said:
     """Code in order or shuffled, next to a linear SVM."""
     mine, baseline = found["accuracy"], found["baseline"]
     other, (english, chinese) = found[f"{baseline}_accuracy"], BASELINES[baseline]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from pretune.base.artifact import Artifact
+from pretune.base.json import Json
 
 Input = tuple[str, Mapping[str, str], Artifact | None]
 """Its place, what the card says of it (kind, id, path), and itself if it is still to be found."""
 
 
-def lineage(roots: Mapping[str, Artifact]) -> list[dict[str, Any]]:
+def lineage(roots: Mapping[str, Artifact]) -> list[Json]:
     """The roots, each followed by what went into it: depth, place, kind, id, path, and a note where there is one."""
     facts = {p: {"kind": one.card.kind, "id": one.card.id, "path": one.path.name} for p, one in roots.items()}
     return list(_lines([(place, facts[place], one) for place, one in roots.items()], 0, set()))
 
 
-def _lines(inputs: Iterable[Input], depth: int, seen: set[str]) -> Iterator[dict[str, Any]]:
+def _lines(inputs: Iterable[Input], depth: int, seen: set[str]) -> Iterator[Json]:
     for place, said, one in inputs:
         known = said["id"] in seen
         seen.add(said["id"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 SHARES = (
     *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
@@ -61,7 +60,7 @@ def figure(value: float) -> str:
     return count(value) if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
-def metric(value: Any, name: str) -> str:
+def metric(value: object, name: str) -> str:
     """A metric of a card in the unit that its name says; a text as it is, "" for nothing."""
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pretune.base.stage import Context
 from pretune.report import drawing, numbers
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 SHOWN_CHARACTERS = 400
 
 
 @cache
-def _environment() -> Any:
+def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
@@ -32,7 +35,7 @@ def _environment() -> Any:
     return found
 
 
-def page(kind: str, title: str, **data: Any) -> str:
+def page(kind: str, title: str, **data: object) -> str:
     """The page of a template `KIND.jinja`.
 
     Args:
@@ -43,14 +46,14 @@ def page(kind: str, title: str, **data: Any) -> str:
     return str(_environment().get_template(f"{kind}.jinja").render(title=title, **{**usual, **data}))
 
 
-def write_page(file: Path, context: Context, kind: str, title: str, **data: Any) -> None:
+def write_page(file: Path, context: Context, kind: str, title: str, **data: object) -> None:
     """Write the page into an artifact, as a note; `command` is what was typed unless it is given."""
     html = page(kind, title, **{"command": context.command, **data})
     file.write_text(html, encoding="utf-8", newline="\n")
     context.notes.add(file.name)
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """A text of a table, cut where it becomes long."""
     text = str(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from pretune.base.json import Json, JsonMap
 from pretune.report.curves import sketch
 from pretune.report.drawing import Chart, Points, chart
 
@@ -25,7 +25,7 @@ every number of such a name, by the rest of its own name."""
 OF_QUALITY = ("Loss", "Score")
 
 
-def read_points(folder: Path) -> Iterator[dict[str, Any]]:
+def read_points(folder: Path) -> Iterator[Json]:
     """The lines of a folder's metrics.jsonl that have a step; of a file that is gone or damaged, what can be read."""
     path = folder / METRICS
     for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else []:
@@ -37,13 +37,13 @@ def read_points(folder: Path) -> Iterator[dict[str, Any]]:
             yield point
 
 
-def charts(points: Sequence[Mapping[str, Any]], titles: Sequence[str] = ()) -> list[Chart]:
+def charts(points: Sequence[JsonMap], titles: Sequence[str] = ()) -> list[Chart]:
     """The charts that have two points to join; those of some titles, or all."""
     wanted = [one for one in CHARTS if not titles or one[0] in titles]
     return list(filter(None, (chart(title, unit, series_of(points, names)) for title, unit, names in wanted)))
 
 
-def series_of(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, Points]:
+def series_of(points: Sequence[JsonMap], names: Mapping[str, str]) -> dict[str, Points]:
     """(step, number) of these names, in their order."""
     found: dict[str, list[tuple[float, float]]] = {}
     for name, legend in names.items():
@@ -54,7 +54,7 @@ def series_of(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> 
     return dict(found)
 
 
-def numbers_of(point: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def numbers_of(point: JsonMap, prefix: str = "") -> dict[str, float]:
     """The finite numbers of a line of metrics.jsonl but its step; those of a block as `block/name`."""
     found: dict[str, float] = {}
     for name, value in point.items():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from rich.cells import cell_len
 
 from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import PretuneError
+from pretune.base.json import Json, JsonMap
 from pretune.base.recipe import StagePlan
 from pretune.base.stage import Forecast, Machine
 from pretune.report.lineage import lineage
@@ -81,14 +81,14 @@ MODEL_FIGURES = (
 """The figures of a trained model that its page shows, in this order."""
 
 
-def mixture_text(groups: Sequence[Mapping[str, Any]]) -> str:
+def mixture_text(groups: Sequence[JsonMap]) -> str:
     """A mixture as a tree: all, each source, its languages; names of any script align.
 
     Args:
         groups: source, language, documents, bytes, bytes_there (before any was repeated or left out) and perhaps tokens
             of each.
     """
-    nodes: list[tuple[str, Sequence[Mapping[str, Any]]]] = [("all", groups)]
+    nodes: list[tuple[str, Sequence[JsonMap]]] = [("all", groups)]
     for source in dict.fromkeys(g["source"] for g in groups):
         mine = [g for g in groups if g["source"] == source]
         nodes.append((f"  {source}", mine))
@@ -101,7 +101,7 @@ def mixture_text(groups: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join("  ".join([_wide(row[0], widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
 
 
-def _sums(groups: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[float], str]], total: int) -> list[str]:
+def _sums(groups: Sequence[JsonMap], columns: Mapping[str, Callable[[float], str]], total: int) -> list[str]:
     sums = [text(sum(g[name] for g in groups)) for name, text in columns.items()]
     taken, there = sum(g["bytes"] for g in groups), sum(g["bytes_there"] for g in groups)
     return [*sums, share(taken / total, 1), f"x {taken / there:.2f}" if there else ""]
@@ -111,18 +111,18 @@ def _wide(name: str, width: int) -> str:
     return name + " " * (width - cell_len(name))
 
 
-def check_rows(artifact: Artifact) -> list[dict[str, Any]]:
+def check_rows(artifact: Artifact) -> list[Json]:
     """One row for each artifact back to the raw files: does it have the bytes it was made with."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     _check(artifact, rows, set())
     return rows
 
 
-def _check(artifact: Artifact, rows: list[dict[str, Any]], seen: set[str]) -> None:
+def _check(artifact: Artifact, rows: list[Json], seen: set[str]) -> None:
     if artifact.card.id in seen:
         return
     seen.add(artifact.card.id)
-    row: dict[str, Any] = {"path": artifact.path.as_posix(), "kind": artifact.card.kind, "ok": True, "problem": ""}
+    row: Json = {"path": artifact.path.as_posix(), "kind": artifact.card.kind, "ok": True, "problem": ""}
     try:
         artifact.verify()
     except PretuneError as error:
@@ -137,7 +137,7 @@ def _check(artifact: Artifact, rows: list[dict[str, Any]], seen: set[str]) -> No
             rows.append({"path": said["path"], "kind": said["kind"], "ok": False, "problem": problem})
 
 
-def check_text(rows: Sequence[dict[str, Any]]) -> str:
+def check_text(rows: Sequence[Json]) -> str:
     told = (f"{'ok ' if r['ok'] else 'BAD'}  {r['kind']:<9} {r['path']}  {r['problem']}" for r in rows)
     return "\n".join(line.rstrip() for line in told)
 

@@ -28,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
+from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Text
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
@@ -81,7 +82,7 @@ class Completion:
         ]
         return [(index, prompt, sampling) for index, (prompt, sampling) in enumerate(rounds)]
 
-    def head(self, *, chunk: bool) -> dict[str, Any]:
+    def head(self, *, chunk: bool) -> Json:
         """What every answer begins with."""
         prefix = "chatcmpl-" if self.is_chat else "cmpl-"
         kind = f"{self.object}.chunk" if chunk and self.is_chat else self.object
@@ -164,7 +165,7 @@ class Server:
         data = [{"index": index, **label.to_json()} for index, label in enumerate(labels)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 
-    def _about(self, one: Served) -> dict[str, Any]:
+    def _about(self, one: Served) -> Json:
         facts = one.model.facts
         about = {"id": one.name, "object": "model", "created": self.created, "owned_by": "pretune", "task": facts.task}
         return {**about, "labels": list(facts.labels)} if facts.labels else about
@@ -289,19 +290,19 @@ def _busy() -> ApiError:
     return ApiError(429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded")
 
 
-def _event(tree: Mapping[str, Any]) -> str:
+def _event(tree: JsonMap) -> str:
     return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
 
 
-def _choice(answer: Completion, index: int, text: str, finish: str | None) -> dict[str, Any]:
-    said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
+def _choice(answer: Completion, index: int, text: str, finish: str | None) -> Json:
+    said: Json = {"message": {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
     return {"index": index, **said, "logprobs": None, "finish_reason": finish}
 
 
-def _opening(index: int) -> dict[str, Any]:
+def _opening(index: int) -> Json:
     return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
 
 
-def _delta(answer: Completion, index: int, piece: Piece) -> dict[str, Any]:
-    said: dict[str, Any] = {"delta": {"content": piece.text}} if answer.is_chat else {"text": piece.text}
+def _delta(answer: Completion, index: int, piece: Piece) -> Json:
+    said: Json = {"delta": {"content": piece.text}} if answer.is_chat else {"text": piece.text}
     return {"index": index, **said, "logprobs": None, "finish_reason": piece.finish}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from pretune.base.errors import PretuneError, UserError
+from pretune.base.json import Json
 
 
 class ApiError(Exception):
@@ -19,7 +20,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Json:
         """The JSON object."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(self.status, kind)
@@ -50,10 +51,12 @@ def note(error: Exception) -> None:
         logging.getLogger("uvicorn.error").error("a stream ended with an error", exc_info=error)
 
 
-async def answer_error(request: Request, error: Exception) -> JSONResponse:
+async def answer_error(request: Request, error: Exception) -> Response:
     """starlette's handler for every kind of error."""
     headers = getattr(error, "headers", None) if isinstance(error, HTTPException) else None
     return translated(error).response(headers)
 
 
-HANDLERS: dict[Any, Any] = dict.fromkeys((ApiError, PretuneError, HTTPException, Exception), answer_error)
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = dict.fromkeys(
+    (ApiError, PretuneError, HTTPException, Exception), answer_error
+)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
+from pretune.base.json import Json
 from pretune.infer.sampling import Sampling
 from pretune.serve.errors import ApiError
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logprobs": (False, 0),
@@ -179,7 +180,7 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-def _parsed(request: Request, body: bytes) -> dict[str, Any]:
+def _parsed(request: Request, body: bytes) -> Json:
     # A web page elsewhere may post text/plain to a local server without asking; JSON it may not.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "send the request with Content-Type: application/json", code="unsupported_media_type")
@@ -197,7 +198,7 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _says_nothing(name: str, value: Any) -> bool:
+def _says_nothing(name: str, value: object) -> bool:
     return name in NEUTRAL and (value is None or value in NEUTRAL[name])
 
 

@@ -12,13 +12,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pretune.base.errors import NoKey, PortInUse, UserError
 from pretune.base.extras import need
 from pretune.infer.load import open_model
 from pretune.infer.predictor import Predictor
 from pretune.serve.requests import Limits
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 def serve(
@@ -127,7 +130,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UserError:
     return UserError(f"cannot listen on {host}:{port}: {error.strerror}", hint="use 127.0.0.1 and a port above 1023")
 
 
-def _server(models: Mapping[str, Predictor], api_key: str | None, limits: Limits | None) -> Any:
+def _server(models: Mapping[str, Predictor], api_key: str | None, limits: Limits | None) -> uvicorn.Server:
     import uvicorn
 
     from pretune.serve.app import create_app

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     Batch = dict
 
-Ids = NDArray[np.integer[Any]]
+Ids = NDArray[np.integer]
 IGNORE = -100
 """A label that is no target."""
 

@@ -6,9 +6,9 @@ tomorrow. The reason begins with the kind of the filter: "gopher: mean word leng
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pretune.base.config import Choice, Config, Variant
+from pretune.base.json import JsonMap
 from pretune.text.clean.quality.scripts import UNSPACED
 
 
@@ -25,7 +26,7 @@ class Filter(Variant):
     needs: ClassVar[tuple[str, ...]] = ()
     """The columns it reads."""
 
-    def reject(self, row: Mapping[str, Any]) -> str | None:
+    def reject(self, row: JsonMap) -> str | None:
         """The reason, beginning with the kind and a colon, or None to keep it.
 
         Args:
@@ -43,7 +44,7 @@ class Short(Filter):
     min_characters: int = Field(default=20, ge=1)
     """Texts with fewer characters, white space not counted, are left out."""
 
-    def reject(self, row: Mapping[str, Any]) -> str | None:
+    def reject(self, row: JsonMap) -> str | None:
         size = row["visible_characters"]
         return f"short: {size} characters < {self.min_characters}" if size < self.min_characters else None
 
@@ -56,7 +57,7 @@ class Quality(Filter):
     min_score: float = Field(default=0.5, ge=0, le=1)
     """0.5 is undecided; look at the column `quality` of a few documents before you choose."""
 
-    def reject(self, row: Mapping[str, Any]) -> str | None:
+    def reject(self, row: JsonMap) -> str | None:
         score, least = row["quality"], float(np.float32(self.min_score))
         return f"quality: {score:.3g} < {self.min_score:g}" if score < least else None
 
@@ -80,7 +81,7 @@ def columns_of(limits: type[Limits]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["script", *names]))
 
 
-def broken(limits: Limits, row: Mapping[str, Any]) -> str | None:
+def broken(limits: Limits, row: JsonMap) -> str | None:
     """The first bound that a row does not keep, as words; None if it keeps all."""
     for column, side, bound in limits.bounds:
         value = row[column]
@@ -95,7 +96,7 @@ class LimitFilter(Filter):
     spaced: Limits
     unspaced: Limits
 
-    def reject(self, row: Mapping[str, Any]) -> str | None:
+    def reject(self, row: JsonMap) -> str | None:
         reason = broken(self.unspaced if row["script"] in UNSPACED else self.spaced, row)
         return f"{self.kind}: {reason}" if reason else None
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import NoSuchColumn, NotText, UserError
+from pretune.base.json import JsonMap
 from pretune.text.clean.cleaners import Clean
 from pretune.text.read.columns import FIRST, text_column
 from pretune.text.read.document import Document
@@ -163,6 +163,6 @@ def _named_so(file: RawFile, message: str) -> str:
     return message.replace(file.path.as_posix(), file.name)
 
 
-def _document(file: RawFile, number: int, record: Mapping[str, Any], column: str, text: str) -> Document:
+def _document(file: RawFile, number: int, record: JsonMap, column: str, text: str) -> Document:
     meta = {k: v for k, v in record.items() if k != column and not isinstance(v, bytes)}
     return Document(text, "", file.source, f"{file.name}#{number}", meta)  # whoever measures it works out its id

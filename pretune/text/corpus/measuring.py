@@ -12,11 +12,11 @@ import os
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretune.base.json import Json, JsonMap
 from pretune.text.clean.cleaners import cleaned
 from pretune.text.clean.quality.language import identify
 from pretune.text.clean.quality.statistics import COLUMNS, measure_all
@@ -57,7 +57,7 @@ def _measured(shard: RawShard, measuring: Measuring, tally: Tally) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _measured_rows(rows: list[dict[str, Any]], measuring: Measuring) -> pa.Table:
+def _measured_rows(rows: list[Json], measuring: Measuring) -> pa.Table:
     texts = [row["text"] for row in rows]
     languages = identify(texts, measuring.language_file)
     for row, statistics, (language, sure) in zip(rows, measure_all(texts), languages, strict=True):
@@ -75,7 +75,7 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _row(document: Document, measuring: Measuring, tally: Tally) -> dict[str, Any]:
+def _row(document: Document, measuring: Measuring, tally: Tally) -> Json:
     text = mend_surrogates(document.text)
     tally.surrogates += text is not document.text and text != document.text
     text = cleaned(text, measuring.clean, tally.changed)
@@ -97,7 +97,7 @@ def _id_of(document: Document) -> str:
     return document_id(document.source, name, int(number))
 
 
-def _json(meta: Mapping[str, Any]) -> str:
+def _json(meta: JsonMap) -> str:
     """The object as JSON, in which numbers that are none are null."""
     try:
         return json.dumps(meta, ensure_ascii=True, sort_keys=True, default=_plain, allow_nan=False)
@@ -105,7 +105,7 @@ def _json(meta: Mapping[str, Any]) -> str:
         return json.dumps(_finite(meta), ensure_ascii=True, sort_keys=True, default=_plain)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _finite(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -113,7 +113,7 @@ def _finite(value: Any) -> Any:
     return None if is_nothing(value) else value
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """Dates and their like out of parquet; never a repr with a memory address."""
     if hasattr(value, "isoformat"):
         return str(value.isoformat())

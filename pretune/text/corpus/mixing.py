@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -126,8 +125,8 @@ def copies(
 
 
 def ranks(
-    order: str, column: NDArray[Any] | None, placed: NDArray[np.float64], often: NDArray[np.int64]
-) -> NDArray[Any]:
+    order: str, column: NDArray[np.generic] | None, placed: NDArray[np.float64], often: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """The place of every row, int64 [R]; document after document, and copy after copy of each.
 
     Args:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
 from pretune.base.config import Choice, Variant
+from pretune.base.json import Json
 from pretune.base.log import Bar, Log
 from pretune.text.clean.quality.statistics import COLUMNS, measure_all
 from pretune.text.corpus.deciding import Shards, Verdict
@@ -150,7 +151,7 @@ def _rewritten(path: Path, start: int, verdict: Verdict, changed: Iterator[tuple
 
 def _with_texts(table: pa.Table, new: dict[int, str]) -> pa.Table:
     """The table with other texts, and their columns measured again."""
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows: list[Json] = table.to_pylist()
     for (k, text), statistics in zip(new.items(), measure_all(list(new.values())), strict=True):
         rows[k] |= {**statistics, "text": text, "bytes": len(text.encode())}
     assert set(COLUMNS) <= set(table.column_names)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.base.json import Json, JsonMap
 from pretune.base.stage import Context
 from pretune.report.drawing import Bar, length_bars
 from pretune.report.numbers import count, share, size
@@ -41,12 +41,12 @@ class Seen:
         """Whether another example of this rule is shown."""
         return len(self.examples.get(reason.partition(":")[0], [])) < EXAMPLES
 
-    def show(self, row: Mapping[str, Any], reason: str) -> None:
+    def show(self, row: JsonMap, reason: str) -> None:
         shown = {"reason": reason, "from": row["origin"], "text": row["text"]}
         self.examples.setdefault(reason.partition(":")[0], []).append(shown)
 
 
-def write_report(out: Path, facts: Mapping[str, Any], seen: Seen, context: Context) -> None:
+def write_report(out: Path, facts: JsonMap, seen: Seen, context: Context) -> None:
     """The page report.html, a note; `facts` are the card's metrics."""
     dropped = sorted(facts["dropped"].items(), key=lambda item: -item[1])
     counted = [(name or "unknown", number) for name, number in facts["languages"].items()]
@@ -71,13 +71,13 @@ def write_report(out: Path, facts: Mapping[str, Any], seen: Seen, context: Conte
     )
 
 
-def _shares(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _shares(groups: Sequence[JsonMap]) -> list[Json]:
     """Each with its share of all bytes."""
     total = sum(group["bytes"] for group in groups) or 1
     return [{**group, "share": group["bytes"] / total} for group in groups]
 
 
-def _taken(group: Mapping[str, Any]) -> dict[str, Any]:
+def _taken(group: JsonMap) -> Json:
     """A group of the mixture, with how often what was there is taken."""
     plain = {name: group[name] for name in ("source", "language", "documents", "bytes", "share")}
     there = group["bytes_there"]
@@ -87,7 +87,7 @@ def _taken(group: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def verdict(facts: Mapping[str, Any], seen: Seen) -> str:
+def verdict(facts: JsonMap, seen: Seen) -> str:
     """How much text was kept, and the main reason for what was not."""
     there, kept = seen.characters
     dropped = facts["dropped"]
@@ -101,7 +101,7 @@ def verdict(facts: Mapping[str, Any], seen: Seen) -> str:
     return f"{said}: {kept_share} of what was read is kept; the main reason for the rest is {most} ({part})."
 
 
-def _repairs(facts: Mapping[str, Any]) -> dict[str, int]:
+def _repairs(facts: JsonMap) -> dict[str, int]:
     """What was mended -> texts."""
     counted = {f"{kind} changed": number for kind, number in facts["changed"].items()}
     counted |= {f"repeated {kind} removed": number for kind, number in facts.get("repeats_removed", {}).items()}

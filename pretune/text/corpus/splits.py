@@ -7,7 +7,6 @@ cluster -> train | validation | test          split.py; validation is not empty 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -51,14 +50,14 @@ def evaluation_texts(inputs: Mapping[str, Artifact]) -> Iterator[Named]:
                 yield from _named(read_rows(artifact.path, split), split)
 
 
-def _named(records: Iterable[Any], name: str) -> Iterator[Named]:
+def _named(records: Iterable[object], name: str) -> Iterator[Named]:
     for number, record in enumerate(records):
         for text in _strings(record):
             # A file may hold a question a line, or a passage a paragraph.
             yield from ((piece, f"{name}#{number}") for piece in pieces(text)[::2] if piece.strip())
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

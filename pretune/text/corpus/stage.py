@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import EmptyInput, NoSuchColumn, NotText, SettingsError
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.report.view import mixture_text
@@ -102,7 +103,7 @@ class CorpusStage(Stage):
 
     @field_validator("read", mode="before")
     @classmethod
-    def _lists(cls, value: Any) -> Any:
+    def _lists(cls, value: object) -> object:
         if isinstance(value, Mapping):
             return {name: [v] if isinstance(v, str) else v for name, v in value.items()}
         return [value] if isinstance(value, str) else value
@@ -115,7 +116,7 @@ class CorpusStage(Stage):
         # 4.4 MB/s: reading, cleaning, measuring and filtering on one core (docs/LOG.md, 2026-11-24)
         return Forecast(seconds=size / 4.4e6, memory_bytes=3e8, disk_bytes=size / 2, text_bytes=size)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         self._refuse_cleaning_again(inputs)
         raw = _of("read", inputs)
         shards, tally = self._shards(raw, inputs.get("language_file"), context)
@@ -137,7 +138,7 @@ class CorpusStage(Stage):
 
     def _decided(
         self, shards: Shards, inputs: Mapping[str, Artifact], context: Context
-    ) -> tuple[dict[str, Any], Verdict, Shards]:
+    ) -> tuple[Json, Verdict, Shards]:
         """Facts for the card, the verdict, and the shards with their texts as they will be written."""
         scratch, log, memory = context.scratch, context.log, int(self.memory)
         if self.quality:
@@ -152,7 +153,7 @@ class CorpusStage(Stage):
             scratch=scratch,
             log=log,
         )
-        facts: dict[str, Any] = {}
+        facts: Json = {}
         if self.remove_repeats:
             folder = scratch / "repeats"
             shards, number = without_repeats(

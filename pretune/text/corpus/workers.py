@@ -23,7 +23,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow.parquet as pq
 
@@ -34,6 +35,9 @@ from pretune.base.log import Bar, Log
 from pretune.text.corpus.documents import Measuring, Tally
 from pretune.text.corpus.measuring import measure_shard
 from pretune.text.corpus.raw_shards import RawShard
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 Handle = Callable[[], object]
 CONNECT_SECONDS = 10
@@ -143,7 +147,7 @@ def _main_left_alone() -> Iterator[None]:
     What is sent to the processes comes from modules, so they need no `__main__`: it is hidden while they start.
     """
     main = vars(sys.modules["__main__"])
-    hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    hidden: dict[str, object] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
     main["__spec__"] = None
     try:
         yield
@@ -163,10 +167,10 @@ class RayCluster:
         nodes: how many shards each node measured.
     """
 
-    library: Any
+    library: ModuleType
     ahead: int
     nodes: Counter[str] = field(default_factory=Counter)
-    _language: Any = None
+    _language: ObjectRef | None = None
 
     def submit(self, shard: RawShard, measuring: Measuring, path: Path) -> Handle:
         if measuring.language_file and self._language is None:
@@ -176,7 +180,7 @@ class RayCluster:
         reference = remote.remote(shard, contents, measuring, self._language, pretune.__version__)
         return partial(self._take, reference, path)
 
-    def _take(self, reference: Any, path: Path) -> None:
+    def _take(self, reference: ObjectRef, path: Path) -> None:
         made = self.library.get(reference)
         if isinstance(made, PretuneError):
             raise made

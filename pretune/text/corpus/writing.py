@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pretune.base.json import Json, JsonMap
 from pretune.text.corpus.deciding import Verdict
 from pretune.text.corpus.documents import Tally
 from pretune.text.corpus.mixing import Mixed
@@ -46,7 +46,7 @@ class Counts:
     def mix(self, key: Key, facts: Mapping[str, int]) -> None:
         self.mixture.setdefault(key, Counter()).update(facts)
 
-    def card(self, tally: Tally) -> dict[str, Any]:
+    def card(self, tally: Tally) -> Json:
         # Sources by name, and in each the largest language first.
         mixture = sorted(self.mixture.items(), key=lambda item: (item[0][0], -item[1]["bytes"], item[0][1]))
         dropped = self.dropped + Counter({"empty file": tally.empty_files})
@@ -212,7 +212,7 @@ def hold_out_tails(out: Path, validation: float, schema: pa.Schema) -> int:
     return len(tails)
 
 
-def _rewrite(out: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]], schema: pa.Schema) -> None:
+def _rewrite(out: Path, splits: Mapping[str, Sequence[JsonMap]], schema: pa.Schema) -> None:
     for split, group in splits.items():
         for old in out.glob(f"{split}-*.parquet"):
             old.unlink()
@@ -222,7 +222,7 @@ def _rewrite(out: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]], schem
         writer.close()
 
 
-def _halves(row: dict[str, Any], share: float) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _halves(row: Json, share: float) -> tuple[Json, Json | None]:
     """A document's head and its tail (None if it is too short to cut)."""
     text = row["text"]
     at = text.rfind("\n", 0, int(len(text) * (1 - share))) + 1 or int(len(text) * (1 - share))
@@ -232,7 +232,7 @@ def _halves(row: dict[str, Any], share: float) -> tuple[dict[str, Any], dict[str
     return _half(row, head, "head"), _half(row, tail, "tail")
 
 
-def _half(row: dict[str, Any], text: str, name: str) -> dict[str, Any]:
+def _half(row: Json, text: str, name: str) -> Json:
     identity = document_id(row["source"], f"{row['id']}/{name}", 0)
     sizes = {"bytes": len(text.encode()), "characters": len(text), "cluster": cluster_of(text)}
     return {**row, "id": identity, "text": text, "origin": f"{row['origin']}/{name}", **sizes}

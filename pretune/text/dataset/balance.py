@@ -19,13 +19,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from pretune.base.config import Choice, Variant
 from pretune.base.errors import BadFile, NotSupported
-from pretune.text.dataset.example import SHAPES
+from pretune.text.dataset.example import SHAPES, Example
 
 WEIGHTS_FILE = "class_weights.json"
 
@@ -166,13 +166,13 @@ class Balanced:
         weights: label -> weight of an error on it; None: all weigh alike.
     """
 
-    rows: list[Any]
+    rows: list[Example]
     copies: int
     left_out: int
     weights: dict[str, float] | None
 
 
-def balance(rows: Sequence[Any], shape: str, how: Balance, *, seed: int) -> Balanced:
+def balance(rows: Sequence[Example], shape: str, how: Balance, *, seed: int) -> Balanced:
     """The training rows after balancing, and class weights.
 
     Raises:
@@ -189,7 +189,7 @@ def balance(rows: Sequence[Any], shape: str, how: Balance, *, seed: int) -> Bala
     return Balanced(made, copies, len(rows) + copies - len(made), weights)
 
 
-def grouped(rows: Sequence[Any], names: Callable[[Any], set[str]], seed: int) -> dict[str, list[int]]:
+def grouped(rows: Sequence[Example], names: Callable[[Example], set[str]], seed: int) -> dict[str, list[int]]:
     """label -> places of the rows that count as its own (the rarest of their labels; "" for rows without any).
 
     In each group by a keyed hash of the origin: a row that is added moves no other.

@@ -20,11 +20,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretune.base.json import JsonMap
 from pretune.text.read.shards import read_rows
 from pretune.text.read.split import SPLITS
 
@@ -144,10 +145,11 @@ class Ranking:
 
 
 Example = Labelled | MultiLabelled | ScoredText | Tagged | Question | Pair | Dialogue | Preference | Ranking
+E = TypeVar("E", bound=Example)
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(Generic[E]):
     """What a shape is made of.
 
     Args:
@@ -157,29 +159,29 @@ class Shape:
         names: the labels of one example, for labels.json; None for a shape without labels.
     """
 
-    example: type[Any]
+    example: type[E]
     columns: Mapping[str, pa.DataType]
-    said: Callable[[Any], str]
-    names: Callable[[Any], set[str]] | None = None
+    said: Callable[[E], str]
+    names: Callable[[E], set[str]] | None = None
 
     @property
     def schema(self) -> pa.Schema:
         return pa.schema(list(self.columns.items()))
 
-    def of_row(self, row: Mapping[str, Any]) -> Any:
+    def of_row(self, row: JsonMap) -> E:
         """The example in a row of a dataset's file; fields that an older file lacks have their defaults."""
         return self.example(**{name: _frozen(name, row[name]) for name in self.columns if row.get(name) is not None})
 
-    def to_table(self, examples: Sequence[Any]) -> pa.Table:
+    def to_table(self, examples: Sequence[E]) -> pa.Table:
         """The rows of these examples, column by column."""
         read = {name: [_plain(getattr(e, name)) for e in examples] for name in self.columns}
         return pa.table([pa.array(read[name], kind) for name, kind in self.columns.items()], schema=self.schema)
 
 
-_NESTED: dict[str, type[Any]] = {"messages": Message, "answers": Answer}
+_NESTED: dict[str, Callable[..., object]] = {"messages": Message, "answers": Answer}
 
 
-def _frozen(name: str, value: Any) -> Any:
+def _frozen(name: str, value: object) -> Any:
     if not isinstance(value, list):
         return value
     nested = _NESTED.get(name)
@@ -188,7 +190,7 @@ def _frozen(name: str, value: Any) -> Any:
     return tuple(nested(**{k: v for k, v in one.items() if v is not None}) for one in value)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if not isinstance(value, tuple):
         return value
     if not value or not dataclasses.is_dataclass(value[0]):
@@ -213,7 +215,7 @@ _MESSAGES = pa.list_(
 )
 _ORIGIN = {"origin": _TEXT}
 
-SHAPES: dict[str, Shape] = {
+SHAPES: dict[str, Shape[Any]] = {
     "label": Shape(
         Labelled,
         {"text": _TEXT, "label": _TEXT, **_ORIGIN, "second": _TEXT},
@@ -267,17 +269,17 @@ SHAPES: dict[str, Shape] = {
 _BY_CLASS = {shape.example: name for name, shape in SHAPES.items()}
 
 
-def shape_named(example: Any) -> str:
+def shape_named(example: Example) -> str:
     """The name of an example's shape."""
     return _BY_CLASS[type(example)]
 
 
-def said_by(example: Any) -> str:
+def said_by(example: Example) -> str:
     """The text that decides in which split an example falls."""
     return SHAPES[_BY_CLASS[type(example)]].said(example)
 
 
-def read_split(folder: Path, split: str) -> list[Any]:
+def read_split(folder: Path, split: str) -> list[Example]:
     """The examples of `train`, `validation` or `test`, in order; empty if the split is absent."""
     path = folder / f"{split}.parquet"
     if not path.exists():
@@ -307,7 +309,7 @@ def shape_of(folder: Path) -> str:
     return "label"
 
 
-def required(shape: Shape) -> set[str]:
+def required(shape: Shape[Any]) -> set[str]:
     """The columns without which a file is not of this shape."""
     fields = dataclasses.fields(shape.example)
     return {f.name for f in fields if f.default is dataclasses.MISSING}

@@ -11,12 +11,11 @@ group with the lowest place goes to validation, the one with the highest to test
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from pretune.base.log import Log
+from pretune.base.log import Bar, Log
 from pretune.text.dataset.example import SHAPES, Example, said_by, shape_named
 from pretune.text.dataset.reading import Splits
 from pretune.text.dedup import near
@@ -87,7 +86,7 @@ def _groups(examples: Sequence[Example], own: Sequence[str], scratch: Path, log:
     return {name: names[root] for name, root in zip(names, found.tolist(), strict=True)}
 
 
-def _watched(texts: Sequence[str], bar: Any) -> Any:
+def _watched(texts: Sequence[str], bar: Bar) -> Iterator[str]:
     for k, text in enumerate(texts, 1):
         yield text
         if k % 1000 == 0:

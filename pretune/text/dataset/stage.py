@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
 from pretune.base.errors import EmptyInput, OneClass
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.text.dataset.augment.augment import AUGMENT, Augment, augment
@@ -74,16 +75,18 @@ class DatasetStage(Stage):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_columns(cls, value: Any) -> Any:
+    def _short_columns(cls, value: object) -> object:
         """`text=review label=stars` is short for `columns.text=review columns.label=stars`."""
-        short = {n: value[n] for n in ("text", "label") if isinstance(value, dict) and n in value}
+        if not isinstance(value, dict):
+            return value
+        short = {n: value[n] for n in ("text", "label") if n in value}
         if not short or not isinstance(columns := value.get("columns", {}), dict):
             return value
         return {**{k: v for k, v in value.items() if k not in short}, "columns": {**short, **columns}}
 
     @field_validator("test")
     @classmethod
-    def _not_too_much(cls, value: float, info: Any) -> float:
+    def _not_too_much(cls, value: float, info: ValidationInfo) -> float:
         if value + info.data.get("validation", 0) > 1:
             raise ValueError("validation and test together are more than 1")
         return value
@@ -97,11 +100,11 @@ class DatasetStage(Stage):
             seconds=size / BYTES_A_SECOND, memory_bytes=2e8 + 5 * size, disk_bytes=size / 2, text_bytes=size
         )
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         with _without_collector():
             return self._made(inputs, out, context)
 
-    def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         log, scratch = context.log, context.scratch / "dataset"
         wanted = Wanted(self.shape, self.columns.given(), context.seed)
         found = read_all(_inputs_at("read", inputs), wanted, scratch=scratch, log=log)
@@ -119,9 +122,9 @@ class DatasetStage(Stage):
 
     def _trained_on(
         self, splits: Splits, shape: str, inputs: Mapping[str, Artifact], seed: int
-    ) -> tuple[list[Any], dict[str, float] | None, dict[str, Any]]:
+    ) -> tuple[list[Example], dict[str, float] | None, Json]:
         """The rows of train after balancing and augmentation, class weights, and where the rows are from."""
-        rows: list[Any] = splits["train"]
+        rows: list[Example] = splits["train"]
         weights, counts = None, {"as read": len(rows)}
         if self.balance is not None:
             found = balance(rows, shape, self.balance, seed=seed)
@@ -250,7 +253,7 @@ def _write(out: Path, shape: str, splits: Mapping[str, list[Example]], labels: l
         (out / "labels.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _metrics(found: Found, splits: Splits, labels: list[str] | None) -> dict[str, Any]:
+def _metrics(found: Found, splits: Splits, labels: list[str] | None) -> Json:
     return {
         "examples": sum(map(len, splits.values())),
         "shape": found.shape,

@@ -27,10 +27,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl
 
 from pretune.base.errors import UserError
+from pretune.base.json import Json
 from pretune.text.dedup.near import Roots
 from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
@@ -107,7 +107,7 @@ def documents(part: str) -> Iterator[Document]:
         yield Document(text=text, id=document_id(name, origin, 0), source=name, origin=origin)
 
 
-def rows(part: str) -> Iterator[dict[str, Any]]:
+def rows(part: str) -> Iterator[Json]:
     """The rows of "questions" (messages, keywords, group) or of "order" and "areas" (text, label), each with split and
     origin.
 
@@ -126,11 +126,11 @@ def rows(part: str) -> Iterator[dict[str, Any]]:
         raise UserError(f"python:{part} holds documents, not examples", hint=hint)
 
 
-def _parse(part: str) -> tuple[str, dict[str, Any]]:
+def _parse(part: str) -> tuple[str, Json]:
     name, _, query = part.partition("?")
     if name not in PARTS:
         raise UserError(f"there is no python:{name}", hint=f"there are {', '.join(f'python:{p}' for p in PARTS)}")
-    settings: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+    settings: Json = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in settings.items():
         is_fine = name == "questions" and (
             (key in NUMBERS and value.isdecimal() and int(value) >= NUMBERS[key])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
+from pretune.base.json import Json
 from pretune.text.python_library.facts import Library, is_read, place
 
 MIN_AREA_CHARACTERS, MAX_AREA_CHARACTERS, MAX_PER_AREA = 40, 600, 500
@@ -65,7 +65,7 @@ def area_of(module: str) -> str | None:
     return next((AREA_OF[prefix] for prefix in prefixes if prefix in AREA_OF), None)
 
 
-def area_rows(found: Library) -> Iterator[dict[str, Any]]:
+def area_rows(found: Library) -> Iterator[Json]:
     """At most 500 texts of an area (chosen by hash), so that no area is a multiple of another."""
     texts: dict[str, dict[str, int]] = {area: {} for area in AREAS}
     for k, entry in enumerate(found.entries):

@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from pretune.text.python_library.sources import Entry, tidy
 
@@ -87,7 +86,7 @@ def _of_module(module: ModuleType, name: str, public: str) -> Iterator[Entry]:
             yield from _entry(thing, member, "function", public)
 
 
-def _is_its_own(thing: Any, module: ModuleType, public: str) -> bool:
+def _is_its_own(thing: object, module: ModuleType, public: str) -> bool:
     """True where `thing` was made in this module, not imported into it from a Python file."""
     home = getattr(thing, "__module__", None)
     return home in (None, module.__name__, public) or (not public and home in ("builtins", "io", "_io"))
@@ -102,7 +101,7 @@ def _of_class(kind: type, member: str, public: str) -> Iterator[Entry]:
             yield from _entry(thing, f"{member}.{name}", "method", public)
 
 
-def _entry(thing: Any, qualname: str, kind: str, public: str) -> Iterator[Entry]:
+def _entry(thing: object, qualname: str, kind: str, public: str) -> Iterator[Entry]:
     doc = getattr(thing, "__doc__", None)
     # A constant in a class (n_fields = 19) answers with the docstring of int.
     is_its_own = kind == "class" or doc != type(thing).__doc__
@@ -112,7 +111,7 @@ def _entry(thing: Any, qualname: str, kind: str, public: str) -> Iterator[Entry]
         yield Entry(public or "builtins", qualname, kind, signature, text, name)
 
 
-def _signature(thing: Any, doc: str) -> str:
+def _signature(thing: object, doc: str) -> str:
     """The signature that C gives, or nothing where the docstring's first line is one."""
     if _FIRST_LINE.match(doc.splitlines()[0]):
         return ""

@@ -18,8 +18,8 @@ import random
 import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import pairwise, permutations
-from typing import Any
 
+from pretune.base.json import Json
 from pretune.text.python_library.facts import place, plain
 from pretune.text.python_library.sources import Source
 
@@ -40,7 +40,7 @@ def split_of(path: str) -> str:
     return "test" if where < HELD_OUT else "validation" if where < HELD_OUT + VALIDATION else "train"
 
 
-def order_rows(sources: Iterable[Source], read: bytes) -> Iterator[dict[str, Any]]:
+def order_rows(sources: Iterable[Source], read: bytes) -> Iterator[Json]:
     """Rows of text, label, split and origin; nothing in the test split that is in `read`, the text of code and docs."""
     seen: set[bytes] = set()
     taken = dict.fromkeys(MAX_TEXTS, 0)

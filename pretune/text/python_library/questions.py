@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
+from pretune.base.json import Json
 from pretune.text.python_library.facts import Asked, Library, place
 from pretune.text.python_library.sentences import keywords, word_frequencies
 from pretune.text.python_library.wordings import CORES, FEW, TEST, VALIDATION, train_wordings
@@ -26,7 +26,7 @@ NUM_WORDS, _WORD = 3000, re.compile(r"\b[a-z]{2,12}\b")
 
 def question_rows(
     found: Library, functions: int = DEFAULT_FUNCTIONS, skimmed: int = 0, only: str | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Json]:
     """Rows of messages, keywords, group, split and origin.
 
     Args:
@@ -72,7 +72,7 @@ def _wordings(one: Asked, words: list[str], group: str, is_tested: bool, is_watc
             yield split, wordings[int(len(wordings) * place(f"{split} wording: {one.name}"))]
 
 
-def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> dict[str, Any]:
+def _question(one: Asked, wording: str, split: str, group: str, expected: list[str]) -> Json:
     asked = {"role": "user", "content": wording.format(one.name)}
     answer = {"role": "assistant", "content": one.answer}
     facts = {"keywords": expected, "split": split, "group": group, "origin": f"{group}/{one.name}"}

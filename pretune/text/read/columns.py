@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from pretune.base.config import Config
 from pretune.base.errors import NoSuchColumn, did_you_mean
+from pretune.base.json import JsonMap
 from pretune.text.read.values import is_nothing
 
 FIRST = 50
@@ -129,7 +129,7 @@ class Columns(Config):
         return {role: column for role, column in self.model_dump().items() if column is not None}
 
 
-def text_column(rows: Sequence[Mapping[str, Any]], *, given: str | None, where: str) -> str:
+def text_column(rows: Sequence[JsonMap], *, given: str | None, where: str) -> str:
     """The column of a corpus's text in these records; raises NoSuchColumn, which names those that there are."""
     return Table(where, rows, {"text": given} if given else {}, stage="corpus").need("text")
 
@@ -146,7 +146,7 @@ class Table:
     """
 
     where: str
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[JsonMap]
     given: Mapping[str, str]
     stage: str = "dataset"
 
@@ -187,7 +187,7 @@ class Table:
             raise self._none_for(role, but)
         return found
 
-    def values(self, column: str | None) -> list[Any]:
+    def values(self, column: str | None) -> list[object]:
         """What the first records hold there; nothing is left out."""
         found = (row.get(column) for row in self.rows) if column is not None else ()
         return [value for value in found if not is_nothing(value) and value != ""]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pretune.base.digest import digest
+from pretune.base.json import JsonMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +23,9 @@ class Document:
     id: str = ""
     source: str = ""
     origin: str = ""
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: JsonMap = field(default_factory=dict)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Millions travel between processes: as a call, which takes half the time of what dataclasses do."""
         return Document, (self.text, self.id, self.source, self.origin, self.meta)
 

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import BadCommand, EmptyInput, HubError, MissingExtra
+from pretune.base.json import Json
 
 IGNORED = (".*", "*/.*", "README*", "*/README*", "LICENSE*", "*.py", "dataset_info*.json", "*.lock")
 WRITTEN = re.compile(r"(hf|modelscope):([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?")
@@ -40,7 +40,7 @@ class Named:
         return cls(*found.groups())
 
     @property
-    def filters(self) -> dict[str, Any]:
+    def filters(self) -> Json:
         """What both hubs' libraries are asked for."""
         return {"allow_patterns": [self.pattern]} if self.pattern else {"ignore_patterns": list(IGNORED)}
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.base.json import Json
 from pretune.text.read.formats.record import Repairs
 from pretune.text.read.values import is_nothing, kind_of
 
@@ -23,7 +23,7 @@ JOINED = "texts that were lists were joined, a line a piece"
 ENDS = tuple(".!?:;…。！？：；")
 
 
-def plain_text(value: Any, column: str, where: str, repairs: Repairs) -> str:
+def plain_text(value: object, column: str, where: str, repairs: Repairs) -> str:
     """The text; raises BadFile for what has none, naming `where` and the column."""
     if isinstance(value, str):
         return value
@@ -49,7 +49,7 @@ def _is_prose(piece: str) -> bool:
     return len(bare.split(maxsplit=1)) > 1 or (len(bare) > 3 and bare.endswith(ENDS))
 
 
-def _what(value: list[Any] | dict[str, Any] | bytes) -> str:
+def _what(value: list[object] | Json | bytes) -> str:
     if isinstance(value, bytes):
         return "bytes that are no text"
     if isinstance(value, dict):

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pretune.base.json import Json
+
 T = TypeVar("T")
 
 ROWS_PER_GROUP = 1024
@@ -36,7 +38,7 @@ class ShardWriter:
         self.folder, self.stem, self.schema, self.numbered = folder, stem, schema, numbered
         self._shard, self._group_rows, self._group_bytes, self._shard_bytes = 0, 0, 0, 0
         self._tables: list[pa.Table] = []
-        self._file: Any = None
+        self._file: pq.ParquetWriter | None = None
         self._thread = ThreadPoolExecutor(1)  # packing a group takes as long as making the next one
         self._writing: Future[None] | None = None
 
@@ -110,7 +112,7 @@ def sums_of(
         yield (row["source"], row["language"]), {name: row[f"{name}_sum"] for name in columns}
 
 
-def read_rows(folder: Path, stem: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(folder: Path, stem: str, columns: list[str] | None = None) -> Iterator[Json]:
     """Rows of `STEM.parquet` or of its shards, in order; none if there is no such file."""
     for table in read_tables(folder, stem, columns):
         yield from table.to_pylist()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from pretune.base.artifact import SCHEMES, Artifact, is_pattern, raw_root
+from pretune.base.json import Json
 from pretune.text.read.document import Document
 
 
@@ -21,10 +21,10 @@ def documents(scheme: str) -> Iterator[Document]:
     return found
 
 
-def examples(scheme: str) -> Iterator[dict[str, Any]]:
+def examples(scheme: str) -> Iterator[Json]:
     """The rows of `python:dialogues` and its like, each as a line of a jsonl file would be."""
     name, _, part = scheme.partition(":")
-    found: Iterator[dict[str, Any]] = import_module(SCHEMES[name]).rows(part)
+    found: Iterator[Json] = import_module(SCHEMES[name]).rows(part)
     return found
 
 

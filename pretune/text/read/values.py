@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.base.json import JsonMap
 
 
 def wrong(column: str, problem: str, *, hint: str | None = None) -> BadFile:
@@ -14,18 +14,18 @@ def wrong(column: str, problem: str, *, hint: str | None = None) -> BadFile:
     return BadFile(f"column {column!r} {problem}", hint=hint)
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """What a value is, in a reader's words."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
-def first_of(record: Mapping[str, Any], *names: str) -> Any:
+def first_of(record: JsonMap, *names: str) -> Any:
     """The value under the first of these names that is there; None if none is."""
     return next((record[name] for name in names if name in record), None)
 
 
-def text_in(record: Mapping[str, Any], column: str) -> str:
+def text_in(record: JsonMap, column: str) -> str:
     """The text in a column: numbers are written out, nothing is ""; raises BadFile for a list or an object."""
     value = record.get(column)
     if isinstance(value, str):
@@ -35,12 +35,12 @@ def text_in(record: Mapping[str, Any], column: str) -> str:
     return "" if is_nothing(value) else str(value)
 
 
-def is_nothing(value: Any) -> bool:
+def is_nothing(value: object) -> bool:
     """Whether a value stands for a missing one: null, or a number that is none (nan, infinity)."""
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def texts_in(record: Mapping[str, Any], column: str) -> list[str]:
+def texts_in(record: JsonMap, column: str) -> list[str]:
     """The texts in a column that holds a list of them, or a single one; empty ones are left out."""
     value = record.get(column)
     many = value if isinstance(value, list | tuple) else [value]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from tokenizers import Tokenizer
 
 from pretune.text.read.values import mend_surrogates
 from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
+
+if TYPE_CHECKING:
+    from fastokens._native import Tokenizer as Fast
+
 
 PROBES = [
     "",
@@ -60,7 +64,7 @@ class Encoder:
     """
 
     tokenizer: Tokenizer
-    fast: Any = None
+    fast: Fast | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> Encoder:
@@ -87,13 +91,13 @@ def _by_tokenizers(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
     )
 
 
-def _by_fastokens(fast: Any, texts: list[str]) -> Encoded:
+def _by_fastokens(fast: Fast, texts: list[str]) -> Encoded:
     ids, offsets = fast.encode_batch_flat(texts, False, True)  # no specials added, those in a text split
     return Encoded(np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8")[1:].astype(np.int64))
 
 
 @lru_cache(maxsize=4)
-def _fast(written: str) -> Any:
+def _fast(written: str) -> Fast | None:
     """The tokenizer of a tokenizer.json by fastokens; None where there is none that gives the same ids."""
     try:
         from fastokens._native import Tokenizer as Fast

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from pretune.base.errors import BadFile, NotSupported
+from pretune.base.json import Json
 from pretune.text.read.values import mend_surrogates
 
 _mode = Lock()  # text or control tokens is a switch of the tokenizer itself, so one call at a time
@@ -78,9 +78,9 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[str], *, controls: bool) -> li
             tokenizer.encode_special_tokens = before
 
 
-def tokenizer_config(folder: str | Path) -> dict[str, Any]:
+def tokenizer_config(folder: str | Path) -> Json:
     """The settings in tokenizer_config.json, completed by special_tokens_map.json; {} if neither is there."""
-    config: dict[str, Any] = {}
+    config: Json = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         path = Path(folder) / name
         if path.is_file():
@@ -95,7 +95,7 @@ def special_ids(folder: str | Path, tokenizer: Tokenizer | None = None) -> Speci
     return Specials(**{name: _id_of(config.get(f"{name}_token"), tokenizer) for name in Specials.__slots__})
 
 
-def _id_of(token: Any, tokenizer: Tokenizer) -> int | None:
+def _id_of(token: object, tokenizer: Tokenizer) -> int | None:
     content = token.get("content") if isinstance(token, dict) else token
     return tokenizer.token_to_id(content) if isinstance(content, str) else None
 

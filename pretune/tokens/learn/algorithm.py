@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Choice, Variant
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 END, PAD, START, STOP = "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
 MASK, CLS, SEP, UNKNOWN = "<|mask|>", "<|cls|>", "<|sep|>", "<|unk|>"
@@ -48,8 +51,8 @@ class Algorithm(Variant):
     round_trips: ClassVar[bool] = True
     """Whether what is decoded is what was encoded, for every text."""
 
-    def learn(self, learning: Learning) -> Any:
-        """A `tokenizers.Tokenizer` with the special tokens first."""
+    def learn(self, learning: Learning) -> Tokenizer:
+        """The special tokens come first."""
         raise AssertionError(f"{type(self).__name__} has no learn()")
 
 
@@ -70,7 +73,7 @@ ALGORITHM = Choice(
 )
 
 
-def add_specials(tokenizer: Any, specials: tuple[str, ...] = SPECIALS) -> None:
+def add_specials(tokenizer: Tokenizer, specials: tuple[str, ...] = SPECIALS) -> None:
     """Tell the tokenizer which of its tokens are control tokens."""
     from tokenizers import AddedToken
 

@@ -8,13 +8,17 @@ merged. The tokenizer is, byte for byte, the one that the trainer of `tokenizers
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretune.tokens.learn.algorithm import SPECIALS, Algorithm, Learning, add_specials
 from pretune.tokens.learn.splitting import Digits, pattern
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 MAX_TOKEN_BYTES = 24
 """Chinese has no spaces: without a bound, whole clauses become one token (7 characters here)."""
@@ -27,7 +31,7 @@ class Bpe(Algorithm):
     digits: Digits = "one"
     """one: each figure is a word (Qwen2); three: groups of up to three (GPT-4, Llama 3); free: whole numbers."""
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         tokens, merges = _merged(learning, self.digits)
         return byte_level([_name(token) for token in tokens], merges, self.digits)
 
@@ -37,7 +41,7 @@ class Byte(Algorithm):
 
     kind: str = "byte"
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         return byte_level([*SPECIALS, *alphabet()], [])
 
 
@@ -63,7 +67,7 @@ def _name(token: bytes) -> str:
     return text if text in SPECIALS else "".join(NAMES[byte] for byte in token)
 
 
-def byte_level(tokens: list[str], merges: list[tuple[int, int]], digits: Digits = "one") -> Any:
+def byte_level(tokens: list[str], merges: list[tuple[int, int]], digits: Digits = "one") -> Tokenizer:
     """A tokenizer from its tokens in order of their ids and its merges as pairs of ids."""
     from tokenizers import Tokenizer, models
 
@@ -74,7 +78,7 @@ def byte_level(tokens: list[str], merges: list[tuple[int, int]], digits: Digits 
     return tokenizer
 
 
-def _frame(tokenizer: Any, digits: Digits) -> None:
+def _frame(tokenizer: Tokenizer, digits: Digits) -> None:
     from tokenizers import Regex, decoders, pre_tokenizers, processors
 
     words = pre_tokenizers.Split(Regex(pattern(digits)), behavior="isolated")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pretune.tokens.learn.algorithm import SPECIALS, UNKNOWN, Algorithm, Learning, add_specials
 from pretune.tokens.learn.fallback import first_tokens, frame
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class Character(Algorithm):
@@ -17,7 +20,7 @@ class Character(Algorithm):
     byte_fallback: bool = True
     """Characters without a token become their bytes; false: the unknown token, and the text does not come back."""
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         from tokenizers import Tokenizer, models
 
         before = first_tokens() if self.byte_fallback else [*SPECIALS, UNKNOWN]

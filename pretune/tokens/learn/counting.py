@@ -15,16 +15,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pretune.base.measurements import usable_cores
 from pretune.text.read.values import mend_surrogates
 from pretune.tokens.learn.splitting import TEXT_BORDER, Digits, word_starts
 
+Flat = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""(the bytes of all words, where each begins and the last ends [W + 1])."""
 BLOCK_CHARACTERS = 2 << 20
 SHARES = 12
 """What is held and what waits take a twelfth of the memory each: putting them together takes four times both."""
@@ -102,7 +104,7 @@ def count_block(block: str, digits: Digits = "one") -> pa.Table:
     return table.filter(pc.not_equal(words, pa.scalar(TEXT_BORDER.encode("utf-8", "surrogatepass"), pa.large_binary())))
 
 
-def _byte_offsets(codes: Any, size: int) -> Any:
+def _byte_offsets(codes: NDArray[np.uint32], size: int) -> NDArray[np.int64]:
     """The byte at which each character begins in UTF-8, int64 [C]."""
     lengths = 1 + (codes >= 0x80).view(np.int8) + (codes >= 0x800).view(np.int8) + (codes >= 0x10000).view(np.int8)
     ends = np.cumsum(lengths, dtype=np.int64)
@@ -237,7 +239,7 @@ def frequent_words(table: pa.Table, most: int, single: bool = False) -> tuple[pa
     return kept, dropped + left_out
 
 
-def most_frequent(table: pa.Table, most: int) -> tuple[tuple[Any, Any], Any, int]:
+def most_frequent(table: pa.Table, most: int) -> tuple[Flat, NDArray[np.int64], int]:
     """The words that merging reads: those of `frequent_words`.
 
     Returns:
@@ -248,7 +250,7 @@ def most_frequent(table: pa.Table, most: int) -> tuple[tuple[Any, Any], Any, int
     return flat(kept["word"]), kept["count"].to_numpy(), left_out
 
 
-def flat(column: pa.ChunkedArray) -> tuple[Any, Any]:
+def flat(column: pa.ChunkedArray) -> Flat:
     """(the bytes of all texts or words [uint8], where each begins and the last ends [int64, T + 1])."""
     parts = [_flat(chunk) for chunk in column.chunks if len(chunk)]
     sizes = [np.diff(offsets) for _, offsets in parts]
@@ -257,7 +259,7 @@ def flat(column: pa.ChunkedArray) -> tuple[Any, Any]:
     return data[0] if len(data) == 1 else np.concatenate([np.empty(0, np.uint8), *data]), ends
 
 
-def _flat(array: pa.Array) -> tuple[Any, Any]:
+def _flat(array: pa.Array) -> Flat:
     wide = "i8" if array.type in (pa.large_string(), pa.large_binary()) else "i4"
     _, places, data = array.buffers()
     offsets = np.frombuffer(places, wide)[array.offset : array.offset + len(array) + 1]

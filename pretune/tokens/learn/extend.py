@@ -11,18 +11,26 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from pretune.base.config import Input
 from pretune.base.errors import NotSupported
+from pretune.base.json import Json
 from pretune.tokens.encode.tokenizer import encode_text, encode_texts, load_tokenizer
 from pretune.tokens.learn.algorithm import BYTE_TOKENS, Algorithm, Learning
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
 BATCH = 256
 SPACED = re.compile(r"(?<!\w)[^\W\d_]{3,}(?!\w)")
+Merge = str | list[str]
+"""Two pieces of a tokenizer.json: older ones write them as one text with a space."""
 HAN = re.compile(r"[\u3400-\u9fff]{2,}")
 
 
@@ -35,7 +43,7 @@ class Extend(Algorithm):
     words: int = Field(default=500, ge=1)
     """New words at most."""
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         from tokenizers import AddedToken
 
         tokenizer = load_tokenizer(_base(learning))
@@ -54,7 +62,7 @@ class Cut(Algorithm):
     """The tokenizer, or the model whose tokenizer it is."""
     round_trips: ClassVar[bool] = True
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         from tokenizers import Tokenizer
 
         tokenizer = load_tokenizer(_base(learning))
@@ -64,7 +72,7 @@ class Cut(Algorithm):
         return Tokenizer.from_str(json.dumps(without_unused(json.loads(tokenizer.to_str()), used), ensure_ascii=False))
 
 
-def _base(learning: Learning) -> Any:
+def _base(learning: Learning) -> Path:
     assert learning.inputs is not None and "base" in learning.inputs, "the setting `base` is an input"
     return learning.inputs["base"].path
 
@@ -83,7 +91,7 @@ def _batched(texts: Iterator[str]) -> Iterator[list[str]]:
 # ---- more words ---------------------------------------------------------------------------------
 
 
-def missed_words(tokenizer: Any, learning: Learning, most: int) -> list[str]:
+def missed_words(tokenizer: Tokenizer, learning: Learning, most: int) -> list[str]:
     """Words whose own tokens would spare the most: how often times how many pieces fewer, the largest first."""
     counts = _words_of(learning)
     words = sorted(word for word, n in counts.items() if n >= learning.min_frequency)
@@ -103,7 +111,7 @@ def _words_of(learning: Learning) -> Counter[str]:
     return counts
 
 
-def _chinese(learning: Learning) -> Any:
+def _chinese(learning: Learning) -> Callable[[str], list[str]]:
     try:
         import rjieba
     except ImportError:
@@ -112,7 +120,7 @@ def _chinese(learning: Learning) -> Any:
     return rjieba.cut
 
 
-def _comes_back(tokenizer: Any, word: str) -> bool:
+def _comes_back(tokenizer: Tokenizer, word: str) -> bool:
     """Whether a decoder gives the word as it is: byte-level ones read some accented letters as bytes."""
     from tokenizers import Tokenizer, models
 
@@ -121,7 +129,7 @@ def _comes_back(tokenizer: Any, word: str) -> bool:
     return tokenizer.decoder is None or str(lone.decode([0])).strip() == word
 
 
-def _check_spaces(base: Any, extended: Any, words: Sequence[str]) -> None:
+def _check_spaces(base: Tokenizer, extended: Tokenizer, words: Sequence[str]) -> None:
     """Refuse a tokenizer that takes what stands behind a new word for the beginning of a text.
 
     Those of Llama 2's form put a space in front of every text. A new word cuts the text around it in two, so a space
@@ -140,14 +148,14 @@ def _check_spaces(base: Any, extended: Any, words: Sequence[str]) -> None:
             )
 
 
-def _returned(tokenizer: Any, text: str) -> str:
+def _returned(tokenizer: Tokenizer, text: str) -> str:
     return str(tokenizer.decode(encode_text(tokenizer, text), skip_special_tokens=False))
 
 
 # ---- fewer tokens -------------------------------------------------------------------------------
 
 
-def without_unused(told: dict[str, Any], used: set[int]) -> dict[str, Any]:
+def without_unused(told: Json, used: set[int]) -> Json:
     """A tokenizer.json with the tokens that are used, in their old order, and what those are made of."""
     model, added = told["model"], {token["id"] for token in told["added_tokens"]}
     tokens = _in_order(model)
@@ -175,7 +183,7 @@ def without_unused(told: dict[str, Any], used: set[int]) -> dict[str, Any]:
     return told
 
 
-def _in_order(model: dict[str, Any]) -> dict[int, str]:
+def _in_order(model: Json) -> dict[int, str]:
     vocab = model["vocab"]
     if isinstance(vocab, dict):
         return {number: token for token, number in vocab.items()}
@@ -186,12 +194,12 @@ def _is_basic(token: str) -> bool:
     return len(token) == 1 or token in BYTE_TOKENS or (len(token) == 3 and token.startswith("##"))
 
 
-def _parts(merge: Any) -> tuple[str, str]:
+def _parts(merge: Merge) -> tuple[str, str]:
     left, right = merge if not isinstance(merge, str) else merge.split(" ", 1)
     return left, right
 
 
-def _with_parts(vocab: dict[str, int], merges: list[Any], kept: set[int]) -> set[int]:
+def _with_parts(vocab: dict[str, int], merges: list[Merge], kept: set[int]) -> set[int]:
     """The tokens and all that they were merged from, in every way that gives them."""
     found = set(kept)
     for merge in reversed(merges):  # what a token is made of was learnt before it
@@ -201,7 +209,7 @@ def _with_parts(vocab: dict[str, int], merges: list[Any], kept: set[int]) -> set
     return found
 
 
-def _renumber(part: Any, order: dict[int, int]) -> None:
+def _renumber(part: Json | None, order: dict[int, int]) -> None:
     """New ids in a post-processor's templates."""
     if isinstance(part, dict):
         for token in (

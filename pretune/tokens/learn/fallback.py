@@ -9,10 +9,14 @@ a text writes as `<0x41>` is cut by the pattern before it could be taken for a b
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pretune.tokens.learn.algorithm import BYTE_TOKENS, SPECIALS, UNKNOWN, add_specials
 from pretune.tokens.learn.splitting import Digits, pattern
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 RARE = 10.0
 """How much less likely than the rarest piece a byte is (nats)."""
@@ -23,7 +27,7 @@ def first_tokens() -> list[str]:
     return [*SPECIALS, UNKNOWN, *BYTE_TOKENS]
 
 
-def with_scores(pieces: Iterable[tuple[str, float]], digits: Digits = "one") -> Any:
+def with_scores(pieces: Iterable[tuple[str, float]], digits: Digits = "one") -> Tokenizer:
     """A Unigram tokenizer: of all ways to cut a word the likeliest; pieces with their log probabilities."""
     from tokenizers import Tokenizer, models
 
@@ -38,7 +42,7 @@ def with_scores(pieces: Iterable[tuple[str, float]], digits: Digits = "one") -> 
     return tokenizer
 
 
-def frame(tokenizer: Any, digits: Digits = "one") -> None:
+def frame(tokenizer: Tokenizer, digits: Digits = "one") -> None:
     """Words by the pattern; bytes put together again."""
     from tokenizers import Regex, decoders, pre_tokenizers
 

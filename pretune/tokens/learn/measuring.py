@@ -13,18 +13,22 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from pretune.base.json import Json, JsonMap
 from pretune.text.read.shards import read_rows
 from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
 from pretune.tokens.learn.algorithm import BYTE_TOKENS, UNKNOWN
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PIECE = 1 << 14
 WORD = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 Group = tuple[str, str]
 
 
-def measure(tokenizer: Any, folder: Path, beside: Mapping[str, Path] | None = None) -> dict[str, Any]:
+def measure(tokenizer: Tokenizer, folder: Path, beside: Mapping[str, Path] | None = None) -> Json:
     """Figures on texts that were not learnt from (validation; train where that is empty), by source and language.
 
     Args:
@@ -35,7 +39,7 @@ def measure(tokenizer: Any, folder: Path, beside: Mapping[str, Path] | None = No
     whole = Counter[str]()
     for facts in counts.values():
         whole.update(facts)
-    told: dict[str, Any] = {
+    told: Json = {
         "bytes_per_token": _ratio(whole["bytes"], whole["tokens"]),
         "measured_on": split,
         "sources": {name: _ratio(c["bytes"], c["tokens"]) for name, c in sorted(_by(counts, 0).items())},
@@ -59,7 +63,7 @@ def figures(counts: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def count(tokenizer: Any, folder: Path, split: str, max_bytes: int = 2_000_000) -> dict[Group, Counter[str]]:
+def count(tokenizer: Tokenizer, folder: Path, split: str, max_bytes: int = 2_000_000) -> dict[Group, Counter[str]]:
     """What `figures` divides, by (source, language); of each at most about `max_bytes`."""
     counts: dict[Group, Counter[str]] = {}
     known = _Bytes(tokenizer)
@@ -82,13 +86,13 @@ def _texts(folder: Path, split: str, most: int) -> Iterator[tuple[Group, str]]:
 class _Bytes:
     """Which tokens stand for a byte that a character fell back on, and which for what is unknown."""
 
-    def __init__(self, tokenizer: Any):
+    def __init__(self, tokenizer: Tokenizer):
         ids = {token: tokenizer.token_to_id(token) for token in (*BYTE_TOKENS, UNKNOWN, "[UNK]", "<unk>")}
         self.fallen = {ids[token]: int(token[3:5], 16) for token in BYTE_TOKENS if ids[token] is not None}
         self.unknown = {ids[token] for token in (UNKNOWN, "[UNK]", "<unk>")} - {None}
 
 
-def _facts(tokenizer: Any, known: _Bytes, text: str) -> dict[str, int]:
+def _facts(tokenizer: Tokenizer, known: _Bytes, text: str) -> dict[str, int]:
     (ids,) = encode_texts(tokenizer, [text])
     unknown = sum(i in known.unknown for i in ids)
     fallen = sum(known.fallen[i] & 0xC0 != 0x80 for i in ids if i in known.fallen)  # the first byte of a character
@@ -115,7 +119,7 @@ def _ratio(above: float, below: float) -> float:
     return round(above / max(1, below), 4)
 
 
-def as_text(told: Mapping[str, Any]) -> str:
+def as_text(told: JsonMap) -> str:
     """The figures as a small table: a line for each language and tokenizer."""
     lines = [f"    {'':20} {'language':10} characters/token  fertility  coverage  round trip"]
     for name, by_language in {"this one": told["languages"], **told.get("beside", {})}.items():

@@ -25,12 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[Any]
+Ints = NDArray[np.integer]
 SMALLEST, LARGEST = 8, 256
 """Pairs that a batch is tried with."""
 OCCURRENCES = 20_000

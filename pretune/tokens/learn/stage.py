@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import EmptyInput, WrongValue
+from pretune.base.json import Json
+from pretune.base.log import Bar
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.text.corpus.proportions import shared_out
 from pretune.text.read.shards import read_rows
@@ -36,6 +38,9 @@ from pretune.tokens.learn.algorithm import (
 )
 from pretune.tokens.learn.sampling import sample, sizes_by_group
 from pretune.tokens.learn.splitting import pattern
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PATTERN = pattern()
 CHAT_TEMPLATE = (
@@ -78,7 +83,7 @@ class TokenizerStage(Stage):
         memory = min(self.memory, 3 * size) + 80 * min(size, self.word_bytes)
         return Forecast(seconds=2 + size / 1.3e6, memory_bytes=3e8 + memory, disk_bytes=1e6, vocab_size=self.vocab_size)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.tokens.learn.measuring import as_text, measure
 
         folder = inputs["corpus"].path
@@ -108,7 +113,7 @@ class TokenizerStage(Stage):
         parts: Mapping[tuple[str, str], float],
         inputs: Mapping[str, Artifact],
         context: Context,
-        bar: Any,
+        bar: Bar,
     ) -> Learning:
         within = {p.removeprefix("algorithm."): a for p, a in inputs.items() if p.startswith("algorithm.")}
         return Learning(
@@ -124,13 +129,13 @@ class TokenizerStage(Stage):
         )
 
 
-def _advancing(texts: Iterator[str], bar: Any) -> Iterator[str]:
+def _advancing(texts: Iterator[str], bar: Bar) -> Iterator[str]:
     for text in texts:
         bar.advance(len(text))
         yield text
 
 
-def save_tokenizer(tokenizer: Any, out: Path, *, like: Path | None = None) -> None:
+def save_tokenizer(tokenizer: Tokenizer, out: Path, *, like: Path | None = None) -> None:
     """Write the folder that AutoTokenizer loads with the same ids.
 
     Args:
@@ -151,7 +156,7 @@ def save_tokenizer(tokenizer: Any, out: Path, *, like: Path | None = None) -> No
         (out / name).write_text(text, encoding="utf-8", newline="\n")
 
 
-def _ours(tokenizer: Any) -> dict[str, Any]:
+def _ours(tokenizer: Tokenizer) -> Json:
     named = {"cls_token": CLS, "eos_token": END, "mask_token": MASK, "pad_token": PAD, "sep_token": SEP}
     if tokenizer.token_to_id(UNKNOWN) is not None:
         named["unk_token"] = UNKNOWN
@@ -160,7 +165,7 @@ def _ours(tokenizer: Any) -> dict[str, Any]:
     return {"add_prefix_space": False, "clean_up_tokenization_spaces": False, **named}
 
 
-def _theirs(folder: Path) -> tuple[dict[str, Any], str | None]:
+def _theirs(folder: Path) -> tuple[Json, str | None]:
     from pretune.tokens.encode.tokenizer import chat_template, tokenizer_config
 
     config = tokenizer_config(folder)

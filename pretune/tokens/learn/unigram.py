@@ -12,7 +12,7 @@ Source: Kudo 2018, arXiv:1804.10959, with Viterbi counts in place of its expecta
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 from pretune.tokens.learn.algorithm import Algorithm, Learning
 from pretune.tokens.learn.fallback import first_tokens, with_scores
 from pretune.tokens.learn.splitting import Digits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from tokenizers import Tokenizer
 
 ROUNDS = 5
 SEEDS = 2
@@ -34,7 +38,7 @@ class Unigram(Algorithm):
     digits: Digits = "one"
     """one: each figure is a word; three: groups of up to three; free: whole numbers."""
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         table = self._words(learning).sort_by("word")
         words = [word.decode() for word in table["word"].to_pylist()]
         counts = table["count"].to_numpy()
@@ -47,7 +51,7 @@ class Unigram(Algorithm):
             scores = _again(scores, words, counts, set(letters), keep)
         return with_scores(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])), self.digits)
 
-    def _words(self, learning: Learning) -> Any:
+    def _words(self, learning: Learning) -> pa.Table:
         """The words that pieces are counted over: which they are does not depend on the memory."""
         from pretune.tokens.learn.counting import count_words, frequent_words
 
@@ -76,7 +80,7 @@ def _letters(words: list[str], counts: NDArray[np.int64], least: int) -> list[st
     return [character for character, n in ordered if n >= least]
 
 
-def _seeds(table: Any, learning: Learning, most: int) -> list[str]:
+def _seeds(table: pa.Table, learning: Learning, most: int) -> list[str]:
     """What byte-level merges make of the words, where it is whole characters, in the order of merging."""
     from pretune.tokens.learn.bpe import MAX_TOKEN_BYTES, start
     from pretune.tokens.learn.counting import most_frequent
@@ -84,7 +88,7 @@ def _seeds(table: Any, learning: Learning, most: int) -> list[str]:
 
     words, counts, _ = most_frequent(table, learning.word_bytes)
     tokens, ids = start()
-    limits: dict[str, Any] = {
+    limits = {
         "vocab_size": len(tokens) + most,
         "min_frequency": learning.min_frequency,
         "max_length": MAX_TOKEN_BYTES,

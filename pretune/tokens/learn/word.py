@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pretune.base.errors import MissingExtra
 from pretune.tokens.learn.algorithm import Algorithm, Learning
 from pretune.tokens.learn.fallback import first_tokens, with_scores
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class Word(Algorithm):
@@ -22,7 +26,7 @@ class Word(Algorithm):
 
     kind: str = "word"
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         words, characters = count(learning)
         room = max(0, learning.vocab_size - len(first_tokens()))
         letters = [c for c, n in _ordered(characters) if n >= learning.min_frequency][: room // 2]
@@ -54,7 +58,7 @@ def count(learning: Learning) -> tuple[Counter[str], Counter[str]]:
     return words, characters
 
 
-def _segmenter() -> Any:
+def _segmenter() -> Callable[[str], list[str]]:
     try:
         import rjieba
     except ImportError:

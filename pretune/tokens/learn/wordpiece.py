@@ -5,10 +5,13 @@ Source: Devlin et al. 2019, arXiv:1810.04805, for the form; trained by `tokenize
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pretune.tokens.learn.algorithm import SPECIALS, UNKNOWN, Algorithm, Learning, add_specials
 from pretune.tokens.learn.character import common_characters
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer, trainers
 
 
 class WordPiece(Algorithm):
@@ -19,7 +22,7 @@ class WordPiece(Algorithm):
     lowercase: bool = False
     """Fold case, as in bert-base-uncased."""
 
-    def learn(self, learning: Learning) -> Any:
+    def learn(self, learning: Learning) -> Tokenizer:
         from tokenizers import Tokenizer, models
 
         scratch = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
@@ -30,20 +33,20 @@ class WordPiece(Algorithm):
         add_specials(tokenizer, (*SPECIALS, UNKNOWN))
         return tokenizer
 
-    def _frame(self, tokenizer: Any) -> None:
+    def _frame(self, tokenizer: Tokenizer) -> None:
         from tokenizers import decoders, normalizers, pre_tokenizers
 
         tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=False, lowercase=self.lowercase)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
 
-    def _letters(self, tokenizer: Any, learning: Learning) -> list[str]:
+    def _letters(self, tokenizer: Tokenizer, learning: Learning) -> list[str]:
         common = common_characters(learning)[: learning.vocab_size // 4]
         folded = tokenizer.normalizer.normalize_str("".join(common))
         return sorted({c for c in folded if not c.isspace()})
 
 
-def _trainer(learning: Learning, letters: list[str]) -> Any:
+def _trainer(learning: Learning, letters: list[str]) -> trainers.WordPieceTrainer:
     """The library's trainer; letters and their `##` forms get their ids here, else their order changes by the run."""
     from tokenizers import trainers
 

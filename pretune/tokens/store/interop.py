@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,12 @@ from numpy.typing import NDArray
 from pretune.base.errors import BadFile, NotSupported
 from pretune.text.read.split import NAMES, SPLITS
 from pretune.tokens.store.store import Store, dtype_for
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pretune.tokens.rows import Ids
+
 
 AT_ONCE = 1 << 22
 MAGIC, VERSION = b"MMIDIDX\x00\x00", 1
@@ -47,9 +53,9 @@ class Part:
         table: id, source (and more) of each document, if the file says so.
     """
 
-    ids: NDArray[Any]
+    ids: Ids
     ends: NDArray[np.int64]
-    table: Any = None
+    table: pa.Table | None = None
 
 
 def split_of_file(path: Path) -> str:
@@ -149,7 +155,7 @@ def read_arrow(path: Path) -> Iterator[Part]:
         raise BadFile(f"{path.as_posix()!r} is no Arrow file with lists of ids: {error}") from None
 
 
-def _arrow_part(batch: Any) -> Part:
+def _arrow_part(batch: pa.RecordBatch) -> Part:
     import pyarrow as pa
 
     lists = batch.column("ids")
@@ -159,7 +165,7 @@ def _arrow_part(batch: Any) -> Part:
     return Part(flat.to_numpy(), ends.astype(np.int64), pa.Table.from_batches([batch]).drop_columns(["ids"]))
 
 
-def _mapped(path: Path, kind: Any) -> NDArray[Any]:
+def _mapped(path: Path, kind: np.dtype[np.integer]) -> Ids:
     size = path.stat().st_size if path.is_file() else -1
     if size < 0 or size % kind.itemsize:
         told = "is not there" if size < 0 else f"has {size:,} bytes, which are no whole number of {kind.name} ids"
@@ -167,14 +173,14 @@ def _mapped(path: Path, kind: Any) -> NDArray[Any]:
     return np.memmap(path, kind, mode="r") if size else np.empty(0, kind)
 
 
-def _parts(ids: NDArray[Any], ends: NDArray[np.int64]) -> Iterator[Part]:
+def _parts(ids: Ids, ends: NDArray[np.int64]) -> Iterator[Part]:
     """Whole documents, about AT_ONCE ids at a time."""
     for first, last in batches(ends):
         begin = int(ends[first - 1]) if first else 0
         yield Part(np.asarray(ids[begin : int(ends[last - 1])]), ends[first:last] - begin)
 
 
-def batches(ends: NDArray[Any]) -> Iterator[tuple[int, int]]:
+def batches(ends: Ids) -> Iterator[tuple[int, int]]:
     """(first, one past the last) document of stretches of about AT_ONCE tokens."""
     first = 0
     while first < len(ends):

@@ -12,16 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import Changed, WrongKind, WrongValue
+from pretune.base.json import Json
 from pretune.text.read.values import mend_surrogates
 from pretune.tokens.encode.tokenizer import load_tokenizer
+from pretune.tokens.rows import Ids
 from pretune.tokens.store.store import Store
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 AROUND = 30
 
@@ -80,7 +85,7 @@ def lineage_of(tokens: Artifact, token: int, split: str = "train") -> Lineage:
     return Lineage(**found, **_text_of(tokens, store, found))
 
 
-def _text_of(tokens: Artifact, store: Store, found: dict[str, Any]) -> dict[str, Any]:
+def _text_of(tokens: Artifact, store: Store, found: Json) -> Json:
     """What the corpus and the tokenizer add, as far as they are still there."""
     corpus, words = (tokens.source(place) if place in tokens.card.inputs else None for place in ("corpus", "tokenizer"))
     if corpus is None:
@@ -108,7 +113,7 @@ def _text_of(tokens: Artifact, store: Store, found: dict[str, Any]) -> dict[str,
     }
 
 
-def _row(folder: Path, stem: str, number: int, columns: list[str]) -> dict[str, Any]:
+def _row(folder: Path, stem: str, number: int, columns: list[str]) -> Json:
     """One row of `STEM.parquet` or of its shards; of the others only the number of rows is read."""
     import pyarrow.parquet as pq
 
@@ -118,13 +123,13 @@ def _row(folder: Path, stem: str, number: int, columns: list[str]) -> dict[str, 
             for group in range(file.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
                 if number < size:
-                    row: dict[str, Any] = file.read_row_group(group, columns).slice(number, 1).to_pylist()[0]
+                    row: Json = file.read_row_group(group, columns).slice(number, 1).to_pylist()[0]
                     return row
                 number -= size
     raise Changed(f"{(folder / stem).as_posix()} has fewer rows than the store has documents")
 
 
-def byte_spans(folder: Path, text: str, ids: Sequence[int] | NDArray[Any]) -> tuple[NDArray[np.int64], bool]:
+def byte_spans(folder: Path, text: str, ids: Sequence[int] | Ids) -> tuple[NDArray[np.int64], bool]:
     """(first byte, one past the last) of each token in the text's UTF-8, [N, 2]; and whether they are exact.
 
     Raises:
@@ -143,7 +148,7 @@ def byte_spans(folder: Path, text: str, ids: Sequence[int] | NDArray[Any]) -> tu
     return at[np.array(again.offsets, np.int64).reshape(-1, 2)], False
 
 
-def token_bytes(tokenizer: Any) -> NDArray[np.int64] | None:
+def token_bytes(tokenizer: Tokenizer) -> NDArray[np.int64] | None:
     """Bytes of text that each token stands for, [V], in a byte-level tokenizer; None in another one.
 
     There every character of a token's name is one byte. An added token stands for its content, as text.
@@ -159,7 +164,7 @@ def token_bytes(tokenizer: Any) -> NDArray[np.int64] | None:
     return sizes
 
 
-def document_bytes(tokenizer: Any, ids: NDArray[np.uint32], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+def document_bytes(tokenizer: Tokenizer, ids: Ids, ends: NDArray[np.int64]) -> NDArray[np.int64]:
     """Bytes of the text that each document's ids stand for, [D]; where tokens have no bytes, of what they decode to."""
     if (table := token_bytes(tokenizer)) is not None:
         before = np.concatenate([[0], np.cumsum(table[ids])])

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -36,7 +36,10 @@ from pretune.base.sample import evenly
 from pretune.tokens.store.order import Order
 from pretune.tokens.store.store import Store
 
-Arrays = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from pretune.tokens.rows import Ids
+
+Arrays = dict[str, NDArray[np.int32 | np.bool_]]
 """`ids` and `segments`, each int32 [B, W]; what a packing adds (parts, is_next) has B rows as well."""
 
 
@@ -226,7 +229,7 @@ class Blocks:
         return {"ids": ids, "segments": segments}
 
     @cached_property
-    def _windows(self) -> NDArray[Any]:
+    def _windows(self) -> Ids:
         ids = np.asarray(self.store.ids)
         return sliding_window_view(ids, self.length + 1) if len(ids) > self.length else ids[:0].reshape(0, 1)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.order import Order, keyed
 from pretune.tokens.store.packing import Arrays, Packing, RowForm, Rows, some, spread
 from pretune.tokens.store.store import Store
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 GROUP = 4
 SWAPS = np.array(list(combinations(range(GROUP), 2)))
@@ -59,7 +62,7 @@ class PairPacking(Packing):
         return Pairs(store, form, seed, np.cumsum(np.where(lengths > 1, parts // 2, 0)))
 
 
-def sentence_stops(tokenizer: Any) -> NDArray[np.bool_]:
+def sentence_stops(tokenizer: Tokenizer) -> NDArray[np.bool_]:
     """Which tokens end a sentence, perhaps with a closing mark or a space behind: bool [V]."""
     texts = tokenizer.decode_batch([[k] for k in range(tokenizer.get_vocab_size())], skip_special_tokens=False)
     special = tokenizer.get_added_tokens_decoder()

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.base.errors import EmptyInput, WrongValue
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.report.view import mixture_text
@@ -28,7 +29,10 @@ from pretune.text.read.shards import read_tables, sums_of
 from pretune.text.read.split import SPLITS
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from pretune.tokens.encode.encoding import Encoder
+    from pretune.tokens.rows import Ids
 
 BATCH_BYTES = 4 << 20
 
@@ -49,7 +53,7 @@ class TokensStage(Stage):
     """The id that ends a document in `ids`; by default the tokenizer's eos or sep."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> Any:
+    def _one_source(self) -> Self:
         if (self.corpus is None) == (not self.ids):
             raise ValueError("give a corpus, or token files as `ids`" + ("; not both" if self.ids else ""))
         if self.end is not None and not self.ids:
@@ -67,7 +71,7 @@ class TokensStage(Stage):
         vocab = inputs["tokenizer"].vocab_size if "tokenizer" in inputs else 0
         return Forecast(seconds, 5e8, 2 * tokens, tokens=tokens, text_bytes=size, vocab_size=vocab)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.tokens.encode.encoding import Encoder
         from pretune.tokens.encode.tokenizer import end_id, load_tokenizer, special_ids
         from pretune.tokens.store.store import StoreWriter, write_manifest
@@ -99,7 +103,7 @@ class TokensStage(Stage):
         return metrics | (_mixture(corpus, counts["train"], context.log) if corpus else {})
 
 
-Coded = tuple[str, NDArray[np.uint32], NDArray[np.int64], pa.Table]
+Coded = tuple[str, "Ids", NDArray[np.int64], pa.Table]
 """Split, ids of some documents without end tokens, one past the last of each; id, source, language, bytes of each."""
 
 
@@ -111,7 +115,7 @@ def encoded(corpus: Path, encoder: Encoder) -> Iterator[Coded]:
             yield split, found.ids, found.ends, table
 
 
-def imported(files: list[Path], tokenizer: Any, vocab_size: int, end: int) -> Iterator[Coded]:
+def imported(files: list[Path], tokenizer: Tokenizer, vocab_size: int, end: int) -> Iterator[Coded]:
     """The documents of token files; a file is of the split that its name says, of train if it says none."""
     from pretune.tokens.store.interop import read_files, split_of_file
     from pretune.tokens.store.lineage import document_bytes
@@ -159,7 +163,7 @@ def _batches(folder: Path, split: str) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _metrics(splits: Mapping[str, Mapping[str, int]], counts: Mapping[str, Counted], vocab_size: int) -> dict[str, Any]:
+def _metrics(splits: Mapping[str, Mapping[str, int]], counts: Mapping[str, Counted], vocab_size: int) -> Json:
     tokens, size = (sum(s[what] for s in splits.values()) for what in ("tokens", "bytes"))
     sources: dict[str, Counter[str]] = {}
     for counted in counts.values():
@@ -176,7 +180,7 @@ def _metrics(splits: Mapping[str, Mapping[str, int]], counts: Mapping[str, Count
     }
 
 
-def _mixture(corpus: Artifact, train: Counted, log: Log) -> dict[str, Any]:
+def _mixture(corpus: Artifact, train: Counted, log: Log) -> Json:
     """The corpus's mixture with the tokens of each group, which is told as well."""
     groups = corpus.card.metrics.get("mixture")
     if not groups:

@@ -11,12 +11,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from pretune.base.errors import BadFile, Changed, NotAnArtifact
+from pretune.base.json import Json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pretune.tokens.rows import Ids
+
 
 MANIFEST = "manifest.json"
 ROWS_PER_GROUP = 1 << 20
@@ -27,13 +34,13 @@ def dtype_for(vocab_size: int) -> str:
     return "uint16" if vocab_size <= 1 << 16 else "uint32"
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Json:
     """The manifest of a token store; raises NotAnArtifact if there is none, BadFile if it cannot be one."""
     path = folder / MANIFEST
     if not path.is_file():
         raise NotAnArtifact(f"{folder.as_posix()!r} has no {MANIFEST}", hint="make it with `pretune tokens`")
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Json = json.loads(path.read_text(encoding="utf-8"))
         missing = [name for name in ("dtype", "vocab_size", "end_id", "splits") if name not in manifest]
     except (ValueError, TypeError) as error:
         raise BadFile(f"{path.as_posix()!r} is no manifest of tokens: {error}") from None
@@ -55,7 +62,7 @@ class Store:
         num_bytes: bytes of UTF-8 text that the tokens stand for.
     """
 
-    ids: npt.NDArray[Any]
+    ids: Ids
     ends: npt.NDArray[np.uint64]
     num_bytes: int
     vocab_size: int
@@ -73,7 +80,7 @@ class Store:
         manifest = read_manifest(folder)
         facts = manifest["splits"].get(split, {"tokens": 0, "documents": 0, "bytes": 0})
         ids = _map(folder / f"{split}.bin", manifest["dtype"], facts["tokens"])
-        ends = _map(folder / f"{split}.ends", "uint64", facts["documents"])
+        ends = np.asarray(_map(folder / f"{split}.ends", "uint64", facts["documents"]), np.uint64)
         if (last := int(ends[-1]) if len(ends) else 0) != len(ids):
             told = f"its last document ends at token {last:,} of {len(ids):,}"
             raise Changed(f"{(folder / split).as_posix()}.ends: {told}", hint="build the tokens again")
@@ -87,7 +94,7 @@ class Store:
     def num_documents(self) -> int:
         return len(self.ends)
 
-    def document(self, number: int) -> npt.NDArray[Any]:
+    def document(self, number: int) -> Ids:
         """The tokens of one document, its end token included."""
         start = int(self.ends[number - 1]) if number else 0
         return self.ids[start : int(self.ends[number])]
@@ -109,7 +116,7 @@ class Store:
         return int(np.searchsorted(self.ends, np.uint64(token), "right"))
 
 
-def _map(path: Path, dtype: str, length: int) -> npt.NDArray[Any]:
+def _map(path: Path, dtype: str, length: int) -> Ids:
     kind = np.dtype(dtype).newbyteorder("<")
     if length == 0:  # an empty file cannot be mapped
         return np.empty(0, kind)
@@ -135,10 +142,10 @@ class StoreWriter:
         self._file = pq.ParquetWriter(
             folder / f"{split}.documents.parquet", self._schema, compression="zstd", use_dictionary=["source"]
         )
-        self._waiting: list[Any] = []
+        self._waiting: list[pa.Table] = []
         self._facts = {"tokens": 0, "documents": 0, "bytes": 0}
 
-    def add(self, ids: npt.NDArray[np.uint32], ends: npt.NDArray[np.int64], documents: Any) -> None:
+    def add(self, ids: Ids, ends: npt.NDArray[np.int64], documents: pa.Table) -> None:
         """Add documents: the tokens of each, and one end token behind them.
 
         Args:

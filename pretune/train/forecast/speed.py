@@ -88,7 +88,7 @@ def _training_speed(precision: str, device: torch.device) -> float:
     from pretune.model.shape import SHAPE
     from pretune.objective.objective import OBJECTIVE
     from pretune.tokens.encode.tokenizer import Specials
-    from pretune.tokens.rows import Vocabulary
+    from pretune.tokens.rows import Row, Vocabulary
     from pretune.train.loop.runtime import Runtime
     from pretune.train.loop.state import compute_dtype_of
     from pretune.train.loop.step import Scored, TrainState, take_step
@@ -104,7 +104,7 @@ def _training_speed(precision: str, device: torch.device) -> float:
     update = Update(model.to(device), OPTIM("adamw"), compute_dtype=compute_dtype_of(precision))
     state = TrainState(model, Scored(model, objective), update, total=10)
     ids = np.random.default_rng(0).integers(2, WORDS, (ROWS, LENGTH + 1))
-    rows = [{"ids": row, "segments": np.zeros(LENGTH + 1, int)} for row in ids]
+    rows: list[Row] = [{"ids": row, "segments": np.zeros(LENGTH + 1, int)} for row in ids]
 
     def step(number: int) -> float:
         batch = objective.collate(rows[:number], Vocabulary(WORDS, pad=1))

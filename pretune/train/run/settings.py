@@ -78,7 +78,7 @@ def resolved_shape(settings: PretrainSettings, *, tokens: int, vocab_size: int, 
             raise WrongValue(problem, hint=hint) from None
         return shape
     if head in USUAL:
-        return SHAPE(USUAL[head])  # type: ignore[no-any-return]
+        return SHAPE(USUAL[head])
     if head != "next":
         hint = f"name it: model.kind={' or '.join(kind for kind in SHAPE.kinds() if kind != 'auto')}"
         raise WrongValue(f"no shape is chosen by itself for objective={settings.objective.kind}", hint=hint)

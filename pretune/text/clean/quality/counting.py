@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from pretune.text.read.hashing import BASE, Hashes, hashed, mixed, running_sums
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Counts = dict[str, Ints]
+"""Of each piece, by what is counted: [P] or [P, ...]."""
 
 PIECE: Final = 1 << 17
 BATCH: Final = 1 << 18
@@ -87,7 +89,7 @@ class _Batch:
     def spans(self, starts: Ints, ends: Ints) -> _Spans:
         return _Spans(starts, ends, self.piece_of(starts), hashed(self.sums, starts, ends))
 
-    def per_piece(self, piece: Ints, weights: Any = None) -> Ints:
+    def per_piece(self, piece: Ints, weights: Ints | Bools | None = None) -> Ints:
         """How many, or the sum of weights, of each piece: [P]."""
         return np.bincount(piece, weights, minlength=len(self.closing)).astype(np.int64)
 
@@ -102,7 +104,7 @@ def _batch(pieces: Sequence[str]) -> _Batch:
     return _Batch(codes, scripts.cell_table()[folded], closing, running_sums(values + np.uint32(1)))
 
 
-def count(pieces: Sequence[str]) -> dict[str, NDArray[Any]]:
+def count(pieces: Sequence[str]) -> Counts:
     """Everything countable of each piece: arrays [P] or [P, ...]."""
     batch = _batch(pieces)
     units, lines = _units(batch), _lines(batch)
@@ -206,7 +208,7 @@ class _Ngrams:
     counts: Ints
 
 
-def _groups(keys: NDArray[Any], places: Ints) -> _Ngrams:
+def _groups(keys: NDArray[np.integer], places: Ints) -> _Ngrams:
     order = np.argsort(keys)
     ranked = keys[order]
     new = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(keys) else np.zeros(0, np.int64)

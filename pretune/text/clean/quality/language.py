@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pretune.base.errors import BadFile, NoSuchFile
 from pretune.base.extras import need
 from pretune.text.clean.quality.scripts import main_script, scripts_of
 from pretune.text.clean.quality.words import languages_of
+
+if TYPE_CHECKING:
+    from fasttext.FastText import _FastText as FastText
 
 MAX_CHARACTERS: Final = 800
 """The head of a text that is looked at, some 130 English words; with 2000 the model is no more often right."""
@@ -69,7 +72,7 @@ def identify(texts: Sequence[str], model: Path | None = None) -> list[tuple[str,
 
 
 @cache
-def _load(path: Path) -> Any:
+def _load(path: Path) -> FastText:
     need(["data"])
     import fasttext
 
@@ -81,7 +84,7 @@ def _load(path: Path) -> Any:
         raise BadFile(f"{path.as_posix()!r} is not a fastText model ({error})", hint="lid.176.ftz is one") from error
 
 
-def _predicted(model: Any, line: str) -> tuple[str, float]:
+def _predicted(model: FastText, line: str) -> tuple[str, float]:
     # The model says 1.00005 now and then; bytes that UTF-8 cannot hold were mended when the text was read.
     labels, shares = model.predict(line, k=1, on_unicode_error="replace")
     return (labels[0].removeprefix("__label__"), min(1.0, float(shares[0]))) if labels else ("und", 0.0)

@@ -9,11 +9,11 @@ default; it is looser than all of the papers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from pydantic import Field
 
+from pretune.base.json import JsonMap
 from pretune.text.clean.filters import Filter, LimitFilter, Limits, columns_of
 
 # ---- Gopher: quality ----------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class Language(Filter):
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     """Documents whose language is less sure are left out."""
 
-    def reject(self, row: Mapping[str, Any]) -> str | None:
+    def reject(self, row: JsonMap) -> str | None:
         language, confidence = row["language"], row["language_confidence"]
         if self.keep and language not in self.keep:
             return f"language: {language} is not kept"

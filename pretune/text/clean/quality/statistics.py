@@ -16,17 +16,17 @@ book is not repetitive for being long.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pretune.text.clean.quality import scripts, words
-from pretune.text.clean.quality.counting import BATCH, BATCH_PIECES, REPEATED, TOP, count, pieces_of
+from pretune.text.clean.quality.counting import BATCH, BATCH_PIECES, REPEATED, TOP, Counts, Ints, count, pieces_of
 from pretune.text.read.characters import batches
 
 Value = float | int | str
+Columns = dict[str, list[Value]]
 
 GOPHER: Final = "Rae et al. 2021, arXiv:2112.11446, appendix A1"
 C4: Final = "Raffel et al. 2020, arXiv:1910.10683, section 2.2"
@@ -115,25 +115,25 @@ def _javascript_lines(text: str) -> int:
     return sum("javascript" in line.lower() for line in text.split("\n"))
 
 
-def _joined(counts: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+def _joined(counts: Sequence[Counts]) -> Counts:
     return {name: np.concatenate([one[name] for one in counts]) for name in counts[0]}
 
 
 # ---- from counts to columns ---------------------------------------------------------------------
 
 
-def _share(part: NDArray[Any], whole: NDArray[Any]) -> list[float]:
+def _share(part: Ints, whole: Ints) -> list[float]:
     """part / whole, 0 where there is nothing, rounded to float32 as the column will be."""
     shares: list[float] = (part / np.maximum(whole, 1)).astype(np.float32).tolist()
     return shares
 
 
-def _columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
+def _columns(counts: Counts) -> Columns:
     """The counts of each text as columns of N values."""
     return _character_columns(counts) | _word_columns(counts) | _line_columns(counts) | _stop_columns(counts)
 
 
-def _character_columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
+def _character_columns(counts: Counts) -> Columns:
     cells = counts["cells"]
     characters = cells.sum(axis=1)
     white = cells[:, [scripts.NEWLINE, scripts.WHITE]].sum(axis=1)
@@ -157,7 +157,7 @@ def _character_columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
     }
 
 
-def _word_columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
+def _word_columns(counts: Counts) -> Columns:
     num, cells = counts["words"], counts["cells"]
     visible = cells.sum(axis=1) - cells[:, scripts.NEWLINE] - cells[:, scripts.WHITE]
     return {
@@ -173,7 +173,7 @@ def _word_columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
     }
 
 
-def _line_columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
+def _line_columns(counts: Counts) -> Columns:
     num, paragraphs = counts["lines"], counts["paragraphs"]
     flags = ("lines_under_30", "lines_under_12", "terminal_lines", "bullet_lines", "ellipsis_lines", "duplicate_lines")
     return {
@@ -189,7 +189,7 @@ def _line_columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
     }
 
 
-def _stop_columns(counts: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
+def _stop_columns(counts: Counts) -> Columns:
     names, stop, distinct = list(words.STOP_WORDS), counts["stop"], counts["distinct_stop"]
     best, occurrences = stop.argmax(axis=1), stop.max(axis=1)
     found = zip(best.tolist(), occurrences.tolist(), strict=True)

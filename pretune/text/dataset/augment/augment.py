@@ -16,16 +16,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Choice, Variant
 from pretune.text.dataset.doctor.fields import FIELDS, same_text
-from pretune.text.dataset.example import Message
+from pretune.text.dataset.example import Example, Labelled, Message, ScoredText, Tagged
 
 Change = Callable[[str], str]
+TwoTexts = TypeVar("TwoTexts", Labelled, ScoredText)
 
 
 class Augment(Variant):
@@ -36,7 +37,7 @@ class Augment(Variant):
     rows: float = Field(default=1.0, gt=0, le=1)
     """Share of the training rows that is taken."""
 
-    def changed(self, work: Work) -> list[Any]:
+    def changed(self, work: Work) -> list[Example]:
         """For each row of the work its new form (an equal one: nothing came of it).
 
         Raises:
@@ -55,7 +56,7 @@ class Work:
     """
 
     shape: str
-    rows: Sequence[Any]
+    rows: Sequence[Example]
     chances: Sequence[random.Random]
     inputs: Mapping[str, Artifact]
 
@@ -80,11 +81,11 @@ def _user(messages: tuple[Message, ...], change: Change) -> tuple[Message, ...]:
     return tuple(replace(m, content=change(m.content)) if m.role == "user" else m for m in messages)
 
 
-def _two(e: Any, change: Change) -> Any:
+def _two(e: TwoTexts, change: Change) -> TwoTexts:
     return replace(e, text=change(e.text), second=change(e.second) if e.second else "")
 
 
-def _outside(e: Any, change: Change) -> Any:
+def _outside(e: Tagged, change: Change) -> Tagged:
     """Words outside of entities, as one text with a word a line; words that would vanish stay."""
     places = [k for k, tag in enumerate(e.tags) if tag == "O"]
     words = [e.tokens[k] for k in places]
@@ -95,7 +96,7 @@ def _outside(e: Any, change: Change) -> Any:
     return replace(e, tokens=tuple(said.get(k, token) for k, token in enumerate(e.tokens)))
 
 
-CHANGES: Mapping[str, Callable[[Any, Change], Any]] = {
+CHANGES: Mapping[str, Callable[[Any, Change], Example]] = {
     "label": _two,
     "labels": lambda e, change: replace(e, text=change(e.text)),
     "score": _two,
@@ -109,7 +110,7 @@ CHANGES: Mapping[str, Callable[[Any, Change], Any]] = {
 """An example with its texts changed, by shape; a text that becomes empty stays as it was."""
 
 
-def with_texts(example: Any, shape: str, change: Change) -> Any:
+def with_texts(example: Example, shape: str, change: Change) -> Example:
     """The example with every text that may change after `change`; one that would be empty stays."""
 
     def careful(text: str) -> str:
@@ -119,7 +120,7 @@ def with_texts(example: Any, shape: str, change: Change) -> Any:
     return CHANGES[shape](example, careful)
 
 
-def each_text(work: Work, change: Callable[..., str]) -> list[Any]:
+def each_text(work: Work, change: Callable[..., str]) -> list[Example]:
     """The rows of the work with their texts after `change`, each by its own chance (`rng`)."""
     pairs = zip(work.rows, work.chances, strict=True)
     return [with_texts(row, work.shape, partial(change, rng=rng)) for row, rng in pairs]
@@ -129,13 +130,13 @@ def each_text(work: Work, change: Callable[..., str]) -> list[Any]:
 
 
 def augment(
-    splits: Mapping[str, list[Any]],
+    splits: Mapping[str, list[Example]],
     shape: str,
     ways: Sequence[Augment],
     *,
     seed: int,
     inputs: Mapping[int, Mapping[str, Artifact]],
-) -> tuple[list[Any], dict[str, int]]:
+) -> tuple[list[Example], dict[str, int]]:
     """The rows that are added to train, and how many came of each kind.
 
     Args:
@@ -147,7 +148,7 @@ def augment(
     """
     whole, asked = FIELDS[shape].whole, FIELDS[shape].asked
     held = {same_text(asked(e)) for split in ("validation", "test") for e in splits.get(split, ())}
-    added: list[Any] = []
+    added: list[Example] = []
     counts: Counter[str] = Counter()
     numbers: Counter[tuple[str, str]] = Counter()
     for k, way in enumerate(ways):
@@ -163,7 +164,7 @@ def augment(
     return added, dict(counts)
 
 
-def _work(rows: Sequence[Any], shape: str, way: Augment, salt: str, inputs: Mapping[str, Artifact]) -> Work:
+def _work(rows: Sequence[Example], shape: str, way: Augment, salt: str, inputs: Mapping[str, Artifact]) -> Work:
     taken = [row for row in rows if chance(salt, row.origin, 0).random() < way.rows]
     again = [(row, n) for row in taken for n in range(1, way.copies + 1)]
     return Work(shape, [row for row, _ in again], [chance(salt, row.origin, n) for row, n in again], inputs)

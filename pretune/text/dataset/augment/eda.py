@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.base.errors import BadFile
 from pretune.text.dataset.augment.augment import Augment, Work, with_texts
+from pretune.text.dataset.example import Example, Tagged
 
 Operation = Literal["swap", "delete", "insert", "synonyms"]
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -49,7 +50,7 @@ class Eda(Augment):
     synonyms: Annotated[str | None, Input("files")] = None
     """A text file with one group of synonyms a line, separated by blanks."""
 
-    def changed(self, work: Work) -> list[Any]:
+    def changed(self, work: Work) -> list[Example]:
         synonyms = read_synonyms(work.inputs["synonyms"]) if "synonyms" in work.inputs else {}
         wanted = [o for o in self.operations if synonyms or o in ("swap", "delete")]
         if not wanted:
@@ -62,18 +63,20 @@ class Eda(Augment):
 
     def _once(
         self,
-        row: Any,
+        row: Example,
         shape: str,
         words: re.Pattern[str],
         synonyms: Synonyms,
         wanted: Sequence[Operation],
         rng: random.Random,
-    ) -> Any:
+    ) -> Example:
         def edit(units: list[Unit]) -> list[Unit]:
             number = max(1, int(self.share * len(units)))
             return OPERATIONS[rng.choice(wanted)](units, number, self.share, synonyms, rng)
 
-        return edited_tags(row, edit) if shape == "tags" else with_texts(row, shape, lambda t: edited(t, words, edit))
+        if isinstance(row, Tagged):
+            return edited_tags(row, edit)
+        return with_texts(row, shape, lambda t: edited(t, words, edit))
 
 
 def read_synonyms(artifact: Artifact) -> Synonyms:
@@ -145,7 +148,7 @@ def edited(text: str, words: re.Pattern[str], edit: Edit) -> str:
     return text[: found[0].start()] + (after if text[-1:].isspace() else after.rstrip())
 
 
-def edited_tags(example: Any, edit: Edit) -> Any:
+def edited_tags(example: Tagged, edit: Edit) -> Tagged:
     """The example with its words and entities edited, each with its tags."""
     units: list[Unit] = []
     for token, tag in zip(example.tokens, example.tags, strict=True):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 from functools import cache, partial
-from typing import Any
 
 from pydantic import Field
 
 from pretune.text.dataset.augment.augment import Augment, Work, each_text
+from pretune.text.dataset.example import Example
 
 GROUPS = """
 ba1 八吧巴疤 ban4 半办伴扮 bao3 宝保饱堡 bao4 报抱暴爆 bei4 被备背倍辈 bi3 比笔彼 bi4 必毕闭避币壁
@@ -60,7 +60,7 @@ class Homophones(Augment):
     share: float = Field(default=0.05, gt=0, le=1)
     """Share of the characters with a homophone that are changed, at least one of each text."""
 
-    def changed(self, work: Work) -> list[Any]:
+    def changed(self, work: Work) -> list[Example]:
         return each_text(work, partial(misheard, share=self.share))
 
 

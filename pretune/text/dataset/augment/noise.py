@@ -14,12 +14,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from pydantic import Field
 
 from pretune.text.dataset.augment.augment import Augment, Work, each_text
 from pretune.text.dataset.augment.homophones import homophones_of
+from pretune.text.dataset.example import Example
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 """Of a keyboard; a row begins a third of a key to the right of the one above it."""
@@ -32,7 +32,7 @@ class Noise(Augment):
     share: float = Field(default=0.05, gt=0, le=1)
     """Share of the letters that are touched, at least one of each text."""
 
-    def changed(self, work: Work) -> list[Any]:
+    def changed(self, work: Work) -> list[Example]:
         return each_text(work, partial(noisy, share=self.share))
 
 

@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pretune.text.dataset.example import SHAPES, Message
+from pretune.text.dataset.example import SHAPES, Dialogue, Labelled, Message, Preference, Ranking, ScoredText
 
 Piece = tuple[str, str]
 Pieces = Callable[[Any], list[Piece]]
+TextOf = Callable[[Any], str]
+"""Of an example of one shape, a text."""
 
 
 def same_text(text: str) -> str:
@@ -35,20 +37,20 @@ class Fields:
     """How the doctor sees a shape; every function takes an example of it."""
 
     pieces: Pieces
-    whole: Callable[[Any], str]
-    asked: Callable[[Any], str]
-    together: Callable[[Any], str]
+    whole: TextOf
+    asked: TextOf
+    together: TextOf
 
 
-def _two_texts(e: Any) -> list[Piece]:
+def _two_texts(e: Labelled | ScoredText) -> list[Piece]:
     return [("text", e.text), *([("second", e.second)] if e.second else [])]
 
 
-def _said(e: Any) -> list[Piece]:
+def _said(e: Dialogue | Preference) -> list[Piece]:
     return [(m.role, m.content) for m in e.messages if m.content]
 
 
-def _judged(e: Any) -> list[Piece]:
+def _judged(e: Preference) -> list[Piece]:
     return [*_said(e), *((name, text) for name, text in (("chosen", e.chosen), ("rejected", e.rejected)) if text)]
 
 
@@ -57,16 +59,16 @@ def turns(messages: tuple[Message, ...]) -> str:
     return "\n".join(f"{m.role}: {m.content}{m.calls}" for m in messages)
 
 
-def _joined(pieces: Pieces) -> Callable[[Any], str]:
+def _joined(pieces: Pieces) -> TextOf:
     return lambda e: "\n".join(text for _, text in pieces(e))
 
 
-def _candidates(e: Any) -> str:
+def _candidates(e: Ranking) -> str:
     return "\n".join([e.query, *sorted(e.candidates)])
 
 
-def _of(shape: str, pieces: Pieces, **other: Callable[[Any], str]) -> Fields:
-    plain: dict[str, Callable[[Any], str]] = {"whole": _joined(pieces), "together": _joined(pieces)}
+def _of(shape: str, pieces: Pieces, **other: TextOf) -> Fields:
+    plain: dict[str, TextOf] = {"whole": _joined(pieces), "together": _joined(pieces)}
     return Fields(pieces=pieces, **{"asked": SHAPES[shape].said, **plain, **other})
 
 

@@ -15,7 +15,9 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pretune.base.config import Choice, Variant
+from pretune.base.json import Json
 from pretune.text.dataset.doctor.fields import FIELDS, Fields, Piece, same_text
+from pretune.text.dataset.example import Example
 from pretune.text.dataset.shapes.converter import Remark
 from pretune.text.read.split import SPLITS
 
@@ -55,7 +57,7 @@ class Finding:
         found = {"finding": f"{self.level}: {self.name}", "what was found": self.problem, "what to do": self.advice}
         return found | {"rows to look at": ", ".join(self.looked_at)}
 
-    def fact(self) -> dict[str, Any]:
+    def fact(self) -> Json:
         """As plain JSON, for cards and `--json`."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
@@ -86,7 +88,7 @@ class Data:
     reading: tuple[Remark, ...] = ()
 
     @classmethod
-    def of(cls, shape: str, splits: Mapping[str, Sequence[Any]], reading: Sequence[Remark] = ()) -> Data:
+    def of(cls, shape: str, splits: Mapping[str, Sequence[Example]], reading: Sequence[Remark] = ()) -> Data:
         rows = tuple(Row(split, example) for split in SPLITS for example in splits.get(split, ()))
         return cls(shape, rows, tuple(reading))
 

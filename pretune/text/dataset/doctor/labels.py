@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -131,7 +131,7 @@ class Imbalance(Check):
             yield self.finding(text, _with(data, {least}, ("train",)), level=level, count=low)
 
 
-ANSWER: dict[str, Callable[[Any], Any]] = {
+ANSWER: dict[str, Callable[[Any], Hashable]] = {
     "label": lambda e: e.label,
     "labels": lambda e: e.labels,
     "score": lambda e: e.score,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from pretune.base.json import JsonMap
 from pretune.base.stage import Context
 from pretune.report.drawing import Bar, length_bars
 from pretune.report.numbers import count
@@ -25,7 +25,7 @@ MARGIN = 30
 """Columns of the terminal before the words of a finding."""
 
 
-def of_facts(facts: Iterable[Mapping[str, Any]]) -> list[Finding]:
+def of_facts(facts: Iterable[JsonMap]) -> list[Finding]:
     """Findings that stand on a card."""
     return [Finding(**{**fact, "rows": tuple(fact["rows"]), "like": tuple(fact["like"])}) for fact in facts]
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from pretune.text.clean.mojibake import lost_characters, repaired
 from pretune.text.dataset.doctor.fields import FIELDS, Piece, same_text
 from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, counted
-from pretune.text.dataset.example import Dialogue, Message, Ranking
+from pretune.text.dataset.example import Dialogue, Message, Preference, Ranking, Tagged
 from pretune.text.dataset.spans import find_answer
 from pretune.text.read.characters import word_set
 
@@ -77,17 +77,17 @@ class Rows(Check):
 # ---- texts --------------------------------------------------------------------------------------
 
 
-def _is_garbled(e: Any, pieces: Sequence[Piece]) -> bool:
+def _is_garbled(e: object, pieces: Sequence[Piece]) -> bool:
     return any(lost_characters(text) or repaired(text) is not text for _, text in pieces if not text.isascii())
 
 
-def _has_no_words(e: Any, pieces: Sequence[Piece]) -> bool:
+def _has_no_words(e: object, pieces: Sequence[Piece]) -> bool:
     """An emoji counts as a word."""
     text = pieces[0][1]
     return bool(text.strip()) and not any(unicodedata.category(c) in WORDS for c in URL.sub("", text))
 
 
-def _is_echo(e: Any, pieces: Sequence[Piece]) -> bool:
+def _is_echo(e: object, pieces: Sequence[Piece]) -> bool:
     first, *others = [same_text(text) for _, text in pieces]
     return bool(first) and first in others
 
@@ -106,7 +106,7 @@ def says_nothing(message: Message) -> bool:
     return is_empty and not message.calls.strip()
 
 
-def _is_out_of_turn(e: Any, pieces: Sequence[Piece]) -> bool:
+def _is_out_of_turn(e: Dialogue | Preference, pieces: Sequence[Piece]) -> bool:
     """The assistant begins, one speaks twice in a row, the user has the last word."""
     spoken = [m.role for m in e.messages if m.role in SPOKEN]
     if not spoken or spoken[0] == "assistant":
@@ -115,7 +115,7 @@ def _is_out_of_turn(e: Any, pieces: Sequence[Piece]) -> bool:
     return spoken[-1] != last or any(a.role == b.role and a.role in SPOKEN for a, b in pairwise(e.messages))
 
 
-def _has_odd_role(e: Any, pieces: Sequence[Piece]) -> bool:
+def _has_odd_role(e: Dialogue | Preference, pieces: Sequence[Piece]) -> bool:
     """A role that nobody has, a system message that is not the first, a tool's answer that nobody asked for."""
     unknown = any(m.role not in (*SPOKEN, "system", "tool") for m in e.messages)
     late = any(m.role == "system" for m in e.messages[1:])
@@ -133,12 +133,12 @@ def _calls(message: Message | None) -> bool:
 # ---- rankings and tags --------------------------------------------------------------------------
 
 
-def _are_unequal(e: Any, pieces: Sequence[Piece]) -> bool:
+def _are_unequal(e: Ranking, pieces: Sequence[Piece]) -> bool:
     """More scores (or times) than candidates, or fewer: a gold answer out of range ends here."""
     return len(e.scores) != len(e.candidates) or len(e.times) not in (0, len(e.candidates))
 
 
-def _begins_inside(e: Any, pieces: Sequence[Piece]) -> bool:
+def _begins_inside(e: Tagged, pieces: Sequence[Piece]) -> bool:
     return any(t[:2] == "I-" and before[1:] != t[1:] for before, t in zip(("O", *e.tags), e.tags, strict=False))
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import build
 from pretune.base.errors import UserError
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
 from pretune.base.yaml import override
 from pretune.text.dataset.doctor.findings import CHECK, LEVELS, Check, Data, Finding, every_check, examine
 from pretune.text.dataset.doctor.report import of_facts, summary, write_report
-from pretune.text.dataset.example import read_split, shape_of
+from pretune.text.dataset.example import Example, read_split, shape_of
 from pretune.text.dataset.shapes.converter import Remark
 from pretune.text.dataset.shapes.files import is_labelled, is_named_so, unpacked
 from pretune.text.read import sources
@@ -30,12 +30,12 @@ MEMBERS = 20
 
 def examined(
     shape: str,
-    splits: Mapping[str, Sequence[Any]],
+    splits: Mapping[str, Sequence[Example]],
     out: Path,
     context: Context,
     *,
     reading: Sequence[Remark] = (),
-) -> dict[str, Any]:
+) -> Json:
     """What the doctor finds in examples that become a dataset, as metrics of its card; writes the note report.html.
 
     Args:
@@ -81,7 +81,7 @@ def visit(
 
 def _of_raw(artifact: Artifact, settings: Sequence[str], lengths: Check) -> list[Finding]:
     with TemporaryDirectory() as folder:
-        tree: dict[str, Any] = {"kind": "dataset", "read": [artifact.scheme or artifact.path.as_posix()]}
+        tree: Json = {"kind": "dataset", "read": [artifact.scheme or artifact.path.as_posix()]}
         for setting in settings:
             override(tree, setting)
         recipe = Recipe.build({"work": folder, "stages": {"data": tree}}, source="pretune check", main="data")
@@ -102,9 +102,7 @@ def _labelled_names(artifact: Artifact) -> list[str] | None:
 def _lengths(tokenizer: str | None, max_length: int | None) -> Check:
     given = {"tokenizer": tokenizer, "max_length": max_length}
     tree = {"kind": LENGTHS, **{k: v for k, v in given.items() if v is not None}}
-    check = build(CHECK.find(LENGTHS), tree, source="pretune check")
-    assert isinstance(check, Check)
-    return check
+    return build(CHECK.find(LENGTHS), tree, source="pretune check")
 
 
 def _of_dataset(artifact: Artifact, lengths: Check) -> list[Finding]:

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.base.json import Json
 from pretune.text.read.readers import Repairs, lines_of
 
 TITLES = ("title", "name", "movie_title", "item_name", "product_name")
 
 
-def read_ratings(ratings: Path, items: Path | None, repairs: Repairs) -> Iterator[dict[str, Any]]:
+def read_ratings(ratings: Path, items: Path | None, repairs: Repairs) -> Iterator[Json]:
     """One record a row of `.inter`, its item by the title."""
     titles = _titles(items, repairs) if items is not None else {}
     for record in _rows(ratings, repairs):

@@ -15,9 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.base.json import Json
 from pretune.text.dataset.shapes.schemes import parts_of
 from pretune.text.read.readers import Repairs, lines_of
 
@@ -70,7 +70,7 @@ def _is_passed_over(line: str, first: Sequence[str]) -> bool:
     return len(cells) != len(first) or not is_tag or ("\t" not in line and bool(KEY.match(line)))
 
 
-def read_conll(path: Path, repairs: Repairs) -> Iterator[dict[str, Any]]:
+def read_conll(path: Path, repairs: Repairs) -> Iterator[Json]:
     """One record a sentence: tokens, tags, and `line` where it begins.
 
     Raises:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from pretune.base.json import Json
 from pretune.text.dataset.example import Example
 
-Record = Mapping[str, Any]
+Record = Json
 Convert = Callable[[Record, str], Sequence[Example]]
 """(record, origin) -> its examples: one, several, or none (then `Notes` says why). Raises BadFile for a wrong one."""
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pretune.base.errors import BadFile, did_you_mean
+from pretune.base.json import JsonMap
 from pretune.text.dataset.example import Dialogue, Example, Message
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
@@ -100,7 +100,7 @@ def _why_none(dialogues: Sequence[Dialogue]) -> str:
 # ---- turns --------------------------------------------------------------------------------------
 
 
-def messages_of(turns: Any, column: str, notes: Notes) -> list[Message]:
+def messages_of(turns: object, column: str, notes: Notes) -> list[Message]:
     """The messages of a list of turns: objects with role and content, or texts of user and assistant in turn."""
     if not isinstance(turns, list | tuple) or not all(isinstance(t, Mapping | str) for t in turns):
         raise wrong(column, f"must be a list of turns, not {kind_of(turns)}")
@@ -114,7 +114,7 @@ def messages_of(turns: Any, column: str, notes: Notes) -> list[Message]:
     return made
 
 
-def message_of(turn: Mapping[str, Any], column: str, notes: Notes, *, sys_replies: bool = False) -> Message:
+def message_of(turn: JsonMap, column: str, notes: Notes, *, sys_replies: bool = False) -> Message:
     """One turn, of OpenAI's form (role, content, tool_calls) or sharegpt's (from, value)."""
     said = _role(turn)
     role = "assistant" if sys_replies and said == "sys" else ROLES.get(str(said).strip().lower())
@@ -134,7 +134,7 @@ def message_of(turn: Mapping[str, Any], column: str, notes: Notes, *, sys_replie
     return Message(role, content, json_text(asked or turn.get("calls")), learnt)
 
 
-def _is_learnt(turn: Mapping[str, Any], is_reply: bool, column: str, notes: Notes) -> bool:
+def _is_learnt(turn: JsonMap, is_reply: bool, column: str, notes: Notes) -> bool:
     """Whether a reply is learnt from; of other turns, whose weights mean nothing here, always true."""
     said = {name: turn[name] for name in LEARNT if turn.get(name) is not None}
     for name, value in said.items():
@@ -147,11 +147,11 @@ def _is_learnt(turn: Mapping[str, Any], is_reply: bool, column: str, notes: Note
     return all(said.values())
 
 
-def _role(turn: Mapping[str, Any]) -> Any:
+def _role(turn: JsonMap) -> object:
     return first_of(turn, "role", "from", "speaker")
 
 
-def _content(value: Any, column: str) -> str:
+def _content(value: object, column: str) -> str:
     if isinstance(value, list):
         value = "".join(_part(part, column) for part in value)
     if value is not None and not isinstance(value, str):
@@ -159,11 +159,11 @@ def _content(value: Any, column: str) -> str:
     return mend_surrogates(value or "")
 
 
-def _part(part: Any, column: str) -> str:
+def _part(part: object, column: str) -> str:
     """A part of a content that is text, as OpenAI ("text") and LLaMA-Factory ("value") write it."""
     if isinstance(part, str):
         return part
-    kind: Any = kind_of(part)
+    kind: object = kind_of(part)
     if isinstance(part, Mapping):
         kind, said = part.get("type"), [part[name] for name in ("text", "value") if name in part]
         if said and (isinstance(said[0], str) or (said[0] is None and kind in TEXT_PARTS)):
@@ -184,19 +184,19 @@ def calls_in(text: str) -> str:
     return json_text([{"type": "function", "function": _function(c)} for c in calls])
 
 
-def _function(call: Mapping[str, Any]) -> dict[str, str]:
+def _function(call: JsonMap) -> dict[str, str]:
     arguments = call.get("arguments", {})
     return {"name": str(call["name"]), "arguments": arguments if isinstance(arguments, str) else json_text(arguments)}
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     """JSON text as it is, anything else as JSON text; nothing and an empty list are ""."""
     if isinstance(value, str):
         return "" if value.strip() in ("[]", "null") else mend_surrogates(value)
     return "" if value is None or value == [] else mend_surrogates(json.dumps(value, ensure_ascii=False))
 
 
-def begun(messages: Sequence[Message], system: Any, notes: Notes) -> list[Message]:
+def begun(messages: Sequence[Message], system: object, notes: Notes) -> list[Message]:
     """Messages with the record's own `system` in front, and without replies to nothing."""
     head = [m for m in messages[:1] if m.role == "system"]
     rest = list(messages[len(head) :])
@@ -222,7 +222,7 @@ def _asked(record: Record, prompt: str, reply: str, more: str) -> Iterator[list[
         yield [*reply_to, _message("assistant", one.get("output"), reply)]
 
 
-def _question(record: Record, asked: Any, more: Any) -> list[Message]:
+def _question(record: Record, asked: object, more: object) -> list[Message]:
     """The history of an alpaca record, and what is asked now."""
     past = []
     turns = record.get("history") or []
@@ -233,7 +233,7 @@ def _question(record: Record, asked: Any, more: Any) -> list[Message]:
     return [*past, _message("user", "\n".join(str(p) for p in (asked, more) if p))]
 
 
-def _message(role: str, content: Any, column: str = "history") -> Message:
+def _message(role: str, content: object, column: str = "history") -> Message:
     return Message(role, _content(str(content) if isinstance(content, int | float) else content, column))
 
 
@@ -252,7 +252,7 @@ def _is_list(record: Record, column: str | None) -> bool:
     return column is not None and isinstance(record.get(column), list)
 
 
-def _keywords(value: Any) -> tuple[str, ...]:
+def _keywords(value: object) -> tuple[str, ...]:
     words = value.split(",") if isinstance(value, str) else value or []
     if not isinstance(words, list):
         raise wrong("keywords", f"must be a list of words, not {kind_of(value)}")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.base.json import Json
 from pretune.text.dataset.shapes.converter import Record
 from pretune.text.read.formats.record import edge
 
@@ -33,7 +33,7 @@ def class_names(path: Path) -> Names:
     return {column: names for column, names in found.items() if names}
 
 
-def _names(feature: Any) -> list[str]:
+def _names(feature: Json | list[Json]) -> list[str]:
     inner = feature.get("feature", feature) if isinstance(feature, dict) else feature[0]
     names = inner.get("names") if inner.get("_type") == "ClassLabel" else None
     return [str(name) for name in names or []]
@@ -45,7 +45,7 @@ def named(records: Iterable[Record], names: Names) -> Iterator[Record]:
         yield {k: _named(v, names[k], k) if k in names else v for k, v in record.items()}
 
 
-def _named(value: Any, names: Sequence[str], column: str) -> Any:
+def _named(value: object, names: Sequence[str], column: str) -> object:
     if isinstance(value, list):
         return [_named(one, names, column) for one in value]
     if type(value) is not int or value == -1:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from pretune.base.json import Json
 from pretune.text.read.readers import Repairs, read_text
 from pretune.text.read.split import NAMES
 
@@ -44,7 +44,7 @@ def look_like_classes(files: Mapping[str, Path]) -> bool:
     return len(places) == 1 and {suffix for _, suffix in places} <= {"", ".txt"} and sizes <= SHORT_BYTES * len(found)
 
 
-def read_classes(files: Sequence[tuple[str, Path]], repairs: Repairs) -> Iterator[dict[str, Any]]:
+def read_classes(files: Sequence[tuple[str, Path]], repairs: Repairs) -> Iterator[Json]:
     """One record a file: its text, its label, and where it is from."""
     for name, path in files:
         text = next(read_text(path, repairs))["text"] if path.stat().st_size else ""

@@ -109,7 +109,7 @@ def _texts(table: Table, other: str) -> tuple[str, str | None]:
     return first or table.need("text", but=other), second
 
 
-def label_name(label: Any, column: str = "label") -> str:
+def label_name(label: object, column: str = "label") -> str:
     """A label's name: 1 and 1.0 are "1", true is "true", nothing is "". Raises BadFile for a list or object."""
     if type(label) is str:
         return mend_surrogates(label).strip()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.base.json import Json
 from pretune.text.read.columns import LABEL, TEXT
 from pretune.text.read.readers import Repairs, lines_of
 
@@ -24,7 +24,7 @@ def has_marks(lines: Sequence[str]) -> bool:
     return bool(rows) and all(line.lstrip().startswith(MARK) for line in rows)
 
 
-def read_marked(path: Path, repairs: Repairs) -> Iterator[dict[str, Any]]:
+def read_marked(path: Path, repairs: Repairs) -> Iterator[Json]:
     """One record a line: text with `label`, or, if any line has more or fewer than one, with `labels`."""
     rows = []
     for number, line in enumerate(lines_of(path, repairs), 1):
@@ -59,7 +59,7 @@ def has_tabs(lines: Sequence[str]) -> bool:
     return max(map(len, labels)) <= LABEL_CHARACTERS and len(set(labels)) <= len(labels) / 2
 
 
-def read_tabs(path: Path, repairs: Repairs) -> Iterator[dict[str, Any]]:
+def read_tabs(path: Path, repairs: Repairs) -> Iterator[Json]:
     """One record a line: text and label."""
     for number, line in enumerate(lines_of(path, repairs), 1):
         cells = line.rstrip("\r\n").split("\t")

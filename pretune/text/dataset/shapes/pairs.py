@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pretune.base.errors import NoSuchColumn
 from pretune.text.dataset.example import Example, Pair
@@ -97,11 +96,11 @@ def _languages(table: Table) -> list[str]:
     return sorted(languages_of(texts))
 
 
-def _holds_texts(values: list[Any]) -> bool:
+def _holds_texts(values: list[object]) -> bool:
     return 2 * sum(map(_is_text, values)) >= len(values)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     """Words, or a list of texts; no number, and no time."""
     return isinstance(value, list) or (isinstance(value, str) and any(map(str.isalpha, value)))
 

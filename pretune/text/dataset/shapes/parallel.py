@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from pretune.base.errors import BadFile
+from pretune.base.json import Json
 from pretune.text.dataset.shapes.pairs import DIRECTED, languages_of
 from pretune.text.read.readers import PACKED, READERS, Repairs, lines_of
 
@@ -54,7 +54,7 @@ def _in_its_folder(name: str, stem: str) -> str:
     return (PurePosixPath(name).parent / stem).as_posix()
 
 
-def read_parallel(paths: Sequence[tuple[str, Path]], repairs: Repairs) -> Iterator[dict[str, Any]]:
+def read_parallel(paths: Sequence[tuple[str, Path]], repairs: Repairs) -> Iterator[Json]:
     """One record a line, the line of each file under its role.
 
     Raises:
@@ -73,7 +73,7 @@ def read_parallel(paths: Sequence[tuple[str, Path]], repairs: Repairs) -> Iterat
         raise BadFile(f"{short} ends after {number} lines, the other goes on", hint="line n belongs to line n")
 
 
-def read_slots(paths: Sequence[tuple[str, Path]], repairs: Repairs) -> Iterator[dict[str, Any]]:
+def read_slots(paths: Sequence[tuple[str, Path]], repairs: Repairs) -> Iterator[Json]:
     """One record a line: tokens, tags, perhaps a label, and the text."""
     for record in read_parallel(paths, repairs):
         words = record["tokens"].split()

@@ -13,7 +13,6 @@ Where only one reply was judged, the other is "".
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from pretune.text.dataset.example import Example, Message, Preference
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
@@ -64,7 +63,7 @@ def read_preferences(table: Table, notes: Notes) -> tuple[Convert, str]:
     return convert, columns_read(chosen=chosen, rejected=rejected)
 
 
-def _replied(value: Any, column: str, notes: Notes) -> list[Message]:
+def _replied(value: object, column: str, notes: Notes) -> list[Message]:
     """The messages that end with a judged reply; a text without speakers is the reply alone."""
     if isinstance(value, list):
         return messages_of(value, column, notes)

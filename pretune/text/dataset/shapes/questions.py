@@ -11,7 +11,6 @@ at the nearest place where it is; one that is nowhere is left out, and counted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pretune.text.dataset.example import Answer, Example, Question
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
@@ -51,7 +50,7 @@ def read_questions(table: Table, notes: Notes) -> tuple[Convert, str]:
     return convert, columns_read(question=question, context=context, answers=answers)
 
 
-def _answers(value: Any, column: str) -> Iterator[tuple[str, int | None]]:
+def _answers(value: object, column: str) -> Iterator[tuple[str, int | None]]:
     """(text, start or None) of each answer; one without text is none."""
     if isinstance(value, dict):
         texts = _list(value.get("text"))
@@ -68,7 +67,7 @@ def _answers(value: Any, column: str) -> Iterator[tuple[str, int | None]]:
             yield mend_surrogates(text), start
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[object]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
 

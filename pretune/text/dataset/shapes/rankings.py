@@ -8,10 +8,10 @@ user_id,item_id,rating,timestamp                                   a row each: o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_uppercase
-from typing import Any
 
+from pretune.base.json import Json
 from pretune.text.dataset.example import Example, Ranking
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
@@ -44,6 +44,7 @@ def read_candidates(table: Table, notes: Notes) -> tuple[Convert, str]:
 
     def convert(record: Record, origin: str) -> list[Example]:
         asked = text_in(record, query)
+        names: Sequence[str]
         if lettered:
             names, texts = ascii_uppercase, [text_in(record, c) for c in lettered]
         else:
@@ -57,9 +58,9 @@ def read_candidates(table: Table, notes: Notes) -> tuple[Convert, str]:
     return convert, columns_read(query=query, candidates=candidates or "".join(lettered), scores=scores)
 
 
-def _choices(value: Any, column: str) -> tuple[Any, list[str]]:
+def _choices(value: object, column: str) -> tuple[Sequence[str], list[str]]:
     """(names of the candidates, candidates): A, B ... unless they have names of their own."""
-    names: Any = ascii_uppercase
+    names: object = ascii_uppercase
     if isinstance(value, dict):
         names, value = value.get("label") or names, value.get("text")
     if not isinstance(value, list) or not isinstance(names, list | str):
@@ -67,7 +68,7 @@ def _choices(value: Any, column: str) -> tuple[Any, list[str]]:
     return names, [text_in({column: one}, column) for one in value]
 
 
-def _scores(value: Any, number: int, names: Any, column: str) -> tuple[float, ...]:
+def _scores(value: object, number: int, names: Sequence[str], column: str) -> tuple[float, ...]:
     if isinstance(value, list):
         if len(value) != number:
             raise wrong(column, f"has {len(value)} scores for {number} candidates")
@@ -83,7 +84,7 @@ def _scores(value: Any, number: int, names: Any, column: str) -> tuple[float, ..
 # ---- a row each ---------------------------------------------------------------------------------
 
 
-def grouped(table: Table, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+def grouped(table: Table, records: Iterable[Record]) -> Iterator[Json]:
     """One record per user (query, candidates, scores, times), in the order in which they come first.
 
     Items are in order of time, those of one time in the order of the file; without a rating every score is 1.

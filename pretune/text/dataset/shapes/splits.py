@@ -12,7 +12,6 @@ Of lists of two without names the label is the one that repeats itself, else the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pretune.base.errors import BadFile
 from pretune.text.dataset.shapes.converter import Record
@@ -32,7 +31,7 @@ def holds_splits(record: Record) -> bool:
     return any(sided) and (len(sided) > 1 or alone) and all(isinstance(value, list | dict) for value in sided)
 
 
-def _is_split(key: Any) -> bool:
+def _is_split(key: object) -> bool:
     return str(key).strip().lower() in NAMES
 
 
@@ -48,13 +47,13 @@ def rows_of_splits(record: Record, where: str) -> Iterator[Record]:
         yield from ({**row, "split": key} for row in rows or ())
 
 
-def _kinds(value: Sequence[Any]) -> str:
+def _kinds(value: Sequence[object]) -> str:
     lengths = sorted({len(one) for one in value if isinstance(one, list)})
     lists = f"lists of {' and '.join(map(str, lengths[:3]))} without names" if lengths else ""
     return lists or kind_of(value[0])
 
 
-def _rows(value: Any, names: Sequence[str]) -> list[Record] | None:
+def _rows(value: object, names: Sequence[str]) -> list[Record] | None:
     """What one split holds, as records; None if it is no rows."""
     if lists := list(_lists(value)):
         lists = lists[_is_head(lists[0]) :]
@@ -63,11 +62,12 @@ def _rows(value: Any, names: Sequence[str]) -> list[Record] | None:
     if (rows := rows_of(value)) is not None:
         return [*rows]
     value = list(value.values()) if isinstance(value, dict) else value
-    is_records = isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
-    return value if is_records else None
+    if not isinstance(value, list) or not value or not all(isinstance(one, Mapping) for one in value):
+        return None
+    return value
 
 
-def _lists(value: Any) -> Iterator[list[Any]]:
+def _lists(value: object) -> Iterator[list[object]]:
     """The rows of a split that are lists; none if it is anything else."""
     if isinstance(value, list) and all(isinstance(row, list) for row in value):
         yield from value
@@ -76,11 +76,11 @@ def _lists(value: Any) -> Iterator[list[Any]]:
 # ---- the names of lists -------------------------------------------------------------------------
 
 
-def _is_head(row: Sequence[Any]) -> bool:
+def _is_head(row: Sequence[object]) -> bool:
     return len(set(map(str, row))) == len(row) > 0 and all(str(cell).strip().lower() in KNOWN_NAMES for cell in row)
 
 
-def _names(lists: Sequence[Sequence[Any]]) -> list[str]:
+def _names(lists: Sequence[Sequence[object]]) -> list[str]:
     """What the cells of all these lists are called; none if nobody says so."""
     head = next(filter(_is_head, lists), None)
     if head is not None or not lists or any(len(row) != 2 for row in lists):
@@ -88,12 +88,12 @@ def _names(lists: Sequence[Sequence[Any]]) -> list[str]:
     return ["label", "text"] if _is_label(lists, 0) else ["text", "label"]
 
 
-def _is_label(pairs: Sequence[Sequence[Any]], place: int) -> bool:
+def _is_label(pairs: Sequence[Sequence[object]], place: int) -> bool:
     """Whether the cells at this place are the labels: numbers, else those that repeat more, else the shorter ones."""
     mine, others = ([row[k] for row in pairs] for k in (place, 1 - place))
     return _variety(mine) < _variety(others)
 
 
-def _variety(cells: Sequence[Any]) -> tuple[bool, int, int]:
+def _variety(cells: Sequence[object]) -> tuple[bool, int, int]:
     texts = [str(cell) for cell in cells]
     return any(isinstance(cell, str) for cell in cells), len(set(texts)), sum(map(len, texts))

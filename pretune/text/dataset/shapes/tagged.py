@@ -15,8 +15,9 @@ import re
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
+from pretune.base.json import JsonMap
 from pretune.text.dataset.example import Example, Tagged
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.dataset.shapes.schemes import parts_of, scheme_of, to_iob2, without_blanks
@@ -54,11 +55,11 @@ def _two_columns(table: Table) -> tuple[str, str] | None:
     return (tokens, tags) if same and _length(words[0]) == _length(marks[0]) else None
 
 
-def _are_tags(marks: Sequence[Any]) -> bool:
+def _are_tags(marks: Sequence[object]) -> bool:
     return all(parts_of(str(mark))[0] for one in marks for mark in (one if isinstance(one, list) else [one]))
 
 
-def _length(value: Any) -> int:
+def _length(value: object) -> int:
     return len(value.split()) if isinstance(value, str) else len(value) if isinstance(value, list) else -1
 
 
@@ -72,13 +73,13 @@ def _entities(table: Table) -> tuple[str, str] | None:
     return (text, entities) if "entities" in table.given or any(values) else None
 
 
-def _is_entities(value: Any) -> bool:
+def _is_entities(value: object) -> bool:
     if isinstance(value, dict):
         return all(isinstance(v, dict | list) for v in value.values())
     return isinstance(value, list) and all(isinstance(v, dict) or _is_triple(v) for v in value)
 
 
-def _is_triple(value: Any) -> bool:
+def _is_triple(value: object) -> TypeGuard[list[object]]:
     return isinstance(value, list) and len(value) == 3 and [type(v) for v in value[:2]] == [int, int]
 
 
@@ -106,11 +107,10 @@ def _reads_words(tokens: str, tags: str, notes: Notes) -> tuple[Convert, str]:
 
 
 def _listed(record: Record, column: str, tags: str) -> tuple[str, ...]:
-    value: Any = record.get(column)
+    value = record.get(column)
     if isinstance(value, str):
         return tuple(mend_surrogates(value).split())
-    kinds = set(map(type, value)) if isinstance(value, list | tuple) else {dict}
-    if not kinds <= {str, int, float}:
+    if not isinstance(value, list | tuple) or not (kinds := set(map(type, value))) <= {str, int, float}:
         raise wrong(column, f"must be a list of texts, not {kind_of(value)}")
     if kinds - {str} and column == tags:
         raise wrong(column, "holds numbers instead of names of tags", hint="write B-PER, I-PER, O and so on")
@@ -133,7 +133,7 @@ def _reads_entities(text: str, entities: str, notes: Notes) -> tuple[Convert, st
 # ---- places -------------------------------------------------------------------------------------
 
 
-def _pieces(text: str, value: Any, column: str, notes: Notes) -> list[Piece]:
+def _pieces(text: str, value: object, column: str, notes: Notes) -> list[Piece]:
     if not isinstance(value, Mapping | list | None):
         raise wrong(column, f"must be a list of pieces, or pieces by their kinds, not {kind_of(value)}")
     found = list(_of_kinds(text, value, column, notes) if isinstance(value, Mapping) else _of_list(value or [], column))
@@ -144,7 +144,7 @@ def _pieces(text: str, value: Any, column: str, notes: Notes) -> list[Piece]:
     return inside
 
 
-def _of_kinds(text: str, value: Mapping[str, Any], column: str, notes: Notes) -> Iterator[Piece]:
+def _of_kinds(text: str, value: JsonMap, column: str, notes: Notes) -> Iterator[Piece]:
     """{kind: {surface: [[first, last], ...]}}; a place that shows another text is put right by the text."""
     for kind, surfaces in value.items():
         for surface, places in surfaces.items() if isinstance(surfaces, Mapping) else ((None, surfaces),):
@@ -160,11 +160,11 @@ def _of_kinds(text: str, value: Mapping[str, Any], column: str, notes: Notes) ->
                     yield at, at + len(surface), mend_surrogates(str(kind))
 
 
-def _is_place(value: Any) -> bool:
+def _is_place(value: object) -> bool:
     return isinstance(value, list) and [type(v) for v in value] == [int, int]
 
 
-def _of_list(value: Any, column: str) -> Iterator[Piece]:
+def _of_list(value: Sequence[object], column: str) -> Iterator[Piece]:
     for one in value:
         if isinstance(one, Mapping):
             low = {str(k).lower(): v for k, v in one.items()}
@@ -212,7 +212,7 @@ def _words(text: str, start: int, end: int) -> list[str]:
 # ---- all of them together -----------------------------------------------------------------------
 
 
-def normalised(splits: Mapping[str, list[Any]], notes: Notes) -> tuple[dict[str, list[Any]], str]:
+def normalised(splits: Mapping[str, list[Any]], notes: Notes) -> tuple[dict[str, list[Example]], str]:
     """All splits with tags in IOB2 and without empty words, and the scheme that they were in.
 
     Raises:

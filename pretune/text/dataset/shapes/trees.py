@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import TypeGuard
 
 from pretune.base.errors import BadFile
 from pretune.text.dataset.shapes.converter import Record
@@ -61,12 +61,12 @@ def _inner(record: Record) -> list[Record] | None:
     return values if len(values) > 1 and _are_records(values) and not any(map(_is_word, record)) else None
 
 
-def _is_word(key: Any) -> bool:
+def _is_word(key: object) -> bool:
     """Whether a key is a column's name rather than an id."""
     return str(key).isalpha() and str(key).isascii()
 
 
-def _are_records(value: Any) -> bool:
+def _are_records(value: object) -> TypeGuard[list[Record]]:
     return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in islice(value, 20))
 
 
@@ -76,7 +76,7 @@ def _are_records(value: Any) -> bool:
 def _holds_questions(record: Record) -> bool:
     if record.get("paragraphs") is not None or record.get("qas") is not None:
         return True
-    inner: Any = record.get("data")
+    inner = record.get("data")
     return _are_records(inner) and _holds_questions(inner[0])
 
 
@@ -93,13 +93,13 @@ def _questions(record: Record, where: str) -> Iterator[Record]:
         yield {"question": question, "context": context, "answers": answers, **known}
 
 
-def _objects(value: Any, name: str, where: str) -> list[Record]:
+def _objects(value: object, name: str, where: str) -> list[Record]:
     if not isinstance(value, list | None):
         raise BadFile(f"{where!r}: {name!r} must be a list, not {kind_of(value)}")
     return [_object(one, name, where) for one in value or []]
 
 
-def _object(value: Any, name: str, where: str) -> Record:
+def _object(value: object, name: str, where: str) -> Record:
     if not isinstance(value, dict):
         raise BadFile(f"{where!r}: {name!r} must hold objects, not {kind_of(value)}")
     return value

@@ -14,7 +14,6 @@ import ast
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from pretune.text.dataset.shapes.converter import Record
 from pretune.text.read.columns import KNOWN, Table
@@ -34,7 +33,7 @@ def written_columns(table: Table) -> list[str]:
     return [column for low, column in table.names.items() if low in names and _is_written(table.values(column))]
 
 
-def _is_written(values: list[Any]) -> bool:
+def _is_written(values: list[object]) -> bool:
     return bool(values) and all(isinstance(v, str) and isinstance(read_back(v), list | dict) for v in values)
 
 
@@ -43,7 +42,7 @@ def with_lists(record: Record, columns: Sequence[str]) -> Record:
     return {name: read_back(value) if name in columns else value for name, value in record.items()}
 
 
-def read_back(value: Any) -> Any:
+def read_back(value: object) -> object:
     """The list or object that a text writes out; anything else as it is."""
     text = value.strip() if isinstance(value, str) else ""
     if text[:1] + text[-1:] not in ("[]", "{}"):

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pretune.base.errors import NoSuchColumn
+from pretune.base.json import JsonMap
 from pretune.text.read.columns import KNOWN, Table
 from pretune.text.read.formats.record import Record
 from pretune.text.read.split import NAMES
@@ -24,14 +24,14 @@ OF_A_SENTENCE = {*KNOWN["tokens"], *KNOWN["tags"]} - {*KNOWN["label"], *TEXTS}
 TAG = re.compile("O|[BIOESLUM]-.+")
 
 
-def rows_of(tree: Any) -> list[Record] | None:
+def rows_of(tree: object) -> list[Record] | None:
     """The rows of a table that is written column by column; None for anything else."""
     if not isinstance(tree, dict) or not tree or sum(str(key).lower() in NAMES for key in tree) > 1:
         return None  # a table for each split is no table
     return _split(tree) or _by_index(tree) or _lists(tree)
 
 
-def _split(tree: Mapping[str, Any]) -> list[Record] | None:
+def _split(tree: JsonMap) -> list[Record] | None:
     names, data = tree.get("columns"), tree.get("data")
     if not tree.keys() <= {"columns", "index", "data"} or not isinstance(names, list) or not isinstance(data, list):
         return None
@@ -39,7 +39,7 @@ def _split(tree: Mapping[str, Any]) -> list[Record] | None:
     return [dict(zip(map(str, names), row, strict=True)) for row in data] if names and fits else None
 
 
-def _by_index(tree: Mapping[str, Any]) -> list[Record] | None:
+def _by_index(tree: JsonMap) -> list[Record] | None:
     first = next(iter(tree.values()))
     if not isinstance(first, dict) or not first or not all(key.isdecimal() for key in first):
         return None
@@ -48,7 +48,7 @@ def _by_index(tree: Mapping[str, Any]) -> list[Record] | None:
     return [{name: column[key] for name, column in tree.items()} for key in first]
 
 
-def _lists(tree: Mapping[str, Any]) -> list[Record] | None:
+def _lists(tree: JsonMap) -> list[Record] | None:
     columns = list(tree.values())
     if not all(isinstance(c, list) and c and len(c) == len(columns[0]) for c in columns) or _is_sentence(tree):
         return None
@@ -64,11 +64,11 @@ def _is_for_text(name: str) -> bool:
         return False
 
 
-def _is_text(cell: Any) -> bool:
+def _is_text(cell: object) -> bool:
     return cell is None or isinstance(cell, str | int | float)
 
 
-def _is_sentence(tree: Mapping[str, Sequence[Any]]) -> bool:
+def _is_sentence(tree: Mapping[str, Sequence[object]]) -> bool:
     plain = {name.lower(): c for name, c in tree.items() if all(isinstance(cell, str | int) for cell in c)}
     return any(
         name in OF_A_SENTENCE or all(isinstance(cell, str) and TAG.fullmatch(cell) for cell in column)

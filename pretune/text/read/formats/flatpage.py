@@ -19,6 +19,8 @@ from typing import Any
 
 from pretune.text.read.characters import word_set
 
+Node = Any
+"""A node of resiliparse's tree: an element or a text. Its own types say of every text that it may be None."""
 INLINE = word_set(
     "a abbr acronym b bdi bdo big br cite code data del dfn em font i img ins kbd label mark q rb rp rt rtc ruby s "
     "samp small span strike strong sub sup time tt u var wbr"
@@ -42,7 +44,7 @@ NAME = re.compile(r"[^a-z0-9]+")
 class Piece:
     """A text node that is shown; `size` counts its characters without white space."""
 
-    node: Any
+    node: Node
     text: str
     size: int
     is_linked: bool
@@ -60,7 +62,7 @@ class Block:
         num_items: items of a list, rows of a table.
     """
 
-    node: Any
+    node: Node
     tag: str
     parent: int
     depth: int
@@ -105,7 +107,7 @@ class FlatPage:
         return is_list and links >= MENU_LINKED * self.size(block)
 
 
-def flatten(body: Any) -> FlatPage:
+def flatten(body: Node) -> FlatPage:
     """The page below `body`, in one walk."""
     page, opened, links, depth = FlatPage(), [-1], 0, 0
     for node, enters in walk(body):
@@ -127,13 +129,13 @@ def flatten(body: Any) -> FlatPage:
     return page
 
 
-def _add_text(page: FlatPage, node: Any, block: int, *, is_linked: bool) -> None:
+def _add_text(page: FlatPage, node: Node, block: int, *, is_linked: bool) -> None:
     text = node.value
     if size := len("".join(text.split())):
         page.pieces.append(Piece(node, text, size, is_linked, block))
 
 
-def _block(page: FlatPage, node: Any, parent: int) -> Block:
+def _block(page: FlatPage, node: Node, parent: int) -> Block:
     depth = page.blocks[parent].depth + 1 if parent >= 0 else 0
     return Block(node, node.tag, parent, depth, len(page.pieces))
 
@@ -155,7 +157,7 @@ def _judge(page: FlatPage) -> None:
         outer.num_items += block.tag in ("li", "tr")
 
 
-def is_hidden(node: Any) -> bool:
+def is_hidden(node: Node) -> bool:
     """By an attribute; what a style sheet or a script hides is not known."""
     names = node.attrs
     if "hidden" in names or ("aria-hidden" in names and node.getattr("aria-hidden", "") == "true"):
@@ -170,7 +172,7 @@ def _is_named_as_clutter(block: Block) -> bool:
     return not CLUTTER.isdisjoint(classes) or (len(words) <= 2 and not CLUTTER.isdisjoint(words))
 
 
-def walk(root: Any) -> Iterator[tuple[Any, bool]]:
+def walk(root: Node) -> Iterator[tuple[Node, bool]]:
     """(node, True) on the way down, (node, False) on the way up; no recursion, so depth does not matter.
 
     What a browser does not show as text is passed over.

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from pretune.base.errors import BadFile, NotText, UserError
 from pretune.text.read.encoding import BROKEN, SAMPLE_BYTES, damage_of, detect
@@ -111,7 +111,7 @@ def soundness(path: Path) -> Sound:
     return "ascii" if sample.decode("utf-8", errors="ignore").isascii() else "utf-8"
 
 
-def plain_record(item: Any, where: str) -> Record:
+def plain_record(item: object, where: str) -> Record:
     """What was parsed, as a record; raises BadFile for what is neither an object nor a text."""
     if isinstance(item, str):
         return {"text": item}
@@ -166,7 +166,7 @@ def _line_text(line: bytes, name: str, number: int) -> str:
         raise NotText(f"{name}:{number} is not UTF-8: {error.reason}", hint="mend or delete this line") from None
 
 
-def _parse(line: str, name: str, number: int) -> Any:
+def _parse(line: str, name: str, number: int) -> object:
     try:
         return JSON.decode(line)
     except (ValueError, RecursionError) as error:

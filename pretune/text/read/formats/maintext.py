@@ -20,9 +20,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pretune.text.read.formats.flatpage import BESIDE, NAME, Block, FlatPage, flatten, walk
+from pretune.text.read.formats.flatpage import BESIDE, NAME, Block, FlatPage, Node, flatten, walk
+
+if TYPE_CHECKING:
+    from resiliparse.parse.html import HTMLTree
 
 ANCHOR = re.compile(r"<a\s(?![^<>]*\bhref\b)[^<>]*/>")
 """XHTML's empty anchor. HTML knows no empty tags: to its parser the link goes on to the next one, over whole tables."""
@@ -62,13 +65,13 @@ def main_text(html: str, *, whole: bool = False) -> tuple[str, str]:
     return extract_plain_text(tree, main_content=False, alt_texts=False, skip_elements=skipped).strip("\n"), title
 
 
-def _keep_main(tree: Any) -> None:
+def _keep_main(tree: HTMLTree) -> None:
     page = flatten(tree.body)
     _forget_headings_ids(page)
     _keep(page, _choose(tree, page))
 
 
-def _choose(tree: Any, page: FlatPage) -> list[bool]:
+def _choose(tree: HTMLTree, page: FlatPage) -> list[bool]:
     """For each piece, whether it is main text."""
     shown = _shown(page)
     taken = _taken(tree, page) if page.deepest <= MAX_DEPTH else []
@@ -95,7 +98,7 @@ def has_trafilatura() -> bool:
     return True
 
 
-def _taken(tree: Any, page: FlatPage) -> list[bool]:
+def _taken(tree: HTMLTree, page: FlatPage) -> list[bool]:
     """What trafilatura takes; what resiliparse's rules take where it is not installed."""
     assert len(page.pieces) <= LAST_MARK - FIRST_MARK, "every piece is bounded by a tag, and MAX_TAGS is less"
     for i, piece in enumerate(page.pieces):
@@ -113,19 +116,19 @@ def _marked(text: str, mark: str) -> str:
     return f"{text[:at]}{mark}{text[at:]}"
 
 
-def _by_trafilatura(tree: Any) -> str:
+def _by_trafilatura(tree: HTMLTree) -> str:
     """Of its options `favor_recall` without comments was best (docs/LOG.md); `deduplicate` remembers other pages."""
     from trafilatura import bare_extraction
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     try:
-        found: Any = bare_extraction(tree.document.html, favor_recall=True, include_comments=False)
+        found = bare_extraction(tree.document.html, favor_recall=True, include_comments=False)  # type: ignore[union-attr]
     except Exception:  # its mistakes must not cost the page: everything shown is taken then
         return ""
     return "" if found is None else "".join(found.body.itertext())
 
 
-def _by_resiliparse(tree: Any) -> str:
+def _by_resiliparse(tree: HTMLTree) -> str:
     from resiliparse.extract.html2text import extract_plain_text
 
     return str(extract_plain_text(tree, main_content=True, alt_texts=False))
@@ -267,9 +270,9 @@ def _keep(page: FlatPage, taken: list[bool]) -> None:
             piece.node.value = ""
 
 
-def _unfold_ruby(body: Any, html: str) -> None:
+def _unfold_ruby(body: Node, html: str) -> None:
     """Readings follow the whole word in brackets: 東京(とうきょう), never 東とう京きょう."""
-    rubies: list[list[Any]] = []
+    rubies: list[list[Node]] = []
     for node, enters in walk(body) if RUBY.search(html) else ():
         if enters and node.tag == "ruby":
             rubies.append([])

@@ -9,11 +9,14 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pretune.base.errors import BadFile, NotText
 from pretune.base.extras import need
 from pretune.text.read.formats.record import Record, Repairs, edge, open_bytes
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument
 
 MAX_BAD_PAGES = 100
 HYPHEN = re.compile(r"[\x02\ufffe]\n?")  # what pdfium writes for a hyphen that only breaks a word at a line's end
@@ -38,7 +41,7 @@ def read_pdf(path: Path, repairs: Repairs) -> Iterator[Record]:
     yield {"text": text, "title": title, "pages": len(pages)} if title else {"text": text, "pages": len(pages)}
 
 
-def _open(data: bytes, name: str) -> Any:
+def _open(data: bytes, name: str) -> PdfDocument:
     import pypdfium2
     from pypdfium2 import raw
 
@@ -50,7 +53,7 @@ def _open(data: bytes, name: str) -> Any:
         raise
 
 
-def _pages(document: Any, name: str, repairs: Repairs) -> Iterator[str]:
+def _pages(document: PdfDocument, name: str, repairs: Repairs) -> Iterator[str]:
     """The text of each page; a page that cannot be read is refused and the next one read."""
     bad = 0
     for number in range(len(document)):
@@ -66,7 +69,7 @@ def _pages(document: Any, name: str, repairs: Repairs) -> Iterator[str]:
         yield text
 
 
-def _page_text(document: Any, number: int) -> str:
+def _page_text(document: PdfDocument, number: int) -> str:
     with closing(document[number]) as page, closing(page.get_textpage()) as text:
         # Not get_text_range: it loses characters beyond U+FFFF, which rare Chinese names are written with.
         found: str = text.get_text_bounded()

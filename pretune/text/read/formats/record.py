@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from pretune.base.errors import BadFile, MissingExtra, PretuneError, UserError
 from pretune.base.extras import need
+from pretune.base.json import Json
 from pretune.text.read.encoding import Decoded, detect, text_lines
 
-Record = dict[str, Any]
+Record = Json
 Reader = Callable[[Path, "Repairs"], Iterator[Record]]
 
 PACKED = (".gz", ".zst", ".bz2", ".xz")

@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretune.base.errors import BadFile, NotText
 from pretune.text.read.encoding import decode
 from pretune.text.read.formats.record import PACKED, Record, Repairs, edge, open_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 ROWS = 1024
 
@@ -35,7 +39,7 @@ def read_parquet(path: Path, repairs: Repairs) -> Iterator[Record]:
                 repairs.refuse(error, f"{where}#group={group}")
 
 
-def _group(file: Any, group: int, repairs: Repairs) -> Iterator[Record]:
+def _group(file: pq.ParquetFile, group: int, repairs: Repairs) -> Iterator[Record]:
     wanted = [field.name for field in file.schema_arrow if not _is_media(field.type)]
     names = wanted if len(wanted) < len(file.schema_arrow) else None
     for batch in file.iter_batches(batch_size=ROWS, row_groups=[group], columns=names):
@@ -58,7 +62,7 @@ def read_arrow(path: Path, repairs: Repairs) -> Iterator[Record]:
                 yield from _rows(batch, repairs)
 
 
-def _source(path: Path) -> Any:
+def _source(path: Path) -> pa.NativeFile:
     import pyarrow as pa
 
     if path.suffix.lower() not in PACKED:
@@ -67,7 +71,7 @@ def _source(path: Path) -> Any:
         return pa.BufferReader(raw.read())
 
 
-def _file_rows(file: Any, where: str, repairs: Repairs) -> Iterator[Record]:
+def _file_rows(file: pa.RecordBatchFileReader, where: str, repairs: Repairs) -> Iterator[Record]:
     for number in range(file.num_record_batches):
         try:
             with edge(f"{where}#batch={number}", "Arrow"):
@@ -79,7 +83,7 @@ def _file_rows(file: Any, where: str, repairs: Repairs) -> Iterator[Record]:
 # ---- cells --------------------------------------------------------------------------------------
 
 
-def _rows(batch: Any, repairs: Repairs) -> Iterator[Record]:
+def _rows(batch: pa.RecordBatch, repairs: Repairs) -> Iterator[Record]:
     """Each row as a record; pictures and sounds are left out of it."""
     sound = {f.name: _sound(batch.column(k)) for k, f in enumerate(batch.schema) if not _is_media(f.type)}
     for start in range(0, batch.num_rows, ROWS):
@@ -87,14 +91,14 @@ def _rows(batch: Any, repairs: Repairs) -> Iterator[Record]:
         yield from (dict(zip(sound, row, strict=True)) for row in zip(*cells, strict=True))
 
 
-def _is_media(kind: Any) -> bool:
+def _is_media(kind: pa.DataType) -> bool:
     """A picture or a sound, as the `datasets` library keeps it."""
     import pyarrow as pa
 
     return bool(pa.types.is_struct(kind)) and {"bytes", "path"} == {field.name for field in kind}
 
 
-def _sound(column: Any) -> Any:
+def _sound(column: pa.Array) -> pa.Array:
     """The column, known to be safe to look at; texts that are no UTF-8 come as bytes."""
     import pyarrow as pa
 
@@ -108,7 +112,7 @@ def _sound(column: Any) -> Any:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _cells(column: Any, repairs: Repairs) -> list[Any]:
+def _cells(column: pa.Array, repairs: Repairs) -> list[object]:
     """The values in a column: bytes that are text are text, a number that is none is None."""
     import pyarrow as pa
 
@@ -118,7 +122,7 @@ def _cells(column: Any, repairs: Repairs) -> list[Any]:
     return [_decoded(value, repairs) for value in values] if "binary" in str(column.type) else values
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: pa.Array) -> list[Any]:
     """Python's values; a time that Python has no type for (nanoseconds, the year 20000) is written out."""
     import pyarrow as pa
 
@@ -135,14 +139,14 @@ def _values(column: Any) -> list[Any]:
         return [None] * len(column)
 
 
-def _value(scalar: Any) -> Any:
+def _value(scalar: pa.Scalar) -> object:
     try:
         return scalar.as_py()
     except Exception:  # as above, in a list or an object
         return None
 
 
-def _decoded(value: Any, repairs: Repairs) -> Any:
+def _decoded(value: object, repairs: Repairs) -> object:
     """Bytes as the text they are, also within lists and objects; others stay."""
     if isinstance(value, list):
         return [_decoded(one, repairs) for one in value]

@@ -91,7 +91,7 @@ def _http(block: Block) -> tuple[int, str, str | None, bytes]:
     """(status, type, charset, body without chunks and compression)."""
     from fastwarc.warc import WarcRecord
 
-    record: Any = WarcRecord.from_bytes(block.header + block.body)
+    record = WarcRecord.from_bytes(block.header + block.body)
     record.parse_http(auto_decode="all")
     kind = (record.http_content_type or "").lower().strip()
     if kind not in (*HTML, "text/plain"):

@@ -123,7 +123,7 @@ def times_usual(optim: Mapping[str, Any]) -> float:
     """The highest of an optimizer's rates over its usual one; 1 where nothing else was asked for."""
     kind = OPTIM.find(str(optim.get("kind", "muon")))
     usual = {name: field.default for name, field in kind.model_fields.items() if name.endswith("_rate")}
-    usual["learning_rate"] = kind.usual_rate  # type: ignore[attr-defined]
+    usual["learning_rate"] = kind.usual_rate
     return float(max([1.0, *(optim[n] / value for n, value in usual.items() if value and optim.get(n))]))
 
 
