@@ -20,7 +20,8 @@ from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
-from pretune.base.recipe import Recipe, StagePlan
+from pretune.base.planning import StagePlan
+from pretune.base.recipe import Recipe
 
 if TYPE_CHECKING:
     from pretune.infer.answers import Answer

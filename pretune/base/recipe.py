@@ -1,6 +1,6 @@
-"""A recipe: stages by name, their settings, and how they hang together.
+"""A recipe that runs: stages by name, in order, on one process or on several.
 
-    plan   says what would run, and because of which change
+    plan   says what would run, and because of which change (planning.py)
     run    skips what is current, continues what was interrupted, and stops early where an input
            comes out with the bytes it had before
 
@@ -9,198 +9,25 @@ A single stage's command is a recipe too; there is one way in.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from pretune.base.artifact import CARD, Artifact, Card, read_card
-from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
-from pretune.base.config import Config, Input, Mistake, check, complete, extras_of, inputs_of, mistakes_error
-from pretune.base.errors import BadCommand, PretuneError
+from pretune.base.artifact import Artifact, Card
+from pretune.base.config import complete, extras_of
 from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
-from pretune.base.stage import Context, Forecast, Machine, Stage, derive_seed, stage_key
-from pretune.base.staging import Workspace, current, disk_errors, scratch_key, take_back
+from pretune.base.planning import Planned
+from pretune.base.stage import Context, Stage, derive_seed
+from pretune.base.staging import Workspace, disk_errors, take_back
 from pretune.base.team import ALONE, Team
-from pretune.base.yaml import read_yaml
-
-
-class Head(Config):
-    """What stands above the stages of a recipe."""
-
-    name: str = "recipe"
-    """What the recipe is called in reports."""
-    work: str = "runs"
-    """The folder that the artifacts lie in, `work/STAGE`. Ending in a dot (`runs/base.`), the last stage lies at
-    `runs/base` and the others next to it, at `runs/base.STAGE`."""
-    seed: int = 0
-    """Everything random derives from this number and the kind of the stage."""
-    nproc: int = Field(1, ge=1)
-    """Processes on this machine that train together; the batch of a step is dealt to them."""
-    sizes: dict[str, Json] = {}
-    """Named sets of overrides; `--size smoke` takes those under `smoke`."""
 
 
 @dataclass(frozen=True)
-class StagePlan:
-    """What would happen to one stage, and why."""
-
-    name: str
-    kind: str
-    out: str
-    status: str
-    """current | will run | may run (skipped if its inputs come out as they were)"""
-    reasons: list[str] = field(default_factory=list)
-    forecast: Forecast = field(default_factory=Forecast)
-
-
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Planned):
     """A checked recipe. Make one with `Recipe.read(path)` or `Recipe.build(tree)`."""
-
-    head: Head
-    stages: dict[str, Stage]
-    source: str = "recipe"
-
-    @classmethod
-    def read(cls, path: str | Path, overrides: tuple[str, ...] = (), size: str | None = None) -> Recipe:
-        """Read a YAML recipe and apply overrides; raises SettingsError that tells every mistake."""
-        tree, lines = read_yaml(Path(path))
-        return cls.build(tree, overrides=overrides, size=size, source=Path(path).as_posix(), lines=lines)
-
-    @classmethod
-    def build(
-        cls,
-        tree: JsonMap,
-        *,
-        overrides: tuple[str, ...] = (),
-        size: str | None = None,
-        source: str = "recipe",
-        lines: Mapping[tuple[str, ...], int] | None = None,
-        main: str | None = None,
-    ) -> Recipe:
-        """Check a tree of settings.
-
-        Args:
-            main: the stage of a one-stage command, whose name the user did not write: left out in messages.
-        """
-        whole: Json = copied(tree)
-        where = {place[1:] if place[0] == "stages" else place: line for place, line in (lines or {}).items()}
-        mistakes = apply_overrides(whole, overrides, size)
-        head, wrong = check(Head, {k: v for k, v in whole.items() if k != "stages"})
-        mistakes += wrong
-        given = whole.get("stages")
-        if not isinstance(given, dict) or not given:
-            mistakes.append(Mistake(("stages",), "a recipe needs stages", given, "missing-setting"))
-            given = {}
-        stages: dict[str, Stage] = {}
-        for name, settings in given.items():
-            stage, wrong = check_stage(name, settings, prefix=() if name == main else (name,))
-            mistakes += wrong
-            if stage:
-                stages[name] = stage
-        if not mistakes:
-            mistakes = list(bad_references(stages, main))
-        if mistakes or head is None:
-            raise mistakes_error(mistakes, source=source, lines=where)
-        return cls(head, in_order(stages), source)
-
-    def out(self, name: str) -> Path:
-        """Where a stage's artifact lies."""
-        if not self.head.work.endswith("."):
-            return Path(self.head.work) / name
-        last = list(self.stages)[-1]
-        return Path(self.head.work[:-1]) if name == last else Path(self.head.work + name)
-
-    # ---- plan ---------------------------------------------------------------------------------
-
-    def plan(self) -> list[StagePlan]:
-        """For every stage, in order: would it run, and because of what. Touches nothing."""
-        plans: dict[str, StagePlan] = {}
-        made: dict[str, Artifact] = {}
-        forecasts: dict[str, Forecast] = {}
-        machine = Machine.here()
-        for name, stage in self.stages.items():
-            status, reasons = self._status(name, stage, plans, made)
-            if status == "current":
-                forecasts[name] = forecast_of(made[name])
-            else:
-                forecasts[name] = stage.forecast(self._input_forecasts(stage, forecasts), machine)
-            plans[name] = StagePlan(name, stage.kind, self.out(name).as_posix(), status, reasons, forecasts[name])
-        return list(plans.values())
-
-    def _status(
-        self, name: str, stage: Stage, plans: Mapping[str, StagePlan], made: dict[str, Artifact]
-    ) -> tuple[str, list[str]]:
-        waiting = [s for _, s in references(stage) if plans[s].status != "current"]
-        if waiting:
-            changed = self._own_changes(name, stage)
-            told = [f"{s} {plans[s].status}" for s in waiting]
-            finished = (self.out(name) / CARD).is_file()
-            return ("may run" if finished and not changed else "will run"), changed + sorted(set(told))
-        inputs = self._resolve(stage, made)
-        key = self._key(stage, inputs)
-        found = current(self.out(name), key)
-        if found is None:
-            return "will run", self._why(name, stage, inputs, key)
-        made[name] = found
-        there = found.path == self.out(name)
-        return "current", [] if there else [f"taken back from {found.path.as_posix()}"]
-
-    def _own_changes(self, name: str, stage: Stage) -> list[str]:
-        card = _old_card(self.out(name))
-        return _setting_changes(card, stage, self.head.seed) if card else []
-
-    def _why(self, name: str, stage: Stage, inputs: Mapping[str, Artifact], key: str) -> list[str]:
-        out, reasons = self.out(name), []
-        if scratch_key(out) == key:
-            reasons.append("was interrupted; continues")
-        card = _old_card(out)
-        if card is None:
-            return reasons or ["not made yet"]
-        reasons += _setting_changes(card, stage, self.head.seed)
-        for place, artifact in inputs.items():
-            before = card.inputs.get(place, {}).get("id")
-            if before != artifact.card.id:
-                verb = "is new" if before is None else "changed"
-                reasons.append(f"{place} {verb} ({artifact.written(Path())})")
-        reasons += [f"{place} is gone" for place in card.inputs if place not in inputs]
-        return [
-            *(reasons or ["settings or inputs changed"]),
-            f"the finished one is set aside as {out.name}@{card.key[:8]}",
-        ]
-
-    # ---- inputs and keys ----------------------------------------------------------------------
-
-    def _resolve(self, stage: Stage, made: Mapping[str, Artifact]) -> dict[str, Artifact]:
-        found: dict[str, Artifact] = {}
-        for place, given, mark in inputs_of(stage):
-            path = made[given[1:]].path if given.startswith("$") else given
-            found[place] = _opened(path, mark, stage)
-            if found[place].sample is not None and not stage.takes_samples:
-                hint = "give the whole file; a sample is for `pretune dataset`"
-                raise BadCommand(f"{stage.kind} takes no sample such as {given!r}", hint=hint)
-        return found
-
-    def _key(self, stage: Stage, inputs: Mapping[str, Artifact]) -> str:
-        return stage_key(stage, {p: a.card.id for p, a in inputs.items()}, self.head.seed)
-
-    def _input_forecasts(self, stage: Stage, known: Mapping[str, Forecast]) -> dict[str, Forecast]:
-        given: dict[str, Forecast] = {}
-        for place, reference, mark in inputs_of(stage):
-            if reference.startswith("$"):
-                given[place] = known[reference[1:]]
-            else:
-                given[place] = forecast_of(_opened(reference, mark, stage))
-        return given
-
-    # ---- run ----------------------------------------------------------------------------------
 
     def run(
         self,
@@ -359,12 +186,6 @@ class Recipe:
         )
 
 
-def _opened(path: str | Path, mark: Input, stage: Stage) -> Artifact:
-    """An input; of a folder of texts, links that lead out of it are read only where the stage says so."""
-    follow = stage.follows_links() if "files" in mark.kind.split("|") else None
-    return Artifact.open(path, None if mark.kind == "files" else mark.kind, follow=follow)
-
-
 def _tell_links(artifact: Artifact, log: Log) -> None:
     if artifact.links:
         names = ", ".join(artifact.links[:5]) + (" ..." if len(artifact.links) > 5 else "")
@@ -395,46 +216,3 @@ def _made(command: str, started: float) -> Json:
 def _brief(metrics: JsonMap) -> str:
     numbers = [(k, v) for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)]
     return "  ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in numbers[:6])
-
-
-def forecast_of(artifact: Artifact) -> Forecast:
-    """What is known of an artifact that exists, or of raw files."""
-    size = sum(p.stat().st_size for p in artifact.files() if p.exists())
-    metrics = artifact.card.metrics
-    counted = ("documents", "tokens", "parameters", "vocab_size")
-    known = {name: float(metrics.get(name, 0) or 0) for name in counted}
-    text = float(metrics.get("bytes", 0) or 0) or (size if artifact.card.kind == "files" else 0)
-    return Forecast(disk_bytes=size, text_bytes=text, config=_config_of(artifact), **known)
-
-
-def _config_of(artifact: Artifact) -> Json | None:
-    if artifact.card.kind != "model":
-        return None
-    with suppress(OSError, ValueError):
-        return json.loads((artifact.path / "config.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    return None
-
-
-def _old_card(out: Path) -> Card | None:
-    try:
-        return read_card(out) if (out / CARD).is_file() else None
-    except PretuneError:
-        return None
-
-
-def _setting_changes(card: Card, stage: Stage, seed: int) -> list[str]:
-    before, now = _flat(card.settings), _flat({**complete(stage), "seed": seed})
-    inputs = {place for place, _, _ in inputs_of(stage)} | set(card.inputs)
-    names = [n for n in sorted({*before, *now}) if n not in inputs and before.get(n) != now.get(n)]
-    changes = [f"{n} {before.get(n, 'unset')!r} -> {now.get(n, 'unset')!r}" for n in names]
-    if card.version != stage.version:
-        changes.append(f"version {card.version} -> {stage.version} of {stage.kind}")
-    return changes
-
-
-def _flat(tree: object, place: str = "") -> Json:
-    if isinstance(tree, dict) and tree:
-        return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{place}.{name}" if place else name).items()}
-    if isinstance(tree, list) and any(isinstance(v, dict) for v in tree):
-        return {k: v for i, sub in enumerate(tree) for k, v in _flat(sub, f"{place}.{i}").items()}
-    return {place: tree}

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import PretuneError
 from pretune.base.json import Json, JsonMap
-from pretune.base.recipe import StagePlan
+from pretune.base.planning import StagePlan
 from pretune.base.stage import Forecast, Machine
 from pretune.report.lineage import lineage
 from pretune.report.numbers import count, duration, metric, share, size
