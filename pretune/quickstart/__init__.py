@@ -15,7 +15,7 @@ from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.yaml import read_yaml
-from pretune.quickstart.plan import Row, plan_text, row_of, seconds_of, settings_of
+from pretune.quickstart.plan import Scale, plan_text, row_of, seconds_of, settings_of
 from pretune.quickstart.words import closing_words
 
 QUESTION = "Can you tell me what `shutil.copytree` does?"
@@ -55,7 +55,7 @@ def quickstart(
     return result
 
 
-def planned(log: Log) -> Row:
+def planned(log: Log) -> Scale:
     """What is done at this machine's speed; the plan is printed."""
     flops = measured_speed(log)
     row = row_of(flops)

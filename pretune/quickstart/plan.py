@@ -20,7 +20,7 @@ MIDDLE = "{kind: qwen3, layers: 4, width: 256, heads: 4, kv_heads: 2, hidden: 70
 
 
 @dataclass(frozen=True)
-class Row:
+class Scale:
     """What is done from a speed on.
 
     Args:
@@ -47,20 +47,20 @@ class Row:
 
 TABLE = (
     # One old core: whatever it manages within the same time.
-    Row(0, SMALL, 8, 5.0, 100, 300, 8, 4.5, 16, 1.25, slower=3.0),
+    Scale(0, SMALL, 8, 5.0, 100, 300, 8, 4.5, 16, 1.25, slower=3.0),
     # Two cores with AVX2, float32: 50-90. Steps of 8 rows: in 250 steps they learn more than larger ones in fewer. Of
     # 250 functions 95 % were answered word for word in unseen wordings after 384 steps of 8 x 256 (17 x 10^12
     # operations); with 900 skimmed 92 % after 443 (20 x 10^12).
-    Row(45, SMALL, 8, 5.0, 200, 600, 8, 4.5, 16, 1.25, slower=2.4),
+    Scale(45, SMALL, 8, 5.0, 200, 600, 8, 4.5, 16, 1.25, slower=2.4),
     # Two cores with AVX-512, float32; four with AVX2: 100-140. With 4.5, 4 and 2 minutes: 97 % word for word, 84 % in
     # order (SVM 56), and guesses behind the nearest answer (.111, .123): so the base has more, the others less.
-    Row(95, SMALL, 8, 6.25, 330, 600, 8, 3.25, 16, 1.0, slower=1.8),
+    Scale(95, SMALL, 8, 6.25, 330, 600, 8, 3.25, 16, 1.0, slower=1.8),
     # Two cores with bfloat16 in hardware (Zen 4): 250-320. With 4.2, 1 and 0.75 minutes on Zen 5: 1.31 bits per byte
     # (5-gram 1.50, xz 1.30), 99 % word for word, guesses .131 (.123), 71 % in order (56).
-    Row(180, MIDDLE, 16, 5.4, 330, 600, 8, 1.65, 16, 0.5, slower=1.3),
+    Scale(180, MIDDLE, 16, 5.4, 330, 600, 8, 1.65, 16, 0.5, slower=1.3),
     # Twice as wide units (Zen 5, AMX), more cores, a GPU: 400 and more. On Zen 5: 1.21 bits per byte, 97 % word for
     # word, guesses .141 (.131), 71 % in order.
-    Row(400, MIDDLE, 16, 5.4, 700, 600, 16, 1.65, 16, 0.5, slower=1.0),
+    Scale(400, MIDDLE, 16, 5.4, 700, 600, 16, 1.65, 16, 0.5, slower=1.0),
 )
 
 AROUND = {
@@ -96,12 +96,12 @@ DOES = {
 }
 
 
-def row_of(flops: float) -> Row:
+def row_of(flops: float) -> Scale:
     """The row for a speed of training, in operations a second."""
     return max((row for row in TABLE if row.gflops * 1e9 <= flops), key=lambda row: row.gflops)
 
 
-def settings_of(row: Row) -> tuple[str, ...]:
+def settings_of(row: Scale) -> tuple[str, ...]:
     """A row as settings of recipes/quickstart.yaml."""
     return (
         f"base.model={row.model}",
@@ -115,13 +115,13 @@ def settings_of(row: Row) -> tuple[str, ...]:
     )
 
 
-def seconds_of(row: Row) -> dict[str, float]:
+def seconds_of(row: Scale) -> dict[str, float]:
     """Stage -> expected seconds, in the order in which they run."""
     minutes = {"base": row.base_minutes, "chat": row.chat_minutes, "order": row.order_minutes}
     return {stage: 60 * minutes[stage] if stage in minutes else row.slower * AROUND[stage] for stage in DOES}
 
 
-def plan_text(row: Row, flops: float, seconds: Mapping[str, float]) -> str:
+def plan_text(row: Scale, flops: float, seconds: Mapping[str, float]) -> str:
     """What will be done and how long each part takes, a line each."""
     total, most = sum(seconds.values()), TABLE[-1].functions
     head = (

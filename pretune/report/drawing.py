@@ -21,7 +21,7 @@ def colour(place: int) -> str:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Axes:
     """From values to places on the picture."""
 
     x_low: float
@@ -43,7 +43,7 @@ class Chart:
     title: str
     unit: str
     series: Mapping[str, Points]
-    frame: Frame
+    frame: Axes
 
 
 def chart(title: str, unit: str, series: Mapping[str, Points]) -> Chart | None:
@@ -69,11 +69,11 @@ def thinned(points: Points, most: int) -> Points:
     return [*means[:-1], points[-1]]
 
 
-def frame_of(points: Points) -> Frame:
+def frame_of(points: Points) -> Axes:
     """A frame around all points, with a little room above and below."""
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     room = (max(ys) - min(ys)) * 0.06 or 0.5
-    return Frame(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, min(ys) - room, max(ys) + room)
+    return Axes(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, min(ys) - room, max(ys) + room)
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

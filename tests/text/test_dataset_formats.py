@@ -15,7 +15,7 @@ import pytest
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadCommand, BadFile, NoSuchColumn, NotText, PretuneError
 from pretune.text.dataset.example import Labelled, Pair, Tagged, read_labels, read_split
-from pretune.text.dataset.shapes.files import Source, splits_of
+from pretune.text.dataset.shapes.files import LabelledFile, splits_of
 from tests.text.format_samples import zipped
 
 SPLITS = ("train", "validation", "test")
@@ -234,7 +234,7 @@ def test_members_of_an_archive_are_files(tmp_path: Path, run_stage: Any) -> None
     ],
 )
 def test_a_name_says_the_split_exactly_or_all_of_them_begin_with_it(stems: str, splits: str) -> None:
-    made = [Source(f"{stem}.jsonl", stem, lambda repairs: iter(()), ()) for stem in stems.split()]
+    made = [LabelledFile(f"{stem}.jsonl", stem, lambda repairs: iter(()), ()) for stem in stems.split()]
     wanted = [None if split == "-" else split for split in splits.split(" ")]
     names: list[Any] = [{"": ""}.get(s, s) if s is not None else None for s in wanted]
     assert splits_of(made) == names
@@ -242,7 +242,7 @@ def test_a_name_says_the_split_exactly_or_all_of_them_begin_with_it(stems: str, 
 
 def test_of_parallel_files_two_for_one_split_are_left_alone() -> None:
     def split(*stems: str) -> list[str | None]:
-        return splits_of([Source(f"{s}.de + {s}.en", s, lambda r: iter(()), (), is_parallel=True) for s in stems])
+        return splits_of([LabelledFile(f"{s}.de + {s}.en", s, lambda r: iter(()), (), is_parallel=True) for s in stems])
 
     assert split("train", "val", "test_2016") == ["train", "validation", "test"]
     assert split("train", "val", "test_2016", "test_2017") == ["train", "validation", None, None]

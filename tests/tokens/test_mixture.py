@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pretune.base.errors import EmptyInput
 from pretune.text.corpus.proportions import Proportions
-from pretune.tokens.store.mixture import Mixed, mixed
+from pretune.tokens.store.mixture import MixedRows, mixed
 from pretune.tokens.store.packing import RowForm
 from tests.tokens.worlds import KINDS, counting_store, rows_by, store_of
 
@@ -18,7 +18,7 @@ COUNTS = st.lists(st.integers(1, 60), min_size=1, max_size=5)
 
 @given(COUNTS, st.integers(0, 5))
 def test_an_epoch_takes_each_place_of_each_part_once_and_the_next_goes_on_there(counts, epoch):
-    rows = Mixed({}, np.array(counts))
+    rows = MixedRows({}, np.array(counts))
     part, place = rows.places(np.arange(epoch * len(rows), (epoch + 1) * len(rows)))
     for k, count in enumerate(counts):
         assert place[part == k].tolist() == list(range(epoch * count, (epoch + 1) * count))
@@ -26,7 +26,7 @@ def test_an_epoch_takes_each_place_of_each_part_once_and_the_next_goes_on_there(
 
 @given(COUNTS, st.integers(0, 500))
 def test_every_stretch_has_the_shares_to_a_row_for_each_part(counts, until):
-    rows = Mixed({}, np.array(counts))
+    rows = MixedRows({}, np.array(counts))
     part, _ = rows.places(np.arange(until))
     for k, count in enumerate(counts):
         assert abs((part == k).sum() - until * count / len(rows)) < len(counts)
@@ -34,7 +34,7 @@ def test_every_stretch_has_the_shares_to_a_row_for_each_part(counts, until):
 
 @given(COUNTS, st.lists(st.integers(0, 10**9), min_size=1, max_size=20))
 def test_places_do_not_depend_on_which_others_are_asked(counts, positions):
-    rows = Mixed({}, np.array(counts))
+    rows = MixedRows({}, np.array(counts))
     together = np.stack(rows.places(np.array(positions)))
     alone = np.concatenate([np.stack(rows.places(np.array([p]))) for p in positions], axis=1)
     assert together.tolist() == alone.tolist()

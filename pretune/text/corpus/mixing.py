@@ -40,7 +40,7 @@ class Mixture(Proportions):
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedDocuments:
     """What a mixture comes to.
 
     Args:
@@ -54,7 +54,7 @@ class Mixed:
     bytes: int = 0
 
 
-def mix(shards: Shards, verdict: Verdict, mixture: Mixture) -> Mixed:
+def mix(shards: Shards, verdict: Verdict, mixture: Mixture) -> MixedDocuments:
     """How often each training document is taken, and where it stands, from the columns alone.
 
     Raises:
@@ -63,15 +63,15 @@ def mix(shards: Shards, verdict: Verdict, mixture: Mixture) -> Mixed:
     often = np.ones(len(shards), dtype=np.int64)
     sorted_by = order_column(mixture.order, [n for n in shards.columns if n not in _NOT_TO_SORT_BY])
     if mixture.is_plain:
-        return Mixed(often)
+        return MixedDocuments(often)
     is_train = np.array([split == "train" for split in verdict.splits], dtype=bool)
     rows = _Columns(shards, is_train, sorted_by)
     often[is_train] = copies(mixture, rows.groups, rows.bytes, hashed(rows.ids, _TAKEN))
     taken = often[is_train]
     if not mixture.order and taken.max(initial=0) <= 1:
-        return Mixed(often)
+        return MixedDocuments(often)
     placed = ranks(mixture.order, rows.values, hashed(rows.ids, _PLACED), taken)
-    return Mixed(often, placed, int(rows.bytes @ taken))
+    return MixedDocuments(often, placed, int(rows.bytes @ taken))
 
 
 class _Columns:

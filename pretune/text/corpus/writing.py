@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pretune.base.json import Json, JsonMap
 from pretune.text.corpus.deciding import Verdict
 from pretune.text.corpus.documents import Tally
-from pretune.text.corpus.mixing import Mixed
+from pretune.text.corpus.mixing import MixedDocuments
 from pretune.text.corpus.reporting import Seen
 from pretune.text.read.document import document_id
 from pretune.text.read.shards import GROUP, ShardWriter, read_rows, read_tables, sums_of
@@ -114,7 +114,13 @@ class Written:
     """
 
     def __init__(
-        self, out: Path, schema: pa.Schema, verdict: Verdict, mixed: Mixed, ids: Mapping[int, str], folder: Path
+        self,
+        out: Path,
+        schema: pa.Schema,
+        verdict: Verdict,
+        mixed: MixedDocuments,
+        ids: Mapping[int, str],
+        folder: Path,
     ):
         self.counts, self.seen = Counts(), Seen()
         self._verdict, self._often, self._ids, self._names = verdict, mixed.often, ids, schema.names

@@ -22,7 +22,7 @@ from pretune.base.log import Bar, Log
 from pretune.text.dataset.example import Example, said_by
 from pretune.text.dataset.shapes.choosing import Opened, open_records
 from pretune.text.dataset.shapes.converter import Notes, Record
-from pretune.text.dataset.shapes.files import CLASS_NAMES, Source, sources_of, splits_of, unpacked
+from pretune.text.dataset.shapes.files import CLASS_NAMES, LabelledFile, sources_of, splits_of, unpacked
 from pretune.text.read import sources
 from pretune.text.read.readers import ARCHIVES, PACKED, Repairs, line_of, lines_of, read_records, suffix_of
 from pretune.text.read.split import NAMES, SPLITS
@@ -94,7 +94,7 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
 
 
 @contextmanager
-def _named_as_given(source: Source, scratch: Path) -> Iterator[None]:
+def _named_as_given(source: LabelledFile, scratch: Path) -> Iterator[None]:
     """Errors call a member of an archive by its name there, not by that of the file it is unpacked to."""
     try:
         yield
@@ -105,10 +105,10 @@ def _named_as_given(source: Source, scratch: Path) -> Iterator[None]:
         raise type(error)(error.problem.replace(inside[0], source.name), hint=error.hint) from None
 
 
-def _sources(artifact: Artifact, found: Found, scratch: Path) -> list[Source]:
+def _sources(artifact: Artifact, found: Found, scratch: Path) -> list[LabelledFile]:
     if artifact.scheme:
         scheme = artifact.scheme
-        return [Source(scheme, "", lambda repairs: sources.examples(scheme), ())]
+        return [LabelledFile(scheme, "", lambda repairs: sources.examples(scheme), ())]
     files = sources.named_files(artifact)
     found.left_alone.update(f"{name} (a link that leads out of the folder)" for name in artifact.links)
     if any(suffix_of(path) in ARCHIVES for _, path in files):
@@ -127,7 +127,7 @@ def _find_class_names(inputs: Mapping[str, Artifact], found: Found) -> None:
 
 
 def _read_source(
-    source: Source, split: str | None, part: Splits, found: Found, wanted: Wanted, log: Log, bar: Bar
+    source: LabelledFile, split: str | None, part: Splits, found: Found, wanted: Wanted, log: Log, bar: Bar
 ) -> None:
     pace = _Pace(source, bar)
     if split is None:
@@ -141,7 +141,7 @@ def _read_source(
     pace.end()
 
 
-def _opened(source: Source, found: Found, wanted: Wanted) -> Opened | None:
+def _opened(source: LabelledFile, found: Found, wanted: Wanted) -> Opened | None:
     records = source.read(found.repairs)
     name = source.name
     where = f"{name}:1" if suffix_of(Path(name)) in (".csv", ".tsv") else name  # the line of the names
@@ -162,7 +162,7 @@ def _opened(source: Source, found: Found, wanted: Wanted) -> Opened | None:
 # ---- one file -----------------------------------------------------------------------------------
 
 
-def _collect(source: Source, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace) -> None:
+def _collect(source: LabelledFile, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace) -> None:
     name, convert, examples = mend_surrogates(source.name), opened.convert, part[split]
     wrong: list[tuple[int, Record, BadFile]] = []
     for number, record in enumerate(opened.records):
@@ -192,7 +192,7 @@ def _split_of(record: Record, split: str) -> str | None:
     return NAMES.get(own.strip().lower()) if isinstance(own, str) and own.strip() else split
 
 
-def _all_wrong(source: Source, wrong: list[tuple[int, Record, BadFile]]) -> BadFile:
+def _all_wrong(source: LabelledFile, wrong: list[tuple[int, Record, BadFile]]) -> BadFile:
     """One error for all wrong records of a file."""
     places = [_where(source, number, record) for number, record, _ in wrong[:NAMED_TOGETHER]]
     lines = [f"{place}: {error.problem}" for place, (_, _, error) in zip(places, wrong, strict=False)]
@@ -203,7 +203,7 @@ def _all_wrong(source: Source, wrong: list[tuple[int, Record, BadFile]]) -> BadF
     return BadFile("\n".join(lines), hint=hint)
 
 
-def _where(source: Source, number: int, record: Record) -> str:
+def _where(source: LabelledFile, number: int, record: Record) -> str:
     """`reviews.csv:17`, the line; `a.json#16` where records have none."""
     if source.is_parallel:
         return f"{source.name}:{number + 1}"
@@ -218,7 +218,7 @@ def _where(source: Source, number: int, record: Record) -> str:
 class _Pace:
     """Moves a bar by the bytes of a file while its records are read."""
 
-    def __init__(self, source: Source, bar: Bar):
+    def __init__(self, source: LabelledFile, bar: Bar):
         self.bar, self.left = bar, source.num_bytes
         self.step = self.left / max(1, _num_records(source)) if self.left > COUNTED_BYTES else 0.0
 
@@ -235,7 +235,7 @@ class _Pace:
         self.bar.advance(num_bytes)
 
 
-def _num_records(source: Source) -> int:
+def _num_records(source: LabelledFile) -> int:
     """About how many records a source has, without parsing: rows of parquet, else lines; 0 if packed."""
     if len(source.paths) > 1 and not source.is_parallel:
         return len(source.paths)

@@ -16,7 +16,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn, UserError
 from pretune.text.dataset.shapes.choosing import Opened, open_records
 from pretune.text.dataset.shapes.converter import Notes
-from pretune.text.dataset.shapes.files import Source, is_labelled, sources_of, unpacked
+from pretune.text.dataset.shapes.files import LabelledFile, is_labelled, sources_of, unpacked
 from pretune.text.read import sources
 from pretune.text.read.columns import FIRST, text_column
 from pretune.text.read.readers import Repairs, read_records
@@ -75,9 +75,9 @@ def _mistakes(paths: Sequence[Path]) -> list[UserError]:
     return errors
 
 
-def _recognised(found: Sequence[Source], texts: Sequence[Path]) -> Recognised:
+def _recognised(found: Sequence[LabelledFile], texts: Sequence[Path]) -> Recognised:
     """Labelled data if the tables that are make up half of all bytes; those that are not looked at count like these."""
-    labelled: list[tuple[Source, Opened]] = []
+    labelled: list[tuple[LabelledFile, Opened]] = []
     plain, errors = 0, []
     for source in sorted(found, key=lambda s: -s.num_bytes)[:LARGEST]:
         try:
@@ -99,7 +99,7 @@ def _recognised(found: Sequence[Source], texts: Sequence[Path]) -> Recognised:
     return Recognised(labelled[0][1].shape, labelled[0][1].read_as)
 
 
-def _opened(source: Source) -> Opened | None:
+def _opened(source: LabelledFile) -> Opened | None:
     """How a source is read as labelled data; None for text: a scored one, or a book in two languages, is one as well.
 
     Raises:

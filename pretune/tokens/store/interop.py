@@ -44,7 +44,7 @@ LONGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Part:
+class TokenFile:
     """Some documents of a file.
 
     Args:
@@ -63,7 +63,7 @@ def split_of_file(path: Path) -> str:
     return NAMES.get(path.name.lower().partition(".")[0], "train")
 
 
-def read_files(paths: list[Path], *, vocab_size: int, end: int) -> Iterator[tuple[Path, Part]]:
+def read_files(paths: list[Path], *, vocab_size: int, end: int) -> Iterator[tuple[Path, TokenFile]]:
     """The documents of token files, about 4 M ids at a time, end tokens taken off.
 
     Args:
@@ -86,7 +86,7 @@ def read_files(paths: list[Path], *, vocab_size: int, end: int) -> Iterator[tupl
             yield path, _without_ends(_checked(part, path, vocab_size), end)
 
 
-def _checked(part: Part, path: Path, vocab_size: int) -> Part:
+def _checked(part: TokenFile, path: Path, vocab_size: int) -> TokenFile:
     low, high = int(part.ids.min(initial=0)), int(part.ids.max(initial=0))
     if low < 0 or high >= vocab_size:
         wrong = low if low < 0 else high
@@ -95,18 +95,18 @@ def _checked(part: Part, path: Path, vocab_size: int) -> Part:
     return part
 
 
-def _without_ends(part: Part, end: int) -> Part:
+def _without_ends(part: TokenFile, end: int) -> TokenFile:
     begins = np.concatenate([[0], part.ends[:-1]])
     is_ended = part.ends > begins
     is_ended[is_ended] = part.ids[part.ends[is_ended] - 1] == end
     ids = np.delete(part.ids, part.ends[is_ended] - 1)
-    return Part(ids.astype(np.uint32), part.ends - np.cumsum(is_ended), part.table)
+    return TokenFile(ids.astype(np.uint32), part.ends - np.cumsum(is_ended), part.table)
 
 
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def read_nanogpt(path: Path, dtype: str, end: int) -> Iterator[Part]:
+def read_nanogpt(path: Path, dtype: str, end: int) -> Iterator[TokenFile]:
     """Documents up to each end token; what follows the last one is a document too."""
     ids = _mapped(path, np.dtype(dtype).newbyteorder("<"))
     starts = range(0, len(ids), AT_ONCE)
@@ -117,7 +117,7 @@ def read_nanogpt(path: Path, dtype: str, end: int) -> Iterator[Part]:
     yield from _parts(ids, ends)
 
 
-def read_megatron(path: Path) -> Iterator[Part]:
+def read_megatron(path: Path) -> Iterator[TokenFile]:
     """Documents by their index."""
     data = path.read_bytes()
     where = path.as_posix()
@@ -141,7 +141,7 @@ def read_megatron(path: Path) -> Iterator[Part]:
     yield from _parts(ids, stops[firsts[1:]])
 
 
-def read_arrow(path: Path) -> Iterator[Part]:
+def read_arrow(path: Path) -> Iterator[TokenFile]:
     """Documents by rows of lists; `id` and `source` where there are such columns."""
     import pyarrow as pa
 
@@ -155,14 +155,14 @@ def read_arrow(path: Path) -> Iterator[Part]:
         raise BadFile(f"{path.as_posix()!r} is no Arrow file with lists of ids: {error}") from None
 
 
-def _arrow_part(batch: pa.RecordBatch) -> Part:
+def _arrow_part(batch: pa.RecordBatch) -> TokenFile:
     import pyarrow as pa
 
     lists = batch.column("ids")
     flat, ends = lists.flatten(), np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
     if not pa.types.is_integer(flat.type) or lists.null_count or flat.null_count:
         raise pa.ArrowInvalid(f"`ids` must be lists of whole numbers, not {lists.type}")
-    return Part(flat.to_numpy(), ends.astype(np.int64), pa.Table.from_batches([batch]).drop_columns(["ids"]))
+    return TokenFile(flat.to_numpy(), ends.astype(np.int64), pa.Table.from_batches([batch]).drop_columns(["ids"]))
 
 
 def _mapped(path: Path, kind: np.dtype[np.integer]) -> Ids:
@@ -173,11 +173,11 @@ def _mapped(path: Path, kind: np.dtype[np.integer]) -> Ids:
     return np.memmap(path, kind, mode="r") if size else np.empty(0, kind)
 
 
-def _parts(ids: Ids, ends: NDArray[np.int64]) -> Iterator[Part]:
+def _parts(ids: Ids, ends: NDArray[np.int64]) -> Iterator[TokenFile]:
     """Whole documents, about AT_ONCE ids at a time."""
     for first, last in batches(ends):
         begin = int(ends[first - 1]) if first else 0
-        yield Part(np.asarray(ids[begin : int(ends[last - 1])]), ends[first:last] - begin)
+        yield TokenFile(np.asarray(ids[begin : int(ends[last - 1])]), ends[first:last] - begin)
 
 
 def batches(ends: Ids) -> Iterator[tuple[int, int]]:

@@ -35,11 +35,11 @@ def mixed(parts: Mapping[str, Rows], proportions: Proportions) -> Rows:
     sizes = {(name, name): len(rows) for name, rows in parts.items()}
     often = times(proportions, sizes)
     counts = [max(1, round(often[key] * size)) for key, size in sizes.items()]
-    return Mixed(dict(parts), np.array(counts, np.int64))
+    return MixedRows(dict(parts), np.array(counts, np.int64))
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedRows:
     """Rows of several parts (the protocol Rows).
 
     Args:

@@ -15,7 +15,7 @@ from pretune.tokens.rows import Row
 from pretune.tokens.store.mixture import mixed
 from pretune.tokens.store.packing import Packing, RowForm, Rows
 from pretune.tokens.store.store import Store
-from pretune.train.loop.sources import VALIDATION_ROWS, Part, beginnings, parts
+from pretune.train.loop.sources import VALIDATION_ROWS, SourceRows, beginnings, parts
 from pretune.train.loop.stream import rows_of
 
 
@@ -36,7 +36,7 @@ class Feed:
     num_tokens: int
     validation: list[Row]
     held_out: dict[str, int]
-    sources: dict[str, Part] = field(default_factory=dict)
+    sources: dict[str, SourceRows] = field(default_factory=dict)
     beginnings: list[list[int]] = field(default_factory=list)
 
 

@@ -25,7 +25,7 @@ BEGINNINGS, BEGINNING_TOKENS = 2, 8
 
 
 @dataclass(frozen=True)
-class Part:
+class SourceRows:
     """Rows of a source, evenly spread over some of its documents, and what those documents are.
 
     Args:
@@ -36,7 +36,7 @@ class Part:
     held_out: dict[str, int]
 
 
-def parts(stores: Mapping[str, tuple[Path, Store]], packing: Packing, form: RowForm) -> dict[str, Part]:
+def parts(stores: Mapping[str, tuple[Path, Store]], packing: Packing, form: RowForm) -> dict[str, SourceRows]:
     """The largest sources of these stores' validation split, by name; none where there is one source."""
     found = [one for name, (folder, store) in stores.items() for one in _sources(name, folder, store)]
     if len(found) < 2:
@@ -47,12 +47,12 @@ def parts(stores: Mapping[str, tuple[Path, Store]], packing: Packing, form: RowF
         some = some_of(one.store, one.folder, one.numbers, most * form.room)
         rows = packing.rows(some, form, 0)
         if len(rows):
-            made[one.name if len(stores) > 1 else one.source] = Part(rows_of(rows.sample(most)), facts_of(some))
+            made[one.name if len(stores) > 1 else one.source] = SourceRows(rows_of(rows.sample(most)), facts_of(some))
     return made
 
 
 @dataclass(frozen=True)
-class Source:
+class HeldOutSource:
     """The validation documents of one source in one store."""
 
     name: str
@@ -66,11 +66,11 @@ class Source:
         return int(self.store.lengths[self.numbers].sum())
 
 
-def _sources(name: str, folder: Path, store: Store) -> list[Source]:
+def _sources(name: str, folder: Path, store: Store) -> list[HeldOutSource]:
     """Of a store that has one source, the store's own name is enough."""
     groups = sources_of(folder)
     return [
-        Source(name if len(groups) == 1 else f"{name}/{source}", source, folder, store, numbers)
+        HeldOutSource(name if len(groups) == 1 else f"{name}/{source}", source, folder, store, numbers)
         for source, numbers in groups.items()
     ]
 

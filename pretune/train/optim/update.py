@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pretune.model.families import family_of
 from pretune.train.optim.moments import CODES, SCALES, Files, is_packed, pack, unpack
 from pretune.train.optim.settings import Muon, Optim, ScheduleFree
-from pretune.train.optim.update_rules import Group
+from pretune.train.optim.update_rules import WeightGroup
 
 
 class Update:
@@ -45,7 +45,7 @@ class Update:
     ):
         self.settings = settings
         module, _, name = settings.rule.partition(":")
-        self.rule: Callable[[Group, Optim], None] = getattr(import_module(module), name)
+        self.rule: Callable[[WeightGroup, Optim], None] = getattr(import_module(module), name)
         self.every = dict(model.named_parameters())
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
@@ -179,12 +179,12 @@ class Update:
 
     def _group(
         self, names: list[str], grads: dict[str, Tensor], number: int, factor: float, decay: float, is_inner: bool
-    ) -> Group:
+    ) -> WeightGroup:
         rates = [self.settings.rate * factor * self.scales.get(n, 1.0) for n in names]
         kept = partial(self._kept, names)
         masters, mine = [self.masters[n] for n in names], [grads[n] for n in names]
         scales = [self.scales.get(n, 1.0) for n in names]
-        return Group(masters, mine, rates, scales, factor, number, decay, is_inner, self.fast, kept)
+        return WeightGroup(masters, mine, rates, scales, factor, number, decay, is_inner, self.fast, kept)
 
     def _kept(self, names: list[str], kind: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """The moment `kind` of each of these weights, made where it is not there yet."""

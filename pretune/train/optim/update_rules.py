@@ -23,7 +23,7 @@ FIRST_MOMENTUM = 0.85
 
 
 @dataclass(frozen=True)
-class Group:
+class WeightGroup:
     """Weights that move alike.
 
     Args:
@@ -65,7 +65,7 @@ class Group:
         torch._foreach_add_(self.masters, moves)
 
 
-def adamw(group: Group, s: Adam) -> None:
+def adamw(group: WeightGroup, s: Adam) -> None:
     """Adam, decay apart: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2."""
     m, root = group.moments("first"), _root_of_second(group, s)
     torch._foreach_lerp_(m, group.grads, 1 - s.betas[0])
@@ -73,7 +73,7 @@ def adamw(group: Group, s: Adam) -> None:
     group.subtract(torch._foreach_div(m, root), 1 - s.betas[0] ** group.number)
 
 
-def _root_of_second(group: Group, s: Adam) -> Any:
+def _root_of_second(group: WeightGroup, s: Adam) -> Any:
     """The unbiased second moment after this gradient: its root, and eps."""
     v, beta = group.moments("second"), s.betas[1]
     torch._foreach_mul_(v, beta)
@@ -83,7 +83,7 @@ def _root_of_second(group: Group, s: Adam) -> Any:
     return root
 
 
-def schedule_free(group: Group, s: ScheduleFree) -> None:
+def schedule_free(group: WeightGroup, s: ScheduleFree) -> None:
     """The masters are y, where gradients are taken; z is Adam's path, x = (y - (1 - beta) z) / beta its average.
 
     Source: Defazio et al. 2024, arXiv:2405.15682, algorithm 1.
@@ -100,7 +100,7 @@ def schedule_free(group: Group, s: ScheduleFree) -> None:
         zk.sub_(move, alpha=rate)
 
 
-def lion(group: Group, s: Lion) -> None:
+def lion(group: WeightGroup, s: Lion) -> None:
     """Chen et al. 2023, arXiv:2302.06675, algorithm 2."""
     m = group.moments("first")
     moves = torch._foreach_lerp(m, group.grads, 1 - s.betas[0])
@@ -110,7 +110,7 @@ def lion(group: Group, s: Lion) -> None:
     group.subtract(moves)
 
 
-def sgd(group: Group, s: Sgd) -> None:
+def sgd(group: WeightGroup, s: Sgd) -> None:
     """Momentum as torch.optim.SGD has it, without dampening."""
     m = group.moments("momentum")
     torch._foreach_mul_(m, s.momentum)
@@ -120,7 +120,7 @@ def sgd(group: Group, s: Sgd) -> None:
     group.subtract(moves)
 
 
-def adagrad(group: Group, s: Adagrad) -> None:
+def adagrad(group: WeightGroup, s: Adagrad) -> None:
     """Duchi, Hazan & Singer 2011, JMLR 12, the diagonal form."""
     v = group.moments("squares")
     torch._foreach_addcmul_(v, group.grads, group.grads, 1.0)
@@ -130,7 +130,7 @@ def adagrad(group: Group, s: Adagrad) -> None:
     group.subtract(torch._foreach_div(group.grads, root))
 
 
-def adafactor(group: Group, s: Adafactor) -> None:
+def adafactor(group: WeightGroup, s: Adafactor) -> None:
     """Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4 and 5; the rate is at most 1 / sqrt(updates), as torch's."""
     rows = group.kept("rows", lambda master: _row_means(torch.zeros_like(master)))
     columns = group.kept("columns", lambda master: _column_means(torch.zeros_like(master)))
@@ -168,7 +168,7 @@ def _rms(tensor: Tensor) -> float:
     return float(tensor.norm()) / math.sqrt(tensor.numel())
 
 
-def muon(group: Group, s: Muon) -> None:
+def muon(group: WeightGroup, s: Muon) -> None:
     """Matrices of one shape [m, n], stacked: many small products become one. Tall ones move sqrt(m / n) further.
 
     What lies outside the blocks is moved by AdamW. Source: Jordan 2024, Muon.

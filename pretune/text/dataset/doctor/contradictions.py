@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pretune.text.dataset.doctor.fields import same_text, turns
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Row, counted
+from pretune.text.dataset.doctor.findings import Check, Data, DataRow, Finding, counted
 
 ANSWERS: dict[str, Callable[[Any], Hashable]] = {
     "label": lambda e: same_text(e.label),  # label-spelling reports one that is only written differently
@@ -42,15 +42,15 @@ class Contradictions(Check):
             yield self.finding(f"{text} two different answers", rows, count=len(found))
 
 
-def _groups(data: Data) -> list[list[Row]]:
+def _groups(data: Data) -> list[list[DataRow]]:
     """Rows of one text, of all splits, where there are several."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[DataRow]] = {}
     for row, key in zip(data.rows, data.whole, strict=True):
         groups.setdefault(key, []).append(row)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _spread(group: list[Row]) -> float:
+def _spread(group: list[DataRow]) -> float:
     scores = [row.example.score for row in group]
     return float(max(scores) - min(scores))
 
@@ -63,7 +63,7 @@ class BothWays(Check):
     advice: ClassVar[str] = "Keep the one that you mean; together they teach nothing."
 
     def find(self, data: Data) -> Iterator[Finding]:
-        seen: dict[tuple[str, str, str], Row] = {}
+        seen: dict[tuple[str, str, str], DataRow] = {}
         rows, like = [], []
         for row in data.rows:
             start = same_text(turns(row.example.messages))

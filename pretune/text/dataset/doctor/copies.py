@@ -18,7 +18,7 @@ from pydantic import Field
 
 from pretune.base.sample import evenly
 from pretune.text.dataset.doctor.fields import FIELDS
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, counted
+from pretune.text.dataset.doctor.findings import Check, Data, DataRow, Finding, Level, counted
 from pretune.text.dedup import near
 from pretune.text.read.split import SPLITS
 
@@ -35,7 +35,7 @@ class Duplicates(Check):
     advice: ClassVar[str] = "Keep one of each, unless the copies are meant to weigh more."
 
     def find(self, data: Data) -> Iterator[Finding]:
-        first: dict[tuple[str, str], Row] = {}
+        first: dict[tuple[str, str], DataRow] = {}
         again, like = [], []
         for row, key in zip(data.rows, data.whole, strict=True):
             earlier = first.setdefault((row.split, key), row)
@@ -56,7 +56,7 @@ class Leaks(Check):
     """Share of the later split from which leaks are an error; below it a warning."""
 
     def find(self, data: Data) -> Iterator[Finding]:
-        first: dict[str, dict[str, Row]] = {split: {} for pair in BETWEEN for split in pair}
+        first: dict[str, dict[str, DataRow]] = {split: {} for pair in BETWEEN for split in pair}
         for row, key in zip(data.rows, data.asked, strict=True):
             first[row.split].setdefault(key, row)
         for one, other in BETWEEN:
@@ -66,16 +66,16 @@ class Leaks(Check):
                 rows, like = [r for r, _ in leaked], [f for _, f in leaked]
                 yield self.finding(_shared(data, rows, one, other), rows, like=like, level=self._level(data, rows))
 
-    def _level(self, data: Data, rows: Sequence[Row]) -> Level:
+    def _level(self, data: Data, rows: Sequence[DataRow]) -> Level:
         return "error" if len(rows) >= self.serious * len(data.of_split(rows[0].split)) else "warning"
 
 
-def _shared(data: Data, rows: Sequence[Row], one: str, other: str) -> str:
+def _shared(data: Data, rows: Sequence[DataRow], one: str, other: str) -> str:
     number = f"{counted(len(rows), 'row')} of {len(data.of_split(other)):,} of {other}"
     return f"{number} {'is' if len(rows) == 1 else 'are'} in {one} too"
 
 
-def _say(rows: Sequence[Row]) -> str:
+def _say(rows: Sequence[DataRow]) -> str:
     return "says" if len(rows) == 1 else "say"
 
 

@@ -63,7 +63,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Row:
+class DataRow:
     """An example and its split."""
 
     split: str
@@ -84,12 +84,12 @@ class Data:
     """
 
     shape: str
-    rows: tuple[Row, ...]
+    rows: tuple[DataRow, ...]
     reading: tuple[Remark, ...] = ()
 
     @classmethod
     def of(cls, shape: str, splits: Mapping[str, Sequence[Example]], reading: Sequence[Remark] = ()) -> Data:
-        rows = tuple(Row(split, example) for split in SPLITS for example in splits.get(split, ()))
+        rows = tuple(DataRow(split, example) for split in SPLITS for example in splits.get(split, ()))
         return cls(shape, rows, tuple(reading))
 
     @property
@@ -111,7 +111,7 @@ class Data:
         """Of each row, (field, text) of every text in it."""
         return [self.fields.pieces(row.example) for row in self.rows]
 
-    def of_split(self, split: str) -> list[Row]:
+    def of_split(self, split: str) -> list[DataRow]:
         return [row for row in self.rows if row.split == split]
 
 
@@ -131,10 +131,10 @@ class Check(Variant):
     def finding(
         self,
         problem: str,
-        rows: Sequence[Row],
+        rows: Sequence[DataRow],
         *,
         name: str | None = None,
-        like: Sequence[Row] = (),
+        like: Sequence[DataRow] = (),
         level: Level | None = None,
         count: int | None = None,
         advice: str | None = None,

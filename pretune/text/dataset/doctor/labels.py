@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pretune.text.dataset.doctor.fields import same_text
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, counted
+from pretune.text.dataset.doctor.findings import Check, Data, DataRow, Finding, Level, counted
 from pretune.text.dataset.example import SHAPES
 from pretune.text.read.split import SPLITS
 
@@ -17,7 +17,7 @@ NAMED = tuple(shape for shape, of in SHAPES.items() if of.names)
 FEW_SHOWN = 8
 
 
-def names_of(data: Data, row: Row) -> set[str]:
+def names_of(data: Data, row: DataRow) -> set[str]:
     """The labels of a row; of tags their kinds (PER, LOC)."""
     names = SHAPES[data.shape].names
     assert names is not None, f"{data.shape} has no labels"
@@ -34,7 +34,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, every[:FEW_SHOWN])) + (" ..." if len(every) > FEW_SHOWN else "")
 
 
-def _with(data: Data, names: set[str], splits: Sequence[str]) -> list[Row]:
+def _with(data: Data, names: set[str], splits: Sequence[str]) -> list[DataRow]:
     return [row for row in data.rows if row.split in splits and names_of(data, row) & names]
 
 

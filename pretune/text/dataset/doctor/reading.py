@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, counted
+from pretune.text.dataset.doctor.findings import Check, Data, DataRow, Finding, Level, counted
 from pretune.text.dataset.shapes.questions import MOVED
 from pretune.text.dataset.spans import find_answer
 
@@ -57,6 +57,6 @@ class WrongOffset(Check):
                 yield Finding(self.kind, "warning", remark.count, text, advice, remark.places)
 
 
-def _is_off(row: Row) -> bool:
+def _is_off(row: DataRow) -> bool:
     found = ((find_answer(row.example.context, a.text, a.start), a.start) for a in row.example.answers)
     return any(place is not None and place != start for place, start in found)

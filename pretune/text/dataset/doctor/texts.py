@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from pretune.text.dataset.doctor.findings import Check, Data, Finding, Level, Row, counted
+from pretune.text.dataset.doctor.findings import Check, Data, DataRow, Finding, Level, counted
 from pretune.text.dataset.example import Message
 
 
@@ -27,7 +27,7 @@ class Empty(Check):
             yield self.finding(f"{counted(len(rows), 'row')} with an empty text", rows)
 
 
-def _needed(data: Data, row: Row, second: bool) -> Sequence[str]:
+def _needed(data: Data, row: DataRow, second: bool) -> Sequence[str]:
     return [*NEEDED[data.shape](row.example), *([row.example.second] if second else [])]
 
 
@@ -92,7 +92,7 @@ class LengthRatio(Check):
             yield self.finding(f"{counted(len(rows), 'row')} with lengths far from the rest; {usually}", rows)
 
 
-def _log_ratio(row: Row) -> float | None:
+def _log_ratio(row: DataRow) -> float | None:
     """ln(target / source) of the target that is nearest in length; None where a text is empty."""
     source, targets = len(row.example.source), [len(t) for t in row.example.targets if t]
     return min((math.log(t / source) for t in targets), key=abs) if source and targets else None

@@ -42,7 +42,7 @@ FORMATS = (
 
 
 @dataclass(frozen=True)
-class Source:
+class LabelledFile:
     """Records that come in one format.
 
     Args:
@@ -64,7 +64,7 @@ class Source:
         return sum(path.stat().st_size for path in self.paths)
 
 
-def sources_of(files: Sequence[tuple[str, Path]], *, where: str) -> tuple[list[Source], list[str]]:
+def sources_of(files: Sequence[tuple[str, Path]], *, where: str) -> tuple[list[LabelledFile], list[str]]:
     """(sources by name, files that are in no known format) of an input; every file is in one of them or is no data.
 
     Raises:
@@ -91,7 +91,7 @@ def is_named_so(name: str) -> bool:
     return suffix_of(Path(name)) in (*TABULAR, *conll.SUFFIXES, ".inter")
 
 
-def _in_a_format(left: Files) -> list[Source]:
+def _in_a_format(left: Files) -> list[LabelledFile]:
     return [*_slots(left), *_languages(left), *_ratings(left), *_tables(left), *_lines(left)]
 
 
@@ -121,13 +121,13 @@ def _is_no_data(name: str) -> bool:
 # ---- formats; each takes what is its own out of what is left ------------------------------------
 
 
-def _slots(left: Files) -> Iterator[Source]:
+def _slots(left: Files) -> Iterator[LabelledFile]:
     for stem, roles in parallel.slot_files(left).items():
         pairs = [(role, left.pop(name)) for role, name in sorted(roles.items(), reverse=True)]
         yield _together(stem, roles, pairs, parallel.read_slots)
 
 
-def _languages(left: Files) -> Iterator[Source]:
+def _languages(left: Files) -> Iterator[LabelledFile]:
     for stem, endings in parallel.language_files(left).items():
         pairs = [(ending, left.pop(endings[ending])) for ending in sorted(endings)]
         yield _together(stem, endings, pairs, parallel.read_parallel)
@@ -135,25 +135,27 @@ def _languages(left: Files) -> Iterator[Source]:
 
 def _together(
     stem: str, names: Mapping[str, str], pairs: list[tuple[str, Path]], read: Callable[..., Iterator[Record]]
-) -> Source:
+) -> LabelledFile:
     name = " + ".join(names[role] for role, _ in pairs)
-    return Source(name, PurePosixPath(stem).name, partial(read, pairs), tuple(p for _, p in pairs), is_parallel=True)
+    return LabelledFile(
+        name, PurePosixPath(stem).name, partial(read, pairs), tuple(p for _, p in pairs), is_parallel=True
+    )
 
 
-def _ratings(left: Files) -> Iterator[Source]:
+def _ratings(left: Files) -> Iterator[LabelledFile]:
     for name in [n for n in left if suffix_of(left[n]) == ".inter"]:
         stem = name.rpartition(".inter")[0]
         items = next((left.pop(n) for n in list(left) if n.startswith(f"{stem}.item")), None)
         for users in [n for n in left if n.startswith(f"{stem}.user")]:
             del left[users]
         path = left.pop(name)
-        yield Source(name, _stem(name), partial(atomic.read_ratings, path, items), (path,))
+        yield LabelledFile(name, _stem(name), partial(atomic.read_ratings, path, items), (path,))
 
 
-def _tables(left: Files) -> Iterator[Source]:
+def _tables(left: Files) -> Iterator[LabelledFile]:
     for name in [n for n in left if suffix_of(left[n]) in TABULAR]:
         path = left.pop(name)
-        yield Source(name, _stem(name), partial(_records, path), (path,))
+        yield LabelledFile(name, _stem(name), partial(_records, path), (path,))
 
 
 def _records(path: Path, repairs: Repairs) -> Iterator[Record]:
@@ -163,7 +165,7 @@ def _records(path: Path, repairs: Repairs) -> Iterator[Record]:
     return unfolded(records, path.as_posix()) if suffix_of(path) in (".json", ".jsonl", ".ndjson") else records
 
 
-def _lines(left: Files) -> Iterator[Source]:
+def _lines(left: Files) -> Iterator[LabelledFile]:
     for name, path in list(left.items()):
         suffix = suffix_of(path)
         if suffix in READERS and suffix != ".txt":
@@ -171,7 +173,7 @@ def _lines(left: Files) -> Iterator[Source]:
         read = conll.read_conll if suffix in conll.SUFFIXES else _by_content(path)
         if read is not None:
             del left[name]
-            yield Source(name, _stem(name), partial(read, path), (path,))
+            yield LabelledFile(name, _stem(name), partial(read, path), (path,))
 
 
 def _by_content(path: Path) -> Callable[[Path, Repairs], Iterator[Record]] | None:
@@ -191,7 +193,7 @@ def _by_content(path: Path) -> Callable[[Path, Repairs], Iterator[Record]] | Non
     return lines.read_tabs if lines.has_tabs(rows) else None
 
 
-def _classes(left: Files) -> list[Source]:
+def _classes(left: Files) -> list[LabelledFile]:
     """One source for each split that the folders of classes are in."""
     names = folders.class_files({n: p for n, p in left.items() if suffix_of(p) in ("", ".txt", ".text", ".md")})
     found = []
@@ -199,7 +201,7 @@ def _classes(left: Files) -> list[Source]:
         mine = [(name, left.pop(name)) for name in names if _folder_split(name) == split]
         paths = tuple(path for _, path in mine)
         title = f"{split}/*/*" if split else "*/*"
-        found.append(Source(title, split, partial(folders.read_classes, mine), paths))
+        found.append(LabelledFile(title, split, partial(folders.read_classes, mine), paths))
     return found
 
 
@@ -216,7 +218,7 @@ def _folder_split(name: str) -> str:
     return next((NAMES[part] for part in reversed(parents) if part in NAMES), "")
 
 
-def _split(source: Source) -> str:
+def _split(source: LabelledFile) -> str:
     """By the exact stem: train, dev ...; behind `__` or a dot (raw__train, reviews.train); example.train; a folder."""
     stem = SHARD.sub("", source.stem).removesuffix(".char")
     ending = suffix_of(Path(source.name)).removeprefix(".")
@@ -224,12 +226,12 @@ def _split(source: Source) -> str:
     return next((NAMES[word] for word in words if word in NAMES), "") or _folder_split(source.name)
 
 
-def _first_word(source: Source) -> str:
+def _first_word(source: LabelledFile) -> str:
     """`test` of test_2016_flickr and raw__test_2016_flickr."""
     return NAMES.get(re.split(r"[_\W]", source.stem.rpartition("__")[2])[0], "")
 
 
-def splits_of(sources: Sequence[Source]) -> list[str | None]:
+def splits_of(sources: Sequence[LabelledFile]) -> list[str | None]:
     """The split of each source, "" for none; None for one to be left alone, as others say what they are.
 
     A name says its split exactly. Where it says more (test_noleak), it counts if no name is exact and all of them

@@ -103,7 +103,7 @@ def _http(block: Block) -> tuple[int, str, str | None, bytes]:
 # ---- framing ------------------------------------------------------------------------------------
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Bytes in pieces; after an error `mend` looks for a place to go on."""
 
     def read(self) -> bytes: ...
@@ -182,7 +182,7 @@ class _Members:
 class _Window:
     """What was read of a source and not yet taken."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: ByteSource):
         self.source, self.buffer, self.given_back = source, bytearray(), 0
         self.is_at_head = False
 
