@@ -88,8 +88,13 @@ NOT_ASKED = word_set(
 def files(part: str) -> list[Path]:
     """The files that `part` is made of, sorted; their digests and VERSION make its id."""
     _parse(part)
-    root = library_root()
-    return sorted([*source_files(root), *compiled_files(root), *_topic_files(root)])
+    return list(_files(library_root()))
+
+
+@lru_cache(maxsize=1)
+def _files(root: Path) -> tuple[Path, ...]:
+    """Walking the library takes a second, and every page that names its sources asks."""
+    return tuple(sorted([*source_files(root), *compiled_files(root), *_topic_files(root)]))
 
 
 def documents(part: str) -> Iterator[Document]:
