@@ -199,15 +199,16 @@ def _write_config(model: Any, out: Path) -> None:
     config = {**model.config.to_dict(), "dtype": "float32", "architectures": [type(model).__name__]}
     for key in ("_name_or_path", "transformers_version", "_attn_implementation"):
         config.pop(key, None)
-    _write_json(out / "config.json", config)
+    write_json(out / "config.json", config)
     generation = getattr(model, "generation_config", None)
     if generation is not None and model.can_generate():
         kept = {k: v for k, v in generation.to_diff_dict().items() if k.endswith("_token_id") and v is not None}
         kept.pop("transformers_version", None)
-        _write_json(out / "generation_config.json", kept)
+        write_json(out / "generation_config.json", kept)
 
 
-def _write_json(path: Path, tree: Any) -> None:
+def write_json(path: Path, tree: Any) -> None:
+    """A file of a model folder: two blanks deep, keys sorted."""
     path.write_text(json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -225,7 +226,7 @@ def copy_tokenizer(source: Path, out: Path) -> None:
     config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
     config |= {"tokenizer_class": "PreTrainedTokenizerFast"}
     config.pop("auto_map", None)
-    _write_json(out / "tokenizer_config.json", config)
+    write_json(out / "tokenizer_config.json", config)
     for name in ("chat_template.jinja", "special_tokens_map.json"):
         if (source / name).is_file():
             (out / name).write_bytes((source / name).read_bytes())
@@ -254,4 +255,4 @@ def set_model_length(folder: Path, max_length: int) -> None:
     """Write into the folder how many tokens an input may have (`model_max_length`)."""
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    _write_json(path, {**config, "model_max_length": max_length})
+    write_json(path, {**config, "model_max_length": max_length})
