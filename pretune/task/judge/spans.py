@@ -105,8 +105,8 @@ def best_threshold(judge: Judge, answers: Sequence[Any], asked: Sequence[Asked])
 
 
 def nearest_sentences(asked: Sequence[Asked], train: Sequence[Question]) -> list[Span]:
-    """Of each context the sentence most like the question, among equals the first; words are weighed by `train`'s."""
-    contexts = [*dict.fromkeys(e.context for e in train)] or [*dict.fromkeys(one.text for one in asked)]
+    """Of each context the sentence most like the question, among equals the first; all contexts weigh words."""
+    contexts = dict.fromkeys([*(e.context for e in train), *(one.text for one in asked)])
     vectoriser, _ = tfidf([text[a:b] for text in contexts for a, b in sentences_of(text)])
     found = []
     for one in asked:
