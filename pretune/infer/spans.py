@@ -102,9 +102,8 @@ class SpanFinder:
 
     @property
     def facts(self) -> Facts:
-        frame = {"before": self.reader.frame.before, "after": self.reader.frame.after}
-        more = {"stride": self.reader.stride, "no_answer": self.no_answer}
-        return Facts(self.task, Span.kind, self.reader.max_length, **frame, more=more)
+        frame, more = self.reader.frame, {"stride": self.reader.stride, "no_answer": self.no_answer}
+        return Facts(self.task, Span.kind, self.reader.max_length, before=frame.before, after=frame.after, more=more)
 
     @property
     def gives(self) -> type[Answer]:
@@ -118,8 +117,12 @@ class SpanFinder:
         self, inputs: Sequence[Asked], *, max_tokens: int = 256, strict: bool = True, advance: Advance = unheard
     ) -> list[Answer]:
         """The best piece of each context, or an empty one; however long the context is. Raises NotSupported."""
+        return [*self.spans(inputs, advance=advance)]
+
+    def spans(self, inputs: Sequence[Asked], *, advance: Advance = unheard) -> list[Span]:
+        """What `answer` gives."""
         check_asked(inputs)
-        found: list[Answer] = []
+        found: list[Span] = []
         for start in range(0, len(inputs), QUESTIONS_AT_ONCE):
             part = inputs[start : start + QUESTIONS_AT_ONCE]
             windows = self.reader.windows(part)
@@ -187,8 +190,7 @@ def _pieces(context: str, window: Window, logits_L2: np.ndarray) -> list[tuple[P
     length_CC = numbers[None, :] - numbers[:, None]
     sums_CC = np.where((length_CC >= 0) & (length_CC < LONGEST), starts_C[:, None] + ends_C[None, :], -np.inf)
     flat = sums_CC.ravel()
-    kept = min(N_BEST, len(flat))
-    best = np.argpartition(-flat, kept - 1)[:kept] if kept else []
+    best = np.argpartition(-flat, min(N_BEST, len(flat)) - 1)[:N_BEST] if number else flat[:0]
     pairs = [(divmod(int(k), number), float(flat[k])) for k in best if flat[k] > -np.inf]
     places = [((window.places[a][0], window.places[b][1]), score) for (a, b), score in pairs]
     return [(trimmed(context, place), score) for place, score in places if context[slice(*place)].strip()]

@@ -22,7 +22,7 @@ from pretune.objective.objective import Objective
 from pretune.objective.spans import Spans
 from pretune.task.classify import frame_of
 from pretune.task.judge.judge import Judge
-from pretune.task.judge.spans import SpanJudge, best_threshold
+from pretune.task.judge.spans import NOTHING, SpanJudge, best_threshold
 from pretune.task.task import Task
 from pretune.tokens.rows import Row
 
@@ -127,11 +127,11 @@ class Extract(Task):
         """F1 and exact matches; where some have no answer, at the threshold that suits these best: `no_answer`."""
         assert isinstance(ready, SpanFinder)
         asked, _ = self.judge.asked(examples, (), None)
-        answers = replace(ready, no_answer=None).answer([one.input for one in asked])
+        answers = replace(ready, no_answer=None).spans([one.input for one in asked])
         chosen = {}
         if any(not one.wanted for one in asked):
             chosen["no_answer"] = best_threshold(self.judge, answers, asked)
-            answers = [a if a.margin <= chosen["no_answer"] else Span("", -1, 0.0) for a in answers]
+            answers = [NOTHING if a.margin > chosen["no_answer"] else a for a in answers]
         marks = [self.judge.marks(answer, one) for answer, one in zip(answers, asked, strict=True)]
         return {**{name: sum(m[name] for m in marks) / len(marks) for name in ("f1", "exact")}, **chosen}
 
