@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+def hold_bias(model: nn.Module) -> None:
+    """Keep the bias of the head where it is: added to every place, it moves no softmax.
+
+    Its gradient is 0 but for rounding, which AdamW would blow up to steps that depend on how a batch is cut.
+    """
+    import torch
+
+    for name, parameter in model.named_parameters():
+        if name.endswith("qa_outputs.bias"):
+            parameter.register_hook(torch.zeros_like)
+
+
 class Spans(Objective):
     """Predict the first and the last token of a piece of the row."""
 

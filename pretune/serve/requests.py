@@ -166,7 +166,7 @@ class AnswerIn(_Strict):
         return [one.model_dump() for one in found]
 
 
-KINDS = ("string_type", "list_type")
+KINDS = ("string_type", "list_type", "model_type")
 BRANCHES = ("constrained", "list[", "function-", "Asked")
 """How pydantic names what a value may be: `list[constrained-str]`."""
 Read = TypeVar("Read", bound=_Strict)

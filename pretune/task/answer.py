@@ -19,7 +19,7 @@ from pretune.base.json import Json
 from pretune.infer.answers import Answer, Span
 from pretune.infer.spans import DEFAULT_STRIDE, Reader, SpanFinder, Window
 from pretune.objective.objective import Objective
-from pretune.objective.spans import Spans
+from pretune.objective.spans import Spans, hold_bias
 from pretune.task.classify import frame_of
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.spans import NOTHING, SpanJudge, best_threshold
@@ -61,7 +61,9 @@ class Extract(Task):
         from pretune.model.folder import load_labelled
 
         torch.manual_seed(seed)
-        return load_labelled(folder, "span", ENDS)
+        model, heads = load_labelled(folder, "span", ENDS)
+        hold_bias(model)
+        return model, heads
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with

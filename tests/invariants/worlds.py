@@ -11,7 +11,7 @@ from pretune.model.build import build_model
 from pretune.model.shape import SHAPE
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
-from pretune.objective.spans import Spans
+from pretune.objective.spans import Spans, hold_bias
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
@@ -63,7 +63,9 @@ def tiny_finder(kind: str = "bert") -> Any:
     config = tiny(kind).config
     config.num_labels, config.pad_token_id = 2, 0
     torch.manual_seed(1)
-    return AutoModelForQuestionAnswering.from_config(config, attn_implementation="sdpa").double()
+    model = AutoModelForQuestionAnswering.from_config(config, attn_implementation="sdpa").double()
+    hold_bias(model)
+    return model
 
 
 def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
