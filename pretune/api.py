@@ -9,7 +9,7 @@ pretune.load("runs/clf").evaluate("test.csv")
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
 
+Asked: TypeAlias = "str | Mapping[str, str]"
+"""A text, or texts by their roles."""
 Given: TypeAlias = "str | Path | Loaded"
 """A path, or what `load`, `pretrain` and `fine_tune` return."""
 
@@ -53,13 +55,15 @@ class Loaded:
 
         return open_model(self.path)
 
-    def predict(self, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Answer]:
+    def predict(self, inputs: Asked | Sequence[Asked], *, max_tokens: int = 256) -> list[Answer]:
         """Answers to texts: labels, or greedy texts (a text is a message where the model has a chat template).
+
+        A model that finds answers is asked with `{"question": ..., "context": ...}`.
 
         Raises:
             TooLong: a prompt fills the model's window; nothing is answered then.
         """
-        return self.model.answer([inputs] if isinstance(inputs, str) else list(inputs), max_tokens=max_tokens)
+        return self.model.answer([inputs] if isinstance(inputs, str | Mapping) else list(inputs), max_tokens=max_tokens)
 
     def chat(self, *, system: str | None = None, max_tokens: int = 512, temperature: float = 0.7) -> None:
         """Talk in the terminal."""
@@ -105,7 +109,7 @@ def fine_tune(model: Given, data: Given, *, out: str | Path, **settings: object)
     return _stage("finetune", [model, data], out, settings)
 
 
-def predict(model: Given, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Answer]:
+def predict(model: Given, inputs: Asked | Sequence[Asked], *, max_tokens: int = 256) -> list[Answer]:
     """What `load(model).predict(inputs)` gives."""
     return (model if isinstance(model, Loaded) else load(_path(model))).predict(inputs, max_tokens=max_tokens)
 

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
@@ -20,6 +21,7 @@ from transformers import (
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
     RobertaConfig,
+    RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
 )
 
@@ -73,7 +75,9 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
         "qwen3-labels": lambda: Qwen3ForSequenceClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
         "gpt2-labels": lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2, **NAMES)),
+        "bert-spans": lambda: BertForQuestionAnswering(BertConfig(**BERT)),
         "bert-labels": lambda: BertForSequenceClassification(BertConfig(**BERT, **NAMES)),
+        "roberta-spans": lambda: RobertaForQuestionAnswering(RobertaConfig(**BERT | {"pad_token_id": 1})),
         # its first token has position 2, so it reads 94 tokens
         "roberta-labels": lambda: RobertaForSequenceClassification(RobertaConfig(**BERT | NAMES | {"pad_token_id": 1})),
     }[kind]()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pretune.cli.shared import common, log_of, print_json, take_flags
+
+if TYPE_CHECKING:
+    from pretune.api import Loaded
+    from pretune.base.log import Log
+    from pretune.infer.answers import Given
 
 
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("texts", nargs=-1)
 @click.option("--input", "input_file", type=click.Path(), help="A file: a text a line, or jsonl, csv, parquet.")
+@click.option("--question", help="Asked about each TEXT, of a model that finds answers in a context.")
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
 @click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
@@ -22,6 +30,7 @@ def predict(
     model: str,
     texts: tuple[str, ...],
     input_file: str | None,
+    question: str | None,
     column: str | None,
     output_file: str | None,
     max_tokens: int,
@@ -29,29 +38,42 @@ def predict(
     quiet: bool,
     rehash: bool,
 ) -> None:
-    """Labels for texts, or answers to prompts."""
+    """Labels for texts, answers to prompts, or to a question in a context."""
     take_flags(rehash)
     from pretune.api import load
-    from pretune.infer.answers import line
-    from pretune.infer.given import check_output, texts_of, write_answers
+    from pretune.infer.answers import line, shown_given
+    from pretune.infer.given import check_output, write_answers
     from pretune.text.read.values import mend_surrogates
 
     if output_file:
         check_output(Path(output_file))
-    log, given = log_of(quiet), [mend_surrogates(text) for text in texts]
+    log, opened = log_of(quiet), load(model)
+    given: list[Given] = [mend_surrogates(text) for text in texts]
+    if question is not None:
+        given = [{"question": mend_surrogates(question), "context": str(text)} for text in given]
     if input_file:
-        given += texts_of(Path(input_file), column, tell=log.info, warn=log.warn)
+        given += _read(Path(input_file), opened, column, log)
     if not given:
         raise click.UsageError("give TEXT or --input FILE")
-    answers = load(model).predict(given, max_tokens=max_tokens)
-    rows = [{"text": text, **answer.to_json()} for text, answer in zip(given, answers, strict=True)]
+    answers = opened.predict(given, max_tokens=max_tokens)
+    rows = [{**shown_given(one), **answer.to_json()} for one, answer in zip(given, answers, strict=True)]
     if output_file:
         write_answers(rows, Path(output_file))
     if as_json:
         print_json(rows)
     elif not output_file:
-        for text, answer in zip(given, answers, strict=True):
-            click.echo(line(answer, text))
+        for one, answer in zip(given, answers, strict=True):
+            click.echo(line(answer, one))
+
+
+def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Sequence[Given]:
+    """What a file asks of a model: texts, or what its answers need besides."""
+    from pretune.infer.given import records_of, texts_of
+
+    roles = opened.model.gives.reads
+    if roles == ("text",):
+        return texts_of(path, column, tell=log.info, warn=log.warn)
+    return records_of(path, roles, warn=log.warn)
 
 
 @click.command()

@@ -11,6 +11,7 @@ from pretune.base.config import Input, chosen
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
+from pretune.infer.load import FACTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,5 +69,6 @@ def _write(model: PreTrainedModel, compressed: Compressed, folder: Path, out: Pa
     save_model(model, out, tokenizer=tokenizer)
     for name, tensors in compressed.files.items():
         write_safetensors(tensors, out / name)
-    if (folder / "labels.json").is_file():
-        (out / "labels.json").write_bytes((folder / "labels.json").read_bytes())
+    for kept in ("labels.json", FACTS):
+        if (folder / kept).is_file():
+            (out / kept).write_bytes((folder / kept).read_bytes())

@@ -25,6 +25,7 @@ FEWEST = 5
 REMEDIES = {
     "bits_per_byte": "more minutes of training, or more text",
     "accuracy": "more labelled texts, more minutes of training, or a base that has read more",
+    "f1": "more questions with answers, more epochs, or a base that has read more",
     "rouge_l": "more minutes of training, or more examples of what is asked",
 }
 """What usually brings a main figure past its baseline."""

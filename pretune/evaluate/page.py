@@ -22,20 +22,21 @@ EMPTY: Json = {
 """Of a part, what it may have."""
 
 
-def shown_of(what: str) -> tuple[str, tuple[str, ...]]:
-    """Title and columns of the examples of a report: its task's; no column where that task is not installed."""
+def shown_of(what: str, rows: Sequence[Json]) -> tuple[str, tuple[str, ...], list[Json]]:
+    """Title, columns and rows of the examples of a report as its task shows them; none where that is not installed."""
     if what not in TASK.kinds():  # a report never says what to import
-        return LANGUAGE if what == "language" else (what, ())
+        return (*(LANGUAGE if what == "language" else (what, ())), [*rows])
     judge = TASK(what).judge
-    return judge.subject, judge.columns
+    return judge.subject, judge.columns, [{**judge.shown(row)} for row in rows]
 
 
 def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: str = "") -> Json:
     """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes."""
-    subject, columns = shown_of(report["what"])
     ordered = sorted(rows, key=lambda row: row[report["better"]])
+    subject, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
+    _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
-    examples = {"Worst examples": ordered[:SHOWN_ROWS], "Best examples": ordered[::-1][:SHOWN_ROWS]}
+    examples = {"Worst examples": worst, "Best examples": best}
     return EMPTY | {
         "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),

@@ -1,8 +1,8 @@
-"""The graph of a classifier on BERT: [CLS] through the pooler to the labels.
+"""The graph of a head on BERT: [CLS] through the pooler to the labels, or every token to a start and an end.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels]
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], or [B, L, 2]
 
-A text stands alone, so its token types are all 0 and their embedding is a constant of the graph.
+All token types are 0, as in training, and their embedding is a constant of the graph.
 
 *B rows, L positions, D width.*
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+from pretune.infer.load import head_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def encoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of a BertForSequenceClassification that `is_written`."""
+    """The graph of a BertForSequenceClassification or BertForQuestionAnswering that `is_written`."""
     assert is_written(model.config), "graph_of asks first"
     w = GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
@@ -27,6 +28,9 @@ def encoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = F
     x = _embedded(w, model.config, ids)
     for i in range(model.config.num_hidden_layers):
         x = _block(w, model.config, x, f"bert.encoder.layer.{i}", blocked)
+    if head_of([type(model).__name__]) == "span":
+        w.output("logits", w.linear(x, "qa_outputs"), ["batch", "length", 2])
+        return w
     first_BD = w.op("Gather", x, w.constant(0), axis=1)
     pooled = w.op("Tanh", w.linear(first_BD, "bert.pooler.dense"))
     w.output("logits", w.linear(pooled, "classifier"), ["batch", model.config.num_labels])

@@ -2,6 +2,7 @@
 
 chat, complete   decoder with a cache      pretune.export.decoders
 classify         decoder or encoder        pretune.export.decoders, pretune.export.encoders
+answer           encoder                   pretune.export.encoders
 """
 
 from __future__ import annotations
@@ -46,8 +47,11 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
     head = head_of([type(model).__name__])
     if head == "next":
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
-    if head != "label":
+    if head not in ("label", "span"):
         raise NotSupported(f"a {type(model).__name__} cannot be exported as ONNX yet")
+    if kind in FAMILIES and head == "span":
+        hint = "fine-tune an encoder, or serve the model folder itself"
+        raise NotSupported(f"a {kind} decoder that finds answers cannot be exported as ONNX yet", hint=hint)
     if kind in FAMILIES:
         return _with_facts(row_graph(model, weights, dynamic=dynamic), {})
     if is_written(model.config):

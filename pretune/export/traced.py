@@ -1,6 +1,6 @@
-"""The graph of any other encoder classifier, traced by torch.onnx.export: slower and larger, but of any family.
+"""The graph of any other encoder that scores, traced by torch.onnx.export: slower and larger, but of any family.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels]
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], or [B, L, 2]
 
 Tracing records Python's call stack (absolute paths) in the file; that is taken out, so that the same weights
 give the same bytes everywhere.
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pretune.base.errors import NotSupported
+from pretune.model.families import scores_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -26,7 +27,7 @@ INPUTS, OUTPUTS = ["input_ids", "attention_mask"], ["logits"]
 
 
 def traced_encoder(model: PreTrainedModel) -> bytes:
-    """The bytes of an .onnx file for a *ForSequenceClassification encoder.
+    """The bytes of an .onnx file for an encoder with a head for labels or spans.
 
     Raises:
         NotSupported: the model cannot be traced, or is larger than 2 GiB.
@@ -53,8 +54,7 @@ def _traced(model: PreTrainedModel) -> ModelProto:
             self.model = model
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-            return logits
+            return scores_of(self.model(input_ids=input_ids, attention_mask=attention_mask))
 
     # Two rows of different lengths: an all-ones mask, or a side of 0 or 1, would be baked into the graph.
     ids = torch.full((2, 5), 2, dtype=torch.int64)

@@ -9,6 +9,7 @@ Tags     a tag for each word         Ranking  candidates, the best first
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -25,6 +26,8 @@ class Answer:
     """Its name in `bundle.json`."""
     plural: ClassVar[str]
     """What a model gives that answers like this."""
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    """What such a model is asked with: roles of a table's columns."""
 
     def to_json(self) -> Json:
         """What `predict --json` and the server show."""
@@ -84,16 +87,25 @@ class Tags(Answer):
 
 @dataclass(frozen=True)
 class Span(Answer):
-    """A piece of a context, `start` in characters; an empty one says that the context does not tell."""
+    """A piece of a context, `start` in characters, and its probability; an empty one, at -1: the context does not tell.
+
+    Args:
+        others: the next best pieces.
+        margin: how far "no answer" is ahead of the best piece, in logits.
+    """
 
     kind: ClassVar[str] = "span"
     plural: ClassVar[str] = "pieces of a context"
+    reads: ClassVar[tuple[str, ...]] = ("question", "context")
     text: str
     start: int
     score: float
+    others: tuple[Span, ...] = field(default=(), repr=False)
+    margin: float = field(default=0.0, repr=False)
 
     def to_json(self) -> Json:
-        return {"answer": self.text, "start": self.start, "score": self.score}
+        others = {"others": [one.to_json() for one in self.others]} if self.others else {}
+        return {"answer": self.text, "start": self.start, "score": self.score, **others}
 
 
 @dataclass(frozen=True)
@@ -136,10 +148,21 @@ class Ranking(Answer):
         return {"order": list(self.order), "scores": list(self.scores)}
 
 
-def line(answer: Answer, given: str) -> str:
+Given = str | Mapping[str, str]
+"""What a model is asked: a text, or texts by their roles."""
+
+
+def shown_given(given: Given) -> Json:
+    """What was asked, for rows of answers."""
+    return {"text": given} if isinstance(given, str) else {**given}
+
+
+def line(answer: Answer, given: Given) -> str:
     """An answer as the terminal shows it, on one line with the text that it was given to; a text stands alone."""
     if isinstance(answer, Label):
         return f"{answer.name}\t{answer.score:.3f}\t{given}"
     if isinstance(answer, Text):
         return answer.text
-    return json.dumps({**answer.to_json(), "text": given}, ensure_ascii=False)
+    if isinstance(answer, Span) and not isinstance(given, str):
+        return f"{answer.text or '-'}\t{answer.score:.3f}\t{given['question']}"
+    return json.dumps({**answer.to_json(), **shown_given(given)}, ensure_ascii=False)

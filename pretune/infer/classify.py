@@ -71,8 +71,8 @@ class TextClassifier:
 
     @property
     def facts(self) -> Facts:
-        frame = {"before": self.frame.before, "after": self.frame.after}
-        return Facts(self.task, Label.kind, self.max_length, tuple(self.labels), **frame)
+        before, after = self.frame.before, self.frame.after
+        return Facts(self.task, Label.kind, self.max_length, tuple(self.labels), before=before, after=after)
 
     @property
     def gives(self) -> type[Answer]:

@@ -13,6 +13,7 @@ itself are a tie: float32 may order them either way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -166,6 +167,36 @@ def longest_text(model: Rows) -> str:
     text = "\n".join(TEXTS)
     once, room = len(encode_text(model.tokenizer, text)), min(model.facts.max_length, LONGEST_TRIED)
     return "\n".join([text] * (room // once + 1))
+
+
+# ---- pieces of a context ------------------------------------------------------------------------
+
+
+def compare_spans(
+    model: Encoder, other: Encoder, rows: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]], *, texts: int
+) -> Difference:
+    """The likeliest start and end in each row, and all logits of its tokens.
+
+    Args:
+        rows, theirs: as each of the two reads them; texts: inputs that they come from.
+    """
+    reference, longest = _by_place(model, rows), max(map(len, rows))
+    with refusing(longest):
+        found = _by_place(other, theirs)
+    if [one.shape for one in found] != [one.shape for one in reference]:
+        return Difference("starts and ends", texts, len(reference), len(reference), 0, math.inf, longest)
+    decisions = different = ties = 0
+    largest = 0.0
+    for one, two in zip(reference, found, strict=True):
+        near, tied = _compared(one, two.argmax(axis=1))
+        decisions, different, ties = decisions + 2, different + 2 - near, ties + tied
+        largest = _larger(largest, np.abs(two - one).max())
+    return Difference("starts and ends", texts, decisions, different, ties, largest, longest)
+
+
+def _by_place(model: Encoder, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Logits [2, L] of each row."""
+    return [logits[: len(row)].T for row, logits in zip(rows, model.logits(rows), strict=True)]
 
 
 # ---- both ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ a.html a.pdf a.docx ...         one a file (of archives and dumps, one a page)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +58,31 @@ def texts_of(
     if not texts:
         raise EmptyInput(f"{path.as_posix()!r} holds no text")
     return texts
+
+
+def records_of(
+    path: Path, roles: Sequence[str], *, warn: Callable[[str], None] = lambda told: None
+) -> list[dict[str, str]]:
+    """The texts of each record of a table, by roles such as question and context.
+
+    Raises:
+        NoSuchFile, EmptyInput, NoSuchColumn; BadFile: no table, or a record that lacks one of them; NotText.
+    """
+    _check_file(path)
+    if suffix_of(path) not in TABULAR:
+        hint = f"give jsonl, csv or parquet with {' and '.join(roles)}"
+        raise BadFile(f"{path.as_posix()!r} is no table, and this model reads {' and '.join(roles)}", hint=hint)
+    records = read_records(path, Repairs())
+    first = list(islice(records, LOOKED_AT))
+    table = Table(path.as_posix(), first, {})
+    columns = {role: table.need(role) for role in roles}
+    found = [{role: text_in(r, name) for role, name in columns.items()} for r in chain(first, records)]
+    whole = [one for one in found if all(text.strip() for text in one.values())]
+    if not whole:
+        raise EmptyInput(f"{path.as_posix()!r} holds no {' with a '.join(roles)}")
+    if len(whole) < len(found):
+        warn(f"{len(found) - len(whole)} records without {' or '.join(roles)} were left out of {path.as_posix()}")
+    return whole
 
 
 def _check_file(path: Path) -> None:

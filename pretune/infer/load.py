@@ -26,11 +26,18 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MODELS = "pretune.model.generate:open_folder"
-PREDICTORS = {"label": "pretune.infer.classify:of_facts", "text": "pretune.infer.language:of_facts"}
+FACTS = "facts.json"
+"""In a model's folder: what its kind of answer needs besides weights and tokenizer, `Facts.more`."""
+PREDICTORS = {
+    "label": "pretune.infer.classify:of_facts",
+    "span": "pretune.infer.spans:of_facts",
+    "text": "pretune.infer.language:of_facts",
+}
 ENGINES = {"onnx": "pretune.infer.ort:of_bundle"}
 """Formats of a bundle that are answered with here; the first one that a bundle has is taken."""
 HEADS = {
     "ForSequenceClassification": ("label", "classify", "label"),
+    "ForQuestionAnswering": ("span", "answer", "span"),
     "ForCausalLM": ("next", "complete", "text"),
     "LMHeadModel": ("next", "complete", "text"),
 }
@@ -92,7 +99,7 @@ def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predi
 def task_of(class_names: Sequence[str], folder: Path) -> tuple[str, str] | None:
     """The task and the kind of answer of a model of these classes, with this folder's tokenizer; None: it has no head.
 
-    classify, chat where there is a chat template, else complete.
+    classify, answer, chat where there is a chat template, else complete.
     """
     found = _ending(class_names)
     if found is None:

@@ -8,7 +8,7 @@ A predictor that writes text token by token is a `Streams` as well; whoever need
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pretune.base.json import Json, JsonMap
@@ -35,10 +35,11 @@ class Facts:
     """What must be known of a model to answer with it, next to its weights and tokenizer.
 
     Args:
-        task: what it was made for: classify, chat, complete.
+        task: what it was made for: classify, answer, chat, complete.
         answers: the kind of its answers, `Answer.kind`.
         max_length: tokens of a row at most.
         before, after: control tokens around a text.
+        more: what a kind of answer needs besides, JSON: of spans `stride` and `no_answer`.
     """
 
     task: str
@@ -48,16 +49,24 @@ class Facts:
     eos_ids: tuple[int, ...] = ()
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    more: JsonMap = field(default_factory=dict)
 
     @classmethod
     def of(cls, tree: JsonMap) -> Facts:
         """From `bundle.json`; raises KeyError."""
         lists = {name: tuple(tree[name]) for name in ("eos_ids", "before", "after")}
         labels = tree["labels"]
-        return cls(tree["task"], tree["answers"], tree["max_length"], labels and tuple(labels), **lists)
+        return cls(
+            tree["task"],
+            tree["answers"],
+            tree["max_length"],
+            labels and tuple(labels),
+            **lists,
+            more=tree.get("more", {}),
+        )
 
     def to_json(self) -> Json:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "more" or value}
 
 
 @dataclass(frozen=True)

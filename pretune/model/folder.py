@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+BODIES = {"model": "transformer", "transformer": "model"}
+"""Names of the body in one and the other class of a family."""
 TORTURE = (
     "Hello world  \t two spaces\n\n    indent\n你好，世界 🙂👩‍👩‍👧 naïve café Ｆｕｌｌ ２ ① C++ 3.14 don't\r\n"
     "Привет مرحبا こんにちは 안녕 <|endoftext|> [MASK] <s> a < b and c > d"
@@ -40,21 +43,22 @@ def quiet_transformers() -> None:
 
 
 def weight_bytes(folder: Path, *, bytes_per_parameter: int = 4) -> int:
-    """Memory of the weights, in float32 unless said otherwise, read from the files' headers alone."""
+    """Memory of the weights, in float32 unless said otherwise."""
+    return sum(math.prod(shape) for shape in weight_shapes(folder).values()) * bytes_per_parameter
+
+
+def weight_shapes(folder: Path) -> dict[str, list[int]]:
+    """The shape of each weight by its name, read from the files' headers alone. Raises BadFile."""
     from safetensors import safe_open
 
-    parameters = 0
+    found: dict[str, list[int]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="numpy") as file:
-                for name in file.keys():  # noqa: SIM118
-                    size = 1
-                    for side in file.get_slice(name).get_shape():
-                        size *= side
-                    parameters += size
+                found |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         except Exception as error:
             raise BadFile(f"{path.as_posix()} is no readable safetensors file: {error}") from None
-    return parameters * bytes_per_parameter
+    return found
 
 
 def check_memory(needed: float, what: str) -> None:
@@ -95,22 +99,30 @@ def load_with_new(
     check_memory(weight_bytes(folder), f"loading {folder.as_posix()}")
     extra = {"attn_implementation": attention} if attention else {}
     kind = model_type_of(folder)
-    model, info = (
-        family_named(kind)
-        .class_for(head, kind)
-        .from_pretrained(
-            folder,
-            output_loading_info=True,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            **extra,
-            **config,
-        )
+    maker = family_named(kind).class_for(head, kind)
+    model, info = maker.from_pretrained(
+        folder,
+        output_loading_info=True,
+        dtype=torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        key_mapping=_renamed(folder, maker, kind),
+        **extra,
+        **config,
     )
     prefix = f"{model.base_model_prefix}."
     return model, tuple(sorted({key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}))
+
+
+def _renamed(folder: Path, maker: Any, kind: str) -> dict[str, str] | None:
+    """New names of weights whose body is called otherwise in the folder than in the class (Qwen3's for spans)."""
+    from transformers import CONFIG_MAPPING
+
+    wanted = maker._model_mapping[CONFIG_MAPPING[kind]].base_model_prefix
+    there = {name.partition(".")[0] for name in weight_shapes(folder)}
+    other = BODIES.get(wanted)
+    return {rf"^{other}\.": f"{wanted}."} if other in there and wanted not in there else None
 
 
 def load_labelled(
@@ -199,15 +211,16 @@ def _write_config(model: Any, out: Path) -> None:
     config = {**model.config.to_dict(), "dtype": "float32", "architectures": [type(model).__name__]}
     for key in ("_name_or_path", "transformers_version", "_attn_implementation"):
         config.pop(key, None)
-    _write_json(out / "config.json", config)
+    write_json(out / "config.json", config)
     generation = getattr(model, "generation_config", None)
     if generation is not None and model.can_generate():
         kept = {k: v for k, v in generation.to_diff_dict().items() if k.endswith("_token_id") and v is not None}
         kept.pop("transformers_version", None)
-        _write_json(out / "generation_config.json", kept)
+        write_json(out / "generation_config.json", kept)
 
 
-def _write_json(path: Path, tree: Any) -> None:
+def write_json(path: Path, tree: Any) -> None:
+    """A file of a model folder: two blanks deep, keys sorted."""
     path.write_text(json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -225,7 +238,7 @@ def copy_tokenizer(source: Path, out: Path) -> None:
     config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
     config |= {"tokenizer_class": "PreTrainedTokenizerFast"}
     config.pop("auto_map", None)
-    _write_json(out / "tokenizer_config.json", config)
+    write_json(out / "tokenizer_config.json", config)
     for name in ("chat_template.jinja", "special_tokens_map.json"):
         if (source / name).is_file():
             (out / name).write_bytes((source / name).read_bytes())
@@ -254,4 +267,4 @@ def set_model_length(folder: Path, max_length: int) -> None:
     """Write into the folder how many tokens an input may have (`model_max_length`)."""
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    _write_json(path, {**config, "model_max_length": max_length})
+    write_json(path, {**config, "model_max_length": max_length})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ import torch
 from pretune.base.errors import NotSupported
 from pretune.infer.classify import Architecture, frame_for
 from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded
-from pretune.infer.load import head_of, predictor_of, task_of
+from pretune.infer.load import FACTS, head_of, predictor_of, task_of
 from pretune.infer.predictor import Facts, Predictor
-from pretune.model.families import Head, family_named, num_positions
+from pretune.model.families import Head, family_named, num_positions, scores_of
 from pretune.model.folder import load_model, read_json
 from pretune.model.methods.adapter import open_adapter
 from pretune.tokens.encode.tokenizer import special_ids
@@ -81,7 +81,7 @@ class TorchEncoder:
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = (torch.from_numpy(a).to(self.model.device) for a in padded(rows, self.pad_id or 0))
         with torch.inference_mode():
-            logits: torch.Tensor = self.model(input_ids=ids_BL, attention_mask=mask_BL).logits
+            logits = scores_of(self.model(input_ids=ids_BL, attention_mask=mask_BL))
         return np.asarray(logits.float().cpu().numpy())
 
 
@@ -156,8 +156,15 @@ def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncod
     return TorchEncoder(model, config.pad_token_id), facts
 
 
+def pointing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
+    """The engine and facts of a model that scores where an answer starts and ends."""
+    engine, facts = scoring(model, folder, task)
+    more = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
+    return engine, replace(facts, labels=None, more=more)
+
+
 Maker = Callable[[Any, Path, tuple[str, str]], tuple[Any, Facts]]
-ENGINES: Mapping[str, Maker] = {"text": writing}
+ENGINES: Mapping[str, Maker] = {"text": writing, "span": pointing}
 """Kind of answer -> what makes the engine; all others score rows."""
 
 

@@ -149,7 +149,7 @@ NEXT = {
     "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
     "report": ("open {path}/report.html",),
 }
-TASKS = {"label": "classify", "dialogue": "chat"}
+TASKS = {"label": "classify", "span": "answer", "dialogue": "chat"}
 """The task that learns from a dataset of a shape."""
 
 

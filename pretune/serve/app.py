@@ -1,8 +1,9 @@
-"""The server's routes: what OpenAI's clients expect, plus /v1/classify, and a page to talk to.
+"""The server's routes: what OpenAI's clients expect, plus /v1/classify and /v1/answer, and a page to talk to.
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
     GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
+                                                  POST /v1/answer             {"input": {question, context} or several}
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
 """
@@ -13,7 +14,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -29,15 +30,19 @@ from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
-from pretune.infer.answers import Answer, Label, Text
+from pretune.infer.answers import Answer, Label, Span, Text
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
-from pretune.serve.requests import Chat, Classify, Complete, Generate, Limits, read
+from pretune.serve.requests import AnswerIn, Chat, Classify, Complete, Generate, Limits, read
 
-WAYS: dict[type[Answer], str] = {Label: "/v1/classify", Text: "/v1/chat/completions or /v1/completions"}
+WAYS: dict[type[Answer], str] = {
+    Label: "/v1/classify",
+    Span: "/v1/answer",
+    Text: "/v1/chat/completions or /v1/completions",
+}
 """Where a model that answers so is asked."""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -113,6 +118,7 @@ def create_app(
         Route("/v1/chat/completions", server.chat, methods=["POST"]),
         Route("/v1/completions", server.complete, methods=["POST"]),
         Route("/v1/classify", server.classify, methods=["POST"]),
+        Route("/v1/answer", server.answer, methods=["POST"]),
     ]
     guard = Middleware(Guard, api_key=api_key)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
@@ -158,11 +164,17 @@ class Server:
 
     async def classify(self, request: Request) -> Response:
         asked = await read(request, Classify, self.limits)
-        served = self._giving(asked.model, Label)
-        texts = asked.texts(self.limits)
+        return await self._answered(self._giving(asked.model, Label), asked.texts(self.limits))
+
+    async def answer(self, request: Request) -> Response:
+        asked = await read(request, AnswerIn, self.limits)
+        return await self._answered(self._giving(asked.model, Span), asked.asked(self.limits))
+
+    async def _answered(self, served: Served, inputs: Sequence[Any]) -> Response:
+        """The answers to all inputs in one list."""
         async with self._turn(served):
-            labels = await run_sync(served.model.answer, texts)
-        data = [{"index": index, **label.to_json()} for index, label in enumerate(labels)]
+            answers = await run_sync(served.model.answer, inputs)
+        data = [{"index": index, **answer.to_json()} for index, answer in enumerate(answers)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 
     def _about(self, one: Served) -> Json:

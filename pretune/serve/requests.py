@@ -50,7 +50,7 @@ class Limits:
         max_n: answers per request.
         max_tokens: tokens of an answer.
         default_tokens: tokens of an answer when the client does not say.
-        max_inputs: texts per request (classify, completions).
+        max_inputs: texts per request (classify, answer, completions).
         max_waiting: requests in the queue of a model; the next is told to come back.
     """
 
@@ -151,13 +151,28 @@ class Classify(_Strict):
         return found
 
 
-KINDS = ("string_type", "list_type")
-BRANCHES = ("constrained", "list[", "function-")
+class Asked(_Strict):
+    question: Annotated[str, Field(min_length=1)]
+    context: str
+
+
+class AnswerIn(_Strict):
+    model: str | None = None
+    input: Asked | list[Asked]
+
+    def asked(self, limits: Limits) -> list[dict[str, str]]:
+        found = [self.input] if isinstance(self.input, Asked) else self.input
+        _within(len(found), limits.max_inputs, "input")
+        return [one.model_dump() for one in found]
+
+
+KINDS = ("string_type", "list_type", "model_type")
+BRANCHES = ("constrained", "list[", "function-", "Asked")
 """How pydantic names what a value may be: `list[constrained-str]`."""
-Asked = TypeVar("Asked", bound=_Strict)
+Read = TypeVar("Read", bound=_Strict)
 
 
-async def read(request: Request, kind: type[Asked], limits: Limits) -> Asked:
+async def read(request: Request, kind: type[Read], limits: Limits) -> Read:
     """The request's body as `kind`. Raises ApiError: too big, no JSON, a wrong or unknown setting."""
     tree = _parsed(request, await _body(request, limits.max_body_bytes))
     known = {name: value for name, value in tree.items() if name not in SILENT and not _says_nothing(name, value)}

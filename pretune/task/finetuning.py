@@ -15,9 +15,10 @@ import torch
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
 from pretune.base.stage import Context, Forecast, Machine
+from pretune.infer.load import FACTS
 from pretune.model.build import num_parameters
 from pretune.model.families import num_positions, plain_model
-from pretune.model.folder import quiet_transformers, set_model_length
+from pretune.model.folder import quiet_transformers, set_model_length, write_json
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
@@ -69,7 +70,9 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
     with state.update.exact_weights():
         settings.method.save(state.model, out, base=home, tokenizer=folder, weights=weights)
     window = longest_of(plain_model(state.model).config.to_dict())
-    set_model_length(out, min(settings.max_length, window) if read.labels else window)
+    set_model_length(out, min(settings.max_length, window) if settings.task.grouped else window)
+    if facts := settings.task.facts([*read.examples, *read.dev_examples], state.extra.get("best", {})):
+        write_json(out / FACTS, facts)
     keep_samples(context, out)
     write_run_page("finetune", complete(settings), {"model": base, "data": data}, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}

@@ -42,8 +42,10 @@ class LabelledData:
 
 
 def num_examples(rows: Sequence[Row]) -> int:
-    """Examples that the rows hold: a packed row has several."""
-    return sum(int(row["segments"].max()) + 1 if "segments" in row else 1 for row in rows)
+    """Examples that the rows hold: a packed row has several; one that is read in windows has several rows."""
+    cut = {row["example"] for row in rows if "example" in row}
+    whole = (row for row in rows if "example" not in row)
+    return len(cut) + sum(int(row["segments"].max()) + 1 if "segments" in row else 1 for row in whole)
 
 
 def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_length: int, log: Log) -> LabelledData:

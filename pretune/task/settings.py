@@ -21,7 +21,7 @@ class FinetuneSettings(TrainSettings):
     data: Annotated[str, Input("dataset")]
     """Labelled examples; the validation split chooses the best model, the test split is not read."""
     task: Annotated[Task, *chosen(TASK)]
-    """What is asked: classify or chat."""
+    """What is asked: classify, answer or chat."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, lora."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
@@ -29,6 +29,6 @@ class FinetuneSettings(TrainSettings):
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Factor on the learning rate from each layer to the one below it (0.9, say); 1.0: all layers move alike."""
     max_length: int = Field(256, gt=1)
-    """Tokens of an input; longer ones are cut (dialogues at turns of the user, the early ones first)."""
+    """Tokens of an input; longer ones are cut (dialogues at turns of the user, early ones first) or read in windows."""
     patience: int = Field(3, gt=0)
     """Evaluations without a better score after which training stops."""

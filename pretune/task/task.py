@@ -5,12 +5,13 @@ A task module is named in a table, so it imports no torch at its top.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
 from pretune.base.errors import NotSupported
+from pretune.base.json import Json
 from pretune.objective.objective import Objective
 from pretune.tokens.rows import Row
 
@@ -24,7 +25,7 @@ class Task(Variant):
     """Settings of what is asked of a model."""
 
     shape: ClassVar[str]
-    """Shape of the examples, of text/dataset/example.py: label, dialogue ..."""
+    """Shape of the examples, of text/dataset/example.py: label, span, dialogue ..."""
     holds: ClassVar[str]
     """What such examples hold, in a word: labels, dialogues ..."""
     grouped: ClassVar[bool] = False
@@ -78,6 +79,14 @@ class Task(Variant):
     def score(self, ready: Predictor, examples: Sequence[Any]) -> dict[str, float]:
         """Scores of the answers to labelled examples."""
         raise AssertionError("a task has score()")
+
+    def facts(self, examples: Sequence[Any], scores: Mapping[str, float]) -> Json:
+        """What answers need besides weights and tokenizer, for `facts.json` in the model's folder; {}: nothing.
+
+        Args:
+            examples: of training and validation; scores: of the weights that are kept, none without validation.
+        """
+        return {}
 
     def questions(self, examples: Sequence[Any]) -> list[str]:
         """A few of the examples' own, for `texts`; none where the model does not write."""
@@ -140,6 +149,10 @@ def task_judging(predictor: Predictor, shape: str, *, name: str) -> Task:
 
 TASK = Choice(
     Task,
-    {"classify": "pretune.task.classify:Classify", "chat": "pretune.task.chat:Chat"},
+    {
+        "classify": "pretune.task.classify:Classify",
+        "answer": "pretune.task.answer:Extract",
+        "chat": "pretune.task.chat:Chat",
+    },
     group="pretune.tasks",
 )

@@ -35,6 +35,8 @@ class Row(TypedDict, total=False):
         segments: number of the document that a token belongs to; -1 is padding.
         targets: whether a token is scored; labels: what is predicted at each place (IGNORE: nothing).
         label: the one label of the row.
+        span: first and last place of what is looked for.
+        example: number of the example, where one gives several rows.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
 
@@ -43,6 +45,8 @@ class Row(TypedDict, total=False):
     targets: NDArray[np.bool_]
     labels: Ids
     label: int
+    span: tuple[int, int]
+    example: int
     parts: Ids
     is_next: bool
 

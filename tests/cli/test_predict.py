@@ -51,3 +51,26 @@ def test_a_written_answer_stands_alone_on_the_terminal_and_with_its_text_in_json
     assert pretune("predict", "model", "the cat", "--max-tokens", "5")[:2] == (0, f"{answer.text}\n")
     code, out, _ = pretune("predict", "model", "the cat", "--max-tokens", "5", "--json")
     assert (code, json.loads(out)) == (0, [{"text": "the cat", "answer": answer.text}])
+
+
+def test_a_question_is_asked_about_each_text_or_each_record_of_a_table(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "bert-spans")
+    code, out, _ = pretune("predict", "model", "--question", "who?", "the cat 🙂", "你好", "--json")
+    found = json.loads(out)
+    assert code == 0 and [row["context"] for row in found] == ["the cat 🙂", "你好"]
+    assert all(row["answer"] and row["context"][row["start"] :].startswith(row["answer"]) for row in found)
+    rows = [{"passage": row["context"], "query": "who?", "answer": "x"} for row in found]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"passage": "", "query": "who?"}])), encoding="utf-8")
+    code, out, err = pretune("predict", "model", "--input", "a.jsonl", "--json")
+    assert (code, json.loads(out)) == (0, found)
+    assert "1 records without question or context were left out" in err
+    assert pretune("predict", "model", "--question", "who?", "你好")[1].endswith("\twho?\n")
+
+
+def test_texts_alone_are_refused_by_a_model_that_reads_a_context(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "bert-spans")
+    Path("a.txt").write_text("the cat\n", encoding="utf-8")
+    for words in (["the cat"], ["--input", "a.txt"]):
+        code, out, err = pretune("predict", "model", *words)
+        assert (code, out) == (2, "")
+        assert "context" in err and "hint" in err

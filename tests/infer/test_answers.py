@@ -19,7 +19,10 @@ CASES = [
     (Labels(("a", "b"), {"a": 0.9, "b": 0.6}), {"labels": ["a", "b"], "scores": {"a": 0.9, "b": 0.6}}),
     (Score(3.5), {"score": 3.5}),
     (Tags(("B-PER", "O")), {"tags": ["B-PER", "O"]}),
-    (Span("北京", 4, 0.5), {"answer": "北京", "start": 4, "score": 0.5}),
+    (
+        Span("北京", 4, 0.5, (Span("京", 5, 0.25),), -1.5),
+        {"answer": "北京", "start": 4, "score": 0.5, "others": [{"answer": "京", "start": 5, "score": 0.25}]},
+    ),
     (Text("Hello 🙂", "length", 3, 2), {"answer": "Hello 🙂"}),
     (Vector((0.5, -1.0)), {"vector": [0.5, -1.0]}),
     (Ranking((2, 0, 1), (0.9, 0.5, 0.1)), {"order": [2, 0, 1], "scores": [0.9, 0.5, 0.1]}),
@@ -41,6 +44,8 @@ def test_the_terminal_shows_a_label_with_its_text_a_text_alone_and_others_as_jso
     assert line(Label("good", 0.97), "a film") == "good\t0.970\ta film"
     assert line(Text("two\nlines"), "a film") == "two\nlines"
     assert json.loads(line(Score(3.5), "a film")) == {"score": 3.5, "text": "a film"}
+    assert line(Span("Rome", 4, 0.5), {"question": "Where?", "context": "..."}) == "Rome\t0.500\tWhere?"
+    assert line(Span("", -1, 0.5), {"question": "Where?", "context": "..."}) == "-\t0.500\tWhere?"
 
 
 def test_facts_survive_bundle_json() -> None:

@@ -11,6 +11,7 @@ from pretune.model.build import build_model
 from pretune.model.shape import SHAPE
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.objective.spans import Spans, hold_bias
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
@@ -56,6 +57,17 @@ def tiny_classifier(kind: str = "bert") -> Any:
     return AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").double()
 
 
+def tiny_finder(kind: str = "bert") -> Any:
+    from transformers import AutoModelForQuestionAnswering
+
+    config = tiny(kind).config
+    config.num_labels, config.pad_token_id = 2, 0
+    torch.manual_seed(1)
+    model = AutoModelForQuestionAnswering.from_config(config, attn_implementation="sdpa").double()
+    hold_bias(model)
+    return model
+
+
 def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
     """Rows of several documents each, of uneven lengths, some with padding."""
     rng = np.random.default_rng(seed)
@@ -76,6 +88,10 @@ def labelled_rows(number: int) -> list[Row]:
     return [{"ids": rng.integers(4, 40, 3 + 2 * i).tolist(), "label": i % 3} for i in range(number)]
 
 
+def span_rows(number: int) -> list[Row]:
+    return [{**row, "span": (0, 0) if k % 3 == 0 else (1, 1 + k % 2)} for k, row in enumerate(labelled_rows(number))]
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -91,10 +107,12 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
+    if name == "answer":
+        return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
 
 
-CASES = ("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights")
+CASES = ("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights", "answer")
 
 
 def trained(

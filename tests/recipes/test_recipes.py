@@ -38,7 +38,14 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
-    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["quickstart"]
+    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "quickstart"]
+
+
+def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
+    recipe = Recipe.read(RECIPES / "answers.yaml", (f"work={tmp_path.as_posix()}",), size="smoke")
+    made = recipe.run(log=SMOKE)
+    assert made["report"].card.metrics["examples"] == 20
+    assert {p.status for p in recipe.plan()} == {"current"}
 
 
 def test_a_second_run_does_nothing_and_says_so_per_stage(

@@ -14,6 +14,7 @@ from pretune.report.view import next_steps
     ("kind", "facts", "expected"),
     [
         ("dataset", {"metrics": {"shape": "label"}}, ["pretune finetune MODEL {path} --out NAME task=classify"]),
+        ("dataset", {"metrics": {"shape": "span"}}, ["pretune finetune MODEL {path} --out NAME task=answer"]),
         ("dataset", {"metrics": {"shape": "dialogue"}}, ["pretune finetune MODEL {path} --out NAME task=chat"]),
         ("dataset", {"metrics": {"shape": "tags"}}, ["pretune check {path}"]),
         ("bundle", {"inputs": {"model": {"kind": "model"}}}, ["pretune serve {path}"]),

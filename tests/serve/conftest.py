@@ -8,8 +8,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pretune.infer.chat import ChatFormat
-from pretune.infer.classify import TextClassifier
+from pretune.infer.classify import Frame, TextClassifier
 from pretune.infer.language import LanguageModel
+from pretune.infer.spans import Reader, SpanFinder
 from pretune.tokens.encode.tokenizer import Specials
 
 CHATML = (
@@ -49,6 +50,18 @@ class Counter:
         return np.array([[len(row), 4.0] for row in rows], dtype=np.float32)
 
 
+class First:
+    """Scores the first token of each context highest, and no answer lower."""
+
+    max_length = 64
+
+    def logits(self, rows: list[list[int]]) -> list[np.ndarray]:
+        return [
+            np.arange(len(row), 0, -1, dtype=np.float32)[:, None] * (np.arange(len(row)) > 0)[:, None] * [1, 1]
+            for row in rows
+        ]
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
@@ -77,3 +90,8 @@ def completer(talker: LanguageModel) -> LanguageModel:
 @pytest.fixture
 def counter(tokenizer: Tokenizer) -> TextClassifier:
     return TextClassifier(Counter(), tokenizer, ["long", "短"], 64)
+
+
+@pytest.fixture
+def finder(tokenizer: Tokenizer) -> SpanFinder:
+    return SpanFinder(First(), Reader(tokenizer, Frame((0,), (0,)), 64, 8))

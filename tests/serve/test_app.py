@@ -9,20 +9,21 @@ from starlette.testclient import TestClient
 
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
+from pretune.infer.spans import SpanFinder
 from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
 
 Client = Callable[..., TestClient]
-CHAT, TEXT, CLASSIFY = "/v1/chat/completions", "/v1/completions", "/v1/classify"
+CHAT, TEXT, CLASSIFY, ANSWER = "/v1/chat/completions", "/v1/completions", "/v1/classify", "/v1/answer"
 HI = [{"role": "user", "content": "你好"}]
 ROUTES = [("GET", "/"), ("GET", "/health"), ("GET", "/v1/models"), ("GET", "/v1/models/talker"), ("GET", "/nowhere")]
-ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("DELETE", CHAT)]
+ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("POST", ANSWER), ("DELETE", CHAT)]
 
 
 @pytest.fixture
-def client(talker: LanguageModel, counter: TextClassifier, completer: LanguageModel) -> Client:
+def client(talker: LanguageModel, counter: TextClassifier, completer: LanguageModel, finder: SpanFinder) -> Client:
     def make(key: str | None = None, base: str = "http://localhost", **limits: int) -> TestClient:
-        models = {"talker": talker, "counter": counter, "completer": completer}
+        models = {"talker": talker, "counter": counter, "completer": completer, "finder": finder}
         app = create_app(models, api_key=key, limits=Limits(**limits))
         return TestClient(app, base_url=base, raise_server_exceptions=False)
 
@@ -118,12 +119,35 @@ def test_classify_takes_a_text_or_several_and_gives_every_score(client: Client) 
     assert [row["label"] for row in two["data"]] == ["短", "long"]
 
 
+def test_answers_are_pieces_of_the_context_with_their_places(client: Client) -> None:
+    asked = [{"question": "谁？", "context": context} for context in ("Hello world", " 你好，世界 🙂")]
+    data = client().post(ANSWER, json={"model": "finder", "input": asked}).json()["data"]
+    assert [(row["answer"], row["start"]) for row in data] == [("Hello", 0), ("你好", 1)]
+    assert set(data[0]) == {"index", "answer", "start", "score", "others"}
+    one = client().post(ANSWER, json={"model": "finder", "input": asked[0]}).json()["data"]
+    assert one == data[:1]
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"question": "who"}, "input.context"),
+        ("who", "input"),
+        ([{"question": "", "context": "a"}], "input.0.question"),
+    ],
+)
+def test_a_question_without_its_context_is_named(client: Client, given: Any, place: str) -> None:
+    assert error_of(client().post(ANSWER, json={"model": "finder", "input": given}), 400)["param"] == place
+    assert "/v1/answer" in error_of(client().post(CLASSIFY, json={"model": "finder", "input": "a"}), 400)["message"]
+
+
 def test_models_are_listed_with_their_task(client: Client) -> None:
     data = client().get("/v1/models").json()["data"]
     assert {row["id"]: row["task"] for row in data} == {
         "talker": "chat",
         "counter": "classify",
         "completer": "complete",
+        "finder": "answer",
     }
     assert client().get("/v1/models/talker").json()["object"] == "model"
 

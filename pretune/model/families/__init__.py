@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from pretune.model.families.family import LABELLED, Family, Head, States, plain_model, tops
+from pretune.model.families.family import LABELLED, Family, Head, States, plain_model, scores_of, tops
 
 __all__ = [
     "FAMILIES",
@@ -24,6 +24,7 @@ __all__ = [
     "family_of",
     "num_positions",
     "plain_model",
+    "scores_of",
     "tops",
 ]
 

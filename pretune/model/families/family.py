@@ -28,8 +28,8 @@ HEADS: Mapping[Head, tuple[str, str, str]] = {
     "vector": ("vectors", "AutoModel", ""),
 }
 """What a head predicts, the transformers class that bears it, and transformers' own list of the models that have it."""
-LABELLED: tuple[Head, ...] = ("label", "tags")
-"""Heads whose outputs have names."""
+LABELLED: tuple[Head, ...] = ("label", "tags", "span")
+"""Heads whose outputs have names; those of a span are start and end."""
 PARTS = {
     "norms": r"norm|\bln_|LayerNorm",
     "head": r"lm_head|classifier|\bscore\b|\bcls\b|pooler",
@@ -180,6 +180,14 @@ def tops(model: Any) -> tuple[str, ...]:
     """The names of a model's modules above its body that have weights: classifier, score."""
     above = ((name, module) for name, module in model.named_children() if name != model.base_model_prefix)
     return tuple(name for name, module in above if any(True for _ in module.parameters()))
+
+
+def scores_of(output: Any) -> Tensor:
+    """Logits of a head: [B, C] of rows, [B, L, C] of tokens; start and end [B, L, 2] of a head for spans."""
+    import torch
+
+    found: Tensor = output.logits if "logits" in output else torch.stack([output.start_logits, output.end_logits], -1)
+    return found
 
 
 PLAIN = Family()

@@ -106,3 +106,7 @@ class Judge:
     def row(self, asked: Asked, answer: Any, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of one question in predictions.parquet; `baselines`: their answers to it, by name."""
         raise AssertionError("a judge has row()")
+
+    def shown(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row with what a page shows besides; a cell may be pieces of text, each with whether it is marked."""
+        return row

@@ -4,6 +4,7 @@
     python:docs         every docstring under its public name, a document per module; the language reference of `pydoc`
     python:questions    "What does `shutil.copytree` do?" -> the first sentence of its docstring
     python:order        four lines of code -> are they in order, or shuffled?
+    python:answers      "What does `os.path.isdir` do?", and a passage that says it, or does not
     python:areas        docstring -> the chapter of the library reference it belongs to
 
 Some 10 % of the docstrings are *held out*: they are neither in code nor in docs, nobody trains on them, and the
@@ -38,6 +39,7 @@ from pretune.text.python_library.copies import join_near_copies
 from pretune.text.python_library.facts import Asked, Library, is_read, place, plain
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
 from pretune.text.python_library.order import order_rows, split_of
+from pretune.text.python_library.passages import answer_rows
 from pretune.text.python_library.questions import NUMBERS, question_rows
 from pretune.text.python_library.sentences import first_sentence
 from pretune.text.python_library.sources import (
@@ -54,7 +56,7 @@ from pretune.text.read.document import Document, document_id
 
 # With the version of Python, because compiled docstrings have no file that could be digested.
 VERSION = f"11 with Python {python_version()}"
-PARTS = ("code", "docs", "questions", "order", "areas")
+PARTS = ("code", "docs", "questions", "order", "areas", "answers")
 
 HELD_OUT, VALIDATION = 0.10, 0.08
 # A sentence that nine docstrings share is a formula, not a fact about one of them.
@@ -113,8 +115,8 @@ def documents(part: str) -> Iterator[Document]:
 
 
 def rows(part: str) -> Iterator[Json]:
-    """The rows of "questions" (messages, keywords, group) or of "order" and "areas" (text, label), each with split and
-    origin.
+    """The rows of "questions" (messages, keywords, group), "answers" (question, context, answers), "order" and "areas"
+    (text, label), each with split and origin.
 
     Raises:
         UserError: no such part, or a setting of it that is no number or does not exist.
@@ -124,10 +126,12 @@ def rows(part: str) -> Iterator[Json]:
         yield from question_rows(library(), **settings)
     elif name == "order":
         yield from order_rows(library().sources, library().read)
+    elif name == "answers":
+        yield from answer_rows(library())
     elif name == "areas":
         yield from area_rows(library())
     else:
-        hint = "take python:questions, python:order or python:areas"
+        hint = "take python:questions, python:answers, python:order or python:areas"
         raise UserError(f"python:{part} holds documents, not examples", hint=hint)
 
 

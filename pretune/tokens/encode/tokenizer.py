@@ -7,7 +7,8 @@ control token. Only the chat renderer asks for control tokens, by `encode_with_c
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -18,6 +19,8 @@ from pretune.base.errors import BadFile, NotSupported
 from pretune.base.json import Json
 from pretune.text.read.values import mend_surrogates
 
+Place = tuple[int, int]
+"""Characters of a text: from, and one past the last."""
 _mode = Lock()  # text or control tokens is a switch of the tokenizer itself, so one call at a time
 
 
@@ -70,10 +73,26 @@ def encode_with_controls(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], *, controls: bool) -> list[list[int]]:
     whole = [mend_surrogates(text) for text in texts]
+    with _reading(tokenizer, controls=controls):
+        return [e.ids for e in tokenizer.encode_batch_fast(whole, add_special_tokens=False)]
+
+
+def encode_with_places(tokenizer: Tokenizer, texts: Sequence[str]) -> list[tuple[list[int], list[Place]]]:
+    """Ids of each raw text as `encode_texts` gives them, and the characters that each token stands for.
+
+    Tokens that are parts of one character (bytes of an emoji) all stand for the whole of it.
+    """
+    whole = [mend_surrogates(text) for text in texts]
+    with _reading(tokenizer, controls=False):
+        return [(e.ids, e.offsets) for e in tokenizer.encode_batch(whole, add_special_tokens=False)]
+
+
+@contextmanager
+def _reading(tokenizer: Tokenizer, *, controls: bool) -> Iterator[None]:
     with _mode:
         before, tokenizer.encode_special_tokens = tokenizer.encode_special_tokens, not controls
         try:
-            return [e.ids for e in tokenizer.encode_batch_fast(whole, add_special_tokens=False)]
+            yield
         finally:
             tokenizer.encode_special_tokens = before
 
