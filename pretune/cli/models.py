@@ -29,7 +29,7 @@ def predict(
     quiet: bool,
     rehash: bool,
 ) -> None:
-    """Labels for texts, or answers to prompts."""
+    """Labels or tags for texts, or answers to prompts."""
     take_flags(rehash)
     from pretune.api import load
     from pretune.infer.answers import line

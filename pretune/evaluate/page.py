@@ -9,6 +9,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.report.drawing import Bar, Chart
 from pretune.report.numbers import metric, named
+from pretune.report.pages import marked
 from pretune.report.training import OF_QUALITY, charts, read_points
 from pretune.task.task import TASK
 
@@ -22,20 +23,22 @@ EMPTY: Json = {
 """Of a part, what it may have."""
 
 
-def shown_of(what: str) -> tuple[str, tuple[str, ...]]:
-    """Title and columns of the examples of a report: its task's; no column where that task is not installed."""
+def shown_of(what: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Title of a report, columns of its examples, and which of them mark the text: its task's; no column where that
+    task is not installed."""
     if what not in TASK.kinds():  # a report never says what to import
-        return LANGUAGE if what == "language" else (what, ())
+        return (*LANGUAGE, ()) if what == "language" else (what, (), ())
     judge = TASK(what).judge
-    return judge.subject, judge.columns
+    return judge.subject, judge.columns, judge.marked
 
 
 def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: str = "") -> Json:
     """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes."""
-    subject, columns = shown_of(report["what"])
+    subject, columns, marking = shown_of(report["what"])
     ordered = sorted(rows, key=lambda row: row[report["better"]])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
-    examples = {"Worst examples": ordered[:SHOWN_ROWS], "Best examples": ordered[::-1][:SHOWN_ROWS]}
+    worst, best = (_marked(some[:SHOWN_ROWS], marking) for some in (ordered, ordered[::-1]))
+    examples = {"Worst examples": worst, "Best examples": best}
     return EMPTY | {
         "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),
@@ -48,6 +51,11 @@ def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: st
         "examples": examples if rows and columns else {},
         "notes": report["notes"],
     }
+
+
+def _marked(rows: Sequence[Json], columns: Sequence[str]) -> list[Json]:
+    """The rows with their text, marked, in the place of these columns."""
+    return [row | {name: marked(row["text"], row[name] or ()) for name in columns} for row in rows]
 
 
 def mood(beaten: bool | None) -> str:

@@ -1,6 +1,6 @@
-"""The graph of a classifier on BERT: [CLS] through the pooler to the labels.
+"""The graphs of a classifier on BERT, [CLS] through the pooler to the labels, and of a tagger, every token to its tags.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels]
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels] or [B, L, tags]
 
 A text stands alone, so its token types are all 0 and their embedding is a constant of the graph.
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
-def encoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of a BertForSequenceClassification that `is_written`."""
+def encoder_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: bool = False) -> GraphWriter:
+    """The graph of a BertForSequenceClassification (head `label`) or BertForTokenClassification (`tags`) that
+    `is_written`."""
     assert is_written(model.config), "graph_of asks first"
     w = GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
@@ -27,10 +28,22 @@ def encoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = F
     x = _embedded(w, model.config, ids)
     for i in range(model.config.num_hidden_layers):
         x = _block(w, model.config, x, f"bert.encoder.layer.{i}", blocked)
-    first_BD = w.op("Gather", x, w.constant(0), axis=1)
-    pooled = w.op("Tanh", w.linear(first_BD, "bert.pooler.dense"))
-    w.output("logits", w.linear(pooled, "classifier"), ["batch", model.config.num_labels])
+    scored, sides = SCORED[head](w, x)
+    w.output("logits", w.linear(scored, "classifier"), [*sides, model.config.num_labels])
     return w
+
+
+def _first_token(w: GraphWriter, hidden_BLD: str) -> tuple[str, list[str]]:
+    first_BD = w.op("Gather", hidden_BLD, w.constant(0), axis=1)
+    return w.op("Tanh", w.linear(first_BD, "bert.pooler.dense")), ["batch"]
+
+
+def _every_token(w: GraphWriter, hidden_BLD: str) -> tuple[str, list[str]]:
+    return hidden_BLD, ["batch", "length"]
+
+
+SCORED = {"label": _first_token, "tags": _every_token}
+"""Head -> what its last layer reads, and the sides of that but the last."""
 
 
 def is_written(config: PreTrainedConfig) -> bool:

@@ -1,6 +1,7 @@
-"""The graph of any other encoder classifier, traced by torch.onnx.export: slower and larger, but of any family.
+"""The graph of any other encoder that scores rows or tokens, traced by torch.onnx.export: slower and larger, but of any
+family.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels]
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels] or [B, L, tags]
 
 Tracing records Python's call stack (absolute paths) in the file; that is taken out, so that the same weights
 give the same bytes everywhere.
@@ -26,7 +27,7 @@ INPUTS, OUTPUTS = ["input_ids", "attention_mask"], ["logits"]
 
 
 def traced_encoder(model: PreTrainedModel) -> bytes:
-    """The bytes of an .onnx file for a *ForSequenceClassification encoder.
+    """The bytes of an .onnx file for a *ForSequenceClassification or *ForTokenClassification encoder.
 
     Raises:
         NotSupported: the model cannot be traced, or is larger than 2 GiB.

@@ -9,7 +9,7 @@ Tags     a tag for each word         Ranking  candidates, the best first
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
 from pretune.base.json import Json
@@ -71,15 +71,29 @@ class Score(Answer):
 
 
 @dataclass(frozen=True)
+class Entity:
+    """A piece of a text, what it is, and its place in characters, `end` one past the last."""
+
+    text: str
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True)
 class Tags(Answer):
-    """A tag (IOB2) for each word."""
+    """A tag (IOB2) for each word, and what they mark; the last `num_unread` words are behind what the model reads."""
 
     kind: ClassVar[str] = "tags"
     plural: ClassVar[str] = "tags"
     tags: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    entities: tuple[Entity, ...] = ()
+    num_unread: int = 0
 
     def to_json(self) -> Json:
-        return {"tags": list(self.tags)}
+        entities = [asdict(entity) for entity in self.entities]
+        return {"entities": entities, "words": list(self.words), "tags": list(self.tags), "unread": self.num_unread}
 
 
 @dataclass(frozen=True)
@@ -142,4 +156,16 @@ def line(answer: Answer, given: str) -> str:
         return f"{answer.name}\t{answer.score:.3f}\t{given}"
     if isinstance(answer, Text):
         return answer.text
+    if isinstance(answer, Tags):
+        return _marked(answer, given)
     return json.dumps({**answer.to_json(), "text": given}, ensure_ascii=False)
+
+
+def _marked(answer: Tags, given: str) -> str:
+    """[Ann Lee PER] lives in [Paris LOC]."""
+    at, parts = 0, []
+    for entity in answer.entities:
+        parts += [given[at : entity.start], f"[{entity.text} {entity.label}]"]
+        at = entity.end
+    unread = f"\t({answer.num_unread} words are behind what the model reads)" if answer.num_unread else ""
+    return "".join([*parts, given[at:], unread])

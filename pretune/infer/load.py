@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MODELS = "pretune.model.generate:open_folder"
-PREDICTORS = {"label": "pretune.infer.classify:of_facts", "text": "pretune.infer.language:of_facts"}
+PREDICTORS = {
+    "label": "pretune.infer.classify:of_facts",
+    "tags": "pretune.infer.tag:of_facts",
+    "text": "pretune.infer.language:of_facts",
+}
 ENGINES = {"onnx": "pretune.infer.ort:of_bundle"}
 """Formats of a bundle that are answered with here; the first one that a bundle has is taken."""
 HEADS = {
     "ForSequenceClassification": ("label", "classify", "label"),
+    "ForTokenClassification": ("tags", "tag", "tags"),
     "ForCausalLM": ("next", "complete", "text"),
     "LMHeadModel": ("next", "complete", "text"),
 }

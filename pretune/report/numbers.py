@@ -6,7 +6,7 @@ import math
 
 SHARES = (
     *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
-    *("share_of_machine", "share", "data_wait", "chance_of_label"),
+    *("f1_of_text", "share_of_machine", "share", "data_wait", "chance_of_label"),
 )
 """How the names of metrics end that lie between 0 and 1."""
 
@@ -89,6 +89,9 @@ NAMES = {
     "chance_of_label": "chance of the label",
     "bytes": "size",
     "f1": "F1",
+    "f1_of_text": "F1 of the text",
+    "word_tags": "most frequent tag of each word",
+    "crf": "CRF",
     "support": "examples",
     "majority": "most frequent label",
     "tfidf_svm": "TF-IDF + linear SVM",

@@ -1,8 +1,9 @@
-"""The server's routes: what OpenAI's clients expect, plus /v1/classify, and a page to talk to.
+"""The server's routes: what OpenAI's clients expect, plus /v1/classify and /v1/tag, and a page to talk to.
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
     GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
+                                                   POST /v1/tag               the same for tags
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
 """
@@ -29,15 +30,19 @@ from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
-from pretune.infer.answers import Answer, Label, Text
+from pretune.infer.answers import Answer, Label, Tags, Text
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
-from pretune.serve.requests import Chat, Classify, Complete, Generate, Limits, read
+from pretune.serve.requests import Chat, Complete, Generate, Limits, Texts, read
 
-WAYS: dict[type[Answer], str] = {Label: "/v1/classify", Text: "/v1/chat/completions or /v1/completions"}
+WAYS: dict[type[Answer], str] = {
+    Label: "/v1/classify",
+    Tags: "/v1/tag",
+    Text: "/v1/chat/completions or /v1/completions",
+}
 """Where a model that answers so is asked."""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -113,6 +118,7 @@ def create_app(
         Route("/v1/chat/completions", server.chat, methods=["POST"]),
         Route("/v1/completions", server.complete, methods=["POST"]),
         Route("/v1/classify", server.classify, methods=["POST"]),
+        Route("/v1/tag", server.tag, methods=["POST"]),
     ]
     guard = Middleware(Guard, api_key=api_key)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
@@ -157,12 +163,19 @@ class Server:
         )
 
     async def classify(self, request: Request) -> Response:
-        asked = await read(request, Classify, self.limits)
-        served = self._giving(asked.model, Label)
+        return await self._answered(request, Label)
+
+    async def tag(self, request: Request) -> Response:
+        return await self._answered(request, Tags)
+
+    async def _answered(self, request: Request, kind: type[Answer]) -> Response:
+        """An answer of this kind to each text."""
+        asked = await read(request, Texts, self.limits)
+        served = self._giving(asked.model, kind)
         texts = asked.texts(self.limits)
         async with self._turn(served):
-            labels = await run_sync(served.model.answer, texts)
-        data = [{"index": index, **label.to_json()} for index, label in enumerate(labels)]
+            answers = await run_sync(served.model.answer, texts)
+        data = [{"index": index, **answer.to_json()} for index, answer in enumerate(answers)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 
     def _about(self, one: Served) -> Json:

@@ -140,6 +140,10 @@ def task_judging(predictor: Predictor, shape: str, *, name: str) -> Task:
 
 TASK = Choice(
     Task,
-    {"classify": "pretune.task.classify:Classify", "chat": "pretune.task.chat:Chat"},
+    {
+        "classify": "pretune.task.classify:Classify",
+        "tag": "pretune.task.tag:Tag",
+        "chat": "pretune.task.chat:Chat",
+    },
     group="pretune.tasks",
 )
