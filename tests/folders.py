@@ -9,8 +9,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BertForTokenClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
+    GPT2ForTokenClassification,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
@@ -19,8 +21,10 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
+    Qwen3ForTokenClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
+    RobertaForTokenClassification,
 )
 
 from pretune.model.folder import save_model
@@ -74,6 +78,10 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "qwen3-labels": lambda: Qwen3ForSequenceClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
         "gpt2-labels": lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2, **NAMES)),
         "bert-labels": lambda: BertForSequenceClassification(BertConfig(**BERT, **NAMES)),
+        "qwen3-tags": lambda: Qwen3ForTokenClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
+        "gpt2-tags": lambda: GPT2ForTokenClassification(GPT2Config(**GPT2, **NAMES)),
+        "bert-tags": lambda: BertForTokenClassification(BertConfig(**BERT, **NAMES)),
+        "roberta-tags": lambda: RobertaForTokenClassification(RobertaConfig(**BERT | NAMES | {"pad_token_id": 1})),
         # its first token has position 2, so it reads 94 tokens
         "roberta-labels": lambda: RobertaForSequenceClassification(RobertaConfig(**BERT | NAMES | {"pad_token_id": 1})),
     }[kind]()

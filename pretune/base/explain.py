@@ -11,8 +11,8 @@ from pretune.base.stage import STAGE
 METRICS = {
     "accuracy": "Share of answers that equal the label. With uneven classes read macro_f1 next to it.",
     "macro_f1": "Mean over the classes of F1 = 2 x right / (said + true): every class counts alike.",
-    "f1": "Harmonic mean of precision (right, of what the model found) and recall (found, of what is there). Of task=tag: "
-    "of entities, right where both ends and the kind are, all texts together (micro), as conlleval and seqeval count.",
+    "f1": "Harmonic mean of precision (right, of what the model found) and recall (found, of what is there). Of "
+    "task=tag: of entities, right where both ends and the kind are, all texts together (micro), as conlleval counts.",
     "bits_per_byte": "Negative log2 likelihood of the text divided by its bytes: comparable between tokenizers; "
     "lower is better.",
     "perplexity": "exp of the mean loss per token: between how many tokens the model hesitates. "

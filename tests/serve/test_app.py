@@ -4,19 +4,22 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Facts
+from pretune.infer.tag import Tagger
 from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
 
 Client = Callable[..., TestClient]
-CHAT, TEXT, CLASSIFY = "/v1/chat/completions", "/v1/completions", "/v1/classify"
+CHAT, TEXT, CLASSIFY, TAG = "/v1/chat/completions", "/v1/completions", "/v1/classify", "/v1/tag"
 HI = [{"role": "user", "content": "你好"}]
 ROUTES = [("GET", "/"), ("GET", "/health"), ("GET", "/v1/models"), ("GET", "/v1/models/talker"), ("GET", "/nowhere")]
-ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("DELETE", CHAT)]
+ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("POST", TAG), ("DELETE", CHAT)]
 
 
 @pytest.fixture
@@ -116,6 +119,22 @@ def test_classify_takes_a_text_or_several_and_gives_every_score(client: Client) 
     assert one["data"][0]["label"] == "短" and sum(one["data"][0]["scores"].values()) == pytest.approx(1)
     two = client().post(CLASSIFY, json={"model": "counter", "input": ["a", "Hello world, how are you? " * 3]}).json()
     assert [row["label"] for row in two["data"]] == ["短", "long"]
+
+
+def test_tag_gives_entities_at_their_places_and_a_classifier_does_not(client: Client, counter: TextClassifier) -> None:
+    class Names:
+        max_length = 64
+
+        def logits(self, rows: list[list[int]]) -> list[np.ndarray]:
+            return [np.tile(np.array([0.0, 1.0], np.float32), (len(row), 1)) for row in rows]
+
+    model = Tagger(Names(), counter.tokenizer, Facts("tag", "tags", 64, ("O", "B-PER")))
+    app = TestClient(create_app({"names": model}), base_url="http://localhost")
+    one = app.post(TAG, json={"input": "Hello 🙂"}).json()["data"][0]
+    assert one["tags"] == ["B-PER", "B-PER"] and one["unread"] == 0
+    assert one["entities"][1] == {"text": "🙂", "start": 6, "end": 7, "label": "PER"}
+    assert len(app.post(TAG, json={"input": ["Hello", ""]}).json()["data"]) == 2
+    assert "/v1/classify" in error_of(client().post(TAG, json={"model": "counter", "input": "a"}), 400)["message"]
 
 
 def test_models_are_listed_with_their_task(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Nine shapes are read, two are learnt from: the others are refused with words, nowhere passed over or half read."""
+"""Nine shapes are read, three are learnt from: the others are refused with words, nowhere passed over or half read."""
 
 from __future__ import annotations
 

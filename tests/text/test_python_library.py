@@ -424,7 +424,7 @@ def test_another_process_with_another_hash_seed_reads_the_same_and_imports_nothi
 
 
 def everything() -> str:
-    examples = [list(python_library.rows(part)) for part in ("questions", "order", "areas")]
+    examples = [list(python_library.rows(part)) for part in ("questions", "order", "names", "areas")]
     texts = [[document.id, document.text] for part in ("code", "docs") for document in python_library.documents(part)]
     return digest([examples, texts])
 
