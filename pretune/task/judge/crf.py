@@ -1,6 +1,6 @@
 """A linear-chain CRF on hand-made features (python-crfsuite, extra `crf`): what tagging was before pretrained models.
 
-Of each word: itself, its beginning and end, its form (Aa9-), and the words, or characters, up to two places away.
+Of each word: itself, its beginning and end, and the words (or characters) and forms (Aa9-) up to two places away.
 """
 
 from __future__ import annotations
@@ -40,15 +40,18 @@ def crf_tags(train: Sequence[Tagged], texts: Sequence[Sequence[str]]) -> list[tu
 
 def features_of(words: Sequence[str]) -> list[list[str]]:
     """The features of every word of a text."""
-    around = ["<2", "<1", *(word.lower() for word in words), ">1", ">2"]
+    around = ["<2", "<1", *words, ">1", ">2"]
     return [_of_word(word, around[k : k + 5]) for k, word in enumerate(words)]
 
 
 def _of_word(word: str, near: Sequence[str]) -> list[str]:
-    before2, before, low, after, after2 = near
-    places = {"-2": before2, "-1": before, "0": low, "+1": after, "+2": after2}
-    parts = {"word": word, "begin": low[:3], "end3": low[-3:], "end2": low[-2:], "form": _form(word)}
-    pairs = {"-1 0": f"{before} {low}", "0 +1": f"{low} {after}"}
+    lows, forms = [one.lower() for one in near], [_form(one) for one in near]
+    places = {
+        **{f"word{k - 2}": one for k, one in enumerate(lows)},
+        **{f"form{k - 2}": one for k, one in enumerate(forms)},
+    }
+    low, pairs = lows[2], {"pair-1": f"{lows[1]} {lows[2]}", "pair+1": f"{lows[2]} {lows[3]}"}
+    parts = {"word": word, "begin": low[:3], "end3": low[-3:], "end2": low[-2:]}
     return ["bias", *(f"{name}={value}" for name, value in {**places, **parts, **pairs}.items())]
 
 
