@@ -178,8 +178,10 @@ def compare_tags(model: Rows, other: Rows, inputs: Sequence[Any]) -> Difference:
 def _token_logits(model: Rows, inputs: Sequence[Any], long: str) -> tuple[np.ndarray, int]:
     """Logits [tokens, labels] of all rows, the long one alone and last, and the tokens of the longest row."""
     rows, (last,) = model.rows(inputs), model.rows([long])
-    scored = [*zip(rows, model.engine.logits(rows), strict=True), (last, *model.engine.logits([last]))]
-    return np.concatenate([logits[: len(row)] for row, logits in scored]), max(map(len, [*rows, last]))
+    every = [*rows, last]
+    logits = [*model.engine.logits(rows), *model.engine.logits([last])]
+    scored = [logits_LT[: len(row)] for row, logits_LT in zip(every, logits, strict=True)]
+    return np.concatenate(scored), max(map(len, every))
 
 
 def longest_text(model: Rows) -> str:

@@ -36,6 +36,15 @@ Words = str | Sequence[str]
 
 
 @dataclass(frozen=True)
+class Sentence:
+    """A text, its words, and their places."""
+
+    text: str
+    words: tuple[str, ...]
+    places: list[Place]
+
+
+@dataclass(frozen=True)
 class WordRow:
     """A row of words: its ids, and of each word the position that says its tag; None for one that is not in the row."""
 
@@ -67,9 +76,9 @@ class Tagger:
         """One row per input, at most `max_length` tokens, frame included. Raises NotSupported for other inputs."""
         return [row.ids for row in self._rows([read_words(one) for one in inputs])]
 
-    def _rows(self, read: Sequence[tuple[str, list[Place]]]) -> list[WordRow]:
-        words = [[text[start:end] for start, end in places] for text, places in read]
-        return word_rows(self.tokenizer, words, Frame(self.facts.before, self.facts.after), self.facts.max_length)
+    def _rows(self, read: Sequence[Sentence]) -> list[WordRow]:
+        frame = Frame(self.facts.before, self.facts.after)
+        return word_rows(self.tokenizer, [one.words for one in read], frame, self.facts.max_length)
 
     def answer(
         self, inputs: Sequence[Words], *, max_tokens: int = 256, strict: bool = True, advance: Advance = unheard
@@ -84,12 +93,10 @@ class Tagger:
             advance(len(rows))
         return found
 
-    def _tagged(self, read: tuple[str, list[Place]], row: WordRow, logits_LT: np.ndarray) -> Tags:
+    def _tagged(self, read: Sentence, row: WordRow, logits_LT: np.ndarray) -> Tags:
         labels, best_L = self.facts.labels or (), softmax(logits_LT).argmax(axis=1)
-        said = ["O" if at is None else labels[best_L[at]] for at in row.places]
-        (text, places), tags = read, to_iob2(said, "IOB2")
-        words = tuple(text[start:end] for start, end in places)
-        return Tags(tags, words, entities_in(text, places, tags), row.num_unread)
+        tags = to_iob2(["O" if at is None else labels[best_L[at]] for at in row.places], "IOB2")
+        return Tags(tags, read.words, entities_in(read.text, read.places, tags), row.num_unread)
 
     def compare(
         self, other: Tagger, inputs: Sequence[Words], *, most_written: int = 20, num_tokens: int = 32
@@ -97,13 +104,15 @@ class Tagger:
         return compare_tags(self, other, inputs)
 
 
-def read_words(given: Words) -> tuple[str, list[Place]]:
-    """A text and the places of its words; words are joined. Raises NotSupported for what is neither."""
+def read_words(given: Words) -> Sentence:
+    """A text cut into its words, or words joined to a text. Raises NotSupported for what is neither."""
     if isinstance(given, str):
-        return given, word_places(given)
+        places = word_places(given)
+        return Sentence(given, tuple(given[start:end] for start, end in places), places)
     if any(not isinstance(word, str) for word in given):
         raise NotSupported("a tagger reads texts or lists of words, not dialogues", hint="give a dataset with tags")
-    return joined(given)
+    text, places = joined(given)
+    return Sentence(text, tuple(given), places)
 
 
 def entities_in(text: str, places: Sequence[Place], tags: Sequence[str]) -> tuple[Entity, ...]:

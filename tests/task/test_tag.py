@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,28 @@ def test_what_cannot_be_learnt_from_is_refused_with_words(world: Path) -> None:
 def test_a_classifier_is_not_judged_by_tags(world: Path, tagger: Loaded) -> None:
     with pytest.raises(NotSupported, match="gives labels, the data holds tags"):
         pretune.load(world / "encoder").evaluate(f"{tagger.path}.dataset", out=world / "no-report")
+
+
+def test_a_rounded_tagger_is_measured_by_f1(world: Path, run: Callable[..., Any]) -> None:
+    full = tuned(world, "encoder", "whole", epochs=2)
+    small = run(it={"kind": "compress", "model": str(full.path), "data": f"{full.path}.dataset"})["it"]
+    before = small.card.metrics["quality_before"]
+    assert before["f1"] == pytest.approx(full.metrics["validation_f1"], abs=1e-6)
+
+
+def test_an_adapter_is_exported_with_its_own_answers(world: Path) -> None:
+    found = tuned(world, "encoder", "adapted", method="lora", epochs=2)
+    bundle = found.export(out=world / "adapted.bundle", data=f"{found.path}.dataset")
+    assert bundle.predict(TEXTS) == found.predict(TEXTS)
+
+
+def test_a_report_without_any_entity_found_is_still_a_report(world: Path) -> None:
+    found = tuned(world, "encoder", "untaught", epochs=None, steps=1, optim={"kind": "adamw", "learning_rate": 1e-12})
+    rows = [{"tokens": ["met", "near"], "tags": ["O", "O"]}, {"tokens": ["and", "🙂"], "tags": ["O", "O"]}]
+    rows += [{"tokens": ["Ada"], "tags": ["B-PER"]}]
+    (world / "none").mkdir()
+    for split in ("train", "test"):
+        lines = "\n".join(map(json.dumps, rows if split == "train" else rows[:2]))
+        (world / "none" / f"{split}.jsonl").write_text(lines.replace("near", split), encoding="utf-8")
+    report = found.evaluate(world / "none", out=world / "none.report")
+    assert {*pq.read_table(report.path / "predictions.parquet").column_names} >= {"wanted", "said", "f1_of_text"}
