@@ -112,7 +112,7 @@ class Findings:
     """Everything a report says of one model on one split.
 
     Args:
-        what: classify, chat or language.
+        what: classify, tag, chat or language.
         rows: one per example, for predictions.parquet; `better` orders them from worst to best.
         tables: further parts of report.json (classes, confusion ...).
     """

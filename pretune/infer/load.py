@@ -97,7 +97,7 @@ def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predi
 def task_of(class_names: Sequence[str], folder: Path) -> tuple[str, str] | None:
     """The task and the kind of answer of a model of these classes, with this folder's tokenizer; None: it has no head.
 
-    classify, chat where there is a chat template, else complete.
+    classify, tag, chat where there is a chat template, else complete.
     """
     found = _ending(class_names)
     if found is None:
