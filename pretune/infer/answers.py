@@ -82,7 +82,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Tags(Answer):
-    """A tag (IOB2) for each word, and what they mark; the last `num_unread` words are behind what the model reads."""
+    """A tag (IOB2) for each word, and what they mark; `num_unread` words are behind what the model reads, or have no token."""
 
     kind: ClassVar[str] = "tags"
     plural: ClassVar[str] = "tags"
@@ -167,5 +167,5 @@ def _marked(answer: Tags, given: str) -> str:
     for entity in answer.entities:
         parts += [given[at : entity.start], f"[{entity.text} {entity.label}]"]
         at = entity.end
-    unread = f"\t({answer.num_unread} words are behind what the model reads)" if answer.num_unread else ""
+    unread = f"\t({answer.num_unread} words were not read)" if answer.num_unread else ""
     return "".join([*parts, given[at:], unread])

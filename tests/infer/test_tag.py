@@ -106,7 +106,7 @@ def test_a_text_that_is_longer_than_the_row_says_how_many_words_were_not_read(pi
     (answer,) = tagger(pieces, {1: 1}, max_length=5).answer(["Ann lives in in Ann"])
     assert isinstance(answer, Tags)
     assert (answer.tags, answer.num_unread) == (("B-PER", "O", "O", "O", "O"), 2)
-    assert line(answer, "Ann lives in in Ann") == "[Ann PER] lives in in Ann\t(2 words are behind what the model reads)"
+    assert line(answer, "Ann lives in in Ann") == "[Ann PER] lives in in Ann\t(2 words were not read)"
 
 
 def test_nothing_to_tag_is_no_tag_and_a_dialogue_is_refused(pieces: Tokenizer) -> None:
