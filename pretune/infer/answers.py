@@ -82,7 +82,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Tags(Answer):
-    """A tag (IOB2) for each word, and what they mark; `num_unread` words are behind what the model reads, or have no token."""
+    """A tag (IOB2) for each word, and what they mark; `num_unread` words are too far behind, or have no token."""
 
     kind: ClassVar[str] = "tags"
     plural: ClassVar[str] = "tags"
