@@ -56,7 +56,9 @@ class Loaded:
         return open_model(self.path)
 
     def predict(self, inputs: Asked | Sequence[Asked], *, max_tokens: int = 256) -> list[Answer]:
-        """Answers to texts: labels, or greedy texts (a text is a message where the model has a chat template).
+        """Answers to texts: labels, tags, or greedy texts (a text is a message where the model has a chat template).
+
+        A tagger also reads lists of words.
 
         A model that finds answers is asked with `{"question": ..., "context": ...}`.
 

@@ -10,8 +10,10 @@ from transformers import (
     BertConfig,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
+    GPT2ForTokenClassification,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
@@ -20,9 +22,11 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
+    Qwen3ForTokenClassification,
     RobertaConfig,
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
+    RobertaForTokenClassification,
 )
 
 from pretune.model.folder import save_model
@@ -78,6 +82,10 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "bert-spans": lambda: BertForQuestionAnswering(BertConfig(**BERT)),
         "bert-labels": lambda: BertForSequenceClassification(BertConfig(**BERT, **NAMES)),
         "roberta-spans": lambda: RobertaForQuestionAnswering(RobertaConfig(**BERT | {"pad_token_id": 1})),
+        "qwen3-tags": lambda: Qwen3ForTokenClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
+        "gpt2-tags": lambda: GPT2ForTokenClassification(GPT2Config(**GPT2, **NAMES)),
+        "bert-tags": lambda: BertForTokenClassification(BertConfig(**BERT, **NAMES)),
+        "roberta-tags": lambda: RobertaForTokenClassification(RobertaConfig(**BERT | NAMES | {"pad_token_id": 1})),
         # its first token has position 2, so it reads 94 tokens
         "roberta-labels": lambda: RobertaForSequenceClassification(RobertaConfig(**BERT | NAMES | {"pad_token_id": 1})),
     }[kind]()

@@ -17,6 +17,7 @@ MODULES = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),
     "evaluate": ("sklearn",),
+    "crf": ("pycrfsuite",),
     "scale": ("ray",),
     "track": ("tensorboard",),
     "wandb": ("wandb",),

@@ -82,7 +82,8 @@ def recipe_text(path: Path, title: str, source: str, *, task: str | None = None,
         "shown": _shown(Path(source).as_posix()),
         "read_as": _shown(read_as),
     }
-    does = {"classify": "labels texts", "answer": "finds answers in texts", "chat": "answers"}.get(task or "", "learns")
+    told = {"classify": "labels texts", "tag": "tags words", "answer": "finds answers in texts", "chat": "answers"}
+    does = told.get(task or "", "learns")
     return (PRETRAIN if task is None else FINETUNE).format(task=task, does=does, **words)
 
 

@@ -38,7 +38,7 @@ def predict(
     quiet: bool,
     rehash: bool,
 ) -> None:
-    """Labels for texts, answers to prompts, or to a question in a context."""
+    """Labels or tags for texts, answers to prompts, or to a question in a context."""
     take_flags(rehash)
     from pretune.api import load
     from pretune.infer.answers import line, shown_given

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.json import Json, JsonMap
-from pretune.evaluate.scores import Interval, bootstrap
+from pretune.evaluate.scores import Interval, bootstrap, bootstrap_gap
 from pretune.report.numbers import metric, named
+from pretune.task.judge.judge import Part, whole
 
 DIGITS = 6
 """Decimals in reports: sums in another order differ behind these."""
@@ -25,7 +26,7 @@ FEWEST = 5
 REMEDIES = {
     "bits_per_byte": "more minutes of training, or more text",
     "accuracy": "more labelled texts, more minutes of training, or a base that has read more",
-    "f1": "more questions with answers, more epochs, or a base that has read more",
+    "f1": "more tagged texts or answered questions, more epochs, or a base that has read more",
     "rouge_l": "more minutes of training, or more examples of what is asked",
 }
 """What usually brings a main figure past its baseline."""
@@ -111,7 +112,7 @@ class Findings:
     """Everything a report says of one model on one split.
 
     Args:
-        what: classify, chat or language.
+        what: classify, tag, chat or language.
         rows: one per example, for predictions.parquet; `better` orders them from worst to best.
         tables: further parts of report.json (classes, confusion ...).
     """
@@ -135,6 +136,13 @@ def margin_of(model: Sequence[float], baseline: Sequence[float], *, seed: int) -
     """Mean of the model's figure less the baseline's on the same examples, with its interval (paired bootstrap)."""
     difference = np.asarray(model, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     return float(difference.mean()), drawn_again(difference, seed=seed)
+
+
+def ratio_margin_of(model: Sequence[Part], baseline: Sequence[Part], *, seed: int) -> tuple[float, Interval | None]:
+    """The same of a figure that is a ratio of all answers together."""
+    sides = [([part.top for part in one], [part.below for part in one]) for one in (model, baseline)]
+    interval = bootstrap_gap(*sides, seed=seed) if len(model) >= FEWEST else None
+    return whole(model) - whole(baseline), interval
 
 
 def drawn_again(sums: NDArray[np.float64], weights: Sequence[float] | None = None, *, seed: int) -> Interval | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pretune.base.log import Log
-from pretune.evaluate.findings import Compared, Findings, Group, drawn_again, margin_of
+from pretune.evaluate.findings import Compared, Findings, Group, drawn_again, margin_of, ratio_margin_of
 from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.answers import Answer
 from pretune.infer.predictor import Predictor
-from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
+from pretune.task.judge.judge import Asked, Baseline, Judge, Marks, Part, whole
 from pretune.text.dataset.example import Example
 
 
@@ -83,13 +84,19 @@ def _group(
     compared = []
     for baseline, system in baselines:
         theirs = _part(system, numbers)
-        margin, interval = margin_of(_values(mine, judge.main), _values(theirs, judge.main), seed=seed)
+        margin, interval = _margin(_values(mine, judge.main), _values(theirs, judge.main), seed)
         figures = _figures(judge, theirs, some)
         compared.append(Compared(baseline.name, baseline.what, figures, margin, interval, baseline.is_ceiling(some)))
     return Group(name, len(some), _figures(judge, mine, some), _intervals(mine, seed), compared, judge.main)
 
 
-def _values(system: _System, mark: str) -> list[float]:
+def _margin(mine: Sequence[Any], theirs: Sequence[Any], seed: int) -> tuple[float, Interval | None]:
+    """Of two systems, by one mark of each answer."""
+    compared = ratio_margin_of if isinstance(mine[0], Part) else margin_of
+    return compared(mine, theirs, seed=seed)
+
+
+def _values(system: _System, mark: str) -> list[Any]:
     """One mark of each answer; those to which it does not apply are left out."""
     return [m[mark] for m in system.marks if m[mark] is not None]
 
@@ -97,16 +104,22 @@ def _values(system: _System, mark: str) -> list[float]:
 def _figures(judge: Judge, system: _System, asked: Sequence[Asked]) -> dict[str, float]:
     """Means of the marks, and the figures of all answers together."""
     found = {name: values for name in system.marks[0] if (values := _values(system, name))}
-    means = {name: sum(map(float, values)) / len(values) for name, values in found.items()}
-    return {**means, **judge.figures(system.answers, asked)}
+    return {**{name: _mean(values) for name, values in found.items()}, **judge.figures(system.answers, asked)}
+
+
+def _mean(values: Sequence[Any]) -> float:
+    return whole(values) if isinstance(values[0], Part) else sum(map(float, values)) / len(values)
 
 
 def _intervals(system: _System, seed: int) -> dict[str, Interval | None]:
-    """Wilson's of the shares, the bootstrap's of the others."""
     found = {name: values for name in system.marks[0] if (values := _values(system, name))}
-    return {
-        name: wilson(sum(values), len(values))
-        if isinstance(values[0], bool)
-        else drawn_again(np.asarray(values), seed=seed)
-        for name, values in found.items()
-    }
+    return {name: _interval(values, seed) for name, values in found.items()}
+
+
+def _interval(values: Sequence[Any], seed: int) -> Interval | None:
+    """Wilson's of shares, the bootstrap's of anything else."""
+    if isinstance(values[0], bool):
+        return wilson(sum(values), len(values))
+    if isinstance(values[0], Part):
+        return drawn_again(np.asarray([part.top for part in values]), [part.below for part in values], seed=seed)
+    return drawn_again(np.asarray(values), seed=seed)

@@ -9,6 +9,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.report.drawing import Bar, Chart
 from pretune.report.numbers import metric, named
+from pretune.report.pages import marked
 from pretune.report.training import OF_QUALITY, charts, read_points
 from pretune.task.task import TASK
 
@@ -27,7 +28,7 @@ def shown_of(what: str, rows: Sequence[Json]) -> tuple[str, tuple[str, ...], lis
     if what not in TASK.kinds():  # a report never says what to import
         return (*(LANGUAGE if what == "language" else (what, ())), [*rows])
     judge = TASK(what).judge
-    return judge.subject, judge.columns, [{**judge.shown(row)} for row in rows]
+    return judge.subject, judge.columns, _marked([{**judge.shown(row)} for row in rows], judge.marked)
 
 
 def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: str = "") -> Json:
@@ -49,6 +50,11 @@ def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: st
         "examples": examples if rows and columns else {},
         "notes": report["notes"],
     }
+
+
+def _marked(rows: Sequence[Json], columns: Sequence[str]) -> list[Json]:
+    """The rows with their text, marked, in the place of these columns."""
+    return [row | {name: marked(row["text"], row[name] or ()) for name in columns} for row in rows]
 
 
 def mood(beaten: bool | None) -> str:

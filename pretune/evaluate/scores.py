@@ -39,21 +39,43 @@ def wilson(hits: float, total: int) -> Interval:
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
-def bootstrap(
-    sums: Sequence[float] | NDArray[np.float64], weights: Sequence[float] | None = None, *, seed: int
-) -> Interval:
+Numbers = Sequence[float] | NDArray[np.float64]
+
+
+def bootstrap(sums: Numbers, weights: Numbers | None = None, *, seed: int) -> Interval:
     """Interval of sum(sums) / sum(weights) when the examples are drawn again, 2,000 times (Efron 1979, percentiles).
 
     Args:
         sums: one number per example; for a margin, the difference between two systems on the same example.
         weights: what each example adds to the denominator; 1 if not given.
     """
-    top = np.asarray(sums, dtype=np.float64)
-    below = np.ones_like(top) if weights is None else np.asarray(weights, dtype=np.float64)
-    rng, found = np.random.default_rng(seed), []
-    at_once = max(1, BOOTSTRAP_CELLS // len(top))
+    return _middle(_share(*_drawn([sums, np.ones(len(sums)) if weights is None else weights], seed)))
+
+
+def bootstrap_gap(mine: tuple[Numbers, Numbers], theirs: tuple[Numbers, Numbers], *, seed: int) -> Interval:
+    """Interval of the difference of two such ratios, each (sums, weights), over the same draws of examples."""
+    top, below, other_top, other_below = _drawn([*mine, *theirs], seed)
+    return _middle(_share(top, below) - _share(other_top, other_below))
+
+
+def _drawn(columns: Sequence[Numbers], seed: int) -> list[NDArray[np.float64]]:
+    """The sum of each column in every draw."""
+    arrays = [np.asarray(column, dtype=np.float64) for column in columns]
+    rng, number = np.random.default_rng(seed), len(arrays[0])
+    found: list[list[NDArray[np.float64]]] = [[] for _ in arrays]
+    at_once = max(1, BOOTSTRAP_CELLS // number)
     for start in range(0, DRAWS, at_once):
-        drawn = rng.integers(len(top), size=(min(at_once, DRAWS - start), len(top)))
-        found.append(top[drawn].sum(axis=1) / below[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
+        drawn = rng.integers(number, size=(min(at_once, DRAWS - start), number))
+        for sums, array in zip(found, arrays, strict=True):
+            sums.append(array[drawn].sum(axis=1))
+    return [np.concatenate(sums) for sums in found]
+
+
+def _share(top: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ratio of each draw; 0 where nothing is below."""
+    return np.divide(top, below, out=np.zeros_like(top), where=below > 0)
+
+
+def _middle(drawn: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(drawn, [2.5, 97.5])
     return Interval(float(low), float(high))

@@ -21,6 +21,7 @@ import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+from pretune.model.families import tops
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -276,16 +277,21 @@ def _outputs_of_cache(w: GraphWriter, attend: Attend, heads: Heads) -> None:
             w.output(name, x, ["batch", heads.key, "total", heads.width])
 
 
-def row_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of a classifier on a decoder: the last position that is not padding is scored."""
+def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: bool = False) -> GraphWriter:
+    """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; or of a
+    tagger (`tags`): every position is."""
     family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))
     positions = w.op("Max", counted, w.constant(0))
     attend = Attend(w, family.heads(model.config), causal_mask(w, ids, mask), cached=False)
     hidden = family.trunk(w, model, ids, positions, attend)
-    pooled_BD = w.op("GatherND", hidden, _last_text(w, ids, mask, model.config.pad_token_id), batch_dims=1)
-    w.output("logits", w.linear(pooled_BD, "score"), ["batch", model.config.num_labels])
+    scored, sides = hidden, ["batch", "length"]
+    if head == "label":
+        scored = w.op("GatherND", hidden, _last_text(w, ids, mask, model.config.pad_token_id), batch_dims=1)
+        sides = ["batch"]
+    (name,) = tops(model)
+    w.output("logits", w.linear(scored, name), [*sides, model.config.num_labels])
     return w
 
 

@@ -1,6 +1,6 @@
-"""The graph of a head on BERT: [CLS] through the pooler to the labels, or every token to a start and an end.
+"""The graphs of heads on BERT: [CLS] through the pooler to the labels, or every token to its tags, or to a start and an end.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], or [B, L, 2]
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
 
 All token types are 0, as in training, and their embedding is a constant of the graph.
 
@@ -12,14 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
-from pretune.infer.load import head_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
-def encoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of a BertForSequenceClassification or BertForQuestionAnswering that `is_written`."""
+def encoder_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: bool = False) -> GraphWriter:
+    """The graph of a BERT with one of the heads in SCORED that `is_written`."""
     assert is_written(model.config), "graph_of asks first"
     w = GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
@@ -28,13 +27,27 @@ def encoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = F
     x = _embedded(w, model.config, ids)
     for i in range(model.config.num_hidden_layers):
         x = _block(w, model.config, x, f"bert.encoder.layer.{i}", blocked)
-    if head_of([type(model).__name__]) == "span":
-        w.output("logits", w.linear(x, "qa_outputs"), ["batch", "length", 2])
-        return w
-    first_BD = w.op("Gather", x, w.constant(0), axis=1)
-    pooled = w.op("Tanh", w.linear(first_BD, "bert.pooler.dense"))
-    w.output("logits", w.linear(pooled, "classifier"), ["batch", model.config.num_labels])
+    last, read = SCORED[head]
+    scored, sides = read(w, x)
+    w.output("logits", w.linear(scored, last), [*sides, model.config.num_labels])
     return w
+
+
+def _first_token(w: GraphWriter, hidden_BLD: str) -> tuple[str, list[str]]:
+    first_BD = w.op("Gather", hidden_BLD, w.constant(0), axis=1)
+    return w.op("Tanh", w.linear(first_BD, "bert.pooler.dense")), ["batch"]
+
+
+def _every_token(w: GraphWriter, hidden_BLD: str) -> tuple[str, list[str]]:
+    return hidden_BLD, ["batch", "length"]
+
+
+SCORED = {
+    "label": ("classifier", _first_token),
+    "tags": ("classifier", _every_token),
+    "span": ("qa_outputs", _every_token),
+}
+"""Head -> its last layer, what that reads, and the sides of that but the last."""
 
 
 def is_written(config: PreTrainedConfig) -> bool:

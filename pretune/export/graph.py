@@ -1,7 +1,7 @@
 """A model's ONNX graph and what a reader must know of it.
 
 chat, complete   decoder with a cache      pretune.export.decoders
-classify         decoder or encoder        pretune.export.decoders, pretune.export.encoders
+classify, tag    decoder or encoder        pretune.export.decoders, pretune.export.encoders
 answer           encoder                   pretune.export.encoders
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
-from pretune.export.encoders import encoder_graph, is_written
+from pretune.export.encoders import SCORED, encoder_graph, is_written
 from pretune.export.traced import INPUTS, OUTPUTS, traced_encoder
 from pretune.export.writer import GraphWriter, Weights
 from pretune.infer.load import head_of
@@ -47,15 +47,15 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
     head = head_of([type(model).__name__])
     if head == "next":
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
-    if head not in ("label", "span"):
+    if head not in SCORED:
         raise NotSupported(f"a {type(model).__name__} cannot be exported as ONNX yet")
     if kind in FAMILIES and head == "span":
         hint = "fine-tune an encoder, or serve the model folder itself"
         raise NotSupported(f"a {kind} decoder that finds answers cannot be exported as ONNX yet", hint=hint)
     if kind in FAMILIES:
-        return _with_facts(row_graph(model, weights, dynamic=dynamic), {})
+        return _with_facts(row_graph(model, weights, head, dynamic=dynamic), {})
     if is_written(model.config):
-        return _with_facts(encoder_graph(model, weights, dynamic=dynamic), {})
+        return _with_facts(encoder_graph(model, weights, head, dynamic=dynamic), {})
     return _traced(model, dynamic=dynamic)
 
 

@@ -1,6 +1,7 @@
-"""The graph of any other encoder that scores, traced by torch.onnx.export: slower and larger, but of any family.
+"""The graph of any other encoder that scores rows or tokens, traced by torch.onnx.export: slower and larger, but of any
+family.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], or [B, L, 2]
+    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
 
 Tracing records Python's call stack (absolute paths) in the file; that is taken out, so that the same weights
 give the same bytes everywhere.
@@ -27,7 +28,7 @@ INPUTS, OUTPUTS = ["input_ids", "attention_mask"], ["logits"]
 
 
 def traced_encoder(model: PreTrainedModel) -> bytes:
-    """The bytes of an .onnx file for an encoder with a head for labels or spans.
+    """The bytes of an .onnx file for an encoder with a head for labels, tags or spans.
 
     Raises:
         NotSupported: the model cannot be traced, or is larger than 2 GiB.

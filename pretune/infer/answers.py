@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
 from pretune.base.json import Json
@@ -74,15 +74,29 @@ class Score(Answer):
 
 
 @dataclass(frozen=True)
+class Entity:
+    """A piece of a text, what it is, and its place in characters, `end` one past the last."""
+
+    text: str
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True)
 class Tags(Answer):
-    """A tag (IOB2) for each word."""
+    """A tag (IOB2) for each word, and what they mark; `num_unread` words are too far behind, or have no token."""
 
     kind: ClassVar[str] = "tags"
     plural: ClassVar[str] = "tags"
     tags: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    entities: tuple[Entity, ...] = ()
+    num_unread: int = 0
 
     def to_json(self) -> Json:
-        return {"tags": list(self.tags)}
+        entities = [asdict(entity) for entity in self.entities]
+        return {"entities": entities, "words": list(self.words), "tags": list(self.tags), "unread": self.num_unread}
 
 
 @dataclass(frozen=True)
@@ -163,6 +177,18 @@ def line(answer: Answer, given: Given) -> str:
         return f"{answer.name}\t{answer.score:.3f}\t{given}"
     if isinstance(answer, Text):
         return answer.text
+    if isinstance(answer, Tags) and isinstance(given, str):
+        return _marked(answer, given)
     if isinstance(answer, Span) and not isinstance(given, str):
         return f"{answer.text or '-'}\t{answer.score:.3f}\t{given['question']}"
     return json.dumps({**answer.to_json(), **shown_given(given)}, ensure_ascii=False)
+
+
+def _marked(answer: Tags, given: str) -> str:
+    """[Ann Lee PER] lives in [Paris LOC]."""
+    at, parts = 0, []
+    for entity in answer.entities:
+        parts += [given[at : entity.start], f"[{entity.text} {entity.label}]"]
+        at = entity.end
+    unread = f"\t({answer.num_unread} words were not read)" if answer.num_unread else ""
+    return "".join([*parts, given[at:], unread])

@@ -3,6 +3,7 @@
     language model  the other writes greedily with its cache; the reference reads prompt and answer in one pass:
                     the same best token at every position, logits no further apart than a threshold
     classifier      the same label for every text, logits no further apart than a threshold
+    tagger          the same tag for every token, likewise
 
 So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
 is as long as the model reads, where tables of positions end. Two tokens whose logits are within 1e-4 in the reference
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -61,7 +62,7 @@ TEXTS = (
 
 
 class Rows(Predictor, Protocol):
-    """A predictor that scores each row as a whole, and all labels of it."""
+    """A predictor that scores each row as a whole, or every token of it, and all labels of it."""
 
     @property
     def engine(self) -> Encoder:
@@ -71,7 +72,7 @@ class Rows(Predictor, Protocol):
     def tokenizer(self) -> Tokenizer:
         """Of texts."""
 
-    def rows(self, texts: Sequence[str]) -> list[list[int]]:
+    def rows(self, texts: Sequence[Any]) -> list[list[int]]:
         """One row per text."""
 
 
@@ -160,6 +161,28 @@ def _logits(model: Rows, texts: Sequence[str], long: str) -> tuple[np.ndarray, i
     rows, (last,) = model.rows(texts), model.rows([long])
     found = np.concatenate([model.engine.logits(rows), model.engine.logits([last])])
     return found, max(map(len, [*rows, last]))
+
+
+def compare_tags(model: Rows, other: Rows, inputs: Sequence[Any]) -> Difference:
+    """Tags and logits of both for every token of the same texts and of a long one."""
+    long = longest_text(model)
+    theirs, longest = _token_logits(model, inputs, long)
+    with refusing(longest):
+        ours, _ = _token_logits(other, inputs, long)
+    if len(ours) != len(theirs) or model.facts.labels != other.facts.labels:
+        return Difference("tags", len(inputs), len(theirs), len(theirs), 0, float("nan"), longest)
+    near, ties = _compared(theirs, ours.argmax(axis=1))
+    gap = _larger(0.0, np.abs(ours - theirs).max())
+    return Difference("tags", len(inputs), len(ours), len(ours) - near, ties, gap, longest)
+
+
+def _token_logits(model: Rows, inputs: Sequence[Any], long: str) -> tuple[np.ndarray, int]:
+    """Logits [tokens, labels] of all rows, the long one alone and last, and the tokens of the longest row."""
+    rows, (last,) = model.rows(inputs), model.rows([long])
+    every = [*rows, last]
+    logits = [*model.engine.logits(rows), *model.engine.logits([last])]
+    scored = [logits_LT[: len(row)] for row, logits_LT in zip(every, logits, strict=True)]
+    return np.concatenate(scored), max(map(len, every))
 
 
 def longest_text(model: Rows) -> str:

@@ -30,6 +30,7 @@ FACTS = "facts.json"
 """In a model's folder: what its kind of answer needs besides weights and tokenizer, `Facts.more`."""
 PREDICTORS = {
     "label": "pretune.infer.classify:of_facts",
+    "tags": "pretune.infer.tag:of_facts",
     "span": "pretune.infer.spans:of_facts",
     "text": "pretune.infer.language:of_facts",
 }
@@ -38,6 +39,7 @@ ENGINES = {"onnx": "pretune.infer.ort:of_bundle"}
 HEADS = {
     "ForSequenceClassification": ("label", "classify", "label"),
     "ForQuestionAnswering": ("span", "answer", "span"),
+    "ForTokenClassification": ("tags", "tag", "tags"),
     "ForCausalLM": ("next", "complete", "text"),
     "LMHeadModel": ("next", "complete", "text"),
 }
@@ -99,7 +101,7 @@ def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predi
 def task_of(class_names: Sequence[str], folder: Path) -> tuple[str, str] | None:
     """The task and the kind of answer of a model of these classes, with this folder's tokenizer; None: it has no head.
 
-    classify, answer, chat where there is a chat template, else complete.
+    classify, tag, answer, chat where there is a chat template, else complete.
     """
     found = _ending(class_names)
     if found is None:

@@ -35,7 +35,7 @@ class Facts:
     """What must be known of a model to answer with it, next to its weights and tokenizer.
 
     Args:
-        task: what it was made for: classify, answer, chat, complete.
+        task: what it was made for: classify, tag, answer, chat, complete.
         answers: the kind of its answers, `Answer.kind`.
         max_length: tokens of a row at most.
         before, after: control tokens around a text.

@@ -6,7 +6,7 @@ import math
 
 SHARES = (
     *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
-    *("exact", "share_of_machine", "share", "data_wait", "chance_of_label"),
+    *("exact", "f1_of_text", "share_of_machine", "share", "data_wait", "chance_of_label"),
 )
 """How the names of metrics end that lie between 0 and 1."""
 
@@ -92,6 +92,9 @@ NAMES = {
     "exact": "exact matches",
     "sentence": "most similar sentence",
     "always_empty": "never an answer",
+    "f1_of_text": "F1 of the text",
+    "word_tags": "most frequent tag of each word",
+    "crf": "CRF",
     "support": "examples",
     "majority": "most frequent label",
     "tfidf_svm": "TF-IDF + linear SVM",

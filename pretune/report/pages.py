@@ -13,7 +13,12 @@ from pretune.base.stage import Context
 from pretune.report import drawing, numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jinja2 import Environment
+    from markupsafe import Markup
+
+    from pretune.base.json import JsonMap
 
 SHOWN_CHARACTERS = 400
 
@@ -51,6 +56,20 @@ def write_page(file: Path, context: Context, kind: str, title: str, **data: obje
     html = page(kind, title, **{"command": context.command, **data})
     file.write_text(html, encoding="utf-8", newline="\n")
     context.notes.add(file.name)
+
+
+def marked(text: str, places: Iterable[JsonMap]) -> Markup:
+    """A text, cut where it becomes long, with what is at these places (start, end, label) marked, as HTML."""
+    from markupsafe import Markup
+
+    at, parts, shown = 0, Markup(), short(text)
+    mark = Markup("{}<mark>{} <small>{}</small></mark>")
+    for place in places:
+        if place["end"] > SHOWN_CHARACTERS:
+            break
+        parts += mark.format(shown[at : place["start"]], shown[place["start"] : place["end"]], place["label"])
+        at = place["end"]
+    return parts + shown[at:]
 
 
 def short(value: object) -> str:

@@ -1,9 +1,10 @@
-"""The server's routes: what OpenAI's clients expect, plus /v1/classify and /v1/answer, and a page to talk to.
+"""The server's routes: what OpenAI's clients expect, plus /v1/classify, /v1/tag, /v1/answer, and a page to talk to.
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
     GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
                                                   POST /v1/answer             {"input": {question, context} or several}
+                                                   POST /v1/tag               the same for tags
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
 """
@@ -30,16 +31,17 @@ from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
-from pretune.infer.answers import Answer, Label, Span, Text
+from pretune.infer.answers import Answer, Label, Span, Tags, Text
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
-from pretune.serve.requests import AnswerIn, Chat, Classify, Complete, Generate, Limits, read
+from pretune.serve.requests import AnswerIn, Chat, Complete, Generate, Limits, Texts, read
 
 WAYS: dict[type[Answer], str] = {
     Label: "/v1/classify",
+    Tags: "/v1/tag",
     Span: "/v1/answer",
     Text: "/v1/chat/completions or /v1/completions",
 }
@@ -119,6 +121,7 @@ def create_app(
         Route("/v1/completions", server.complete, methods=["POST"]),
         Route("/v1/classify", server.classify, methods=["POST"]),
         Route("/v1/answer", server.answer, methods=["POST"]),
+        Route("/v1/tag", server.tag, methods=["POST"]),
     ]
     guard = Middleware(Guard, api_key=api_key)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
@@ -163,8 +166,14 @@ class Server:
         )
 
     async def classify(self, request: Request) -> Response:
-        asked = await read(request, Classify, self.limits)
-        return await self._answered(self._giving(asked.model, Label), asked.texts(self.limits))
+        return await self._of_texts(request, Label)
+
+    async def tag(self, request: Request) -> Response:
+        return await self._of_texts(request, Tags)
+
+    async def _of_texts(self, request: Request, kind: type[Answer]) -> Response:
+        asked = await read(request, Texts, self.limits)
+        return await self._answered(self._giving(asked.model, kind), asked.texts(self.limits))
 
     async def answer(self, request: Request) -> Response:
         asked = await read(request, AnswerIn, self.limits)

@@ -50,7 +50,7 @@ class Limits:
         max_n: answers per request.
         max_tokens: tokens of an answer.
         default_tokens: tokens of an answer when the client does not say.
-        max_inputs: texts per request (classify, answer, completions).
+        max_inputs: texts per request (classify, tag, answer, completions).
         max_waiting: requests in the queue of a model; the next is told to come back.
     """
 
@@ -141,7 +141,7 @@ class Complete(Generate):
         return found
 
 
-class Classify(_Strict):
+class Texts(_Strict):
     model: str | None = None
     input: str | list[str]
 

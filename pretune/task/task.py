@@ -152,6 +152,7 @@ TASK = Choice(
     {
         "classify": "pretune.task.classify:Classify",
         "answer": "pretune.task.answer:Extract",
+        "tag": "pretune.task.tag:Tag",
         "chat": "pretune.task.chat:Chat",
     },
     group="pretune.tasks",

@@ -14,6 +14,7 @@ from tests.folders import build
 
 DECODERS = ["qwen3", "qwen2", "llama", "gpt2"]
 CLASSIFIERS = ["qwen3-labels", "gpt2-labels", "bert-labels"]
+TAGGERS = ["qwen3-tags", "gpt2-tags", "bert-tags", "roberta-tags"]
 IDS_BL = np.random.default_rng(3).integers(6, 300, (3, 9)).astype(np.int64)
 
 
@@ -104,13 +105,27 @@ def test_padded_rows_of_a_classifier_give_the_logits_each_gives_alone_in_torch(k
     np.testing.assert_allclose(ours, alone, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", TAGGERS)
+def test_padded_rows_of_a_tagger_give_every_token_the_logits_it_has_alone_in_torch(kind: str) -> None:
+    model = build(kind)
+    rows = [IDS_BL[0, :n] for n in (9, 3, 1, 6)]
+    ids, mask = np.zeros((4, 9), np.int64), np.zeros((4, 9), np.int64)
+    for k, row in enumerate(rows):
+        ids[k, : len(row)], mask[k, : len(row)] = row, 1
+    session = onnxruntime.InferenceSession(graph_of(model, {}).content, providers=["CPUExecutionProvider"])
+    ours = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
+    assert ours.shape == (4, 9, 3)
+    for logits, row in zip(ours, rows, strict=True):
+        np.testing.assert_allclose(logits[: len(row)], torch_logits(model, row[None])[0], atol=1e-5, rtol=1e-5)
+
+
 def test_a_tied_head_and_its_embedding_are_stored_once() -> None:
     model = build("qwen3")
     graph = onnx.load_from_string(graph_of(model, {}).content)
     assert sum(list(t.dims) in ([300, 32], [32, 300]) for t in graph.graph.initializer) == 1
 
 
-@pytest.mark.parametrize("kind", DECODERS + CLASSIFIERS)
+@pytest.mark.parametrize("kind", DECODERS + CLASSIFIERS + TAGGERS)
 def test_a_graph_passes_the_checker_and_is_written_twice_with_the_same_bytes(kind: str) -> None:
     model = build(kind)
     content = graph_of(model, {}).content

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector, line
+from pretune.infer.answers import Answer, Entity, Label, Labels, Ranking, Score, Span, Tags, Text, Vector, line
 from pretune.infer.classify import Frame, TextClassifier, of_facts
 from pretune.infer.engine import by_length, padded
 from pretune.infer.language import LanguageModel
@@ -18,7 +18,15 @@ CASES = [
     (Label("好", 0.75, {"好": 0.75, "坏": 0.25}), {"label": "好", "score": 0.75, "scores": {"好": 0.75, "坏": 0.25}}),
     (Labels(("a", "b"), {"a": 0.9, "b": 0.6}), {"labels": ["a", "b"], "scores": {"a": 0.9, "b": 0.6}}),
     (Score(3.5), {"score": 3.5}),
-    (Tags(("B-PER", "O")), {"tags": ["B-PER", "O"]}),
+    (
+        Tags(("B-PER", "O"), ("Ann", "is"), (Entity("Ann", 0, 3, "PER"),), 1),
+        {
+            "entities": [{"text": "Ann", "start": 0, "end": 3, "label": "PER"}],
+            "words": ["Ann", "is"],
+            "tags": ["B-PER", "O"],
+            "unread": 1,
+        },
+    ),
     (
         Span("北京", 4, 0.5, (Span("京", 5, 0.25),), -1.5),
         {"answer": "北京", "start": 4, "score": 0.5, "others": [{"answer": "京", "start": 5, "score": 0.25}]},
@@ -40,8 +48,10 @@ def test_kinds_of_answers_differ_and_those_that_are_answered_with_are_among_them
     assert {*PREDICTORS} <= {*kinds}
 
 
-def test_the_terminal_shows_a_label_with_its_text_a_text_alone_and_others_as_json() -> None:
+def test_the_terminal_shows_a_label_with_its_text_entities_in_it_a_text_alone_and_others_as_json() -> None:
     assert line(Label("good", 0.97), "a film") == "good\t0.970\ta film"
+    entities = (Entity("Ann Lee", 0, 7, "PER"), Entity("北京", 17, 19, "LOC"))
+    assert line(Tags((), (), entities), "Ann Lee lives in 北京.") == "[Ann Lee PER] lives in [北京 LOC]."
     assert line(Text("two\nlines"), "a film") == "two\nlines"
     assert json.loads(line(Score(3.5), "a film")) == {"score": 3.5, "text": "a film"}
     assert line(Span("Rome", 4, 0.5), {"question": "Where?", "context": "..."}) == "Rome\t0.500\tWhere?"

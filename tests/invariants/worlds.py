@@ -12,8 +12,9 @@ from pretune.model.shape import SHAPE
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.objective.spans import Spans, hold_bias
+from pretune.objective.tags import TokenTags
 from pretune.tokens.encode.tokenizer import Specials
-from pretune.tokens.rows import Row, Vocabulary
+from pretune.tokens.rows import IGNORE, Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
@@ -68,6 +69,15 @@ def tiny_finder(kind: str = "bert") -> Any:
     return model
 
 
+def tiny_tagger(kind: str) -> Any:
+    from transformers import AutoModelForTokenClassification
+
+    config = tiny(kind).config
+    config.num_labels, config.pad_token_id, config.classifier_dropout = 3, 0, 0.0
+    torch.manual_seed(1)
+    return AutoModelForTokenClassification.from_config(config, attn_implementation="sdpa").double()
+
+
 def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
     """Rows of several documents each, of uneven lengths, some with padding."""
     rng = np.random.default_rng(seed)
@@ -92,6 +102,16 @@ def span_rows(number: int) -> list[Row]:
     return [{**row, "span": (0, 0) if k % 3 == 0 else (1, 1 + k % 2)} for k, row in enumerate(labelled_rows(number))]
 
 
+def tagged_rows(number: int) -> list[Row]:
+    """Rows in which every second token has a tag, the last row only one."""
+    rows: list[Row] = []
+    for i, row in enumerate(labelled_rows(number)):
+        labels = np.array([k % 3 if k % 2 else IGNORE for k in range(len(row["ids"]))])
+        labels[2 if i == number - 1 else len(labels) :] = IGNORE
+        rows.append({"ids": row["ids"], "labels": labels})
+    return rows
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -102,6 +122,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "tag":
+        return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
+    if name == "tag-decoder":
+        return tiny_tagger("qwen3"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "classify-decoder":
         return tiny_classifier("qwen3"), Labels(kind="labels"), labelled_rows(8)
     if name == "classify-weights":
@@ -112,7 +136,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
 
 
-CASES = ("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights", "answer")
+CASES = (
+    *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
+    *("tag", "tag-decoder", "answer"),
+)
 
 
 def trained(

@@ -38,7 +38,7 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
-    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "quickstart"]
+    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "quickstart"]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -80,6 +80,15 @@ def test_one_changed_setting_reruns_that_stage_and_its_descendants_only_as_plan_
     assert planned["order"] == "will run"
     after = {n: _made(a) for n, a in changed.run(log=SMOKE).items()}
     assert {n for n in after if after[n] != before[n]} == {"order", "order_report", "report"}
+
+
+def test_names_are_learnt_judged_and_exported_and_a_second_run_does_nothing(tmp_path: Path) -> None:
+    recipe = Recipe.read(RECIPES / "names.yaml", (f"work={tmp_path.as_posix()}",), size="smoke")
+    made = recipe.run(log=SMOKE)
+    assert made["report"].card.metrics["examples"] == 20
+    assert {p.status for p in recipe.plan()} == {"current"}
+    told = json.loads((tmp_path / "served" / "bundle.json").read_text(encoding="utf-8"))
+    assert (told["task"], told["labels"][:3]) == ("tag", ["O", "B-class", "I-class"])
 
 
 def _made(artifact: Artifact) -> str:

@@ -11,7 +11,7 @@ import pytest
 from markupsafe import escape
 
 from pretune.report.drawing import Bar
-from pretune.report.pages import page
+from pretune.report.pages import SHOWN_CHARACTERS, marked, page
 from pretune.report.training import charts
 from pretune.text.dataset.doctor.findings import Finding
 
@@ -65,8 +65,17 @@ def report(say: Say) -> dict[str, Any]:
         "classes": [{"label": say("label"), "precision": 0.5, "support": 2}],
         "confusion": {"labels": [say("right"), "b"], "counts": [[1, 2], [0, 0]]},
         "samples": [{name: say(name) for name in ("beginning", "model", "document")}],
-        "columns": ["text", "chance_of_label"],
-        "examples": {"Worst examples": [{"text": say("example"), "chance_of_label": 0.1}], "Best examples": []},
+        "columns": ["text", "said", "chance_of_label"],
+        "examples": {
+            "Worst examples": [
+                {
+                    "text": say("example"),
+                    "said": marked(say("marked"), [{"start": 0, "end": 99, "label": say("kind")}]),
+                    "chance_of_label": 0.1,
+                }
+            ],
+            "Best examples": [],
+        },
         "notes": [say("note of it")],
     }
     return {"parts": [shown], "doctor": [finding(say)]}
@@ -144,3 +153,16 @@ def test_curves_of_one_picture_have_colours_of_their_own() -> None:
     colours = re.findall(r'<polyline [^>]*stroke="([^"]*)"', html)
     assert len(colours) == len({*colours}) == 10
     assert re.findall(r'<li><span style="background:([^"]*)"', html) == colours
+
+
+def test_places_in_a_text_are_marked_with_their_labels_and_a_long_text_is_cut() -> None:
+    places = [{"start": 0, "end": 3, "label": "PER"}, {"start": 7, "end": 9, "label": "LOC"}]
+    assert (
+        marked("Ann <b>北京", places)
+        == "<mark>Ann <small>PER</small></mark> &lt;b&gt;<mark>北京 <small>LOC</small></mark>"
+    )
+    long = "a " * SHOWN_CHARACTERS
+    assert (
+        marked(long, [{"start": SHOWN_CHARACTERS - 1, "end": SHOWN_CHARACTERS + 1, "label": "X"}])
+        == long[:SHOWN_CHARACTERS] + " …"
+    )

@@ -4,20 +4,24 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Facts
 from pretune.infer.spans import SpanFinder
+from pretune.infer.tag import Tagger
 from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
 
 Client = Callable[..., TestClient]
-CHAT, TEXT, CLASSIFY, ANSWER = "/v1/chat/completions", "/v1/completions", "/v1/classify", "/v1/answer"
+CHAT, TEXT, CLASSIFY, TAG = "/v1/chat/completions", "/v1/completions", "/v1/classify", "/v1/tag"
+ANSWER = "/v1/answer"
 HI = [{"role": "user", "content": "你好"}]
 ROUTES = [("GET", "/"), ("GET", "/health"), ("GET", "/v1/models"), ("GET", "/v1/models/talker"), ("GET", "/nowhere")]
-ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("POST", ANSWER), ("DELETE", CHAT)]
+ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("POST", TAG), ("POST", ANSWER), ("DELETE", CHAT)]
 
 
 @pytest.fixture
@@ -139,6 +143,22 @@ def test_answers_are_pieces_of_the_context_with_their_places(client: Client) -> 
 def test_a_question_without_its_context_is_named(client: Client, given: Any, place: str) -> None:
     assert error_of(client().post(ANSWER, json={"model": "finder", "input": given}), 400)["param"] == place
     assert "/v1/answer" in error_of(client().post(CLASSIFY, json={"model": "finder", "input": "a"}), 400)["message"]
+
+
+def test_tag_gives_entities_at_their_places_and_a_classifier_does_not(client: Client, counter: TextClassifier) -> None:
+    class Names:
+        max_length = 64
+
+        def logits(self, rows: list[list[int]]) -> list[np.ndarray]:
+            return [np.tile(np.array([0.0, 1.0], np.float32), (len(row), 1)) for row in rows]
+
+    model = Tagger(Names(), counter.tokenizer, Facts("tag", "tags", 64, ("O", "B-PER")))
+    app = TestClient(create_app({"names": model}), base_url="http://localhost")
+    one = app.post(TAG, json={"input": "Hello 🙂"}).json()["data"][0]
+    assert one["tags"] == ["B-PER", "B-PER"] and one["unread"] == 0
+    assert one["entities"][1] == {"text": "🙂", "start": 6, "end": 7, "label": "PER"}
+    assert len(app.post(TAG, json={"input": ["Hello", ""]}).json()["data"]) == 2
+    assert "/v1/classify" in error_of(client().post(TAG, json={"model": "counter", "input": "a"}), 400)["message"]
 
 
 def test_models_are_listed_with_their_task(client: Client) -> None:

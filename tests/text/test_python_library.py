@@ -305,6 +305,22 @@ def test_fewer_functions_are_the_more_useful_ones_and_hold_out_the_same(question
     assert only == [row for row in fewer if row["group"] == "guessed"]
 
 
+def test_lines_of_code_say_what_is_defined_in_them_and_no_line_is_in_two_splits():
+    rows = list(python_library.rows("names"))
+    counts = Counter(row["split"] for row in rows)
+    assert counts["train"] == 3000 and 100 <= counts["validation"] <= 300 and 100 <= counts["test"] <= 300
+    assert len({row["text"] for row in rows}) == len(rows)
+    known = {("def ", "function"), ("class ", "class")}
+    for row in rows:
+        text = row["text"]
+        names = [text[e["start"] : e["end"]] for e in row["entities"]]
+        assert names and all(name.replace(".", "").isidentifier() for name in names)
+        for keyword, kind in known:
+            if text.startswith(keyword):
+                first = row["entities"][0]
+                assert (first["start"], first["label"]) == (len(keyword), kind)
+
+
 def test_every_area_has_a_hundred_texts_and_a_share_in_each_split():
     rows = list(python_library.rows("areas"))
     counts = Counter((row["label"], row["split"]) for row in rows)
@@ -424,7 +440,7 @@ def test_another_process_with_another_hash_seed_reads_the_same_and_imports_nothi
 
 
 def everything() -> str:
-    examples = [list(python_library.rows(part)) for part in ("questions", "order", "areas")]
+    examples = [list(python_library.rows(part)) for part in ("questions", "order", "names", "areas")]
     texts = [[document.id, document.text] for part in ("code", "docs") for document in python_library.documents(part)]
     return digest([examples, texts])
 

@@ -11,7 +11,7 @@ import pytest
 from pretune.base.errors import BadFile
 from pretune.text.dataset.example import read_split
 from pretune.text.dataset.shapes.converter import Notes
-from pretune.text.dataset.shapes.schemes import scheme_of, to_iob2, without_blanks
+from pretune.text.dataset.shapes.schemes import pieces_of, scheme_of, to_iob2, without_blanks
 from pretune.text.dataset.shapes.tagged import apart, tagged
 
 # Two people side by side, a place of one word, a group of three: what conlleval counts is 4 pieces.
@@ -71,6 +71,7 @@ def all_sequences(tags: list[str], length: int) -> list[list[str]]:
 def test_of_every_sequence_of_four_tags_the_pieces_are_those_of_conlleval() -> None:
     for tags in all_sequences(["O", "B-X", "I-X", "E-X", "B-Y", "I-Y"], 4):
         assert pieces(list(to_iob2(tags, "BIOES"))) == pieces(tags), tags
+        assert [(first, end - 1, kind) for first, end, kind in pieces_of(tags)] == pieces(tags), tags
 
 
 @pytest.mark.parametrize(

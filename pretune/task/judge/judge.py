@@ -16,7 +16,21 @@ from pretune.infer.answers import Answer
 from pretune.infer.predictor import Facts
 
 Marks = Mapping[str, Any]
-"""Of one answer: a share (True or False) or a number by its name; None where it does not apply."""
+"""Of one answer: a share (True or False), a number or a `Part` by its name; None where it does not apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one answer adds to a ratio of all answers together: F1 is 2 * hits / (said + true) of all texts."""
+
+    top: float
+    below: float
+
+
+def whole(parts: Sequence[Part]) -> float:
+    """The ratio of all; 0 where nothing is below."""
+    below = sum(part.below for part in parts)
+    return sum(part.top for part in parts) / below if below else 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,8 @@ class Judge:
     """The title of its part of a report."""
     columns: ClassVar[tuple[str, ...]]
     """Of the rows, those that a page shows."""
+    marked: ClassVar[tuple[str, ...]] = ()
+    """Of these, places in the row's `text` (start, end, label), which a page marks there."""
 
     def asked(
         self, examples: Sequence[Any], train: Sequence[Any], labels: Sequence[str] | None

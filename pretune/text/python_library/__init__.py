@@ -5,12 +5,13 @@
     python:questions    "What does `shutil.copytree` do?" -> the first sentence of its docstring
     python:order        four lines of code -> are they in order, or shuffled?
     python:answers      "What does `os.path.isdir` do?", and a passage that says it, or does not
+    python:names        a line of code -> the names defined in it, and what each is
     python:areas        docstring -> the chapter of the library reference it belongs to
 
 Some 10 % of the docstrings are *held out*: they are neither in code nor in docs, nobody trains on them, and the
 tests ask for them ("guessed", and the test split of areas). What decides is a keyed hash of the cluster of near copies
 (`copies`), so no copy of a held-out docstring was read under another name. Of the code some 4 % of the files are held
-out for `order`.
+out for `order` and `names`.
 
 `python:questions?functions=2000&only=guessed` narrows a part: `functions` reads the most useful ones (well-known
 modules first, then by how often the library itself says the name) and asks for the same held-out ones as ever,
@@ -36,6 +37,7 @@ from pretune.text.dedup.near import Roots
 from pretune.text.python_library.areas import area_rows
 from pretune.text.python_library.compiled import compiled_entries, compiled_files
 from pretune.text.python_library.copies import join_near_copies
+from pretune.text.python_library.defined import defined_rows
 from pretune.text.python_library.facts import Asked, Library, is_read, place, plain
 from pretune.text.python_library.names import Namespace, is_private, named, short_methods
 from pretune.text.python_library.order import order_rows, split_of
@@ -56,7 +58,7 @@ from pretune.text.read.document import Document, document_id
 
 # With the version of Python, because compiled docstrings have no file that could be digested.
 VERSION = f"11 with Python {python_version()}"
-PARTS = ("code", "docs", "questions", "order", "areas", "answers")
+PARTS = ("code", "docs", "questions", "order", "names", "areas", "answers")
 
 HELD_OUT, VALIDATION = 0.10, 0.08
 # A sentence that nine docstrings share is a formula, not a fact about one of them.
@@ -84,7 +86,7 @@ NOT_ASKED = word_set(
 )
 
 
-# ---- the five parts -----------------------------------------------------------------------------
+# ---- the six parts ------------------------------------------------------------------------------
 
 
 def files(part: str) -> list[Path]:
@@ -115,8 +117,8 @@ def documents(part: str) -> Iterator[Document]:
 
 
 def rows(part: str) -> Iterator[Json]:
-    """The rows of "questions" (messages, keywords, group), "answers" (question, context, answers), "order" and "areas"
-    (text, label), each with split and origin.
+    """The rows of "questions" (messages, keywords, group), "answers" (question, context, answers), of "order" and "areas"
+    (text, label) or of "names" (text, entities), each with split and origin.
 
     Raises:
         UserError: no such part, or a setting of it that is no number or does not exist.
@@ -128,10 +130,12 @@ def rows(part: str) -> Iterator[Json]:
         yield from order_rows(library().sources, library().read)
     elif name == "answers":
         yield from answer_rows(library())
+    elif name == "names":
+        yield from defined_rows(library().sources)
     elif name == "areas":
         yield from area_rows(library())
     else:
-        hint = "take python:questions, python:answers, python:order or python:areas"
+        hint = "take python:questions, python:answers, python:order, python:names or python:areas"
         raise UserError(f"python:{part} holds documents, not examples", hint=hint)
 
 

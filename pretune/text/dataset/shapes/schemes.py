@@ -95,6 +95,17 @@ def _in_iob2(before: str, tag: str) -> str:
     return "O" if tag == "O" else f"{'B' if begins(before, tag) else 'I'}-{parts_of(tag)[1]}"
 
 
+def pieces_of(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(first word, one past the last, kind) of each piece, as conlleval finds them."""
+    found: list[tuple[int, int, str]] = []
+    for number, tag in enumerate(to_iob2(tags, "IOB2")):
+        if tag[0] == "B":
+            found.append((number, number + 1, tag[2:]))
+        elif tag != "O":
+            found[-1] = (found[-1][0], number + 1, tag[2:])
+    return found
+
+
 def without_blanks(tokens: Sequence[str], tags: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Words and IOB2 tags without the empty words; a piece that loses its first word begins at the next."""
     kept_words, kept_tags, lost = [], [], ""

@@ -11,13 +11,13 @@ all of them together show the scheme.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
 from pretune.base.json import JsonMap
+from pretune.text.dataset.cutting import word_places
 from pretune.text.dataset.example import Example, Tagged
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.dataset.shapes.schemes import parts_of, scheme_of, to_iob2, without_blanks
@@ -27,8 +27,6 @@ from pretune.text.read.values import first_of, kind_of, mend_surrogates, text_in
 
 Piece = tuple[int, int, str]
 """(first character, one past the last, kind)."""
-WITHOUT_BLANKS = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-WORD = re.compile(r"\w+|[^\w\s]")
 BEGUN = "pieces that began with I- begin with B- now, as conlleval reads them"
 MISPLACED, OVERLAPPING, ABSENT = "entities put right by their text", "overlapping entities", "entities not in the text"
 
@@ -203,10 +201,7 @@ def tagged(text: str, pieces: Sequence[Piece]) -> tuple[tuple[str, ...], tuple[s
 
 
 def _words(text: str, start: int, end: int) -> list[str]:
-    piece = text[start:end]
-    if WITHOUT_BLANKS.search(text):
-        return [c for c in piece if not c.isspace()]
-    return WORD.findall(piece)
+    return [text[first:last] for first, last in word_places(text, start, end)]
 
 
 # ---- all of them together -----------------------------------------------------------------------
