@@ -12,8 +12,8 @@ METRICS = {
     "accuracy": "Share of answers that equal the label. With uneven classes read macro_f1 next to it.",
     "macro_f1": "Mean over the classes of F1 = 2 x right / (said + true): every class counts alike.",
     "f1": "Harmonic mean of precision (right, of what the model found) and recall (found, of what is there). Of "
-    "task=tag: of entities, right where both ends and the kind are, all texts together (micro), as conlleval counts. Of "
-    "answers in a context: of the words that answer and reference share, the best of several references, as SQuAD's "
+    "task=tag: of entities, right where both ends and the kind are, all texts together (micro), as conlleval counts. "
+    "Of answers in a context: of the words that answer and reference share, the best of several references, as SQuAD's "
     "script counts it; in Chinese of their longest common run of characters, as CMRC 2018's does.",
     "exact": "Share of answers that equal a reference but for case, punctuation and (SQuAD) articles.",
     "no_answer": 'How far "no answer" must be ahead of the best piece of a context, in logits, to be given; chosen on '

@@ -1,4 +1,4 @@
-"""The graphs of heads on BERT: [CLS] through the pooler to the labels, or every token to its tags, or to a start and an end.
+"""The graphs of heads on BERT: [CLS] through the pooler to labels; every token to its tags, or to a start and an end.
 
     input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
 

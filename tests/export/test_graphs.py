@@ -119,6 +119,20 @@ def test_padded_rows_of_a_tagger_give_every_token_the_logits_it_has_alone_in_tor
         np.testing.assert_allclose(logits[: len(row)], torch_logits(model, row[None])[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["bert-spans", "roberta-spans"])
+def test_starts_and_ends_of_padded_rows_are_those_that_each_row_gives_alone_in_torch(kind: str) -> None:
+    model = build(kind)
+    ids, mask = IDS_BL[:2].copy(), np.ones((2, 9), np.int64)
+    ids[1, 6:], mask[1, 6:] = model.config.pad_token_id, 0
+    session = onnxruntime.InferenceSession(graph_of(model, {}).content, providers=["CPUExecutionProvider"])
+    ours = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
+    for k, length in enumerate((9, 6)):
+        with torch.inference_mode():
+            alone = model(input_ids=torch.from_numpy(IDS_BL[k : k + 1, :length]))
+        theirs = np.stack([alone.start_logits[0], alone.end_logits[0]], -1)
+        np.testing.assert_allclose(ours[k, :length], theirs, atol=1e-5, rtol=1e-5)
+
+
 def test_a_tied_head_and_its_embedding_are_stored_once() -> None:
     model = build("qwen3")
     graph = onnx.load_from_string(graph_of(model, {}).content)

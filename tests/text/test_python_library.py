@@ -440,9 +440,19 @@ def test_another_process_with_another_hash_seed_reads_the_same_and_imports_nothi
 
 
 def everything() -> str:
-    examples = [list(python_library.rows(part)) for part in ("questions", "order", "names", "areas")]
+    examples = [list(python_library.rows(part)) for part in ("questions", "answers", "order", "names", "areas")]
     texts = [[document.id, document.text] for part in ("code", "docs") for document in python_library.documents(part)]
     return digest([examples, texts])
+
+
+def test_answers_stand_in_their_passages_and_those_of_the_test_in_no_document():
+    rows = list(python_library.rows("answers"))
+    assert all(row["context"].startswith(a["text"], a["answer_start"]) for row in rows for a in row["answers"])
+    assert {row["split"] for row in rows if row["answers"]} == {row["split"] for row in rows if not row["answers"]}
+    read = python_library.library().read
+    held_out = [a["text"] for row in rows if row["split"] == "test" for a in row["answers"]]
+    assert len(held_out) > 200
+    assert not [text for text in held_out if python_library.plain(text).strip(b" .") in read]
 
 
 def test_the_dataset_stage_takes_the_splits_that_the_rows_name(run_stage):

@@ -117,8 +117,8 @@ def documents(part: str) -> Iterator[Document]:
 
 
 def rows(part: str) -> Iterator[Json]:
-    """The rows of "questions" (messages, keywords, group), "answers" (question, context, answers), of "order" and "areas"
-    (text, label) or of "names" (text, entities), each with split and origin.
+    """The rows of "questions" (messages, keywords, group), of "answers" (question, context, answers), of "order" and
+    "areas" (text, label) or of "names" (text, entities), each with split and origin.
 
     Raises:
         UserError: no such part, or a setting of it that is no number or does not exist.
