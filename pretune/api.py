@@ -53,8 +53,10 @@ class Loaded:
 
         return open_model(self.path)
 
-    def predict(self, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Answer]:
-        """Answers to texts: labels, or greedy texts (a text is a message where the model has a chat template).
+    def predict(self, inputs: str | Sequence[str | tuple[str, str]], *, max_tokens: int = 256) -> list[Answer]:
+        """Answers to texts: labels, scores, or greedy texts (a text is a message where the model has a chat template).
+
+        What labels and scores also reads pairs of texts, as tuples.
 
         Raises:
             TooLong: a prompt fills the model's window; nothing is answered then.
@@ -105,7 +107,7 @@ def fine_tune(model: Given, data: Given, *, out: str | Path, **settings: object)
     return _stage("finetune", [model, data], out, settings)
 
 
-def predict(model: Given, inputs: str | Sequence[str], *, max_tokens: int = 256) -> list[Answer]:
+def predict(model: Given, inputs: str | Sequence[str | tuple[str, str]], *, max_tokens: int = 256) -> list[Answer]:
     """What `load(model).predict(inputs)` gives."""
     return (model if isinstance(model, Loaded) else load(_path(model))).predict(inputs, max_tokens=max_tokens)
 

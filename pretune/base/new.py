@@ -82,7 +82,9 @@ def recipe_text(path: Path, title: str, source: str, *, task: str | None = None,
         "shown": _shown(Path(source).as_posix()),
         "read_as": _shown(read_as),
     }
-    does = {"classify": "labels texts", "chat": "answers"}.get(task or "", "learns")
+    does = {"classify": "labels texts", "multilabel": "labels texts", "regress": "scores texts", "chat": "answers"}.get(
+        task or "", "learns"
+    )
     return (PRETRAIN if task is None else FINETUNE).format(task=task, does=does, **words)
 
 

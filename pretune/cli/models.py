@@ -13,7 +13,12 @@ from pretune.cli.shared import common, log_of, print_json, take_flags
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("texts", nargs=-1)
-@click.option("--input", "input_file", type=click.Path(), help="A file: a text a line, or jsonl, csv, parquet.")
+@click.option(
+    "--input",
+    "input_file",
+    type=click.Path(),
+    help="A file: a text a line, or jsonl, csv, parquet (two columns: pairs).",
+)
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
 @click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
@@ -29,29 +34,29 @@ def predict(
     quiet: bool,
     rehash: bool,
 ) -> None:
-    """Labels for texts, or answers to prompts."""
+    """Labels or scores for texts, or answers to prompts."""
     take_flags(rehash)
     from pretune.api import load
     from pretune.infer.answers import line
-    from pretune.infer.given import check_output, texts_of, write_answers
+    from pretune.infer.given import check_output, row_of, texts_of, write_answers
     from pretune.text.read.values import mend_surrogates
 
     if output_file:
         check_output(Path(output_file))
-    log, given = log_of(quiet), [mend_surrogates(text) for text in texts]
+    log, given = log_of(quiet), list[str | tuple[str, str]](mend_surrogates(text) for text in texts)
     if input_file:
         given += texts_of(Path(input_file), column, tell=log.info, warn=log.warn)
     if not given:
         raise click.UsageError("give TEXT or --input FILE")
     answers = load(model).predict(given, max_tokens=max_tokens)
-    rows = [{"text": text, **answer.to_json()} for text, answer in zip(given, answers, strict=True)]
+    rows = [{**row_of(one), **answer.to_json()} for one, answer in zip(given, answers, strict=True)]
     if output_file:
         write_answers(rows, Path(output_file))
     if as_json:
         print_json(rows)
     elif not output_file:
-        for text, answer in zip(given, answers, strict=True):
-            click.echo(line(answer, text))
+        for one, answer in zip(given, answers, strict=True):
+            click.echo(line(answer, "\t".join(row_of(one).values())))
 
 
 @click.command()

@@ -33,6 +33,7 @@ def shown_of(what: str) -> tuple[str, tuple[str, ...]]:
 def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: str = "") -> Json:
     """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes."""
     subject, columns = shown_of(report["what"])
+    columns = tuple(name for name in columns if not rows or name in rows[0])
     ordered = sorted(rows, key=lambda row: row[report["better"]])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
     examples = {"Worst examples": ordered[:SHOWN_ROWS], "Best examples": ordered[::-1][:SHOWN_ROWS]}

@@ -140,6 +140,10 @@ def line(answer: Answer, given: str) -> str:
     """An answer as the terminal shows it, on one line with the text that it was given to; a text stands alone."""
     if isinstance(answer, Label):
         return f"{answer.name}\t{answer.score:.3f}\t{given}"
+    if isinstance(answer, Labels):
+        return f"{', '.join(answer.names) or '-'}\t{given}"
+    if isinstance(answer, Score):
+        return f"{answer.value:.4g}\t{given}"
     if isinstance(answer, Text):
         return answer.text
     return json.dumps({**answer.to_json(), "text": given}, ensure_ascii=False)

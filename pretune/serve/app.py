@@ -1,8 +1,9 @@
-"""The server's routes: what OpenAI's clients expect, plus /v1/classify, and a page to talk to.
+"""The server's routes: what OpenAI's clients expect, plus /v1/classify and /v1/score, and a page to talk to.
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
     GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
+                                                   POST /v1/score              the same
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
 """
@@ -29,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
-from pretune.infer.answers import Answer, Label, Text
+from pretune.infer.answers import Answer, Label, Labels, Score, Text
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
@@ -37,7 +38,12 @@ from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.requests import Chat, Classify, Complete, Generate, Limits, read
 
-WAYS: dict[type[Answer], str] = {Label: "/v1/classify", Text: "/v1/chat/completions or /v1/completions"}
+WAYS: dict[type[Answer], str] = {
+    Label: "/v1/classify",
+    Labels: "/v1/classify",
+    Score: "/v1/score",
+    Text: "/v1/chat/completions or /v1/completions",
+}
 """Where a model that answers so is asked."""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -113,6 +119,7 @@ def create_app(
         Route("/v1/chat/completions", server.chat, methods=["POST"]),
         Route("/v1/completions", server.complete, methods=["POST"]),
         Route("/v1/classify", server.classify, methods=["POST"]),
+        Route("/v1/score", server.score, methods=["POST"]),
     ]
     guard = Middleware(Guard, api_key=api_key)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
@@ -157,12 +164,19 @@ class Server:
         )
 
     async def classify(self, request: Request) -> Response:
+        return await self._each(request, Label, Labels)
+
+    async def score(self, request: Request) -> Response:
+        return await self._each(request, Score)
+
+    async def _each(self, request: Request, *answers: type[Answer]) -> Response:
+        """An answer to each input."""
         asked = await read(request, Classify, self.limits)
-        served = self._giving(asked.model, Label)
-        texts = asked.texts(self.limits)
+        served = self._giving(asked.model, *answers)
+        inputs = asked.inputs(self.limits)
         async with self._turn(served):
-            labels = await run_sync(served.model.answer, texts)
-        data = [{"index": index, **label.to_json()} for index, label in enumerate(labels)]
+            found = await run_sync(served.model.answer, inputs)
+        data = [{"index": index, **answer.to_json()} for index, answer in enumerate(found)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 
     def _about(self, one: Served) -> Json:
@@ -188,10 +202,10 @@ class Server:
         assert isinstance(served.model, Streams), "what gives text can stream it"
         return served, served.model
 
-    def _giving(self, name: str | None, answers: type[Answer]) -> Served:
+    def _giving(self, name: str | None, *answers: type[Answer]) -> Served:
         """The model a client means, if it answers so."""
         served = self._named(name)
-        if served.model.gives is not answers:
+        if served.model.gives not in answers:
             problem = f"the model {served.name!r} cannot do this; ask it at {WAYS[served.model.gives]}"
             raise ApiError(400, problem, code="wrong_model_kind", param="model")
         return served

@@ -5,12 +5,13 @@ A task module is named in a table, so it imports no torch at its top.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pretune.base.config import Choice, Variant
 from pretune.base.errors import NotSupported
+from pretune.base.json import Json
 from pretune.objective.objective import Objective
 from pretune.tokens.rows import Row
 
@@ -27,8 +28,11 @@ class Task(Variant):
     """Shape of the examples, of text/dataset/example.py: label, dialogue ..."""
     holds: ClassVar[str]
     """What such examples hold, in a word: labels, dialogues ..."""
+    also: ClassVar[Mapping[str, str]] = {}
+    """Other shapes of examples: the kind of task that stands in for this one."""
     grouped: ClassVar[bool] = False
-    """Rows of like length share a step, since each batch is padded to its longest row."""
+    """Rows have their own lengths, cut at max_length: those of like length share a step, since each batch is padded to
+    its longest row."""
     epochs: ClassVar[float] = 3.0
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
@@ -43,6 +47,10 @@ class Task(Variant):
     def judge(self) -> Judge:
         """Who says how good its answers are."""
         raise AssertionError("a task has a judge")
+
+    def fitted(self, train: Sequence[Any]) -> Self:
+        """The task with what it must know of all training examples. Raises a PretuneError where they teach nothing."""
+        return self
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         """The pretrained model with what the task puts on top, in float32; and the names of its new modules."""
@@ -79,6 +87,10 @@ class Task(Variant):
         """Scores of the answers to labelled examples."""
         raise AssertionError("a task has score()")
 
+    def chosen(self, ready: Predictor, examples: Sequence[Any]) -> Json:
+        """What is chosen on the validation split and kept in the model's folder (KEPT), next to what is there."""
+        return {}
+
     def questions(self, examples: Sequence[Any]) -> list[str]:
         """A few of the examples' own, for `texts`; none where the model does not write."""
         return []
@@ -103,6 +115,13 @@ def task_for(shape: str, read_as: str) -> str | None:
             hint=f"`pretune dataset` makes a dataset of it; tasks learn from: {_shapes()}",
         )
     return kinds[0]
+
+
+def task_on(task: Task, shape: str) -> Task | None:
+    """The task, or what stands in for it, for examples of a shape; None: it does not learn from them."""
+    if shape == task.shape:
+        return task
+    return TASK(task.also[shape]) if shape in task.also else None
 
 
 def tasks() -> list[Task]:
@@ -140,6 +159,11 @@ def task_judging(predictor: Predictor, shape: str, *, name: str) -> Task:
 
 TASK = Choice(
     Task,
-    {"classify": "pretune.task.classify:Classify", "chat": "pretune.task.chat:Chat"},
+    {
+        "classify": "pretune.task.classify:Classify",
+        "multilabel": "pretune.task.multilabel:MultiLabel",
+        "regress": "pretune.task.regress:Regress",
+        "chat": "pretune.task.chat:Chat",
+    },
     group="pretune.tasks",
 )

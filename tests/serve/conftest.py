@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from pretune.infer.chat import ChatFormat
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Facts
 from pretune.tokens.encode.tokenizer import Specials
 
 CHATML = (
@@ -76,4 +77,4 @@ def completer(talker: LanguageModel) -> LanguageModel:
 
 @pytest.fixture
 def counter(tokenizer: Tokenizer) -> TextClassifier:
-    return TextClassifier(Counter(), tokenizer, ["long", "短"], 64)
+    return TextClassifier(Counter(), tokenizer, Facts("classify", "label", 64, ("long", "短")))

@@ -288,7 +288,8 @@ NEAREST = [
     (CHAT, ask(messages=[{"role": "user", "content": None}]), "messages.0.content: Input should be a valid string or a valid list"),
     (TEXT, {"model": "talker", "prompt": []}, "prompt: List should have at least 1 item after validation, not 0"),
     (TEXT, {"model": "talker", "prompt": ["a", 3]}, "prompt.1: Input should be a valid string"),
-    (CLASSIFY, {"model": "counter", "input": {"a": 1}}, "input: Input should be a valid string or a valid list"),
+    (CLASSIFY, {"model": "counter", "input": 7}, "input: Input should be a valid string or a valid dictionary or a valid list"),
+    (CLASSIFY, {"model": "counter", "input": [{"text": "a"}]}, "input.0.second: Field required"),
 ]  # fmt: skip
 
 
