@@ -118,7 +118,7 @@ def test_a_classifier_learns_in_which_of_two_texts_a_word_stands_and_trains_on_t
     report = found.evaluate(tmp_path / "tuned.dataset", out=tmp_path / "report", split="validation")
     assert report.metrics["accuracy"] == pytest.approx(found.metrics["validation_accuracy"], abs=1e-6)
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
-    assert ">second</th>" in page and "cat 🙂" in page
+    assert 'data-name="second"' in page and "🙂" in page
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
