@@ -145,11 +145,12 @@ def longest_prompt(model: Streams) -> list[int]:
 
 
 def compare_rows(model: Rows, other: Rows, inputs: Sequence[str | tuple[str, str]]) -> Difference:
-    """Labels (scores) and logits of both for the same inputs and a long text, each tokenised by its own folder."""
-    long = longest_text(model)
-    theirs, longest = _logits(model, inputs, long)
+    """Labels (scores) and logits of both for the same inputs, two texts, and a long one, each tokenised by its own
+    folder."""
+    long, tried = longest_text(model), [*inputs, (TEXTS[0], TEXTS[1])]
+    theirs, longest = _logits(model, tried, long)
     with refusing(longest):
-        ours, _ = _logits(other, inputs, long)
+        ours, _ = _logits(other, tried, long)
     decisions, different, ties = DECIDED[model.facts.answers](theirs, ours, model.facts)
     different = different if model.facts.labels == other.facts.labels else decisions
     what = "scores" if model.facts.answers == "score" else "labels"

@@ -83,7 +83,7 @@ class MultiLabel(Task):
         return ready_head(model, folder, max_length=max_length)
 
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
-        return LabelSets(kind="label-sets")
+        return LabelSets(kind="label-sets", class_weights=tuple(class_weights) if class_weights else None)
 
     def score(self, ready: Predictor, examples: Sequence[MultiLabelled]) -> dict[str, float]:
         """F1 with the model's thresholds; while none are chosen yet, with the best for these examples."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pretune.base.config import Choice, Variant
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.objective.objective import Objective
 from pretune.tokens.rows import Row
@@ -118,10 +118,19 @@ def task_for(shape: str, read_as: str) -> str | None:
 
 
 def task_on(task: Task, shape: str) -> Task | None:
-    """The task, or what stands in for it, for examples of a shape; None: it does not learn from them."""
+    """The task, or what stands in for it, for examples of a shape; None: it does not learn from them.
+
+    Raises:
+        WrongValue: settings of the task that have no meaning for what stands in for it.
+    """
     if shape == task.shape:
         return task
-    return TASK(task.also[shape]) if shape in task.also else None
+    if shape not in task.also:
+        return None
+    if task != TASK(task.kind):
+        hint = f"leave them out: on examples of shape {shape} it is task={task.also[shape]}"
+        raise WrongValue(f"the settings of task={task.kind} are for examples of shape {task.shape}", hint=hint)
+    return TASK(task.also[shape])
 
 
 def tasks() -> list[Task]:

@@ -102,7 +102,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny_classifier(outputs=1), Scores(kind="scores"), scored_rows(8)
     if name == "multilabel":
         sets: list[Row] = [{"ids": r["ids"], "holds": np.arange(3) < i % 4} for i, r in enumerate(labelled_rows(8))]
-        return tiny_classifier(), LabelSets(kind="label-sets"), sets
+        return tiny_classifier(), LabelSets(kind="label-sets", class_weights=(0.3, 1.1, 7.0)), sets
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)

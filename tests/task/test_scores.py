@@ -15,7 +15,7 @@ import torch
 
 import pretune
 from pretune.api import Loaded
-from pretune.base.errors import NotSupported, OneClass
+from pretune.base.errors import NotSupported, OneClass, WrongValue
 from pretune.infer.answers import Labels, Score
 from pretune.infer.load import open_model
 from tests.folders import build, write_model
@@ -26,7 +26,7 @@ SCORED = [{"sentence1": a, "sentence2": b, "score": 40.0 + 20 * (a[4:7] == b[4:7
 TOPICS = [{"text": f"{a} and {b}", "labels": sorted({a, b} & {"red", "cat", "好"})} for a in WORDS for b in WORDS]
 
 
-def tuned(folder: Path, base: str, rows: Sequence[dict[str, Any]], task: str, **settings: Any) -> Loaded:
+def tuned(folder: Path, base: str, rows: Sequence[dict[str, Any]], task: Any, **settings: Any) -> Loaded:
     if not (folder / base).is_dir():
         write_model(folder / base, folder / f"{base}-words", base)
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -172,12 +172,17 @@ BAD: list[Bad] = [
 
 
 @pytest.mark.parametrize(("rows", "task", "kind", "problem"), BAD)
-def test_examples_that_teach_nothing_are_refused(
+def test_bad_examples_are_refused_before_a_model_is_loaded(
     tmp_path: Path, rows: list[dict[str, Any]], task: str, kind: type[Exception], problem: str
 ) -> None:
     whole: dict[str, Any] = {"validation": 0, "test": 0}
     with pytest.raises(kind, match=problem):
         tuned(tmp_path, "bert-labels", rows, task, steps=1, dataset=whole)
+
+
+def test_a_setting_for_one_label_a_text_is_refused_where_there_are_several(tmp_path: Path) -> None:
+    with pytest.raises(WrongValue, match="are for examples of shape label"):
+        tuned(tmp_path, "bert-labels", TOPICS, {"kind": "classify", "label_smoothing": 0.1}, steps=1)
 
 
 def test_pairs_of_a_file_are_answered_two_at_a_time_in_the_terminal_and_as_json(
