@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,4 +56,12 @@ def bootstrap(
         drawn = rng.integers(len(top), size=(min(at_once, DRAWS - start), len(top)))
         found.append(top[drawn].sum(axis=1) / below[drawn].sum(axis=1))
     low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
+def bootstrap_figure(figure: Callable[[NDArray[np.int64]], float], examples: int, *, seed: int) -> Interval:
+    """The same of any figure of examples, given by their numbers; of very many examples fewer draws are as sure."""
+    rng, draws = np.random.default_rng(seed), min(DRAWS, max(200, BOOTSTRAP_CELLS // examples))
+    found = [figure(rng.integers(examples, size=examples)) for _ in range(draws)]
+    low, high = np.percentile(found, [2.5, 97.5])
     return Interval(float(low), float(high))

@@ -184,7 +184,7 @@ def test_a_shape_that_no_task_learns_from_is_named(pretune: Run) -> None:
     Path("a.conll").write_text("Ann B-PER\nlives O\n", encoding="utf-8")
     code, _, err = pretune("new", "it", "--from", "a.conll")
     assert (code, "read as tags (tokens: tokens, tags: tags), and no task learns from that yet" in err) == (2, True)
-    assert "tasks learn from: dialogue, label, span" in err
+    assert "tasks learn from: dialogue, label, labels, score, span" in err
 
 
 def test_a_table_without_a_text_and_one_that_cannot_be_read_are_told(pretune: Run) -> None:
