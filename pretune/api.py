@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
 
-Asked: TypeAlias = "str | Mapping[str, str]"
-"""A text, or texts by their roles."""
+Asked: TypeAlias = "str | tuple[str, str] | Mapping[str, str]"
+"""A text, two that are compared, or texts by their roles."""
 Given: TypeAlias = "str | Path | Loaded"
 """A path, or what `load`, `pretrain` and `fine_tune` return."""
 
@@ -56,9 +56,9 @@ class Loaded:
         return open_model(self.path)
 
     def predict(self, inputs: Asked | Sequence[Asked], *, max_tokens: int = 256) -> list[Answer]:
-        """Answers to texts: labels, tags, or greedy texts (a text is a message where the model has a chat template).
+        """Answers to texts: labels, scores, tags, or greedy texts (messages, where the model has a chat template).
 
-        A tagger also reads lists of words.
+        What labels and scores also reads pairs of texts, as tuples; a tagger also reads lists of words.
 
         A model that finds answers is asked with `{"question": ..., "context": ...}`.
 

@@ -17,7 +17,15 @@ METRICS = {
     "script counts it; in Chinese of their longest common run of characters, as CMRC 2018's does.",
     "exact": "Share of answers that equal a reference but for case, punctuation and (SQuAD) articles.",
     "no_answer": 'How far "no answer" must be ahead of the best piece of a context, in logits, to be given; chosen on '
-    "the validation split for the highest F1, and kept in facts.json.",
+    "the validation split for the highest F1, and kept in the model's config.json (pretune.no_answer).",
+    "micro_f1": "F1 of all decisions together, whatever the label: frequent labels count most.",
+    "subset_accuracy": "Share of texts of which every label is right, and none too many.",
+    "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for the "
+    "best F1 and kept in the model's config.json (pretune.thresholds).",
+    "spearman": "Correlation of the ranks of scores and answers, -1 to 1; 0 where all answers are equal.",
+    "pearson": "Linear correlation of scores and answers, -1 to 1; 0 where all answers are equal.",
+    "mae": "Mean distance of the answer from the score, in the unit of the data.",
+    "rmse": "Root of the mean squared distance of the answer from the score: large errors count more than in mae.",
     "bits_per_byte": "Negative log2 likelihood of the text divided by its bytes: comparable between tokenizers; "
     "lower is better.",
     "perplexity": "exp of the mean loss per token: between how many tokens the model hesitates. "

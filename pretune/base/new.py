@@ -29,6 +29,14 @@ sizes:
   smoke: {{base.steps: 3, base.minutes: null, base.batch: 2, tokenizer.vocab_size: 600}}
 """
 
+DOES = {
+    "classify": "labels texts",
+    "multilabel": "labels texts",
+    "regress": "scores texts",
+    "answer": "finds answers in texts",
+    "chat": "answers",
+}
+"""What a model of a task does."""
 FINETUNE = """\
 # A model that {does}, from the examples in {shown}.
 #
@@ -82,8 +90,7 @@ def recipe_text(path: Path, title: str, source: str, *, task: str | None = None,
         "shown": _shown(Path(source).as_posix()),
         "read_as": _shown(read_as),
     }
-    told = {"classify": "labels texts", "tag": "tags words", "answer": "finds answers in texts", "chat": "answers"}
-    does = told.get(task or "", "learns")
+    does = DOES.get(task or "", "learns")
     return (PRETRAIN if task is None else FINETUNE).format(task=task, does=does, **words)
 
 

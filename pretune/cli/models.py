@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("texts", nargs=-1)
-@click.option("--input", "input_file", type=click.Path(), help="A file: a text a line, or jsonl, csv, parquet.")
+@click.option(
+    "--input",
+    "input_file",
+    type=click.Path(),
+    help="A file: a text a line, or jsonl, csv, parquet (two columns: pairs).",
+)
 @click.option("--question", help="Asked about each TEXT, of a model that finds answers in a context.")
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
 @click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
@@ -38,7 +43,7 @@ def predict(
     quiet: bool,
     rehash: bool,
 ) -> None:
-    """Labels or tags for texts, answers to prompts, or to a question in a context."""
+    """Labels, scores or tags for texts, answers to prompts, or to a question in a context."""
     take_flags(rehash)
     from pretune.api import load
     from pretune.infer.answers import line, shown_given

@@ -11,7 +11,6 @@ from pretune.base.config import Input, chosen
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
-from pretune.infer.load import FACTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,6 +68,5 @@ def _write(model: PreTrainedModel, compressed: Compressed, folder: Path, out: Pa
     save_model(model, out, tokenizer=tokenizer)
     for name, tensors in compressed.files.items():
         write_safetensors(tensors, out / name)
-    for kept in ("labels.json", FACTS):
-        if (folder / kept).is_file():
-            (out / kept).write_bytes((folder / kept).read_bytes())
+    if (folder / "labels.json").is_file():
+        (out / "labels.json").write_bytes((folder / "labels.json").read_bytes())

@@ -6,14 +6,14 @@ The verdict is given in words because a figure alone flatters: 81 % next to a ba
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.json import Json, JsonMap
-from pretune.evaluate.scores import Interval, bootstrap, bootstrap_gap
+from pretune.evaluate.scores import Interval, bootstrap, bootstrap_figure, bootstrap_gap
 from pretune.report.numbers import metric, named
 from pretune.task.judge.judge import Part, whole
 
@@ -21,12 +21,16 @@ DIGITS = 6
 """Decimals in reports: sums in another order differ behind these."""
 
 
+PLAIN = ("bits_per_byte", "spearman")
+"""Main figures that are no shares."""
 FEWEST = 5
 """Examples below which no interval is drawn: that of one example would have no width at all."""
 REMEDIES = {
     "bits_per_byte": "more minutes of training, or more text",
     "accuracy": "more labelled texts, more minutes of training, or a base that has read more",
     "f1": "more tagged texts or answered questions, more epochs, or a base that has read more",
+    "spearman": "more scored texts, more minutes of training, or a base that has read more",
+    "macro_f1": "more labelled texts, above all of rare labels, or more minutes of training",
     "rouge_l": "more minutes of training, or more examples of what is asked",
 }
 """What usually brings a main figure past its baseline."""
@@ -112,7 +116,7 @@ class Findings:
     """Everything a report says of one model on one split.
 
     Args:
-        what: classify, tag, chat or language.
+        what: the kind of task that judges, or language.
         rows: one per example, for predictions.parquet; `better` orders them from worst to best.
         tables: further parts of report.json (classes, confusion ...).
     """
@@ -150,6 +154,11 @@ def drawn_again(sums: NDArray[np.float64], weights: Sequence[float] | None = Non
     return bootstrap(sums, weights, seed=seed) if len(sums) >= FEWEST else None
 
 
+def figure_drawn_again(figure: Callable[[NDArray[np.int64]], float], examples: int, *, seed: int) -> Interval | None:
+    """The same of a figure of all examples together, given the numbers of those that were drawn."""
+    return bootstrap_figure(figure, examples, seed=seed) if examples >= FEWEST else None
+
+
 def is_beaten(baseline: Compared | None) -> bool | None:
     """Whether even the worst end of the margin's interval is a gain; None without a baseline."""
     if baseline is None:
@@ -181,7 +190,7 @@ def _compared(group: Group) -> str:
 
 def _told(baseline: Compared, main: str) -> str:
     """The baseline's figure, by how much the model is better or worse, and how sure that is."""
-    times, unit, digits = (1, "", 3) if main == "bits_per_byte" else (100, " points", 1)
+    times, unit, digits = (1, "", 3) if main in PLAIN else (100, " points", 1)
     sure = baseline.interval
     spread = f" (95 % interval {times * sure.low:+.{digits}f} to {times * sure.high:+.{digits}f})" if sure else ""
     gap = f"{abs(times * baseline.margin):.{digits}f}{unit} {'better' if baseline.margin > 0 else 'worse'}"

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretune.base.log import Log
-from pretune.evaluate.findings import Compared, Findings, Group, drawn_again, margin_of, ratio_margin_of
+from pretune.evaluate.findings import (
+    Compared,
+    Findings,
+    Group,
+    drawn_again,
+    figure_drawn_again,
+    margin_of,
+    ratio_margin_of,
+)
 from pretune.evaluate.scores import Interval, wilson
 from pretune.infer.answers import Answer
 from pretune.infer.predictor import Predictor
@@ -84,16 +93,28 @@ def _group(
     compared = []
     for baseline, system in baselines:
         theirs = _part(system, numbers)
-        margin, interval = _margin(_values(mine, judge.main), _values(theirs, judge.main), seed)
+        margin, interval = _margin(judge, mine, theirs, some, seed)
         figures = _figures(judge, theirs, some)
         compared.append(Compared(baseline.name, baseline.what, figures, margin, interval, baseline.is_ceiling(some)))
-    return Group(name, len(some), _figures(judge, mine, some), _intervals(mine, seed), compared, judge.main)
+    intervals = _intervals(mine, seed)
+    if judge.main not in mine.marks[0]:
+        intervals[judge.main] = figure_drawn_again(judge.drawn(mine.answers, some), len(some), seed=seed)
+    return Group(name, len(some), _figures(judge, mine, some), intervals, compared, judge.main)
 
 
-def _margin(mine: Sequence[Any], theirs: Sequence[Any], seed: int) -> tuple[float, Interval | None]:
-    """Of two systems, by one mark of each answer."""
-    compared = ratio_margin_of if isinstance(mine[0], Part) else margin_of
-    return compared(mine, theirs, seed=seed)
+def _margin(
+    judge: Judge, mine: _System, theirs: _System, asked: Sequence[Asked], seed: int
+) -> tuple[float, Interval | None]:
+    """The main figure of one system less that of another, on the same questions."""
+    if judge.main in mine.marks[0]:
+        ours, other = (_values(system, judge.main) for system in (mine, theirs))
+        return (ratio_margin_of if isinstance(ours[0], Part) else margin_of)(ours, other, seed=seed)
+    drawn, against = (judge.drawn(system.answers, asked) for system in (mine, theirs))
+
+    def gap(numbers: NDArray[np.int64]) -> float:
+        return drawn(numbers) - against(numbers)
+
+    return gap(np.arange(len(asked))), figure_drawn_again(gap, len(asked), seed=seed)
 
 
 def _values(system: _System, mark: str) -> list[Any]:

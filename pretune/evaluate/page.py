@@ -36,6 +36,7 @@ def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: st
     ordered = sorted(rows, key=lambda row: row[report["better"]])
     subject, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
     _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
+    columns = tuple(name for name in columns if not worst or name in worst[0])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
     examples = {"Worst examples": worst, "Best examples": best}
     return EMPTY | {

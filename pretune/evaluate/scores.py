@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,4 +78,12 @@ def _share(top: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.f
 
 def _middle(drawn: NDArray[np.float64]) -> Interval:
     low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
+def bootstrap_figure(figure: Callable[[NDArray[np.int64]], float], examples: int, *, seed: int) -> Interval:
+    """The same of any figure of examples, given by their numbers; of very many examples fewer draws are as sure."""
+    rng, draws = np.random.default_rng(seed), min(DRAWS, max(200, BOOTSTRAP_CELLS // examples))
+    found = [figure(rng.integers(examples, size=examples)) for _ in range(draws)]
+    low, high = np.percentile(found, [2.5, 97.5])
     return Interval(float(low), float(high))

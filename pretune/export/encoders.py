@@ -1,8 +1,8 @@
 """The graphs of heads on BERT: [CLS] through the pooler to labels; every token to its tags, or to a start and an end.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
+    input_ids [B, L], attention_mask [B, L], token_type_ids [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
 
-All token types are 0, as in training, and their embedding is a constant of the graph.
+A model with one token type has no input of them.
 
 *B rows, L positions, D width.*
 """
@@ -24,7 +24,8 @@ def encoder_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynami
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     seen = w.op("Unsqueeze", w.op("Cast", mask, to=9), w.constant([1, 2]))
     blocked = w.lowest_where_not(seen)
-    x = _embedded(w, model.config, ids)
+    types = w.input("token_type_ids", ["batch", "length"]) if model.config.type_vocab_size > 1 else None
+    x = _embedded(w, model.config, ids, types)
     for i in range(model.config.num_hidden_layers):
         x = _block(w, model.config, x, f"bert.encoder.layer.{i}", blocked)
     last, read = SCORED[head]
@@ -56,12 +57,13 @@ def is_written(config: PreTrainedConfig) -> bool:
     return plain and config.hidden_act in ACTIVATIONS
 
 
-def _embedded(w: GraphWriter, config: PreTrainedConfig, ids: str) -> str:
+def _embedded(w: GraphWriter, config: PreTrainedConfig, ids: str, types: str | None) -> str:
     at = "bert.embeddings"
     length = w.op("Squeeze", w.side(ids, 1), w.constant([0]))
     positions = w.op("Range", w.constant(0), length, w.constant(1))
-    kind_D = w.constant(w.weights[f"{at}.token_type_embeddings.weight"][0], "float32")
-    x = w.op("Add", w.lookup(f"{at}.word_embeddings.weight", ids), kind_D)
+    of_types = f"{at}.token_type_embeddings.weight"
+    kinds = w.lookup(of_types, types) if types else w.constant(w.weights[of_types][0], "float32")
+    x = w.op("Add", w.lookup(f"{at}.word_embeddings.weight", ids), kinds)
     x = w.op("Add", x, w.lookup(f"{at}.position_embeddings.weight", positions))
     return w.layer_norm(x, f"{at}.LayerNorm", config.layer_norm_eps)
 

@@ -17,7 +17,7 @@ from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
 from pretune.export.encoders import SCORED, encoder_graph, is_written
-from pretune.export.traced import INPUTS, OUTPUTS, traced_encoder
+from pretune.export.traced import OUTPUTS, inputs_of, traced_encoder
 from pretune.export.writer import GraphWriter, Weights
 from pretune.infer.load import head_of
 
@@ -68,7 +68,7 @@ def _traced(model: PreTrainedModel, *, dynamic: bool) -> Graph:
         raise NotSupported(f"a {kind} decoder cannot be exported", hint=f"these can: {', '.join(FAMILIES)}")
     if dynamic:
         raise NotSupported(f"precision=dynamic is not written for {kind}", hint="use precision=weights")
-    return Graph(traced_encoder(model), {"inputs": INPUTS, "outputs": OUTPUTS})
+    return Graph(traced_encoder(model), {"inputs": inputs_of(model), "outputs": OUTPUTS})
 
 
 def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:

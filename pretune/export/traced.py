@@ -1,7 +1,7 @@
 """The graph of any other encoder that scores rows or tokens, traced by torch.onnx.export: slower and larger, but of any
 family.
 
-    input_ids [B, L], attention_mask [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
+    input_ids, attention_mask (, token_type_ids), all [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
 
 Tracing records Python's call stack (absolute paths) in the file; that is taken out, so that the same weights
 give the same bytes everywhere.
@@ -18,13 +18,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pretune.base.errors import NotSupported
-from pretune.model.families import scores_of
+from pretune.model.families import family_named, scores_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from transformers import PreTrainedModel
 
-INPUTS, OUTPUTS = ["input_ids", "attention_mask"], ["logits"]
+INPUTS, OUTPUTS = ["input_ids", "attention_mask", "token_type_ids"], ["logits"]
+
+
+def inputs_of(model: PreTrainedModel) -> list[str]:
+    """The inputs of the graph, in their order."""
+    has_types = family_named(model.config.model_type).has_token_types(model.config.to_dict())
+    return INPUTS if has_types else INPUTS[:2]
 
 
 def traced_encoder(model: PreTrainedModel) -> bytes:
@@ -54,16 +60,21 @@ def _traced(model: PreTrainedModel) -> ModelProto:
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            return scores_of(self.model(input_ids=input_ids, attention_mask=attention_mask))
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            return scores_of(self.model(input_ids=input_ids, attention_mask=attention_mask, **types))
 
     # Two rows of different lengths: an all-ones mask, or a side of 0 or 1, would be baked into the graph.
     ids = torch.full((2, 5), 2, dtype=torch.int64)
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    names = inputs_of(model)
+    inputs = (ids, mask, torch.zeros_like(ids))[: len(names)]
     program = torch.onnx.export(
-        Logits().eval(), (ids, mask), dynamo=True, verbose=False, dynamic_shapes=(free, free),
-        input_names=INPUTS, output_names=OUTPUTS, external_data=False,
+        Logits().eval(), inputs, dynamo=True, verbose=False, dynamic_shapes=(free,) * len(inputs),
+        input_names=names, output_names=OUTPUTS, external_data=False,
     )  # fmt: skip
     assert program is not None, "the dynamo exporter returns a program"
     return program.model_proto

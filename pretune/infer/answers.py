@@ -162,24 +162,31 @@ class Ranking(Answer):
         return {"order": list(self.order), "scores": list(self.scores)}
 
 
-Given = str | Mapping[str, str]
-"""What a model is asked: a text, or texts by their roles."""
+Given = str | tuple[str, str] | Mapping[str, str]
+"""What a model is asked: a text, two that are compared, or texts by their roles."""
 
 
 def shown_given(given: Given) -> Json:
     """What was asked, for rows of answers."""
-    return {"text": given} if isinstance(given, str) else {**given}
+    if isinstance(given, str):
+        return {"text": given}
+    return dict(zip(("text", "second"), given, strict=True)) if isinstance(given, tuple) else {**given}
 
 
 def line(answer: Answer, given: Given) -> str:
     """An answer as the terminal shows it, on one line with the text that it was given to; a text stands alone."""
+    shown = "\t".join(shown_given(given).values())
     if isinstance(answer, Label):
-        return f"{answer.name}\t{answer.score:.3f}\t{given}"
+        return f"{answer.name}\t{answer.score:.3f}\t{shown}"
+    if isinstance(answer, Labels):
+        return f"{', '.join(answer.names) or '-'}\t{shown}"
+    if isinstance(answer, Score):
+        return f"{answer.value:.4g}\t{shown}"
     if isinstance(answer, Text):
         return answer.text
     if isinstance(answer, Tags) and isinstance(given, str):
         return _marked(answer, given)
-    if isinstance(answer, Span) and not isinstance(given, str):
+    if isinstance(answer, Span) and isinstance(given, Mapping):
         return f"{answer.text or '-'}\t{answer.score:.3f}\t{given['question']}"
     return json.dumps({**answer.to_json(), **shown_given(given)}, ensure_ascii=False)
 

@@ -1,21 +1,24 @@
-"""From label logits to labels with probabilities; and the one place that frames a row for a classifier.
+"""From the logits of a row to a label, labels or a score; and the one place that frames a row for a classifier.
 
-encoder   [cls] ids [sep]      the first position is scored
-decoder   ids [eos]            the last position is scored
+          one text             two that are compared
+encoder   [cls] ids [sep]      [cls] ids [sep] ids [sep]     the first position is scored
+decoder   ids [eos]            ids [eos] ids [eos]           the last position is scored
+
+Where the model has token types (BERT), those of the second text and its end are 1. RoBERTa has two [sep] in the middle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from pretune.base.errors import NotFinite, NotSupported
-from pretune.infer.answers import Answer, Label
-from pretune.infer.compare import compare_labels
+from pretune.infer.answers import Answer, Label, Labels, Score
+from pretune.infer.compare import compare_rows
 from pretune.infer.engine import Encoder
 from pretune.infer.predictor import Advance, Difference, Facts, unheard
 from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
@@ -26,24 +29,49 @@ if TYPE_CHECKING:
     from pretune.tokens.encode.tokenizer import Specials
 
 Architecture = Literal["encoder", "decoder"]
+Given: TypeAlias = str | tuple[str, str]
+"""A text, or two that are compared."""
 TEXTS_AT_ONCE = 128
+
+
+# ---- rows ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The control tokens before and after a classifier's text."""
+    """The control tokens before, after and between a classifier's texts."""
 
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    between: tuple[int, ...] = ()
 
     def row(self, ids: Sequence[int], max_length: int) -> list[int]:
         """The text's tokens in their frame; a long text loses its end, never the frame."""
         room = max(max_length - len(self.before) - len(self.after), 0)
         return [*self.before, *ids[:room], *self.after]
 
+    def pair(self, first: Sequence[int], second: Sequence[int], max_length: int) -> list[int]:
+        """Two texts in their frame; the longer one loses its end first, down to half of the room."""
+        room = max(max_length - len(self.before) - len(self.between) - len(self.after), 0)
+        kept = min(len(second), max(room - len(first), room // 2))
+        return [*self.before, *first[: room - kept], *self.between, *second[:kept], *self.after]
 
-def frame_for(architecture: Architecture, specials: Specials) -> Frame:
+    def rows(self, tokenizer: Tokenizer, inputs: Sequence[Given], max_length: int) -> list[list[int]]:
+        """One row per input, at most `max_length` tokens, the frame included."""
+        firsts = [one if isinstance(one, str) else one[0] for one in inputs]
+        coded = encode_texts(tokenizer, [*firsts, *(one[1] for one in inputs if not isinstance(one, str))])
+        seconds = iter(coded[len(firsts) :])
+        return [
+            self.row(ids, max_length) if isinstance(one, str) else self.pair(ids, next(seconds), max_length)
+            for one, ids in zip(inputs, coded, strict=False)
+        ]
+
+
+def frame_for(architecture: Architecture, specials: Specials, *, separators: int = 1) -> Frame:
     """The frame of an encoder ([cls] ... [sep]) or a decoder (... [eos]).
+
+    Args:
+        separators: that stand between two texts of an encoder.
 
     Raises:
         NotSupported: the tokenizer lacks the tokens.
@@ -52,75 +80,116 @@ def frame_for(architecture: Architecture, specials: Specials) -> Frame:
         if specials.cls is None or specials.sep is None:
             hint = "give tokenizer_config.json a cls_token and a sep_token"
             raise NotSupported("the tokenizer of this encoder has no [CLS] and [SEP]", hint=hint)
-        return Frame((specials.cls,), (specials.sep,))
+        return Frame((specials.cls,), (specials.sep,), (specials.sep,) * separators)
     if specials.eos is None:
         raise NotSupported("the tokenizer of this decoder has no eos_token", hint="name one in tokenizer_config.json")
-    return Frame((), (specials.eos,))
+    return Frame((), (specials.eos,), (specials.eos,))
+
+
+# ---- answers ------------------------------------------------------------------------------------
+
+
+def label_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
+    """The likeliest label of each row."""
+    assert facts.labels is not None, "a classifier has labels"
+    return [named(row, facts.labels) for row in softmax(logits_BC)]
+
+
+def labels_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
+    """The labels of each row whose probability reaches their threshold, 0.5 where none was chosen."""
+    assert facts.labels is not None, "a classifier has labels"
+    names, thresholds = facts.labels, facts.more.get("thresholds") or (0.5,) * len(facts.labels)
+    found: list[Answer] = []
+    for row in sigmoid(logits_BC).tolist():
+        holds = tuple(name for name, p, least in zip(names, row, thresholds, strict=True) if p >= least)
+        found.append(Labels(holds, dict(zip(names, row, strict=True))))
+    return found
+
+
+def score_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
+    """The number of each row, in the unit of the training data."""
+    mean, std = facts.more.get("scale") or (0.0, 1.0)
+    return [Score(mean + std * float(value)) for value in finite(logits_BC)[:, 0]]
+
+
+ANSWERS: Mapping[str, tuple[type[Answer], Callable[[np.ndarray, Facts], list[Answer]]]] = {
+    "label": (Label, label_answers),
+    "labels": (Labels, labels_answers),
+    "score": (Score, score_answers),
+}
+"""Kind of answer -> its type, and what makes it of logits."""
 
 
 @dataclass(frozen=True)
 class TextClassifier:
-    """A predictor that gives a text one of its labels."""
+    """A predictor that gives a text, or two that are compared, one label, several labels, or a number."""
 
     encoder: Encoder
     tokenizer: Tokenizer
-    labels: list[str]
-    max_length: int
-    frame: Frame = Frame()
-    task: str = "classify"
+    facts: Facts
 
     @property
-    def facts(self) -> Facts:
-        before, after = self.frame.before, self.frame.after
-        return Facts(self.task, Label.kind, self.max_length, tuple(self.labels), before=before, after=after)
+    def frame(self) -> Frame:
+        return Frame(self.facts.before, self.facts.after, self.facts.between)
 
     @property
     def gives(self) -> type[Answer]:
-        return Label
+        return ANSWERS[self.facts.answers][0]
 
     @property
     def engine(self) -> Encoder:
         return self.encoder
 
-    def rows(self, texts: Iterable[str]) -> list[list[int]]:
-        """One row per text, at most `max_length` tokens, frame included. Raises NotSupported for other inputs."""
-        texts = list(texts)
-        if any(not isinstance(text, str) for text in texts):
-            raise NotSupported("a classifier reads texts, not dialogues", hint="give a dataset with labels")
-        return [self.frame.row(ids, self.max_length) for ids in encode_texts(self.tokenizer, texts)]
+    def rows(self, inputs: Iterable[Given]) -> list[list[int]]:
+        """One row per input, at most `max_length` tokens, frame included. Raises NotSupported for other inputs."""
+        inputs = list(inputs)
+        if not all(isinstance(one, str) or _is_pair(one) for one in inputs):
+            raise NotSupported("a classifier reads texts, or two at a time, not dialogues", hint="give it such data")
+        return self.frame.rows(self.tokenizer, inputs, self.facts.max_length)
 
     def answer(
-        self, inputs: Sequence[str], *, max_tokens: int = 256, strict: bool = True, advance: Advance = unheard
+        self, inputs: Sequence[Given], *, max_tokens: int = 256, strict: bool = True, advance: Advance = unheard
     ) -> list[Answer]:
-        """The likeliest label of every text, in the order of the texts; a text that is too long loses its end."""
+        """An answer to every text, in the order of the texts; a text that is too long loses its end."""
         found: list[Answer] = []
         for start in range(0, len(inputs), TEXTS_AT_ONCE):
             rows = self.rows(inputs[start : start + TEXTS_AT_ONCE])
-            found += [named(row, self.labels) for row in softmax(np.stack(self.encoder.logits(rows)))]
+            found += ANSWERS[self.facts.answers][1](np.stack(self.encoder.logits(rows)), self.facts)
             advance(len(rows))
         return found
 
     def compare(
-        self, other: TextClassifier, inputs: Sequence[str], *, most_written: int = 20, num_tokens: int = 32
+        self, other: TextClassifier, inputs: Sequence[Given], *, most_written: int = 20, num_tokens: int = 32
     ) -> Difference:
-        return compare_labels(self, other, inputs)
+        return compare_rows(self, other, inputs)
+
+
+def _is_pair(one: object) -> bool:
+    return isinstance(one, tuple) and len(one) == 2 and all(isinstance(text, str) for text in one)
 
 
 def of_facts(encoder: Encoder, folder: Path, facts: Facts) -> TextClassifier:
     """An engine with the tokenizer of a folder."""
-    assert facts.labels is not None, "a classifier has labels"
-    frame = Frame(facts.before, facts.after)
-    tokenizer = load_tokenizer(folder)
-    return TextClassifier(encoder, tokenizer, list(facts.labels), facts.max_length, frame, facts.task)
+    return TextClassifier(encoder, load_tokenizer(folder), facts)
+
+
+def finite(logits: np.ndarray) -> np.ndarray:
+    """Logits in float64. Raises NotFinite."""
+    if not np.isfinite(logits).all():
+        raise NotFinite("the model's logits are not finite", hint="its weights are damaged; train or export it again")
+    return logits.astype(np.float64)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis, in float64. Raises NotFinite."""
-    if not np.isfinite(logits).all():
-        raise NotFinite("the model's logits are not finite", hint="its weights are damaged; train or export it again")
-    wide = logits.astype(np.float64)
+    wide = finite(logits)
     powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The probability of each by itself, in float64. Raises NotFinite."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * finite(logits))))
 
 
 def named(probabilities: np.ndarray, labels: Sequence[str]) -> Label:

@@ -2,7 +2,8 @@
 
     language model  the other writes greedily with its cache; the reference reads prompt and answer in one pass:
                     the same best token at every position, logits no further apart than a threshold
-    classifier      the same label for every text, logits no further apart than a threshold
+    classifier      the same label, or labels, for every text; of scores, the same to a tenth of their standard
+                    deviation; logits no further apart than a threshold
     tagger          the same tag for every token, likewise
 
 So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
@@ -15,14 +16,14 @@ itself are a tie: float32 may order them either way.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from pretune.base.errors import BadMessages, NoParity, PretuneError
-from pretune.infer.predictor import Difference, Predictor, Streams
+from pretune.infer.predictor import Difference, Facts, Predictor, Streams
 from pretune.tokens.encode.tokenizer import encode_text
 from pretune.tokens.store.packing import spread
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pretune.infer.engine import Encoder
 
 TIE = 1e-4
+NEAR_SCORE = 0.1
+"""Standard deviations of the training data by which two scores may differ and still count as the same."""
 LONGEST_PROMPT = 512
 LONGEST_TRIED = 2048
 """Tokens of the longest input that is tried. Longer windows have no table of positions, and a graph keeps all pairs."""
@@ -72,8 +75,8 @@ class Rows(Predictor, Protocol):
     def tokenizer(self) -> Tokenizer:
         """Of texts."""
 
-    def rows(self, texts: Sequence[Any]) -> list[list[int]]:
-        """One row per text."""
+    def rows(self, inputs: Sequence[Any]) -> list[list[int]]:
+        """One row per text, or two that are compared."""
 
 
 # ---- what is written ----------------------------------------------------------------------------
@@ -140,23 +143,49 @@ def longest_prompt(model: Streams) -> list[int]:
     return (ids * (room // len(ids) + 1))[:room]
 
 
-# ---- labels -------------------------------------------------------------------------------------
+# ---- labels and scores --------------------------------------------------------------------------
 
 
-def compare_labels(model: Rows, other: Rows, texts: Sequence[str]) -> Difference:
-    """Labels and logits of both for the same texts and a long one, each tokenised with its own folder's tokenizer."""
-    long = longest_text(model)
-    theirs, longest = _logits(model, texts, long)
+def compare_rows(model: Rows, other: Rows, inputs: Sequence[str | tuple[str, str]]) -> Difference:
+    """Labels (scores) and logits of both for the same inputs, two texts, and a long one, each tokenised by its own
+    folder."""
+    long, tried = longest_text(model), [*inputs, (TEXTS[0], TEXTS[1])]
+    theirs, longest = _logits(model, tried, long)
     with refusing(longest):
-        ours, _ = _logits(other, texts, long)
+        ours, _ = _logits(other, tried, long)
+    decisions, different, ties = DECIDED[model.facts.answers](theirs, ours, model.facts)
+    different = different if model.facts.labels == other.facts.labels else decisions
+    what = "scores" if model.facts.answers == "score" else "labels"
+    largest = _larger(0.0, np.abs(ours - theirs).max())
+    return Difference(what, len(inputs), decisions, different, ties, largest, longest)
+
+
+def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
     near, ties = _compared(theirs, ours.argmax(axis=1))
-    different = len(ours) - near if model.facts.labels == other.facts.labels else len(ours)
-    return Difference(
-        "labels", len(texts), len(ours), different, ties, _larger(0.0, np.abs(ours - theirs).max()), longest
-    )
+    return len(ours), len(ours) - near, ties
 
 
-def _logits(model: Rows, texts: Sequence[str], long: str) -> tuple[np.ndarray, int]:
+def _each(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
+    """Every label of every row is a decision of its own."""
+    thresholds = np.asarray(facts.more.get("thresholds") or (0.5,) * theirs.shape[1])
+    cut = np.log(thresholds / (1 - thresholds))
+    differ, tied = (ours >= cut) != (theirs >= cut), np.abs(theirs - cut) <= TIE
+    return ours.size, int((differ & ~tied).sum()), int((differ & tied).sum())
+
+
+def _near(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
+    return len(ours), int((np.abs(ours - theirs) > NEAR_SCORE).sum()), 0
+
+
+DECIDED: Mapping[str, Callable[[np.ndarray, np.ndarray, Facts], tuple[int, int, int]]] = {
+    "label": _best,
+    "labels": _each,
+    "score": _near,
+}
+"""Kind of answer -> decisions, those that differ, and ties, from logits [texts, labels] of the reference and others."""
+
+
+def _logits(model: Rows, texts: Sequence[str | tuple[str, str]], long: str) -> tuple[np.ndarray, int]:
     """Logits [texts + 1, labels], the long text alone and last, and the tokens of the longest row."""
     rows, (last,) = model.rows(texts), model.rows([long])
     found = np.concatenate([model.engine.logits(rows), model.engine.logits([last])])

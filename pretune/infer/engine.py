@@ -71,6 +71,13 @@ def by_length(
     return [found[k] for k in range(len(rows))]
 
 
+def token_types(ids_BL: np.ndarray, mask_BL: np.ndarray, separator: int) -> np.ndarray:
+    """int64 [B, L]: 0 up to the first separator of a row, 1 behind it (the second text), 0 of padding."""
+    is_separator = ids_BL == separator
+    found: np.ndarray = (np.cumsum(is_separator, axis=1) > is_separator) & (mask_BL == 1)
+    return found.astype(np.int64)
+
+
 def padded(rows: Sequence[Sequence[int] | Ids], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """int64 ids_BL padded on the right to the longest row, and the mask: 1 where there is text."""
     lengths = np.array([len(row) for row in rows])

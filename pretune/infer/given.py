@@ -1,7 +1,8 @@
 """The texts of a file that a model is asked about, read as every stage reads files.
 
 a.txt, and what has no format   one a line; blank lines are passed over
-a.jsonl a.csv a.parquet ...     one a record, in the column that a data set's text would stand in
+a.jsonl a.csv a.parquet ...     one a record, in the column that a data set's text would stand in; or two
+                                that are compared, in two: sentence1 and sentence2, text and second ...
 a.html a.pdf a.docx ...         one a file (of archives and dumps, one a page)
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
+from pretune.text.dataset.shapes.labelled import compared_columns
 from pretune.text.read.columns import Table
 from pretune.text.read.piped import spooled
 from pretune.text.read.readers import READERS, TABULAR, Record, Repairs, line_of, lines_of, read_records, suffix_of
@@ -30,11 +32,12 @@ def texts_of(
     *,
     tell: Callable[[str], None] = lambda told: None,
     warn: Callable[[str], None] = lambda told: None,
-) -> list[str]:
-    """The texts of one file, in order.
+) -> list[str | tuple[str, str]]:
+    """The texts of one file, or pairs of texts, in order.
 
     Args:
         column: where they stand in a table; by default the one that a data set's text would stand in, else a prompt.
+            One that is named is read alone.
         tell: is told which column was taken.
         warn: is told what was mended or left out.
 
@@ -47,6 +50,7 @@ def texts_of(
         with TemporaryDirectory() as scratch, path.open("rb") as stream:
             return texts_of(spooled(stream, f"{scratch}/{path.name}"), column, tell=tell, warn=warn)
     repairs, suffix = Repairs(), suffix_of(path)
+    texts: list[str | tuple[str, str]]
     if suffix in READERS and suffix not in LINES:
         texts = list(_in_records(path, read_records(path, repairs), column, tell, warn))
     else:
@@ -92,44 +96,40 @@ def _check_file(path: Path) -> None:
         raise NoSuchFile(f"there is no file {path.as_posix()!r}")
 
 
-def _text_or_prompt(path: Path, first: list[Record], column: str | None) -> str:
+def _columns(path: Path, first: list[Record], column: str | None) -> list[str]:
+    """That of the texts, else that of prompts; of two that are compared, both."""
+    table = Table(path.as_posix(), first, {"text": column} if column else {})
     try:
-        return _column(path, first, column)
-    except NoSuchColumn:
-        prompt = Table(path.as_posix(), first, {}).column("prompt")
-        if column or prompt is None:
-            raise
-        return prompt
+        found = compared_columns(table) if column is None else (table.need("text"), None)
+        return [name for name in found if name is not None]
+    except NoSuchColumn as error:
+        prompt = None if column else table.column("prompt")
+        if prompt is None:
+            raise NoSuchColumn(error.problem, hint=error.hint if column else "name it: --column COLUMN") from None
+        return [prompt]
 
 
 def _in_records(
     path: Path, records: Iterator[Record], column: str | None, tell: Callable[[str], None], warn: Callable[[str], None]
-) -> Iterator[str]:
+) -> Iterator[str | tuple[str, str]]:
     first = list(islice(records, LOOKED_AT))
-    name = _text_or_prompt(path, first, column) if suffix_of(path) in TABULAR else "text"
-    if not column and name != "text":
-        tell(f"{path.as_posix()}: the texts are read from the column {name!r} (--column says another)")
+    names = _columns(path, first, column) if suffix_of(path) in TABULAR else ["text"]
+    if not column and names != ["text"]:
+        told = f"column {names[0]!r}" if len(names) == 1 else f"columns {names[0]!r} and {names[1]!r}, two at a time"
+        tell(f"{path.as_posix()}: the texts are read from the {told} (--column says another)")
     empty: list[int] = []
     for number, record in enumerate(chain(first, records)):
         try:
-            text = text_in(record, name)
+            texts = tuple(text_in(record, name) for name in names)
         except BadFile as error:
             raise BadFile(f"{_where(path, number)}: {error.problem}", hint=error.hint) from None
-        if text.strip():
-            yield text
+        if all(text.strip() for text in texts):
+            yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
         else:
             empty.append(number)
     if empty:
         places = ", ".join(_where(path, k) for k in empty[:PLACES]) + (", ..." if len(empty) > PLACES else "")
-        warn(f"{len(empty)} records without a text in {name!r} were left out: {places}")
-
-
-def _column(path: Path, first: list[Record], column: str | None) -> str:
-    table = Table(path.as_posix(), first, {"text": column} if column else {})
-    try:
-        return table.need("text")
-    except NoSuchColumn as error:
-        raise NoSuchColumn(error.problem, hint=error.hint if column else "name it: --column COLUMN") from None
+        warn(f"{len(empty)} records without a text in {' or '.join(map(repr, names))} were left out: {places}")
 
 
 def _where(path: Path, number: int) -> str:

@@ -135,7 +135,10 @@ class LanguageModel:
         return room
 
     def prompt(self, asked: str | Sequence[Message]) -> list[int]:
-        """The tokens of a text or of messages, as `answer` reads them."""
+        """The tokens of a text or of messages, as `answer` reads them. Raises NotSupported for two texts to compare."""
+        if isinstance(asked, tuple):
+            hint = "give it one text at a time: of a table, --column COLUMN"
+            raise NotSupported("a model that writes does not compare two texts", hint=hint)
         if not isinstance(asked, str):
             return self.chat_prompt(asked)
         return self.chat_prompt([{"role": "user", "content": asked}]) if self.chat else self.text_prompt(asked)

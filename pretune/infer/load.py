@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import BadFile, NotAnArtifact, NotSupported
-from pretune.base.json import Json
+from pretune.base.json import Json, JsonMap
 from pretune.infer.predictor import Facts, Predictor
 from pretune.tokens.encode.tokenizer import chat_template
 
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MODELS = "pretune.model.generate:open_folder"
-FACTS = "facts.json"
-"""In a model's folder: what its kind of answer needs besides weights and tokenizer, `Facts.more`."""
 PREDICTORS = {
-    "label": "pretune.infer.classify:of_facts",
+    **dict.fromkeys(("label", "labels", "score"), "pretune.infer.classify:of_facts"),
     "tags": "pretune.infer.tag:of_facts",
     "span": "pretune.infer.spans:of_facts",
     "text": "pretune.infer.language:of_facts",
@@ -44,6 +42,8 @@ HEADS = {
     "LMHeadModel": ("next", "complete", "text"),
 }
 """How names of transformers' classes end: the head of such a model, its task, and the kind of its answers."""
+PROBLEMS = {"multi_label_classification": ("multilabel", "labels"), "regression": ("regress", "score")}
+"""transformers' `problem_type` of a classifier that gives something else than one label: its task, and the kind."""
 WITH_TEMPLATE = {"complete": "chat"}
 """What a task becomes where the tokenizer has a chat template."""
 
@@ -98,16 +98,25 @@ def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predi
     return found
 
 
-def task_of(class_names: Sequence[str], folder: Path) -> tuple[str, str] | None:
+def task_of(class_names: Sequence[str], folder: Path, config: JsonMap) -> tuple[str, str] | None:
     """The task and the kind of answer of a model of these classes, with this folder's tokenizer; None: it has no head.
 
-    classify, tag, answer, chat where there is a chat template, else complete.
+    classify, or by the config's `problem_type` multilabel or regress; tag; answer; chat where there is a chat template,
+    else complete.
     """
     found = _ending(class_names)
     if found is None:
         return None
     _, task, answers = found
+    if task == "classify":
+        return PROBLEMS.get(problem_of(config), (task, answers))
     return WITH_TEMPLATE.get(task, task) if chat_template(folder) else task, answers
+
+
+def problem_of(config: JsonMap) -> str:
+    """transformers' `problem_type` of a classifier; where its config has none: one output is a number, as there."""
+    one = len(config.get("id2label") or (0, 1)) == 1
+    return config.get("problem_type") or ("regression" if one else "single_label_classification")
 
 
 def head_of(class_names: Sequence[str]) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 from pretune.base.errors import BadFile
 from pretune.base.extras import need
 from pretune.base.json import JsonMap
-from pretune.infer.engine import by_length, padded
+from pretune.infer.engine import by_length, padded, token_types
 from pretune.tokens.encode.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def of_bundle(folder: Path, about: JsonMap) -> OrtDecoder | OrtEncoder:
     facts = about["formats"][folder.name]
     session = open_session(_graph(folder, facts["graph"]))
     if "num_layers" not in facts:
-        return OrtEncoder(session, about["max_length"], about.get("pad_id"))
+        separator = next(iter(about.get("between", ())), None)
+        return OrtEncoder(session, about["max_length"], about.get("pad_id"), separator)
     width = next(o.shape[-1] for o in session.get_outputs() if o.name == "logits")
     vocab_size = width if isinstance(width, int) else load_tokenizer(folder.parent).get_vocab_size()
     sizes = (facts[name] for name in ("num_layers", "num_kv_heads", "head_dim"))
@@ -126,6 +127,7 @@ class OrtEncoder:
     session: InferenceSession
     max_length: int
     pad_id: int | None
+    separator: int | None = None
 
     def logits(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """float32 logits of each row; rows of like length run together."""
@@ -133,7 +135,9 @@ class OrtEncoder:
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = padded(rows, self.pad_id or 0)
-        usual = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": np.zeros_like(ids_BL)}
+        none = -1  # of no token: all types are 0
+        types_BL = token_types(ids_BL, mask_BL, none if self.separator is None else self.separator)
+        usual = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
         wanted = [i.name for i in self.session.get_inputs()]
         return np.asarray(self.session.run(["logits"], {name: usual[name] for name in wanted})[0], dtype=np.float32)
 

@@ -38,8 +38,10 @@ class Facts:
         task: what it was made for: classify, tag, answer, chat, complete.
         answers: the kind of its answers, `Answer.kind`.
         max_length: tokens of a row at most.
-        before, after: control tokens around a text.
-        more: what a kind of answer needs besides, JSON: of spans `stride` and `no_answer`.
+        before, after, between: control tokens around a text, and between two that are compared.
+        more: what a kind of answer needs besides, JSON: of a score `scale` (mean and standard deviation of the numbers
+            that were learnt), of several labels `thresholds` (the probability from which each of them holds), of spans
+            `stride` and `no_answer`.
     """
 
     task: str
@@ -49,24 +51,20 @@ class Facts:
     eos_ids: tuple[int, ...] = ()
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    between: tuple[int, ...] = ()
     more: JsonMap = field(default_factory=dict)
 
     @classmethod
     def of(cls, tree: JsonMap) -> Facts:
         """From `bundle.json`; raises KeyError."""
         lists = {name: tuple(tree[name]) for name in ("eos_ids", "before", "after")}
-        labels = tree["labels"]
-        return cls(
-            tree["task"],
-            tree["answers"],
-            tree["max_length"],
-            labels and tuple(labels),
-            **lists,
-            more=tree.get("more", {}),
-        )
+        lists["between"] = tuple(tree.get("between", ()))
+        labels, more = tree["labels"], tree.get("more", {})
+        return cls(tree["task"], tree["answers"], tree["max_length"], labels and tuple(labels), **lists, more=more)
 
     def to_json(self) -> Json:
-        return {name: value for name, value in asdict(self).items() if name != "more" or value}
+        """For `bundle.json`."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("between", "more")}
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Difference:
     """What was compared of two engines of one model, and what came out.
 
     Args:
-        compared: labels, or greedy tokens.
+        compared: labels, scores, or greedy tokens.
         decisions: how many of them; `different`: that differ, ties aside.
         longest: tokens of the longest input.
     """

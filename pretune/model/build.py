@@ -52,8 +52,14 @@ def build_model(
     return model
 
 
-def outline_with(config: Any, head: Head) -> tuple[Any, tuple[str, ...]]:
-    """A model of a transformers config with a new head, any weights, and the names of what is above its body."""
+def outline_with(config: Any, head: Head, *, outputs: int | None = None) -> tuple[Any, tuple[str, ...]]:
+    """A model of a transformers config with a new head, any weights, and the names of what is above its body.
+
+    Args:
+        outputs: of the head; None: as the config says.
+    """
+    if outputs is not None:
+        config.num_labels = outputs
     config.pad_token_id = config.pad_token_id or 0
     model = family_named(config.model_type).class_for(head, config.model_type).from_config(config)
     return model, tops(model)

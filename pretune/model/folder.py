@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 BODIES = {"model": "transformer", "transformer": "model"}
 """Names of the body in one and the other class of a family."""
+KEPT = "pretune"
+"""The key of config.json for what a head needs that transformers has no word for, as `infer.Facts` has it in `more`:
+`scale`, `thresholds`, `stride`. Plain transformers keep it."""
 TORTURE = (
     "Hello world  \t two spaces\n\n    indent\n你好，世界 🙂👩‍👩‍👧 naïve café Ｆｕｌｌ ２ ① C++ 3.14 don't\r\n"
     "Привет مرحبا こんにちは 안녕 <|endoftext|> [MASK] <s> a < b and c > d"
@@ -126,12 +129,20 @@ def _renamed(folder: Path, maker: Any, kind: str) -> dict[str, str] | None:
 
 
 def load_labelled(
-    folder: Path, head: Head, labels: Sequence[str], *, tokenizer: Path | None = None
+    folder: Path,
+    head: Head,
+    labels: Sequence[str],
+    *,
+    tokenizer: Path | None = None,
+    problem: str | None = None,
+    kept: Mapping[str, Any] | None = None,
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """A float32 model with a head for these labels, and its modules that must be trained: what is new, and the head.
 
     Args:
         tokenizer: the folder of its tokenizer, by default its own.
+        problem: transformers' `problem_type`, where it is not one of several labels.
+        kept: what is written under KEPT.
 
     Raises:
         NotSupported: the tokenizer has no token to pad with.
@@ -142,12 +153,21 @@ def load_labelled(
         "label2id": {name: i for i, name in enumerate(labels)},
     }
     model, new = load_with_new(folder, head, num_labels=len(labels), ignore_mismatched_sizes=True, **named)
+    model.config.problem_type = problem
+    keep(model.config, kept)
     if model.config.pad_token_id is None:
         specials = special_ids(source)
         model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
     if model.config.pad_token_id is None:
         raise NotSupported(f"the tokenizer of {source.as_posix()} has neither a pad nor an end token")
     return model, tuple(sorted({*new, *tops(model)}))
+
+
+def keep(config: Any, kept: Mapping[str, Any] | None) -> None:
+    """Put under KEPT what a head needs; what an earlier head needed goes."""
+    vars(config).pop(KEPT, None)
+    if kept:
+        setattr(config, KEPT, dict(kept))
 
 
 def read_json(path: Path) -> Any:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from pretune.base.errors import NotSupported
-from pretune.infer.classify import Architecture, frame_for
-from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded
-from pretune.infer.load import FACTS, head_of, predictor_of, task_of
+from pretune.infer.classify import Architecture, Frame, frame_for
+from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded, token_types
+from pretune.infer.load import head_of, predictor_of, task_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.model.families import Head, family_named, num_positions, scores_of
-from pretune.model.folder import load_model, read_json
+from pretune.model.folder import KEPT, load_model, read_json
 from pretune.model.methods.adapter import open_adapter
 from pretune.tokens.encode.tokenizer import special_ids
 
@@ -65,10 +65,15 @@ class TorchDecoder:
 
 @dataclass(frozen=True)
 class TorchEncoder:
-    """A model that scores rows or their tokens, called as in training: padded on the right, with a mask."""
+    """A model that scores rows or their tokens, called as in training: padded on the right, with a mask.
+
+    Args:
+        separator: behind which tokens are of the second type; None for a model without types.
+    """
 
     model: Any
     pad_id: int | None
+    separator: int | None = None
 
     @property
     def max_length(self) -> int:
@@ -79,9 +84,13 @@ class TorchEncoder:
         return by_length(rows, self._run, at_once=ROWS_AT_ONCE if self.pad_id is not None else 1)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        ids_BL, mask_BL = (torch.from_numpy(a).to(self.model.device) for a in padded(rows, self.pad_id or 0))
+        ids_BL, mask_BL = padded(rows, self.pad_id or 0)
+        inputs = {"input_ids": ids_BL, "attention_mask": mask_BL}
+        if self.separator is not None:
+            inputs["token_type_ids"] = token_types(ids_BL, mask_BL, self.separator)
+        on_device = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
         with torch.inference_mode():
-            logits = scores_of(self.model(input_ids=ids_BL, attention_mask=mask_BL))
+            logits = scores_of(self.model(**on_device))
         return np.asarray(logits.float().cpu().numpy())
 
 
@@ -105,7 +114,7 @@ def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:
     """A model in memory, put into eval mode, with the tokenizer of a folder; what it answers is known by its class."""
     model.eval()
     folder = Path(tokenizer_folder)
-    found = task_of([type(model).__name__], folder)
+    found = task_of([type(model).__name__], folder, model.config.to_dict())
     assert found is not None, f"{type(model).__name__} has a head that answers"
     make: Maker = ENGINES.get(found[1], scoring)
     engine, facts = make(model, folder, found)
@@ -149,18 +158,24 @@ def writing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchDecod
 
 def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
     """The engine and facts of a model that scores rows: the labels of its config, and a frame around a text."""
-    config = model.config
-    labels = tuple(config.id2label[k] for k in range(config.num_labels))
-    frame = frame_for(architecture_of(config.model_type), special_ids(folder))
-    facts = Facts(*task, read_length(folder, config), labels, before=frame.before, after=frame.after)
-    return TorchEncoder(model, config.pad_token_id), facts
+    config, (frame, separator) = model.config, framing(model.config.to_dict(), folder)
+    labels = tuple(config.id2label[k] for k in range(config.num_labels)) if task[1] != "score" else None
+    facts = Facts(*task, read_length(folder, config), labels, **vars(frame), more=getattr(config, KEPT, {}))
+    return TorchEncoder(model, config.pad_token_id, separator), facts
+
+
+def framing(config: Mapping[str, Any], folder: Path) -> tuple[Frame, int | None]:
+    """How texts are framed for a model of this config, the same for training and serving; and its separator, if it has
+    token types. `folder`: of the tokenizer."""
+    family = family_named(config["model_type"])
+    frame = frame_for(family.architecture_of(config["model_type"]), special_ids(folder), separators=family.separators)
+    return frame, frame.between[0] if family.has_token_types(config) else None
 
 
 def pointing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
     """The engine and facts of a model that scores where an answer starts and ends."""
     engine, facts = scoring(model, folder, task)
-    more = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
-    return engine, replace(facts, labels=None, more=more)
+    return replace(engine, separator=None), replace(facts, labels=None, between=())  # all types are 0, as in training
 
 
 Maker = Callable[[Any, Path, tuple[str, str]], tuple[Any, Facts]]
@@ -172,7 +187,7 @@ def _plain(folder: Path) -> Any:
     """A model folder by the head that its config names."""
     config = read_json(folder / "config.json")
     names = config.get("architectures") or []
-    found = task_of(names, folder)
+    found = task_of(names, folder, config)
     if found is None or (found[1] == "text" and config.get("is_encoder_decoder")):
         hint = "fine-tune it first: pretune finetune MODEL DATA task=classify"
         raise NotSupported(f"{folder.as_posix()} ({', '.join(names) or 'unknown'}) has no head that answers", hint=hint)

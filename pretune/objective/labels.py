@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from pretune.infer.engine import padded
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
+from pretune.objective.whole_rows import row_logits, rows_batch
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 
 if TYPE_CHECKING:
@@ -37,11 +37,7 @@ class Labels(Objective):
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """Rows of `ids` (their own lengths) and `label`, padded on the right to the longest."""
-        import torch
-
-        ids, mask = map(torch.from_numpy, padded([row["ids"] for row in rows], vocabulary.pad))
-        labels = torch.tensor([row["label"] for row in rows])
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        return rows_batch(rows, vocabulary, np.array([row["label"] for row in rows], dtype=np.int64))
 
     def counts(self, batch: Batch) -> dict[str, float]:
         if self.class_weights is None:
@@ -51,11 +47,9 @@ class Labels(Objective):
         return {"loss": math.fsum(self.class_weights[label] for label in there)}
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        import torch
         import torch.nn.functional as F
 
-        logits_BC = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        wide = logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
+        wide = row_logits(model, batch)
         weights_C = wide.new_tensor(self.class_weights) if self.class_weights else None
         loss = F.cross_entropy(
             wide, batch["labels"], weight=weights_C, reduction="sum", label_smoothing=self.label_smoothing

@@ -15,7 +15,11 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("Loss", "nats per target", {"loss": "training", "validation_loss": "held out"}),
     ("Loss by source", "nats per target, held out", {"validation_loss_by_source/": ""}),
     ("Bits per byte", "held out", {"validation_bits_per_byte": "all", "validation_bits_per_byte_by_source/": ""}),
-    ("Score", "validation split", {"validation_accuracy": "accuracy", "validation_macro_f1": "macro-F1"}),
+    (
+        "Score",
+        "validation split",
+        {"validation_accuracy": "accuracy", "validation_macro_f1": "macro-F1", "validation_spearman": "Spearman"},
+    ),
     ("Learning rate", "peak of the schedule's groups", {"learning_rate": "learning rate"}),
     ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm_": ""}),
     ("Speed", "tokens per second", {"tokens_per_second": "tokens per second"}),

@@ -75,7 +75,15 @@ def artifact_text(artifact: Artifact) -> str:
 
 MODEL_FIGURES = (
     *("parameters", "steps", "steps_taken", "tokens", "examples", "validation_loss", "validation_bits_per_byte"),
-    *("validation_accuracy", "tokens_per_second", "share_of_machine", "data_wait", "peak_memory_bytes"),
+    *(
+        "validation_accuracy",
+        "validation_macro_f1",
+        "validation_spearman",
+        "tokens_per_second",
+        "share_of_machine",
+        "data_wait",
+        "peak_memory_bytes",
+    ),
     *("gpu_memory_bytes", "energy_joules", "train_seconds"),
 )
 """The figures of a trained model that its page shows, in this order."""
@@ -149,7 +157,7 @@ NEXT = {
     "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
     "report": ("open {path}/report.html",),
 }
-TASKS = {"label": "classify", "span": "answer", "dialogue": "chat"}
+TASKS = {"label": "classify", "labels": "classify", "score": "regress", "span": "answer", "dialogue": "chat"}
 """The task that learns from a dataset of a shape."""
 
 

@@ -1,10 +1,10 @@
-"""The server's routes: what OpenAI's clients expect, plus /v1/classify, /v1/tag, /v1/answer, and a page to talk to.
+"""The server's routes: those of OpenAI, plus /v1/classify, /v1/score, /v1/tag and /v1/answer, and a page to talk to.
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
     GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
-                                                  POST /v1/answer             {"input": {question, context} or several}
-                                                   POST /v1/tag               the same for tags
+                                                   POST /v1/score, /v1/tag    the same
+                                                   POST /v1/answer            {"input": {question, context} or several}
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
 """
@@ -31,7 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
-from pretune.infer.answers import Answer, Label, Span, Tags, Text
+from pretune.infer.answers import Answer, Label, Labels, Score, Span, Tags, Text
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
@@ -41,6 +41,8 @@ from pretune.serve.requests import AnswerIn, Chat, Complete, Generate, Limits, T
 
 WAYS: dict[type[Answer], str] = {
     Label: "/v1/classify",
+    Labels: "/v1/classify",
+    Score: "/v1/score",
     Tags: "/v1/tag",
     Span: "/v1/answer",
     Text: "/v1/chat/completions or /v1/completions",
@@ -120,6 +122,7 @@ def create_app(
         Route("/v1/chat/completions", server.chat, methods=["POST"]),
         Route("/v1/completions", server.complete, methods=["POST"]),
         Route("/v1/classify", server.classify, methods=["POST"]),
+        Route("/v1/score", server.score, methods=["POST"]),
         Route("/v1/answer", server.answer, methods=["POST"]),
         Route("/v1/tag", server.tag, methods=["POST"]),
     ]
@@ -166,18 +169,22 @@ class Server:
         )
 
     async def classify(self, request: Request) -> Response:
-        return await self._of_texts(request, Label)
+        return await self._each(request, Label, Labels)
+
+    async def score(self, request: Request) -> Response:
+        return await self._each(request, Score)
 
     async def tag(self, request: Request) -> Response:
-        return await self._of_texts(request, Tags)
+        return await self._each(request, Tags)
 
-    async def _of_texts(self, request: Request, kind: type[Answer]) -> Response:
+    async def _each(self, request: Request, *answers: type[Answer]) -> Response:
+        """An answer to each input."""
         asked = await read(request, Texts, self.limits)
-        return await self._answered(self._giving(asked.model, kind), asked.texts(self.limits))
+        return await self._answered(self._giving(asked.model, *answers), asked.inputs(self.limits))
 
     async def answer(self, request: Request) -> Response:
         asked = await read(request, AnswerIn, self.limits)
-        return await self._answered(self._giving(asked.model, Span), asked.asked(self.limits))
+        return await self._answered(self._giving(asked.model, Span), asked.inputs(self.limits))
 
     async def _answered(self, served: Served, inputs: Sequence[Any]) -> Response:
         """The answers to all inputs in one list."""
@@ -209,10 +216,10 @@ class Server:
         assert isinstance(served.model, Streams), "what gives text can stream it"
         return served, served.model
 
-    def _giving(self, name: str | None, answers: type[Answer]) -> Served:
+    def _giving(self, name: str | None, *answers: type[Answer]) -> Served:
         """The model a client means, if it answers so."""
         served = self._named(name)
-        if served.model.gives is not answers:
+        if served.model.gives not in answers:
             problem = f"the model {served.name!r} cannot do this; ask it at {WAYS[served.model.gives]}"
             raise ApiError(400, problem, code="wrong_model_kind", param="model")
         return served

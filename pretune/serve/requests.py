@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
+from typing_extensions import TypedDict
 
 from pretune.base.json import Json
 from pretune.infer.sampling import Sampling
@@ -141,17 +142,29 @@ class Complete(Generate):
         return found
 
 
+@with_config(ConfigDict(strict=True, extra="forbid"))
+class Compared(TypedDict):
+    """Two texts that are compared."""
+
+    text: str
+    second: str
+
+
 class Texts(_Strict):
     model: str | None = None
-    input: str | list[str]
+    input: str | Compared | list[str | Compared]
 
-    def texts(self, limits: Limits) -> list[str]:
-        found = [self.input] if isinstance(self.input, str) else self.input
+    def inputs(self, limits: Limits) -> list[str | tuple[str, str]]:
+        """Texts, or pairs of texts."""
+        found = self.input if isinstance(self.input, list) else [self.input]
         _within(len(found), limits.max_inputs, "input")
-        return found
+        return [one if isinstance(one, str) else (one["text"], one["second"]) for one in found]
 
 
-class Asked(_Strict):
+@with_config(ConfigDict(strict=True, extra="forbid"))
+class Asked(TypedDict):
+    """A question and its context."""
+
     question: Annotated[str, Field(min_length=1)]
     context: str
 
@@ -160,14 +173,14 @@ class AnswerIn(_Strict):
     model: str | None = None
     input: Asked | list[Asked]
 
-    def asked(self, limits: Limits) -> list[dict[str, str]]:
-        found = [self.input] if isinstance(self.input, Asked) else self.input
+    def inputs(self, limits: Limits) -> list[Asked]:
+        found = self.input if isinstance(self.input, list) else [self.input]
         _within(len(found), limits.max_inputs, "input")
-        return [one.model_dump() for one in found]
+        return found
 
 
-KINDS = ("string_type", "list_type", "model_type")
-BRANCHES = ("constrained", "list[", "function-", "Asked")
+KINDS = ("string_type", "list_type", "dict_type")
+BRANCHES = ("constrained", "list[", "function-", "Compared", "Asked")
 """How pydantic names what a value may be: `list[constrained-str]`."""
 Read = TypeVar("Read", bound=_Strict)
 
@@ -239,7 +252,7 @@ def _nearest(mistakes: Sequence[ErrorDetails]) -> tuple[ErrorDetails, str]:
     kinds = [one for one in there if one["type"] in KINDS and _place(one) == place]
     inside = [one for one in there if one not in kinds]
     if inside:
-        return inside[0], inside[0]["msg"]
+        return _nearest(inside) if inside[0]["type"] in KINDS else (inside[0], inside[0]["msg"])
     words = [kinds[0]["msg"], *(one["msg"].removeprefix("Input should be ") for one in kinds[1:])]
     return kinds[0], " or ".join(words)
 

@@ -7,12 +7,12 @@ and last token are the targets; where it is not, the place that says "no answer"
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from pretune.base.errors import BadFile, NoTarget
 from pretune.base.json import Json
@@ -20,7 +20,6 @@ from pretune.infer.answers import Answer, Span
 from pretune.infer.spans import DEFAULT_STRIDE, Reader, SpanFinder, Window
 from pretune.objective.objective import Objective
 from pretune.objective.spans import Spans, hold_bias
-from pretune.task.classify import frame_of
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.spans import NOTHING, SpanJudge, best_threshold
 from pretune.task.task import Task
@@ -47,6 +46,8 @@ class Extract(Task):
     stride: int = Field(DEFAULT_STRIDE, ge=0)
     """Tokens that neighbouring windows of a long context share, at most half of a window; an answer should fit in."""
 
+    _no_answer: float | None = PrivateAttr(None)
+
     @property
     def answers(self) -> type[Answer]:
         return Span
@@ -55,13 +56,20 @@ class Extract(Task):
     def judge(self) -> Judge:
         return SpanJudge()
 
+    def fitted(self, train: Sequence[Question]) -> Self:
+        """Always a piece where every question has one; else a threshold of 0, until a validation split chooses one."""
+        found = self.model_copy()
+        found._no_answer = None if all(e.answers for e in train) else 0.0
+        return found
+
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
 
         from pretune.model.folder import load_labelled
 
         torch.manual_seed(seed)
-        model, heads = load_labelled(folder, "span", ENDS)
+        kept = {"stride": self.stride, "no_answer": self._no_answer}
+        model, heads = load_labelled(folder, "span", ENDS, kept=kept)
         hold_bias(model)
         return model, heads
 
@@ -137,15 +145,17 @@ class Extract(Task):
         marks = [self.judge.marks(answer, one) for answer, one in zip(answers, asked, strict=True)]
         return {**{name: sum(m[name] for m in marks) / len(marks) for name in ("f1", "exact")}, **chosen}
 
-    def facts(self, examples: Sequence[Question], scores: Mapping[str, float]) -> Json:
-        """Stride and threshold; always a piece where every question has one; 0 where no validation split chose."""
-        always = all(e.answers for e in examples)
-        return {"stride": self.stride, "no_answer": None if always else scores.get("no_answer", 0.0)}
+    def chosen(self, ready: Predictor, examples: Sequence[Question]) -> Json:
+        """The threshold with the highest F1, where some questions have no answer."""
+        return {name: value for name, value in self.score(ready, examples).items() if name == "no_answer"}
 
     def _reader(self, folder: Path, max_length: int) -> Reader:
+        from pretune.model.folder import read_json
+        from pretune.model.generate import framing
         from pretune.tokens.encode.tokenizer import load_tokenizer
 
-        return Reader(load_tokenizer(folder), frame_of(folder), max_length, self.stride)
+        frame, _ = framing(read_json(folder / "config.json"), folder)
+        return Reader(load_tokenizer(folder), frame, max_length, self.stride)
 
 
 def asked_of(example: Question) -> dict[str, str]:

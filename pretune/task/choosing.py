@@ -9,7 +9,8 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from pretune.model.folder import write_safetensors
+from pretune.model.families import plain_model
+from pretune.model.folder import KEPT, keep, write_safetensors
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
 from pretune.train.loop.runtime import evaluating
@@ -47,7 +48,7 @@ class Best:
             scores = self._scores()
         log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
         shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
-        better = is_better(scores, state.extra.get("best"), by=self.settings.task.better)
+        better = is_better(scores, state.extra.get("best"), by=self.data.task.better)
         log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
         if better:
             state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
@@ -64,7 +65,7 @@ class Best:
 
     def _scores(self) -> dict[str, float]:
         """Loss and scores on the validation split, in float32 with the exact weights."""
-        session, task, data = self.session, self.settings.task, self.data
+        session, task, data = self.session, self.data.task, self.data
         state, spec = session.state, session.spec
         with state.update.exact_weights(), evaluating(state.model):
             inputs = (state.model, spec.objective, data.dev_rows, spec.vocabulary, session.runtime)
@@ -80,6 +81,17 @@ class Best:
         state = self.session.state
         if "best" in state.extra and state.extra["best_step"] != state.step:
             state.update.replace(load_file(self.path))
+        if self.data.dev_examples:
+            self._choose()
+
+    def _choose(self) -> None:
+        """What is chosen on the validation split, with the best weights, is written into the model's config."""
+        task, data, model = self.data.task, self.data, self.session.state.model
+        with self.session.state.update.exact_weights(), evaluating(model):
+            ready = task.ready(model, self.folder, data.labels, max_length=self.settings.max_length)
+            if found := task.chosen(ready, data.dev_examples):
+                config = plain_model(model).config
+                keep(config, getattr(config, KEPT, {}) | found)
 
     def metrics(self) -> dict[str, Any]:
         """Of the best weights, for the card."""

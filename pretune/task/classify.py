@@ -1,10 +1,8 @@
-"""One label for each text: a head on an encoder or a decoder."""
+"""One label for each text, or for two that are compared: a head on an encoder or a decoder."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,12 +10,13 @@ from pydantic import Field
 
 from pretune.base.errors import OneClass
 from pretune.infer.answers import Answer, Label
-from pretune.infer.classify import Frame, TextClassifier, frame_for
+from pretune.infer.classify import TextClassifier
 from pretune.objective.labels import Labels
 from pretune.objective.objective import Objective
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.labels import LabelJudge
 from pretune.task.task import Task
+from pretune.task.whole_texts import check_seconds, framed_rows, load_head, ready_head
 from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
 
 
 class Classify(Task):
-    """Tell which label a text carries."""
+    """Tell which label a text carries, or two that are compared; with several labels a text it is multilabel."""
 
     shape: ClassVar[str] = "label"
     holds: ClassVar[str] = "labels"
+    also: ClassVar[Mapping[str, str]] = {"labels": "multilabel"}
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "accuracy"
     epochs: ClassVar[float] = 4.0
@@ -48,13 +48,8 @@ class Classify(Task):
         return LabelJudge()
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
-        import torch
-
-        from pretune.model.folder import load_labelled
-
         assert labels is not None
-        torch.manual_seed(seed)
-        return load_labelled(folder, "label", labels)
+        return load_head(folder, labels, seed=seed)
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with
@@ -62,10 +57,10 @@ class Classify(Task):
         return outline_with(config, "label")
 
     def check(self, examples: Sequence[Labelled], labels: Sequence[str] | None) -> None:
-        """Raise OneClass where there is nothing to choose; NotSupported for two texts to be compared."""
+        """Raise OneClass where there is nothing to choose; NotSupported where some have no second text to compare."""
         if labels is None or len(labels) < 2:
             raise OneClass(f"all examples carry the label {labels[0]!r}" if labels else "no example carries a label")
-        self.judge.asked(examples, (), None)
+        check_seconds(examples)
 
     def rows(
         self,
@@ -76,20 +71,13 @@ class Classify(Task):
         max_length: int,
         warn: Callable[[str], None] = lambda told: None,
     ) -> list[Row]:
-        from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
-
         assert labels is not None
-        frame, number = frame_of(folder), {name: i for i, name in enumerate(labels)}
-        coded = encode_texts(load_tokenizer(folder), [e.text for e in examples])
-        rows = zip(coded, examples, strict=True)
-        return [{"ids": frame.row(ids, max_length), "label": number[e.label]} for ids, e in rows]
+        number = {name: i for i, name in enumerate(labels)}
+        rows = framed_rows(examples, folder, max_length)
+        return [{**row, "label": number[e.label]} for row, e in zip(rows, examples, strict=True)]
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> TextClassifier:
-        from pretune.model.generate import from_objects
-
-        found = from_objects(model, folder)
-        assert isinstance(found, TextClassifier)
-        return replace(found, max_length=min(max_length, found.encoder.max_length))
+        return ready_head(model, folder, max_length=max_length)
 
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         weights = tuple(class_weights) if class_weights and self.class_weights == "auto" else None
@@ -97,18 +85,6 @@ class Classify(Task):
 
     def score(self, ready: Predictor, examples: Sequence[Labelled]) -> dict[str, float]:
         """Accuracy and macro-F1 over the labels that occur."""
-        answers, (asked, _) = (
-            ready.answer([e.text for e in examples]),
-            self.judge.asked(examples, (), ready.facts.labels),
-        )
-        figures = self.judge.figures(answers, asked)
+        asked, _ = self.judge.asked(examples, (), ready.facts.labels)
+        figures = self.judge.figures(ready.answer([a.input for a in asked]), asked)
         return {name: figures[name] for name in ("accuracy", "macro_f1")}
-
-
-def frame_of(folder: Path) -> Frame:
-    """How a text is framed for the model in `folder`: the same for training and serving."""
-    from pretune.model.generate import architecture_of
-    from pretune.tokens.encode.tokenizer import special_ids
-
-    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    return frame_for(architecture_of(model_type), special_ids(folder))

@@ -15,15 +15,15 @@ import torch
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
 from pretune.base.stage import Context, Forecast, Machine
-from pretune.infer.load import FACTS
 from pretune.model.build import num_parameters
 from pretune.model.families import num_positions, plain_model
-from pretune.model.folder import quiet_transformers, set_model_length, write_json
+from pretune.model.folder import quiet_transformers, set_model_length
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.labelled_data import LabelledData, read_data
 from pretune.task.settings import FinetuneSettings
+from pretune.task.task import Task
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.train.forecast.forecast import forecast_of
 from pretune.train.loop.runtime import Runtime, device_of
@@ -70,9 +70,7 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
     with state.update.exact_weights():
         settings.method.save(state.model, out, base=home, tokenizer=folder, weights=weights)
     window = longest_of(plain_model(state.model).config.to_dict())
-    set_model_length(out, min(settings.max_length, window) if settings.task.grouped else window)
-    if facts := settings.task.facts([*read.examples, *read.dev_examples], state.extra.get("best", {})):
-        write_json(out / FACTS, facts)
+    set_model_length(out, min(settings.max_length, window) if read.task.grouped else window)
     keep_samples(context, out)
     write_run_page("finetune", complete(settings), {"model": base, "data": data}, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
@@ -109,7 +107,7 @@ def _spec(
     runtime: Runtime,
     context: Context,
 ) -> TrainSpec:
-    task = settings.task
+    task = data.task
 
     def make() -> Any:
         torch.manual_seed(context.seed)
@@ -117,7 +115,7 @@ def _spec(
         return settings.method.apply(model, heads=heads).to(runtime.device)
 
     looked = 2 * len(data.dev_rows)  # once for the loss, once for the answers
-    spec = outlined(settings, config, task.objective(data.class_weights), vocabulary_of(folder), runtime.device)
+    spec = outlined(settings, task, config, task.objective(data.class_weights), vocabulary_of(folder), runtime.device)
     return replace(
         spec,
         length=max(len(row["ids"]) for row in data.rows),
@@ -132,6 +130,7 @@ def _spec(
 
 def outlined(
     settings: FinetuneSettings,
+    task: Task,
     config: Mapping[str, Any],
     objective: Objective,
     vocabulary: Vocabulary,
@@ -145,7 +144,7 @@ def outlined(
     known = AutoConfig.for_model(**plain)
 
     def outline() -> Any:
-        model, heads = settings.task.outline(copy.deepcopy(known))
+        model, heads = task.outline(copy.deepcopy(known))
         return settings.method.apply(model, heads=heads)
 
     length = min(settings.max_length, longest_of(known.to_dict()))
@@ -154,7 +153,7 @@ def outlined(
         objective=objective,
         vocabulary=vocabulary,
         outline=outline,
-        known_by=[plain, *(part.model_dump(mode="json") for part in (settings.task, settings.method))],
+        known_by=[plain, *(part.model_dump(mode="json") for part in (task, settings.method))],
         method=settings.method,
         layers=int(config.get("num_hidden_layers") or config.get("n_layer") or 1),
         length=length,
@@ -162,7 +161,7 @@ def outlined(
         rows=1,
         batch=settings.batch,
         micro_tokens=MICRO_TOKENS,
-        epochs=settings.task.epochs,
+        epochs=task.epochs,
         layer_decay=settings.layer_decay,
         device=device,
     )
@@ -174,9 +173,10 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     assert base.config is not None
     size = int(base.config.get("vocab_size") or base.vocab_size or 1)
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
-    spec = outlined(settings, base.config, settings.task.objective(), vocabulary, device_of(settings.device))
+    task = settings.task
+    spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
-    per_row = min(TOKENS_PER_EXAMPLE, spec.length) if settings.task.grouped else float(spec.length)
+    per_row = min(TOKENS_PER_EXAMPLE, spec.length) if task.grouped else float(spec.length)
     spec = replace(spec, tokens_per_row=per_row, rows=max(1, int(tokens / per_row)))
     parameters = base.parameters or base.disk_bytes / 4
     return replace(

@@ -10,7 +10,7 @@ from typing import Any
 from pretune.base.errors import BadMessages, EmptyInput, NoTarget, WrongKind
 from pretune.base.log import Log
 from pretune.task.settings import FinetuneSettings
-from pretune.task.task import tasks
+from pretune.task.task import Task, task_on, tasks
 from pretune.text.dataset.balance import read_weights
 from pretune.text.dataset.example import read_labels, read_split, shape_of
 from pretune.tokens.rows import Row
@@ -21,10 +21,12 @@ class LabelledData:
     """Examples and their rows, of the training and the validation split.
 
     Args:
+        task: what learns from them, with what it must know of all of them.
         labels: names of the labels in their order; None for tasks without.
         class_weights: the dataset's weight of each label.
     """
 
+    task: Task
     labels: list[str] | None
     class_weights: list[float] | None
     examples: list[Any]
@@ -54,28 +56,30 @@ def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_lengt
     Raises:
         WrongKind: of another shape than the task's; EmptyInput; what the task says of the examples.
     """
-    task = settings.task
-    _check_shape(settings, shape_of(data))
+    task = _task_on(settings, shape_of(data))
     labels = read_labels(data)
     examples, dev = read_split(data, "train"), read_split(data, "validation")
     if not examples:
         raise EmptyInput(f"{data.as_posix()} has no training examples")
     task.check([*examples, *dev], labels)
+    task = task.fitted(examples)
     rows = task.rows(examples, tokenizer, labels, max_length=max_length, warn=log.warn)
-    dev_rows = _validation_rows(settings, dev, tokenizer, labels, max_length, log) if dev else []
-    return LabelledData(labels, _class_weights(data, labels), examples, rows, dev, dev_rows)
+    dev_rows = _validation_rows(task, dev, tokenizer, labels, max_length, log) if dev else []
+    return LabelledData(task, labels, _class_weights(data, labels), examples, rows, dev, dev_rows)
 
 
-def _check_shape(settings: FinetuneSettings, shape: str) -> None:
+def _task_on(settings: FinetuneSettings, shape: str) -> Task:
     task = settings.task
-    if shape != task.shape:
+    found = task_on(task, shape)
+    if found is None:
         there = ", ".join(f"{one.kind} (shape {one.shape})" for one in tasks())
         hint = next((f"task={one.kind}" for one in tasks() if one.shape == shape), f"tasks there are: {there}")
         raise WrongKind(f"task={task.kind} needs {task.shape} examples, these are {shape}", hint=hint)
+    return found
 
 
 def _validation_rows(
-    settings: FinetuneSettings,
+    task: Task,
     dev: Sequence[Any],
     tokenizer: Path,
     labels: Sequence[str] | None,
@@ -88,7 +92,7 @@ def _validation_rows(
         log.warn(f"validation: {text}")
 
     try:
-        return settings.task.rows(dev, tokenizer, labels, max_length=max_length, warn=warn)
+        return task.rows(dev, tokenizer, labels, max_length=max_length, warn=warn)
     except (NoTarget, BadMessages) as error:
         log.warn(f"nothing of the validation split can be scored, so the last weights are kept: {error.problem}")
         return []

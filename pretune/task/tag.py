@@ -14,7 +14,6 @@ from pretune.infer.answers import Answer, Tags
 from pretune.infer.tag import Tagger, WordRow, word_rows
 from pretune.objective.objective import Objective
 from pretune.objective.tags import TokenTags
-from pretune.task.classify import frame_of
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.tags import TagJudge, tag_figures
 from pretune.task.task import Task
@@ -74,10 +73,13 @@ class Tag(Task):
         Raises:
             NoTarget: no word of any example is in its row.
         """
+        from pretune.model.folder import read_json
+        from pretune.model.generate import framing
         from pretune.tokens.encode.tokenizer import load_tokenizer
 
         number = {tag: k for k, tag in enumerate(tags_of(labels))}
-        coded = word_rows(load_tokenizer(folder), [e.tokens for e in examples], frame_of(folder), max_length)
+        frame, _ = framing(read_json(folder / "config.json"), folder)
+        coded = word_rows(load_tokenizer(folder), [e.tokens for e in examples], frame, max_length)
         if unread := sum(row.num_unread for row in coded):
             total = sum(len(row.places) for row in coded)
             warn(f"{unread} of {total} words are behind max_length={max_length} or have no token: they are not learnt")

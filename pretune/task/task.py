@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pretune.base.config import Choice, Variant
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.objective.objective import Objective
 from pretune.tokens.rows import Row
@@ -28,8 +28,11 @@ class Task(Variant):
     """Shape of the examples, of text/dataset/example.py: label, span, dialogue ..."""
     holds: ClassVar[str]
     """What such examples hold, in a word: labels, dialogues ..."""
+    also: ClassVar[Mapping[str, str]] = {}
+    """Other shapes of examples: the kind of task that stands in for this one."""
     grouped: ClassVar[bool] = False
-    """Rows of like length share a step, since each batch is padded to its longest row."""
+    """Rows have their own lengths, cut at max_length: those of like length share a step, since each batch is padded to
+    its longest row."""
     epochs: ClassVar[float] = 3.0
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
@@ -44,6 +47,10 @@ class Task(Variant):
     def judge(self) -> Judge:
         """Who says how good its answers are."""
         raise AssertionError("a task has a judge")
+
+    def fitted(self, train: Sequence[Any]) -> Self:
+        """The task with what it must know of all training examples. Raises a PretuneError where they teach nothing."""
+        return self
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         """The pretrained model with what the task puts on top, in float32; and the names of its new modules."""
@@ -80,12 +87,8 @@ class Task(Variant):
         """Scores of the answers to labelled examples."""
         raise AssertionError("a task has score()")
 
-    def facts(self, examples: Sequence[Any], scores: Mapping[str, float]) -> Json:
-        """What answers need besides weights and tokenizer, for `facts.json` in the model's folder; {}: nothing.
-
-        Args:
-            examples: of training and validation; scores: of the weights that are kept, none without validation.
-        """
+    def chosen(self, ready: Predictor, examples: Sequence[Any]) -> Json:
+        """What is chosen on the validation split and kept in the model's folder (KEPT), next to what is there."""
         return {}
 
     def questions(self, examples: Sequence[Any]) -> list[str]:
@@ -112,6 +115,22 @@ def task_for(shape: str, read_as: str) -> str | None:
             hint=f"`pretune dataset` makes a dataset of it; tasks learn from: {_shapes()}",
         )
     return kinds[0]
+
+
+def task_on(task: Task, shape: str) -> Task | None:
+    """The task, or what stands in for it, for examples of a shape; None: it does not learn from them.
+
+    Raises:
+        WrongValue: settings of the task that have no meaning for what stands in for it.
+    """
+    if shape == task.shape:
+        return task
+    if shape not in task.also:
+        return None
+    if task != TASK(task.kind):
+        hint = f"leave them out: on examples of shape {shape} it is task={task.also[shape]}"
+        raise WrongValue(f"the settings of task={task.kind} are for examples of shape {task.shape}", hint=hint)
+    return TASK(task.also[shape])
 
 
 def tasks() -> list[Task]:
@@ -151,6 +170,8 @@ TASK = Choice(
     Task,
     {
         "classify": "pretune.task.classify:Classify",
+        "multilabel": "pretune.task.multilabel:MultiLabel",
+        "regress": "pretune.task.regress:Regress",
         "answer": "pretune.task.answer:Extract",
         "tag": "pretune.task.tag:Tag",
         "chat": "pretune.task.chat:Chat",

@@ -34,7 +34,8 @@ class Row(TypedDict, total=False):
     Args:
         segments: number of the document that a token belongs to; -1 is padding.
         targets: whether a token is scored; labels: what is predicted at each place (IGNORE: nothing).
-        label: the one label of the row.
+        label: the one label of the row; holds: of each of several labels, 1.0 where it holds, else 0.0.
+        score: the number that belongs to the row.
         span: first and last place of what is looked for.
         example: number of the example, where one gives several rows.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
@@ -47,6 +48,8 @@ class Row(TypedDict, total=False):
     label: int
     span: tuple[int, int]
     example: int
+    holds: NDArray[np.float64]
+    score: float
     parts: Ids
     is_next: bool
 

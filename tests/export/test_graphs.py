@@ -100,7 +100,8 @@ def test_padded_rows_of_a_classifier_give_the_logits_each_gives_alone_in_torch(k
     for k, row in enumerate(rows):
         ids[k, : len(row)], mask[k, : len(row)] = row, 1
     session = onnxruntime.InferenceSession(graph_of(model, {}).content, providers=["CPUExecutionProvider"])
-    ours = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
+    given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    ours = session.run(["logits"], {i.name: given[i.name] for i in session.get_inputs()})[0]
     alone = np.concatenate([torch_logits(model, row[None]) for row in rows])
     np.testing.assert_allclose(ours, alone, atol=1e-5, rtol=1e-5)
 

@@ -16,7 +16,7 @@ from pretune.export.bundle import write_bundle
 from pretune.export.exporter import Job
 from pretune.export.onnx_bundle import Onnx
 from pretune.export.parity import Parity, Thresholds, rounded_up
-from pretune.infer.compare import TEXTS, compare_labels, compare_written, longest_prompt, prompts_of
+from pretune.infer.compare import TEXTS, compare_rows, compare_written, longest_prompt, prompts_of
 from pretune.infer.load import open_bundle
 from pretune.infer.predictor import Difference
 from pretune.infer.sampling import Sampling
@@ -89,7 +89,7 @@ def test_a_damaged_classifier_graph_is_refused(model_folder: Callable[..., Path]
     damage(tmp_path / "out" / GRAPH, "bert.encoder.layer.0.attention.self.value.weight.T")
     model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
     with pytest.raises(NoParity):
-        Parity(compare_labels(model, bundle, TEXTS), EXACT).demand()
+        Parity(compare_rows(model, bundle, TEXTS), EXACT).demand()
 
 
 def test_one_input_is_as_long_as_the_model_reads(model_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_nan_logits_and_labels_in_another_order_are_never_the_same(
     path = tmp_path / "out" / "bundle.json"
     tree = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**tree, "labels": tree["labels"][::-1]}), encoding="utf-8")
-    found = compare_labels(open_folder(folder), open_bundle(tmp_path / "out"), TEXTS)
+    found = compare_rows(open_folder(folder), open_bundle(tmp_path / "out"), TEXTS)
     assert not Parity(found, EXACT).is_same
 
 

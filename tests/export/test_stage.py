@@ -76,7 +76,7 @@ def test_a_classifier_is_compared_on_the_whole_test_split_and_gives_the_same_lab
     told = json.loads((made.path / "parity.json").read_text(encoding="utf-8"))["onnx"]
     assert (told["texts"], told["different"], told["is_same"]) == (17, 0, True)
     bundle, model = open_bundle(made.path), open_folder(folder)
-    assert bundle.labels == ["坏", "so-so", "good"]
+    assert bundle.facts.labels == ("坏", "so-so", "good")
     assert [a.name for a in bundle.answer(texts["test"])] == [a.name for a in model.answer(texts["test"])]
 
 

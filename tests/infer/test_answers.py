@@ -8,10 +8,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from pretune.infer.answers import Answer, Entity, Label, Labels, Ranking, Score, Span, Tags, Text, Vector, line
-from pretune.infer.classify import Frame, TextClassifier, of_facts
+from pretune.infer.classify import TextClassifier, of_facts
 from pretune.infer.engine import by_length, padded
 from pretune.infer.language import LanguageModel
-from pretune.infer.load import HEADS, PREDICTORS, head_of, task_of
+from pretune.infer.load import HEADS, PREDICTORS, PROBLEMS, head_of, task_of
 from pretune.infer.predictor import Facts, Streams
 
 CASES = [
@@ -53,22 +53,29 @@ def test_the_terminal_shows_a_label_with_its_text_entities_in_it_a_text_alone_an
     entities = (Entity("Ann Lee", 0, 7, "PER"), Entity("北京", 17, 19, "LOC"))
     assert line(Tags((), (), entities), "Ann Lee lives in 北京.") == "[Ann Lee PER] lives in [北京 LOC]."
     assert line(Text("two\nlines"), "a film") == "two\nlines"
-    assert json.loads(line(Score(3.5), "a film")) == {"score": 3.5, "text": "a film"}
+    assert line(Labels(("a", "b")), "a film") == "a, b\ta film"
+    assert line(Labels(()), "a film") == "-\ta film"
+    assert line(Score(3.5), "a film") == "3.5\ta film"
     assert line(Span("Rome", 4, 0.5), {"question": "Where?", "context": "..."}) == "Rome\t0.500\tWhere?"
     assert line(Span("", -1, 0.5), {"question": "Where?", "context": "..."}) == "-\t0.500\tWhere?"
+    assert json.loads(line(Span("film", 2, 0.5), "a film"))["answer"] == "film"
 
 
 def test_facts_survive_bundle_json() -> None:
-    facts = Facts("classify", "label", 24, ("a", "坏"), before=(5,), after=(6,))
+    facts = Facts("classify", "label", 24, ("a", "坏"), before=(5,), after=(6,), between=(6, 6), more={"scale": [1, 2]})
     assert Facts.of(json.loads(json.dumps(facts.to_json()))) == facts
     assert Facts.of(json.loads(json.dumps(Facts("chat", "text", 9, eos_ids=(1, 2)).to_json()))).labels is None
 
 
 def test_a_model_folder_names_its_task_by_its_head_and_its_chat_template(folder: Path, tmp_path: Path) -> None:
-    assert task_of(["Qwen3ForCausalLM"], folder) == ("chat", "text")
-    assert task_of(["GPT2LMHeadModel"], tmp_path) == ("complete", "text")
-    assert task_of(["BertForSequenceClassification"], folder) == ("classify", "label")
-    assert task_of(["Qwen3Model"], folder) is None and head_of(["Qwen3Model"]) is None
+    assert task_of(["Qwen3ForCausalLM"], folder, {}) == ("chat", "text")
+    assert task_of(["GPT2LMHeadModel"], tmp_path, {}) == ("complete", "text")
+    assert task_of(["BertForSequenceClassification"], folder, {}) == ("classify", "label")
+    for problem, found in PROBLEMS.items():
+        assert task_of(["BertForSequenceClassification"], folder, {"problem_type": problem}) == found
+    one = {"problem_type": None, "id2label": {"0": "LABEL_0"}}  # of a number, as transformers takes it
+    assert task_of(["BertForSequenceClassification"], folder, one) == ("regress", "score")
+    assert task_of(["Qwen3Model"], folder, {}) is None and head_of(["Qwen3Model"]) is None
     assert head_of(["Qwen3ForCausalLM"]) == "next"
 
 
@@ -103,4 +110,4 @@ def test_every_row_gets_its_own_result_where_tokens_are_scored_too() -> None:
 
 def test_what_streams_says_so_and_a_classifier_does_not(tokenizer: Tokenizer, table: type) -> None:
     assert isinstance(LanguageModel(table(300), tokenizer, (0,)), Streams)
-    assert not isinstance(TextClassifier(Counter(), tokenizer, ["a", "b"], 9, Frame()), Streams)
+    assert not isinstance(TextClassifier(Counter(), tokenizer, Facts("classify", "label", 9, ("a", "b"))), Streams)

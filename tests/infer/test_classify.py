@@ -5,6 +5,7 @@ from tokenizers import Tokenizer
 from pretune.base.errors import NotFinite, NotSupported
 from pretune.infer.classify import Frame, TextClassifier, frame_for, softmax
 from pretune.infer.engine import padded
+from pretune.infer.predictor import Facts
 from pretune.tokens.encode.tokenizer import Specials
 
 
@@ -24,14 +25,14 @@ def test_a_long_text_loses_its_end_and_keeps_its_frame() -> None:
 
 def test_an_encoder_is_framed_by_cls_and_sep_a_decoder_ends_with_eos() -> None:
     specials = Specials(eos=9, cls=1, sep=2)
-    assert frame_for("encoder", specials) == Frame((1,), (2,))
-    assert frame_for("decoder", specials) == Frame((), (9,))
+    assert frame_for("encoder", specials) == Frame((1,), (2,), (2,))
+    assert frame_for("decoder", specials) == Frame((), (9,), (9,))
     with pytest.raises(NotSupported, match="no eos_token"):
         frame_for("decoder", Specials(cls=1, sep=2))
 
 
 def test_labels_come_in_the_order_of_the_texts_with_probabilities_that_sum_to_one(tokenizer: Tokenizer) -> None:
-    model = TextClassifier(Lengths(), tokenizer, ["long", "短"], 8, Frame((1,), (2,)))
+    model = TextClassifier(Lengths(), tokenizer, Facts("classify", "label", 8, ("long", "短"), (), (1,), (2,)))
     found = model.answer(["", "one two three one two three one"])
     assert [label.name for label in found] == ["短", "long"]
     assert found[0].score == pytest.approx(1 / (1 + np.exp(-2)), rel=1e-12)

@@ -106,7 +106,7 @@ def test_labels_of_a_saved_classifier_are_those_of_its_logits_alone(which: int, 
     assert isinstance(ours, TextClassifier)
     texts = ["Hello", "one two three, the quick brown fox", "你好 🙂", "x" * 200]
     rows = ours.rows(texts)
-    assert max(map(len, rows)) == 24 == ours.max_length
+    assert max(map(len, rows)) == 24 == ours.facts.max_length
     with torch.inference_mode():
         alone = [model(input_ids=torch.tensor([row])).logits[0].numpy() for row in rows]
     np.testing.assert_allclose(ours.encoder.logits(rows), alone, rtol=1e-5, atol=1e-5)
@@ -151,7 +151,7 @@ def test_adapter_folder_answers_as_peft_does_and_finds_its_base_beside_it(
         found, _ = ours.decoder.feed(ours.decoder.start(), np.array(rows))
         theirs = theirs[:, -1]
     else:
-        assert ours.labels == ["a", "坏", "c"]
+        assert ours.facts.labels == ("a", "坏", "c")
         found = ours.encoder.logits(rows)
     np.testing.assert_allclose(found, theirs, rtol=1e-4, atol=1e-5)
 

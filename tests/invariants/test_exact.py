@@ -31,7 +31,7 @@ def test_eight_micro_batches_of_one_move_the_weights_like_one_of_eight(name: str
     assert largest_difference(one, eight) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["causal", "masked", "classify", "classify-weights", "chat"])
+@pytest.mark.parametrize("name", ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel"])
 def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
     assert largest_difference(trained(name, micro=5, batch=5), trained(name, micro=2, batch=5)) < 1e-12
 
@@ -54,7 +54,7 @@ torch.distributed.barrier()  # the ranks leave together
 
 
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
-    names = ["causal", "masked", "classify", "classify-weights", "chat", "tag", "answer"]
+    names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -9,8 +9,10 @@ import torch
 
 from pretune.model.build import build_model
 from pretune.model.shape import SHAPE
+from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.objective.scores import Scores
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
 from pretune.tokens.encode.tokenizer import Specials
@@ -48,11 +50,11 @@ def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
     return model.double()
 
 
-def tiny_classifier(kind: str = "bert") -> Any:
+def tiny_classifier(kind: str = "bert", outputs: int = 3) -> Any:
     from transformers import AutoModelForSequenceClassification
 
     config = tiny(kind).config
-    config.num_labels, config.pad_token_id = 3, 0
+    config.num_labels, config.pad_token_id = outputs, 0
     torch.manual_seed(1)
     # Not eager: there Qwen3 takes its softmax in float32, which rounds by the length of the padding.
     return AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").double()
@@ -112,6 +114,14 @@ def tagged_rows(number: int) -> list[Row]:
     return rows
 
 
+def scored_rows(number: int) -> list[Row]:
+    """Two texts each; the second has parts of its own."""
+    rows: list[Row] = [{"ids": r["ids"], "score": 0.5 - i} for i, r in enumerate(labelled_rows(number))]
+    for i, row in enumerate(rows[1:], 1):
+        row["parts"] = (np.arange(len(row["ids"])) > i).astype(np.int64)
+    return rows
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -128,6 +138,11 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny_tagger("qwen3"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "classify-decoder":
         return tiny_classifier("qwen3"), Labels(kind="labels"), labelled_rows(8)
+    if name == "regress":
+        return tiny_classifier(outputs=1), Scores(kind="scores"), scored_rows(8)
+    if name == "multilabel":
+        sets: list[Row] = [{"ids": r["ids"], "holds": np.arange(3) < i % 4} for i, r in enumerate(labelled_rows(8))]
+        return tiny_classifier(), LabelSets(kind="label-sets", class_weights=(0.3, 1.1, 7.0)), sets
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
@@ -138,7 +153,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("tag", "tag-decoder", "answer"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer"),
 )
 
 

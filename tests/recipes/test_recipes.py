@@ -38,7 +38,7 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
-    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "quickstart"]
+    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "quickstart", "scores"]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -93,3 +93,13 @@ def test_names_are_learnt_judged_and_exported_and_a_second_run_does_nothing(tmp_
 
 def _made(artifact: Artifact) -> str:
     return f"{artifact.card.made['time']} {artifact.card.made['seconds']} {artifact.card.key}"
+
+
+def test_scores_and_sets_of_labels_are_learnt_reported_and_exported_at_smoke_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "scores.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    assert made["scorer_report"].card.metrics.keys() >= {"spearman", "mae", "tfidf_ridge_spearman"}
+    assert made["labeller_report"].card.metrics.keys() >= {"macro_f1", "micro_f1", "tfidf_svm_macro_f1"}
+    assert all(made[f"{name}_served"].card.metrics["onnx"]["agreement"] == 1 for name in ("scorer", "labeller"))

@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from pretune.infer.chat import ChatFormat
 from pretune.infer.classify import Frame, TextClassifier
 from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Facts
 from pretune.infer.spans import Reader, SpanFinder
 from pretune.tokens.encode.tokenizer import Specials
 
@@ -89,7 +90,7 @@ def completer(talker: LanguageModel) -> LanguageModel:
 
 @pytest.fixture
 def counter(tokenizer: Tokenizer) -> TextClassifier:
-    return TextClassifier(Counter(), tokenizer, ["long", "短"], 64)
+    return TextClassifier(Counter(), tokenizer, Facts("classify", "label", 64, ("long", "短")))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,17 @@ def test_classify_takes_a_text_or_several_and_gives_every_score(client: Client) 
     assert one["data"][0]["label"] == "短" and sum(one["data"][0]["scores"].values()) == pytest.approx(1)
     two = client().post(CLASSIFY, json={"model": "counter", "input": ["a", "Hello world, how are you? " * 3]}).json()
     assert [row["label"] for row in two["data"]] == ["短", "long"]
+
+
+def test_pairs_are_scored_and_a_model_of_scores_is_asked_at_its_own_route(counter: TextClassifier) -> None:
+    facts = Facts("regress", "score", 64, more={"scale": [10.0, 2.0]})
+    served = TestClient(create_app({"m": replace(counter, facts=facts)}), base_url="http://localhost")
+    pair = {"text": "a", "second": "b"}
+    found = served.post("/v1/score", json={"input": [pair, "a"]}).json()["data"]
+    assert [row["score"] for row in found] == [10.0 + 2.0 * tokens for tokens in (2, 1)]
+    assert served.post("/v1/score", json={"input": pair}).json()["data"] == found[:1]
+    refused = error_of(served.post(CLASSIFY, json={"input": "a"}), 400)
+    assert refused["message"] == "the model 'm' cannot do this; ask it at /v1/score"
 
 
 def test_answers_are_pieces_of_the_context_with_their_places(client: Client) -> None:
@@ -332,7 +344,8 @@ NEAREST = [
     (CHAT, ask(messages=[{"role": "user", "content": None}]), "messages.0.content: Input should be a valid string or a valid list"),
     (TEXT, {"model": "talker", "prompt": []}, "prompt: List should have at least 1 item after validation, not 0"),
     (TEXT, {"model": "talker", "prompt": ["a", 3]}, "prompt.1: Input should be a valid string"),
-    (CLASSIFY, {"model": "counter", "input": {"a": 1}}, "input: Input should be a valid string or a valid list"),
+    (CLASSIFY, {"model": "counter", "input": 7}, "input: Input should be a valid string or a valid dictionary or a valid list"),
+    (CLASSIFY, {"model": "counter", "input": [{"text": "a"}]}, "input.0.second: Field required"),
 ]  # fmt: skip
 
 

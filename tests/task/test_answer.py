@@ -77,8 +77,8 @@ def opened_again(folder: Path) -> Any:
 def test_pieces_of_the_users_text_are_learnt_and_what_is_not_there_too(world: Path, full: Loaded) -> None:
     assert full.metrics["validation_f1"] > 0.8
     assert full.metrics["examples"] == 120
-    facts = json.loads((full.path / "facts.json").read_text(encoding="utf-8"))
-    assert facts == {"stride": 12, "no_answer": full.metrics["validation_no_answer"]}
+    config = json.loads((full.path / "config.json").read_text(encoding="utf-8"))
+    assert config["pretune"] == {"stride": 12, "no_answer": full.metrics["validation_no_answer"]}
     assert json.loads((full.path / "tokenizer_config.json").read_text(encoding="utf-8"))["model_max_length"] == 48
     for asked, answer in zip(ASKED, full.predict(ASKED), strict=True):
         assert isinstance(answer, Span)
@@ -131,7 +131,6 @@ def test_compressed_and_exported_without_data_it_keeps_its_threshold(
         small={"kind": "compress", "model": str(full.path), "data": data},
         served={"kind": "export", "model": "$small"},
     )
-    assert (made["small"].path / "facts.json").read_bytes() == (full.path / "facts.json").read_bytes()
     assert made["small"].card.metrics["quality_before"]["f1"] > 0.8
     ready, bundle = open_model(full.path), open_model(made["served"].path)
     assert bundle.facts.more == ready.facts.more and bundle.facts.more["no_answer"] is not None

@@ -67,6 +67,7 @@ class Family:
         architecture: `encoder` or `decoder`; None: by what transformers lists.
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
         extras: terms that the body adds to the loss, each with its weight in the sum.
+        separators: that stand between two texts that are compared.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
 
@@ -74,6 +75,7 @@ class Family:
     architecture: Literal["encoder", "decoder"] | None = None
     zero_init: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    separators: int = 1
     extras: Mapping[str, float] = field(default_factory=dict)
 
     # ---- heads ----
@@ -174,6 +176,10 @@ class Family:
         """Tokens of the longest row that a model of this config reads; None where it has no such limit."""
         found = config.get("max_position_embeddings") or config.get("n_positions")
         return int(found) if found else None
+
+    def has_token_types(self, config: Mapping[str, Any]) -> bool:
+        """Whether the first and the second text of two have types of their own; where two separators part them, not."""
+        return self.separators == 1 and int(config.get("type_vocab_size") or 0) > 1
 
 
 def tops(model: Any) -> tuple[str, ...]:

@@ -22,4 +22,4 @@ class PositionsAfterPad(Family):
         return found - int(pad or 0) - 1 if found else None
 
 
-ROBERTA = PositionsAfterPad(architecture="encoder")
+ROBERTA = PositionsAfterPad(architecture="encoder", separators=2)

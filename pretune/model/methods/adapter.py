@@ -3,6 +3,7 @@
 adapter_config.json          which method (`peft_type`), which head (`task_type`), where the base is, the method's own
 adapter_model.safetensors    what was trained
 labels.json                  names of the labels, where there are any
+head.json                    of a head that gives no label: what config.json says of it (`problem_type`, KEPT)
 tokenizer.json ...           the tokenizer
 
 PEFT's layout, which a method of ours writes as well.
@@ -19,7 +20,7 @@ from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import NoSuchFile
 from pretune.infer.load import head_of
 from pretune.model.families import LABELLED, Head, plain_model
-from pretune.model.folder import copy_tokenizer, load_labelled, load_model, read_json, write_safetensors
+from pretune.model.folder import KEPT, copy_tokenizer, load_labelled, load_model, read_json, write_safetensors
 from pretune.model.methods.method import METHOD
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ def write_adapter(
     base: str,
     tokenizer: Path,
     labels: Mapping[int, str] | None,
+    head: Mapping[str, Any] | None = None,
     plain: Callable[[Any], Any] | None = None,
 ) -> None:
     """Write an adapter folder: float32 tensors, and the config, which names its method and its head.
 
     Args:
         base: path of the pretrained model, relative to where the folder will lie; tokenizer: the folder of its own.
+        head: what is written into head.json, if anything.
         plain: makes JSON of what is none in the config.
     """
     write_safetensors({name: tensor.float() for name, tensor in tensors.items()}, out / "adapter_model.safetensors")
@@ -65,6 +68,14 @@ def write_adapter(
     if labels:
         named = json.dumps([labels[i] for i in range(len(labels))], ensure_ascii=False)
         (out / "labels.json").write_text(named + "\n", encoding="utf-8")
+    if head:
+        (out / "head.json").write_text(json.dumps(head, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def head_facts(config: Any) -> dict[str, Any]:
+    """What head.json says of a model's head; nothing of one that gives one of several labels."""
+    found = {"problem_type": config.problem_type, KEPT: getattr(config, KEPT, None)}
+    return {name: value for name, value in found.items() if value}
 
 
 def open_adapter(folder: Path) -> Any:
@@ -85,7 +96,9 @@ def _base_model(folder: Path, config: dict[str, Any]) -> Any:
     """With the head, and the labels, that the adapter was trained with."""
     base, head = _base(folder, config), TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
     if head in LABELLED:
-        return load_labelled(base, head, read_json(folder / "labels.json"), tokenizer=folder)[0]
+        more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
+        said = {"problem": more.get("problem_type"), "kept": more.get(KEPT)}
+        return load_labelled(base, head, read_json(folder / "labels.json"), tokenizer=folder, **said)[0]
     return load_model(base, head)
 
 

@@ -1,4 +1,4 @@
-"""Figures for labels.
+"""Figures for labels, and for scores.
 
     gold  a a a b        class a: precision 2/2, recall 2/3, F1 0.8
     said  a a b b        class b: precision 1/2, recall 1/1, F1 0.667;  macro-F1 0.733, accuracy 0.75
@@ -48,6 +48,63 @@ def label_figures(gold: Sequence[str], said: Sequence[str], labels: Sequence[str
     macro = {f"macro_{what}": sum(r[what] for r in there) / len(there) for what in ("precision", "recall", "f1")}
     weighted = sum(r["f1"] * r["support"] for r in there) / len(gold)
     return {"accuracy": int(np.trace(counts)) / len(gold), **macro, "weighted_f1": weighted}
+
+
+def set_figures(gold: NDArray[np.bool_], said: NDArray[np.bool_]) -> dict[str, float]:
+    """micro_precision, micro_recall and micro_f1 of all decisions together, and macro_f1, from [texts, labels].
+
+    The macro mean runs over the labels that occur, in the data or in the answers.
+    """
+    hits, given, true = int((gold & said).sum()), int(said.sum()), int(gold.sum())
+    micro = {"precision": _share(hits, given), "recall": _share(hits, true), "f1": _share(2 * hits, given + true)}
+    return {**{f"micro_{what}": value for what, value in micro.items()}, "macro_f1": macro_f1(gold, said)}
+
+
+def macro_f1(gold: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
+    """The mean of every occurring label's F1, from [texts, labels]; 0 where none occurs."""
+    below = gold.sum(axis=0) + said.sum(axis=0)
+    there = below > 0
+    return float((2 * (gold & said).sum(axis=0)[there] / below[there]).mean()) if there.any() else 0.0
+
+
+def best_cut(values: NDArray[np.float64], holds: NDArray[np.bool_], *, default: float) -> float:
+    """From which value on a label is best said to hold: the highest F1; `default` where it holds of no text.
+
+    The cut lies half way to the next lower value; among equals the highest is taken.
+    """
+    if not holds.any():
+        return default
+    order = np.argsort(-values, kind="stable")
+    ranked, hits = values[order], np.cumsum(holds[order])
+    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + holds.sum())
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal values are on one side
+    best = int(f1.argmax())
+    return float(ranked[best : best + 2].mean())
+
+
+def score_figures(wanted: NDArray[np.float64], said: NDArray[np.float64]) -> dict[str, float]:
+    """spearman, pearson, mae and rmse (root mean square error)."""
+    errors = said - wanted
+    correlations = {"spearman": spearman(wanted, said), "pearson": pearson(wanted, said)}
+    return {**correlations, "mae": float(np.abs(errors).mean()), "rmse": float(np.sqrt((errors**2).mean()))}
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Correlation of ranks, equal values sharing the mean of theirs; 0 where one side is constant."""
+    return pearson(_ranks(a), _ranks(b))
+
+
+def pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Linear correlation; 0 where one side is constant: who always says the same knows nothing of the order."""
+    if a.min() == a.max() or b.min() == b.max():
+        return 0.0
+    x, y = a - a.mean(), b - b.mean()
+    return float(x @ y / np.sqrt((x @ x) * (y @ y)))
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[number])
 
 
 def report_text(classes: dict[str, dict[str, float]], figures: dict[str, float]) -> str:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pretune.infer.answers import Answer
 from pretune.infer.predictor import Facts
 
@@ -51,6 +54,15 @@ class Asked:
     group: str = "all"
     keywords: tuple[str, ...] = ()
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The columns of a report with what was read: `text`, of two that are compared `second` too."""
+        return (
+            {"text": self.input}
+            if isinstance(self.input, str)
+            else dict(zip(("text", "second"), self.input, strict=True))
+        )
+
 
 def never(group: Sequence[Asked]) -> bool:
     """A baseline that is no ceiling for any group."""
@@ -75,7 +87,7 @@ class Judge:
     """Judges the answers of one kind."""
 
     main: ClassVar[str]
-    """The figure by which a model and its baselines are compared, one of the marks."""
+    """The figure by which a model and its baselines are compared: one of the marks, or what `drawn` gives."""
     order: ClassVar[str]
     """The column that orders a report's rows from worst to best."""
     subject: ClassVar[str]
@@ -110,6 +122,10 @@ class Judge:
     def figures(self, answers: Sequence[Any], asked: Sequence[Asked]) -> dict[str, float]:
         """Figures of all answers together that are no means of the marks."""
         raise AssertionError("a judge has figures()")
+
+    def drawn(self, answers: Sequence[Any], asked: Sequence[Asked]) -> Callable[[NDArray[np.int64]], float]:
+        """The main figure, where it is no mean of marks, of the questions with given numbers, for the bootstrap."""
+        raise AssertionError("a judge whose main figure is no mark has drawn()")
 
     def tell(self, answers: Sequence[Any], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
         """Further parts of report.json, and what it must say of the answers."""

@@ -1,4 +1,4 @@
-"""The judge of classifiers: one label for each text."""
+"""The judge of classifiers: one label for each text, or for two that are compared."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ class LabelJudge(Judge):
     main: ClassVar[str] = "accuracy"
     order: ClassVar[str] = "chance_of_label"
     subject: ClassVar[str] = "Labels"
-    columns: ClassVar[tuple[str, ...]] = ("text", "label", "said", "chance_of_label")
+    columns: ClassVar[tuple[str, ...]] = ("text", "second", "label", "said", "chance_of_label")
 
     def asked(
         self, examples: Sequence[Labelled], train: Sequence[Labelled], labels: Sequence[str] | None
     ) -> tuple[list[Asked], list[str]]:
-        if two := next((e for e in examples if e.second), None):
-            hint = "put both into one column, or name the one that tells: columns.text=COLUMN"
-            raise NotSupported(f"{two.origin} holds two texts, and classify reads one", hint=hint)
-        asked = [Asked(e.text, e.label, e.text, e.origin) for e in examples]
+        asked = [Asked(e.given, e.label, e.text, e.origin) for e in examples]
         notes = [] if labels is None else _check_labels(labels, asked, self.strange(examples, labels))
         return asked, notes
 
@@ -57,9 +54,9 @@ class LabelJudge(Judge):
         """None without a training split."""
         if not train:
             return []
-        texts, names = [e.text for e in train], [e.label for e in train]
+        inputs, names = [e.given for e in train], [e.label for e in train]
         often = [most_frequent(names)] * len(asked)
-        svm = svm_labels(texts, names, [a.text for a in asked], seed=seed)
+        svm = svm_labels(inputs, names, [a.input for a in asked], seed=seed)
         systems = {
             ("majority", "always the most frequent label of the training split"): often,
             ("tfidf_svm", "a linear SVM on TF-IDF"): svm,
@@ -71,7 +68,7 @@ class LabelJudge(Judge):
         return {
             "origin": asked.origin,
             "group": asked.group,
-            "text": asked.text,
+            **asked.texts,
             "label": asked.wanted,
             "said": answer.name,
             "right": marks["accuracy"],

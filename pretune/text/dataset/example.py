@@ -39,6 +39,11 @@ class Labelled:
     origin: str
     second: str = ""
 
+    @property
+    def given(self) -> str | tuple[str, str]:
+        """What a model reads."""
+        return (self.text, self.second) if self.second else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class MultiLabelled:
@@ -47,6 +52,11 @@ class MultiLabelled:
     text: str
     labels: tuple[str, ...]
     origin: str
+
+    @property
+    def given(self) -> str:
+        """What a model reads."""
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,11 @@ class ScoredText:
     score: float
     origin: str
     second: str = ""
+
+    @property
+    def given(self) -> str | tuple[str, str]:
+        """What a model reads."""
+        return (self.text, self.second) if self.second else self.text
 
 
 @dataclass(frozen=True, slots=True)

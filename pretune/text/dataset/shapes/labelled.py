@@ -50,7 +50,7 @@ def _is_number(value: Any) -> bool:
 def read_label(table: Table, notes: Notes) -> tuple[Convert, str]:
     """A converter to Labelled, and the columns it reads."""
     label = table.need("label")
-    text, second = _texts(table, label)
+    text, second = compared_columns(table, label)
 
     def convert(record: Record, origin: str) -> list[Example]:
         said = record.get(text)
@@ -71,7 +71,7 @@ def read_label(table: Table, notes: Notes) -> tuple[Convert, str]:
 def read_labels(table: Table, notes: Notes) -> tuple[Convert, str]:
     """A converter to MultiLabelled; a single label is a list of one, none is an empty list."""
     label = table.need("label")
-    text, _ = _texts(table, label)
+    text, _ = compared_columns(table, label)
 
     def convert(record: Record, origin: str) -> list[Example]:
         said, raw = text_in(record, text), record.get(label)
@@ -87,7 +87,7 @@ def read_labels(table: Table, notes: Notes) -> tuple[Convert, str]:
 def read_score(table: Table, notes: Notes) -> tuple[Convert, str]:
     """A converter to ScoredText."""
     score = table.column("score") or table.need("label")
-    text, second = _texts(table, score)
+    text, second = compared_columns(table, score)
 
     def convert(record: Record, origin: str) -> list[Example]:
         said, value = text_in(record, text), record.get(score)
@@ -100,8 +100,8 @@ def read_score(table: Table, notes: Notes) -> tuple[Convert, str]:
     return convert, columns_read(text=text, second=second, score=score)
 
 
-def _texts(table: Table, other: str) -> tuple[str, str | None]:
-    """The columns of the text and of what it is compared with, if anything."""
+def compared_columns(table: Table, other: str | None = None) -> tuple[str, str | None]:
+    """The columns, other than `other`, of the text and of what it is compared with, if anything."""
     second = table.column("second")
     if second is None or "text" in table.given:
         return table.need("text", but=other), second

@@ -1,0 +1,110 @@
+"""Any number of labels for each text: a sigmoid for each label, on an encoder or a decoder.
+
+From which probability a label holds is chosen for each label on the validation split, and kept in the model's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pretune.base.errors import OneClass
+from pretune.base.json import Json
+from pretune.infer.answers import Answer, Labels
+from pretune.infer.classify import TextClassifier
+from pretune.objective.label_sets import LabelSets
+from pretune.objective.objective import Objective
+from pretune.task.judge.figures import best_cut, set_figures
+from pretune.task.judge.judge import Judge
+from pretune.task.judge.label_sets import LabelSetJudge, held
+from pretune.task.task import Task
+from pretune.task.whole_texts import framed_rows, load_head, ready_head
+from pretune.tokens.rows import Row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pretune.infer.predictor import Predictor
+    from pretune.text.dataset.example import MultiLabelled
+
+DEFAULT, LEAST = 0.5, 1e-6
+"""The threshold of a label that no validation text carries; what lies between a threshold and certainty."""
+
+
+class MultiLabel(Task):
+    """Tell which labels a text carries: none, one or several."""
+
+    shape: ClassVar[str] = "labels"
+    holds: ClassVar[str] = "sets of labels"
+    grouped: ClassVar[bool] = True
+    better: ClassVar[str] = "macro_f1"
+    epochs: ClassVar[float] = 4.0
+
+    @property
+    def answers(self) -> type[Answer]:
+        return Labels
+
+    @property
+    def judge(self) -> Judge:
+        return LabelSetJudge()
+
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+        assert labels is not None
+        return load_head(folder, labels, seed=seed, problem="multi_label_classification")
+
+    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+        from pretune.model.build import outline_with
+
+        return outline_with(config, "label", outputs=1)
+
+    def check(self, examples: Sequence[MultiLabelled], labels: Sequence[str] | None) -> None:
+        """Raise OneClass where all examples carry the same labels, or none."""
+        if len({e.labels for e in examples}) < 2:
+            names = ", ".join(map(repr, examples[0].labels))
+            raise OneClass(f"all examples carry the labels {names}" if names else "no example carries a label")
+
+    def rows(
+        self,
+        examples: Sequence[Any],
+        folder: Path,
+        labels: Sequence[str] | None,
+        *,
+        max_length: int,
+        warn: Callable[[str], None] = lambda told: None,
+    ) -> list[Row]:
+        assert labels is not None
+        rows, holds = framed_rows(examples, folder, max_length), held([e.labels for e in examples], labels)
+        return [{**row, "holds": one.astype(np.float64)} for row, one in zip(rows, holds, strict=True)]
+
+    def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> TextClassifier:
+        return ready_head(model, folder, max_length=max_length)
+
+    def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
+        return LabelSets(kind="label-sets", class_weights=tuple(class_weights) if class_weights else None)
+
+    def score(self, ready: Predictor, examples: Sequence[MultiLabelled]) -> dict[str, float]:
+        """F1 with the model's thresholds; while none are chosen yet, with the best for these examples."""
+        gold, chances = _decisions(ready, examples)
+        thresholds = ready.facts.more.get("thresholds") or _best(gold, chances)
+        said = chances >= np.asarray(thresholds)
+        exact = float((gold == said).all(axis=1).mean())
+        return {**set_figures(gold, said), "subset_accuracy": exact}
+
+    def chosen(self, ready: Predictor, examples: Sequence[MultiLabelled]) -> Json:
+        """The threshold of each label with the best F1."""
+        return {"thresholds": _best(*_decisions(ready, examples))}
+
+
+def _decisions(ready: Predictor, examples: Sequence[MultiLabelled]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which labels hold, and the probability of each, [texts, labels]."""
+    labels, answers = ready.facts.labels or (), ready.answer([e.text for e in examples])
+    found = [[answer.scores[name] for name in labels] for answer in answers if isinstance(answer, Labels)]
+    return held([e.labels for e in examples], labels), np.array(found)
+
+
+def _best(gold: NDArray[np.bool_], chances: NDArray[np.float64]) -> list[float]:
+    cuts = (best_cut(values, holds, default=DEFAULT) for values, holds in zip(chances.T, gold.T, strict=True))
+    return [min(max(cut, LEAST), 1 - LEAST) for cut in cuts]

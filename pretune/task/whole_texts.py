@@ -1,0 +1,70 @@
+"""What the tasks of whole texts share: how an example becomes a row, and the head that reads its frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.base.errors import NotSupported
+from pretune.infer.classify import TextClassifier
+from pretune.text.dataset.example import Labelled, MultiLabelled, ScoredText
+from pretune.tokens.rows import Row
+
+Example = Labelled | MultiLabelled | ScoredText
+
+
+def framed_rows(examples: Sequence[Example], folder: Path, max_length: int) -> list[Row]:
+    """Rows of `ids`, framed as the model in `folder` reads them; of two texts `parts` too, if the model has types."""
+    from pretune.infer.engine import token_types
+    from pretune.model.generate import framing
+    from pretune.tokens.encode.tokenizer import load_tokenizer
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    frame, separator = framing(config, folder)
+    rows: list[Row] = []
+    coded = frame.rows(load_tokenizer(folder), [e.given for e in examples], max_length)
+    for example, ids in zip(examples, coded, strict=True):
+        row: Row = {"ids": ids}
+        if separator is not None and not isinstance(example.given, str):
+            row["parts"] = token_types(np.array([ids]), np.ones((1, len(ids)), dtype=np.int64), separator)[0]
+        rows.append(row)
+    return rows
+
+
+def load_head(
+    folder: Path, labels: Sequence[str], *, seed: int, problem: str | None = None, kept: Mapping[str, Any] | None = None
+) -> tuple[Any, tuple[str, ...]]:
+    """The pretrained model with a new head, and the names of the modules that must be trained."""
+    import torch
+
+    from pretune.model.folder import load_labelled
+
+    torch.manual_seed(seed)
+    return load_labelled(folder, "label", labels, problem=problem, kept=kept)
+
+
+def ready_head(model: Any, folder: Path, *, max_length: int) -> TextClassifier:
+    """A model in memory as the thing that answers."""
+    from pretune.model.generate import from_objects
+
+    found = from_objects(model, folder)
+    assert isinstance(found, TextClassifier)
+    facts = replace(found.facts, max_length=min(max_length, found.encoder.max_length))
+    return replace(found, facts=facts)
+
+
+def check_seconds(examples: Sequence[Labelled | ScoredText]) -> None:
+    """Raise NotSupported where some of the examples are two texts and others one."""
+    alone = [e for e in examples if not e.second]
+    if alone and len(alone) < len(examples):
+        problem = (
+            f"{len(alone)} of {len(examples)} examples have no second text to compare with, {alone[0].origin} first"
+        )
+        raise NotSupported(
+            problem, hint="complete them or leave them out; or name other columns: columns.second=COLUMN"
+        )
