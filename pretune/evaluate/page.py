@@ -13,7 +13,7 @@ from pretune.report.pages import marked
 from pretune.report.training import OF_QUALITY, charts, read_points
 from pretune.task.task import TASK
 
-LANGUAGE = ("Foretelling text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
+LANGUAGE = ("Predicting text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
 """Title and columns of a report on tokens, which no task has."""
 SHOWN_ROWS = 6
 EMPTY: Json = {

@@ -39,6 +39,8 @@ class Extract(Task):
 
     shape: ClassVar[str] = "span"
     holds: ClassVar[str] = "questions about a context"
+    answers: ClassVar[type[Answer]] = Span
+    judge: ClassVar[Judge] = SpanJudge()
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "f1"
     epochs: ClassVar[float] = 3.0
@@ -47,14 +49,6 @@ class Extract(Task):
     """Tokens that neighbouring windows of a long context share, at most half of a window; an answer should fit in."""
 
     _no_answer: float | None = PrivateAttr(None)
-
-    @property
-    def answers(self) -> type[Answer]:
-        return Span
-
-    @property
-    def judge(self) -> Judge:
-        return SpanJudge()
 
     def fitted(self, train: Sequence[Question]) -> Self:
         """Always a piece where every question has one; else a threshold of 0, until a validation split chooses one."""

@@ -35,16 +35,10 @@ class Chat(Task):
 
     shape: ClassVar[str] = "dialogue"
     holds: ClassVar[str] = "dialogues"
+    answers: ClassVar[type[Answer]] = Text
+    judge: ClassVar[Judge] = ReplyJudge()
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 3.0
-
-    @property
-    def answers(self) -> type[Answer]:
-        return Text
-
-    @property
-    def judge(self) -> Judge:
-        return ReplyJudge()
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.attention import register_attention

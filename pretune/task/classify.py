@@ -29,6 +29,8 @@ class Classify(Task):
 
     shape: ClassVar[str] = "label"
     holds: ClassVar[str] = "labels"
+    answers: ClassVar[type[Answer]] = Label
+    judge: ClassVar[Judge] = LabelJudge()
     also: ClassVar[Mapping[str, str]] = {"labels": "multilabel"}
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "accuracy"
@@ -38,14 +40,6 @@ class Classify(Task):
     """Share of the target that is spread over all labels."""
     class_weights: Literal["auto", "none"] = "auto"
     """auto: errors weigh as the dataset says (dataset.balance=weights), alike if it says nothing; none: alike."""
-
-    @property
-    def answers(self) -> type[Answer]:
-        return Label
-
-    @property
-    def judge(self) -> Judge:
-        return LabelJudge()
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         assert labels is not None

@@ -39,17 +39,11 @@ class MultiLabel(Task):
 
     shape: ClassVar[str] = "labels"
     holds: ClassVar[str] = "sets of labels"
+    answers: ClassVar[type[Answer]] = Labels
+    judge: ClassVar[Judge] = LabelSetJudge()
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "macro_f1"
     epochs: ClassVar[float] = 4.0
-
-    @property
-    def answers(self) -> type[Answer]:
-        return Labels
-
-    @property
-    def judge(self) -> Judge:
-        return LabelSetJudge()
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         assert labels is not None

@@ -34,19 +34,13 @@ class Regress(Task):
 
     shape: ClassVar[str] = "score"
     holds: ClassVar[str] = "scores"
+    answers: ClassVar[type[Answer]] = Score
+    judge: ClassVar[Judge] = ScoreJudge()
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "spearman"
     epochs: ClassVar[float] = 4.0
 
     _scale: tuple[float, float] = PrivateAttr((0.0, 1.0))
-
-    @property
-    def answers(self) -> type[Answer]:
-        return Score
-
-    @property
-    def judge(self) -> Judge:
-        return ScoreJudge()
 
     def fitted(self, train: Sequence[ScoredText]) -> Self:
         """Raises OneClass where all scores are equal."""

@@ -29,17 +29,11 @@ class Tag(Task):
 
     shape: ClassVar[str] = "tags"
     holds: ClassVar[str] = "tags"
+    answers: ClassVar[type[Answer]] = Tags
+    judge: ClassVar[Judge] = TagJudge()
     grouped: ClassVar[bool] = True
     better: ClassVar[str] = "f1"
     epochs: ClassVar[float] = 4.0
-
-    @property
-    def answers(self) -> type[Answer]:
-        return Tags
-
-    @property
-    def judge(self) -> Judge:
-        return TagJudge()
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch

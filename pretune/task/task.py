@@ -30,6 +30,10 @@ class Task(Variant):
     """What such examples hold, in a word: labels, dialogues ..."""
     also: ClassVar[Mapping[str, str]] = {}
     """Other shapes of examples: the kind of task that stands in for this one."""
+    answers: ClassVar[type[Answer]]
+    """What a model for the task answers."""
+    judge: ClassVar[Judge]
+    """Who says how good its answers are."""
     grouped: ClassVar[bool] = False
     """Rows have their own lengths, cut at max_length: those of like length share a step, since each batch is padded to
     its longest row."""
@@ -37,16 +41,6 @@ class Task(Variant):
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
     """The score of the validation split that chooses the best model; higher is better."""
-
-    @property
-    def answers(self) -> type[Answer]:
-        """What a model for the task answers."""
-        raise AssertionError("a task has answers")
-
-    @property
-    def judge(self) -> Judge:
-        """Who says how good its answers are."""
-        raise AssertionError("a task has a judge")
 
     def fitted(self, train: Sequence[Any]) -> Self:
         """The task with what it must know of all training examples. Raises a PretuneError where they teach nothing."""

@@ -6,7 +6,7 @@
     disk     files that are mapped into memory: the system writes out what is not in use
     cpu      in the computer's memory while a GPU trains
 
-A rule of rules.py sees float32 (or float64) on the device, whatever is kept.
+A rule of update_rules.py sees float32 (or float64) on the device, whatever is kept.
 """
 
 from __future__ import annotations

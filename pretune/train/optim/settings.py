@@ -1,4 +1,4 @@
-"""Settings of optimizers. No torch here: the arithmetic is in rules.py, the masters it moves in update.py.
+"""Settings of optimizers. No torch here: the arithmetic is in update_rules.py, the masters it moves in update.py.
 
 adamw           the usual one                                    5e-4
 muon            orthogonal moves for matrices, AdamW next to it   0.02 and 3e-3

@@ -1,4 +1,4 @@
-"""One optimizer update over float32 masters, state by parameter name; the arithmetic itself is in rules.py.
+"""One optimizer update over float32 masters, state by parameter name; the arithmetic itself is in update_rules.py.
 
 Weights in bfloat16 lose updates smaller than 1/256 of themselves, so each trained weight has a float32
 master here; the model's own weight is a rounded copy of it. In float32 (or float64) the weight is its
