@@ -26,13 +26,20 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
         port = free.getsockname()[1]
     threads = max(1, (os.cpu_count() or 1) // nproc)
     ranks = [_start(rank, nproc, port, threads, arguments) for rank in range(nproc)]
+
+    def pass_on(number: int, frame: object) -> None:
+        for rank in ranks:
+            rank.send_signal(number)
+
+    # Else a SIGTERM would end the launcher alone. Ctrl-C reaches the ranks by itself: they are of one group.
+    signal.signal(signal.SIGTERM, pass_on)
     try:
         failed = _first_failure(ranks)
     except KeyboardInterrupt:  # the ranks were interrupted as well: each saves and leaves
         failed = None
         _wait(ranks, 10 * SECONDS_TO_END)
+    _end(ranks)
     if failed is not None:
-        _end(ranks)
         _name(failed, ranks[failed].returncode)
     codes = [rank.returncode for rank in ranks]
     code = codes[0] or next((c for c in codes if c), 0)
@@ -57,6 +64,7 @@ def _first_failure(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
 
 
 def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    """No rank is left: those that still run are asked, and then made, to end."""
     _wait(ranks, 2.0)  # those that fail for the same reason have said so
     for rank in ranks:
         if rank.poll() is None:

@@ -128,6 +128,22 @@ def test_after_a_kill_of_either_rank_the_same_command_ends_with_the_same_bits(
     assert_equal(together, world / work, 0.0)
 
 
+def test_sigterm_to_whoever_started_the_ranks_saves_leaves_with_130_and_the_same_command_continues(
+    world: Path, together: Path
+) -> None:
+    process = run(world, "stopped", "nproc=2")
+    checkpoints = world / "stopped" / "base.scratch" / "checkpoints"
+    deadline = time.monotonic() + 240
+    while not any(checkpoints.glob("step-*4")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    ranks = psutil.Process(process.pid).children()
+    process.terminate()
+    assert process.wait(timeout=240) == 130, told(world)
+    assert not any(rank.is_running() for rank in ranks), "none is left behind"
+    assert run(world, "stopped", "nproc=2").wait(timeout=240) == 0, told(world)
+    assert_equal(together, world / "stopped", 0.0)
+
+
 def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused_first(world: Path) -> None:
     (world / "log.txt").unlink()
     assert run(world, "odd", "nproc=3").wait(timeout=60) == 2

@@ -186,6 +186,8 @@ class Session:
             with self.context.log.timing("checkpoints"):
                 checkpoint.save(self.state, self.folder)
             self._saved_at = time.monotonic()
+        if stop:  # none leaves before the checkpoint is whole: whoever started the ranks ends the others then
+            self.runtime.any(stop)
         if stop and not enough and report.step < self.state.total:
             raise Stopped(f"stopped after step {report.step} of {self.state.total}", hint="the same command continues")
 
