@@ -55,10 +55,7 @@ def texts_of(
         texts = list(_in_records(path, read_records(path, repairs), column, tell, warn))
     else:
         texts = [line.rstrip("\r\n") for line in lines_of(path, repairs) if line.strip()]
-    if repairs.broken:
-        warn(f"{path.as_posix()}: {repairs.broken} broken sequences of bytes became \ufffd")
-    for what, number in sorted(repairs.mended.items()):
-        warn(f"{path.as_posix()}: {what}: {number}")
+    _warn_of(repairs, path, warn)
     if not texts:
         raise EmptyInput(f"{path.as_posix()!r} holds no text")
     return texts
@@ -76,17 +73,26 @@ def records_of(
     if suffix_of(path) not in TABULAR:
         hint = f"give jsonl, csv or parquet with {' and '.join(roles)}"
         raise BadFile(f"{path.as_posix()!r} is no table, and this model reads {' and '.join(roles)}", hint=hint)
-    records = read_records(path, Repairs())
+    repairs = Repairs()
+    records = read_records(path, repairs)
     first = list(islice(records, LOOKED_AT))
     table = Table(path.as_posix(), first, {})
     columns = {role: table.need(role) for role in roles}
     found = [{role: text_in(r, name) for role, name in columns.items()} for r in chain(first, records)]
+    _warn_of(repairs, path, warn)
     whole = [one for one in found if all(text.strip() for text in one.values())]
     if not whole:
         raise EmptyInput(f"{path.as_posix()!r} holds no {' with a '.join(roles)}")
     if len(whole) < len(found):
         warn(f"{len(found) - len(whole)} records without {' or '.join(roles)} were left out of {path.as_posix()}")
     return whole
+
+
+def _warn_of(repairs: Repairs, path: Path, warn: Callable[[str], None]) -> None:
+    if repairs.broken:
+        warn(f"{path.as_posix()}: {repairs.broken} broken sequences of bytes became \ufffd")
+    for what, number in sorted(repairs.mended.items()):
+        warn(f"{path.as_posix()}: {what}: {number}")
 
 
 def _check_file(path: Path) -> None:

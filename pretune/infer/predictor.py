@@ -35,7 +35,7 @@ class Facts:
     """What must be known of a model to answer with it, next to its weights and tokenizer.
 
     Args:
-        task: what it was made for: classify, tag, answer, chat, complete.
+        task: what it was made for: the name of a task (`pretune.task`), or complete.
         answers: the kind of its answers, `Answer.kind`.
         max_length: tokens of a row at most.
         before, after, between: control tokens around a text, and between two that are compared.

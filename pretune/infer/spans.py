@@ -34,6 +34,8 @@ Asked = Mapping[str, str]
 QUESTIONS_AT_ONCE = 32
 LONGEST = 50
 """Tokens of an answer at most; without a limit a start and an end of two different answers make one."""
+DEFAULT_STRIDE = 64
+"""Tokens that neighbouring windows share, of models that say nothing of it."""
 N_BEST, NUM_OTHERS = 20, 4
 """Pieces that share the probability, and those that are given next to the best."""
 
@@ -208,7 +210,3 @@ def of_facts(encoder: Encoder, folder: Path, facts: Facts) -> SpanFinder:
     frame = Frame(facts.before, facts.after)
     reader = Reader(load_tokenizer(folder), frame, facts.max_length, facts.more.get("stride", DEFAULT_STRIDE))
     return SpanFinder(encoder, reader, facts.more.get("no_answer"), facts.task)
-
-
-DEFAULT_STRIDE = 64
-"""Of models that say nothing of it."""

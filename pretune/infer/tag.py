@@ -94,7 +94,7 @@ class Tagger:
         return found
 
     def _tagged(self, read: Sentence, row: WordRow, logits_LT: np.ndarray) -> Tags:
-        labels, best_L = self.facts.labels or (), softmax(logits_LT).argmax(axis=1)
+        labels, best_L = self.facts.labels or (), softmax(logits_LT).argmax(axis=1)  # softmax refuses NaN
         tags = to_iob2(["O" if at is None else labels[best_L[at]] for at in row.places], "IOB2")
         return Tags(tags, read.words, entities_in(read.text, read.places, tags), row.num_unread)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile, NotText, PretuneError
-from pretune.infer.given import check_output, texts_of
+from pretune.infer.given import check_output, records_of, texts_of
 
 CHINESE = ["这部电影很好看，我们都喜欢。", "不好看，浪费时间。"]
 
@@ -55,6 +55,20 @@ def test_records_without_a_text_are_left_out_counted_and_named(tmp_path: Path) -
     assert texts_of(path, warn=told.append) == ["a", "b"]
     name = path.as_posix()
     assert told == [f"3 records without a text in 'text' were left out: {name}:2, {name}:3, {name}:4"]
+
+
+def test_records_tell_what_was_mended_and_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"question,context\nWho?,Ann \xff did.\n,Bob did.\n" + "谁？,安。\n".encode() * 40)
+    told: list[str] = []
+    found = records_of(path, ("question", "context"), warn=told.append)
+    assert found[0] == {"question": "Who?", "context": "Ann \ufffd did."}
+    assert len(found) == 41
+    name = path.as_posix()
+    assert told == [
+        f"{name}: 1 broken sequences of bytes became \ufffd",
+        f"1 records without question or context were left out of {name}",
+    ]
 
 
 @pytest.mark.parametrize(
