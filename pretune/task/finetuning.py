@@ -21,8 +21,9 @@ from pretune.model.folder import quiet_transformers, set_model_length
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
-from pretune.task.labelled_data import LabelledData, read_all
+from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
+from pretune.task.several import read_all
 from pretune.task.task import Task
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.train.forecast.forecast import forecast_of

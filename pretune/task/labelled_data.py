@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretune.base.errors import BadMessages, EmptyInput, NoTarget, WrongKind, WrongValue
+from pretune.base.errors import BadMessages, EmptyInput, NoTarget, WrongKind
 from pretune.base.log import Log
-from pretune.task.several import Several
 from pretune.task.task import Task, task_on, tasks
 from pretune.text.dataset.balance import read_weights
 from pretune.text.dataset.example import read_labels, read_split, shape_of
@@ -48,38 +47,6 @@ def num_examples(rows: Sequence[Row]) -> int:
     cut = {(row.get("of"), row["example"]) for row in rows if "example" in row}
     whole = (row for row in rows if "example" not in row)
     return len(cut) + sum(int(row["segments"].max()) + 1 if "segments" in row else 1 for row in whole)
-
-
-def read_all(task: Task, data: Mapping[str, Path], tokenizer: Path, max_length: int, log: Log) -> LabelledData:
-    """What a run reads: of one data set, or of one for each of several tasks, by name.
-
-    Raises:
-        WrongValue: other names than the tasks have; and what `read_data` raises.
-    """
-    if not isinstance(task, Several):
-        return read_data(task, data[""], tokenizer, max_length, log)
-    if data.keys() != task.of.keys():
-        told = (
-            f"the tasks are {', '.join(task.of)}, the data sets {', '.join(filter(None, data)) or 'one without a name'}"
-        )
-        raise WrongValue(told, hint="name a data set for each: data: {NAME: $dataset, ...}")
-    parts = {name: read_data(one, data[name], tokenizer, max_length, log) for name, one in task.of.items()}
-
-    def rows(of: Callable[[LabelledData], Sequence[Row]]) -> list[Row]:
-        return [{**row, "of": name} for name, part in parts.items() for row in of(part)]
-
-    def examples(of: Callable[[LabelledData], Sequence[Any]]) -> list[Any]:
-        return [(name, example) for name, part in parts.items() for example in of(part)]
-
-    return LabelledData(
-        task.knowing(parts),
-        labels=None,
-        class_weights=None,
-        examples=examples(lambda part: part.examples),
-        rows=rows(lambda part: part.rows),
-        dev_examples=examples(lambda part: part.dev_examples),
-        dev_rows=rows(lambda part: part.dev_rows),
-    )
 
 
 def read_data(task: Task, data: Path, tokenizer: Path, max_length: int, log: Log) -> LabelledData:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from pretune.base.config import chosen
+from pretune.base.errors import WrongValue
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Many
 from pretune.infer.predictor import Predictor
 from pretune.infer.several import Several as SeveralPredictor
 from pretune.objective.objective import Objective
 from pretune.objective.several import SeveralObjectives
+from pretune.task.labelled_data import LabelledData, read_data
 from pretune.task.task import TASK, Task
 
 if TYPE_CHECKING:
+    from pretune.base.log import Log
     from pretune.model.methods.method import Method
-    from pretune.task.labelled_data import LabelledData
+    from pretune.tokens.rows import Row
 
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 OneTask = Annotated[Task, *chosen(TASK)]
@@ -116,3 +119,35 @@ def _joined(loaded: Mapping[str, tuple[Any, tuple[str, ...]]]) -> tuple[Any, tup
 
     heads = {name for _, new in loaded.values() for name in new}
     return ManyHeads({name: model for name, (model, _) in loaded.items()}), tuple(sorted(heads))
+
+
+def read_all(task: Task, data: Mapping[str, Path], tokenizer: Path, max_length: int, log: Log) -> LabelledData:
+    """What a run reads: of one data set, or of one for each of several tasks, by name.
+
+    Raises:
+        WrongValue: other names than the tasks have; and what `read_data` raises.
+    """
+    if not isinstance(task, Several):
+        return read_data(task, data[""], tokenizer, max_length, log)
+    if data.keys() != task.of.keys():
+        told = (
+            f"the tasks are {', '.join(task.of)}, the data sets {', '.join(filter(None, data)) or 'one without a name'}"
+        )
+        raise WrongValue(told, hint="name a data set for each: data: {NAME: $dataset, ...}")
+    parts = {name: read_data(one, data[name], tokenizer, max_length, log) for name, one in task.of.items()}
+
+    def rows(of: Callable[[LabelledData], Sequence[Row]]) -> list[Row]:
+        return [{**row, "of": name} for name, part in parts.items() for row in of(part)]
+
+    def examples(of: Callable[[LabelledData], Sequence[Any]]) -> list[Any]:
+        return [(name, example) for name, part in parts.items() for example in of(part)]
+
+    return LabelledData(
+        task.knowing(parts),
+        labels=None,
+        class_weights=None,
+        examples=examples(lambda part: part.examples),
+        rows=rows(lambda part: part.rows),
+        dev_examples=examples(lambda part: part.dev_examples),
+        dev_rows=rows(lambda part: part.dev_rows),
+    )
