@@ -65,7 +65,12 @@ def recipe(world: Path, work: str, **settings: Any) -> Recipe:
         "people": {"kind": "dataset", "read": [str(world / "people.jsonl")]},
         "tuned": {
             **{"kind": "finetune", "model": str(world / "base"), "data": {"mood": "$moods", "people": "$people"}},
-            **{"task": {"mood": "classify", "people": "tag"}, "epochs": 12, "batch": 8, "precision": "float32"},
+            **{
+                "task": {"mood": "classify", "people": {"kind": "tag", "crf": True}},
+                "epochs": 12,
+                "batch": 8,
+                "precision": "float32",
+            },
             **{"optim": {"kind": "adamw", "learning_rate": 3e-3}, "max_length": 48, **settings},
         },
         "report": {"kind": "evaluate", "model": "$tuned", "data": "$people"},
