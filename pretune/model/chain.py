@@ -51,21 +51,12 @@ class Chain(nn.Module):
 
 
 def chain_of(sequences: Sequence[Sequence[int]], tags: int) -> Chain:
-    """A chain that begins with what the training data say: of each pair of tags, how much more often it is found than
-    if the two came by chance, in nats."""
-    pairs_KK, first_K, last_K = np.full((tags, tags), SMOOTHING), np.full(tags, SMOOTHING), np.full(tags, SMOOTHING)
-    alone_K = np.full(tags, SMOOTHING)
+    """A chain that begins with what the training data say: how likely a tag is as the first, and behind another."""
+    first_K, pairs_KK = np.full(tags, SMOOTHING), np.full((tags, tags), SMOOTHING)
     for sequence in filter(len, sequences):
-        np.add.at(pairs_KK, (sequence[:-1], sequence[1:]), 1)
-        np.add.at(alone_K, list(sequence), 1)
         first_K[sequence[0]] += 1
-        last_K[sequence[-1]] += 1
-    usual_K = alone_K / alone_K.sum()
-    found = (
-        np.log(first_K / first_K.sum() / usual_K),
-        np.log(pairs_KK / pairs_KK.sum(1, keepdims=True) / usual_K),
-        np.log(last_K / last_K.sum() / usual_K),
-    )
+        np.add.at(pairs_KK, (sequence[:-1], sequence[1:]), 1)
+    found = np.log(first_K / first_K.sum()), np.log(pairs_KK / pairs_KK.sum(1, keepdims=True)), np.zeros(tags)
     return Chain(*(torch.from_numpy(one).float() for one in found))
 
 
