@@ -9,8 +9,9 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from pretune.infer.pooling import KEPT
 from pretune.model.families import plain_model
-from pretune.model.folder import KEPT, keep, write_safetensors
+from pretune.model.folder import keep, write_safetensors
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
 from pretune.train.loop.runtime import evaluating

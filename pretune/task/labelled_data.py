@@ -64,6 +64,7 @@ def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_lengt
     task.check([*examples, *dev], labels)
     task = task.fitted(examples)
     rows = task.rows(examples, tokenizer, labels, max_length=max_length, warn=log.warn)
+    task.check_rows(rows, batch=settings.batch)
     dev_rows = _validation_rows(task, dev, tokenizer, labels, max_length, log) if dev else []
     return LabelledData(task, labels, _class_weights(data, labels), examples, rows, dev, dev_rows)
 
