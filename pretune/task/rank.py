@@ -21,6 +21,7 @@ from pretune.infer.rank import Ranker
 from pretune.objective.objective import Objective
 from pretune.objective.rankings import Loss, Rankings
 from pretune.objective.several_texts import joined_row
+from pretune.objective.spans import hold_bias
 from pretune.task.embed import tell_left_out
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.lists import drawn, usable
@@ -61,7 +62,9 @@ class Rank(Task):
     """Candidates of a query that are read in training, at most: one of the best, and others that are drawn."""
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
-        return load_head(folder, ["score"], seed=seed, problem="regression", kept={"task": "rank"})
+        model, heads = load_head(folder, ["score"], seed=seed, problem="regression", kept={"task": "rank"})
+        hold_bias(model)
+        return model, heads
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with

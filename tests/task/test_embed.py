@@ -27,7 +27,7 @@ SCORED = [
     {"sentence1": f"the {a} hat", "sentence2": f"a {b} cat", "score": 5.0 * (a == b)} for a in WORDS for b in WORDS
 ]
 LISTS = [
-    {"query": f"{a} {b}", "candidates": [f"a {w} thing" for w in WORDS], "scores": [(w == a) + 2 * (w == b) for w in WORDS]}
+    {"query": f"{a} {b}", "candidates": [f"a {w} thing" for w in WORDS], "scores": [(w == "cat") + 2 * (w == "好") for w in WORDS]}
     for a in WORDS
     for b in WORDS
 ]  # fmt: skip
@@ -62,7 +62,7 @@ def embedder(world: Path) -> Loaded:
 
 @pytest.fixture(scope="module")
 def ranker(world: Path) -> Loaded:
-    return tuned(world, "ranker", "lists", "rank")
+    return tuned(world, "ranker", "lists", "rank", epochs=12)
 
 
 def vectors_by_hand(folder: Path, texts: list[str]) -> torch.Tensor:
