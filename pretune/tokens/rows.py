@@ -40,6 +40,7 @@ class Row(TypedDict, total=False):
         example: number of the example, where one gives several rows.
         lengths: of the texts, where the ids are those of several one after the other; names: numbers that equal texts
             share; gains: of each how good it is.
+        of: name of the objective that the row belongs to, where there are several.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
 
@@ -50,6 +51,7 @@ class Row(TypedDict, total=False):
     label: int
     span: tuple[int, int]
     example: int
+    of: str
     holds: NDArray[np.float64]
     score: float
     lengths: Sequence[int]

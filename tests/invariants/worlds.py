@@ -9,6 +9,7 @@ import torch
 
 from pretune.model.build import build_model
 from pretune.model.folder import without_pooler
+from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
@@ -17,6 +18,7 @@ from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.objective.rankings import Rankings
 from pretune.objective.scores import Scores
+from pretune.objective.several import SeveralObjectives
 from pretune.objective.several_texts import joined_row
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
@@ -194,6 +196,12 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         model = tiny_classifier(outputs=1)
         hold_bias(model)
         return model, Rankings(kind="rankings", loss=name), ranked_rows(8)
+    if name == "several":
+        heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
+        parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
+        both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
+        mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
+        return heads, SeveralObjectives(kind="several", parts=parts, shares={"names": 0.5}), mixed
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
@@ -201,7 +209,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise"),
 )
 
