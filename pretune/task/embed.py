@@ -47,6 +47,7 @@ class Embed(Task):
 
     shape: ClassVar[str] = "pair"
     holds: ClassVar[str] = "pairs of texts"
+    new_head: ClassVar[bool] = False
     also: ClassVar[Mapping[str, str]] = {"ranking": "embed-rankings", "score": "embed-scores"}
     answers: ClassVar[type[Answer]] = Vector
     judge: ClassVar[Judge] = RankingJudge(pooled, f"the candidates are the right texts of the split, at most {POOL:,}")
@@ -138,6 +139,7 @@ class EmbedScores(Task):
 
     shape: ClassVar[str] = "score"
     holds: ClassVar[str] = "scores"
+    new_head: ClassVar[bool] = False
     answers: ClassVar[type[Answer]] = Vector
     judge: ClassVar[Judge] = ScoreJudge()
     grouped: ClassVar[bool] = True

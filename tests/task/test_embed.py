@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 import pretune
 from pretune.api import Loaded
-from pretune.base.errors import NoTarget, NotSupported, OneClass, WrongValue
+from pretune.base.errors import NoTarget, NotSupported, OneClass, PretuneError, WrongValue
 from pretune.infer.answers import Ranking, Score, Vector
 from pretune.infer.load import open_model
 from pretune.serve.app import create_app
@@ -258,6 +258,13 @@ def test_a_step_of_one_row_is_refused_unless_there_are_hard_negatives(world: Pat
         tuned(world, "alone", "pairs", "embed", batch=1)
     found = tuned(world, "hard", "lists", "embed", batch=1, epochs=None, steps=1)
     assert found.metrics["steps_taken"] == 1
+
+
+def test_a_method_that_trains_heads_alone_is_refused_and_so_is_a_body_among_several_heads(world: Path) -> None:
+    with pytest.raises(PretuneError, match="puts no new head on the model"):
+        tuned(world, "headless", "pairs", "embed", method="head")
+    with pytest.raises(PretuneError, match="trains the body itself"):
+        tuned(world, "among", "pairs", {"near": "embed", "order": "rank"})
 
 
 def test_queries_without_an_order_are_left_out_and_counted(world: Path) -> None:
