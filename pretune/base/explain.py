@@ -23,6 +23,11 @@ METRICS = {
     "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for the "
     "best F1 and kept in the model's config.json (pretune.thresholds).",
     "spearman": "Correlation of the ranks of scores and answers, -1 to 1; 0 where all answers are equal.",
+    "ndcg_10": "Gain of the first ten candidates, discounted by place (1 / log2(1 + place)), over that of the best "
+    "order; a gain is how far a score is above the lowest of its query (as scikit-learn's ndcg_score). 1 is best.",
+    "mrr": "Mean of 1 / place of the first of the best candidates; 0 where it is not among the first 100.",
+    "recall_1": "Share of a query's best candidates that stand first.",
+    "recall_10": "Share of a query's best candidates that are among the first ten.",
     "pearson": "Linear correlation of scores and answers, -1 to 1; 0 where all answers are equal.",
     "mae": "Mean distance of the answer from the score, in the unit of the data.",
     "rmse": "Root of the mean squared distance of the answer from the score: large errors count more than in mae.",

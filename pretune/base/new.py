@@ -35,6 +35,8 @@ DOES = {
     "regress": "scores texts",
     "answer": "finds answers in texts",
     "chat": "answers",
+    "embed": "finds texts",
+    "rank": "puts candidates in order",
 }
 """What a model of a task does."""
 FINETUNE = """\

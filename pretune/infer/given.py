@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
 from pretune.text.dataset.shapes.labelled import compared_columns
 from pretune.text.read.columns import Table
 from pretune.text.read.piped import spooled
 from pretune.text.read.readers import READERS, TABULAR, Record, Repairs, line_of, lines_of, read_records, suffix_of
-from pretune.text.read.values import text_in
+from pretune.text.read.values import text_in, texts_in
 
 LINES = (".txt", ".md")
+LISTED = ("candidates",)
+"""Roles whose column holds a list of texts."""
 LOOKED_AT, PLACES = 100, 5
 """Records by which the column is found; places that are named."""
 
@@ -63,7 +66,7 @@ def texts_of(
 
 def records_of(
     path: Path, roles: Sequence[str], *, warn: Callable[[str], None] = lambda told: None
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """The texts of each record of a table, by roles such as question and context.
 
     Raises:
@@ -78,14 +81,19 @@ def records_of(
     first = list(islice(records, LOOKED_AT))
     table = Table(path.as_posix(), first, {})
     columns = {role: table.need(role) for role in roles}
-    found = [{role: text_in(r, name) for role, name in columns.items()} for r in chain(first, records)]
+    found = [{role: _read(r, name, role) for role, name in columns.items()} for r in chain(first, records)]
     _warn_of(repairs, path, warn)
-    whole = [one for one in found if all(text.strip() for text in one.values())]
+    whole = [one for one in found if all(texts if isinstance(texts, list) else texts.strip() for texts in one.values())]
     if not whole:
         raise EmptyInput(f"{path.as_posix()!r} holds no {' with a '.join(roles)}")
     if len(whole) < len(found):
         warn(f"{len(found) - len(whole)} records without {' or '.join(roles)} were left out of {path.as_posix()}")
     return whole
+
+
+def _read(record: Record, column: str, role: str) -> Any:
+    """A text, or a list of texts where a role has several."""
+    return texts_in(record, column) if role in LISTED else text_in(record, column)
 
 
 def _warn_of(repairs: Repairs, path: Path, warn: Callable[[str], None]) -> None:

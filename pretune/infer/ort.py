@@ -139,7 +139,7 @@ class OrtEncoder:
         types_BL = token_types(ids_BL, mask_BL, none if self.separator is None else self.separator)
         usual = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
         wanted = [i.name for i in self.session.get_inputs()]
-        return np.asarray(self.session.run(["logits"], {name: usual[name] for name in wanted})[0], dtype=np.float32)
+        return np.asarray(self.session.run(None, {name: usual[name] for name in wanted})[0], dtype=np.float32)
 
 
 def _value(array: np.ndarray) -> OrtValue:

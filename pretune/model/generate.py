@@ -18,11 +18,13 @@ from pretune.base.errors import NotSupported
 from pretune.infer.classify import Architecture, Frame, frame_for
 from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded, token_types
 from pretune.infer.load import head_of, predictor_of, task_of
+from pretune.infer.pooling import KEPT, pooling_of, window_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
-from pretune.model.families import Head, family_named, num_positions, scores_of
-from pretune.model.folder import KEPT, load_model, read_json
+from pretune.model.families import Head, family_named, num_positions
+from pretune.model.folder import keep, load_model, read_json
 from pretune.model.methods.adapter import open_adapter
+from pretune.model.pooling import said
 from pretune.model.several import ManyHeads
 from pretune.tokens.encode.tokenizer import special_ids
 
@@ -92,7 +94,7 @@ class TorchEncoder:
             inputs["token_type_ids"] = token_types(ids_BL, mask_BL, self.separator)
         on_device = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
         with torch.inference_mode():
-            logits = scores_of(self.model(**on_device))
+            logits = said(self.model, self.model(**on_device), on_device["attention_mask"])
         return np.asarray(logits.float().cpu().numpy())
 
 
@@ -171,7 +173,9 @@ def writing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchDecod
 def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
     """The engine and facts of a model that scores rows: the labels of its config, and a frame around a text."""
     config, (frame, separator) = model.config, framing(model.config.to_dict(), folder)
-    labels = tuple(config.id2label[k] for k in range(config.num_labels)) if task[1] != "score" else None
+    labels = (
+        tuple(config.id2label[k] for k in range(config.num_labels)) if task[1] in ("label", "labels", "tags") else None
+    )
     facts = Facts(*task, read_length(folder, config), labels, **vars(frame), more=getattr(config, KEPT, {}))
     return TorchEncoder(model, config.pad_token_id, separator), facts
 
@@ -190,8 +194,16 @@ def pointing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEnco
     return replace(engine, separator=None), replace(facts, labels=None, between=())  # all types are 0, as in training
 
 
+def embedding(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
+    """The engine and facts of a model that gives vectors; how it pools is put into its config."""
+    keep(model.config, pooling_of(folder, model.config.to_dict()))
+    engine, facts = scoring(model, folder, task)
+    window = min(facts.max_length, window_of(folder) or facts.max_length)
+    return replace(engine, separator=None), replace(facts, max_length=window, between=())
+
+
 Maker = Callable[[Any, Path, tuple[str, str]], tuple[Any, Facts]]
-ENGINES: Mapping[str, Maker] = {"text": writing, "span": pointing}
+ENGINES: Mapping[str, Maker] = {"text": writing, "span": pointing, "vector": embedding}
 """Kind of answer -> what makes the engine; all others score rows."""
 
 

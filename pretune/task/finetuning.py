@@ -55,6 +55,7 @@ def finetune(
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
+    read.task.check_rows(read.rows, batch=settings.batch)
     spec = _spec(settings, folder, config, read, runtime, context)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)

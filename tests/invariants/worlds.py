@@ -16,14 +16,19 @@ from safetensors.torch import load_file
 
 from pretune.model.build import build_model
 from pretune.model.chain import NAME, chain_of
+from pretune.model.folder import without_pooler
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE
 from pretune.objective.chain import ChainTags
+from pretune.objective.contrast import Contrast
+from pretune.objective.cosines import Cosines
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.objective.rankings import Rankings
 from pretune.objective.scores import Scores
 from pretune.objective.several import SeveralObjectives
+from pretune.objective.several_texts import joined_row
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
 from pretune.tokens.encode.tokenizer import Specials
@@ -133,6 +138,39 @@ def scored_rows(number: int) -> list[Row]:
     return rows
 
 
+def tiny_body(kind: str, pooling: str) -> Any:
+    from transformers import AutoModel
+
+    config = tiny(kind).config
+    config.pad_token_id, config.pretune = 0, {"pooling": pooling, "normalize": True}
+    torch.manual_seed(1)
+    return without_pooler(AutoModel.from_config(config, attn_implementation="sdpa").double())
+
+
+def rows_of_texts(number: int, most: int) -> list[Row]:
+    """Two to `most` texts each, of uneven lengths; the right text of the second row is that of the first."""
+    rng, rows = np.random.default_rng(4), []
+    for i in range(number):
+        texts: list[Row] = [
+            {"ids": rng.integers(4, 40, 3 + (i + 2 * k) % 7).tolist()} for k in range(2 + i % (most - 1))
+        ]
+        names = [100 * i + k + 1 for k in range(len(texts))]
+        if i == 1:
+            texts[1], names[1] = rows[0][0][1], rows[0][1][1]
+        rows.append((texts, names))
+    return [{**joined_row(t), "names": np.array(n), "score": 0.1 * i} for i, (t, n) in enumerate(rows)]
+
+
+def ranked_rows(number: int) -> list[Row]:
+    """Queries with two to four candidates, whose second texts have parts of their own."""
+    rows = rows_of_texts(number, 4)
+    for i, row in enumerate(rows):
+        count = len(row["lengths"])
+        row["gains"] = np.arange(count) / (count * (count - 1) / 2)
+        row["parts"] = (np.arange(len(row["ids"])) % 3 > i % 2).astype(np.int64)
+    return rows
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -161,6 +199,16 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
+    if name == "embed":
+        return tiny_body("bert", "mean"), Contrast(kind="contrast", negatives=2, temperature=0.5), rows_of_texts(8, 4)
+    if name == "embed-decoder":
+        return tiny_body("qwen3", "last"), Contrast(kind="contrast", temperature=0.5), rows_of_texts(8, 2)
+    if name == "embed-scores":
+        return tiny_body("bert", "cls"), Cosines(kind="cosines"), rows_of_texts(8, 2)
+    if name in ("listwise", "pairwise"):
+        model = tiny_classifier(outputs=1)
+        hold_bias(model)
+        return model, Rankings(kind="rankings", loss=name), ranked_rows(8)
     if name == "several":
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
         parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
@@ -175,6 +223,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf"),
+    *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise"),
 )
 
 

@@ -38,7 +38,7 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
-    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "quickstart", "scores"]
+    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "quickstart", "scores", "search"]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -46,6 +46,14 @@ def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
     made = recipe.run(log=SMOKE)
     assert made["report"].card.metrics["examples"] == 20
     assert {p.status for p in recipe.plan()} == {"current"}
+
+
+def test_search_is_learnt_reported_and_exported_at_smoke_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "search.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    for name in ("embedder", "ranker"):
+        assert made[f"{name}_report"].card.metrics.keys() >= {"ndcg_10", "mrr", "bm25_ndcg_10", "as_given_ndcg_10"}
+        assert made[f"{name}_served"].card.metrics["onnx"]["agreement"] == 1
 
 
 def test_a_second_run_does_nothing_and_says_so_per_stage(

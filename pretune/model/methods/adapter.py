@@ -19,8 +19,16 @@ from typing import TYPE_CHECKING, Any
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import NoSuchFile
 from pretune.infer.load import head_of
+from pretune.infer.pooling import KEPT
 from pretune.model.families import LABELLED, Head, plain_model
-from pretune.model.folder import KEPT, copy_tokenizer, load_labelled, load_model, read_json, write_safetensors
+from pretune.model.folder import (
+    copy_tokenizer,
+    load_body,
+    load_labelled,
+    load_model,
+    read_json,
+    write_safetensors,
+)
 from pretune.model.methods.method import METHOD
 
 if TYPE_CHECKING:
@@ -99,6 +107,8 @@ def _base_model(folder: Path, config: dict[str, Any]) -> Any:
         more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
         said = {"problem": more.get("problem_type"), "kept": more.get(KEPT)}
         return load_labelled(base, head, read_json(folder / "labels.json"), tokenizer=folder, **said)[0]
+    if head == "vector":
+        return load_body(base, read_json(folder / "head.json")[KEPT], tokenizer=folder)
     return load_model(base, head)
 
 

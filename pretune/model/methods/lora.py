@@ -73,13 +73,13 @@ class Lora(Method):
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         from peft import get_peft_model_state_dict
 
-        from pretune.model.methods.adapter import head_facts, write_adapter
+        from pretune.model.methods.adapter import head_facts, task_type_of, write_adapter
 
         state = {**model.state_dict(), **weights}
         adapter = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
         config = model.peft_config["default"].to_dict() | {"inference_mode": True}
         labels = model.config.id2label if model.peft_config["default"].modules_to_save else None
-        head = head_facts(model.config) if labels else None
+        head = head_facts(model.config) if labels or task_type_of(model) == "FEATURE_EXTRACTION" else None
         write_adapter(out, adapter, config, base=base, tokenizer=tokenizer, labels=labels, head=head, plain=_by_value)
 
 
