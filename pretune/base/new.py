@@ -35,6 +35,7 @@ DOES = {
     "regress": "scores texts",
     "answer": "finds answers in texts",
     "chat": "answers",
+    "seq2seq": "makes texts of texts",
 }
 """What a model of a task does."""
 FINETUNE = """\

@@ -38,6 +38,8 @@ HEADS = {
     "ForSequenceClassification": ("label", "classify", "label"),
     "ForQuestionAnswering": ("span", "answer", "span"),
     "ForTokenClassification": ("tags", "tag", "tags"),
+    "ForConditionalGeneration": ("text", "seq2seq", "text"),
+    "MTModel": ("text", "seq2seq", "text"),
     "ForCausalLM": ("next", "complete", "text"),
     "LMHeadModel": ("next", "complete", "text"),
 }
@@ -101,8 +103,8 @@ def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predi
 def task_of(class_names: Sequence[str], folder: Path, config: JsonMap) -> tuple[str, str] | None:
     """The task and the kind of answer of a model of these classes, with this folder's tokenizer; None: it has no head.
 
-    classify, or by the config's `problem_type` multilabel or regress; tag; answer; chat where there is a chat template,
-    else complete.
+    classify, or by the config's `problem_type` multilabel or regress; tag; answer; seq2seq of an encoder-decoder; chat
+    where there is a chat template, else complete.
     """
     found = _ending(class_names)
     if found is None:

@@ -157,7 +157,14 @@ NEXT = {
     "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
     "report": ("open {path}/report.html",),
 }
-TASKS = {"label": "classify", "labels": "classify", "score": "regress", "span": "answer", "dialogue": "chat"}
+TASKS = {
+    "label": "classify",
+    "labels": "classify",
+    "score": "regress",
+    "span": "answer",
+    "dialogue": "chat",
+    "pair": "seq2seq",
+}
 """The task that learns from a dataset of a shape."""
 
 

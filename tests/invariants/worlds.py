@@ -15,6 +15,7 @@ from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.objective.scores import Scores
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
+from pretune.objective.written import Written
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
@@ -78,6 +79,14 @@ def tiny_tagger(kind: str) -> Any:
     config.num_labels, config.pad_token_id, config.classifier_dropout = 3, 0, 0.0
     torch.manual_seed(1)
     return AutoModelForTokenClassification.from_config(config, attn_implementation="sdpa").double()
+
+
+def tiny_translator() -> Any:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(1)
+    sizes: dict[str, Any] = {"vocab_size": 40, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    return T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, dropout_rate=0.0)).double()
 
 
 def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
@@ -146,6 +155,9 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
+    if name == "seq2seq":
+        pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
+        return tiny_translator(), Written(kind="written"), pairs
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
@@ -153,7 +165,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "seq2seq"),
 )
 
 
