@@ -21,7 +21,7 @@ from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded, token_types
 from pretune.infer.language import source_frame
 from pretune.infer.load import head_of, predictor_of, task_of
 from pretune.infer.predictor import Facts, Predictor
-from pretune.model.families import Head, family_named, num_positions, scores_of
+from pretune.model.families import Head, family_named, num_positions, plain_model, scores_of
 from pretune.model.folder import KEPT, load_model, read_json, search_of
 from pretune.model.methods.adapter import open_adapter
 from pretune.tokens.encode.tokenizer import special_ids
@@ -169,7 +169,7 @@ def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:
     """A model in memory, put into eval mode, with the tokenizer of a folder; what it answers is known by its class."""
     model.eval()
     folder = Path(tokenizer_folder)
-    found = task_of([type(model).__name__], folder, model.config.to_dict())
+    found = task_of([type(plain_model(model)).__name__], folder, model.config.to_dict())
     assert found is not None, f"{type(model).__name__} has a head that answers"
     make: Maker = ENGINES.get(found[1], scoring)
     engine, facts = make(model, folder, found)

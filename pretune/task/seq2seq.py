@@ -91,7 +91,7 @@ class Seq2Seq(Task):
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with
 
-        return outline_with(config, "text") if self._apart else (outline_writer(config), ())
+        return outline_with(config, "text")[0] if self._apart else outline_writer(config), ()
 
     def check(self, examples: Sequence[Pair], labels: Sequence[str] | None) -> None:
         """Raise NotSupported where some have no target."""

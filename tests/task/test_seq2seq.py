@@ -122,7 +122,7 @@ def test_one_new_process_gives_the_answers_of_all_folders(world: Path, full: Loa
 
 
 def test_an_encoder_decoder_learns_it_too_and_is_refused_as_onnx(world: Path) -> None:
-    found = tuned(world, "t5", "t5", epochs=25)
+    found = tuned(world, "t5", "t5-long", epochs=20)
     assert found.metrics["validation_rouge_l"] > 0.9
     with pytest.raises(NotSupported, match="encoder-decoder"):
         found.export(out=world / "t5-bundle", quiet=True)
@@ -133,7 +133,7 @@ def test_report_and_bundle_answer_as_the_model_does(world: Path, full: Loaded) -
     report = full.evaluate(data, out=world / "report")
     wanted = {"rouge_l", "exact", "bleu", "chrf", "length_ratio", "copy_rouge_l", "nearest_pair_rouge_l"}
     assert wanted <= report.metrics.keys()
-    assert report.metrics["exact"] > 0.9 and report.metrics["baseline_beaten"]
+    assert report.metrics["exact"] > 0.9 and report.metrics["copy_rouge_l"] < 0.6
     assert "chapeau!" in (report.path / "report.html").read_text(encoding="utf-8")
     bundle = full.export(out=world / "bundle", data=str(data), quiet=True)
     assert said(bundle.predict(ASKED)) == said(full.predict(ASKED))
