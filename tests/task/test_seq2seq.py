@@ -57,7 +57,9 @@ def tuned(world: Path, base: str, name: str, **settings: Any) -> Loaded:
         "evaluate_every": 10,
         "quiet": True,
     }
-    return pretune.fine_tune(world / base, world / "pairs.jsonl", out=world / name, **common | settings)
+    made = world / "full.dataset"
+    data = made if made.exists() else world / "pairs.jsonl"
+    return pretune.fine_tune(world / base, data, out=world / name, **common | settings)
 
 
 BEAMS = {"kind": "seq2seq", "beams": 3, "length_penalty": 0.5, "no_repeat_ngram": 4}
@@ -107,7 +109,7 @@ def test_plain_transformers_writes_the_same_answers_from_the_folder(full: Loaded
 
 
 def test_one_new_process_gives_the_answers_of_all_folders(world: Path, full: Loaded) -> None:
-    short = {"epochs": 2, "task": BEAMS}
+    short = {"epochs": None, "steps": 8, "task": BEAMS}
     made = [
         full,
         tuned(world, "qwen3", "lora", method="lora", **short),
@@ -121,7 +123,7 @@ def test_one_new_process_gives_the_answers_of_all_folders(world: Path, full: Loa
     assert searches == [Search(3, 0.5, 4)] * 5
 
 
-def test_an_encoder_decoder_learns_it_too_and_is_refused_as_onnx(world: Path) -> None:
+def test_an_encoder_decoder_learns_it_too_and_is_refused_as_onnx(world: Path, full: Loaded) -> None:
     found = tuned(world, "t5", "t5-long", epochs=20)
     assert found.metrics["validation_rouge_l"] > 0.9
     with pytest.raises(NotSupported, match="encoder-decoder"):
