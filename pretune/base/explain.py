@@ -34,10 +34,10 @@ METRICS = {
     "validation_loss": "Mean negative log likelihood per target in nats, on text that is not trained on.",
     "rouge_l": "F1 of the longest common subsequence of words between answer and reference (Lin 2004); in Chinese of "
     "characters, and of several references the best.",
-    "bleu": "sacreBLEU's BLEU of all answers together, 0 to 1: runs of one to four words (in Chinese of characters) that a "
-    "reference has too, less where answers are too short. Of few or very short answers it is close to 0.",
-    "chrf": "sacreBLEU's chrF2 of all answers together, 0 to 1: runs of one to six characters that answers and references "
-    "share, recall counting twice.",
+    "bleu": "sacreBLEU's BLEU of all answers together, 0 to 1: runs of one to four words (in Chinese characters) that "
+    "a reference has too, less where answers are too short. Of few or very short answers it is close to 0.",
+    "chrf": "sacreBLEU's chrF2 of all answers together, 0 to 1: runs of one to six characters that answers and "
+    "references share, recall counting twice.",
     "length_ratio": "Words (in Chinese characters) of all answers divided by those of their nearest references.",
     "word_for_word": "Share of answers that equal the reference word for word.",
     "any_keyword": "Share of answers that hold at least one keyword of the example.",
