@@ -112,4 +112,4 @@ def test_a_translator_is_learnt_judged_and_exported_at_smoke_size(
     made = Recipe.read(RECIPES / "translate.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
     assert made["report"].card.metrics.keys() >= {"rouge_l", "chrf", "bleu", "copy_rouge_l", "nearest_pair_rouge_l"}
     told = json.loads((tmp_path / "served" / "bundle.json").read_text(encoding="utf-8"))
-    assert told["task"] == "seq2seq" and told["more"] == {"beams": 4}
+    assert told["task"] == "chat" and told["more"] == {"beams": 4}  # models of our own have a chat template
