@@ -52,6 +52,7 @@ class Seq2Seq(Task):
     holds: ClassVar[str] = "pairs of a source and a target"
     answers: ClassVar[type[Answer]] = Text
     judge: ClassVar[Judge] = TextJudge()
+    new_head: ClassVar[bool] = False
     better: ClassVar[str] = "rouge_l"
     epochs: ClassVar[float] = 3.0
 

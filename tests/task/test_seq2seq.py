@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +78,6 @@ def said(answers: Any) -> list[str]:
     return [answer.text for answer in answers]
 
 
-def opened_again(folders: list[Path]) -> Any:
-    """The answers of all folders in one new process."""
-    program = "import json, sys, pretune; print(json.dumps([[a.text for a in pretune.predict(f, json.load(open(sys.argv[1])))] for f in sys.argv[2:]]))"
-    asked = folders[0].parent / "asked.json"
-    asked.write_text(json.dumps(ASKED), encoding="ascii")
-    command = [sys.executable, "-c", program, str(asked), *map(str, folders)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 def test_a_decoder_learns_to_answer_a_source_with_its_target(world: Path, full: Loaded) -> None:
     assert full.metrics["validation_exact"] > 0.9
     assert full.metrics["examples"] == 96
@@ -113,19 +102,12 @@ def test_plain_transformers_writes_the_same_answers_from_the_folder(full: Loaded
     assert opened.generate_many([prompt], 30) == [written[: written.index(1)] if 1 in written else written]
 
 
-def test_one_new_process_gives_the_answers_of_all_folders(world: Path, full: Loaded, translator: Loaded) -> None:
-    short = {"epochs": None, "steps": 4, "task": BEAMS}
-    made = [
-        full,
-        translator,
-        tuned(world, "qwen3", "lora", method="lora", **short),
-        tuned(world, "t5", "t5-lora", method="lora", **short),
-        tuned(world, "chats", "chat-lora", method="lora", **short),
-    ]
-    assert opened_again([one.path for one in made]) == [said(one.predict(ASKED)) for one in made]
-    assert [open_model(one.path).facts.task for one in made] == ["seq2seq"] * 4 + ["chat"]
-    searches = [one.search for one in (open_model(m.path) for m in made) if isinstance(one, LanguageModel)]
-    assert searches == [Search(3, 0.5, 4)] * 5
+def test_adapters_keep_the_frame_of_a_source_and_the_search(world: Path, full: Loaded) -> None:
+    for base, task in (("qwen3", "seq2seq"), ("chats", "chat")):
+        found = tuned(world, base, f"{base}-lora", method="lora", epochs=None, steps=2, task=BEAMS)
+        opened = open_model(found.path)
+        assert isinstance(opened, LanguageModel)
+        assert (opened.facts.task, opened.search) == (task, Search(3, 0.5, 4))
 
 
 def test_an_encoder_decoder_learns_it_too_and_is_refused_as_onnx(world: Path, translator: Loaded) -> None:
