@@ -37,6 +37,7 @@ DOES = {
     "chat": "answers",
     "embed": "finds texts",
     "rank": "puts candidates in order",
+    "seq2seq": "makes texts of texts",
 }
 """What a model of a task does."""
 FINETUNE = """\

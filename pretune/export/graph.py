@@ -49,6 +49,9 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
     weights = Weights(_named(_arrays(model), at), _named(scales, at))
     if head == "next":
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
+    if head == "text":
+        problem = f"a {type(model).__name__} is an encoder-decoder, and a bundle's graph has one row, not two"
+        raise NotSupported(problem, hint="serve the model folder itself, or fine-tune a decoder on the same pairs")
     if head not in (*SCORED, "vector"):
         raise NotSupported(f"a {type(model).__name__} cannot be exported as ONNX yet")
     if kind in FAMILIES and head == "span":

@@ -1,7 +1,7 @@
 """The texts of a file that a model is asked about, read as every stage reads files.
 
 a.txt, and what has no format   one a line; blank lines are passed over
-a.jsonl a.csv a.parquet ...     one a record, in the column that a data set's text would stand in; or two
+a.jsonl a.csv a.parquet ...     one a record, in the column that a data set's text, or source, would stand in; or two
                                 that are compared, in two: sentence1 and sentence2, text and second ...
 a.html a.pdf a.docx ...         one a file (of archives and dumps, one a page)
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
 from pretune.text.dataset.shapes.labelled import compared_columns
+from pretune.text.dataset.shapes.pairs import source_column
 from pretune.text.read.columns import Table
 from pretune.text.read.piped import spooled
 from pretune.text.read.readers import READERS, TABULAR, Record, Repairs, line_of, lines_of, read_records, suffix_of
@@ -39,8 +40,8 @@ def texts_of(
     """The texts of one file, or pairs of texts, in order.
 
     Args:
-        column: where they stand in a table; by default the one that a data set's text would stand in, else a prompt.
-            One that is named is read alone.
+        column: where they stand in a table; by default the one that a data set's text would stand in, else a prompt
+            or a source. One that is named is read alone.
         tell: is told which column was taken.
         warn: is told what was mended or left out.
 
@@ -111,13 +112,13 @@ def _check_file(path: Path) -> None:
 
 
 def _columns(path: Path, first: list[Record], column: str | None) -> list[str]:
-    """That of the texts, else that of prompts; of two that are compared, both."""
+    """That of the texts, else that of prompts or sources; of two that are compared, both."""
     table = Table(path.as_posix(), first, {"text": column} if column else {})
     try:
         found = compared_columns(table) if column is None else (table.need("text"), None)
         return [name for name in found if name is not None]
     except NoSuchColumn as error:
-        prompt = None if column else table.column("prompt")
+        prompt = None if column else table.column("prompt") or source_column(table)
         if prompt is None:
             raise NoSuchColumn(error.problem, hint=error.hint if column else "name it: --column COLUMN") from None
         return [prompt]

@@ -44,6 +44,8 @@ HEADS = {
     "ForSequenceClassification": ("label", "classify", "label"),
     "ForQuestionAnswering": ("span", "answer", "span"),
     "ForTokenClassification": ("tags", "tag", "tags"),
+    "ForConditionalGeneration": ("text", "seq2seq", "text"),
+    "MTModel": ("text", "seq2seq", "text"),
     "ForCausalLM": ("next", "complete", "text"),
     "LMHeadModel": ("next", "complete", "text"),
     "ForFeatureExtraction": ("vector", "embed", "vector"),
@@ -114,8 +116,8 @@ def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predi
 def task_of(class_names: Sequence[str], folder: Path, config: JsonMap) -> tuple[str, str] | None:
     """The task and the kind of answer of a model of these classes, with this folder's tokenizer; None: it has no head.
 
-    classify, or by the config's `problem_type` multilabel or regress; tag; answer; chat where there is a chat template,
-    else complete; rank where the config says so; embed where something says how to pool.
+    classify, or by the config's `problem_type` multilabel or regress; tag; answer; seq2seq of an encoder-decoder; chat
+    where there is a chat template, else complete; rank where the config says so; embed where it says how to pool.
     """
     found = _ending(class_names)
     if found is None:

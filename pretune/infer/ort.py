@@ -98,6 +98,9 @@ class OrtDecoder:
         logits_BV = np.asarray(found["logits"].numpy()[:, -1], dtype=np.float32)
         return logits_BV, {n.replace("present", "past_key_values"): v for n, v in found.items() if n != "logits"}
 
+    def select(self, state: Cache, rows: np.ndarray) -> Cache:
+        return {name: _value(value.numpy()[rows]) for name, value in state.items()}
+
     def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
         """float32 logits_LV of the last `keep` positions, step by step: the graph gives those of the last one only."""
         state, found = self.start(), []

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT, write_pooling
+from pretune.infer.searching import Search
 from pretune.model.families import Head, family_named, tops
 from pretune.report.numbers import size
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 BODIES = {"model": "transformer", "transformer": "model"}
 """Names of the body in one and the other class of a family."""
+GENERATION = "generation_config.json"
 TORTURE = (
     "Hello world  \t two spaces\n\n    indent\n你好，世界 🙂👩‍👩‍👧 naïve café Ｆｕｌｌ ２ ① C++ 3.14 don't\r\n"
     "Привет مرحبا こんにちは 안녕 <|endoftext|> [MASK] <s> a < b and c > d"
@@ -259,8 +261,24 @@ def _write_config(model: Any, out: Path) -> None:
     generation = getattr(model, "generation_config", None)
     if generation is not None and model.can_generate():
         kept = {k: v for k, v in generation.to_diff_dict().items() if k.endswith("_token_id") and v is not None}
-        kept.pop("transformers_version", None)
-        write_json(out / "generation_config.json", kept)
+        write_json(out / GENERATION, kept | search_of(generation).generation())
+
+
+def search_of(generation: Any) -> Search:
+    """How answers are looked for, by a transformers generation config."""
+    return Search.of(vars(generation))
+
+
+def write_search(model: Any, out: Path) -> None:
+    """How answers are looked for, into a folder without the model; nothing where that is by the likeliest token."""
+    if search := search_of(model.generation_config).generation() if model.can_generate() else {}:
+        write_json(out / GENERATION, search)
+
+
+def read_search(model: Any, folder: Path) -> None:
+    """What `write_search` wrote, into a model's generation config."""
+    if (folder / GENERATION).is_file():
+        model.generation_config.update(**read_json(folder / GENERATION))
 
 
 def write_json(path: Path, tree: Any) -> None:

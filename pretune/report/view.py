@@ -174,6 +174,7 @@ TASKS = {
     "span": "answer",
     "dialogue": "chat",
     "ranking": "rank",
+    "pair": "seq2seq",
 }
 """The task that learns from a dataset of a shape."""
 

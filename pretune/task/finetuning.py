@@ -190,7 +190,7 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     assert base.config is not None
     size = int(base.config.get("vocab_size") or base.vocab_size or 1)
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
-    task = settings.task
+    task = settings.task.for_model(base.config)
     spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
     per_row = min(TOKENS_PER_EXAMPLE, spec.length) if task.grouped else float(spec.length)

@@ -59,6 +59,10 @@ class Task(Variant):
         """The task with what it must know of all training examples. Raises a PretuneError where they teach nothing."""
         return self
 
+    def for_model(self, config: Mapping[str, Any]) -> Self:
+        """The task with what it must know of the model's config.json."""
+        return self
+
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         """The pretrained model with what the task puts on top, in float32; and the names of its new modules."""
         raise AssertionError("a task has load()")
@@ -208,6 +212,7 @@ TASK = Choice(
         "answer": "pretune.task.answer:Extract",
         "tag": "pretune.task.tag:Tag",
         "chat": "pretune.task.chat:Chat",
+        "seq2seq": "pretune.task.seq2seq:Seq2Seq",
         "embed": "pretune.task.embed:Embed",
         "rank": "pretune.task.rank:Rank",
         "embed-rankings": "pretune.task.embed:EmbedRankings",

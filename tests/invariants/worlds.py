@@ -31,6 +31,7 @@ from pretune.objective.several import SeveralObjectives
 from pretune.objective.several_texts import joined_row
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
+from pretune.objective.written import Written
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
@@ -94,6 +95,14 @@ def tiny_tagger(kind: str) -> Any:
     config.num_labels, config.pad_token_id, config.classifier_dropout = 3, 0, 0.0
     torch.manual_seed(1)
     return AutoModelForTokenClassification.from_config(config, attn_implementation="sdpa").double()
+
+
+def tiny_translator() -> Any:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(1)
+    sizes: dict[str, Any] = {"vocab_size": 40, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    return T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, dropout_rate=0.0)).double()
 
 
 def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
@@ -209,6 +218,9 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         model = tiny_classifier(outputs=1)
         hold_bias(model)
         return model, Rankings(kind="rankings", loss=name), ranked_rows(8)
+    if name == "seq2seq":
+        pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
+        return tiny_translator(), Written(kind="written"), pairs
     if name == "several":
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
         parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
@@ -222,7 +234,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise"),
 )
 
