@@ -42,8 +42,13 @@ HEADS = {
     "LMHeadModel": ("next", "complete", "text"),
 }
 """How names of transformers' classes end: the head of such a model, its task, and the kind of its answers."""
-PROBLEMS = {"multi_label_classification": ("multilabel", "labels"), "regression": ("regress", "score")}
-"""transformers' `problem_type` of a classifier that gives something else than one label: its task, and the kind."""
+PROBLEMS = {
+    "multi_label_classification": ("multilabel", "labels"),
+    "regression": ("regress", "score"),
+    "dialogue": ("reward", "score"),
+}
+"""transformers' `problem_type` of a classifier that gives something else than one label, or what it reads where that is
+no text (kept in its config under `pretune`): its task, and the kind."""
 WITH_TEMPLATE = {"complete": "chat"}
 """What a task becomes where the tokenizer has a chat template."""
 
@@ -109,7 +114,8 @@ def task_of(class_names: Sequence[str], folder: Path, config: JsonMap) -> tuple[
         return None
     _, task, answers = found
     if task == "classify":
-        return PROBLEMS.get(problem_of(config), (task, answers))
+        reads = config.get("pretune", {}).get("reads", "text")
+        return PROBLEMS.get(problem_of(config) if reads == "text" else reads, (task, answers))
     return WITH_TEMPLATE.get(task, task) if chat_template(folder) else task, answers
 
 

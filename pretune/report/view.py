@@ -157,7 +157,10 @@ NEXT = {
     "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
     "report": ("open {path}/report.html",),
 }
-TASKS = {"label": "classify", "labels": "classify", "score": "regress", "span": "answer", "dialogue": "chat"}
+TASKS = {
+    **{"label": "classify", "labels": "classify", "score": "regress", "span": "answer", "dialogue": "chat"},
+    "preference": "prefer",
+}
 """The task that learns from a dataset of a shape."""
 
 

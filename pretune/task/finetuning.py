@@ -15,6 +15,7 @@ import torch
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
 from pretune.base.stage import Context, Forecast, Machine
+from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
 from pretune.model.families import num_positions, plain_model
 from pretune.model.folder import quiet_transformers, set_model_length
@@ -56,6 +57,7 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
         f"({count(sum(p.numel() for p in state.update.weights.values()))} train), {state.total} steps, "
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
     )
+    read.task.start(session, read)
     session.resume()
     best = Best(settings, session, read, folder, _every(settings, read))
     with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
@@ -70,7 +72,8 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
     with state.update.exact_weights():
         settings.method.save(state.model, out, base=home, tokenizer=folder, weights=weights)
     window = longest_of(plain_model(state.model).config.to_dict())
-    set_model_length(out, min(settings.max_length, window) if read.task.grouped else window)
+    is_cut = read.task.grouped and read.task.answers is not Text
+    set_model_length(out, min(settings.max_length, window) if is_cut else window)
     keep_samples(context, out)
     write_run_page("finetune", complete(settings), {"model": base, "data": data}, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}

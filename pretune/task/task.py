@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
     from pretune.task.judge.judge import Judge
+    from pretune.task.labelled_data import LabelledData
+    from pretune.train.loop.session import Session
 
 
 class Task(Variant):
@@ -72,6 +74,9 @@ class Task(Variant):
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         """What is predicted; `class_weights`: of each label, in their order, as the dataset gives them."""
         raise AssertionError("a task has objective()")
+
+    def start(self, session: Session, data: LabelledData) -> None:
+        """Hears of the model as it is before the first step, also of a run that is then resumed."""
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         """The model as the thing that answers, the same code that serves."""
@@ -169,6 +174,8 @@ TASK = Choice(
         "answer": "pretune.task.answer:Extract",
         "tag": "pretune.task.tag:Tag",
         "chat": "pretune.task.chat:Chat",
+        "prefer": "pretune.task.prefer:Prefer",
+        "reward": "pretune.task.reward:Reward",
     },
     group="pretune.tasks",
 )

@@ -38,6 +38,8 @@ class Row(TypedDict, total=False):
         score: the number that belongs to the row.
         span: first and last place of what is looked for.
         example: number of the example, where one gives several rows.
+        reference: log-probabilities of the two replies of the row, before training.
+        good: whether the reply of the row was liked.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
 
@@ -50,6 +52,8 @@ class Row(TypedDict, total=False):
     example: int
     holds: NDArray[np.float64]
     score: float
+    reference: NDArray[np.float64]
+    good: bool
     parts: Ids
     is_next: bool
 

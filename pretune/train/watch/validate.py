@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from torch import nn
 
 from pretune.objective.objective import Objective
-from pretune.tokens.rows import Row, Vocabulary
+from pretune.tokens.rows import Batch, Row, Vocabulary
 from pretune.train.loop.memory import halving
 from pretune.train.loop.runtime import Runtime, evaluating
+from pretune.train.loop.step import gathered
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Loss:
 def loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
-    """The loss over rows; what is random in them is drawn from the row's number, the same each time.
+    """The loss over rows; what is random in them is drawn from the row's number, the same each time. Where the loss of
+    a row depends on others, all rows count as those of one step.
 
     `batch` rows at once, or fewer when memory runs out.
     """
@@ -52,14 +55,20 @@ def _loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
     nats, targets = (dict.fromkeys(objective.weights, 0.0) for _ in range(2))
-    with evaluating(model):
+
+    def batches() -> Iterator[Batch]:
         for start in range(0, len(rows), batch):
             part = range(start, min(start + batch, len(rows)))
             ready = [objective.prepare(rows[i], vocabulary, np.random.default_rng([i])) for i in part]
-            collated = objective.collate(ready, vocabulary)
+            yield objective.collate(ready, vocabulary)
+
+    with evaluating(model):
+        alone = Runtime(runtime.device)  # each rank reads all rows
+        wide = iter(gathered(model, objective, batches(), alone)) if objective.gathers else repeat(None)
+        for collated in batches():
             for term, number in objective.counts(collated).items():
                 targets[term] += number
-            for term, total in objective.sums(model, runtime.put(collated)).items():
+            for term, total in objective.sums(model, runtime.put(collated), next(wide)).items():
                 nats[term] += float(total)
     return Loss(nats, targets, objective.weights)
 

@@ -1,0 +1,47 @@
+"""A number for a reply, so that of two replies the better one has the larger: -log sigmoid(chosen - rejected).
+
+Source: Bradley & Terry 1952, as Ouyang et al. 2022, arXiv:2203.02155, equation 1, take it for one pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from pretune.model.families import Head
+from pretune.objective.objective import Objective, StepWide
+from pretune.objective.whole_rows import row_logits, rows_batch
+from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Rewards(Objective):
+    """Give the better of two replies the larger number."""
+
+    head: ClassVar[Head] = "score"
+    weights: ClassVar[Mapping[str, float]] = {"loss": 1.0, "margin": 0.0, "accuracy": 0.0}
+
+    def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
+        half = max(1, length // 2)
+        return {"ids": np.full(2 * half, vocabulary.size - 1), "segments": np.repeat([0, 1], half)}
+
+    def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
+        """Rows of `ids` and `segments` (0: the chosen reply behind its prompt, 1: the rejected one); labels [2B] say
+        only which replies are there."""
+        replies: list[Row] = [{"ids": row["ids"][row["segments"] == k]} for row in rows for k in (0, 1)]
+        return rows_batch(replies, vocabulary, np.zeros(len(replies), dtype=np.int64))
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        return dict.fromkeys(self.weights, float((batch["labels"][::2] != IGNORE).sum()))
+
+    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+        import torch.nn.functional as F
+
+        scores_B2 = row_logits(model, batch)[:, 0].view(-1, 2)
+        margin_B = (scores_B2[:, 0] - scores_B2[:, 1])[batch["labels"][::2] != IGNORE]
+        looked_at = {"margin": margin_B, "accuracy": (margin_B > 0).to(margin_B.dtype)}
+        return {"loss": -F.logsigmoid(margin_B).sum(), **{n: t.detach().sum() for n, t in looked_at.items()}}
