@@ -35,7 +35,7 @@ def loss_sum(states: States, labels_N: Tensor) -> Tensor:
 
 
 def label_log_probs(states: States, labels_N: Tensor) -> Tensor:
-    """The log-probability of each label [N], in float32 (float64 stays), each with a gradient of its own.
+    """The log-probability of each label [N], in float32 (float64 stays), each with a gradient of its own; 0 for IGNORE.
 
     Here no gradient is known in the forward pass: the logits of a chunk are made again in the backward pass.
     """
@@ -51,7 +51,7 @@ def label_log_probs(states: States, labels_N: Tensor) -> Tensor:
 def _log_probs(last: nn.Module | None, hidden_CD: Tensor, labels_C: Tensor) -> Tensor:
     logits_CV = hidden_CD if last is None else last(hidden_CD)
     wide = torch.promote_types(logits_CV.dtype, torch.float32)
-    return -F.cross_entropy(logits_CV.to(wide), labels_C, reduction="none")
+    return -F.cross_entropy(logits_CV.to(wide), labels_C, ignore_index=IGNORE, reduction="none")
 
 
 def head_loss_sum(head: nn.Linear, hidden_ND: Tensor, labels_N: Tensor, *, chunk: int | None = None) -> Tensor:

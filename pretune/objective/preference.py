@@ -1,7 +1,7 @@
 """Which of two replies is better: losses on the log-probabilities of whole replies.
 
     row     one prompt with two replies, one after the other             segments 0 0 0 0 1 1 1
-    batch   rows 2k and 2k + 1 are the two replies of row k              input_ids, labels ... [2B, L]
+    batch   the first replies of all rows, then all second ones          input_ids, labels ... [2B, L]
             log p(reply) = the sum over its tokens, its end token among them; the prompt is no target
 
 `reference` is what the model said before it was trained, computed once (`kept`) or at every step (`live`).
@@ -14,7 +14,7 @@
 | orpo  | -log p per token of the chosen + beta (-log sigmoid(log of the odds' ratio)) |                      |
 | simpo | -log sigmoid(beta (log p per token of the chosen - of the rejected) - gamma) |                      |
 
-B rows of preferences, R = 2B replies, L positions, N targets.
+B rows of preferences, R = 2B replies, S rows of a step, L positions, N targets.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+AT = ("at_first", "at_second")
+"""The flat places of the targets of the first, and of the second replies [B, L]."""
 LOOKED_AT = ("margin", "accuracy", "chosen", "rejected")
 """Terms that weigh nothing: the margin of the rewards, in how many rows it is positive, and the log-probabilities."""
 
@@ -65,13 +67,28 @@ class Said:
         return self.sums / self.lengths
 
 
+def half(batch: Batch, number: int) -> Batch:
+    """The first or the second replies of a batch alone."""
+    replies = len(batch["labels"]) // 2
+    part = slice(number * replies, (number + 1) * replies)
+    names = ("input_ids", "labels", "segments", "positions")
+    return {"at": batch[AT[number]], **{name: batch[name][part] for name in names}}
+
+
+def both(batch: Batch) -> Batch:
+    """The first replies and the second ones."""
+    import torch
+
+    behind = batch["labels"].numel() // 2
+    return {**batch, "at": torch.cat([batch[AT[0]], batch[AT[1]] + behind])}
+
+
 def reply_log_probs(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The log-probability of each reply, summed over its targets, and how many these are; [R] each."""
     from pretune.objective.cross_entropy import label_log_probs
 
-    labels_RL = batch["labels"]
-    at_N = (labels_RL.flatten() != IGNORE).nonzero()[:, 0]
-    states = packed_states(model, {**batch, "at": at_N}, causal=True)
+    labels_RL, at_N = batch["labels"], batch["at"]
+    states = packed_states(model, batch, causal=True)
     found_N = label_log_probs(states, labels_RL.flatten()[at_N])
     sums_R = found_N.new_zeros(len(labels_RL)).index_add(0, at_N // labels_RL.shape[1], found_N)
     return sums_R, (labels_RL != IGNORE).sum(1)
@@ -99,18 +116,20 @@ class Preference(Objective):
         are known, `reference` and `good`."""
         import torch
 
-        replies = [(r["ids"][r["segments"] == k], r["targets"][r["segments"] == k]) for r in rows for k in (0, 1)]
+        replies = [(r["ids"][r["segments"] == k], r["targets"][r["segments"] == k]) for k in (0, 1) for r in rows]
         ids_RL, mask_RL = padded([ids[:-1] for ids, _ in replies], vocabulary.pad)
         labels_RL, _ = padded([np.where(scored, ids, IGNORE)[1:] for ids, scored in replies], IGNORE)
         heads: list[Row] = [{"ids": i, "segments": s} for i, s in zip(ids_RL, mask_RL - 1, strict=True)]
         batch = packed_batch(heads, labels_RL, vocabulary.pad)
         batch.pop("at", None)
+        for name, labels_BL in zip(AT, np.split(labels_RL, 2), strict=True):
+            batch[name] = torch.from_numpy(np.flatnonzero(labels_BL != IGNORE))
         batch["reference"] = torch.tensor(np.array([row.get("reference", (0.0, 0.0)) for row in rows]))
         batch["good"] = torch.tensor([row.get("good", True) for row in rows])
         return batch
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        return dict.fromkeys(self.weights, float(_there(batch).sum()))
+        return dict.fromkeys(self.weights, float(there(batch).sum()))
 
     def hold(self, model: nn.Module) -> None:
         """Before the first step of a live reference: keep a copy of a model that has no adapter to switch off."""
@@ -118,11 +137,15 @@ class Preference(Objective):
             self._start = copy.deepcopy(model).eval().requires_grad_(False)
 
     def _said(self, model: nn.Module, batch: Batch) -> Said:
-        """Of the rows that have a target: a rank that fills up has some without."""
-        sums_R, lengths_R = reply_log_probs(model, batch)
-        reference_R = self._reference(model, batch, batch["reference"].flatten())
-        parts = sums_R, reference_R.to(sums_R.dtype), lengths_R.clamp(min=1)
-        return Said(*(part.view(-1, 2)[_there(batch)] for part in parts))
+        """Of a row without targets (a rank that fills up has one) something finite."""
+        import torch
+
+        whole = both(batch)
+        sums_R, lengths_R = reply_log_probs(model, whole)
+        reference_R = self._reference(model, whole, batch["reference"].T.flatten())
+        sums_B2, reference_B2, lengths_B2 = (part.view(2, -1).T for part in (sums_R, reference_R, lengths_R))
+        sums_B2 = torch.where(lengths_B2 > 0, sums_B2, -1.0)
+        return Said(sums_B2, reference_B2.to(sums_B2.dtype), lengths_B2.clamp(min=1))
 
     def _reference(self, model: nn.Module, batch: Batch, kept_R: Tensor) -> Tensor:
         import torch
@@ -133,9 +156,9 @@ class Preference(Objective):
             return reply_log_probs(start, batch)[0]
 
 
-def _there(batch: Batch) -> Tensor:
-    """Which rows [B] have a target."""
-    return (batch["labels"] != IGNORE).any(1)[::2]
+def there(batch: Batch) -> Tensor:
+    """Which rows [B] have a target: a rank that fills up has one without."""
+    return (batch["labels"] != IGNORE).any(1)[: len(batch["labels"]) // 2]
 
 
 @contextmanager
@@ -153,6 +176,12 @@ def _started(model: Any, start: Any) -> Iterator[Any]:
             module.training = mode
 
 
+def summed(batch: Batch, loss_B: Tensor, looked_at: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Sums over the rows that are there; what is only looked at has no gradient."""
+    there_B = there(batch).to(loss_B.dtype)
+    return {"loss": (loss_B * there_B).sum(), **{n: (t.detach() * there_B).sum() for n, t in looked_at.items()}}
+
+
 class Pairs(Preference):
     """Learn from two replies of which one is better."""
 
@@ -163,7 +192,7 @@ class Pairs(Preference):
         margin_B = self.margin(said)
         looked_at = {"margin": margin_B, "chosen": said.sums[:, 0], "rejected": said.sums[:, 1]}
         looked_at["accuracy"] = (margin_B > 0).to(margin_B.dtype)
-        return {"loss": self.loss(said, margin_B).sum(), **{n: t.detach().sum() for n, t in looked_at.items()}}
+        return summed(batch, self.loss(said, margin_B), looked_at)
 
     def margin(self, said: Said) -> Tensor:
         """The reward of the chosen reply less that of the rejected one [B]."""
@@ -282,27 +311,27 @@ class Kto(Preference):
 
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The gain of the reply that belongs to another prompt."""
-        return {"strange": self._gains(model, batch, 1)}
+        gains_B = self._gains(model, batch, 1)
+        return {"strange": gains_B, "there": there(batch).to(gains_B.dtype)}
 
     def _gains(self, model: nn.Module, batch: Batch, number: int) -> Tensor:
-        """Of one of the two replies of each row that has a target; the other is not read."""
-        replies = {name: batch[name][number::2] for name in ("input_ids", "labels", "segments", "positions")}
+        """Of one of the two replies of each row; the other is not read."""
+        replies = half(batch, number)
         sums_B, _ = reply_log_probs(model, replies)
-        reference_B = self._reference(model, replies, batch["reference"][:, number])
-        return (sums_B - reference_B.to(sums_B.dtype))[_there(batch)]
+        return sums_B - self._reference(model, replies, batch["reference"][:, number]).to(sums_B.dtype)
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         import torch
 
         assert step_wide is not None, "an objective that gathers is given what was gathered"
-        gains_B, good_B = self._gains(model, batch, 0), batch["good"][_there(batch)]
-        kl = step_wide.tensors["strange"].mean().clamp(min=0)
+        gains_B, good_B = self._gains(model, batch, 0), batch["good"]
+        strange_S, there_S = step_wide.tensors["strange"], step_wide.tensors["there"]
+        kl = ((strange_S * there_S).sum() / there_S.sum()).clamp(min=0)
         margin_B = self.beta * torch.where(good_B, gains_B - kl, kl - gains_B)
         weight, other = gains_B.new_tensor([self.desirable, self.undesirable])
         weights_B = torch.where(good_B, weight, other)
         looked_at = {"margin": margin_B, "accuracy": (margin_B > 0).to(margin_B.dtype), "kl": kl.expand(len(margin_B))}
-        loss = (weights_B * (1 - torch.sigmoid(margin_B))).sum()
-        return {"loss": loss, **{name: value.detach().sum() for name, value in looked_at.items()}}
+        return summed(batch, weights_B * (1 - torch.sigmoid(margin_B)), looked_at)
 
 
 LOSS = Choice(

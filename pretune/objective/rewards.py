@@ -12,8 +12,9 @@ import numpy as np
 
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
+from pretune.objective.preference import summed, there
 from pretune.objective.whole_rows import row_logits, rows_batch
-from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
+from pretune.tokens.rows import Batch, Row, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,16 +33,16 @@ class Rewards(Objective):
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """Rows of `ids` and `segments` (0: the chosen reply behind its prompt, 1: the rejected one); labels [2B] say
         only which replies are there."""
-        replies: list[Row] = [{"ids": row["ids"][row["segments"] == k]} for row in rows for k in (0, 1)]
-        return rows_batch(replies, vocabulary, np.zeros(len(replies), dtype=np.int64))
+        replies: list[Row] = [{"ids": row["ids"][row["segments"] == k]} for k in (0, 1) for row in rows]
+        return rows_batch(replies, vocabulary, np.zeros((len(replies), 1), dtype=np.int64))
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        return dict.fromkeys(self.weights, float((batch["labels"][::2] != IGNORE).sum()))
+        return dict.fromkeys(self.weights, float(there(batch).sum()))
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         import torch.nn.functional as F
 
-        scores_B2 = row_logits(model, batch)[:, 0].view(-1, 2)
-        margin_B = (scores_B2[:, 0] - scores_B2[:, 1])[batch["labels"][::2] != IGNORE]
+        better_B, worse_B = row_logits(model, batch)[:, 0].chunk(2)
+        margin_B = better_B - worse_B
         looked_at = {"margin": margin_B, "accuracy": (margin_B > 0).to(margin_B.dtype)}
-        return {"loss": -F.logsigmoid(margin_B).sum(), **{n: t.detach().sum() for n, t in looked_at.items()}}
+        return summed(batch, -F.logsigmoid(margin_B), looked_at)

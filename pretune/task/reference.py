@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pretune.objective.preference import Preference, reply_log_probs
+from pretune.objective.preference import Preference, both, reply_log_probs
 from pretune.task.labelled_data import LabelledData
 from pretune.tokens.rows import Row
 from pretune.train.loop.memory import halving
@@ -40,8 +40,8 @@ def reference_of(session: Session, rows: list[Row]) -> list[list[float]]:
         for start in range(0, len(order), micro):
             part = order[start : start + micro]
             batch = objective.collate([rows[k] for k in part], session.spec.vocabulary)
-            sums_R, _ = reply_log_probs(model, session.runtime.put(batch))
-            found |= dict(zip(part, sums_R.view(-1, 2).tolist(), strict=True))
+            sums_R, _ = reply_log_probs(model, both(session.runtime.put(batch)))
+            found |= dict(zip(part, sums_R.view(2, -1).T.tolist(), strict=True))
         return found
 
     with evaluating(model):

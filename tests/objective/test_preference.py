@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pretune.objective.objective import StepWide
-from pretune.objective.preference import LOSS, Preference, Said, reply_log_probs
+from pretune.objective.preference import LOSS, Preference, Said, both, reply_log_probs
 from pretune.objective.rewards import Rewards
 from pretune.tokens.rows import Row
 from tests.invariants.worlds import VOCABULARY, preference_rows, tiny, tiny_classifier
@@ -37,7 +37,7 @@ def scores(loss: Preference, model: Any, rows: list[Row]) -> dict[str, float]:
     batch = loss.collate(rows, VOCABULARY)
     wide = StepWide(loss.gather(model, batch), 0) if loss.gathers else None
     sums, counts = loss.sums(model, batch, wide), loss.counts(batch)
-    return {name: float(value) / counts[name] for name, value in sums.items()}
+    return {name: float(value.detach()) / counts[name] for name, value in sums.items()}
 
 
 def started(model: Any, rows: list[Row]) -> list[Row]:
@@ -49,9 +49,9 @@ def started(model: Any, rows: list[Row]) -> list[Row]:
 
 def test_a_batch_of_padded_replies_has_the_log_probabilities_of_each_alone() -> None:
     model, rows = tiny("qwen3", attention="sdpa"), preference_rows(5)
-    sums, lengths = reply_log_probs(model, LOSS("dpo").collate(rows, VOCABULARY))
-    assert np.abs(sums.detach().numpy().reshape(-1, 2) - said_of(model, rows)).max() < 1e-12
-    assert lengths.tolist() == [int(r["targets"][r["segments"] == k].sum()) for r in rows for k in (0, 1)]
+    sums, lengths = reply_log_probs(model, both(LOSS("dpo").collate(rows, VOCABULARY)))
+    assert np.abs(sums.detach().numpy().reshape(2, -1).T - said_of(model, rows)).max() < 1e-12
+    assert lengths.tolist() == [int(r["targets"][r["segments"] == k].sum()) for k in (0, 1) for r in rows]
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_replies_of_equal_scores_have_a_reward_loss_of_ln_2_and_its_gradient_is_
     model, rows, loss = tiny_classifier("qwen3", outputs=1), preference_rows(4), Rewards(kind="rewards")
     batch = loss.collate(rows, VOCABULARY)
     given = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    numbers = model(**given).logits[:, 0].view(-1, 2)
+    numbers = model(**given).logits[:, 0].view(2, -1).T
     wanted = -(numbers[:, 0] - numbers[:, 1]).sigmoid().log().sum()
-    assert float(loss.sums(model, batch)["loss"]) == pytest.approx(float(wanted))
+    assert float(loss.sums(model, batch)["loss"].detach()) == pytest.approx(float(wanted.detach()))
     torch.nn.init.zeros_(model.score.weight)
-    assert float(loss.sums(model, batch)["loss"]) / loss.counts(batch)["loss"] == pytest.approx(math.log(2))
+    assert float(loss.sums(model, batch)["loss"].detach()) / loss.counts(batch)["loss"] == pytest.approx(math.log(2))
