@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -163,13 +163,15 @@ def there(batch: Batch) -> Tensor:
 
 @contextmanager
 def _started(model: Any, start: Any) -> Iterator[Any]:
-    """The model as it was before training, without dropout."""
+    """The model as it was before training, without dropout; the model itself in a dry run, which holds no start."""
     if start is not None:
         yield start
         return
+    adapter = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
     modes = {module: module.training for module in model.modules()}
     try:
-        with model.eval().disable_adapter():
+        model.eval()
+        with adapter:
             yield model
     finally:
         for module, mode in modes.items():

@@ -21,7 +21,8 @@ class FinetuneSettings(TrainSettings):
     data: Annotated[str, Input("dataset")]
     """Labelled examples; the validation split chooses the best model, the test split is not read."""
     task: Annotated[Task, *chosen(TASK)]
-    """What is asked: classify, regress, tag, answer or chat; classify with several labels a text is multilabel."""
+    """What is asked: classify, regress, tag, answer, chat, prefer or reward; with several labels a text classify is
+    multilabel."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, lora."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")

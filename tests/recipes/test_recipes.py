@@ -38,7 +38,7 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
-    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "quickstart", "scores"]
+    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "prefers", "quickstart", "scores"]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -103,3 +103,13 @@ def test_scores_and_sets_of_labels_are_learnt_reported_and_exported_at_smoke_siz
     assert made["scorer_report"].card.metrics.keys() >= {"spearman", "mae", "tfidf_ridge_spearman"}
     assert made["labeller_report"].card.metrics.keys() >= {"macro_f1", "micro_f1", "tfidf_svm_macro_f1"}
     assert all(made[f"{name}_served"].card.metrics["onnx"]["agreement"] == 1 for name in ("scorer", "labeller"))
+
+
+def test_preferences_are_learnt_judged_next_to_length_and_exported_at_smoke_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "prefers.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    assert made["polite_report"].card.metrics.keys() >= {"accuracy", "win_rate", "start_accuracy", "length_accuracy"}
+    assert made["judge_report"].card.metrics.keys() >= {"accuracy", "margin", "length_accuracy"}
+    assert made["served"].card.metrics["onnx"]["agreement"] == 1
