@@ -57,7 +57,7 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
         f"({count(sum(p.numel() for p in state.update.weights.values()))} train), {state.total} steps, "
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
     )
-    read.task.start(session, read)
+    read.task.start(session, read.rows, read.dev_rows)
     session.resume()
     best = Best(settings, session, read, folder, _every(settings, read))
     with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):

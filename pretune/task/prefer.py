@@ -22,7 +22,6 @@ from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
     from pretune.infer.predictor import Predictor
-    from pretune.task.labelled_data import LabelledData
     from pretune.text.dataset.example import Preference
     from pretune.train.loop.session import Session
 
@@ -69,12 +68,12 @@ class Prefer(Task):
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         return self.loss
 
-    def start(self, session: Session, data: LabelledData) -> None:
+    def start(self, session: Session, rows: Sequence[Row], dev_rows: Sequence[Row]) -> None:
         """What the loss counts from: kept for each row, or the model itself."""
         from pretune.task.reference import keep_reference
 
         if self.loss.reference == "kept":
-            keep_reference(session, data)
+            keep_reference(session, rows, dev_rows)
         elif self.loss.reference == "live":
             self.loss.hold(session.state.model)
 

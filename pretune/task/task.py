@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
     from pretune.task.judge.judge import Judge
-    from pretune.task.labelled_data import LabelledData
     from pretune.train.loop.session import Session
 
 
@@ -75,8 +74,8 @@ class Task(Variant):
         """What is predicted; `class_weights`: of each label, in their order, as the dataset gives them."""
         raise AssertionError("a task has objective()")
 
-    def start(self, session: Session, data: LabelledData) -> None:
-        """Hears of the model as it is before the first step, also of a run that is then resumed."""
+    def start(self, session: Session, rows: Sequence[Row], dev_rows: Sequence[Row]) -> None:
+        """Hears of the model as it is before the first step, also of a run that is then resumed; rows may be added to."""
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         """The model as the thing that answers, the same code that serves."""
