@@ -75,7 +75,7 @@ class Task(Variant):
         raise AssertionError("a task has objective()")
 
     def start(self, session: Session, rows: Sequence[Row], dev_rows: Sequence[Row]) -> None:
-        """Hears of the model as it is before the first step, also of a run that is then resumed; rows may be added to."""
+        """Hears of the model as it is before the first step, also of a run that is then resumed; may add to rows."""
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         """The model as the thing that answers, the same code that serves."""
