@@ -34,6 +34,7 @@ class Prefer(Task):
     answers: ClassVar[type[Answer]] = Text
     judge: ClassVar[Judge] = PreferenceJudge()
     grouped: ClassVar[bool] = True
+    is_alone: ClassVar[bool] = True
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 1.0
 

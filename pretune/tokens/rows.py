@@ -40,6 +40,7 @@ class Row(TypedDict, total=False):
         example: number of the example, where one gives several rows.
         reference: log-probabilities of the two replies of the row, before training.
         good: whether the reply of the row was liked.
+        of: name of the objective that the row belongs to, where there are several.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
 
@@ -50,6 +51,7 @@ class Row(TypedDict, total=False):
     label: int
     span: tuple[int, int]
     example: int
+    of: str
     holds: NDArray[np.float64]
     score: float
     reference: NDArray[np.float64]
