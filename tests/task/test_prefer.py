@@ -87,6 +87,8 @@ def test_a_report_says_how_much_the_model_has_gained_and_what_length_alone_would
     assert metrics["win_rate"] == np.mean([row["gain"] > 0 for row in rows]) == 1.0
     assert {"start_accuracy", "accuracy_per_token"} <= metrics.keys()
     page = (report.path / "report.html").read_text(encoding="utf-8")
+    before = pretune.load(world / "base").evaluate(world / "reported.dataset", out=world / "before").metrics
+    assert before["accuracy"] == metrics["start_accuracy"] and "win_rate" not in before
     assert "before fine-tuning" in page and "the longer reply" in page and "🙂" in page
 
 
@@ -100,6 +102,16 @@ def told(model: Any, prompt: str, reply: str) -> float:
         wide = logits[0].astype(np.float64)
         total += wide[token] - np.log(np.exp(wide - wide.max()).sum()) - wide.max()
     return float(total)
+
+
+def served(model: Loaded, asked: Any) -> Any:
+    """What the route for scores says."""
+    from starlette.testclient import TestClient
+
+    from pretune.serve.app import create_app
+
+    client = TestClient(create_app({"m": model.model}), base_url="http://localhost")
+    return client.post("/v1/score", json={"input": asked}).json()
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -117,6 +129,9 @@ def test_a_reward_model_scores_a_reply_alike_in_every_way_to_the_folder(world: P
     assert (bundle.facts.task, bundle.facts.more["reads"]) == ("reward", "dialogue")
     with pytest.raises(NotSupported, match="a text alone is no reply"):
         found.predict(["say fox 1"])
+    pairs_asked = [{"text": a, "second": b} for a, b in asked]
+    assert [row["score"] for row in served(found, pairs_asked)["data"]] == pytest.approx(scores, abs=1e-6)
+    assert "a text alone is no reply" in served(found, "say fox 1")["error"]["message"]
     report = found.evaluate(world / f"reward-{method}.dataset", out=world / f"reward-{method}-report")
     assert report.metrics["accuracy"] == 1.0 and "win_rate" not in report.metrics
 
