@@ -252,8 +252,9 @@ class Ipo(Pairs):
 
 
 class Orpo(Pairs):
-    """-log p of the chosen + beta (-log sigmoid(log odds of the chosen - log odds of the rejected)); p per token,
-    odds = p / (1 - p). No reference.
+    """-log p of the chosen - beta log sigmoid(log odds of the chosen - of the rejected), p per token; no reference.
+
+    odds = p / (1 - p).
 
     Source: Hong et al. 2024, arXiv:2403.07691, equations 6 and 7 (their lambda is beta, 0.1 for most of their models).
     """
@@ -271,7 +272,7 @@ class Orpo(Pairs):
 
 
 class Simpo(Pairs):
-    """-log sigmoid(beta (log p per token of the chosen - of the rejected) - gamma). No reference.
+    """-log sigmoid(beta (log p per token of the chosen - of the rejected) - gamma); no reference.
 
     Source: Meng et al. 2024, arXiv:2405.14734, equation 6; beta 2.0 and gamma / beta 0.5, where their repository
     (princeton-nlp/SimPO) says to start.
@@ -290,7 +291,7 @@ class Simpo(Pairs):
 
 
 class Kto(Preference):
-    """Of a good reply desirable (1 - sigmoid(beta (r - kl))), of a bad one undesirable (1 - sigmoid(beta (kl - r))).
+    """1 - sigmoid(beta (r - kl)) of a good reply, 1 - sigmoid(beta (kl - r)) of a bad one, times their weights.
 
     r = log p - log p of the reference. kl = the mean, 0 at least, of the same for prompts with the reply to another
     prompt; no gradient flows through it. The paper takes the mean over the micro-batch; here it is over the whole
