@@ -107,9 +107,9 @@ class Preference(Objective):
     _start: Any = PrivateAttr(None)
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        half = max(2, length // 2)
-        ids, there = np.full(2 * half, vocabulary.size - 1), np.ones(2 * half, dtype=bool)
-        return {"ids": ids, "segments": np.repeat([0, 1], half), "targets": there}
+        each = max(2, length // 2)
+        ids, targets = np.full(2 * each, vocabulary.size - 1), np.ones(2 * each, dtype=bool)
+        return {"ids": ids, "segments": np.repeat([0, 1], each), "targets": targets}
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """Rows of `ids`, `segments` (0 and 1: the two replies, each behind its prompt) and `targets`, and, where they

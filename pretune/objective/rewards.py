@@ -27,8 +27,8 @@ class Rewards(Objective):
     weights: ClassVar[Mapping[str, float]] = {"loss": 1.0, "margin": 0.0, "accuracy": 0.0}
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        half = max(1, length // 2)
-        return {"ids": np.full(2 * half, vocabulary.size - 1), "segments": np.repeat([0, 1], half)}
+        each = max(1, length // 2)
+        return {"ids": np.full(2 * each, vocabulary.size - 1), "segments": np.repeat([0, 1], each)}
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """Rows of `ids` and `segments` (0: the chosen reply behind its prompt, 1: the rejected one); labels [2B] say
