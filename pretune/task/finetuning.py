@@ -78,7 +78,8 @@ def finetune(
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
     with state.update.exact_weights():
-        read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=weights)
+        left = read.task.fold(state.model, weights)
+        read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
     window = longest_of(plain_model(state.model).config.to_dict())
     is_cut = read.task.grouped and read.task.answers is not Text
     for place in sorted(out.rglob("tokenizer_config.json")):

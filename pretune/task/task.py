@@ -18,6 +18,8 @@ from pretune.text.dataset.example import read_labels, shape_of
 from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
     from pretune.model.methods.method import Method
@@ -105,6 +107,10 @@ class Task(Variant):
 
         config = plain_model(model).config
         keep(config, getattr(config, KEPT, {}) | found)
+
+    def fold(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Move into the model's config what its class has no module for; the weights that are left."""
+        return weights
 
     def save(self, method: Method, model: Any, out: Path, **where: Any) -> None:
         """Write what was trained into a folder, as `Method.save`."""

@@ -55,8 +55,7 @@ torch.distributed.barrier()  # the ranks leave together
 
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
-    names += ["dpo", "kto", "reward"]
-    names += ["several"]
+    names += ["several", "crf", "dpo", "kto", "reward"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from pretune.model.build import build_model
+from pretune.model.chain import NAME, chain_of
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE
+from pretune.objective.chain import ChainTags
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
@@ -150,6 +152,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
+    if name == "crf":
+        model = tiny_tagger("bert")
+        setattr(model, NAME, chain_of([[0, 1, 2], [2, 0, 0]], 3).double())
+        return model, ChainTags(kind="chain-tags"), tagged_rows(8)
     if name == "tag-decoder":
         return tiny_tagger("qwen3"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "classify-decoder":
@@ -183,7 +189,7 @@ PREFERENCES: dict[str, Any] = {
 }
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf"),
     *(*PREFERENCES, "reward"),
 )
 
