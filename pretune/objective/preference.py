@@ -298,7 +298,7 @@ class Kto(Preference):
     step, so how a step is cut changes nothing; and which reply stands in for another is fixed, so that its reference
     can be kept.
 
-    Source: Ethayarajh et al. 2024, arXiv:2402.01306, equation 8 and section 4.1.
+    Source: Ethayarajh et al. 2024, arXiv:2402.01306, section 4 (L_KTO).
     """
 
     compares: ClassVar[bool] = False
@@ -310,7 +310,8 @@ class Kto(Preference):
     desirable: float = Field(1.0, gt=0)
     """Weight of good replies."""
     undesirable: float = Field(1.0, gt=0)
-    """Weight of bad replies; where they are rare, weights that make both sides' sums alike (up to 4 / 3) are usual."""
+    """Weight of bad replies; where the sides differ in size, the paper keeps desirable times the number of good replies
+    between 1 and 4 / 3 of undesirable times the number of bad ones."""
 
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The gain of the reply that belongs to another prompt."""

@@ -168,3 +168,19 @@ def test_replies_of_equal_scores_have_a_reward_loss_of_ln_2_and_its_gradient_is_
     assert float(loss.sums(model, batch)["loss"].detach()) == pytest.approx(float(wanted.detach()))
     torch.nn.init.zeros_(model.score.weight)
     assert float(loss.sums(model, batch)["loss"].detach()) / loss.counts(batch)["loss"] == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rank_without_rows_adds_nothing_to_a_step_and_reaches_every_weight(kind: str) -> None:
+    model, (row,), loss = tiny("qwen3", attention="sdpa"), preference_rows(1), LOSS(kind)
+    idle, busy = loss.idle(row, VOCABULARY), loss.collate(preference_rows(3), VOCABULARY)
+    wide = None
+    if loss.gathers:
+        parts = [loss.gather(model, batch) for batch in (busy, idle)]
+        wide = StepWide({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, 3)
+        assert parts[1]["there"].tolist() == [0.0]
+    sums = loss.sums(model, idle, wide)
+    sums["loss"].backward()
+    assert {float(value.detach()) for value in sums.values()} == {0.0} == set(loss.counts(idle).values())
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
