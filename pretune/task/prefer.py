@@ -35,6 +35,7 @@ class Prefer(Task):
     judge: ClassVar[Judge] = PreferenceJudge()
     grouped: ClassVar[bool] = True
     is_alone: ClassVar[bool] = True
+    new_head: ClassVar[bool] = False
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 1.0
 

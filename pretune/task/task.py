@@ -45,6 +45,8 @@ class Task(Variant):
     its longest row."""
     is_alone: ClassVar[bool] = False
     """Whether it cannot be one of several tasks that share a body."""
+    new_head: ClassVar[bool] = True
+    """Whether it puts a new head on the model."""
     epochs: ClassVar[float] = 3.0
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
@@ -52,6 +54,8 @@ class Task(Variant):
 
     def why_not(self, method: Method) -> str | None:
         """Why it cannot be learnt by a method; None: it can."""
+        if method.only_heads and not self.new_head:
+            return f"task={self.kind} puts no new head on the model, and method={method.kind} trains nothing else"
         return None
 
     def fitted(self, train: Sequence[Any]) -> Self:
