@@ -43,7 +43,7 @@ def judged(
         NoTarget, NotSupported: nothing that can be asked or judged.
     """
     facts = model.facts
-    asked, notes = judge.asked(examples, train, facts.labels)
+    asked, notes = judge.asked(examples, train, facts.said)
     inputs = [one.input for one in asked]
     with log.progress("answering", total=len(inputs), unit="questions") as bar:
         answers = model.answer(inputs, max_tokens=max_tokens, strict=False, advance=bar.advance)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
-from pretune.report.drawing import Bar, Chart
+from pretune.report.drawing import Bar, Chart, reliability_chart
 from pretune.report.numbers import metric, named
 from pretune.report.pages import marked
 from pretune.report.training import OF_QUALITY, charts, read_points
@@ -17,7 +17,7 @@ LANGUAGE = ("Predicting text", ("group", "text", "bits_per_byte", "baseline_bits
 """Title and columns of a report on tokens, which no task has."""
 SHOWN_ROWS = 6
 EMPTY: Json = {
-    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "samples", "notes"), ()),
+    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes"), ()),
     "examples": {},
 }
 """Of a part, what it may have."""
@@ -46,11 +46,28 @@ def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: st
         "charts": curves(model) if model else [],
         "classes": [{"label": label, **row} for label, row in report.get("classes", {}).items()],
         "confusion": report.get("confusion"),
+        **_calibration(report),
         "samples": report.get("samples", []),
         "columns": columns,
         "examples": examples if rows and columns else {},
         "notes": report["notes"],
     }
+
+
+def _calibration(report: Json) -> Json:
+    """The plot of a report's probabilities, and how true they are, without the temperature of the model and with it."""
+    table = report.get("calibration")
+    if not table:
+        return {}
+    before = table.get("before")
+    bins = {"as given": table["bins"], **({"without its temperature": before["bins"]} if before else {})}
+    metrics = next(iter(report["groups"].values()))["metrics"]
+    sides = {f"at its temperature {table['temperature']:.3g}" if before else "as given": metrics}
+    sides |= {"without": before} if before else {}
+    rows = [
+        {"": named(key)} | {side: metric(of[key], key) for side, of in sides.items()} for key in ("ece", "nll", "brier")
+    ]
+    return {"reliability": reliability_chart(bins), "calibration": rows}
 
 
 def _marked(rows: Sequence[Json], columns: Sequence[str]) -> list[Json]:

@@ -29,7 +29,7 @@ BODIES = {"model": "transformer", "transformer": "model"}
 """Names of the body in one and the other class of a family."""
 KEPT = "pretune"
 """The key of config.json for what a head needs that transformers has no word for, as `infer.Facts` has it in `more`:
-`scale`, `thresholds`, `stride`. Plain transformers keep it."""
+`scale`, `temperature`, `thresholds`, `stride`. Plain transformers keep it."""
 TORTURE = (
     "Hello world  \t two spaces\n\n    indent\n你好，世界 🙂👩‍👩‍👧 naïve café Ｆｕｌｌ ２ ① C++ 3.14 don't\r\n"
     "Привет مرحبا こんにちは 안녕 <|endoftext|> [MASK] <s> a < b and c > d"

@@ -6,7 +6,7 @@ import math
 
 SHARES = (
     *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
-    *("exact", "f1_of_text", "share_of_machine", "share", "data_wait", "chance_of_label"),
+    *("exact", "f1_of_text", "share_of_machine", "share", "data_wait", "chance_of_label", "ece", "rejected"),
 )
 """How the names of metrics end that lie between 0 and 1."""
 
@@ -83,6 +83,12 @@ NAMES = {
     "pearson": "Pearson correlation",
     "mae": "mean error",
     "rmse": "root mean square error",
+    "ece": "calibration error (ECE)",
+    "nll": "loss of the labels, nats",
+    "brier": "Brier score",
+    "auroc": "AUROC of texts in scope",
+    "rejected": "share rejected",
+    "in_scope_accuracy": "accuracy in scope",
     "subset_accuracy": "share with all labels right",
     "rouge_l": "ROUGE-L",
     "validation_loss": "validation loss, nats per target",

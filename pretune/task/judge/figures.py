@@ -44,7 +44,8 @@ def label_figures(gold: Sequence[str], said: Sequence[str], labels: Sequence[str
     """
     counts = confusion(gold, said, labels)
     rows = class_scores(counts, labels)
-    there = [rows[name] for i, name in enumerate(labels) if counts[i].sum() + counts[:, i].sum()]
+    # A text that is rejected without a label ("") has no class of its own.
+    there = [rows[name] for i, name in enumerate(labels) if name and counts[i].sum() + counts[:, i].sum()]
     macro = {f"macro_{what}": sum(r[what] for r in there) / len(there) for what in ("precision", "recall", "f1")}
     weighted = sum(r["f1"] * r["support"] for r in there) / len(gold)
     return {"accuracy": int(np.trace(counts)) / len(gold), **macro, "weighted_f1": weighted}
@@ -91,7 +92,7 @@ def score_figures(wanted: NDArray[np.float64], said: NDArray[np.float64]) -> dic
 
 def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Correlation of ranks, equal values sharing the mean of theirs; 0 where one side is constant."""
-    return pearson(_ranks(a), _ranks(b))
+    return pearson(ranks(a), ranks(b))
 
 
 def pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -102,7 +103,8 @@ def pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(x @ y / np.sqrt((x @ x) * (y @ y)))
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rank of each, from 1; equal values share the mean of theirs."""
     _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[number])
 
