@@ -27,7 +27,7 @@ METRICS = {
     "nll": "Mean negative log likelihood of the label, in nats per text in scope.",
     "brier": "Squared distance of the probabilities from certainty of the label, summed over labels (Brier 1950).",
     "temperature": "By what logits are divided before they become probabilities: chosen on the validation split for "
-    "the least nll, kept in the model's config.json (pretune.temperature), served and exported. No answer changes by it.",
+    "the least nll, kept in the model's config.json (pretune.temperature) and served. No answer changes by it.",
     "rejected": "Share of texts that get no label (task.reject): their likeliest label has too low a probability.",
     "in_scope_accuracy": "Accuracy over the texts whose label the model knows; one that is rejected is wrong.",
     "auroc": "How often a text in scope has a higher probability than one that is not, equal ones half; 0.5 is chance.",

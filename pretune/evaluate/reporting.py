@@ -21,7 +21,8 @@ from pretune.base.log import Log
 from pretune.base.sample import evenly
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
-from pretune.evaluate.page import mood, report_part
+from pretune.evaluate.page import SHOWN_ROWS, mood, report_part
+from pretune.infer.explain import can_explain, explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
@@ -59,7 +60,7 @@ def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context
         wanted.title or f"How good is {model.path.name}?",
         verdict=groups[0]["verdict"],
         mood=mood(groups[0]["beaten"]),
-        parts=[report_part(report, findings.rows, model.path)],
+        parts=[report_part(report, findings.rows, model.path, explained=findings.explained)],
         doctor=[f.row() for f in of_facts(data.card.metrics.get("doctor") or ())],
         lineage=lineage({"model": model, "data": data}),
         command=context.command or f"pretune evaluate {model.path.as_posix()} {data.path.as_posix()} --out REPORT",
@@ -94,7 +95,15 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
         log=context.log,
     )
     findings.notes.extend(read_before(model, [a.text for a in asked], context.log))
+    if can_explain(opened):
+        worst = [text_of(row) for row in findings.ordered[:SHOWN_ROWS]]
+        findings.explained.extend(explain(opened, worst))
     return findings
+
+
+def text_of(row: Json) -> str | tuple[str, str]:
+    """What a row says that was read: a text, or two that are compared."""
+    return (row["text"], row["second"]) if "second" in row else str(row["text"])
 
 
 def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifact, context: Context) -> Findings:

@@ -47,14 +47,23 @@ class Frame:
 
     def row(self, ids: Sequence[int], max_length: int) -> list[int]:
         """The text's tokens in their frame; a long text loses its end, never the frame."""
-        room = max(max_length - len(self.before) - len(self.after), 0)
-        return [*self.before, *ids[:room], *self.after]
+        (read,) = self.places([len(ids)], max_length)
+        return [*self.before, *ids[: len(read)], *self.after]
 
     def pair(self, first: Sequence[int], second: Sequence[int], max_length: int) -> list[int]:
         """Two texts in their frame; the longer one loses its end first, down to half of the room."""
-        room = max(max_length - len(self.before) - len(self.between) - len(self.after), 0)
-        kept = min(len(second), max(room - len(first), room // 2))
-        return [*self.before, *first[: room - kept], *self.between, *second[:kept], *self.after]
+        one, two = self.places([len(first), len(second)], max_length)
+        return [*self.before, *first[: len(one)], *self.between, *second[: len(two)], *self.after]
+
+    def places(self, lengths: Sequence[int], max_length: int) -> list[range]:
+        """The positions in a row of the tokens that are read of one text, or of each of two, of these lengths."""
+        parts = [*self.before, *(self.between if len(lengths) == 2 else ()), *self.after]
+        room, begin = max(max_length - len(parts), 0), len(self.before)
+        if len(lengths) == 1:
+            return [range(begin, begin + min(lengths[0], room))]
+        kept = min(lengths[1], max(room - lengths[0], room // 2))
+        first = range(begin, begin + min(lengths[0], room - kept))
+        return [first, range(first.stop + len(self.between), first.stop + len(self.between) + kept)]
 
     def rows(self, tokenizer: Tokenizer, inputs: Sequence[Given], max_length: int) -> list[list[int]]:
         """One row per input, at most `max_length` tokens, the frame included."""

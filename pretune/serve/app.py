@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -32,6 +33,7 @@ from starlette.types import Receive, Scope, Send
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Labels, Score, Span, Tags, Text
+from pretune.infer.explain import Explanation, explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
@@ -180,16 +182,18 @@ class Server:
     async def _each(self, request: Request, *answers: type[Answer]) -> Response:
         """An answer to each input."""
         asked = await read(request, Texts, self.limits)
-        return await self._answered(self._giving(asked.model, *answers), asked.inputs(self.limits))
+        served, inputs = self._giving(asked.model, *answers), asked.inputs(self.limits)
+        return await self._answered(served, inputs, explained=asked.explain)
 
     async def answer(self, request: Request) -> Response:
         asked = await read(request, AnswerIn, self.limits)
         return await self._answered(self._giving(asked.model, Span), asked.inputs(self.limits))
 
-    async def _answered(self, served: Served, inputs: Sequence[Any]) -> Response:
+    async def _answered(self, served: Served, inputs: Sequence[Any], *, explained: bool = False) -> Response:
         """The answers to all inputs in one list."""
         async with self._turn(served):
-            answers = await run_sync(served.model.answer, inputs)
+            ask = partial(explain, served.model) if explained else served.model.answer
+            answers: Sequence[Answer | Explanation] = await run_sync(ask, inputs)
         data = [{"index": index, **answer.to_json()} for index, answer in enumerate(answers)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 

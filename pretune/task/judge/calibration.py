@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pretune.base.json import Json
 from pretune.infer.classify import softmax
-from pretune.task.judge.figures import ranks
+from pretune.infer.correlation import ranks
 
 Floats = NDArray[np.float64]
 BINS = 15
