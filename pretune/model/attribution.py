@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def attribution(
         inputs: of the model, `input_ids` [1, L] among them.
         words: positions of the tokens of each word; all other positions are the same in the baseline.
         blank: the token whose embedding stands for nothing.
-        steps: of the path, by Gauss and Legendre's rule: the sum's error falls faster with them than the trapezoid's.
+        steps: of the path, by Gauss and Legendre's rule.
     """
     ids_L, weights = inputs["input_ids"][0], model.get_input_embeddings().weight.detach()
     full_LD, free = weights[ids_L], sorted({position for word in words for position in word})
@@ -52,13 +53,14 @@ def attribution(
     direction = torch.as_tensor(direction_C, dtype=weights.dtype, device=weights.device)
     score = _Score(model, inputs, direction)
     gradient_LD = torch.zeros_like(full_LD, dtype=torch.float64)
-    for nodes, shares in _chunks(*gauss_legendre(steps)):
+    parts = (each.split(ROWS_AT_ONCE) for each in gauss_legendre(steps))
+    for nodes, shares in zip(*parts, strict=True):
         path_SLD = empty_LD + nodes[:, None, None].to(full_LD) * (full_LD - empty_LD)
         slopes_SLD = score.slopes(path_SLD)
         gradient_LD += (shares[:, None, None].to(gradient_LD) * slopes_SLD).sum(0)
     added_L = ((full_LD - empty_LD) * gradient_LD).sum(1).cpu().numpy()
-    left = torch.stack([full_LD, empty_LD, *(blanked(full_LD, word, weights[blank]) for word in words)])
-    scores = score.values(left)
+    left = (blanked(full_LD, word, weights[blank]) for word in words)
+    scores = score.values(chain([full_LD, empty_LD], left))
     whole, nothing = scores[0], scores[1]
     return Attribution(added_L, float(abs(added_L.sum() - (whole - nothing))), whole - scores[2:])
 
@@ -95,11 +97,13 @@ class _Score:
             (found,) = torch.autograd.grad(self._of(rows_SLD).sum(), rows_SLD)
         return found.double()
 
-    def values(self, rows_SLD: Tensor) -> np.ndarray:
-        """f of each row, float64 [S]."""
-        with torch.no_grad():
-            parts = [self._of(part).double().cpu() for part in rows_SLD.split(ROWS_AT_ONCE)]
-        return np.asarray(torch.cat(parts).numpy())
+    def values(self, rows: Iterator[Tensor]) -> np.ndarray:
+        """f of each row [L, D], float64; few rows are in memory at once."""
+        found: list[Tensor] = []
+        while part := [*islice(rows, ROWS_AT_ONCE)]:
+            with torch.no_grad():
+                found.append(self._of(torch.stack(part)).double().cpu())
+        return np.asarray(torch.cat(found).numpy())
 
 
 @contextmanager
@@ -110,7 +114,3 @@ def _embedded(model: Any, rows_SLD: Tensor) -> Iterator[None]:
         yield
     finally:
         hook.remove()
-
-
-def _chunks(nodes: Tensor, shares: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    yield from zip(nodes.split(ROWS_AT_ONCE), shares.split(ROWS_AT_ONCE), strict=True)
