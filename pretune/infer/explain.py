@@ -155,7 +155,7 @@ def marked(text: str, words: Sequence[Word], *, least: float = SHOWN) -> Iterato
     """
     largest, at = max((abs(word.weight) for word in words), default=0.0), 0
     for word in words:
-        if abs(word.weight) >= least * largest > 0:
+        if largest and abs(word.weight) >= least * largest:
             yield text[at : word.start], None
             yield text[word.start : word.end], word.weight
             at = word.end

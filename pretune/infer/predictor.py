@@ -42,7 +42,8 @@ class Facts:
         more: what a kind of answer needs besides, JSON: of a score `scale` (mean and standard deviation of the numbers
             that were learnt), of labels `temperature` (by which logits are divided), of one label `reject` (the
             probability below which a text gets no label) and `rejected` (what it gets instead, perhaps ""), of several
-            `thresholds` (the probability from which each of them holds), of spans `stride` and `no_answer`.
+            `thresholds` (the probability from which each of them holds), of spans `stride` and `no_answer`; of tags
+            `crf`, the scores of first, last and neighbouring tags.
     """
 
     task: str

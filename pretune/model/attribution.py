@@ -53,7 +53,7 @@ def attribution(
     direction = torch.as_tensor(direction_C, dtype=weights.dtype, device=weights.device)
     score = _Score(model, inputs, direction)
     gradient_LD = torch.zeros_like(full_LD, dtype=torch.float64)
-    parts = (each.split(ROWS_AT_ONCE) for each in gauss_legendre(steps))
+    parts = (torch.split(each, ROWS_AT_ONCE) for each in gauss_legendre(steps))
     for nodes, shares in zip(*parts, strict=True):
         path_SLD = empty_LD + nodes[:, None, None].to(full_LD) * (full_LD - empty_LD)
         slopes_SLD = score.slopes(path_SLD)

@@ -35,6 +35,7 @@ class Chat(Task):
 
     shape: ClassVar[str] = "dialogue"
     holds: ClassVar[str] = "dialogues"
+    new_head: ClassVar[bool] = False
     answers: ClassVar[type[Answer]] = Text
     judge: ClassVar[Judge] = ReplyJudge()
     better: ClassVar[str] = "loss"

@@ -76,7 +76,8 @@ def finetune(
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
     with state.update.exact_weights():
-        read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=weights)
+        left = read.task.fold(state.model, weights)
+        read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
     window = longest_of(plain_model(state.model).config.to_dict())
     for place in sorted(out.rglob("tokenizer_config.json")):
         set_model_length(place.parent, min(settings.max_length, window) if read.task.grouped else window)

@@ -20,6 +20,8 @@ from pretune.task.labelled_data import LabelledData, read_data
 from pretune.task.task import TASK, Task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pretune.base.log import Log
     from pretune.model.methods.method import Method
     from pretune.tokens.rows import Row
@@ -105,6 +107,11 @@ class Several(Task):
     def keep(self, model: Any, found: Json) -> None:
         for name, mine in found.items():
             self._parts[name].task.keep(model.heads[name], mine)
+
+    def fold(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        for name, part in self._parts.items():
+            weights = part.task.fold(model.heads[name], weights)
+        return weights
 
     def save(self, method: Method, model: Any, out: Path, **where: Any) -> None:
         from pretune.model.several import save_many

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import PrivateAttr
 
 from pretune.base.errors import NoTarget, NotSupported, OneClass
 from pretune.infer.answers import Answer, Tags
 from pretune.infer.tag import Tagger, WordRow, word_rows
+from pretune.model.families import plain_model
 from pretune.objective.objective import Objective
 from pretune.objective.tags import TokenTags
 from pretune.task.judge.judge import Judge
@@ -20,6 +22,8 @@ from pretune.task.task import Task
 from pretune.tokens.rows import IGNORE, Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pretune.infer.predictor import Predictor
     from pretune.text.dataset.example import Tagged
 
@@ -35,18 +39,42 @@ class Tag(Task):
     better: ClassVar[str] = "f1"
     epochs: ClassVar[float] = 4.0
 
+    crf: bool = False
+    """Whether the tags of a text are chosen together, by a linear-chain CRF: what stands next to what is learnt too."""
+
+    _sequences: tuple[tuple[str, ...], ...] = PrivateAttr(())
+
+    def fitted(self, train: Sequence[Tagged]) -> Self:
+        found = self.model_copy()
+        found._sequences = tuple(e.tags for e in train) if self.crf else ()
+        return found
+
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
 
         from pretune.model.folder import load_labelled
 
         torch.manual_seed(seed)
-        return load_labelled(folder, "tags", tags_of(labels))
+        number = {tag: k for k, tag in enumerate(tags_of(labels))}
+        return self._chained(
+            *load_labelled(folder, "tags", list(number)), [[number[t] for t in s] for s in self._sequences]
+        )
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with
 
-        return outline_with(config, "tags")
+        return self._chained(*outline_with(config, "tags"), [])
+
+    def _chained(
+        self, model: Any, new: tuple[str, ...], sequences: Sequence[Sequence[int]]
+    ) -> tuple[Any, tuple[str, ...]]:
+        """With a CRF on top, if one is wanted, which begins with what the training split says."""
+        if not self.crf:
+            return model, new
+        from pretune.model.chain import NAME, chain_of
+
+        setattr(model, NAME, chain_of(sequences, model.config.num_labels))
+        return model, (*new, NAME)
 
     def check(self, examples: Sequence[Tagged], labels: Sequence[str] | None) -> None:
         """Raise OneClass where every word is tagged O."""
@@ -86,6 +114,10 @@ class Tag(Task):
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         if class_weights:
             raise NotSupported("task=tag does not weigh labels", hint="leave out balance=weights of the data set")
+        if self.crf:
+            from pretune.objective.chain import ChainTags
+
+            return ChainTags(kind="chain-tags")
         return TokenTags(kind="token-tags")
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Tagger:
@@ -93,7 +125,27 @@ class Tag(Task):
 
         found = from_objects(model, folder)
         assert isinstance(found, Tagger)
-        return replace(found, facts=replace(found.facts, max_length=min(max_length, found.encoder.max_length)))
+        facts = replace(found.facts, max_length=min(max_length, found.encoder.max_length))
+        if self.crf:
+            from pretune.model.chain import chain_in, facts_of
+
+            chain = chain_in(plain_model(model))
+            facts = replace(facts, more={**facts.more, "crf": facts_of(chain)} if chain else facts.more)
+        return replace(found, facts=facts)
+
+    def fold(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if not self.crf:
+            return weights
+        from pretune.model.chain import NAME, chain_in, facts_of
+
+        plain = plain_model(model)
+        chain = chain_in(plain)
+        assert chain is not None
+        self.keep(model, {"crf": facts_of(chain)})
+        delattr(plain, NAME)
+        for config in getattr(model, "peft_config", {}).values():
+            config.modules_to_save = [name for name in config.modules_to_save if name != NAME]
+        return {name: tensor for name, tensor in weights.items() if NAME not in name.split(".")}
 
     def score(self, ready: Predictor, examples: Sequence[Tagged]) -> dict[str, float]:
         """F1, precision and recall of entities, and the share of right tags."""

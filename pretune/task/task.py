@@ -18,6 +18,8 @@ from pretune.text.dataset.example import read_labels, shape_of
 from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
     from pretune.model.methods.method import Method
@@ -40,6 +42,8 @@ class Task(Variant):
     grouped: ClassVar[bool] = False
     """Rows have their own lengths, cut at max_length: those of like length share a step, since each batch is padded to
     its longest row."""
+    new_head: ClassVar[bool] = True
+    """Whether it puts a new head on the model."""
     epochs: ClassVar[float] = 3.0
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
@@ -47,6 +51,8 @@ class Task(Variant):
 
     def why_not(self, method: Method) -> str | None:
         """Why it cannot be learnt by a method; None: it can."""
+        if method.only_heads and not self.new_head:
+            return f"task={self.kind} puts no new head on the model, and method={method.kind} trains nothing else"
         return None
 
     def fitted(self, train: Sequence[Any]) -> Self:
@@ -107,6 +113,10 @@ class Task(Variant):
 
         config = plain_model(model).config
         keep(config, getattr(config, KEPT, {}) | found)
+
+    def fold(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Move into the model's config what its class has no module for; the weights that are left."""
+        return weights
 
     def save(self, method: Method, model: Any, out: Path, **where: Any) -> None:
         """Write what was trained into a folder, as `Method.save`."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from pretune.model.build import build_model
+from pretune.model.chain import NAME, chain_of
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE
+from pretune.objective.chain import ChainTags
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
@@ -136,6 +145,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
+    if name == "crf":
+        model = tiny_tagger("bert")
+        setattr(model, NAME, chain_of([[0, 1, 2], [2, 0, 0]], 3).double())
+        return model, ChainTags(kind="chain-tags"), tagged_rows(8)
     if name == "tag-decoder":
         return tiny_tagger("qwen3"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "classify-decoder":
@@ -161,17 +174,24 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf"),
 )
 
 
 def trained(
-    name: str, *, micro: int, optim: str = "adamw", steps: int = 3, runtime: Runtime | None = None, batch: int = 8
+    name: str,
+    *,
+    micro: int,
+    optim: str = "adamw",
+    steps: int = 3,
+    runtime: Runtime | None = None,
+    batch: int = 8,
+    kind: torch.dtype = torch.float64,
 ) -> dict[str, torch.Tensor]:
     """The weights after some steps, cut into micro-batches of `micro` rows."""
     runtime = runtime or Runtime()
     model, objective, rows = case(name)
-    model.train()
+    model.to(kind).train()
     update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, runtime.rank, runtime.world)
@@ -183,3 +203,42 @@ def trained(
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     assert a.keys() == b.keys()
     return max(float((a[n] - b[n]).abs().max()) for n in a)
+
+
+RANK_PROGRAM = """
+import sys
+import torch
+from pretune.train.loop.runtime import Runtime
+from tests.invariants.worlds import batch_of_ranks, trained
+from safetensors.torch import save_file
+torch.set_num_threads(1)
+runtime = Runtime.start("cpu")
+for name in sys.argv[2:]:
+    weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name))
+    save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name}-{runtime.rank}.safetensors")
+torch.distributed.barrier()  # the ranks leave together
+"""
+
+
+def batch_of_ranks(name: str) -> int:
+    """Rows of a step that two ranks cannot share evenly; with one row the second rank has none."""
+    return 1 if name in ("causal", "several") else 7
+
+
+def ranks_apart(names: Sequence[str], folder: Path) -> dict[str, float]:
+    """How far the weights of two processes are from those of one, by the name of the case."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root, processes = Path(__file__).parents[2], []
+    for rank in range(2):
+        settings = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        command = [sys.executable, "-c", RANK_PROGRAM, str(folder), *names]
+        processes.append(subprocess.Popen(command, env={**os.environ, **settings, "PYTHONPATH": str(root)}, cwd=root))
+    assert [p.wait(timeout=240) for p in processes] == [0, 0]
+    found = {}
+    for name in names:
+        alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name))
+        both = (load_file(folder / f"{name}-{rank}.safetensors") for rank in range(2))
+        found[name] = max(largest_difference(alone, one) for one in both)
+    return found

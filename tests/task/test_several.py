@@ -65,7 +65,12 @@ def recipe(world: Path, work: str, **settings: Any) -> Recipe:
         "people": {"kind": "dataset", "read": [str(world / "people.jsonl")]},
         "tuned": {
             **{"kind": "finetune", "model": str(world / "base"), "data": {"mood": "$moods", "people": "$people"}},
-            **{"task": {"mood": "classify", "people": "tag"}, "epochs": 12, "batch": 8, "precision": "float32"},
+            **{
+                "task": {"mood": "classify", "people": {"kind": "tag", "crf": True}},
+                "epochs": 12,
+                "batch": 8,
+                "precision": "float32",
+            },
             **{"optim": {"kind": "adamw", "learning_rate": 3e-3}, "max_length": 48, **settings},
         },
         "report": {"kind": "evaluate", "model": "$tuned", "data": "$people"},
@@ -111,10 +116,14 @@ def test_the_body_is_an_ordinary_folder_of_transformers(made: dict[str, Artifact
 
 
 def test_with_heads_alone_the_body_stays_as_it_was(world: Path) -> None:
-    tuned = recipe(world, "heads", method="head", epochs=1).run(log=Log(quiet=True))["tuned"]
+    both = {"mood": "classify", "people": {"kind": "tag", "crf": True}}
+    tuned = recipe(world, "heads", method="head", epochs=1, task=both).run(log=Log(quiet=True))["tuned"]
     before, after = (AutoModel.from_pretrained(folder) for folder in (world / "base", tuned.path))
     same = {n: torch.equal(p, after.state_dict()[n]) for n, p in before.state_dict().items() if "pooler" not in n}
     assert all(same.values()), "(the base has no pooler: it is new)"
+    head = tuned.path / "people"
+    assert load_file(head / "adapter_model.safetensors").keys() == {"classifier.weight", "classifier.bias"}
+    assert open_model(head).facts.more["crf"]["first"] != [0.0] * 5, "the CRF stands in head.json"
 
 
 def test_what_cannot_be_is_refused_with_the_reason(world: Path, made: dict[str, Artifact]) -> None:

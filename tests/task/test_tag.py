@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,14 +73,6 @@ def test_a_tagger_learns_names_and_its_folder_gives_the_tags_of_plain_transforme
     assert [e.text for e in answer.entities] == ["Ada", "Bob", "Eve"]
 
 
-def test_a_new_process_gives_the_same_answers(tagger: Loaded) -> None:
-    texts = ["Ada met Bob", "near 北京 🙂"]
-    command = [sys.executable, "-m", "pretune", "predict", str(tagger.path), *texts, "--json", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
-    told = [{"text": text, **answer.to_json()} for text, answer in zip(texts, tagger.predict(texts), strict=True)]
-    assert json.loads(done.stdout) == json.loads(json.dumps(told))
-
-
 def test_the_report_counts_what_the_predictions_say_and_marks_entities(tagger: Loaded, world: Path) -> None:
     found = tagger.evaluate(f"{tagger.path}.dataset", out=f"{tagger.path}.report")
     report = json.loads((found.path / "report.json").read_text(encoding="utf-8"))
@@ -116,6 +106,21 @@ def test_an_adapter_and_a_head_answer_after_they_were_saved_as_they_were_scored(
     report = found.evaluate(f"{found.path}.dataset", split="validation")
     for name in ("f1", "accuracy"):
         assert report.metrics[name] == pytest.approx(found.metrics[f"validation_{name}"], abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_crf_travels_in_the_folder_and_in_the_bundle_and_plain_transformers_read_the_rest(
+    world: Path, method: str
+) -> None:
+    found = tuned(world, "encoder", f"crf-{method}", task={"kind": "tag", "crf": True}, method=method, epochs=4)
+    report = found.evaluate(f"{found.path}.dataset", split="validation")
+    assert report.metrics["f1"] == pytest.approx(found.metrics["validation_f1"], abs=1e-6)
+    kept = json.loads((found.path / ("config.json" if method == "full" else "head.json")).read_text(encoding="utf-8"))
+    assert np.shape(kept["pretune"]["crf"]["pairs"]) == (5, 5)
+    answers = found.predict(TEXTS)
+    assert found.export(out=f"{found.path}.bundle").predict(TEXTS) == answers
+    if method == "full":
+        assert by_transformers(found.path, TEXTS) != [list(a.tags) for a in answers if isinstance(a, Tags)]
 
 
 def test_words_behind_max_length_are_counted_and_a_row_without_any_is_left_out(
