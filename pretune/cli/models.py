@@ -63,7 +63,7 @@ def predict(
         given += _read(Path(input_file), opened, column, log)
     if not given:
         raise click.UsageError("give TEXT or --input FILE")
-    answers = opened.explain(given) if explain else opened.predict(given, max_tokens=max_tokens)
+    answers = _answers(opened, given, max_tokens, explained=explain)
     rows = [{**shown_given(one), **answer.to_json()} for one, answer in zip(given, answers, strict=True)]
     if output_file:
         write_answers(rows, Path(output_file))
@@ -72,6 +72,12 @@ def predict(
     elif not output_file:
         for one, answer in zip(given, answers, strict=True):
             click.echo(_line(answer, one))
+
+
+def _answers(
+    opened: Loaded, given: Sequence[Given], max_tokens: int, *, explained: bool
+) -> Sequence[Answer | Explanation]:
+    return opened.explain(given) if explained else opened.predict(given, max_tokens=max_tokens)
 
 
 def _line(answer: Answer | Explanation, given: Given) -> str:

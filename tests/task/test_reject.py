@@ -27,7 +27,7 @@ ROWS = [
     for filler in ("and", "or", "with", "to")
     for k in range(8)
 ]
-for wrong in ROWS[: len(ROWS) * 2 // 3 : 11]:  # no model is right about these, so there is a temperature to choose
+for wrong in ROWS[: len(ROWS) * 2 // 3 : 7]:  # no model is right about these, so there is a temperature to choose
     wrong["label"] = "animal" if wrong["label"] == "colour" else "colour"
 
 

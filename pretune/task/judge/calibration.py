@@ -102,6 +102,7 @@ def best_threshold(chances_B: Floats, right_B: NDArray[np.bool_], inside_B: NDAr
 
 
 def threshold_keeping(chances_B: Floats, share: float) -> float:
-    """The highest threshold that keeps at least this share of the texts."""
+    """A threshold that keeps at least this share of the texts, and few more; half way between two probabilities."""
     dropped = int(np.floor((1 - share) * len(chances_B) + 1e-9))
-    return float(np.sort(chances_B)[min(dropped, len(chances_B) - 1)])
+    kept = np.sort(chances_B)[min(dropped, len(chances_B) - 1)]
+    return float((kept + chances_B[chances_B < kept].max(initial=0.0)) / 2)

@@ -98,4 +98,7 @@ def test_a_threshold_parts_texts_inside_from_those_outside_however_many_there_ar
 def test_a_threshold_that_keeps_nine_in_ten_keeps_nine_in_ten() -> None:
     chances = np.arange(1, 21) / 20
     assert (chances >= threshold_keeping(chances, 0.9)).mean() == 0.9
+    assert threshold_keeping(chances, 0.9) == pytest.approx(0.125), "rounding of 0.15 rejects no other text"
+    assert threshold_keeping(np.array([0.2, 0.5, 0.5, 0.5]), 0.5) == pytest.approx(0.35), "all of the equal ones"
+    assert threshold_keeping(np.array([0.4]), 0.5) == pytest.approx(0.2)
     assert (chances >= threshold_keeping(chances, 0.93)).mean() == 0.95
