@@ -72,13 +72,13 @@ class TorchEncoder:
 
     Args:
         separator: behind which tokens are of the second type; None for a model without types.
-        blank_id: the token that says nothing: the mask, or where there is none, what rows are padded with.
+        blank_id: the token that says nothing, the mask; None where there is none.
     """
 
     model: Any
     pad_id: int | None
     separator: int | None = None
-    blank_id: int = 0
+    blank_id: int | None = None
 
     @property
     def max_length(self) -> int:
@@ -184,9 +184,7 @@ def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncod
     config, (frame, separator) = model.config, framing(model.config.to_dict(), folder)
     labels = tuple(config.id2label[k] for k in range(config.num_labels)) if task[1] != "score" else None
     facts = Facts(*task, read_length(folder, config), labels, **vars(frame), more=getattr(config, KEPT, {}))
-    specials = special_ids(folder)
-    blank = next((token for token in (specials.mask, config.pad_token_id, specials.pad) if token is not None), 0)
-    return TorchEncoder(model, config.pad_token_id, separator, blank), facts
+    return TorchEncoder(model, config.pad_token_id, separator, special_ids(folder).mask), facts
 
 
 def framing(config: Mapping[str, Any], folder: Path) -> tuple[Frame, int | None]:
