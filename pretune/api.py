@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NotSupported
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pretune.infer.explain import Explanation
     from pretune.infer.predictor import Predictor
 
-Asked: TypeAlias = "str | tuple[str, str] | Mapping[str, str]"
+Asked: TypeAlias = "str | tuple[str, str] | Mapping[str, Any]"
 """A text, two that are compared, or texts by their roles."""
 Given: TypeAlias = "str | Path | Loaded"
 """A path, or what `load`, `pretrain` and `fine_tune` return."""
@@ -59,9 +59,11 @@ class Loaded:
     def predict(self, inputs: Asked | Sequence[Asked], *, max_tokens: int = 256) -> list[Answer]:
         """Answers to texts: labels, scores, tags, or greedy texts (messages, where the model has a chat template).
 
-        What labels and scores also reads pairs of texts, as tuples; a tagger also reads lists of words.
+        What labels and scores also reads pairs of texts, as tuples (a reward model a question and its reply, or
+        messages); a tagger also reads lists of words.
 
-        A model that finds answers is asked with `{"question": ..., "context": ...}`.
+        A model that finds answers is asked with `{"question": ..., "context": ...}`, one that ranks (or gives vectors)
+        with `{"query": ..., "candidates": [...]}`.
 
         Raises:
             TooLong: a prompt fills the model's window; nothing is answered then.

@@ -35,7 +35,7 @@ class World:
 
     Args:
         asked: inputs of `predict`; in JSON, so that another process reads the same.
-        route: of the server, which is asked `{"input": ...}`; "": what writes is asked by messages.
+        route: of the server, which is asked `{"input": ...}`; "": what writes is asked by messages, or by prompts.
     """
 
     rows: list[dict[str, Any]]
@@ -79,6 +79,12 @@ WORLDS = {
     ),
     "chat": World(
         [{"prompt": f"say {t.split()[0]}", "completion": t} for t in _texts()], ASKED, bases=("qwen3-chat", "gpt2-chat")
+    ),
+    "seq2seq": World(
+        [{"source": t, "target": t.split()[0]} for t in _texts()],
+        ASKED,
+        bases=("qwen3", "t5"),
+        settings={"task": {"kind": "seq2seq", "beams": 3, "length_penalty": 0.5, "no_repeat_ngram": 4}},
     ),
 }
 CELLS = [(task, base, method) for task, world in WORLDS.items() for base in world.bases for method in METHODS]
@@ -133,13 +139,17 @@ def served(opened: Any, world: World) -> list[Any]:
     """What a client of the server gets."""
     with TestClient(create_app({"m": opened}), base_url="http://127.0.0.1") as client:
         if not world.route:
-            return [_written(client, one) for one in world.asked]
+            return [_written(client, one, chats=opened.chat is not None) for one in world.asked]
         got = client.post(world.route, json={"input": world.asked}).json()
     return [{name: value for name, value in one.items() if name != "index"} for one in got["data"]]
 
 
-def _written(client: TestClient, text: str) -> dict[str, str]:
-    body = {"messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": 8}
+def _written(client: TestClient, text: str, *, chats: bool) -> dict[str, str]:
+    body = {"temperature": 0, "max_tokens": 8}
+    if not chats:
+        choice = client.post("/v1/completions", json={"prompt": text, **body}).json()["choices"][0]
+        return {"answer": choice["text"]}
+    body |= {"messages": [{"role": "user", "content": text}]}
     choice = client.post("/v1/chat/completions", json=body).json()["choices"][0]
     return {"answer": choice["message"]["content"]}
 

@@ -66,7 +66,7 @@ def _loss_of(task: Task, ready: Predictor, examples: Sequence[Example], folder: 
 
 
 def _on_tokens(ready: Predictor, folder: Path) -> dict[str, float]:
-    if not isinstance(ready, Streams):
+    if not isinstance(ready, Streams) or ready.facts.more.get("apart"):
         problem = f"the model gives {ready.gives.plural} and cannot be measured on tokens"
         raise NotSupported(problem, hint="give a dataset with what it answers")
     splits = (Store.open(folder, split) for split in ("validation", "test"))
@@ -90,7 +90,7 @@ def _loss(ready: Predictor, objective: Objective, rows: Sequence[Row]) -> dict[s
     model = module_of(ready)
     vocabulary = Vocabulary(size=model.config.vocab_size, pad=0)
     found = loss_over(model, objective, rows, vocabulary, Runtime(), batch=1)
-    targets = sum(found.targets.values())
+    targets = sum(number for term, number in found.targets.items() if found.weights[term])
     if not targets:
         raise EmptyInput("no row of the data has a target")
     return {"loss": found.per_target, "targets": int(targets)}

@@ -74,18 +74,19 @@ class Explanation:
 
 def can_explain(model: Predictor) -> bool:
     """Whether words can be weighed: it gives labels or a number, and has gradients."""
-    return isinstance(model, TextClassifier) and isinstance(model.engine, Attributes)
+    return isinstance(model, TextClassifier) and model.chat is None and isinstance(model.engine, Attributes)
 
 
 def explain(model: Predictor, inputs: Sequence[Any]) -> list[Explanation]:
     """Answers to texts, or to pairs of them, with the words that spoke for and against each.
 
     Raises:
-        NotSupported: answers of another kind, or a model without gradients (a bundle).
+        NotSupported: answers of another kind, dialogues, or a model without gradients (a bundle).
     """
-    if not isinstance(model, TextClassifier):
+    if not isinstance(model, TextClassifier) or model.chat is not None:
         explained = ", ".join(kind.plural for kind, _ in ANSWERS.values())
-        problem = f"words are weighed for {explained}; this model gives {model.gives.plural}"
+        other = "reads dialogues" if isinstance(model, TextClassifier) else f"gives {model.gives.plural}"
+        problem = f"words of texts are weighed for {explained}; this model {other}"
         raise NotSupported(problem, hint="ask it without an explanation")
     engine = model.engine
     if not isinstance(engine, Attributes):

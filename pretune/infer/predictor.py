@@ -43,7 +43,8 @@ class Facts:
             that were learnt), of labels `temperature` (by which logits are divided), of one label `reject` (the
             probability below which a text gets no label) and `rejected` (what it gets instead, perhaps ""), of several
             `thresholds` (the probability from which each of them holds), of spans `stride` and `no_answer`; of tags
-            `crf`, the scores of first, last and neighbouring tags.
+            `crf`, the scores of first, last and neighbouring tags; of texts how they are looked for
+            (`beams` ...), and with what the row of an answer begins, where its source is another row (`apart`).
     """
 
     task: str

@@ -6,7 +6,18 @@ import math
 
 SHARES = (
     *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
-    *("exact", "f1_of_text", "share_of_machine", "share", "data_wait", "chance_of_label", "ece", "rejected"),
+    *(
+        "accuracy_per_token",
+        "win_rate",
+        "exact",
+        "f1_of_text",
+        "share_of_machine",
+        "share",
+        "data_wait",
+        "chance_of_label",
+        "ece",
+        "rejected",
+    ),
 )
 """How the names of metrics end that lie between 0 and 1."""
 
@@ -80,6 +91,14 @@ NAMES = {
     "weighted_f1": "weighted F1",
     "micro_f1": "micro-F1",
     "spearman": "Spearman correlation",
+    "ndcg_10": "nDCG@10",
+    "mrr": "MRR",
+    "recall_1": "recall@1",
+    "recall_10": "recall@10",
+    "as_given": "order of the data",
+    "bm25": "BM25",
+    "place": "place of the best",
+    "baseline_place": "its place by BM25",
     "pearson": "Pearson correlation",
     "mae": "mean error",
     "rmse": "root mean square error",
@@ -107,6 +126,11 @@ NAMES = {
     "f1_of_text": "F1 of the text",
     "word_tags": "most frequent tag of each word",
     "crf": "CRF",
+    "copy": "the source itself",
+    "lead": "first sentences",
+    "nearest_pair": "nearest source's target",
+    "bleu": "BLEU",
+    "chrf": "chrF",
     "support": "examples",
     "majority": "most frequent label",
     "tfidf_svm": "TF-IDF + linear SVM",
@@ -114,6 +138,13 @@ NAMES = {
     "nearest": "nearest question's answer",
     "ngram": "5-gram model",
     "xz": "xz -9",
+    "win_rate": "preferences whose margin has grown",
+    "accuracy_per_token": "accuracy by the mean per token",
+    "margin": "margin of the chosen reply",
+    "gain": "growth of that margin",
+    "length": "the longer reply",
+    "shorter": "the shorter reply",
+    "start": "before fine-tuning",
 }
 """Metrics, columns and baselines whose names are not their words."""
 

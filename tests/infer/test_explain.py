@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from starlette.testclient import TestClient
 
 from pretune.base.errors import NotSupported
 from pretune.infer.classify import TextClassifier
-from pretune.infer.explain import Word, explain, marked
+from pretune.infer.explain import Word, can_explain, explain, marked
 from pretune.infer.load import open_model
 from pretune.report.pages import weighed
 from pretune.serve.app import create_app
@@ -77,8 +79,14 @@ def test_bundles_and_models_that_write_are_refused_with_what_can_be_explained(
     with pytest.raises(NotSupported, match="no gradients"):
         explain(TextClassifier(Graph(), model.tokenizer, model.facts), ["a"])
     writer = open_model(write_model(tmp_path / "m", tmp_path / "w", "qwen3"))
-    with pytest.raises(NotSupported, match="weighed for labels, sets of labels, numbers; this model gives text"):
+    with pytest.raises(
+        NotSupported, match="words of texts are weighed for labels, sets of labels, numbers; this model gives text"
+    ):
         explain(writer, ["a"])
+    rewarding: Any = replace(model, chat=object())
+    assert not can_explain(rewarding)
+    with pytest.raises(NotSupported, match="this model reads dialogues"):
+        explain(rewarding, [("a", "b")])
 
 
 def test_the_server_explains_when_it_is_asked_to_and_few_texts_at_once(model: TextClassifier) -> None:

@@ -16,16 +16,24 @@ from safetensors.torch import load_file
 
 from pretune.model.build import build_model
 from pretune.model.chain import NAME, chain_of
+from pretune.model.folder import without_pooler
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE
 from pretune.objective.chain import ChainTags
+from pretune.objective.contrast import Contrast
+from pretune.objective.cosines import Cosines
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.objective.preference import LOSS
+from pretune.objective.rankings import Rankings
+from pretune.objective.rewards import Rewards
 from pretune.objective.scores import Scores
 from pretune.objective.several import SeveralObjectives
+from pretune.objective.several_texts import joined_row
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
+from pretune.objective.written import Written
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
@@ -91,6 +99,14 @@ def tiny_tagger(kind: str) -> Any:
     return AutoModelForTokenClassification.from_config(config, attn_implementation="sdpa").double()
 
 
+def tiny_translator() -> Any:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(1)
+    sizes: dict[str, Any] = {"vocab_size": 40, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    return T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, dropout_rate=0.0)).double()
+
+
 def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
     """Rows of several documents each, of uneven lengths, some with padding."""
     rng = np.random.default_rng(seed)
@@ -133,6 +149,51 @@ def scored_rows(number: int) -> list[Row]:
     return rows
 
 
+def tiny_body(kind: str, pooling: str) -> Any:
+    from transformers import AutoModel
+
+    config = tiny(kind).config
+    config.pad_token_id, config.pretune = 0, {"pooling": pooling, "normalize": True}
+    torch.manual_seed(1)
+    return without_pooler(AutoModel.from_config(config, attn_implementation="sdpa").double())
+
+
+def rows_of_texts(number: int, most: int) -> list[Row]:
+    """Two to `most` texts each, of uneven lengths; the right text of the second row is that of the first."""
+    rng, rows = np.random.default_rng(4), []
+    for i in range(number):
+        texts: list[Row] = [
+            {"ids": rng.integers(4, 40, 3 + (i + 2 * k) % 7).tolist()} for k in range(2 + i % (most - 1))
+        ]
+        names = [100 * i + k + 1 for k in range(len(texts))]
+        if i == 1:
+            texts[1], names[1] = rows[0][0][1], rows[0][1][1]
+        rows.append((texts, names))
+    return [{**joined_row(t), "names": np.array(n), "score": 0.1 * i} for i, (t, n) in enumerate(rows)]
+
+
+def ranked_rows(number: int) -> list[Row]:
+    """Queries with two to four candidates, whose second texts have parts of their own."""
+    rows = rows_of_texts(number, 4)
+    for i, row in enumerate(rows):
+        count = len(row["lengths"])
+        row["gains"] = np.arange(count) / (count * (count - 1) / 2)
+        row["parts"] = (np.arange(len(row["ids"])) % 3 > i % 2).astype(np.int64)
+    return rows
+
+
+def preference_rows(number: int) -> list[Row]:
+    """Two replies of uneven lengths each, behind a prompt of three; every second is good; some have a reference."""
+    rng = np.random.default_rng(5)
+    rows: list[Row] = []
+    for i in range(number):
+        sizes = [5 + i % 4, 9 - i % 3]
+        targets = np.concatenate([np.arange(size) >= 3 for size in sizes])
+        ids, reference = rng.integers(4, 40, sum(sizes)), -rng.random(2) * 10
+        rows.append({"ids": ids, "segments": np.repeat([0, 1], sizes), "targets": targets, "good": i % 2 == 0, "reference": reference})  # fmt: skip
+    return rows
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -161,6 +222,23 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
+    if name == "embed":
+        return tiny_body("bert", "mean"), Contrast(kind="contrast", negatives=2, temperature=0.5), rows_of_texts(8, 4)
+    if name == "embed-decoder":
+        return tiny_body("qwen3", "last"), Contrast(kind="contrast", temperature=0.5), rows_of_texts(8, 2)
+    if name == "embed-scores":
+        return tiny_body("bert", "cls"), Cosines(kind="cosines"), rows_of_texts(8, 2)
+    if name in ("listwise", "pairwise"):
+        model = tiny_classifier(outputs=1)
+        hold_bias(model)
+        return model, Rankings(kind="rankings", loss=name), ranked_rows(8)
+    if name == "seq2seq":
+        pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
+        return tiny_translator(), Written(kind="written"), pairs
+    if name in PREFERENCES:
+        return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
+    if name == "reward":
+        return tiny_classifier("qwen3", outputs=1), Rewards(kind="rewards"), preference_rows(8)
     if name == "several":
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
         parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
@@ -172,9 +250,14 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
 
 
+PREFERENCES: dict[str, Any] = {
+    **{name: name for name in ("dpo", "ipo", "orpo", "simpo")},
+    "kto": {"kind": "kto", "undesirable": 1.3},
+}
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
+    *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 
 

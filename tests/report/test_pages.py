@@ -84,6 +84,7 @@ def report(say: Say) -> dict[str, Any]:
             ],
         },
         "notes": [say("note of it")],
+        "seeds": [{"report": say("a report"), "": "accuracy", "mean": "91 %"}],
     }
     return {"parts": [shown], "doctor": [finding(say)]}
 
