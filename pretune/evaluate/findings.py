@@ -121,7 +121,7 @@ class Findings:
         what: the kind of task that judges, or language.
         rows: one per example, for predictions.parquet; `better` orders them from worst to best.
         tables: further parts of report.json (classes, confusion ...).
-        explained: those of the worst rows, for the page, where words can be weighed.
+        explained: those of the worst rows, for the page, where words can be weighed; None of a long one.
     """
 
     what: str
@@ -130,7 +130,7 @@ class Findings:
     better: str
     tables: Json = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    explained: list[Explanation] = field(default_factory=list)
+    explained: list[Explanation | None] = field(default_factory=list)
 
     @property
     def ordered(self) -> list[Json]:

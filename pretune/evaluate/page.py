@@ -41,7 +41,7 @@ def report_part(
     model: Path | None,
     name: str = "",
     *,
-    explained: Sequence[Explanation] = (),
+    explained: Sequence[Explanation | None] = (),
 ) -> Json:
     """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes.
 
@@ -53,7 +53,7 @@ def report_part(
     _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
     columns = tuple(name for name in columns if not worst or name in worst[0])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
-    examples = {f"Worst examples{WEIGHED if explained else ''}": _weighed(worst, explained), "Best examples": best}
+    examples = {f"Worst examples{WEIGHED if any(explained) else ''}": _weighed(worst, explained), "Best examples": best}
     return EMPTY | {
         "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),
@@ -90,11 +90,11 @@ def _marked(rows: Sequence[Json], columns: Sequence[str]) -> list[Json]:
     return [row | {name: marked(row["text"], row[name] or ()) for name in columns} for row in rows]
 
 
-def _weighed(rows: list[Json], explained: Sequence[Explanation]) -> list[Json]:
+def _weighed(rows: list[Json], explained: Sequence[Explanation | None]) -> list[Json]:
     """The rows with the words of their texts in the colour of what they spoke for."""
     shown = []
     for row, one in zip(rows, explained, strict=True) if explained else ():
-        texts = zip(("text", "second"), one.texts, strict=False)
+        texts = zip(("text", "second"), one.texts if one else (), strict=False)
         shown.append(row | {name: weighed(marked_words(row[name], words, least=0.0)) for name, words in texts})
     return shown or rows
 

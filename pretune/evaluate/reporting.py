@@ -22,7 +22,7 @@ from pretune.base.sample import evenly
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import SHOWN_ROWS, mood, report_part
-from pretune.infer.explain import can_explain, explain
+from pretune.infer.explain import Explanation, can_explain, explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
@@ -31,6 +31,8 @@ from pretune.text.dataset.example import Example, read_split
 from pretune.text.read.split import SPLITS
 
 FORMAT = 2
+MOST_WEIGHED = 128
+"""Tokens of a row whose words a page weighs."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,17 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
         start=_start_of(model, opened) if task.judge.asks_start else None,
     )
     findings.notes.extend(read_before(model, [a.text for a in asked], context.log))
-    if can_explain(opened):
-        worst = [text_of(row) for row in findings.ordered[:SHOWN_ROWS]]
-        findings.explained.extend(explain(opened, worst))
+    findings.explained.extend(_explained(opened, findings.ordered[:SHOWN_ROWS]))
     return findings
+
+
+def _explained(model: Predictor, rows: Sequence[Json]) -> list[Explanation | None]:
+    """Which words spoke for the answer to each row; None of a long one, whose every word is a row of its own to try."""
+    if not can_explain(model):
+        return []
+    texts = [text_of(row) for row in rows]
+    lengths = [len(row) for row in model.rows(texts)]
+    return [explain(model, [text])[0] if n <= MOST_WEIGHED else None for text, n in zip(texts, lengths, strict=True)]
 
 
 def text_of(row: Json) -> str | tuple[str, str]:

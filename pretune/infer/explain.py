@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Explanation:
         return {**self.answer.to_json(), "explanation": {**label, **words, **checks}}
 
 
-def can_explain(model: Predictor) -> bool:
+def can_explain(model: Predictor) -> TypeGuard[TextClassifier]:
     """Whether words can be weighed: it gives labels or a number, and has gradients."""
     return isinstance(model, TextClassifier) and model.chat is None and isinstance(model.engine, Attributes)
 

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pretune.base.errors import NotSupported
+from pretune.evaluate import page, reporting
 from pretune.infer.classify import TextClassifier
 from pretune.infer.explain import Word, can_explain, explain, marked
 from pretune.infer.load import open_model
@@ -121,3 +122,16 @@ def test_the_command_line_prints_words_with_weights_and_both_checks(
     largest = max(found.texts[0], key=lambda word: abs(word.weight))
     assert f"[{largest.text} {largest.weight:+.2g}]" in line
     assert "off by" in checks and f"{found.leave_one_out:.2f}" in checks
+
+
+def test_a_report_weighs_the_words_of_its_worst_rows_but_for_long_ones(
+    model: TextClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "MOST_WEIGHED", 16)
+    rows = [{"text": "the cat"}, {"text": "the hat " * 30}, {"text": "hat", "second": "cat"}]
+    short, long, pair = reporting._explained(model, rows)
+    assert long is None and [short, pair] == explain(model, ["the cat", ("hat", "cat")])
+    shown = page._weighed(rows, [short, long, pair])
+    assert "<mark" in shown[0]["text"] and shown[1] == rows[1] and "<mark" in shown[2]["second"]
+    assert page._weighed(rows, []) == rows
+    assert reporting._explained(replace(model, chat=object()), rows) == []  # type: ignore[arg-type]
