@@ -21,8 +21,17 @@ METRICS = {
     "the validation split for the highest F1, and kept in the model's config.json (pretune.no_answer).",
     "micro_f1": "F1 of all decisions together, whatever the label: frequent labels count most.",
     "subset_accuracy": "Share of texts of which every label is right, and none too many.",
-    "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for the "
+    "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for "
     "best F1 and kept in the model's config.json (pretune.thresholds).",
+    "ece": "Expected calibration error: the mean distance between the probability of an answer and the share that is "
+    "right, in 15 bins of equal width (Guo et al. 2017). 0 where nine in ten of what is called 0.9 are right.",
+    "nll": "Mean negative log likelihood of the label, in nats per text in scope.",
+    "brier": "Squared distance of the probabilities from certainty of the label, summed over labels (Brier 1950).",
+    "temperature": "By what logits are divided before they become probabilities: chosen on the validation split for "
+    "the least nll, kept in the model's config.json (pretune.temperature) and served. No answer changes by it.",
+    "rejected": "Share of texts that get no label (task.reject): their likeliest label has too low a probability.",
+    "in_scope_accuracy": "Accuracy over the texts whose label the model knows; one that is rejected is wrong.",
+    "auroc": "How often a text in scope has a higher probability than one that is not, equal ones half; 0.5 is chance.",
     "spearman": "Correlation of the ranks of scores and answers, -1 to 1; 0 where all answers are equal.",
     "ndcg_10": "Gain of the first ten candidates, discounted by place (1 / log2(1 + place)), over that of the best "
     "order; a gain is how far a score is above the lowest of its query (as scikit-learn's ndcg_score). 1 is best.",

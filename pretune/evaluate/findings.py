@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pretune.base.json import Json, JsonMap
 from pretune.evaluate.scores import Interval, bootstrap, bootstrap_figure, bootstrap_gap
+from pretune.infer.explain import Explanation
 from pretune.report.numbers import metric, named
 from pretune.task.judge.judge import Part, whole
 
@@ -120,6 +121,7 @@ class Findings:
         what: the kind of task that judges, or language.
         rows: one per example, for predictions.parquet; `better` orders them from worst to best.
         tables: further parts of report.json (classes, confusion ...).
+        explained: those of the worst rows, for the page, where words can be weighed; None of a long one.
     """
 
     what: str
@@ -128,6 +130,12 @@ class Findings:
     better: str
     tables: Json = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    explained: list[Explanation | None] = field(default_factory=list)
+
+    @property
+    def ordered(self) -> list[Json]:
+        """The rows from worst to best."""
+        return sorted(self.rows, key=lambda row: row[self.better])
 
     def metrics(self) -> Json:
         """Flat figures for the card: of all examples, then of each further group with its name in front."""

@@ -47,7 +47,7 @@ def judged(
         NoTarget, NotSupported: nothing that can be asked or judged.
     """
     facts = model.facts
-    asked, notes = judge.asked(examples, train, facts.labels)
+    asked, notes = judge.asked(examples, train, facts.said)
     simple = judge.baselines(asked, train, seed=seed)
     with log.progress("answering", total=len(asked) * (2 if start else 1), unit="questions") as bar:
         answers = judge.ask(model, asked, max_tokens=max_tokens, advance=bar.advance)

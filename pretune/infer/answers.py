@@ -37,16 +37,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Label(Answer):
-    """A label and its probability; `scores` holds every label's."""
+    """A label and its probability; `scores` holds every label's.
+
+    A text that is `rejected` (none of the labels is likely enough) has no label, or the one for such texts, and the
+    probability of the likeliest.
+    """
 
     kind: ClassVar[str] = "label"
     plural: ClassVar[str] = "labels"
     name: str
     score: float
     scores: dict[str, float] = field(default_factory=dict, repr=False)
+    rejected: bool = False
 
     def to_json(self) -> Json:
-        return {"label": self.name, "score": self.score, "scores": self.scores}
+        rejected = {"rejected": True} if self.rejected else {}
+        return {"label": self.name, "score": self.score, **rejected, "scores": self.scores}
 
 
 @dataclass(frozen=True)
@@ -195,7 +201,7 @@ def line(answer: Answer, given: Given) -> str:
         return "\n".join(f"{score:.3f}\t{given['candidates'][k]}" for k, score in best)
     shown = "\t".join(map(str, shown_given(given).values()))
     if isinstance(answer, Label):
-        return f"{answer.name}\t{answer.score:.3f}\t{shown}"
+        return f"{answer.name or '(rejected)'}\t{answer.score:.3f}\t{shown}"
     if isinstance(answer, Labels):
         return f"{', '.join(answer.names) or '-'}\t{shown}"
     if isinstance(answer, Score):

@@ -168,10 +168,26 @@ def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int,
     return len(ours), len(ours) - near, ties
 
 
+def _labels(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
+    """The best label, and where texts may be rejected, whether this one is."""
+    decisions, different, ties = _best(theirs, ours, facts)
+    least = facts.more.get("reject")
+    if least is None:
+        return decisions, different, ties
+    wanted, found = (_likeliest(logits / facts.more["temperature"]) for logits in (theirs, ours))
+    differ, tied = (wanted < least) != (found < least), np.abs(wanted - least) <= TIE
+    return 2 * decisions, different + int((differ & ~tied).sum()), ties + int((differ & tied).sum())
+
+
+def _likeliest(logits: np.ndarray) -> np.ndarray:
+    """The probability of each row's best label."""
+    return np.asarray(1 / np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True)).sum(axis=1))
+
+
 def _each(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
     """Every label of every row is a decision of its own."""
     thresholds = np.asarray(facts.more.get("thresholds") or (0.5,) * theirs.shape[1])
-    cut = np.log(thresholds / (1 - thresholds))
+    cut = np.log(thresholds / (1 - thresholds)) * facts.more.get("temperature", 1.0)
     differ, tied = (ours >= cut) != (theirs >= cut), np.abs(theirs - cut) <= TIE
     return ours.size, int((differ & ~tied).sum()), int((differ & tied).sum())
 
@@ -181,7 +197,7 @@ def _near(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int,
 
 
 DECIDED: Mapping[str, Callable[[np.ndarray, np.ndarray, Facts], tuple[int, int, int]]] = {
-    "label": _best,
+    "label": _labels,
     "labels": _each,
     "score": _near,
     "ranking": _near,

@@ -40,10 +40,11 @@ class Facts:
         max_length: tokens of a row at most.
         before, after, between: control tokens around a text, and between two that are compared.
         more: what a kind of answer needs besides, JSON: of a score `scale` (mean and standard deviation of the numbers
-            that were learnt), of several labels `thresholds` (the probability from which each of them holds), of spans
-            `stride` and `no_answer`; of tags `crf`, the scores of first, last and neighbouring tags;
-            of texts how they are looked for (`beams` ...), and with what the row of an answer begins, where its source
-            is another row (`apart`).
+            that were learnt), of labels `temperature` (by which logits are divided), of one label `reject` (the
+            probability below which a text gets no label) and `rejected` (what it gets instead, perhaps ""), of several
+            `thresholds` (the probability from which each of them holds), of spans `stride` and `no_answer`; of tags
+            `crf`, the scores of first, last and neighbouring tags; of texts how they are looked for
+            (`beams` ...), and with what the row of an answer begins, where its source is another row (`apart`).
     """
 
     task: str
@@ -55,6 +56,12 @@ class Facts:
     after: tuple[int, ...] = ()
     between: tuple[int, ...] = ()
     more: JsonMap = field(default_factory=dict)
+
+    @property
+    def said(self) -> tuple[str, ...] | None:
+        """Every label that it may say: its own, and that of texts that it rejects."""
+        rejected = self.more.get("rejected")
+        return (*self.labels, rejected) if self.labels and rejected else self.labels
 
     @classmethod
     def of(cls, tree: JsonMap) -> Facts:

@@ -15,6 +15,8 @@ SHARES = (
         "share",
         "data_wait",
         "chance_of_label",
+        "ece",
+        "rejected",
     ),
 )
 """How the names of metrics end that lie between 0 and 1."""
@@ -100,6 +102,12 @@ NAMES = {
     "pearson": "Pearson correlation",
     "mae": "mean error",
     "rmse": "root mean square error",
+    "ece": "calibration error (ECE)",
+    "nll": "loss of the labels, nats",
+    "brier": "Brier score",
+    "auroc": "AUROC of texts in scope",
+    "rejected": "share rejected",
+    "in_scope_accuracy": "accuracy in scope",
     "subset_accuracy": "share with all labels right",
     "rouge_l": "ROUGE-L",
     "validation_loss": "validation loss, nats per target",

@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -36,6 +37,7 @@ from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector
 from pretune.infer.embed import Embedder
+from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
@@ -191,7 +193,8 @@ class Server:
     async def _each(self, request: Request, *answers: type[Answer]) -> Response:
         """An answer to each input."""
         asked = await read(request, Texts, self.limits)
-        return await self._answered(self._giving(asked.model, *answers), asked.inputs(self.limits))
+        served, inputs = self._giving(asked.model, *answers), asked.inputs(self.limits)
+        return await self._answered(served, inputs, explained=asked.explain)
 
     async def answer(self, request: Request) -> Response:
         asked = await read(request, AnswerIn, self.limits)
@@ -214,14 +217,14 @@ class Server:
         results = asked.results(answer.order, answer.scores)
         return JSONResponse({"id": f"rerank-{secrets.token_hex(12)}", "model": served.name, "results": results})
 
-    async def _told(self, served: Served, inputs: Sequence[Any]) -> list[Any]:
+    async def _told(self, served: Served, inputs: Sequence[Any], *, explained: bool = False) -> list[Any]:
         """The answers to all inputs, when it is their turn."""
         async with self._turn(served):
-            return await run_sync(served.model.answer, inputs)
+            return await run_sync(partial(explain, served.model) if explained else served.model.answer, inputs)
 
-    async def _answered(self, served: Served, inputs: Sequence[Any]) -> Response:
+    async def _answered(self, served: Served, inputs: Sequence[Any], *, explained: bool = False) -> Response:
         """The answers to all inputs in one list."""
-        answers = await self._told(served, inputs)
+        answers = await self._told(served, inputs, explained=explained)
         data = [{"index": index, **answer.to_json()} for index, answer in enumerate(answers)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 

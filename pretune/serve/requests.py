@@ -55,6 +55,7 @@ class Limits:
         max_tokens: tokens of an answer.
         default_tokens: tokens of an answer when the client does not say.
         max_inputs: texts per request (classify, tag, answer, embeddings, rerank, completions).
+        max_explained: texts per request whose words are weighed, each of which takes as long as a hundred.
         max_waiting: requests in the queue of a model; the next is told to come back.
     """
 
@@ -63,6 +64,7 @@ class Limits:
     max_tokens: int = 4096
     default_tokens: int = 512
     max_inputs: int = 256
+    max_explained: int = 16
     max_waiting: int = 64
 
 
@@ -156,11 +158,12 @@ class Compared(TypedDict):
 class Texts(_Strict):
     model: str | None = None
     input: str | Compared | list[str | Compared]
+    explain: bool = False
 
     def inputs(self, limits: Limits) -> list[str | tuple[str, str]]:
         """Texts, or pairs of texts."""
         found = self.input if isinstance(self.input, list) else [self.input]
-        _within(len(found), limits.max_inputs, "input")
+        _within(len(found), limits.max_explained if self.explain else limits.max_inputs, "input")
         return [one if isinstance(one, str) else (one["text"], one["second"]) for one in found]
 
 
