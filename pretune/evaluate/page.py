@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
+from pretune.evaluate.findings import in_order
 from pretune.infer.explain import Explanation
 from pretune.infer.explain import marked as marked_words
 from pretune.report.drawing import Bar, Chart, reliability_chart
@@ -48,7 +49,7 @@ def report_part(
     Args:
         explained: the answers of the worst rows, whose words are marked.
     """
-    ordered = sorted(rows, key=lambda row: row[report["better"]])
+    ordered = in_order(rows, report["better"])
     subject, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
     _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
     columns = tuple(name for name in columns if not worst or name in worst[0])

@@ -31,6 +31,8 @@ from pretune.text.dataset.example import Example, read_split
 from pretune.text.read.split import SPLITS
 
 FORMAT = 2
+ROWS_AT_ONCE = 4096
+"""Rows of predictions that are Python objects at once."""
 MOST_WEIGHED = 128
 """Tokens of a row whose words a page weighs."""
 
@@ -198,7 +200,8 @@ def write_report(report: Json, rows: Sequence[Json], out: Path) -> None:
 
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
-    table = pa.Table.from_pylist(list(rows))
+    parts = [pa.Table.from_pylist([*rows[i : i + ROWS_AT_ONCE]]) for i in range(0, len(rows), ROWS_AT_ONCE)]
+    table = pa.concat_tables(parts or [pa.table({})], promote_options="permissive").combine_chunks()
     empty = [i for i, field in enumerate(table.schema) if pa.types.is_null(field.type)]
     for i in empty:
         table = table.set_column(i, table.schema[i].name, table.column(i).cast(pa.string()))

@@ -23,6 +23,7 @@ Finish = Literal["stop", "length", "too-long", "refused"]
 class Answer:
     """One answer of a model."""
 
+    __slots__ = ()
     kind: ClassVar[str]
     """Its name in `bundle.json`."""
     plural: ClassVar[str]
@@ -35,7 +36,7 @@ class Answer:
         raise AssertionError("an answer has to_json()")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Label(Answer):
     """A label and its probability; `scores` holds every label's.
 
@@ -55,7 +56,7 @@ class Label(Answer):
         return {"label": self.name, "score": self.score, **rejected, "scores": self.scores}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Labels(Answer):
     """Every label that holds, and the probability of each."""
 
@@ -68,7 +69,7 @@ class Labels(Answer):
         return {"labels": list(self.names), "scores": self.scores}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score(Answer):
     """A number."""
 
@@ -80,7 +81,7 @@ class Score(Answer):
         return {"score": self.value}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     """A piece of a text, what it is, and its place in characters, `end` one past the last."""
 
@@ -90,7 +91,7 @@ class Entity:
     label: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tags(Answer):
     """A tag (IOB2) for each word, and what they mark; `num_unread` words are too far behind, or have no token."""
 
@@ -106,7 +107,7 @@ class Tags(Answer):
         return {"entities": entities, "words": list(self.words), "tags": list(self.tags), "unread": self.num_unread}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span(Answer):
     """A piece of a context, `start` in characters, and its probability; an empty one, at -1: the context does not tell.
 
@@ -129,7 +130,7 @@ class Span(Answer):
         return {"answer": self.text, "start": self.start, "score": self.score, **others}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Text(Answer):
     """A text that the model wrote, why it ended, and tokens read and written."""
 
@@ -144,7 +145,7 @@ class Text(Answer):
         return {"answer": self.text}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Vector(Answer):
     """Numbers that stand for a text."""
 
@@ -156,7 +157,7 @@ class Vector(Answer):
         return {"vector": list(self.values)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ranking(Answer):
     """Numbers of the candidates, the best first, and their scores in the same order."""
 
@@ -170,7 +171,7 @@ class Ranking(Answer):
         return {"order": list(self.order), "scores": list(self.scores)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Many(Answer):
     """The answer to each of several tasks, by name."""
 

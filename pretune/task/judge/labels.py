@@ -75,7 +75,8 @@ class LabelJudge(Judge):
             ("majority", "always the most frequent label of the training split"): often,
             ("tfidf_svm", "a linear SVM on TF-IDF"): svm,
         }
-        return [Baseline(*name, [Label(n, 1.0) for n in said]) for name, said in systems.items()]
+        one = {name: Label(name, 1.0) for name in {*names, *svm}}  # equal answers are one object
+        return [Baseline(*name, [one[n] for n in said]) for name, said in systems.items()]
 
     def row(self, asked: Asked, answer: Label, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
         strongest = baselines.get("tfidf_svm")
