@@ -124,3 +124,10 @@ def test_a_label_that_is_none_or_a_validation_split_that_cannot_choose_is_refuse
     task.check_validation(examples("a", "none_of_these"))
     with pytest.raises(ValueError, match="less than 1"):
         Classify(kind="classify", reject=1.5)
+
+
+def test_without_a_validation_split_there_is_no_temperature_and_no_rejecting(world: Path) -> None:
+    none = {"dataset": {"validation": 0, "test": 0}, "steps": 1}
+    assert tuned(world, "uncalibrated", None, **none).model.facts.more == {}
+    with pytest.raises(NoTarget, match="and there is none"):
+        tuned(world, "unchosen", 0.9, **none)
