@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator, with_config
 from pydantic_core import ErrorDetails
@@ -83,23 +83,24 @@ class ToolCall(_Strict):
 
 class ChatMessage(_Strict):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | list[TextPart]
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.tool_calls and self.role != "assistant":
+    @model_validator(mode="before")
+    @classmethod
+    def _calling(cls, given: Any) -> Any:
+        """Who calls tools need not say anything."""
+        if not isinstance(given, dict) or not given.get("tool_calls"):
+            return given
+        if given.get("role") != "assistant":
             raise ValueError("only a message of the assistant has tool_calls")
-        if self.content is None and not self.tool_calls:
-            raise ValueError("a message needs content, or tool_calls")
-        return self
+        return given if given.get("content") is not None else {**given, "content": ""}
 
     def plain(self) -> Json:
         """The message as templates know it."""
-        parts = self.content or ""
-        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
         calls = [call.model_dump(exclude_none=True) for call in self.tool_calls or ()]
         role = "system" if self.role == "developer" else self.role
         return {"role": role, "content": text, **({"tool_calls": calls} if calls else {})}
@@ -274,7 +275,7 @@ def _refusal(error: ValidationError) -> ApiError:
         known = "is not supported by this server" if first["loc"][0] in NEUTRAL else "is unknown"
         return ApiError(400, f"the setting {place!r} {known}", code="unsupported_parameter", param=place)
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-    return ApiError(400, f"{place}: {told}", code=code, param=place)
+    return ApiError(400, f"{place}: {told.removeprefix('Value error, ')}", code=code, param=place)
 
 
 def _nearest(mistakes: Sequence[ErrorDetails]) -> tuple[ErrorDetails, str]:

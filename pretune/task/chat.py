@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from pretune.base.errors import NotSupported
+from pretune.base.errors import BadMessages, NoTarget, NotSupported
 from pretune.base.sample import evenly
 from pretune.infer.answers import Answer, Text
 from pretune.infer.predictor import Streams
@@ -33,6 +33,8 @@ SAMPLE_TOKENS = 40
 """Of an answer that is only looked at while a model is trained."""
 ENDINGS, ENDING_TOKENS = 16, 4096
 """The most replies by which it is seen whether a model stops, and the most tokens of all of them."""
+SLACK = 8
+"""Tokens by which a reply may be longer than the longest wanted."""
 
 
 class Chat(Task):
@@ -137,23 +139,32 @@ def begun_replies(ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, s
 
 
 def ending(ready: Predictor, examples: Sequence[Dialogue], warn: Callable[[str], None]) -> dict[str, float]:
-    """The share of greedy replies to some questions that did not end, though half as long again as the longest wanted.
+    """The share of greedy replies to some questions that did not end, though longer than the longest wanted reply.
 
     What the window cut is not counted; empty where nothing is left.
     """
-    from pretune.tokens.encode.tokenizer import encode_text
-
-    asked = evenly([a for e in examples if (a := asked_of(e))], ENDINGS)
+    asked = [(a.input, e) for e in evenly(examples, ENDINGS) if (a := asked_of(e))]
     assert isinstance(ready, Streams), "a model that chats writes"
-    longest = max((len(encode_text(ready.tokenizer, a.wanted)) for a in asked), default=0)
-    limit = longest + longest // 2 + ENDINGS
-    some = evenly(asked, max(1, ENDING_TOKENS // limit))
-    answers = ready.answer([a.input for a in some], max_tokens=limit, strict=False)
-    told = [a for a in answers if isinstance(a, Text)]
-    for text in never_ends(told):
+    if not (limit := _enough(ready, [e for _, e in asked])):
+        return {}
+    some = [talk for talk, _ in evenly(asked, max(1, ENDING_TOKENS // limit))]
+    answers = [a for a in ready.answer(some, max_tokens=limit, strict=False) if isinstance(a, Text)]
+    for text in never_ends(answers):
         warn(text)
-    ended = [one for a in told if (one := is_unfinished(a)) is not None]
+    ended = [one for a in answers if (one := is_unfinished(a)) is not None]
     return {"unfinished": sum(ended) / len(ended)} if ended else {}
+
+
+def _enough(ready: Streams, examples: Sequence[Dialogue]) -> int:
+    """Tokens in which a reply to these should end; 0 where none of them can be told."""
+    from pretune.task.fitting import fit_all
+
+    assert ready.chat is not None, "a model that chats has a template"
+    try:
+        coded = fit_all(ready.chat, [last_alone(e) for e in examples], ready.facts.max_length)
+    except (NoTarget, BadMessages):
+        return 0
+    return max(sum(targets) for _, targets in coded) + SLACK
 
 
 def last_alone(dialogue: Dialogue) -> Dialogue:
