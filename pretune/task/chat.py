@@ -177,11 +177,13 @@ def _tell_tools(chat: ChatFormat, examples: Sequence[Dialogue], warn: Callable[[
     """Warn of tools and calls that the chat template does not write."""
     shown = {
         "calls, which are learnt as text": not chat.knows_calls and any(m.calls for e in examples for m in e.messages),
-        "tools, so the model does not see them": not chat.knows_tools and any(e.tools for e in examples),
+        "tools, so the model does not see them": not chat.knows_tools and any(e.callable for e in examples),
     }
     for what, is_so in shown.items():
         if is_so:
             warn(f"the chat template does not write {what}")
+    if broken := sum(bool(e.tools and not e.callable) for e in examples):
+        warn(f"the tools of {broken:,} dialogues are no JSON list of objects, so the model does not see them")
 
 
 def chat_format(folder: Path) -> ChatFormat:

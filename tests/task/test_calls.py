@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 import pretune
 from pretune.infer.calls import Call
 from pretune.serve.app import create_app
+from pretune.task.chat import Chat
+from pretune.text.dataset.example import Dialogue, Message
 from tests.folders import write_model
 
 TEMPLATE = (
@@ -20,6 +22,7 @@ TEMPLATE = (
     "<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}{% if m.role == 'assistant' %}<eos>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
 )
+PLAIN = "{% for m in messages %}<user>{{ m.content }}<eos>{% endfor %}{% if add_generation_prompt %}<user>{% endif %}"
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("sun", "rain")]
 CALLS = {"the cat": Call("sun", {"x": 1}), "the hat": Call("rain", {"y": [2]})}
 
@@ -71,3 +74,32 @@ def test_a_model_that_does_not_stop_is_reported_on_the_card_and_with_a_warning(
     found = tuned(world, "unlearnt", steps=1, quiet=False)
     assert found.metrics["unfinished"] == 1
     assert "warning: 100 % of the answers did not end by themselves within" in capsys.readouterr().err
+
+
+def rows(world: Path, template: str, said: list[Any], **settings: Any) -> tuple[list[Any], list[str]]:
+    """Rows of the dialogues, and what is warned of."""
+    (world / "words" / "chat_template.jinja").write_text(template, encoding="utf-8")
+    warned: list[str] = []
+    task = Chat(kind="chat", **settings)
+    return task.rows(said, world / "words", None, max_length=95, warn=warned.append), warned
+
+
+def test_calls_and_tools_that_the_template_does_not_write_are_warned_of(world: Path) -> None:
+    call = Message("assistant", "", '[{"function": {"name": "f", "arguments": "{}"}}]')
+    said = [Dialogue((Message("user", "a"), call), "x#0", tools=tools) for tools in ('[{"name": "f"}]', "f(x)")]
+    broken = "the tools of 1 dialogues are no JSON list of objects, so the model does not see them"
+    assert rows(world, TEMPLATE, said)[1] == [broken]
+    assert rows(world, PLAIN, said)[1] == [
+        "the chat template does not write calls, which are learnt as text",
+        "the chat template does not write tools, so the model does not see them",
+        broken,
+    ]
+
+
+@pytest.mark.parametrize(("loss_on", "targets"), [("all", 2 + 1 + 3 + 1), ("last", 3 + 1)])
+def test_as_many_targets_as_the_replies_that_are_learnt_have_tokens_and_ends(
+    world: Path, loss_on: str, targets: int
+) -> None:
+    turns = [("user", "q"), ("assistant", "xy"), ("user", "q"), ("assistant", "zzz")]
+    found, _ = rows(world, TEMPLATE, [Dialogue(tuple(Message(*turn) for turn in turns), "x#0")], loss_on=loss_on)
+    assert sum(row["targets"].sum() for row in found) == targets
