@@ -42,6 +42,7 @@ class Chat(Task):
 
     shape: ClassVar[str] = "dialogue"
     holds: ClassVar[str] = "dialogues"
+    new_head: ClassVar[bool] = False
     answers: ClassVar[type[Answer]] = Text
     judge: ClassVar[Judge] = ReplyJudge()
     better: ClassVar[str] = "loss"
@@ -54,7 +55,7 @@ class Chat(Task):
         return load_chat(folder)
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        return outline_chat(config)
+        return outline_writer(config), ()
 
     def rows(
         self,
@@ -102,40 +103,51 @@ class Chat(Task):
         return first_questions(examples)
 
     def texts(self, ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
-        return begun_replies(ready, prompts)
+        return sampled(ready, prompts)
+
+
+def sampled(ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
+    """The beginnings of the answers to prompts, each with its prompt; one that fills the window is left out."""
+    pairs = zip(prompts, ready.answer(prompts, max_tokens=SAMPLE_TOKENS, strict=False), strict=True)
+    return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length", "window")]
 
 
 def load_chat(folder: Path) -> tuple[Any, tuple[str, ...]]:
     """A model that replies, in float32; it has no new module."""
-    from pretune.model.attention import register_attention
-    from pretune.model.folder import load_model
-
-    model = load_model(folder, "next", attention=register_attention())
+    model = load_writer(folder)
     # Whoever generates with this folder stops where a reply ends, and where a document does.
     model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
     return model, ()
 
 
-def outline_chat(config: Any) -> tuple[Any, tuple[str, ...]]:
-    """The same of a transformers config alone."""
+def load_writer(folder: Path) -> Any:
+    """A decoder, in float32, with the attention of ours."""
+    from pretune.model.attention import register_attention
+    from pretune.model.folder import load_model
+
+    return load_model(folder, "next", attention=register_attention())
+
+
+def outline_writer(config: Any) -> Any:
+    """The same of a transformers config alone, with random weights."""
     from pretune.model.attention import register_attention
     from pretune.model.families import family_named
 
     maker = family_named(config.model_type).class_for("next", config.model_type)
-    return maker.from_config(config, attn_implementation=register_attention()), ()
+    return maker.from_config(config, attn_implementation=register_attention())
+
+
+def said_to(asked: str, reply: str, origin: str) -> Dialogue:
+    """What a user says and the reply to it."""
+    from pretune.text.dataset.example import Dialogue, Message
+
+    return Dialogue((Message("user", asked), Message("assistant", reply)), origin)
 
 
 def first_questions(examples: Sequence[Dialogue | Preference]) -> list[str]:
     """What is said first in two dialogues."""
     first = [m.said for dialogue in examples[:2] for m in dialogue.messages if m.role == "user"]
     return list(dict.fromkeys(first))[:2]
-
-
-def begun_replies(ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
-    """How a model replies, always the likeliest token; a prompt that fills its window is left out."""
-    answers = ready.answer(prompts, max_tokens=SAMPLE_TOKENS, strict=False)
-    pairs = zip(prompts, answers, strict=True)
-    return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length", "window")]
 
 
 def ending(ready: Predictor, examples: Sequence[Dialogue], warn: Callable[[str], None]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pretune.infer.answers import Answer, Text
 from pretune.objective.objective import Objective
 from pretune.objective.preference import LOSS
 from pretune.objective.preference import Preference as Loss
-from pretune.task.chat import begun_replies, chat_format, first_questions, load_chat, outline_chat
+from pretune.task.chat import chat_format, first_questions, load_chat, outline_writer, sampled
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.preferences import PreferenceJudge
 from pretune.task.task import Task
@@ -35,6 +35,7 @@ class Prefer(Task):
     judge: ClassVar[Judge] = PreferenceJudge()
     grouped: ClassVar[bool] = True
     is_alone: ClassVar[bool] = True
+    new_head: ClassVar[bool] = False
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 1.0
 
@@ -45,7 +46,7 @@ class Prefer(Task):
         return load_chat(folder)
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        return outline_chat(config)
+        return outline_writer(config), ()
 
     def rows(
         self,
@@ -91,4 +92,4 @@ class Prefer(Task):
         return first_questions(examples)
 
     def texts(self, ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
-        return begun_replies(ready, prompts)
+        return sampled(ready, prompts)

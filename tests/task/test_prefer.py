@@ -18,7 +18,6 @@ from pretune.task.preferences import fitted_pairs, pairs, reply_row, verdicts
 from pretune.task.task import TASK
 from pretune.text.dataset.example import Message, Preference
 from tests.folders import write_model
-from tests.task.test_scores import elsewhere
 
 WORDS = ("fox", "bird", "dog", "tree", "sun", "世界")
 ROWS = [
@@ -122,8 +121,7 @@ def test_a_reward_model_scores_a_reply_alike_in_every_way_to_the_folder(world: P
     assert scores[0] > scores[1] and scores[2] > scores[3]
     messages = [[{"role": "user", "content": a}, {"role": "assistant", "content": b}] for a, b in asked]
     assert [a.to_json()["score"] for a in found.model.answer(messages)] == pytest.approx(scores, abs=1e-6)
-    if method == "lora":
-        assert [one["score"] for one in elsewhere(found.path, asked)] == scores
+    assert [a.to_json()["score"] for a in open_model(found.path).answer(asked)] == scores
     bundle = open_model(found.export(out=world / f"bundle-{method}").path)
     assert [a.value for a in bundle.answer(asked) if isinstance(a, Score)] == pytest.approx(scores, abs=1e-4)
     assert (bundle.facts.task, bundle.facts.more["reads"]) == ("reward", "dialogue")

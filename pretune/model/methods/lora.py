@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """peft (to 0.21) asks transformers 5.23 by a name that it is about to lose; nothing a user could act on."""
+    """Nothing a user could act on: peft (to 0.21) asks transformers 5.23 by a name that it is about to lose, and says
+    that it mends how GPT-2's matrices lie."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
         yield
 
 
@@ -73,14 +75,17 @@ class Lora(Method):
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         from peft import get_peft_model_state_dict
 
+        from pretune.model.families import plain_model
+        from pretune.model.folder import write_search
         from pretune.model.methods.adapter import head_facts, write_adapter
 
         state = {**model.state_dict(), **weights}
         adapter = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
         config = model.peft_config["default"].to_dict() | {"inference_mode": True}
         labels = model.config.id2label if model.peft_config["default"].modules_to_save else None
-        head = head_facts(model.config) if labels else None
+        head = head_facts(model.config)
         write_adapter(out, adapter, config, base=base, tokenizer=tokenizer, labels=labels, head=head, plain=_by_value)
+        write_search(plain_model(model), out)
 
 
 def _by_value(value: Any) -> Any:
