@@ -259,15 +259,16 @@ def reply_ids(chat: ChatFormat, dialogue: str | tuple[str, str] | Sequence[Messa
 
 
 def _opened(call: Json) -> Json:
-    """A call whose arguments are an object, as templates read them; OpenAI writes them as JSON text."""
-    function = call.get("function", call)
+    """A call in OpenAI's form, but its arguments an object, as templates read them; OpenAI writes them as JSON text."""
+    named = call.get("function")
+    function = named if isinstance(named, Mapping) else {k: v for k, v in call.items() if k in ("name", "arguments")}
     given = function.get("arguments")
     try:
         arguments = json.loads(given) if isinstance(given, str) else given
     except (ValueError, RecursionError):
         arguments = given
-    opened = {**function, "arguments": arguments}
-    return {**call, "function": opened} if "function" in call else opened
+    rest = call if function is named else {"type": "function"}
+    return {**rest, "function": {**function, "arguments": arguments}}
 
 
 class _Generation(Extension):

@@ -1,11 +1,13 @@
 """Calls of tools: every form gives the same call, what is broken stays text, templates write what is read back."""
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
 
+from pretune.base.errors import BadMessages
 from pretune.infer.answers import Text
 from pretune.infer.calls import Call, read_calls, said_with
 from pretune.infer.chat import ChatFormat
@@ -122,6 +124,16 @@ def test_calls_and_tools_are_written_by_the_template_as_transformers_does(tokeni
     assert ids == list(wanted)[: len(ids)]
     learnt = tokenizer.decode([k for k, target in zip(ids, targets, strict=True) if target], skip_special_tokens=False)
     assert learnt == f"<tool_call>\n{PLAIN}\n</tool_call><|im_end|>c<|im_end|>"
+
+
+def test_a_call_that_is_not_in_openais_form_is_brought_into_it(tokenizer: Tokenizer) -> None:
+    chat = hermes(tokenizer)
+    said = turns({"x": 1})[:2]
+    bare = [said[0], {**said[1], "tool_calls": [{"name": "f", "arguments": '{"x": 1}'}]}]
+    assert chat.dialogue_ids(bare) == chat.dialogue_ids(said)
+    for odd in ({"function": "f"}, {"function": {"name": "f"}}, {}):
+        with contextlib.suppress(BadMessages):
+            chat.prompt_ids([said[0], {**said[1], "tool_calls": [odd]}])
 
 
 def test_where_a_template_has_no_calls_they_are_text_that_is_read_back(tokenizer: Tokenizer, chatml: str) -> None:

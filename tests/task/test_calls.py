@@ -73,7 +73,7 @@ def test_a_model_that_does_not_stop_is_reported_on_the_card_and_with_a_warning(
 ) -> None:
     found = tuned(world, "unlearnt", steps=1, quiet=False)
     assert found.metrics["unfinished"] == 1
-    assert "warning: 100 % of the answers did not end by themselves within" in capsys.readouterr().err
+    assert "warning: 2 of 2 answers (100 %) did not end by themselves within" in capsys.readouterr().err
 
 
 def rows(world: Path, template: str, said: list[Any], **settings: Any) -> tuple[list[Any], list[str]]:

@@ -174,7 +174,7 @@ def test_answers_that_go_on_to_the_limit_are_unfinished_and_those_that_the_windo
     assert found(2, 1, 3, 4, 9) == (
         [True, True, None, None],
         [
-            "100 % of the answers did not end by themselves within 2 tokens: the token that ends a reply is not learnt "
+            "2 of 2 answers (100 %) did not end by themselves within 2 tokens: the token that ends a reply is not learnt "
             "(train longer; raise max_length where finetune says that replies lose their end), or max_tokens is too "
             "small for replies this long (raise it)",
             "1 questions are longer than the model's 6 tokens and count as answered with nothing",
