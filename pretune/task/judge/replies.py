@@ -175,6 +175,6 @@ def never_ends(answers: Sequence[Text], more: str = "") -> list[str]:
     limit = max(a.num_tokens for a in answers if is_unfinished(a))
     return [
         f"{sum(ended)} of {len(ended)} answers ({share(sum(ended) / len(ended))}) did not end by themselves within "
-        f"{limit} tokens: the token that ends a reply is not learnt (train longer; raise max_length where finetune says "
-        f"that replies lose their end){more}"
+        f"{limit} tokens: the token that ends a reply is not learnt (train longer; raise max_length where finetune "
+        f"says that replies lose their end){more}"
     ]
