@@ -54,8 +54,15 @@ METRICS = {
     "references share, recall counting twice.",
     "length_ratio": "Words (in Chinese characters) of all answers divided by those of their nearest references.",
     "word_for_word": "Share of answers that equal the reference word for word.",
-    "any_keyword": "Share of answers that hold at least one keyword of the example.",
+    "any_keyword": "Share of answers that hold at least one keyword of the example; /one between slashes/ is a regular "
+    "expression.",
     "all_keywords": "Share of answers that hold every keyword of the example.",
+    "call_name": "Of the replies that call tools: share of answers that call those of the same names, in their order.",
+    "call_arguments": "Of the replies that call tools: share of answers whose calls have the same names and, as JSON, "
+    "the same arguments; the order of keys does not count.",
+    "unfinished": "Share of answers that went on to max_tokens without the token that ends a reply (finetune: of some "
+    "questions of the validation split, past the longest wanted reply). What the model's window cut is left out. Above "
+    "0.2 it is warned of: train longer, see that replies keep their end within max_length, or raise max_tokens.",
     "nats_per_token": "Mean negative log likelihood per token. Not comparable between tokenizers; bits_per_byte is.",
     "baseline_margin": "The figure minus that of its hardest baseline (lower-is-better figures: the other way round).",
     "baseline_beaten": "True only if the 95 % interval of the margin over the hardest baseline lies above 0.",

@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from pretune.base.json import Json
+from pretune.infer.calls import Call, read_calls
 
-Finish = Literal["stop", "length", "too-long", "refused"]
-"""Why a text ended: by itself or at a limit; or why there is none: its prompt fills the window, or is no prompt."""
+Finish = Literal["stop", "length", "window", "too-long", "refused"]
+"""Why a text ended: by itself, at the limit that was asked for, or where the model's window ends; or why there is none:
+its prompt fills the window, or is no prompt."""
 
 
 class Answer:
@@ -141,8 +143,14 @@ class Text(Answer):
     num_prompt_tokens: int = 0
     num_tokens: int = 0
 
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The tools that it calls."""
+        return read_calls(self.text)[1]
+
     def to_json(self) -> Json:
-        return {"answer": self.text}
+        calls = [call.to_json() for call in self.calls]
+        return {"answer": self.text, **({"calls": calls} if calls else {})}
 
 
 @dataclass(frozen=True, slots=True)

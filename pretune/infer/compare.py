@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pretune.base.errors import BadMessages, NoParity, PretuneError
+from pretune.infer.chat import Talk, messages_in
 from pretune.infer.predictor import Difference, Facts, Predictor, Streams
 from pretune.tokens.encode.tokenizer import encode_text
 from pretune.tokens.store.packing import spread
@@ -31,7 +32,6 @@ from pretune.tokens.store.packing import spread
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from pretune.infer.chat import Message
     from pretune.infer.engine import Encoder
 
 TIE = 1e-4
@@ -120,19 +120,17 @@ def greedy(model: Streams, prompt: Sequence[int], num_tokens: int) -> tuple[list
     return answer, np.stack(chosen_by)
 
 
-def prompts_of(
-    model: Streams, inputs: Sequence[str | Sequence[Message]], *, most: int, num_tokens: int
-) -> list[list[int]]:
+def prompts_of(model: Streams, inputs: Sequence[Talk], *, most: int, num_tokens: int) -> list[list[int]]:
     """The prompts of at most `most` inputs, evenly spread, cut so that an answer has room."""
     room = max(min(model.facts.max_length - num_tokens, LONGEST_PROMPT), 1)
     found = (_prompt(model, inputs[k])[:room] for k in spread(len(inputs), most))
     return [ids for ids in found if ids]
 
 
-def _prompt(model: Streams, asked: str | Sequence[Message]) -> list[int]:
+def _prompt(model: Streams, asked: Talk) -> list[int]:
     """The tokens of an input; a model without a chat template goes on with the last message."""
     if model.chat is None and not isinstance(asked, str):
-        return model.text_prompt(asked[-1]["content"])
+        return model.text_prompt(messages_in(asked)[-1]["content"])
     try:
         return model.prompt(asked)
     except BadMessages:

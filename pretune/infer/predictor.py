@@ -17,7 +17,7 @@ from pretune.infer.answers import Answer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from pretune.infer.chat import ChatFormat, Message
+    from pretune.infer.chat import ChatFormat, Message, Talk
     from pretune.infer.engine import Decoder, Encoder
     from pretune.infer.sampling import Sampling
     from pretune.infer.streaming import Piece
@@ -156,7 +156,7 @@ class Streams(Predictor, Protocol):
     def chat(self) -> ChatFormat | None:
         """How messages are written; None for a model that only completes text."""
 
-    def prompt(self, asked: str | Sequence[Message]) -> list[int]:
+    def prompt(self, asked: Talk) -> list[int]:
         """The tokens of a text or of messages, as `answer` reads them."""
 
     def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Json] | None = None) -> list[int]:

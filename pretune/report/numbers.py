@@ -9,6 +9,9 @@ SHARES = (
     *(
         "accuracy_per_token",
         "win_rate",
+        "unfinished",
+        "call_name",
+        "call_arguments",
         "exact",
         "f1_of_text",
         "share_of_machine",

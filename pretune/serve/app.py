@@ -40,7 +40,7 @@ from pretune.infer.embed import Embedder
 from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
-from pretune.infer.streaming import Piece
+from pretune.infer.streaming import Piece, with_calls
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
@@ -77,13 +77,18 @@ class Served:
 
 @dataclass(frozen=True)
 class Completion:
-    """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n."""
+    """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n.
+
+    Args:
+        calls: whether an answer may call tools.
+    """
 
     object: str
     asked: Generate
     model: str
     prompts: list[list[int]]
     sampling: Sampling
+    calls: bool = False
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -163,10 +168,10 @@ class Server:
         served, model = self._streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
-        prompt = await run_sync(model.chat_prompt, messages)
-        return await self._generated(
-            request, served, model, Completion("chat.completion", asked, served.name, [prompt], sampling)
-        )
+        tools = asked.callable()
+        prompt = await run_sync(model.chat_prompt, messages, tools)
+        answer = Completion("chat.completion", asked, served.name, [prompt], sampling, calls=bool(tools))
+        return await self._generated(request, served, model, answer)
 
     async def complete(self, request: Request) -> Response:
         asked = await read(request, Complete, self.limits)
@@ -290,7 +295,7 @@ class Server:
                 finishes[index] = piece
                 if await request.is_disconnected():
                     return Response(status_code=499)
-        choices = [_choice(answer, k, "".join(texts[k]), finishes[k].finish) for k in sorted(texts)]
+        choices = [_choice(answer, k, "".join(texts[k]), finishes[k]) for k in sorted(texts)]
         usage = answer.usage(sum(piece.num_tokens for piece in finishes.values()))
         return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
 
@@ -320,6 +325,7 @@ class Server:
         async with self._turn(served):
             for index, prompt, sampling in answer.choices():
                 stream = model.stream(prompt, sampling)
+                stream = with_calls(stream) if answer.calls else stream
                 while (piece := await run_sync(next, stream, None)) is not None:
                     yield index, piece
 
@@ -357,9 +363,11 @@ def _event(tree: JsonMap) -> str:
     return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
 
 
-def _choice(answer: Completion, index: int, text: str, finish: str | None) -> Json:
-    said: Json = {"message": {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": finish}
+def _choice(answer: Completion, index: int, text: str, last: Piece) -> Json:
+    calls = _calls(last)
+    message = {"role": "assistant", "content": text or None, "tool_calls": calls} if calls else None
+    said: Json = {"message": message or {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
+    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(last)}
 
 
 def _opening(index: int) -> Json:
@@ -367,5 +375,20 @@ def _opening(index: int) -> Json:
 
 
 def _delta(answer: Completion, index: int, piece: Piece) -> Json:
-    said: Json = {"delta": {"content": piece.text}} if answer.is_chat else {"text": piece.text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": piece.finish}
+    calls = {"tool_calls": [{"index": k, **call} for k, call in enumerate(_calls(piece))]} if piece.calls else {}
+    said: Json = {"delta": {"content": piece.text, **calls}} if answer.is_chat else {"text": piece.text}
+    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(piece)}
+
+
+def _calls(piece: Piece) -> list[Json]:
+    """The calls of an answer in OpenAI's form, each with an id of its own."""
+    told = [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in piece.calls]
+    functions = [{"name": name, "arguments": arguments} for name, arguments in told]
+    return [{"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": one} for one in functions]
+
+
+def _reason(piece: Piece) -> str | None:
+    """Why an answer ended, in OpenAI's words."""
+    if piece.calls and piece.finish == "stop":
+        return "tool_calls"
+    return "length" if piece.finish == "window" else piece.finish

@@ -101,6 +101,12 @@ class Several(Task):
     def chosen(self, ready: Predictor, examples: Sequence[Any]) -> Json:
         return {name: p.task.chosen(r, mine) for name, (p, r, mine) in self._by_name(ready, examples).items()}
 
+    def looked_at(
+        self, ready: Predictor, examples: Sequence[Any], *, warn: Callable[[str], None] = lambda told: None
+    ) -> dict[str, float]:
+        mine = {n: p.task.looked_at(r, some, warn=warn) for n, (p, r, some) in self._by_name(ready, examples).items()}
+        return {f"{name}_{figure}": value for name, found in mine.items() for figure, value in found.items()}
+
     def _by_name(
         self, ready: Predictor, examples: Sequence[tuple[str, Any]]
     ) -> dict[str, tuple[LabelledData, Predictor, list[Any]]]:

@@ -119,6 +119,12 @@ class Task(Variant):
         """What is chosen on the validation split and kept in the model's folder (KEPT), next to what is there."""
         return {}
 
+    def looked_at(
+        self, ready: Predictor, examples: Sequence[Any], *, warn: Callable[[str], None] = lambda told: None
+    ) -> dict[str, float]:
+        """Figures of the best weights on the validation split, for the card; `warn` is told what is wrong with them."""
+        return {}
+
     def keep(self, model: Any, found: Json) -> None:
         """Put what was chosen into the model's config."""
         from pretune.infer.pooling import KEPT
