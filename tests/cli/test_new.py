@@ -31,7 +31,7 @@ FILES: list[tuple[str, bytes, str]] = [
     ("gbk.csv", LABELLED.replace("🙂", "推荐").replace("A lovely film", "很好的一部电影，我喜欢").encode("gbk"), "classify"),
     ("tabs.tsv", LABELLED.replace(",", "\t").encode(), "classify"),
     ("stars.csv", LABELLED.replace("label", "stars").encode(), "classify"),
-    ("packed.csv.gz", gzip.compress(LABELLED.encode()), "classify"),
+    ("packed.csv.gz", gzip.compress(LABELLED.encode(), mtime=0), "classify"),
     ("packed.jsonl.bz2", bz2.compress(rows(review="r", sentiment="s").encode()), "classify"),
     ("marks.txt", b"__label__good A lovely film\n__label__bad A bad one\n", "classify"),
     ("lines.txt", b"A lovely film\tgood\nA bad one\tbad\nfine\tgood\nno\tbad\n", "classify"),

@@ -57,7 +57,7 @@ def samples() -> dict[str, bytes]:
     }
     folder = {"a.jsonl": jsonl, "b/page.html": PAGE.encode(), "b/c.txt": plain[".txt"]}
     packed = {
-        ".jsonl.gz": gzip.compress(jsonl),
+        ".jsonl.gz": gzip.compress(jsonl, mtime=0),
         ".jsonl.bz2": bz2.compress(jsonl),
         ".jsonl.xz": lzma.compress(jsonl),
         ".zip": zipped(folder),
