@@ -8,6 +8,10 @@ A cell is a recipe of pretune's own stages, dataset -> finetune -> evaluate, in 
 of its report (the test split, baselines learnt from the same training split). Its row is appended to OUT/rows.jsonl; a
 row that is there is not made again unless its recipe has changed, and a cell that was cut short goes on where it was.
 Settings are the defaults, but for the length of texts and what CELLS names; they were chosen on validation splits.
+
+Two cells on sst2 compare with others: `sst2-plain`, a plain transformers loop of the same model, rows and number of
+steps as `sst2-s0`; and `sst2-clock`, seconds from the command until the validation accuracy that both sides reach, ours
+next to transformers' Trainer with its defaults, four looks an epoch on each side. The clock wants a quiet machine.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +27,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pretune.base.digest import digest
 from pretune.base.extras import git_commit
@@ -61,6 +66,28 @@ class Cell:
         }
         return {"name": out.name, "work": str(out), "seed": self.seed, "stages": stages}
 
+    def row(self, shared: Path, out: Path) -> dict[str, Any]:
+        """Make what is missing of its three folders, and read the report."""
+        path = _written(out / "recipe.yaml", json.dumps(self.recipe(shared, out), indent=1))
+        subprocess.run([sys.executable, "-m", "pretune", "run", path], check=True)
+        cards = {stage: _card(out / stage) for stage in ("data", "tuned", "report")}
+        tuned, stages = cards["tuned"]["metrics"], {stage: card["made"]["seconds"] for stage, card in cards.items()}
+        group = json.loads(_text(out / "report" / "report.json"))["groups"]["all"]
+        others = {one["name"]: one["metrics"][self.figure] for one in group["baselines"] if not one["is_ceiling"]}
+        return {
+            "figure": self.figure,
+            "value": group["metrics"][self.figure],
+            "interval": group["intervals"].get(self.figure),
+            "baselines": others,
+            "bar": max(others.values()) if self.bar == "baseline" else self.bar,
+            "dev": {name: value for name, value in tuned.items() if name.startswith("validation_")},
+            "steps": tuned["steps_taken"],
+            "stages": stages,
+            "seconds": round(sum(stages.values()), 1),
+            "precision": tuned["precision"],
+            "verdict": group["verdict"],
+        }
+
 
 # ---- what they read -----------------------------------------------------------------------------
 
@@ -72,7 +99,9 @@ def files(*names: str) -> Inputs:
 def stsb(data: Path, made: Path) -> list[str]:
     """The same rows with a line of names, which the files lack."""
     return [
-        _written(made / "stsb" / f"{split}.csv", f"sentence1,sentence2,score\n{_text(data / 'stsb' / f'en-{split}.csv')}")
+        _written(
+            made / "stsb" / f"{split}.csv", f"sentence1,sentence2,score\n{_text(data / 'stsb' / f'en-{split}.csv')}"
+        )
         + ("#4000" if split == "train" else "")
         for split in ("train", "dev", "test")
     ]
@@ -82,8 +111,12 @@ def goemotions(data: Path, made: Path) -> list[str]:
     """Rows with the names of their labels, which the files give as numbers."""
     names, found = _text(data / "goemotions" / "labels.txt").split(), []
     for split in ("train", "dev", "test"):
-        rows = csv.reader(_text(data / "goemotions" / f"{split}.tsv").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-        lines = [json.dumps({"text": text, "labels": [names[int(k)] for k in held.split(",")]}) for text, held, _ in rows]
+        rows = csv.reader(
+            _text(data / "goemotions" / f"{split}.tsv").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE
+        )
+        lines = [
+            json.dumps({"text": text, "labels": [names[int(k)] for k in held.split(",")]}) for text, held, _ in rows
+        ]
         found.append(_written(made / "goemotions" / f"{split}.jsonl", "\n".join(lines) + "\n"))
     return [f"{found[0]}#4000", *found[1:]]
 
@@ -102,16 +135,140 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _card(folder: Path) -> dict[str, Any]:
+    return json.loads(_text(folder / "artifact.json"))
+
+
 def _written(path: Path, text: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
     return str(path)
 
 
+# ---- other people's programs on sst2 --------------------------------------------------------------
+
+OTHERS = r"""
+import json, sys
+import torch
+from transformers import (AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer,
+                          TrainerCallback, TrainingArguments, get_linear_schedule_with_warmup)
+side, folder, data, steps, rate, written = json.loads(sys.argv[1])
+torch.manual_seed(0)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, dtype=torch.float32)
+padded = DataCollatorWithPadding(tokenizer)
+
+
+def rows_of(split):
+    lines = [json.loads(line) for line in open(f"{data}/{split}.jsonl", encoding="utf-8")]
+    ids = tokenizer([line["text"] for line in lines], truncation=True, max_length=128)["input_ids"]
+    return [{"input_ids": i, "labels": line["label"]} for i, line in zip(ids, lines)]
+
+
+def tell(**said):
+    print(json.dumps(said), file=open(written, "a"), flush=True)
+
+
+def accuracy(rows):
+    model.eval()
+    with torch.no_grad():
+        batches = [padded(rows[i : i + 32]) for i in range(0, len(rows), 32)]
+        right = sum((model(**b).logits.argmax(-1) == b["labels"]).sum().item() for b in batches)
+    model.train()
+    return right / len(rows)
+
+
+class Look(TrainerCallback):
+    def on_step_end(self, arguments, state, control, **named):
+        if state.global_step % (len(train) // 32) == 0 or state.global_step == state.max_steps:
+            tell(validation_accuracy=accuracy(dev))
+
+
+train, dev = rows_of("train"), rows_of("dev")
+if side == "trainer":
+    arguments = TrainingArguments(output_dir=written + ".made", report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True)
+    Trainer(model=model, args=arguments, train_dataset=train, data_collator=padded, callbacks=[Look()]).train()
+else:
+    optim = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
+    schedule, best, at = get_linear_schedule_with_warmup(optim, int(0.05 * steps), steps), (0.0, {}), []
+    model.train()
+    for step in range(1, steps + 1):
+        at = at or torch.randperm(len(train)).split(32)
+        model(**padded([train[k] for k in at[0]])).loss.backward()
+        at = at[1:]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optim.step(), schedule.step(), optim.zero_grad()
+        if (not at or step == steps) and (found := accuracy(dev)) >= best[0]:
+            best = found, {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(best[1])
+    tell(validation_accuracy=best[0], accuracy=accuracy(rows_of("test")))
+"""
+
+
+def others(
+    side: str, shared: Path, out: Path, *, steps: int = 0, rate: float = 0.0
+) -> list[tuple[float, dict[str, Any]]]:
+    told = json.dumps([side, str(shared / MODEL), str(shared / "data/sst2"), steps, rate, str(out / f"{side}.jsonl")])
+    return watched([sys.executable, "-W", "ignore", "-c", OTHERS, told], out / f"{side}.jsonl")
+
+
+def watched(command: list[str], told: Path) -> list[tuple[float, dict[str, Any]]]:
+    """What a command writes of its validation, each line with the seconds since the command."""
+    told.unlink(missing_ok=True)
+    started, found = time.perf_counter(), []
+    with subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}) as process:
+        while True:
+            ended = process.poll() is not None
+            lines = [x for x in _text(told).splitlines(keepends=True) if "validation" in x] if told.exists() else []
+            found += [(time.perf_counter() - started, json.loads(x)) for x in lines[len(found) :] if x.endswith("\n")]
+            if ended:
+                break
+            time.sleep(0.05)
+    assert process.returncode == 0, f"{command[:3]} failed"
+    return found
+
+
+@dataclass(frozen=True)
+class Other:
+    """One comparison on sst2."""
+
+    side: Literal["plain", "trainer"]
+
+    def recipe(self, shared: Path, out: Path) -> dict[str, Any]:
+        return {"side": self.side, "program": OTHERS}
+
+    def row(self, shared: Path, out: Path) -> dict[str, Any]:
+        out.mkdir(parents=True, exist_ok=True)
+        return self._plain(shared, out) if self.side == "plain" else self._clock(shared, out)
+
+    def _plain(self, shared: Path, out: Path) -> dict[str, Any]:
+        """The accuracy of the loop against that of ours, which must be there."""
+        ours, tuned = kept(out.parent)["sst2-s0"], _card(out.with_name("sst2-s0") / "tuned")["metrics"]
+        ((_, said),) = others("plain", shared, out, steps=tuned["steps"], rate=tuned["learning_rate"])
+        row = {"figure": "accuracy", "value": ours["value"], "interval": ours["interval"], "bar": said["accuracy"]}
+        return {**row, "baselines": {"plain loop": said["accuracy"]}, "dev": said, "steps": tuned["steps"]}
+
+    def _clock(self, shared: Path, out: Path) -> dict[str, Any]:
+        """Times as fast to the validation accuracy that both sides reach."""
+        steps = len(_text(shared / "data/sst2/train.jsonl").splitlines()) // 32
+        words = ["finetune", str(shared / MODEL), str(shared / "data/sst2"), "task=classify", "max_length=128"]
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        command = [sys.executable, "-m", "pretune", *words, f"evaluate_every={steps // 4}", "patience=99"]
+        ours = watched([*command, "--out", str(out / "ours")], out / "ours.scratch" / "metrics.jsonl")
+        curves = [[(s, x["validation_accuracy"]) for s, x in one] for one in (ours, others("trainer", shared, out))]
+        goal = min(max(score for _, score in curve) for curve in curves)
+        mine, theirs = (next(s for s, score in curve if score >= goal) for curve in curves)
+        precision = _card(out / "ours")["metrics"]["precision"]
+        row = {"figure": "times as fast", "value": theirs / mine, "bar": 2.5 if precision == "bfloat16" else 1.6}
+        said = {"goal": goal, "ours": curves[0], "Trainer": curves[1]}
+        return {**row, "interval": None, "baselines": {"Trainer, s": theirs, "ours, s": mine}, "dev": said, "steps": 0}
+
+
 # ---- the cells, the cheap ones first --------------------------------------------------------------
 
 SST2 = files("sst2")
-CELLS: dict[str, Cell] = {
+CELLS: dict[str, Cell | Other] = {
     "sms-spam": Cell(files("sms-spam/all.jsonl#4000"), "classify", "macro_f1", 0.980),
     "wikigold": Cell(files("wikigold/all.conll"), "tag", "f1"),
     "stsb": Cell(stsb, "regress", "spearman"),
@@ -121,50 +278,9 @@ CELLS: dict[str, Cell] = {
     "squadshifts": Cell(squadshifts, "answer", "f1", finetune={"max_length": 384}),
     "banking77": Cell(files("banking77"), "classify", "accuracy", 0.93),
     **{f"sst2-s{seed}": Cell(SST2, "classify", "accuracy", 0.89, seed=seed) for seed in range(3)},
+    "sst2-plain": Other("plain"),
+    "sst2-clock": Other("trainer"),
 }
-
-
-# ---- one cell -----------------------------------------------------------------------------------
-
-
-def run(name: str, cell: Cell, shared: Path, out: Path) -> dict[str, Any]:
-    """Make what is missing of its three folders; returns its row."""
-    folder = out / name
-    recipe = cell.recipe(shared, folder)
-    path = Path(_written(folder / "recipe.yaml", json.dumps(recipe, indent=1)))
-    started = time.time()
-    subprocess.run([sys.executable, "-m", "pretune", "run", str(path)], check=True)
-    cards = {stage: json.loads(_text(folder / stage / "artifact.json")) for stage in recipe["stages"]}
-    return {
-        "cell": name,
-        "key": digest(recipe),
-        **figures(cell, json.loads(_text(folder / "report" / "report.json"))),
-        "dev": {k: v for k, v in cards["tuned"]["metrics"].items() if k.startswith("validation_")},
-        "steps": cards["tuned"]["metrics"]["steps_taken"],
-        "stages": {stage: card["made"]["seconds"] for stage, card in cards.items()},
-        "seconds": round(sum(card["made"]["seconds"] for card in cards.values()), 1),
-        "wall": round(time.time() - started, 1),
-        "precision": cards["tuned"]["metrics"]["precision"],
-        "processor": processor(),
-        "git": git_commit(),
-    }
-
-
-def figures(cell: Cell, report: dict[str, Any]) -> dict[str, Any]:
-    group = report["groups"]["all"]
-    others = {one["name"]: one["metrics"][cell.figure] for one in group["baselines"] if not one["is_ceiling"]}
-    value = group["metrics"][cell.figure]
-    bar = max(others.values()) if cell.bar == "baseline" else cell.bar
-    return {
-        "figure": cell.figure,
-        "value": value,
-        "interval": group["intervals"].get(cell.figure),
-        "baselines": others,
-        "bar": bar,
-        "met": value >= bar,
-        "examples": group["examples"],
-        "verdict": group["verdict"],
-    }
 
 
 # ---- all of them --------------------------------------------------------------------------------
@@ -179,10 +295,13 @@ def kept(out: Path) -> dict[str, dict[str, Any]]:
 
 def campaign(names: list[str], shared: Path, out: Path) -> None:
     for name in names:
-        cell = CELLS[name]
-        if (row := kept(out).get(name)) and row["key"] == digest(cell.recipe(shared, out / name)):
+        key = digest(CELLS[name].recipe(shared, out / name))
+        if kept(out).get(name, {}).get("key") == key:
             continue
-        row = run(name, cell, shared, out)
+        started = time.time()
+        made = CELLS[name].row(shared, out / name)
+        row = {"cell": name, "key": key, "seconds": round(time.time() - started, 1), **made}
+        row |= {"met": row["value"] >= row["bar"], "processor": processor(), "git": git_commit()}
         with (out / "rows.jsonl").open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -199,15 +318,17 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
             f"| {name} | {row['figure']} | **{row['value']:.3f}** | {spread} | {others} | {row['bar']:.3f} | {met} | "
             f"{'' if dev is None else f'{dev:.3f}'} | {row['steps']} | {row['seconds']:.0f} |"
         )
-    machines = {(row["processor"], row["precision"]) for row in rows.values()}
+    machines = sorted({f"{row['processor']} {row.get('precision', '')}" for row in rows.values()})
     total = sum(row["seconds"] for row in rows.values())
-    return "\n".join([*lines, "", *(f"{p}, {q}" for p, q in sorted(machines)), f"all: {total / 60:.0f} minutes"])
+    return "\n".join([*lines, "", *machines, f"all: {total / 60:.0f} minutes"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the folder with data/ and models/")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of what is made; rows.jsonl are the results")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the folder of what is made; rows.jsonl are the results"
+    )
     parser.add_argument("--only", action="append", choices=CELLS, metavar="CELL", help="this one; may be given again")
     parser.add_argument("--list", action="store_true", help="print the cells, run nothing")
     given = parser.parse_args()

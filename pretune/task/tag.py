@@ -1,13 +1,18 @@
-"""A tag for each word: names, places, terms. Their kinds are the labels; the head has O, and B and I of each kind."""
+"""A tag for each word: names, places, terms. Their kinds are the labels; the head has O, and B and I of each kind.
+
+The head begins at how often each tag occurs in train: most are O.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import PrivateAttr
 
 from pretune.base.errors import NoTarget, NotSupported, OneClass
 from pretune.infer.answers import Answer, Tags
@@ -35,13 +40,25 @@ class Tag(Task):
     better: ClassVar[str] = "f1"
     epochs: ClassVar[float] = 4.0
 
+    _counts: Counter[str] = PrivateAttr(default_factory=Counter)
+
+    def fitted(self, train: Sequence[Tagged]) -> Self:
+        """With how often each tag occurs."""
+        found = self.model_copy()
+        found._counts = Counter(tag for e in train for tag in e.tags)
+        return found
+
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
 
-        from pretune.model.folder import load_labelled
+        from pretune.model.folder import begin_at, load_labelled
 
         torch.manual_seed(seed)
-        return load_labelled(folder, "tags", tags_of(labels))
+        tags = tags_of(labels)
+        model, heads = load_labelled(folder, "tags", tags)
+        if self._counts:
+            begin_at(model, np.log([max(self._counts[tag], 0.5) / self._counts.total() for tag in tags]))
+        return model, heads
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with
