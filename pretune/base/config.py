@@ -94,12 +94,21 @@ class Choice(Generic[V]):
         table: kind -> "module:Class"; strings, so that choosing LoRA does not import ONNX.
         group: entry-point group through which other packages add kinds.
         default: the kind taken when settings are given without one.
+        several: the kind that holds several by name: {a: X, b: Y} is short for {kind: several, of: {a: X, b: Y}}.
 
     A kind may also be written `my_package.my_module:MyMethod`.
     """
 
-    def __init__(self, base: type[V], table: Mapping[str, str], *, group: str, default: str | None = None):
-        self.base, self.table, self.group, self.default = base, table, group, default
+    def __init__(
+        self,
+        base: type[V],
+        table: Mapping[str, str],
+        *,
+        group: str,
+        default: str | None = None,
+        several: str | None = None,
+    ):
+        self.base, self.table, self.group, self.default, self.several = base, table, group, default, several
 
     def kinds(self) -> list[str]:
         return sorted({*self.table, *(e.name for e in entry_points(group=self.group))})
@@ -125,6 +134,8 @@ class Choice(Generic[V]):
         settings = {"kind": value} if isinstance(value, str) else value
         if not isinstance(settings, Mapping):
             raise PydanticCustomError("wrong-type", "must be a kind or a block of settings")
+        if self.several and "kind" not in settings and settings and all(map(_may_be_variant, settings.values())):
+            settings = {"kind": self.several, "of": settings}
         kind = settings.get("kind", self.default)
         if not isinstance(kind, str):
             raise PydanticCustomError("missing-setting", f"needs a `kind`; choose one of: {', '.join(self.kinds())}")
@@ -134,6 +145,10 @@ class Choice(Generic[V]):
             text = error.problem + (f"; {error.hint}" if error.hint else "")
             raise PydanticCustomError("unknown-kind", text.replace("{", "(")) from None
         return found.model_validate({**settings, "kind": kind})
+
+
+def _may_be_variant(value: object) -> bool:
+    return isinstance(value, str | Mapping | Variant)
 
 
 def chosen(choice: Choice[V]) -> tuple[object, ...]:
@@ -218,7 +233,8 @@ def extras_of(config: Config) -> set[str]:
     needed = set(config.extras) if isinstance(config, Variant) else set()
     for name in type(config).model_fields:
         value = getattr(config, name)
-        parts = value if isinstance(value, list | tuple) else [value]
+        listed = list(value.values()) if isinstance(value, dict) else value
+        parts = listed if isinstance(listed, list | tuple) else [value]
         needed = needed.union(*(extras_of(part) for part in parts if isinstance(part, Config)))
     return needed
 

@@ -21,8 +21,8 @@ from pretune.base.sample import evenly
 from pretune.infer.predictor import Predictor, Streams
 from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
-from pretune.task.task import Task, task_judging
-from pretune.text.dataset.example import Example, read_split, shape_of
+from pretune.task.task import Task, judging
+from pretune.text.dataset.example import Example, read_split
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.tokens.store.store import Store
 
@@ -42,7 +42,7 @@ def quality(ready: Predictor, folder: Path, data: Artifact) -> dict[str, float]:
     """
     if data.card.kind == "tokens":
         return _on_tokens(ready, data.path)
-    task = task_judging(ready, shape_of(data.path), name="the model")
+    task, ready = judging(ready, data.path, name="the model")
     examples = read_split(data.path, "validation") or read_split(data.path, "test")
     if not examples:
         raise EmptyInput(f"{data.path.as_posix()} has neither a validation nor a test split")

@@ -26,7 +26,7 @@ from pretune.infer.predictor import Predictor, Streams
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 from pretune.text.dataset.doctor.report import of_facts
-from pretune.text.dataset.example import Example, read_split, shape_of
+from pretune.text.dataset.example import Example, read_split
 from pretune.text.read.split import SPLITS
 
 FORMAT = 2
@@ -77,10 +77,10 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
     if data.card.kind == "tokens":
         return _on_tokens(wanted, model, opened, data, context)
     from pretune.evaluate.judging import judged
-    from pretune.task.task import task_judging
+    from pretune.task.task import judging
 
     found = examples_of(data, wanted.split)
-    task = task_judging(opened, shape_of(data.path), name=model.path.as_posix())
+    task, opened = judging(opened, data.path, name=model.path.as_posix())
     train = read_split(data.path, "train") if wanted.split != "train" else []
     examples = evenly(found, wanted.max_examples or len(found))
     findings, asked = judged(

@@ -4,6 +4,7 @@ Label    one of several labels       Span     a piece of a context
 Labels   any number of labels        Text     words of its own
 Score    a number                    Vector   numbers that stand for a text
 Tags     a tag for each word         Ranking  candidates, the best first
+Many     an answer to each of several tasks
 """
 
 from __future__ import annotations
@@ -162,6 +163,18 @@ class Ranking(Answer):
         return {"order": list(self.order), "scores": list(self.scores)}
 
 
+@dataclass(frozen=True)
+class Many(Answer):
+    """The answer to each of several tasks, by name."""
+
+    kind: ClassVar[str] = "several"
+    plural: ClassVar[str] = "answers to several tasks"
+    parts: Mapping[str, Answer]
+
+    def to_json(self) -> Json:
+        return {name: answer.to_json() for name, answer in self.parts.items()}
+
+
 Given = str | tuple[str, str] | Mapping[str, str]
 """What a model is asked: a text, two that are compared, or texts by their roles."""
 
@@ -188,6 +201,8 @@ def line(answer: Answer, given: Given) -> str:
         return _marked(answer, given)
     if isinstance(answer, Span) and isinstance(given, Mapping):
         return f"{answer.text or '-'}\t{answer.score:.3f}\t{given['question']}"
+    if isinstance(answer, Many):
+        return "\n".join(f"{name}\t{line(part, given)}" for name, part in answer.parts.items())
     return json.dumps({**answer.to_json(), **shown_given(given)}, ensure_ascii=False)
 
 

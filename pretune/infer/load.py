@@ -10,7 +10,7 @@ A task whose answers are of a kind that is here needs no line here.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import BadFile, NotAnArtifact, NotSupported
 from pretune.base.json import Json, JsonMap
 from pretune.infer.predictor import Facts, Predictor
+from pretune.infer.several import FILE as SEVERAL
+from pretune.infer.several import Several
 from pretune.tokens.encode.tokenizer import chat_template
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MODELS = "pretune.model.generate:open_folder"
+HEADS_OF = "pretune.model.generate:open_heads"
 PREDICTORS = {
     **dict.fromkeys(("label", "labels", "score"), "pretune.infer.classify:of_facts"),
     "tags": "pretune.infer.tag:of_facts",
@@ -62,6 +65,9 @@ def open_model(path: str | Path) -> Predictor:
         Artifact.open(path, kind="model|bundle").verify()
     if (folder / "bundle.json").is_file():
         return open_bundle(folder)
+    if (folder / SEVERAL).is_file():
+        parts: Mapping[str, Predictor] = _named(HEADS_OF)(folder)
+        return Several(parts)
     if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
         found: Predictor = _named(MODELS)(folder)
         return found

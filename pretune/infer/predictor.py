@@ -41,7 +41,7 @@ class Facts:
         before, after, between: control tokens around a text, and between two that are compared.
         more: what a kind of answer needs besides, JSON: of a score `scale` (mean and standard deviation of the numbers
             that were learnt), of several labels `thresholds` (the probability from which each of them holds), of spans
-            `stride` and `no_answer`.
+            `stride` and `no_answer`; of tags `crf`, the scores of first, last and neighbouring tags.
     """
 
     task: str

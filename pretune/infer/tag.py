@@ -20,6 +20,7 @@ import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.infer.answers import Answer, Entity, Tags
+from pretune.infer.chain import best_path
 from pretune.infer.classify import TEXTS_AT_ONCE, Frame, softmax
 from pretune.infer.compare import compare_tags
 from pretune.infer.engine import Encoder
@@ -93,10 +94,13 @@ class Tagger:
             advance(len(rows))
         return found
 
-    def _tagged(self, read: Sentence, row: WordRow, logits_LT: np.ndarray) -> Tags:
-        labels, best_L = self.facts.labels or (), softmax(logits_LT).argmax(axis=1)  # softmax refuses NaN
-        tags = to_iob2(["O" if at is None else labels[best_L[at]] for at in row.places], "IOB2")
-        return Tags(tags, read.words, entities_in(read.text, read.places, tags), row.num_unread)
+    def _tagged(self, given: Sentence, row: WordRow, logits_LT: np.ndarray) -> Tags:
+        labels, read = self.facts.labels or (), [at for at in row.places if at is not None]
+        sure_LT = softmax(logits_LT)  # it refuses NaN
+        chain = self.facts.more.get("crf")
+        best = iter(best_path(logits_LT[read], **chain) if chain else sure_LT[read].argmax(axis=1))
+        tags = to_iob2(["O" if at is None else labels[next(best)] for at in row.places], "IOB2")
+        return Tags(tags, given.words, entities_in(given.text, given.places, tags), row.num_unread)
 
     def compare(
         self, other: Tagger, inputs: Sequence[Words], *, most_written: int = 20, num_tokens: int = 32

@@ -19,9 +19,11 @@ from pretune.infer.classify import Architecture, Frame, frame_for
 from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded, token_types
 from pretune.infer.load import head_of, predictor_of, task_of
 from pretune.infer.predictor import Facts, Predictor
+from pretune.infer.several import FILE as SEVERAL
 from pretune.model.families import Head, family_named, num_positions, scores_of
 from pretune.model.folder import KEPT, load_model, read_json
 from pretune.model.methods.adapter import open_adapter
+from pretune.model.several import ManyHeads
 from pretune.tokens.encode.tokenizer import special_ids
 
 NO_LIMIT = 1 << 20
@@ -106,8 +108,18 @@ def open_folder(path: str | Path) -> Predictor:
     if not (folder / "tokenizer.json").is_file():
         hint = "convert the tokenizer to tokenizer.json (transformers does: AutoTokenizer(...).save_pretrained)"
         raise NotSupported(f"{folder.as_posix()} has no tokenizer.json", hint=hint)
+    if (folder / SEVERAL).is_file():
+        names = ", ".join(read_json(folder / SEVERAL))
+        raise NotSupported(f"{folder.as_posix()} answers several tasks", hint=f"name the folder of one: {names}")
     model = open_adapter(folder) if (folder / "adapter_config.json").is_file() else _plain(folder)
     return from_objects(model, folder)
+
+
+def open_heads(path: str | Path) -> dict[str, Predictor]:
+    """What answers each task of a folder of several, by name; the body is in memory once."""
+    folder = Path(path)
+    models = {name: open_adapter(folder / name) for name in read_json(folder / SEVERAL)}
+    return {name: from_objects(model, folder / name) for name, model in ManyHeads(models).heads.items()}
 
 
 def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:

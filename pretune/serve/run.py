@@ -18,6 +18,7 @@ from pretune.base.errors import NoKey, PortInUse, UserError
 from pretune.base.extras import need
 from pretune.infer.load import open_model
 from pretune.infer.predictor import Predictor
+from pretune.infer.several import apart
 from pretune.serve.requests import Limits
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def serve(
     check_key(host, api_key)
     names = model_names([Path(path) for path in paths])
     with _listening(host, port) as listener:
-        models = {name: open_model(path) for name, path in names.items()}
+        models = apart({name: open_model(path) for name, path in names.items()})
         server = _server(models, api_key, limits)
         write(f"serving {', '.join(models)} at {address(listener)}  (Ctrl-C stops)")
         with suppress(KeyboardInterrupt):

@@ -9,8 +9,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from pretune.model.families import plain_model
-from pretune.model.folder import KEPT, keep, write_safetensors
+from pretune.model.folder import write_safetensors
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
 from pretune.train.loop.runtime import evaluating
@@ -90,8 +89,7 @@ class Best:
         with self.session.state.update.exact_weights(), evaluating(model):
             ready = task.ready(model, self.folder, data.labels, max_length=self.settings.max_length)
             if found := task.chosen(ready, data.dev_examples):
-                config = plain_model(model).config
-                keep(config, getattr(config, KEPT, {}) | found)
+                task.keep(model, found)
 
     def metrics(self) -> dict[str, Any]:
         """Of the best weights, for the card."""

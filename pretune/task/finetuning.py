@@ -21,8 +21,9 @@ from pretune.model.folder import quiet_transformers, set_model_length
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
-from pretune.task.labelled_data import LabelledData, read_data
+from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
+from pretune.task.several import read_all
 from pretune.task.task import Task
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.train.forecast.forecast import forecast_of
@@ -42,11 +43,18 @@ BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 """Of labelled text that nobody has read yet."""
 
 
-def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Path, context: Context) -> dict[str, Any]:
-    """Train and write the model (or adapter) folder; returns the metrics of the card."""
+def finetune(
+    settings: FinetuneSettings, base: Artifact, data: Mapping[str, Artifact], out: Path, context: Context
+) -> dict[str, Any]:
+    """Train and write the model (or adapter) folder; returns the metrics of the card.
+
+    Args:
+        data: the data set of each task by its name; of one task alone, under "".
+    """
     runtime, log, folder = Runtime.start(settings.device), context.log, base.path
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    read = read_data(settings, data.path, folder, min(settings.max_length, longest_of(config)), log)
+    places = {name: one.path for name, one in data.items()}
+    read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
     spec = _spec(settings, folder, config, read, runtime, context)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
@@ -68,11 +76,14 @@ def finetune(settings: FinetuneSettings, base: Artifact, data: Artifact, out: Pa
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
     with state.update.exact_weights():
-        settings.method.save(state.model, out, base=home, tokenizer=folder, weights=weights)
+        left = read.task.fold(state.model, weights)
+        read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
     window = longest_of(plain_model(state.model).config.to_dict())
-    set_model_length(out, min(settings.max_length, window) if read.task.grouped else window)
+    for place in sorted(out.rglob("tokenizer_config.json")):
+        set_model_length(place.parent, min(settings.max_length, window) if read.task.grouped else window)
     keep_samples(context, out)
-    write_run_page("finetune", complete(settings), {"model": base, "data": data}, metrics, out, context)
+    inputs = {"model": base, **{place_of(name): one for name, one in data.items()}}
+    write_run_page("finetune", complete(settings), inputs, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
 
 
@@ -85,6 +96,11 @@ def _sizes(state: Any, data: LabelledData) -> dict[str, Any]:
         "examples": data.num_examples,
         **({"examples_left_out": left_out} if left_out else {}),
     }
+
+
+def place_of(name: str) -> str:
+    """The setting that names the data set of a task."""
+    return f"data.{name}" if name else "data"
 
 
 def longest_of(config: Mapping[str, Any]) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 
 from pretune.base.errors import BadMessages, EmptyInput, NoTarget, WrongKind
 from pretune.base.log import Log
-from pretune.task.settings import FinetuneSettings
 from pretune.task.task import Task, task_on, tasks
 from pretune.text.dataset.balance import read_weights
 from pretune.text.dataset.example import read_labels, read_split, shape_of
@@ -45,18 +44,18 @@ class LabelledData:
 
 def num_examples(rows: Sequence[Row]) -> int:
     """Examples that the rows hold: a packed row has several; one that is read in windows has several rows."""
-    cut = {row["example"] for row in rows if "example" in row}
+    cut = {(row.get("of"), row["example"]) for row in rows if "example" in row}
     whole = (row for row in rows if "example" not in row)
     return len(cut) + sum(int(row["segments"].max()) + 1 if "segments" in row else 1 for row in whole)
 
 
-def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_length: int, log: Log) -> LabelledData:
+def read_data(task: Task, data: Path, tokenizer: Path, max_length: int, log: Log) -> LabelledData:
     """The examples of a dataset folder as rows of at most `max_length` tokens.
 
     Raises:
         WrongKind: of another shape than the task's; EmptyInput; what the task says of the examples.
     """
-    task = _task_on(settings, shape_of(data))
+    task = _task_on(task, shape_of(data))
     labels = read_labels(data)
     examples, dev = read_split(data, "train"), read_split(data, "validation")
     if not examples:
@@ -68,8 +67,7 @@ def read_data(settings: FinetuneSettings, data: Path, tokenizer: Path, max_lengt
     return LabelledData(task, labels, _class_weights(data, labels), examples, rows, dev, dev_rows)
 
 
-def _task_on(settings: FinetuneSettings, shape: str) -> Task:
-    task = settings.task
+def _task_on(task: Task, shape: str) -> Task:
     found = task_on(task, shape)
     if found is None:
         there = ", ".join(f"{one.kind} (shape {one.shape})" for one in tasks())

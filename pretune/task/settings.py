@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pretune.base.config import Input, chosen
 from pretune.model.methods.method import METHOD, Method
@@ -18,10 +18,12 @@ class FinetuneSettings(TrainSettings):
 
     model: Annotated[str, Input("model")]
     """The pretrained model."""
-    data: Annotated[str, Input("dataset")]
-    """Labelled examples; the validation split chooses the best model, the test split is not read."""
+    data: Annotated[str | dict[str, str], Input("dataset")]
+    """Labelled examples (of several tasks, a data set by the name of each); the validation split chooses the best
+    model, the test split is not read."""
     task: Annotated[Task, *chosen(TASK)]
-    """What is asked: classify, regress, tag, answer or chat; classify with several labels a text is multilabel."""
+    """What is asked: classify, regress, tag, answer or chat; classify with several labels a text is multilabel. Several
+    at once by name: {mood: classify, names: tag}."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, lora."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
@@ -32,3 +34,9 @@ class FinetuneSettings(TrainSettings):
     """Tokens of an input; longer ones are cut (dialogues at turns of the user, early ones first) or read in windows."""
     patience: int = Field(3, gt=0)
     """Evaluations without a better score after which training stops."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if why := self.task.why_not(self.method):
+            raise ValueError(why)
+        return self

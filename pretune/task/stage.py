@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ class FinetuneStage(Stage, FinetuneSettings):
         refuse_ranks(self.batch, world)
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
-        base, data = inputs["model"], inputs["data"]
+        base, data = inputs["model"], together([inputs[place] for place in _data(inputs).values()])
         if base.config is not None:
             from pretune.task.finetuning import forecast_finetuning
 
@@ -35,4 +36,17 @@ class FinetuneStage(Stage, FinetuneSettings):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
         from pretune.task.finetuning import finetune
 
-        return finetune(self, inputs["model"], inputs["data"], out, context)
+        data = {name: inputs[place] for name, place in _data(inputs).items()}
+        return finetune(self, inputs["model"], data, out, context)
+
+
+def _data(places: Iterable[str]) -> dict[str, str]:
+    """The name of each task -> the place of its data set among the inputs; one alone has the name ""."""
+    return {place.partition(".")[2]: place for place in places if place.partition(".")[0] == "data"}
+
+
+def together(forecasts: Sequence[Forecast]) -> Forecast:
+    """What is known of several data sets as one."""
+    first = forecasts[0]
+    tokens, size = (sum(getattr(one, name) for one in forecasts) for name in ("tokens", "text_bytes"))
+    return replace(first, tokens=tokens, text_bytes=size)

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pretune.base.config import Choice, Variant
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
+from pretune.infer.several import Several
 from pretune.objective.objective import Objective
+from pretune.text.dataset.example import read_labels, shape_of
 from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
+    from pretune.model.methods.method import Method
     from pretune.task.judge.judge import Judge
 
 
@@ -41,6 +46,10 @@ class Task(Variant):
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
     """The score of the validation split that chooses the best model; higher is better."""
+
+    def why_not(self, method: Method) -> str | None:
+        """Why it cannot be learnt by a method; None: it can."""
+        return None
 
     def fitted(self, train: Sequence[Any]) -> Self:
         """The task with what it must know of all training examples. Raises a PretuneError where they teach nothing."""
@@ -85,6 +94,22 @@ class Task(Variant):
         """What is chosen on the validation split and kept in the model's folder (KEPT), next to what is there."""
         return {}
 
+    def keep(self, model: Any, found: Json) -> None:
+        """Put what was chosen into the model's config."""
+        from pretune.model.families import plain_model
+        from pretune.model.folder import KEPT, keep
+
+        config = plain_model(model).config
+        keep(config, getattr(config, KEPT, {}) | found)
+
+    def fold(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Move into the model's config what its class has no module for; the weights that are left."""
+        return weights
+
+    def save(self, method: Method, model: Any, out: Path, **where: Any) -> None:
+        """Write what was trained into a folder, as `Method.save`."""
+        method.save(model, out, **where)
+
     def questions(self, examples: Sequence[Any]) -> list[str]:
         """A few of the examples' own, for `texts`; none where the model does not write."""
         return []
@@ -128,8 +153,8 @@ def task_on(task: Task, shape: str) -> Task | None:
 
 
 def tasks() -> list[Task]:
-    """Every task of the table, with its defaults."""
-    return [TASK(kind) for kind in TASK.kinds()]
+    """Every task of the table, with its defaults; not the one that holds several."""
+    return [TASK(kind) for kind in TASK.kinds() if TASK.find(kind).shape]
 
 
 def _shapes() -> str:
@@ -145,19 +170,22 @@ def tasks_reading(shape: str) -> list[Task]:
     return found
 
 
-def task_judging(predictor: Predictor, shape: str, *, name: str) -> Task:
-    """The task by which a model's answers to examples of a shape are judged: its own, if that reads them.
+def judging(predictor: Predictor, data: Path, *, name: str) -> tuple[Task, Predictor]:
+    """The task by which a model's answers to a data set are judged: its own, if that reads them; and the model, or
+    that one of its heads which gives such answers, with these labels if several do.
 
     Raises:
         NotSupported: no task reads them, or the model (`name` in messages) gives other answers than they ask for.
     """
-    reading = tasks_reading(shape)
+    reading = tasks_reading(shape_of(data))
+    if isinstance(predictor, Several):
+        predictor = predictor.head_for({task.answers for task in reading}, read_labels(data))
     fitting = [task for task in reading if task.answers is predictor.gives]
     if not fitting:
         problem = f"{name} gives {predictor.gives.plural}, the data holds {reading[0].holds}"
         hint = "fine-tune the model on this data first, or give data with what it answers"
         raise NotSupported(problem, hint=hint)
-    return next((task for task in fitting if task.kind == predictor.facts.task), fitting[0])
+    return next((task for task in fitting if task.kind == predictor.facts.task), fitting[0]), predictor
 
 
 TASK = Choice(
@@ -169,6 +197,8 @@ TASK = Choice(
         "answer": "pretune.task.answer:Extract",
         "tag": "pretune.task.tag:Tag",
         "chat": "pretune.task.chat:Chat",
+        "several": "pretune.task.several:Several",
     },
     group="pretune.tasks",
+    several="several",
 )

@@ -38,6 +38,7 @@ class Row(TypedDict, total=False):
         score: the number that belongs to the row.
         span: first and last place of what is looked for.
         example: number of the example, where one gives several rows.
+        of: name of the objective that the row belongs to, where there are several.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
 
@@ -48,6 +49,7 @@ class Row(TypedDict, total=False):
     label: int
     span: tuple[int, int]
     example: int
+    of: str
     holds: NDArray[np.float64]
     score: float
     parts: Ids

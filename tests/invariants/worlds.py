@@ -8,11 +8,15 @@ import numpy as np
 import torch
 
 from pretune.model.build import build_model
+from pretune.model.chain import NAME, chain_of
+from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE
+from pretune.objective.chain import ChainTags
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.objective.scores import Scores
+from pretune.objective.several import SeveralObjectives
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
 from pretune.tokens.encode.tokenizer import Specials
@@ -134,6 +138,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
+    if name == "crf":
+        model = tiny_tagger("bert")
+        setattr(model, NAME, chain_of([[0, 1, 2], [2, 0, 0]], 3).double())
+        return model, ChainTags(kind="chain-tags"), tagged_rows(8)
     if name == "tag-decoder":
         return tiny_tagger("qwen3"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "classify-decoder":
@@ -146,6 +154,12 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
+    if name == "several":
+        heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
+        parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
+        both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
+        mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
+        return heads, SeveralObjectives(kind="several", parts=parts, shares={"names": 0.5}), mixed
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
@@ -153,7 +167,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf"),
 )
 
 

@@ -85,7 +85,7 @@ def test_one_changed_setting_reruns_that_stage_and_its_descendants_only_as_plan_
 def test_names_are_learnt_judged_and_exported_and_a_second_run_does_nothing(tmp_path: Path) -> None:
     recipe = Recipe.read(RECIPES / "names.yaml", (f"work={tmp_path.as_posix()}",), size="smoke")
     made = recipe.run(log=SMOKE)
-    assert made["report"].card.metrics["examples"] == 20
+    assert made["report"].card.metrics["examples"] == made["both_report"].card.metrics["examples"] == 20
     assert {p.status for p in recipe.plan()} == {"current"}
     told = json.loads((tmp_path / "served" / "bundle.json").read_text(encoding="utf-8"))
     assert (told["task"], told["labels"][:3]) == ("tag", ["O", "B-class", "I-class"])

@@ -118,6 +118,21 @@ def test_an_adapter_and_a_head_answer_after_they_were_saved_as_they_were_scored(
         assert report.metrics[name] == pytest.approx(found.metrics[f"validation_{name}"], abs=1e-6)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_crf_travels_in_the_folder_and_in_the_bundle_and_plain_transformers_read_the_rest(
+    world: Path, method: str
+) -> None:
+    found = tuned(world, "encoder", f"crf-{method}", task={"kind": "tag", "crf": True}, method=method, epochs=4)
+    report = found.evaluate(f"{found.path}.dataset", split="validation")
+    assert report.metrics["f1"] == pytest.approx(found.metrics["validation_f1"], abs=1e-6)
+    kept = json.loads((found.path / ("config.json" if method == "full" else "head.json")).read_text(encoding="utf-8"))
+    assert np.shape(kept["pretune"]["crf"]["pairs"]) == (5, 5)
+    answers = found.predict(TEXTS)
+    assert found.export(out=f"{found.path}.bundle").predict(TEXTS) == answers
+    if method == "full":
+        assert by_transformers(found.path, TEXTS) != [list(a.tags) for a in answers if isinstance(a, Tags)]
+
+
 def test_words_behind_max_length_are_counted_and_a_row_without_any_is_left_out(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.errors import NotSupported
@@ -22,3 +23,11 @@ class Head(Method):
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(not set(heads).isdisjoint(name.split(".")))
         return model  # type: ignore[no-any-return]
+
+    def load(self, model: Any, folder: Path) -> Any:
+        """The base with the weights of a head, as folders of several tasks keep them (model/several.py)."""
+        from safetensors.torch import load_file
+
+        unknown = model.load_state_dict(load_file(folder / "adapter_model.safetensors"), strict=False).unexpected_keys
+        assert not unknown, f"{folder} has weights that a {type(model).__name__} has not: {unknown}"
+        return model

@@ -32,6 +32,7 @@ class Lora(Method):
     """Train low-rank changes of the linear layers; the base stays as it is."""
 
     usual_rate: ClassVar[float] = 5e-4
+    keeps_base: ClassVar[bool] = True
 
     rank: int = Field(16, gt=0)
     """Rank of the change."""

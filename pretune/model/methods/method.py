@@ -19,6 +19,9 @@ class Method(Variant):
     usual_rate: ClassVar[float] = 5e-5
     """Peak rate of AdamW when none is given; what it gives on SST-2 is in docs/LOG.md."""
 
+    keeps_base: ClassVar[bool] = False
+    """Whether it writes what it added alone, next to a base that stays as it was."""
+
     def rate_for(self, optim: Any) -> float | None:
         """The usual peak rate of this method with an optimizer; None: the optimizer's own."""
         return self.usual_rate if optim.kind == "adamw" else None

@@ -1,0 +1,89 @@
+"""Several objectives at once, over one body: each row belongs to one of them, each has a head and a loss of its own.
+
+The loss of a step is the weighted sum of theirs, each over its own targets in the whole step; how the rows of the
+objectives fall into micro-batches changes nothing.
+
+Source: Caruana 1997, Multitask Learning; Liu et al. 2019, arXiv:1901.11504 (one body, a head for each task).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import SerializeAsAny
+
+from pretune.model.families import Head
+from pretune.objective.objective import Objective, StepWide
+from pretune.tokens.rows import Batch, Row, Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class SeveralObjectives(Objective):
+    """Objectives by name; `model.heads[name]` is what each of them trains, and rows say `of` which they are."""
+
+    head: ClassVar[Head] = "label"
+
+    parts: dict[str, SerializeAsAny[Objective]]
+    """What is predicted, by name."""
+    shares: dict[str, float] = {}
+    """Weight of each in the loss; 1 where nothing is said."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:  # type: ignore[override]  # it depends on the parts
+        """name, or name_term where a part has several terms -> its weight."""
+        found = {name: part.weights.items() for name, part in self.parts.items()}
+        return {_term(n, t): self.shares.get(n, 1.0) * w for n, terms in found.items() for t, w in terms}
+
+    def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
+        name = list(self.parts)[int(rng.integers(len(self.parts)))]
+        return {**self.parts[name].blank(length, vocabulary, rng), "of": name}
+
+    def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
+        return {**self.parts[row["of"]].prepare(row, vocabulary, rng), "of": row["of"]}
+
+    def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
+        """A batch of each part that has rows here, its tensors under `name/`."""
+        batch: Batch = {}
+        for name, part in self.parts.items():
+            if mine := [row for row in rows if row["of"] == name]:
+                batch |= {f"{name}/{key}": tensor for key, tensor in part.collate(mine, vocabulary).items()}
+        return batch
+
+    def idle(self, row: Row, vocabulary: Vocabulary) -> Batch:
+        batch = self.parts[row["of"]].idle(row, vocabulary)
+        return {f"{row['of']}/{key}": tensor for key, tensor in batch.items()}
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        found = dict.fromkeys(self.weights, 0.0)
+        for name, mine in _split(batch).items():
+            found |= {_term(name, term): n for term, n in self.parts[name].counts(mine).items()}
+        return found
+
+    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+        heads: Any = model.heads
+        there = _split(batch)
+        found: dict[str, Tensor] = {}
+        for name, part in self.parts.items():
+            if name in there:
+                terms = part.sums(heads[name], there[name])
+            else:  # DDP waits for the gradient of every weight
+                terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in heads[name].parameters()))
+            found |= {_term(name, term): loss for term, loss in terms.items()}
+        return found
+
+
+def _term(name: str, term: str) -> str:
+    return name if term == "loss" else f"{name}_{term}"
+
+
+def _split(batch: Batch) -> dict[str, Batch]:
+    """The batch of each part."""
+    found: dict[str, Batch] = {}
+    for key, tensor in batch.items():
+        name, _, rest = key.partition("/")
+        found.setdefault(name, {})[rest] = tensor
+    return found
