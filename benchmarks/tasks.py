@@ -1,12 +1,13 @@
 """Every task on real data, next to its baselines: what a model of 22 million parameters is worth on each.
 
-    python benchmarks/tasks.py --shared ../shared --out runs/tasks                  every cell that is missing, then a table
-    python benchmarks/tasks.py --shared ... --out ... --only banking77              one cell
-    python benchmarks/tasks.py --shared ... --out ... --list                        the cells, and whether each is there
+    python benchmarks/tasks.py --shared ../shared --out runs/tasks          every cell that is missing, then a table
+    python benchmarks/tasks.py --shared ... --out ... --only banking77      one cell
+    python benchmarks/tasks.py --shared ... --out ... --list                the cells, and whether each is there
 
 A cell is a recipe of pretune's own stages, dataset -> finetune -> evaluate, in a process of its own: figures are those
 of its report (the test split, baselines learnt from the same training split). Its row is appended to OUT/rows.jsonl; a
-row that is there is not made again unless its recipe has changed, and a cell that was cut short goes on where it was.
+row that is there is not made again unless its recipe has changed, or the version of a stage; a cell that was cut short
+goes on where it was.
 Settings are the defaults, but for the length of texts and what CELLS names; they were chosen on validation splits.
 
 Two cells on sst2 compare with others: `sst2-plain`, a plain transformers loop of the same model, rows and number of
@@ -32,6 +33,7 @@ from typing import Any, Literal
 from pretune.base.digest import digest
 from pretune.base.extras import git_commit
 from pretune.base.measurements import processor
+from pretune.base.stage import STAGE
 
 MODEL = "models/all-MiniLM-L6-v2"
 Inputs = Callable[[Path, Path], list[str]]
@@ -147,69 +149,11 @@ def _written(path: Path, text: str) -> str:
 
 # ---- other people's programs on sst2 --------------------------------------------------------------
 
-OTHERS = r"""
-import json, sys
-import torch
-from transformers import (AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer,
-                          TrainerCallback, TrainingArguments, get_linear_schedule_with_warmup)
-side, folder, data, steps, rate, written = json.loads(sys.argv[1])
-torch.manual_seed(0)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, dtype=torch.float32)
-padded = DataCollatorWithPadding(tokenizer)
 
-
-def rows_of(split):
-    lines = [json.loads(line) for line in open(f"{data}/{split}.jsonl", encoding="utf-8")]
-    ids = tokenizer([line["text"] for line in lines], truncation=True, max_length=128)["input_ids"]
-    return [{"input_ids": i, "labels": line["label"]} for i, line in zip(ids, lines)]
-
-
-def tell(**said):
-    print(json.dumps(said), file=open(written, "a"), flush=True)
-
-
-def accuracy(rows):
-    model.eval()
-    with torch.no_grad():
-        batches = [padded(rows[i : i + 32]) for i in range(0, len(rows), 32)]
-        right = sum((model(**b).logits.argmax(-1) == b["labels"]).sum().item() for b in batches)
-    model.train()
-    return right / len(rows)
-
-
-class Look(TrainerCallback):
-    def on_step_end(self, arguments, state, control, **named):
-        if state.global_step % (len(train) // 32) == 0 or state.global_step == state.max_steps:
-            tell(validation_accuracy=accuracy(dev))
-
-
-train, dev = rows_of("train"), rows_of("dev")
-if side == "trainer":
-    arguments = TrainingArguments(output_dir=written + ".made", report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True)
-    Trainer(model=model, args=arguments, train_dataset=train, data_collator=padded, callbacks=[Look()]).train()
-else:
-    optim = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
-    schedule, best, at = get_linear_schedule_with_warmup(optim, int(0.05 * steps), steps), (0.0, {}), []
-    model.train()
-    for step in range(1, steps + 1):
-        at = at or torch.randperm(len(train)).split(32)
-        model(**padded([train[k] for k in at[0]])).loss.backward()
-        at = at[1:]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optim.step(), schedule.step(), optim.zero_grad()
-        if (not at or step == steps) and (found := accuracy(dev)) >= best[0]:
-            best = found, {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(best[1])
-    tell(validation_accuracy=best[0], accuracy=accuracy(rows_of("test")))
-"""
-
-
-def others(
-    side: str, shared: Path, out: Path, *, steps: int = 0, rate: float = 0.0
-) -> list[tuple[float, dict[str, Any]]]:
-    told = json.dumps([side, str(shared / MODEL), str(shared / "data/sst2"), steps, rate, str(out / f"{side}.jsonl")])
-    return watched([sys.executable, "-W", "ignore", "-c", OTHERS, told], out / f"{side}.jsonl")
+def others(side: str, shared: Path, out: Path, *more: str) -> list[tuple[float, dict[str, Any]]]:
+    program, told = Path(__file__).with_name("tasks_transformers.py"), out / f"{side}.jsonl"
+    words = [side, str(shared / MODEL), str(shared / "data/sst2"), "--out", str(told), *more]
+    return watched([sys.executable, "-W", "ignore", str(program), *words], told)
 
 
 def watched(command: list[str], told: Path) -> list[tuple[float, dict[str, Any]]]:
@@ -235,7 +179,7 @@ class Other:
     side: Literal["plain", "trainer"]
 
     def recipe(self, shared: Path, out: Path) -> dict[str, Any]:
-        return {"side": self.side, "program": OTHERS}
+        return {"side": self.side, "version": 1}
 
     def row(self, shared: Path, out: Path) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
@@ -244,7 +188,9 @@ class Other:
     def _plain(self, shared: Path, out: Path) -> dict[str, Any]:
         """The accuracy of the loop against that of ours, which must be there."""
         ours, tuned = kept(out.parent)["sst2-s0"], _card(out.with_name("sst2-s0") / "tuned")["metrics"]
-        ((_, said),) = others("plain", shared, out, steps=tuned["steps"], rate=tuned["learning_rate"])
+        ((_, said),) = others(
+            "plain", shared, out, "--steps", str(tuned["steps"]), "--rate", str(tuned["learning_rate"])
+        )
         row = {"figure": "accuracy", "value": ours["value"], "interval": ours["interval"], "bar": said["accuracy"]}
         return {**row, "baselines": {"plain loop": said["accuracy"]}, "dev": said, "steps": tuned["steps"]}
 
@@ -294,8 +240,9 @@ def kept(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def campaign(names: list[str], shared: Path, out: Path) -> None:
+    versions = {kind: STAGE.find(kind).version for kind in ("dataset", "pretrain", "finetune", "evaluate")}
     for name in names:
-        key = digest(CELLS[name].recipe(shared, out / name))
+        key = digest([CELLS[name].recipe(shared, out / name), versions])
         if kept(out).get(name, {}).get("key") == key:
             continue
         started = time.time()
