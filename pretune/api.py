@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NotSupported
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pretune.infer.answers import Answer
     from pretune.infer.predictor import Predictor
 
-Asked: TypeAlias = "str | tuple[str, str] | Mapping[str, str]"
+Asked: TypeAlias = "str | tuple[str, str] | Mapping[str, Any]"
 """A text, two that are compared, or texts by their roles."""
 Given: TypeAlias = "str | Path | Loaded"
 """A path, or what `load`, `pretrain` and `fine_tune` return."""
@@ -60,7 +60,8 @@ class Loaded:
 
         What labels and scores also reads pairs of texts, as tuples; a tagger also reads lists of words.
 
-        A model that finds answers is asked with `{"question": ..., "context": ...}`.
+        A model that finds answers is asked with `{"question": ..., "context": ...}`, one that ranks (or gives vectors)
+        with `{"query": ..., "candidates": [...]}`.
 
         Raises:
             TooLong: a prompt fills the model's window; nothing is answered then.

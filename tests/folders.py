@@ -27,6 +27,8 @@ from transformers import (
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from pretune.model.folder import save_model
@@ -63,6 +65,15 @@ GPT2 = {
     "pad_token_id": 0,
     "bos_token_id": None,
 }
+T5 = {
+    "vocab_size": 300,
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
 BERT = {k: v for k, v in SIZES.items() if k not in ("num_key_value_heads", "bos_token_id")}
 NAMES = {"num_labels": 3, "id2label": {0: "坏", 1: "so-so", 2: "good"}, "label2id": {"坏": 0, "so-so": 1, "good": 2}}
 
@@ -72,6 +83,7 @@ def build(kind: str, *, spread: bool = True) -> Any:
     torch.manual_seed(7)
     model: Any = {
         "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True)),
+        "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
         "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=False)),
         "llama": lambda: LlamaForCausalLM(
             LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters=ROPE3)

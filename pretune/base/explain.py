@@ -15,7 +15,8 @@ METRICS = {
     "task=tag: of entities, right where both ends and the kind are, all texts together (micro), as conlleval counts. "
     "Of answers in a context: of the words that answer and reference share, the best of several references, as SQuAD's "
     "script counts it; in Chinese of their longest common run of characters, as CMRC 2018's does.",
-    "exact": "Share of answers that equal a reference but for case, punctuation and (SQuAD) articles.",
+    "exact": "Share of answers that equal a reference but for case, punctuation and (SQuAD) articles; of task=seq2seq "
+    "but for white space.",
     "no_answer": 'How far "no answer" must be ahead of the best piece of a context, in logits, to be given; chosen on '
     "the validation split for the highest F1, and kept in the model's config.json (pretune.no_answer).",
     "micro_f1": "F1 of all decisions together, whatever the label: frequent labels count most.",
@@ -23,6 +24,11 @@ METRICS = {
     "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for the "
     "best F1 and kept in the model's config.json (pretune.thresholds).",
     "spearman": "Correlation of the ranks of scores and answers, -1 to 1; 0 where all answers are equal.",
+    "ndcg_10": "Gain of the first ten candidates, discounted by place (1 / log2(1 + place)), over that of the best "
+    "order; a gain is how far a score is above the lowest of its query (as scikit-learn's ndcg_score). 1 is best.",
+    "mrr": "Mean of 1 / place of the first of the best candidates; 0 where it is not among the first 100.",
+    "recall_1": "Share of a query's best candidates that stand first.",
+    "recall_10": "Share of a query's best candidates that are among the first ten.",
     "pearson": "Linear correlation of scores and answers, -1 to 1; 0 where all answers are equal.",
     "mae": "Mean distance of the answer from the score, in the unit of the data.",
     "rmse": "Root of the mean squared distance of the answer from the score: large errors count more than in mae.",
@@ -31,7 +37,13 @@ METRICS = {
     "perplexity": "exp of the mean loss per token: between how many tokens the model hesitates. "
     "Not comparable between tokenizers.",
     "validation_loss": "Mean negative log likelihood per target in nats, on text that is not trained on.",
-    "rouge_l": "F1 of the longest common subsequence of words between answer and reference (Lin 2004).",
+    "rouge_l": "F1 of the longest common subsequence of words between answer and reference (Lin 2004); in Chinese of "
+    "characters, and of several references the best.",
+    "bleu": "sacreBLEU's BLEU of all answers together, 0 to 1: runs of one to four words (in Chinese characters) that "
+    "a reference has too, less where answers are too short. Of few or very short answers it is close to 0.",
+    "chrf": "sacreBLEU's chrF2 of all answers together, 0 to 1: runs of one to six characters that answers and "
+    "references share, recall counting twice.",
+    "length_ratio": "Words (in Chinese characters) of all answers divided by those of their nearest references.",
     "word_for_word": "Share of answers that equal the reference word for word.",
     "any_keyword": "Share of answers that hold at least one keyword of the example.",
     "all_keywords": "Share of answers that hold every keyword of the example.",

@@ -35,6 +35,9 @@ DOES = {
     "regress": "scores texts",
     "answer": "finds answers in texts",
     "chat": "answers",
+    "embed": "finds texts",
+    "rank": "puts candidates in order",
+    "seq2seq": "makes texts of texts",
 }
 """What a model of a task does."""
 FINETUNE = """\

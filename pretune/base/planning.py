@@ -16,7 +16,8 @@ from pretune.base.checking import apply_overrides, bad_references, check_stage, 
 from pretune.base.config import Config, Input, Mistake, check, complete, inputs_of, mistakes_error
 from pretune.base.errors import BadCommand, PretuneError
 from pretune.base.json import Json, JsonMap
-from pretune.base.stage import Forecast, Machine, Stage, stage_key
+from pretune.base.seeds import for_each_seed, kinds_of
+from pretune.base.stage import STAGE, Forecast, Machine, Stage, stage_key
 from pretune.base.staging import current, scratch_key
 from pretune.base.yaml import read_yaml
 
@@ -31,6 +32,9 @@ class Head(Config):
     `runs/base` and the others next to it, at `runs/base.STAGE`."""
     seed: int = 0
     """Everything random derives from this number and the kind of the stage."""
+    seeds: int = Field(1, ge=1)
+    """So many seeds, from `seed` on: what trains, and what is made of that, is made once for each (`tuned.s0` ...); a
+    summary gives mean and spread."""
     nproc: int = Field(1, ge=1)
     """Processes on this machine that train together; the batch of a step is dealt to them."""
     sizes: dict[str, Json] = {}
@@ -57,6 +61,8 @@ class Planned:
     head: Head
     stages: dict[str, Stage]
     source: str = "recipe"
+    above: Mapping[str, int] = field(default_factory=dict)
+    """How far the seed of a stage is from the recipe's."""
 
     @classmethod
     def read(cls, path: str | Path, overrides: tuple[str, ...] = (), size: str | None = None) -> Self:
@@ -99,7 +105,17 @@ class Planned:
             mistakes = list(bad_references(stages, main))
         if mistakes or head is None:
             raise mistakes_error(mistakes, source=source, lines=where)
-        return cls(head, in_order(stages), source)
+        if head.seeds == 1:
+            return cls(head, in_order(stages), source)
+        if main is not None:
+            raise BadCommand("seeds is for recipes", hint="`pretune run` it: the command without seeds writes a recipe")
+        every, above = for_each_seed(given, kinds_of(given), head.seeds)
+        built = {name: STAGE(settings) for name, settings in every.items()}
+        return cls(head, in_order(built), source, above)
+
+    def seed_of(self, name: str) -> int:
+        """The seed of a stage."""
+        return self.head.seed + self.above.get(name, 0)
 
     def out(self, name: str) -> Path:
         """Where a stage's artifact lies."""
@@ -135,7 +151,7 @@ class Planned:
             finished = (self.out(name) / CARD).is_file()
             return ("may run" if finished and not changed else "will run"), changed + sorted(set(told))
         inputs = self._resolve(stage, made)
-        key = self._key(stage, inputs)
+        key = self._key(name, inputs)
         found = current(self.out(name), key)
         if found is None:
             return "will run", self._why(name, stage, inputs, key)
@@ -145,7 +161,7 @@ class Planned:
 
     def _own_changes(self, name: str, stage: Stage) -> list[str]:
         card = _old_card(self.out(name))
-        return _setting_changes(card, stage, self.head.seed) if card else []
+        return _setting_changes(card, stage, self.seed_of(name)) if card else []
 
     def _why(self, name: str, stage: Stage, inputs: Mapping[str, Artifact], key: str) -> list[str]:
         out, reasons = self.out(name), []
@@ -154,7 +170,7 @@ class Planned:
         card = _old_card(out)
         if card is None:
             return reasons or ["not made yet"]
-        reasons += _setting_changes(card, stage, self.head.seed)
+        reasons += _setting_changes(card, stage, self.seed_of(name))
         for place, artifact in inputs.items():
             before = card.inputs.get(place, {}).get("id")
             if before != artifact.card.id:
@@ -178,8 +194,8 @@ class Planned:
                 raise BadCommand(f"{stage.kind} takes no sample such as {given!r}", hint=hint)
         return found
 
-    def _key(self, stage: Stage, inputs: Mapping[str, Artifact]) -> str:
-        return stage_key(stage, {p: a.card.id for p, a in inputs.items()}, self.head.seed)
+    def _key(self, name: str, inputs: Mapping[str, Artifact]) -> str:
+        return stage_key(self.stages[name], {p: a.card.id for p, a in inputs.items()}, self.seed_of(name))
 
     def _input_forecasts(self, stage: Stage, known: Mapping[str, Forecast]) -> dict[str, Forecast]:
         given: dict[str, Forecast] = {}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact, Card
@@ -66,7 +65,7 @@ class Recipe(Planned):
         for number, (name, stage) in enumerate(self.stages.items(), 1):
             log.entering(name)
             inputs = self._resolve(stage, made)
-            key = self._key(stage, inputs)
+            key = self._key(name, inputs)
             title = f"[{number}/{len(self.stages)}] {name}"
             done = take_back(self.out(name), key)
             if done is not None:
@@ -93,7 +92,7 @@ class Recipe(Planned):
                 if team.share(False):  # and needs this rank
                     flag = stopping(stage.stops_gently) if stopping else (lambda: False)
                     work = Workspace(self.out(name), "")
-                    context = self._context(stage, work, Log(silent=True), self.out(name), flag, "", team)
+                    context = self._context(name, work, Log(silent=True), flag, "", team)
                     stage.run(self._resolve(stage, made), work.payload, context)
                 team.share(True)
             made[name] = Artifact.open(self.out(name))
@@ -124,7 +123,7 @@ class Recipe(Planned):
             team.share(runs and stage.trains)
             if runs:
                 run_log = Log(quiet=log.quiet, metrics_file=work.scratch / "metrics.jsonl", screen=log.screen)
-                context = self._context(stage, work, run_log, out, stopping, command, team)
+                context = self._context(name, work, run_log, stopping, command, team)
                 with disk_errors():
                     metrics = stage.run(inputs, work.payload, context)
                     _add_notes(work, context)
@@ -137,10 +136,9 @@ class Recipe(Planned):
 
     def _context(
         self,
-        stage: Stage,
+        name: str,
         work: Workspace,
         log: Log,
-        home: Path,
         stopping: Callable[[], bool],
         command: str,
         team: Team,
@@ -150,10 +148,10 @@ class Recipe(Planned):
             return team.share(None if team.rank else work.choose(name, resolve))
 
         return Context(
-            seed=derive_seed(self.head.seed, stage.kind),
+            seed=derive_seed(self.seed_of(name), self.stages[name].kind),
             log=log,
             scratch=work.scratch,
-            home=home,
+            home=self.out(name),
             stopping=stopping,
             choose=choose,
             command=command,
@@ -172,7 +170,7 @@ class Recipe(Planned):
     ) -> Card:
         out = self.out(name)
         said = {p: {"kind": a.card.kind, "id": a.card.id, "path": a.written(out)} for p, a in inputs.items()}
-        settings = {**complete(stage), "seed": self.head.seed}
+        settings = {**complete(stage), "seed": self.seed_of(name)}
         return Card(
             kind=stage.makes,
             key=key,

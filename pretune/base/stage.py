@@ -114,6 +114,9 @@ class Stage(Variant):
     trains: ClassVar[bool] = False
     """True if `run` takes part on every rank; other stages are made by rank 0 while the others wait."""
 
+    gathers_seeds: ClassVar[bool] = False
+    """True if it takes what was made with every seed, where others are made once for each (base/seeds.py)."""
+
     def check_ranks(self, world: int) -> None:
         """Raise WrongValue where so many processes cannot run it together."""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     help="A file: a text a line, or jsonl, csv, parquet (two columns: pairs).",
 )
 @click.option("--question", help="Asked about each TEXT, of a model that finds answers in a context.")
+@click.option("--query", help="The TEXTs are its candidates: they are put in order.")
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
 @click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
@@ -36,6 +37,7 @@ def predict(
     texts: tuple[str, ...],
     input_file: str | None,
     question: str | None,
+    query: str | None,
     column: str | None,
     output_file: str | None,
     max_tokens: int,
@@ -43,7 +45,7 @@ def predict(
     quiet: bool,
     rehash: bool,
 ) -> None:
-    """Labels, scores or tags for texts, answers to prompts, or to a question in a context."""
+    """Labels, scores, tags or vectors for texts, answers to prompts or to a question, candidates in order."""
     take_flags(rehash)
     from pretune.api import load
     from pretune.infer.answers import line, shown_given
@@ -56,6 +58,8 @@ def predict(
     given: list[Given] = [mend_surrogates(text) for text in texts]
     if question is not None:
         given = [{"question": mend_surrogates(question), "context": str(text)} for text in given]
+    if query is not None:
+        given = [{"query": mend_surrogates(query), "candidates": given}] if given else []
     if input_file:
         given += _read(Path(input_file), opened, column, log)
     if not given:

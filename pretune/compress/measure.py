@@ -66,7 +66,7 @@ def _loss_of(task: Task, ready: Predictor, examples: Sequence[Example], folder: 
 
 
 def _on_tokens(ready: Predictor, folder: Path) -> dict[str, float]:
-    if not isinstance(ready, Streams):
+    if not isinstance(ready, Streams) or ready.facts.more.get("apart"):
         problem = f"the model gives {ready.gives.plural} and cannot be measured on tokens"
         raise NotSupported(problem, hint="give a dataset with what it answers")
     splits = (Store.open(folder, split) for split in ("validation", "test"))

@@ -21,7 +21,7 @@ DIGITS = 6
 """Decimals in reports: sums in another order differ behind these."""
 
 
-PLAIN = ("bits_per_byte", "spearman")
+PLAIN = ("bits_per_byte", "spearman", "ndcg_10")
 """Main figures that are no shares."""
 FEWEST = 5
 """Examples below which no interval is drawn: that of one example would have no width at all."""
@@ -31,6 +31,7 @@ REMEDIES = {
     "f1": "more tagged texts or answered questions, more epochs, or a base that has read more",
     "spearman": "more scored texts, more minutes of training, or a base that has read more",
     "macro_f1": "more labelled texts, above all of rare labels, or more minutes of training",
+    "ndcg_10": "more queries, larger steps (batch), harder negatives, or a base that has read more",
     "rouge_l": "more minutes of training, or more examples of what is asked",
 }
 """What usually brings a main figure past its baseline."""

@@ -16,8 +16,9 @@ from pretune.task.task import TASK
 LANGUAGE = ("Predicting text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
 """Title and columns of a report on tokens, which no task has."""
 SHOWN_ROWS = 6
+SPREAD = {"mean": "mean", "standard deviation": "std", "least": "least", "most": "most"}
 EMPTY: Json = {
-    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "samples", "notes"), ()),
+    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "samples", "notes", "seeds"), ()),
     "examples": {},
 }
 """Of a part, what it may have."""
@@ -93,6 +94,16 @@ def card_part(part: Artifact) -> Json:
         "metrics": {k: v for k, v in part.card.metrics.items() if isinstance(v, int | float | str)},
         "charts": curves(part.path) if part.card.kind == "model" else [],
     }
+
+
+def seeds_part(rows: Sequence[Json]) -> Json:
+    """Figures over several seeds: mean, standard deviation, and ends."""
+    shown = [
+        {"report": row["report"], "": named(row["figure"])}
+        | {title: metric(row[name], row["figure"]) for title, name in SPREAD.items()}
+        for row in rows
+    ]
+    return EMPTY | {"title": f"Over {rows[0]['seeds']} seeds", "about": "", "seeds": shown}
 
 
 def curves(folder: Path) -> list[Chart]:

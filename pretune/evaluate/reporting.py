@@ -100,7 +100,7 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
 def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifact, context: Context) -> Findings:
     from pretune.evaluate.language import block_length, evaluate_text
 
-    if not isinstance(opened, Streams):
+    if not isinstance(opened, Streams) or opened.facts.more.get("apart"):
         problem = f"{model.path.as_posix()} gives {opened.gives.plural} and predicts no text"
         raise NotSupported(problem, hint="give data with what it answers")
     return evaluate_text(

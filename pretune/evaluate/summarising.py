@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json, JsonMap
 from pretune.base.stage import Context
-from pretune.evaluate.page import card_part, report_part
+from pretune.evaluate.page import card_part, report_part, seeds_part
 from pretune.evaluate.reporting import FORMAT, read_report
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 
+SEED = re.compile(r"(.+)\.s\d+")
+"""The name of what was made with one of several seeds."""
+
 
 def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: str, text: str) -> Json:
-    """Write the page; returns the reports' figures, each with its report's name in front."""
-    shown, told = [], []
+    """Write the page; returns the reports' figures, each with its report's name in front, and of several seeds their
+    mean and standard deviation."""
+    shown: list[Json] = []
+    told: list[Json] = []
     metrics: Json = {}
     for part in parts:
         name = part.path.name
@@ -30,7 +37,10 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
             shown.append(report_part(report, rows, model.path if model else None, name))
         else:
             shown.append(card_part(part))
-    tree = {"format": FORMAT, "what": "summary", "title": title, "text": text, "parts": told}
+    seeds = over_seeds({one["name"]: one["metrics"] for one in told if "metrics" in one})
+    for row in seeds:
+        metrics |= {f"{row['report']}.{row['figure']}.{name}": row[name] for name in ("mean", "std")}
+    tree = {"format": FORMAT, "what": "summary", "title": title, "text": text, "parts": told, "seeds": seeds}
     written = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (out / "report.json").write_text(written, encoding="utf-8", newline="\n")
     verdict, mood = verdict_of([part for part in shown if part["groups"]])
@@ -42,12 +52,29 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
         verdict=verdict,
         mood=mood,
         text=text,
-        parts=shown,
+        parts=[*([seeds_part(seeds)] if seeds else []), *shown],
         doctor=(),
         lineage=lineage({part.path.name: part for part in parts}),
         command=context.command or "pretune run RECIPE",
     )
     return metrics
+
+
+def over_seeds(figures: Mapping[str, JsonMap]) -> list[Json]:
+    """Mean and standard deviation (of a sample, n - 1) of each figure over the reports NAME.s0, NAME.s1 ..."""
+    same: dict[str, list[JsonMap]] = {}
+    for name, metrics in figures.items():
+        if found := SEED.fullmatch(name):
+            same.setdefault(found[1], []).append(metrics)
+    rows: list[Json] = []
+    for name, several in same.items():
+        for key in several[0] if len(several) > 1 else ():
+            values = [one.get(key) for one in several]
+            if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+                numbers = [float(value) for value in values if value is not None]
+                said = {"report": name, "figure": key, "seeds": len(numbers), "mean": mean(numbers)}
+                rows.append({**said, "std": stdev(numbers), "least": min(numbers), "most": max(numbers)})
+    return rows
 
 
 def verdict_of(reports: Sequence[JsonMap]) -> tuple[str, str]:

@@ -18,7 +18,8 @@ class SummaryStage(Stage):
     """One page with a section for each of several reports and other artifacts."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
+    gathers_seeds: ClassVar[bool] = True
     kind: str = "summary"
     of: Annotated[list[str], Input(KINDS)]
     """What to show, in this order: reports with their figures, models with their curves, others with their card."""

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pretune.base.errors import NotSupported
+from pretune.export.pooling import pooled
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+from pretune.infer.pooling import KEPT
 from pretune.model.families import tops
 
 if TYPE_CHECKING:
@@ -279,13 +281,16 @@ def _outputs_of_cache(w: GraphWriter, attend: Attend, heads: Heads) -> None:
 
 def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: bool = False) -> GraphWriter:
     """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; or of a
-    tagger (`tags`): every position is."""
+    tagger (`tags`): every position is; or of a body alone (`vector`): its states are pooled."""
     family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))
     positions = w.op("Max", counted, w.constant(0))
     attend = Attend(w, family.heads(model.config), causal_mask(w, ids, mask), cached=False)
     hidden = family.trunk(w, model, ids, positions, attend)
+    if head == "vector":
+        w.output("vectors", pooled(w, hidden, mask, getattr(model.config, KEPT)), ["batch", model.config.hidden_size])
+        return w
     scored, sides = hidden, ["batch", "length"]
     if head == "label":
         scored = w.op("GatherND", hidden, _last_text(w, ids, mask, model.config.pad_token_id), batch_dims=1)

@@ -1,6 +1,7 @@
 """The graphs of heads on BERT: [CLS] through the pooler to labels; every token to its tags, or to a start and an end.
 
     input_ids [B, L], attention_mask [B, L], token_type_ids [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
+                                                                         vectors [B, D] of a body without a head
 
 A model with one token type has no input of them.
 
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pretune.export.pooling import pooled
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+from pretune.infer.pooling import KEPT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -28,6 +31,9 @@ def encoder_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynami
     x = _embedded(w, model.config, ids, types)
     for i in range(model.config.num_hidden_layers):
         x = _block(w, model.config, x, f"bert.encoder.layer.{i}", blocked)
+    if head == "vector":
+        w.output("vectors", pooled(w, x, mask, getattr(model.config, KEPT)), ["batch", model.config.hidden_size])
+        return w
     last, read = SCORED[head]
     scored, sides = read(w, x)
     w.output("logits", w.linear(scored, last), [*sides, model.config.num_labels])

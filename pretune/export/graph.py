@@ -2,6 +2,7 @@
 
 chat, complete   decoder with a cache      pretune.export.decoders
 classify, tag    decoder or encoder        pretune.export.decoders, pretune.export.encoders
+embed            decoder or encoder        the same, pooled by pretune.export.pooling
 answer           encoder                   pretune.export.encoders
 """
 
@@ -43,11 +44,15 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
     Raises:
         NotSupported: a model of a family, or with settings, that no graph is written for; or over 2 GiB.
     """
-    weights, kind = Weights(_arrays(model), scales), model.config.model_type
-    head = head_of([type(model).__name__])
+    head, kind = head_of([type(model).__name__]), model.config.model_type
+    at = f"{model.base_model_prefix}." if head == "vector" else ""  # a body alone names its weights without it
+    weights = Weights(_named(_arrays(model), at), _named(scales, at))
     if head == "next":
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
-    if head not in SCORED:
+    if head == "text":
+        problem = f"a {type(model).__name__} is an encoder-decoder, and a bundle's graph has one row, not two"
+        raise NotSupported(problem, hint="serve the model folder itself, or fine-tune a decoder on the same pairs")
+    if head not in (*SCORED, "vector"):
         raise NotSupported(f"a {type(model).__name__} cannot be exported as ONNX yet")
     if kind in FAMILIES and head == "span":
         hint = "fine-tune an encoder, or serve the model folder itself"
@@ -73,6 +78,10 @@ def _traced(model: PreTrainedModel, *, dynamic: bool) -> Graph:
 
 def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:
     return {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
+
+
+def _named(arrays: Mapping[str, np.ndarray], before: str) -> dict[str, np.ndarray]:
+    return {before + name: array for name, array in arrays.items()}
 
 
 def _with_facts(writer: GraphWriter, facts: Json) -> Graph:

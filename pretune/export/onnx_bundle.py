@@ -54,7 +54,7 @@ class Onnx(Exporter):
         assert job.ready is not None, "a model is opened before it is exported"
         exact = Thresholds(self.max_logit_difference, 1.0)
         limits = Thresholds(None, self.min_agreement) if self.precision == "dynamic" else exact
-        made, asked = open_bundle(job.out.parent), inputs_for(job.data)
+        made, asked = open_bundle(job.out.parent), inputs_for(job.data, job.ready)
         found = job.ready.compare(made, asked, most_written=self.prompts, num_tokens=self.tokens)
         parity = Parity(found, limits).demand()
         size, near = (job.out / GRAPH).stat().st_size, found.max_logit_difference

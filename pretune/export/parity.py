@@ -21,6 +21,7 @@ from pretune.text.dataset.example import Example
 
 if TYPE_CHECKING:
     from pretune.infer.chat import Message
+    from pretune.infer.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def rounded_up(number: float) -> float:
     return float(f"{math.ceil(number / unit) * unit:.0e}")
 
 
-def inputs_for(data: Path | None) -> Sequence[str | Sequence[Message]]:
+def inputs_for(data: Path | None, model: Predictor) -> Sequence[str | Sequence[Message]]:
     """What the examples of a dataset ask, of its test split (else validation, else train); or a fixed list.
 
     Raises:
@@ -91,5 +92,7 @@ def inputs_for(data: Path | None) -> Sequence[str | Sequence[Message]]:
         return TEXTS
     splits = (read_split(data, split) for split in ("test", "validation", "train"))
     examples: Sequence[Example] = next((found for found in splits if found), [])
-    asked, _ = tasks_reading(shape_of(data))[0].judge.asked(examples, (), None)
+    reading = tasks_reading(shape_of(data))
+    task = next((task for task in reading if task.answers is model.gives), reading[0])
+    asked, _ = task.judge.asked(examples, (), None)
     return [one.input for one in asked] or TEXTS

@@ -1,7 +1,8 @@
 """The graph of any other encoder that scores rows or tokens, traced by torch.onnx.export: slower and larger, but of any
 family.
 
-    input_ids, attention_mask (, token_type_ids), all [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2]
+    input_ids, attention_mask (, token_type_ids), all [B, L]  ──▶  logits [B, labels], [B, L, tags] or [B, L, 2],
+                                                              or vectors [B, D]
 
 Tracing records Python's call stack (absolute paths) in the file; that is taken out, so that the same weights
 give the same bytes everywhere.
@@ -18,7 +19,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pretune.base.errors import NotSupported
-from pretune.model.families import family_named, scores_of
+from pretune.model.families import family_named
+from pretune.model.pooling import said
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -64,7 +66,8 @@ def _traced(model: PreTrainedModel) -> ModelProto:
             self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
         ) -> torch.Tensor:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-            return scores_of(self.model(input_ids=input_ids, attention_mask=attention_mask, **types))
+            output = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
+            return said(self.model, output, attention_mask)
 
     # Two rows of different lengths: an all-ones mask, or a side of 0 or 1, would be baked into the graph.
     ids = torch.full((2, 5), 2, dtype=torch.int64)

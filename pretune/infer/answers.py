@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pretune.base.json import Json
 
@@ -156,6 +156,7 @@ class Ranking(Answer):
 
     kind: ClassVar[str] = "ranking"
     plural: ClassVar[str] = "rankings"
+    reads: ClassVar[tuple[str, ...]] = ("query", "candidates")
     order: tuple[int, ...]
     scores: tuple[float, ...]
 
@@ -175,7 +176,7 @@ class Many(Answer):
         return {name: answer.to_json() for name, answer in self.parts.items()}
 
 
-Given = str | tuple[str, str] | Mapping[str, str]
+Given = str | tuple[str, str] | Mapping[str, Any]
 """What a model is asked: a text, two that are compared, or texts by their roles."""
 
 
@@ -187,8 +188,12 @@ def shown_given(given: Given) -> Json:
 
 
 def line(answer: Answer, given: Given) -> str:
-    """An answer as the terminal shows it, on one line with the text that it was given to; a text stands alone."""
-    shown = "\t".join(shown_given(given).values())
+    """An answer as the terminal shows it, on one line with the text that it was given to; a text stands alone, and the
+    candidates of a query on a line each, the best first."""
+    if isinstance(answer, Ranking) and isinstance(given, Mapping):
+        best = zip(answer.order, answer.scores, strict=True)
+        return "\n".join(f"{score:.3f}\t{given['candidates'][k]}" for k, score in best)
+    shown = "\t".join(map(str, shown_given(given).values()))
     if isinstance(answer, Label):
         return f"{answer.name}\t{answer.score:.3f}\t{shown}"
     if isinstance(answer, Labels):

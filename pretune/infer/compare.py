@@ -4,6 +4,7 @@
                     the same best token at every position, logits no further apart than a threshold
     classifier      the same label, or labels, for every text; of scores, the same to a tenth of their standard
                     deviation; logits no further apart than a threshold
+    embedder        vectors of every text whose cosine is 1 but for rounding; no number of one further apart
     tagger          the same tag for every token, likewise
 
 So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 TIE = 1e-4
 NEAR_SCORE = 0.1
 """Standard deviations of the training data by which two scores may differ and still count as the same."""
+SAME_COSINE = 0.9999
+"""Of two vectors of one text that count as the same."""
 LONGEST_PROMPT = 512
 LONGEST_TRIED = 2048
 """Tokens of the longest input that is tried. Longer windows have no table of positions, and a graph keeps all pairs."""
@@ -155,7 +158,7 @@ def compare_rows(model: Rows, other: Rows, inputs: Sequence[str | tuple[str, str
         ours, _ = _logits(other, tried, long)
     decisions, different, ties = DECIDED[model.facts.answers](theirs, ours, model.facts)
     different = different if model.facts.labels == other.facts.labels else decisions
-    what = "scores" if model.facts.answers == "score" else "labels"
+    what = COMPARED.get(model.facts.answers, "labels")
     largest = _larger(0.0, np.abs(ours - theirs).max())
     return Difference(what, len(inputs), decisions, different, ties, largest, longest)
 
@@ -181,8 +184,25 @@ DECIDED: Mapping[str, Callable[[np.ndarray, np.ndarray, Facts], tuple[int, int, 
     "label": _best,
     "labels": _each,
     "score": _near,
+    "ranking": _near,
 }
 """Kind of answer -> decisions, those that differ, and ties, from logits [texts, labels] of the reference and others."""
+
+
+COMPARED = {"score": "scores", "ranking": "scores"}
+
+
+def compare_vectors(model: Rows, other: Rows, texts: Sequence[str]) -> Difference:
+    """Vectors of both for the same texts and a long one: each differs whose cosine with the other's is below 0.9999."""
+    long = longest_text(model)
+    theirs, longest = _logits(model, texts, long)
+    with refusing(longest):
+        ours, _ = _logits(other, texts, long)
+    lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
+    cosines = (theirs * ours).sum(axis=1) / lengths
+    different = int((~(cosines >= SAME_COSINE)).sum())
+    largest = _larger(0.0, np.abs(ours - theirs).max())
+    return Difference("vectors", len(texts), len(ours), different, 0, largest, longest)
 
 
 def _logits(model: Rows, texts: Sequence[str | tuple[str, str]], long: str) -> tuple[np.ndarray, int]:

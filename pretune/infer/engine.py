@@ -43,6 +43,9 @@ class Decoder(Protocol):
             float32 logits_BV of the last position, and the next state.
         """
 
+    def select(self, state: Any, rows: np.ndarray) -> Any:
+        """The cache of these rows (whole numbers, some perhaps twice) of a state, which is used up."""
+
     def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
         """float32 logits_LV of the last `keep` positions of one row."""
 

@@ -1,7 +1,7 @@
 """The texts of a file that a model is asked about, read as every stage reads files.
 
 a.txt, and what has no format   one a line; blank lines are passed over
-a.jsonl a.csv a.parquet ...     one a record, in the column that a data set's text would stand in; or two
+a.jsonl a.csv a.parquet ...     one a record, in the column that a data set's text, or source, would stand in; or two
                                 that are compared, in two: sentence1 and sentence2, text and second ...
 a.html a.pdf a.docx ...         one a file (of archives and dumps, one a page)
 """
@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
 from pretune.text.dataset.shapes.labelled import compared_columns
+from pretune.text.dataset.shapes.pairs import source_column
 from pretune.text.read.columns import Table
 from pretune.text.read.piped import spooled
 from pretune.text.read.readers import READERS, TABULAR, Record, Repairs, line_of, lines_of, read_records, suffix_of
-from pretune.text.read.values import text_in
+from pretune.text.read.values import text_in, texts_in
 
 LINES = (".txt", ".md")
+LISTED = ("candidates",)
+"""Roles whose column holds a list of texts."""
 LOOKED_AT, PLACES = 100, 5
 """Records by which the column is found; places that are named."""
 
@@ -36,8 +40,8 @@ def texts_of(
     """The texts of one file, or pairs of texts, in order.
 
     Args:
-        column: where they stand in a table; by default the one that a data set's text would stand in, else a prompt.
-            One that is named is read alone.
+        column: where they stand in a table; by default the one that a data set's text would stand in, else a prompt
+            or a source. One that is named is read alone.
         tell: is told which column was taken.
         warn: is told what was mended or left out.
 
@@ -63,7 +67,7 @@ def texts_of(
 
 def records_of(
     path: Path, roles: Sequence[str], *, warn: Callable[[str], None] = lambda told: None
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """The texts of each record of a table, by roles such as question and context.
 
     Raises:
@@ -78,14 +82,19 @@ def records_of(
     first = list(islice(records, LOOKED_AT))
     table = Table(path.as_posix(), first, {})
     columns = {role: table.need(role) for role in roles}
-    found = [{role: text_in(r, name) for role, name in columns.items()} for r in chain(first, records)]
+    found = [{role: _read(r, name, role) for role, name in columns.items()} for r in chain(first, records)]
     _warn_of(repairs, path, warn)
-    whole = [one for one in found if all(text.strip() for text in one.values())]
+    whole = [one for one in found if all(texts if isinstance(texts, list) else texts.strip() for texts in one.values())]
     if not whole:
         raise EmptyInput(f"{path.as_posix()!r} holds no {' with a '.join(roles)}")
     if len(whole) < len(found):
         warn(f"{len(found) - len(whole)} records without {' or '.join(roles)} were left out of {path.as_posix()}")
     return whole
+
+
+def _read(record: Record, column: str, role: str) -> Any:
+    """A text, or a list of texts where a role has several."""
+    return texts_in(record, column) if role in LISTED else text_in(record, column)
 
 
 def _warn_of(repairs: Repairs, path: Path, warn: Callable[[str], None]) -> None:
@@ -103,13 +112,13 @@ def _check_file(path: Path) -> None:
 
 
 def _columns(path: Path, first: list[Record], column: str | None) -> list[str]:
-    """That of the texts, else that of prompts; of two that are compared, both."""
+    """That of the texts, else that of prompts or sources; of two that are compared, both."""
     table = Table(path.as_posix(), first, {"text": column} if column else {})
     try:
         found = compared_columns(table) if column is None else (table.need("text"), None)
         return [name for name in found if name is not None]
     except NoSuchColumn as error:
-        prompt = None if column else table.column("prompt")
+        prompt = None if column else table.column("prompt") or source_column(table)
         if prompt is None:
             raise NoSuchColumn(error.problem, hint=error.hint if column else "name it: --column COLUMN") from None
         return [prompt]

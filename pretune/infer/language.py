@@ -16,12 +16,14 @@ from pretune.base.errors import BadMessages, NotSupported, TooLong
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Text
 from pretune.infer.chat import ChatFormat, Message
+from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
 from pretune.infer.engine import ROWS_AT_ONCE, Decoder
 from pretune.infer.predictor import Advance, Difference, Facts, unheard
-from pretune.infer.sampling import GREEDY, Sampling, check_finite, choose
+from pretune.infer.sampling import GREEDY, Sampling, choose
+from pretune.infer.searching import PLAIN, Search, likeliest
 from pretune.infer.streaming import Characters, Piece, StopText, behind
-from pretune.tokens.encode.tokenizer import chat_template, encode_text, load_tokenizer, special_ids
+from pretune.tokens.encode.tokenizer import chat_template, encode_text, end_id, load_tokenizer, special_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,17 +38,27 @@ class LanguageModel:
     Args:
         eos_ids: tokens that end an answer.
         chat: how messages are written; None for a model that only completes text.
+        search: how the likeliest answer is looked for.
+        source: the control tokens around a text that is answered with another; None: it is gone on with.
+        apart: with what the row of an answer begins, where such a text and its answer are rows of their own.
     """
 
     decoder: Decoder
     tokenizer: Tokenizer
     eos_ids: tuple[int, ...]
     chat: ChatFormat | None = None
+    search: Search = PLAIN
+    source: Frame | None = None
+    apart: tuple[int, ...] = ()
 
     @property
     def facts(self) -> Facts:
-        task = "chat" if self.chat else "complete"
-        return Facts(task, Text.kind, self.decoder.max_length, eos_ids=self.eos_ids)
+        task = "seq2seq" if self.source else "chat" if self.chat else "complete"
+        frame, more = (
+            self.source or Frame(),
+            {**self.search.to_json(), **({"apart": list(self.apart)} if self.apart else {})},
+        )
+        return Facts(task, Text.kind, self.decoder.max_length, eos_ids=self.eos_ids, **vars(frame), more=more)
 
     @property
     def gives(self) -> type[Answer]:
@@ -64,7 +76,7 @@ class LanguageModel:
         strict: bool = True,
         advance: Advance = unheard,
     ) -> list[Answer]:
-        """Greedy answers to texts (a message of the user where the model chats) or to messages.
+        """The likeliest answers to texts (a message of the user where the model chats) or to messages.
 
         Raises:
             TooLong, BadMessages: with `strict`, a prompt fills the window, or the template refuses it.
@@ -73,7 +85,7 @@ class LanguageModel:
         if strict:
             self._check_room(prompts)
         found = [Text("", "too-long" if prompt else "refused", len(prompt)) for prompt in prompts]
-        fits = [k for k, prompt in enumerate(prompts) if 0 < len(prompt) < self.decoder.max_length]
+        fits = [k for k, prompt in enumerate(prompts) if prompt and self._room(len(prompt)) > 0]
         fits.sort(key=lambda k: len(prompts[k]))
         advance(len(prompts) - len(fits))
         for start in range(0, len(fits), PROMPTS_AT_ONCE):
@@ -117,6 +129,9 @@ class LanguageModel:
 
     def _tokens(self, prompt_ids: list[int], sampling: Sampling) -> Iterator[int]:
         """At most `max_tokens` tokens, fewer where the window ends; the end token is among them."""
+        if self.search != PLAIN and sampling.temperature == 0 and sampling.repetition_penalty == 1:
+            yield from self._searched(prompt_ids, sampling.max_tokens)
+            return
         rng, state, fresh = np.random.default_rng(sampling.seed), self.decoder.start(), prompt_ids
         written = list(prompt_ids)
         for _ in range(min(sampling.max_tokens, self.room(prompt_ids))):
@@ -126,9 +141,21 @@ class LanguageModel:
             fresh = [token]
             yield token
 
+    def _searched(self, prompt_ids: list[int], max_tokens: int) -> Iterator[int]:
+        """The tokens of an answer that is whole before its first token is known, and its end."""
+        (found,) = self.generate_many([prompt_ids], max_tokens)
+        yield from found
+        if len(found) < min(max_tokens, self.room(prompt_ids)):
+            yield self.eos_ids[0]
+
+    def _room(self, num_tokens: int) -> int:
+        """How many tokens an answer to a prompt of so many may have; less than 1 where there is no room."""
+        most = self.decoder.max_length
+        return most - num_tokens if not self.apart else most if num_tokens <= most else 0
+
     def room(self, prompt_ids: Sequence[int]) -> int:
         """How many tokens an answer may have. Raises TooLong when it is none."""
-        room = self.decoder.max_length - len(prompt_ids)
+        room = self._room(len(prompt_ids))
         if room < 1:
             problem = f"the prompt has {len(prompt_ids)} tokens, and this model reads {self.decoder.max_length} in all"
             raise TooLong(problem, hint="shorten the prompt, or drop the oldest messages")
@@ -141,7 +168,8 @@ class LanguageModel:
             raise NotSupported("a model that writes does not compare two texts", hint=hint)
         if not isinstance(asked, str):
             return self.chat_prompt(asked)
-        return self.chat_prompt([{"role": "user", "content": asked}]) if self.chat else self.text_prompt(asked)
+        is_turn = self.chat is not None and self.source is None
+        return self.chat_prompt([{"role": "user", "content": asked}]) if is_turn else self.text_prompt(asked)
 
     def _prompt_or_none(self, asked: str | Sequence[Message]) -> list[int]:
         """No tokens where the template refuses the messages (two turns of one side, say)."""
@@ -169,11 +197,11 @@ class LanguageModel:
     def text_prompt(self, text: str) -> list[int]:
         """The tokens of a text to go on with, behind what the model was trained to see first.
 
-        That is the tokenizer's own bos where it puts one; an empty prompt is the end of another text.
+        That is the tokenizer's own bos where it puts one; an empty prompt is the end of another text. A source
+        stands in its frame.
         """
-        first = self.tokenizer.encode("", add_special_tokens=True).ids[:1]
-        before = [token for token in first if token not in self.eos_ids]
-        ids = [*before, *encode_text(self.tokenizer, text)]
+        frame = self.source or Frame(own_start(self.tokenizer, self.eos_ids))
+        ids = [*frame.before, *encode_text(self.tokenizer, text), *frame.after]
         return ids or list(self.eos_ids[:1])
 
     def write(self, prompt_ids: Sequence[int], sampling: Sampling) -> Text:
@@ -197,10 +225,12 @@ class LanguageModel:
         return "".join([*(characters.push(token) for token in ids), characters.finish()])
 
     def _characters(self, prompt_ids: Sequence[int]) -> Characters:
+        if self.source:  # the targets of training stood alone
+            return Characters(self.tokenizer)
         return behind(self.tokenizer, prompt_ids, lead=self.chat.lead(prompt_ids) if self.chat else "")
 
     def generate_many(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
-        """Greedy tokens for every prompt, without the end token.
+        """The likeliest tokens for every prompt, without the end token.
 
         Prompts of one length go together, so no padding is needed and each answer is the one it gets alone.
 
@@ -209,25 +239,11 @@ class LanguageModel:
         """
         answers: list[list[int]] = [[] for _ in prompts]
         for group in equal_lengths(prompts):
-            found = self._greedy(np.asarray([prompts[k] for k in group], dtype=np.int64), max_tokens)
+            rows, room = [list(prompts[k]) for k in group], min(max_tokens, self.room(prompts[group[0]]))
+            ids = np.asarray(rows, dtype=np.int64)
+            found = likeliest(self.decoder, ids, self.search, ends=self.eos_ids, room=room, apart=self.apart)
             for k, answer in zip(group, found, strict=True):
                 answers[k] = answer
-        return answers
-
-    def _greedy(self, fresh_BL: np.ndarray, max_tokens: int) -> list[list[int]]:
-        room = min(max_tokens, self.room(fresh_BL[0]))
-        state, open_rows = self.decoder.start(), set(range(len(fresh_BL)))
-        answers: list[list[int]] = [[] for _ in fresh_BL]
-        for _ in range(room):
-            logits_BV, state = self.decoder.feed(state, fresh_BL)
-            check_finite(logits_BV)
-            best_B = logits_BV.argmax(axis=-1)
-            open_rows -= {k for k in open_rows if int(best_B[k]) in self.eos_ids}
-            for k in open_rows:
-                answers[k].append(int(best_B[k]))
-            if not open_rows:
-                break
-            fresh_BL = best_B[:, None].astype(np.int64)
         return answers
 
 
@@ -236,8 +252,35 @@ def of_facts(decoder: Decoder, folder: Path, facts: Facts) -> LanguageModel:
     tokenizer, specials, template = load_tokenizer(folder), special_ids(folder), chat_template(folder)
     own = () if specials.eos is None else (specials.eos,)
     chat = ChatFormat(template, tokenizer, specials, facts.eos_ids) if template else None
-    ends = {*own, *facts.eos_ids, *(chat.ends if chat else ())}
-    return LanguageModel(decoder, tokenizer, tuple(sorted(ends)), chat)
+    ends = tuple(sorted({*own, *facts.eos_ids, *(chat.ends if chat else ())}))
+    source = Frame(facts.before, facts.after) if facts.after else None
+    search, apart = Search.of(facts.more), tuple(facts.more.get("apart", ()))
+    return LanguageModel(decoder, tokenizer, ends, chat, search, source, apart)
+
+
+def own_start(tokenizer: Tokenizer, ends: Sequence[int]) -> tuple[int, ...]:
+    """The bos that a tokenizer puts first by itself, if it does."""
+    return tuple(token for token in tokenizer.encode("", add_special_tokens=True).ids[:1] if token not in ends)
+
+
+def source_frame(folder: Path, *, apart: bool) -> Frame:
+    """The control tokens around a text that is answered with another, by the tokenizer of a folder.
+
+    source \n target eos    a decoder; [sep] or eos where the tokenizer knows no line end
+    source eos              `apart`: an encoder reads it, in the frame that the tokenizer has
+
+    Raises:
+        NotSupported: the tokenizer has no token that ends a text.
+    """
+    tokenizer, specials = load_tokenizer(folder), special_ids(folder)
+    end = (end_id(specials),)
+    if apart:
+        own = tuple(tokenizer.encode("", add_special_tokens=True).ids)
+        return Frame(own[:-1], own[-1:]) if own[-1:] == end else Frame(own, end)
+    line = tuple(encode_text(tokenizer, "\n"))
+    known = specials.unk not in line and tokenizer.decode(list(line)).endswith("\n")
+    between = (specials.sep,) if specials.sep is not None else end
+    return Frame(own_start(tokenizer, end), line if known else between)
 
 
 def equal_lengths(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:

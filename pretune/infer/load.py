@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import BadFile, NotAnArtifact, NotSupported
 from pretune.base.json import Json, JsonMap
+from pretune.infer.pooling import KEPT, pooling_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
 from pretune.infer.several import Several
@@ -34,6 +35,8 @@ PREDICTORS = {
     "tags": "pretune.infer.tag:of_facts",
     "span": "pretune.infer.spans:of_facts",
     "text": "pretune.infer.language:of_facts",
+    "vector": "pretune.infer.embed:of_facts",
+    "ranking": "pretune.infer.rank:of_facts",
 }
 ENGINES = {"onnx": "pretune.infer.ort:of_bundle"}
 """Formats of a bundle that are answered with here; the first one that a bundle has is taken."""
@@ -41,12 +44,18 @@ HEADS = {
     "ForSequenceClassification": ("label", "classify", "label"),
     "ForQuestionAnswering": ("span", "answer", "span"),
     "ForTokenClassification": ("tags", "tag", "tags"),
+    "ForConditionalGeneration": ("text", "seq2seq", "text"),
+    "MTModel": ("text", "seq2seq", "text"),
     "ForCausalLM": ("next", "complete", "text"),
     "LMHeadModel": ("next", "complete", "text"),
+    "ForFeatureExtraction": ("vector", "embed", "vector"),
+    "Model": ("vector", "embed", "vector"),
 }
 """How names of transformers' classes end: the head of such a model, its task, and the kind of its answers."""
 PROBLEMS = {"multi_label_classification": ("multilabel", "labels"), "regression": ("regress", "score")}
 """transformers' `problem_type` of a classifier that gives something else than one label: its task, and the kind."""
+SAID = {"rank": "ranking"}
+"""Tasks that a model's config names under KEPT, since its head looks like another one's: the kind of their answers."""
 WITH_TEMPLATE = {"complete": "chat"}
 """What a task becomes where the tokenizer has a chat template."""
 
@@ -107,13 +116,17 @@ def predictor_of(engine: Decoder | Encoder, folder: Path, facts: Facts) -> Predi
 def task_of(class_names: Sequence[str], folder: Path, config: JsonMap) -> tuple[str, str] | None:
     """The task and the kind of answer of a model of these classes, with this folder's tokenizer; None: it has no head.
 
-    classify, or by the config's `problem_type` multilabel or regress; tag; answer; chat where there is a chat template,
-    else complete.
+    classify, or by the config's `problem_type` multilabel or regress; tag; answer; seq2seq of an encoder-decoder; chat
+    where there is a chat template, else complete; rank where the config says so; embed where it says how to pool.
     """
     found = _ending(class_names)
     if found is None:
         return None
     _, task, answers = found
+    if answers == "vector":
+        return (task, answers) if pooling_of(folder, config) else None
+    if task == "classify" and (said := (config.get(KEPT) or {}).get("task")) in SAID:
+        return said, SAID[said]
     if task == "classify":
         return PROBLEMS.get(problem_of(config), (task, answers))
     return WITH_TEMPLATE.get(task, task) if chat_template(folder) else task, answers

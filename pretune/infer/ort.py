@@ -98,6 +98,9 @@ class OrtDecoder:
         logits_BV = np.asarray(found["logits"].numpy()[:, -1], dtype=np.float32)
         return logits_BV, {n.replace("present", "past_key_values"): v for n, v in found.items() if n != "logits"}
 
+    def select(self, state: Cache, rows: np.ndarray) -> Cache:
+        return {name: _value(value.numpy()[rows]) for name, value in state.items()}
+
     def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
         """float32 logits_LV of the last `keep` positions, step by step: the graph gives those of the last one only."""
         state, found = self.start(), []
@@ -139,7 +142,7 @@ class OrtEncoder:
         types_BL = token_types(ids_BL, mask_BL, none if self.separator is None else self.separator)
         usual = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
         wanted = [i.name for i in self.session.get_inputs()]
-        return np.asarray(self.session.run(["logits"], {name: usual[name] for name in wanted})[0], dtype=np.float32)
+        return np.asarray(self.session.run(None, {name: usual[name] for name in wanted})[0], dtype=np.float32)
 
 
 def _value(array: np.ndarray) -> OrtValue:

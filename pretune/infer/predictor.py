@@ -41,7 +41,9 @@ class Facts:
         before, after, between: control tokens around a text, and between two that are compared.
         more: what a kind of answer needs besides, JSON: of a score `scale` (mean and standard deviation of the numbers
             that were learnt), of several labels `thresholds` (the probability from which each of them holds), of spans
-            `stride` and `no_answer`; of tags `crf`, the scores of first, last and neighbouring tags.
+            `stride` and `no_answer`; of tags `crf`, the scores of first, last and neighbouring tags;
+            of texts how they are looked for (`beams` ...), and with what the row of an answer begins, where its source
+            is another row (`apart`).
     """
 
     task: str

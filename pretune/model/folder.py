@@ -18,6 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
+from pretune.infer.load import head_of
+from pretune.infer.pooling import KEPT, write_pooling
+from pretune.infer.searching import Search
 from pretune.model.families import Head, family_named, tops
 from pretune.report.numbers import size
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
@@ -29,9 +32,7 @@ if TYPE_CHECKING:
 
 BODIES = {"model": "transformer", "transformer": "model"}
 """Names of the body in one and the other class of a family."""
-KEPT = "pretune"
-"""The key of config.json for what a head needs that transformers has no word for, as `infer.Facts` has it in `more`:
-`scale`, `thresholds`, `stride`. Plain transformers keep it."""
+GENERATION = "generation_config.json"
 TORTURE = (
     "Hello world  \t two spaces\n\n    indent\n你好，世界 🙂👩‍👩‍👧 naïve café Ｆｕｌｌ ２ ① C++ 3.14 don't\r\n"
     "Привет مرحبا こんにちは 안녕 <|endoftext|> [MASK] <s> a < b and c > d"
@@ -117,7 +118,17 @@ def load_with_new(
         **config,
     )
     prefix = f"{model.base_model_prefix}."
-    return model, tuple(sorted({key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}))
+    new = {key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}
+    if head == "vector":
+        return without_pooler(model), tuple(sorted(new - {"pooler"}))
+    return model, tuple(sorted(new))
+
+
+def without_pooler(model: Any) -> Any:
+    """BERT's pooler was pretrained for something else, is often not in a folder, and no vector comes from it."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
 
 
 def _renamed(folder: Path, maker: Any, kind: str) -> dict[str, str] | None:
@@ -157,11 +168,7 @@ def load_labelled(
     model, new = load_with_new(folder, head, num_labels=len(labels), ignore_mismatched_sizes=True, **named)
     model.config.problem_type = problem
     keep(model.config, kept)
-    if model.config.pad_token_id is None:
-        specials = special_ids(source)
-        model.config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
-    if model.config.pad_token_id is None:
-        raise NotSupported(f"the tokenizer of {source.as_posix()} has neither a pad nor an end token")
+    pad_with(model.config, source)
     return model, tuple(sorted({*new, *tops(model)}))
 
 
@@ -177,6 +184,23 @@ def begin_at(model: PreTrainedModel, logits: NDArray[np.float64]) -> None:
     with torch.no_grad():
         for bias in [bias for bias in named if bias.shape == wanted.shape][-1:]:
             bias.copy_(wanted)
+
+
+def load_body(folder: Path, kept: Mapping[str, Any], *, tokenizer: Path | None = None) -> Any:
+    """The pretrained model without a head, in float32; `kept`: what is written under KEPT."""
+    model, _ = load_with_new(folder, "vector")
+    keep(model.config, kept)
+    pad_with(model.config, tokenizer or folder)
+    return model
+
+
+def pad_with(config: Any, tokenizer: Path) -> None:
+    """Name the token to pad with in a config that has none. Raises NotSupported where the tokenizer has none either."""
+    if config.pad_token_id is None:
+        specials = special_ids(tokenizer)
+        config.pad_token_id = specials.pad if specials.pad is not None else specials.eos
+    if config.pad_token_id is None:
+        raise NotSupported(f"the tokenizer of {tokenizer.as_posix()} has neither a pad nor an end token")
 
 
 def keep(config: Any, kept: Mapping[str, Any] | None) -> None:
@@ -216,6 +240,8 @@ def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping
     state |= {name: tensor.detach().float() for name, tensor in (weights or {}).items()}
     write_safetensors(_untied(core, state), out / "model.safetensors")
     _write_config(core, out)
+    if head_of([type(core).__name__]) == "vector" and hasattr(core.config, KEPT):
+        write_pooling(out, getattr(core.config, KEPT), core.config.hidden_size)
     copy_tokenizer(tokenizer, out)
 
 
@@ -251,8 +277,24 @@ def _write_config(model: Any, out: Path) -> None:
     generation = getattr(model, "generation_config", None)
     if generation is not None and model.can_generate():
         kept = {k: v for k, v in generation.to_diff_dict().items() if k.endswith("_token_id") and v is not None}
-        kept.pop("transformers_version", None)
-        write_json(out / "generation_config.json", kept)
+        write_json(out / GENERATION, kept | search_of(generation).generation())
+
+
+def search_of(generation: Any) -> Search:
+    """How answers are looked for, by a transformers generation config."""
+    return Search.of(vars(generation))
+
+
+def write_search(model: Any, out: Path) -> None:
+    """How answers are looked for, into a folder without the model; nothing where that is by the likeliest token."""
+    if search := search_of(model.generation_config).generation() if model.can_generate() else {}:
+        write_json(out / GENERATION, search)
+
+
+def read_search(model: Any, folder: Path) -> None:
+    """What `write_search` wrote, into a model's generation config."""
+    if (folder / GENERATION).is_file():
+        model.generation_config.update(**read_json(folder / GENERATION))
 
 
 def write_json(path: Path, tree: Any) -> None:

@@ -15,14 +15,18 @@ import numpy as np
 import torch
 
 from pretune.base.errors import NotSupported
+from pretune.infer.answers import Text
 from pretune.infer.classify import Architecture, Frame, frame_for
 from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded, token_types
+from pretune.infer.language import source_frame
 from pretune.infer.load import head_of, predictor_of, task_of
+from pretune.infer.pooling import KEPT, pooling_of, window_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
-from pretune.model.families import Head, family_named, num_positions, scores_of
-from pretune.model.folder import KEPT, load_model, read_json
+from pretune.model.families import Head, family_named, num_positions, plain_model
+from pretune.model.folder import keep, load_model, read_json, search_of
 from pretune.model.methods.adapter import open_adapter
+from pretune.model.pooling import said
 from pretune.model.several import ManyHeads
 from pretune.tokens.encode.tokenizer import special_ids
 
@@ -57,12 +61,65 @@ class TorchDecoder:
             output = self.model(input_ids=ids, past_key_values=state, use_cache=True, logits_to_keep=1)
         return output.logits[:, -1].float().cpu().numpy(), output.past_key_values
 
+    def select(self, state: Any, rows: np.ndarray) -> Any:
+        state.reorder_cache(torch.from_numpy(rows).to(self.model.device))
+        return state
+
     def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
         """float32 logits_LV of the last `keep` positions, from one forward pass without a cache."""
         ids_BL = torch.tensor([list(ids)]).to(self.model.device)
         with torch.inference_mode():
             logits_BLV = self.model(input_ids=ids_BL, use_cache=False, logits_to_keep=keep).logits
         return np.asarray(logits_BLV[0, -keep:].float().cpu().numpy())
+
+
+@dataclass(frozen=True)
+class TorchTranslator:
+    """A model whose encoder reads a source and whose decoder writes: what is fed first is the source, whole rows."""
+
+    model: Any
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.model.config.vocab_size)
+
+    @property
+    def max_length(self) -> int:
+        """Of a source, and of an answer."""
+        return longest_of(self.model.config)
+
+    def start(self) -> Any:
+        """Nothing is read yet."""
+        return None
+
+    def feed(self, state: Any, ids_BL: np.ndarray) -> tuple[np.ndarray, Any]:
+        """float32 logits_BV of what comes next in the answer; the state is the encoder's output and the cache."""
+        from transformers import DynamicCache, EncoderDecoderCache
+        from transformers.modeling_outputs import BaseModelOutput
+
+        ids = torch.from_numpy(np.ascontiguousarray(ids_BL, dtype=np.int64)).to(self.model.device)
+        with torch.inference_mode():
+            if state is None:
+                states_BLD = self.model.get_encoder()(input_ids=ids)[0]
+                state = states_BLD, EncoderDecoderCache(DynamicCache(), DynamicCache())
+                ids = torch.full_like(ids[:, :1], self.model.config.decoder_start_token_id)
+            states_BLD, cache = state
+            output = self.model(
+                encoder_outputs=BaseModelOutput(states_BLD),
+                decoder_input_ids=ids,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        return output.logits[:, -1].float().cpu().numpy(), (states_BLD, output.past_key_values)
+
+    def select(self, state: Any, rows: np.ndarray) -> Any:
+        states_BLD, cache = state
+        chosen = torch.from_numpy(rows).to(self.model.device)
+        cache.reorder_cache(chosen)
+        return states_BLD[chosen], cache
+
+    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
+        raise NotSupported("a source and its answer are not one row in an encoder-decoder")
 
 
 @dataclass(frozen=True)
@@ -92,7 +149,7 @@ class TorchEncoder:
             inputs["token_type_ids"] = token_types(ids_BL, mask_BL, self.separator)
         on_device = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
         with torch.inference_mode():
-            logits = scores_of(self.model(**on_device))
+            logits = said(self.model, self.model(**on_device), on_device["attention_mask"])
         return np.asarray(logits.float().cpu().numpy())
 
 
@@ -126,7 +183,7 @@ def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:
     """A model in memory, put into eval mode, with the tokenizer of a folder; what it answers is known by its class."""
     model.eval()
     folder = Path(tokenizer_folder)
-    found = task_of([type(model).__name__], folder, model.config.to_dict())
+    found = task_of([type(plain_model(model)).__name__], folder, model.config.to_dict())
     assert found is not None, f"{type(model).__name__} has a head that answers"
     make: Maker = ENGINES.get(found[1], scoring)
     engine, facts = make(model, folder, found)
@@ -136,7 +193,7 @@ def from_objects(model: Any, tokenizer_folder: str | Path) -> Predictor:
 def module_of(predictor: Predictor) -> Any:
     """The torch module that answers; None where another engine does."""
     engine = predictor.engine
-    return engine.model if isinstance(engine, TorchDecoder | TorchEncoder) else None
+    return engine.model if isinstance(engine, TorchDecoder | TorchTranslator | TorchEncoder) else None
 
 
 def architecture_of(model_type: str) -> Architecture:
@@ -163,15 +220,26 @@ def longest_of(config: Any) -> int:
     return num_positions(config.to_dict()) or NO_LIMIT
 
 
-def writing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchDecoder, Facts]:
-    """The engine and facts of a model that writes."""
-    return TorchDecoder(model), Facts(*task, longest_of(model.config), eos_ids=end_ids(model))
+def writing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchDecoder | TorchTranslator, Facts]:
+    """The engine and facts of a model that writes; how a source is framed, where it answers one with a text."""
+    search = search_of(model.generation_config)
+    facts = Facts(task[0], Text.kind, longest_of(model.config), eos_ids=end_ids(model), more=search.to_json())
+    if model.config.is_encoder_decoder:
+        frame = source_frame(folder, apart=True)
+        return TorchTranslator(model), replace(
+            facts, **vars(frame), more={**facts.more, "apart": [model.config.decoder_start_token_id]}
+        )
+    if kept := getattr(model.config, KEPT, {}).get("source"):
+        facts = replace(facts, task="seq2seq", before=tuple(kept["before"]), after=tuple(kept["after"]))
+    return TorchDecoder(model), facts
 
 
 def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
     """The engine and facts of a model that scores rows: the labels of its config, and a frame around a text."""
     config, (frame, separator) = model.config, framing(model.config.to_dict(), folder)
-    labels = tuple(config.id2label[k] for k in range(config.num_labels)) if task[1] != "score" else None
+    labels = (
+        tuple(config.id2label[k] for k in range(config.num_labels)) if task[1] in ("label", "labels", "tags") else None
+    )
     facts = Facts(*task, read_length(folder, config), labels, **vars(frame), more=getattr(config, KEPT, {}))
     return TorchEncoder(model, config.pad_token_id, separator), facts
 
@@ -190,8 +258,16 @@ def pointing(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEnco
     return replace(engine, separator=None), replace(facts, labels=None, between=())  # all types are 0, as in training
 
 
+def embedding(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncoder, Facts]:
+    """The engine and facts of a model that gives vectors; how it pools is put into its config."""
+    keep(model.config, pooling_of(folder, model.config.to_dict()))
+    engine, facts = scoring(model, folder, task)
+    window = min(facts.max_length, window_of(folder) or facts.max_length)
+    return replace(engine, separator=None), replace(facts, max_length=window, between=())
+
+
 Maker = Callable[[Any, Path, tuple[str, str]], tuple[Any, Facts]]
-ENGINES: Mapping[str, Maker] = {"text": writing, "span": pointing}
+ENGINES: Mapping[str, Maker] = {"text": writing, "span": pointing, "vector": embedding}
 """Kind of answer -> what makes the engine; all others score rows."""
 
 
@@ -200,7 +276,7 @@ def _plain(folder: Path) -> Any:
     config = read_json(folder / "config.json")
     names = config.get("architectures") or []
     found = task_of(names, folder, config)
-    if found is None or (found[1] == "text" and config.get("is_encoder_decoder")):
+    if found is None or (head_of(names) == "next" and config.get("is_encoder_decoder")):
         hint = "fine-tune it first: pretune finetune MODEL DATA task=classify"
         raise NotSupported(f"{folder.as_posix()} ({', '.join(names) or 'unknown'}) has no head that answers", hint=hint)
     return load_model(folder, cast(Head, head_of(names)))

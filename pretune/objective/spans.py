@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+HEAD_BIASES = ("qa_outputs.bias", "classifier.bias", "classifier.out_proj.bias", "score.bias")
+
+
 def hold_bias(model: nn.Module) -> None:
-    """Keep the bias of the head where it is: added to every place, it moves no softmax.
+    """Keep the bias of the head where it is: added to every place, or to every candidate, it moves no softmax.
 
     Its gradient is 0 but for rounding, which AdamW would blow up to steps that depend on how a batch is cut.
     """
     import torch
 
     for name, parameter in model.named_parameters():
-        if name.endswith("qa_outputs.bias"):
+        if name.endswith(HEAD_BIASES):
             parameter.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
 
 

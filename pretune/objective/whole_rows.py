@@ -33,9 +33,12 @@ def rows_batch(rows: Sequence[Row], vocabulary: Vocabulary, labels: NDArray[Any]
 
 
 def row_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits [B, C] in float32 (float64 stays)."""
+    """Logits [B, C], or the vectors of a model without a head, in float32 (float64 stays)."""
     import torch
 
+    from pretune.model.pooling import said
+
     names = ("input_ids", "attention_mask", "token_type_ids")
-    logits_BC: Tensor = model(**{name: batch[name] for name in names if name in batch}).logits
+    output = model(**{name: batch[name] for name in names if name in batch})
+    logits_BC = said(model, output, batch["attention_mask"])
     return logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()

@@ -18,7 +18,12 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     (
         "Score",
         "validation split",
-        {"validation_accuracy": "accuracy", "validation_macro_f1": "macro-F1", "validation_spearman": "Spearman"},
+        {
+            "validation_accuracy": "accuracy",
+            "validation_macro_f1": "macro-F1",
+            "validation_spearman": "Spearman",
+            "validation_ndcg_10": "nDCG@10",
+        },
     ),
     ("Learning rate", "peak of the schedule's groups", {"learning_rate": "learning rate"}),
     ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm_": ""}),

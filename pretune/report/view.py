@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from rich.cells import cell_len
 
@@ -70,7 +72,15 @@ def artifact_text(artifact: Artifact) -> str:
         where = f"{'  ' * one['depth']}  {one['place']}: {one['kind']} {one['id'][:8]}  {one['path']}"
         lines.append(f"{where}  {one['note']}".rstrip())
     drawn = loss_curves(artifact.path) if card.kind == "model" else ""
-    return "\n".join([*lines, *(["", "loss, nats per target, by step", drawn] if drawn else [])])
+    table = classification_report(artifact.path) if card.kind == "report" else ""
+    below = ["", "loss, nats per target, by step", drawn] if drawn else ["", table.rstrip()] if table else []
+    return "\n".join([*lines, *below])
+
+
+def classification_report(folder: Path) -> str:
+    """The table of a report on labels, as scikit-learn prints it; "" where there is none."""
+    path = folder / "report.json"
+    return str(json.loads(path.read_text(encoding="utf-8")).get("text", "")) if path.is_file() else ""
 
 
 MODEL_FIGURES = (
@@ -157,7 +167,15 @@ NEXT = {
     "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
     "report": ("open {path}/report.html",),
 }
-TASKS = {"label": "classify", "labels": "classify", "score": "regress", "span": "answer", "dialogue": "chat"}
+TASKS = {
+    "label": "classify",
+    "labels": "classify",
+    "score": "regress",
+    "span": "answer",
+    "dialogue": "chat",
+    "ranking": "rank",
+    "pair": "seq2seq",
+}
 """The task that learns from a dataset of a shape."""
 
 

@@ -1,10 +1,13 @@
-"""The server's routes: those of OpenAI, plus /v1/classify, /v1/score, /v1/tag and /v1/answer, and a page to talk to.
+"""The server's routes: those of OpenAI, /v1/rerank as Cohere and Jina have it, /v1/classify, /v1/score, /v1/tag and
+/v1/answer, and a page to talk to.
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
     GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
                                                    POST /v1/score, /v1/tag    the same
                                                    POST /v1/answer            {"input": {question, context} or several}
+                                                   POST /v1/embeddings        {"input": text or [texts]}
+                                                   POST /v1/rerank            {"query": text, "documents": [texts]}
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
 """
@@ -31,13 +34,14 @@ from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
-from pretune.infer.answers import Answer, Label, Labels, Score, Span, Tags, Text
+from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector
+from pretune.infer.embed import Embedder
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
-from pretune.serve.requests import AnswerIn, Chat, Complete, Generate, Limits, Texts, read
+from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
 
 WAYS: dict[type[Answer], str] = {
     Label: "/v1/classify",
@@ -46,6 +50,8 @@ WAYS: dict[type[Answer], str] = {
     Tags: "/v1/tag",
     Span: "/v1/answer",
     Text: "/v1/chat/completions or /v1/completions",
+    Vector: "/v1/embeddings, /v1/rerank or, two texts at a time, /v1/score",
+    Ranking: "/v1/rerank",
 }
 """Where a model that answers so is asked."""
 PAGE_HEADERS = {
@@ -125,6 +131,8 @@ def create_app(
         Route("/v1/score", server.score, methods=["POST"]),
         Route("/v1/answer", server.answer, methods=["POST"]),
         Route("/v1/tag", server.tag, methods=["POST"]),
+        Route("/v1/embeddings", server.embed, methods=["POST"]),
+        Route("/v1/rerank", server.rerank, methods=["POST"]),
     ]
     guard = Middleware(Guard, api_key=api_key)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
@@ -172,7 +180,10 @@ class Server:
         return await self._each(request, Label, Labels)
 
     async def score(self, request: Request) -> Response:
-        return await self._each(request, Score)
+        asked = await read(request, Texts, self.limits)
+        inputs = asked.inputs(self.limits)
+        pairs = (Vector,) if all(isinstance(one, tuple) for one in inputs) else ()
+        return await self._answered(self._giving(asked.model, Score, *pairs), inputs)
 
     async def tag(self, request: Request) -> Response:
         return await self._each(request, Tags)
@@ -186,10 +197,31 @@ class Server:
         asked = await read(request, AnswerIn, self.limits)
         return await self._answered(self._giving(asked.model, Span), asked.inputs(self.limits))
 
+    async def embed(self, request: Request) -> Response:
+        asked = await read(request, Embed, self.limits)
+        served, texts = self._giving(asked.model, Vector), asked.texts(self.limits)
+        assert isinstance(served.model, Embedder), "what gives vectors is an embedder"
+        answers = await self._told(served, texts)
+        number = sum(map(len, await run_sync(served.model.rows, texts)))
+        data = [asked.one(index, answer.values) for index, answer in enumerate(answers)]
+        usage = {"prompt_tokens": number, "total_tokens": number}
+        return JSONResponse({"object": "list", "model": served.name, "data": data, "usage": usage})
+
+    async def rerank(self, request: Request) -> Response:
+        asked = await read(request, Rerank, self.limits)
+        served, queried = self._giving(asked.model, Ranking, Vector), asked.queried(self.limits)
+        (answer,) = await self._told(served, [queried])
+        results = asked.results(answer.order, answer.scores)
+        return JSONResponse({"id": f"rerank-{secrets.token_hex(12)}", "model": served.name, "results": results})
+
+    async def _told(self, served: Served, inputs: Sequence[Any]) -> list[Any]:
+        """The answers to all inputs, when it is their turn."""
+        async with self._turn(served):
+            return await run_sync(served.model.answer, inputs)
+
     async def _answered(self, served: Served, inputs: Sequence[Any]) -> Response:
         """The answers to all inputs in one list."""
-        async with self._turn(served):
-            answers = await run_sync(served.model.answer, inputs)
+        answers = await self._told(served, inputs)
         data = [{"index": index, **answer.to_json()} for index, answer in enumerate(answers)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 

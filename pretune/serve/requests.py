@@ -7,7 +7,9 @@ template or a regular expression.
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
@@ -36,6 +38,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "echo": (False,),
     "best_of": (1,),
     "suffix": ("",),
+    "dimensions": (),
 }
 """Settings of OpenAI's that we do not have, and the values at which they say nothing."""
 SILENT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
@@ -51,7 +54,7 @@ class Limits:
         max_n: answers per request.
         max_tokens: tokens of an answer.
         default_tokens: tokens of an answer when the client does not say.
-        max_inputs: texts per request (classify, tag, answer, completions).
+        max_inputs: texts per request (classify, tag, answer, embeddings, rerank, completions).
         max_waiting: requests in the queue of a model; the next is told to come back.
     """
 
@@ -179,8 +182,60 @@ class AnswerIn(_Strict):
         return found
 
 
+class Embed(_Strict):
+    """As OpenAI's: texts, not tokens."""
+
+    model: str | None = None
+    input: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
+    encoding_format: Literal["float", "base64"] = "float"
+
+    def texts(self, limits: Limits) -> list[str]:
+        found = [self.input] if isinstance(self.input, str) else self.input
+        _within(len(found), limits.max_inputs, "input")
+        return found
+
+    def one(self, index: int, values: Sequence[float]) -> Json:
+        """A vector as the client asks for it: numbers, or the base64 of their float32, little end first."""
+        packed = struct.pack(f"<{len(values)}f", *values)
+        vector = list(values) if self.encoding_format == "float" else base64.b64encode(packed).decode("ascii")
+        return {"object": "embedding", "index": index, "embedding": vector}
+
+
+class Document(_Strict):
+    text: str
+
+
+class Rerank(_Strict):
+    """As Cohere's and Jina's."""
+
+    model: str | None = None
+    query: Annotated[str, Field(min_length=1)]
+    documents: Annotated[list[str | Document], Field(min_length=1)]
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    return_documents: bool = False
+
+    def queried(self, limits: Limits) -> Json:
+        _within(len(self.documents), limits.max_inputs, "documents")
+        return {"query": self.query, "candidates": self._texts(), "top": self.top_n}
+
+    def results(self, order: Sequence[int], scores: Sequence[float]) -> list[Json]:
+        """Places in `documents`, the best first."""
+        texts = self._texts()
+        return [
+            {
+                "index": k,
+                "relevance_score": score,
+                **({"document": {"text": texts[k]}} if self.return_documents else {}),
+            }
+            for k, score in zip(order, scores, strict=True)
+        ]
+
+    def _texts(self) -> list[str]:
+        return [one if isinstance(one, str) else one.text for one in self.documents]
+
+
 KINDS = ("string_type", "list_type", "dict_type")
-BRANCHES = ("constrained", "list[", "function-", "Compared", "Asked")
+BRANCHES = ("constrained", "list[", "function-", "Compared", "Asked", "Document")
 """How pydantic names what a value may be: `list[constrained-str]`."""
 Read = TypeVar("Read", bound=_Strict)
 

@@ -35,26 +35,20 @@ class Chat(Task):
 
     shape: ClassVar[str] = "dialogue"
     holds: ClassVar[str] = "dialogues"
+    new_head: ClassVar[bool] = False
     answers: ClassVar[type[Answer]] = Text
     judge: ClassVar[Judge] = ReplyJudge()
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 3.0
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
-        from pretune.model.attention import register_attention
-        from pretune.model.folder import load_model
-
-        model = load_model(folder, "next", attention=register_attention())
+        model = load_writer(folder)
         # Whoever generates with this folder stops where a reply ends, and where a document does.
         model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
         return model, ()
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
-        from pretune.model.attention import register_attention
-        from pretune.model.families import family_named
-
-        maker = family_named(config.model_type).class_for("next", config.model_type)
-        return maker.from_config(config, attn_implementation=register_attention()), ()
+        return outline_writer(config), ()
 
     def rows(
         self,
@@ -95,9 +89,37 @@ class Chat(Task):
         return list(dict.fromkeys(first))[:2]
 
     def texts(self, ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
-        answers = ready.answer(prompts, max_tokens=SAMPLE_TOKENS, strict=False)
-        pairs = zip(prompts, answers, strict=True)
-        return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length")]
+        return sampled(ready, prompts)
+
+
+def sampled(ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
+    """The beginnings of the answers to prompts, each with its prompt; one that fills the window is left out."""
+    pairs = zip(prompts, ready.answer(prompts, max_tokens=SAMPLE_TOKENS, strict=False), strict=True)
+    return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length")]
+
+
+def load_writer(folder: Path) -> Any:
+    """A decoder, in float32, with the attention of ours."""
+    from pretune.model.attention import register_attention
+    from pretune.model.folder import load_model
+
+    return load_model(folder, "next", attention=register_attention())
+
+
+def outline_writer(config: Any) -> Any:
+    """The same of a transformers config alone, with random weights."""
+    from pretune.model.attention import register_attention
+    from pretune.model.families import family_named
+
+    maker = family_named(config.model_type).class_for("next", config.model_type)
+    return maker.from_config(config, attn_implementation=register_attention())
+
+
+def said_to(asked: str, reply: str, origin: str) -> Dialogue:
+    """What a user says and the reply to it."""
+    from pretune.text.dataset.example import Dialogue, Message
+
+    return Dialogue((Message("user", asked), Message("assistant", reply)), origin)
 
 
 def chat_format(folder: Path) -> ChatFormat:

@@ -55,6 +55,7 @@ def finetune(
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
+    read.task.check_rows(read.rows, batch=settings.batch)
     spec = _spec(settings, folder, config, read, runtime, context)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
@@ -189,7 +190,7 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     assert base.config is not None
     size = int(base.config.get("vocab_size") or base.vocab_size or 1)
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
-    task = settings.task
+    task = settings.task.for_model(base.config)
     spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
     per_row = min(TOKENS_PER_EXAMPLE, spec.length) if task.grouped else float(spec.length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def read_data(task: Task, data: Path, tokenizer: Path, max_length: int, log: Log
     Raises:
         WrongKind: of another shape than the task's; EmptyInput; what the task says of the examples.
     """
-    task = _task_on(task, shape_of(data))
+    task = _task_on(task, shape_of(data)).for_model(_config(tokenizer))
     labels = read_labels(data)
     examples, dev = read_split(data, "train"), read_split(data, "validation")
     if not examples:
@@ -65,6 +66,11 @@ def read_data(task: Task, data: Path, tokenizer: Path, max_length: int, log: Log
     rows = task.rows(examples, tokenizer, labels, max_length=max_length, warn=log.warn)
     dev_rows = _validation_rows(task, dev, tokenizer, labels, max_length, log) if dev else []
     return LabelledData(task, labels, _class_weights(data, labels), examples, rows, dev, dev_rows)
+
+
+def _config(folder: Path) -> Any:
+    path = folder / "config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _task_on(task: Task, shape: str) -> Task:

@@ -48,6 +48,8 @@ class Several(Task):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
+        if alone := [name for name, task in self.of.items() if task.objective().head == "vector"]:
+            raise ValueError(f"{alone[0]!r} trains the body itself and has no head of its own next to others")
         if unknown := self.weights.keys() - self.of.keys():
             raise ValueError(f"no task has the name {min(unknown)!r} that weights gives")
         return self

@@ -42,6 +42,8 @@ class Task(Variant):
     grouped: ClassVar[bool] = False
     """Rows have their own lengths, cut at max_length: those of like length share a step, since each batch is padded to
     its longest row."""
+    new_head: ClassVar[bool] = True
+    """Whether it puts a new head on the model."""
     epochs: ClassVar[float] = 3.0
     """Epochs when no budget is given."""
     better: ClassVar[str] = "accuracy"
@@ -49,10 +51,16 @@ class Task(Variant):
 
     def why_not(self, method: Method) -> str | None:
         """Why it cannot be learnt by a method; None: it can."""
+        if method.only_heads and not self.new_head:
+            return f"task={self.kind} puts no new head on the model, and method={method.kind} trains nothing else"
         return None
 
     def fitted(self, train: Sequence[Any]) -> Self:
         """The task with what it must know of all training examples. Raises a PretuneError where they teach nothing."""
+        return self
+
+    def for_model(self, config: Mapping[str, Any]) -> Self:
+        """The task with what it must know of the model's config.json."""
         return self
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
@@ -78,6 +86,9 @@ class Task(Variant):
         """Examples as rows; `folder` holds the tokenizer; `warn` is told of those that are cut or left out."""
         raise AssertionError("a task has rows()")
 
+    def check_rows(self, rows: Sequence[Row], *, batch: int) -> None:
+        """Raise a PretuneError where these rows, so many a step, teach nothing."""
+
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         """What is predicted; `class_weights`: of each label, in their order, as the dataset gives them."""
         raise AssertionError("a task has objective()")
@@ -96,8 +107,9 @@ class Task(Variant):
 
     def keep(self, model: Any, found: Json) -> None:
         """Put what was chosen into the model's config."""
+        from pretune.infer.pooling import KEPT
         from pretune.model.families import plain_model
-        from pretune.model.folder import KEPT, keep
+        from pretune.model.folder import keep
 
         config = plain_model(model).config
         keep(config, getattr(config, KEPT, {}) | found)
@@ -146,15 +158,18 @@ def task_on(task: Task, shape: str) -> Task | None:
         return task
     if shape not in task.also:
         return None
-    if task != TASK(task.kind):
-        hint = f"leave them out: on examples of shape {shape} it is task={task.also[shape]}"
+    other, usual = TASK(task.also[shape]), TASK(task.kind).model_dump()
+    given = {name: value for name, value in task.model_dump().items() if value != usual[name]}
+    if given.keys() - type(other).model_fields.keys():
+        hint = f"leave them out: on examples of shape {shape} it is task={other.kind}"
         raise WrongValue(f"the settings of task={task.kind} are for examples of shape {task.shape}", hint=hint)
-    return TASK(task.also[shape])
+    return TASK({**given, "kind": other.kind})
 
 
 def tasks() -> list[Task]:
-    """Every task of the table, with its defaults; not the one that holds several."""
-    return [TASK(kind) for kind in TASK.kinds() if TASK.find(kind).shape]
+    """Every task but the one that holds several, with its defaults, in the order of the table: the first that reads a
+    shape is the usual one."""
+    return [TASK(kind) for kind in dict.fromkeys([*TASK.table, *TASK.kinds()]) if TASK.find(kind).shape]
 
 
 def _shapes() -> str:
@@ -197,6 +212,12 @@ TASK = Choice(
         "answer": "pretune.task.answer:Extract",
         "tag": "pretune.task.tag:Tag",
         "chat": "pretune.task.chat:Chat",
+        "seq2seq": "pretune.task.seq2seq:Seq2Seq",
+        "embed": "pretune.task.embed:Embed",
+        "rank": "pretune.task.rank:Rank",
+        "embed-rankings": "pretune.task.embed:EmbedRankings",
+        "embed-scores": "pretune.task.embed:EmbedScores",
+        "rank-pairs": "pretune.task.rank:RankPairs",
         "several": "pretune.task.several:Several",
     },
     group="pretune.tasks",

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.infer.classify import TextClassifier
+from pretune.infer.embed import Embedder
+from pretune.infer.rank import Ranker
 from pretune.text.dataset.example import Labelled, MultiLabelled, ScoredText
 from pretune.tokens.rows import Row
 
@@ -19,6 +21,11 @@ Example = Labelled | MultiLabelled | ScoredText
 
 
 def framed_rows(examples: Sequence[Example], folder: Path, max_length: int) -> list[Row]:
+    """The rows of examples, as `input_rows` makes them."""
+    return input_rows([e.given for e in examples], folder, max_length)
+
+
+def input_rows(inputs: Sequence[str | tuple[str, str]], folder: Path, max_length: int) -> list[Row]:
     """Rows of `ids`, framed as the model in `folder` reads them; of two texts `parts` too, if the model has types."""
     from pretune.infer.engine import token_types
     from pretune.model.generate import framing
@@ -27,10 +34,9 @@ def framed_rows(examples: Sequence[Example], folder: Path, max_length: int) -> l
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     frame, separator = framing(config, folder)
     rows: list[Row] = []
-    coded = frame.rows(load_tokenizer(folder), [e.given for e in examples], max_length)
-    for example, ids in zip(examples, coded, strict=True):
+    for one, ids in zip(inputs, frame.rows(load_tokenizer(folder), inputs, max_length), strict=True):
         row: Row = {"ids": ids}
-        if separator is not None and not isinstance(example.given, str):
+        if separator is not None and not isinstance(one, str):
             row["parts"] = token_types(np.array([ids]), np.ones((1, len(ids)), dtype=np.int64), separator)[0]
         rows.append(row)
     return rows
@@ -48,12 +54,21 @@ def load_head(
     return load_labelled(folder, "label", labels, problem=problem, kept=kept)
 
 
-def ready_head(model: Any, folder: Path, *, max_length: int) -> TextClassifier:
-    """A model in memory as the thing that answers."""
+WholeTexts = TypeVar("WholeTexts", TextClassifier, Embedder, Ranker)
+
+
+def ready_head(
+    model: Any,
+    folder: Path,
+    *,
+    max_length: int,
+    kind: type[WholeTexts] = TextClassifier,  # type: ignore[assignment]
+) -> WholeTexts:
+    """A model in memory as the thing that answers, a predictor of this kind."""
     from pretune.model.generate import from_objects
 
     found = from_objects(model, folder)
-    assert isinstance(found, TextClassifier)
+    assert isinstance(found, kind)
     facts = replace(found.facts, max_length=min(max_length, found.encoder.max_length))
     return replace(found, facts=facts)
 

@@ -38,6 +38,8 @@ class Row(TypedDict, total=False):
         score: the number that belongs to the row.
         span: first and last place of what is looked for.
         example: number of the example, where one gives several rows.
+        lengths: of the texts, where the ids are those of several one after the other; names: numbers that equal texts
+            share; gains: of each how good it is.
         of: name of the objective that the row belongs to, where there are several.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
@@ -52,6 +54,9 @@ class Row(TypedDict, total=False):
     of: str
     holds: NDArray[np.float64]
     score: float
+    lengths: Sequence[int]
+    names: Ids
+    gains: NDArray[np.float64]
     parts: Ids
     is_next: bool
 

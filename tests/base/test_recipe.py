@@ -13,7 +13,16 @@ import pytest
 from pretune.base import stage as stages_module
 from pretune.base.artifact import Artifact
 from pretune.base.config import Free, Input
-from pretune.base.errors import Changed, DiskFull, Locked, NotAnArtifact, SettingsError, UserError, WrongKind
+from pretune.base.errors import (
+    BadCommand,
+    Changed,
+    DiskFull,
+    Locked,
+    NotAnArtifact,
+    SettingsError,
+    UserError,
+    WrongKind,
+)
 from pretune.base.recipe import Recipe
 from pretune.base.stage import Context, Stage
 from pretune.base.staging import Workspace
@@ -63,14 +72,23 @@ class Count(Stage):
         return {"n": text.count(self.letters)}
 
 
+class Sum(Stage):
+    makes: ClassVar[str] = "report"
+    of: Annotated[list[str], Input("corpus|report")]
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+        (out / "sum").write_text(" ".join(artifact.card.id for artifact in inputs.values()), encoding="utf-8")
+        return {}
+
+
 @pytest.fixture(autouse=True)
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import types
 
     module = types.ModuleType("tiny_stages")
-    module.Read, module.Count = Read, Count  # type: ignore[attr-defined]
+    module.Read, module.Count, module.Sum = Read, Count, Sum  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "tiny_stages", module)
-    table = {"read": "tiny_stages:Read", "count": "tiny_stages:Count"}
+    table = {"read": "tiny_stages:Read", "count": "tiny_stages:Count", "sum": "tiny_stages:Sum"}
     monkeypatch.setattr(stages_module.STAGE, "table", table)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PRETUNE_CACHE", str(tmp_path / "cache"))
@@ -255,3 +273,30 @@ def test_a_folder_of_the_users_is_never_overwritten() -> None:
     with pytest.raises(UserError, match="no artifact of pretune"):
         recipe().run()
     assert Path("w/c/mine").read_text(encoding="utf-8") == "mine"
+
+
+def test_with_seeds_what_trains_and_what_is_made_of_it_runs_once_for_each_and_a_summary_takes_all(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Count, "trains", True)
+    monkeypatch.setattr(Sum, "gathers_seeds", True)
+    tree = {
+        **{"work": "runs", "seed": 5, "seeds": 3},
+        "stages": {
+            "corpus": {"kind": "read", "read": ["in"]},
+            "counted": {"kind": "count", "corpus": "$corpus"},
+            "again": {"kind": "sum", "of": ["$counted"]},
+            "page": {"kind": "sum", "of": ["$corpus", "$counted"]},
+        },
+    }
+    recipe = Recipe.build(tree)
+    assert list(recipe.stages) == ["corpus", "counted.s0", "counted.s1", "counted.s2", "again", "page"]
+    made = recipe.run()
+    assert [made[f"counted.s{k}"].card.settings["seed"] for k in range(3)] == [5, 6, 7]
+    assert RUNS.count("read") == 1 and made["corpus"].card.settings["seed"] == 5
+    assert list(made["page"].card.inputs) == ["of.0", "of.1", "of.2", "of.3"]
+    assert {p.status for p in recipe.plan()} == {"current"}
+    monkeypatch.setattr(Sum, "gathers_seeds", False)
+    assert list(Recipe.build(tree).stages)[4:] == [f"{name}.s{k}" for name in ("again", "page") for k in range(3)]
+    with pytest.raises(BadCommand, match="seeds is for recipes"):
+        Recipe.build({**tree, "stages": {"corpus": tree["stages"]["corpus"]}}, main="corpus")  # type: ignore[index]

@@ -34,6 +34,7 @@ PAIRS = [
     ("docs/en/shapes.md", "docs/zh/shapes.md"),
     ("docs/en/watching.md", "docs/zh/watching.md"),
     ("docs/en/architecture.md", "docs/zh/architecture.md"),
+    ("docs/en/tutorials.md", "docs/zh/tutorials.md"),
 ]
 PAGES = [page for pair in PAIRS for page in pair]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

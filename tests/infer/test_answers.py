@@ -75,7 +75,11 @@ def test_a_model_folder_names_its_task_by_its_head_and_its_chat_template(folder:
         assert task_of(["BertForSequenceClassification"], folder, {"problem_type": problem}) == found
     one = {"problem_type": None, "id2label": {"0": "LABEL_0"}}  # of a number, as transformers takes it
     assert task_of(["BertForSequenceClassification"], folder, one) == ("regress", "score")
-    assert task_of(["Qwen3Model"], folder, {}) is None and head_of(["Qwen3Model"]) is None
+    assert task_of(["Qwen3Model"], folder, {}) is None and head_of(["Qwen3Model"]) == "vector"
+    pooled = {"pretune": {"pooling": "last", "normalize": True}}
+    assert task_of(["Qwen3Model"], folder, pooled) == ("embed", "vector")
+    ranks = {"problem_type": "regression", "pretune": {"task": "rank"}}
+    assert task_of(["BertForSequenceClassification"], folder, ranks) == ("rank", "ranking")
     assert head_of(["Qwen3ForCausalLM"]) == "next"
 
 

@@ -133,3 +133,12 @@ def test_a_place_where_no_answers_can_be_written_is_refused(tmp_path: Path) -> N
     with pytest.raises(BadFile, match="is a folder"):
         check_output(tmp_path)
     check_output(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("names", [("source", "targets"), ("src", "tgt"), ("de", "en"), ("原文", "译文")])
+def test_of_a_source_and_its_target_the_source_is_asked(tmp_path: Path, names: tuple[str, str]) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(dict(zip(names, ("the cat", "le chat"), strict=True))), encoding="utf-8")
+    told: list[str] = []
+    assert texts_of(path, tell=told.append) == ["the cat"]
+    assert repr(names[0]) in told[0]

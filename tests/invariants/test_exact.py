@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from pretune.model.families import Family, States
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.tokens.rows import IGNORE
-from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, tiny, trained
+from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, ranks_apart, tiny, trained
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -36,40 +31,11 @@ def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
     assert largest_difference(trained(name, micro=5, batch=5), trained(name, micro=2, batch=5)) < 1e-12
 
 
-RANK_PROGRAM = """
-import sys
-import torch
-from pretune.train.loop.runtime import Runtime
-from pretune.model.folder import write_safetensors
-from tests.invariants.worlds import trained
-from safetensors.torch import save_file
-torch.set_num_threads(1)
-runtime = Runtime.start("cpu")
-for name in sys.argv[2:]:
-    batch = 7 if name not in ("causal", "several") else 1  # uneven ranks; with one row the second rank has none
-    weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch)
-    save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name}-{runtime.rank}.safetensors")
-torch.distributed.barrier()  # the ranks leave together
-"""
-
-
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
-    names += ["several", "crf"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root = Path(__file__).parents[2]
-    processes = []
-    for rank in range(2):
-        settings = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        command = [sys.executable, "-c", RANK_PROGRAM, str(tmp_path), *names]
-        processes.append(subprocess.Popen(command, env={**os.environ, **settings, "PYTHONPATH": str(root)}, cwd=root))
-    assert [p.wait(timeout=240) for p in processes] == [0, 0]
-    for name in names:
-        alone = trained(name, micro=8, steps=2, batch=7 if name not in ("causal", "several") else 1)
-        for rank in range(2):
-            assert largest_difference(alone, load_file(tmp_path / f"{name}-{rank}.safetensors")) < 1e-12, (name, rank)
+    names += ["several", "crf", "embed", "embed-scores", "listwise", "seq2seq"]
+    for name, gap in ranks_apart(names, tmp_path).items():
+        assert gap < 1e-12, name
 
 
 @pytest.mark.parametrize(("kind", "objective"), [("qwen3", "causal"), ("gpt2", "causal"), ("bert", "masked")])

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from pretune.model.build import build_model
 from pretune.model.chain import NAME, chain_of
+from pretune.model.folder import without_pooler
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE
 from pretune.objective.chain import ChainTags
+from pretune.objective.contrast import Contrast
+from pretune.objective.cosines import Cosines
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.objective.rankings import Rankings
 from pretune.objective.scores import Scores
 from pretune.objective.several import SeveralObjectives
+from pretune.objective.several_texts import joined_row
 from pretune.objective.spans import Spans, hold_bias
 from pretune.objective.tags import TokenTags
+from pretune.objective.written import Written
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
 from pretune.train.loop.runtime import Runtime
@@ -84,6 +97,14 @@ def tiny_tagger(kind: str) -> Any:
     return AutoModelForTokenClassification.from_config(config, attn_implementation="sdpa").double()
 
 
+def tiny_translator() -> Any:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(1)
+    sizes: dict[str, Any] = {"vocab_size": 40, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    return T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, dropout_rate=0.0)).double()
+
+
 def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 0) -> list[Row]:
     """Rows of several documents each, of uneven lengths, some with padding."""
     rng = np.random.default_rng(seed)
@@ -126,6 +147,39 @@ def scored_rows(number: int) -> list[Row]:
     return rows
 
 
+def tiny_body(kind: str, pooling: str) -> Any:
+    from transformers import AutoModel
+
+    config = tiny(kind).config
+    config.pad_token_id, config.pretune = 0, {"pooling": pooling, "normalize": True}
+    torch.manual_seed(1)
+    return without_pooler(AutoModel.from_config(config, attn_implementation="sdpa").double())
+
+
+def rows_of_texts(number: int, most: int) -> list[Row]:
+    """Two to `most` texts each, of uneven lengths; the right text of the second row is that of the first."""
+    rng, rows = np.random.default_rng(4), []
+    for i in range(number):
+        texts: list[Row] = [
+            {"ids": rng.integers(4, 40, 3 + (i + 2 * k) % 7).tolist()} for k in range(2 + i % (most - 1))
+        ]
+        names = [100 * i + k + 1 for k in range(len(texts))]
+        if i == 1:
+            texts[1], names[1] = rows[0][0][1], rows[0][1][1]
+        rows.append((texts, names))
+    return [{**joined_row(t), "names": np.array(n), "score": 0.1 * i} for i, (t, n) in enumerate(rows)]
+
+
+def ranked_rows(number: int) -> list[Row]:
+    """Queries with two to four candidates, whose second texts have parts of their own."""
+    rows = rows_of_texts(number, 4)
+    for i, row in enumerate(rows):
+        count = len(row["lengths"])
+        row["gains"] = np.arange(count) / (count * (count - 1) / 2)
+        row["parts"] = (np.arange(len(row["ids"])) % 3 > i % 2).astype(np.int64)
+    return rows
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -154,6 +208,19 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "classify-weights":
         weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
+    if name == "embed":
+        return tiny_body("bert", "mean"), Contrast(kind="contrast", negatives=2, temperature=0.5), rows_of_texts(8, 4)
+    if name == "embed-decoder":
+        return tiny_body("qwen3", "last"), Contrast(kind="contrast", temperature=0.5), rows_of_texts(8, 2)
+    if name == "embed-scores":
+        return tiny_body("bert", "cls"), Cosines(kind="cosines"), rows_of_texts(8, 2)
+    if name in ("listwise", "pairwise"):
+        model = tiny_classifier(outputs=1)
+        hold_bias(model)
+        return model, Rankings(kind="rankings", loss=name), ranked_rows(8)
+    if name == "seq2seq":
+        pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
+        return tiny_translator(), Written(kind="written"), pairs
     if name == "several":
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
         parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
@@ -167,17 +234,25 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
 
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf"),
+    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
+    *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise"),
 )
 
 
 def trained(
-    name: str, *, micro: int, optim: str = "adamw", steps: int = 3, runtime: Runtime | None = None, batch: int = 8
+    name: str,
+    *,
+    micro: int,
+    optim: str = "adamw",
+    steps: int = 3,
+    runtime: Runtime | None = None,
+    batch: int = 8,
+    kind: torch.dtype = torch.float64,
 ) -> dict[str, torch.Tensor]:
     """The weights after some steps, cut into micro-batches of `micro` rows."""
     runtime = runtime or Runtime()
     model, objective, rows = case(name)
-    model.train()
+    model.to(kind).train()
     update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, runtime.rank, runtime.world)
@@ -189,3 +264,42 @@ def trained(
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     assert a.keys() == b.keys()
     return max(float((a[n] - b[n]).abs().max()) for n in a)
+
+
+RANK_PROGRAM = """
+import sys
+import torch
+from pretune.train.loop.runtime import Runtime
+from tests.invariants.worlds import batch_of_ranks, trained
+from safetensors.torch import save_file
+torch.set_num_threads(1)
+runtime = Runtime.start("cpu")
+for name in sys.argv[2:]:
+    weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name))
+    save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name}-{runtime.rank}.safetensors")
+torch.distributed.barrier()  # the ranks leave together
+"""
+
+
+def batch_of_ranks(name: str) -> int:
+    """Rows of a step that two ranks cannot share evenly; with one row the second rank has none."""
+    return 1 if name in ("causal", "several") else 7
+
+
+def ranks_apart(names: Sequence[str], folder: Path) -> dict[str, float]:
+    """How far the weights of two processes are from those of one, by the name of the case."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root, processes = Path(__file__).parents[2], []
+    for rank in range(2):
+        settings = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        command = [sys.executable, "-c", RANK_PROGRAM, str(folder), *names]
+        processes.append(subprocess.Popen(command, env={**os.environ, **settings, "PYTHONPATH": str(root)}, cwd=root))
+    assert [p.wait(timeout=240) for p in processes] == [0, 0]
+    found = {}
+    for name in names:
+        alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name))
+        both = (load_file(folder / f"{name}-{rank}.safetensors") for rank in range(2))
+        found[name] = max(largest_difference(alone, one) for one in both)
+    return found

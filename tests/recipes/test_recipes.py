@@ -38,7 +38,8 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
-    assert [p.stem for p in sorted(RECIPES.glob("*.yaml"))] == ["answers", "names", "quickstart", "scores"]
+    there = [p.stem for p in sorted(RECIPES.glob("*.yaml"))]
+    assert there == ["answers", "names", "quickstart", "scores", "search", "translate"]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -46,6 +47,14 @@ def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
     made = recipe.run(log=SMOKE)
     assert made["report"].card.metrics["examples"] == 20
     assert {p.status for p in recipe.plan()} == {"current"}
+
+
+def test_search_is_learnt_reported_and_exported_at_smoke_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "search.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    for name in ("embedder", "ranker"):
+        assert made[f"{name}_report"].card.metrics.keys() >= {"ndcg_10", "mrr", "bm25_ndcg_10", "as_given_ndcg_10"}
+        assert made[f"{name}_served"].card.metrics["onnx"]["agreement"] == 1
 
 
 def test_a_second_run_does_nothing_and_says_so_per_stage(
@@ -103,3 +112,13 @@ def test_scores_and_sets_of_labels_are_learnt_reported_and_exported_at_smoke_siz
     assert made["scorer_report"].card.metrics.keys() >= {"spearman", "mae", "tfidf_ridge_spearman"}
     assert made["labeller_report"].card.metrics.keys() >= {"macro_f1", "micro_f1", "tfidf_svm_macro_f1"}
     assert all(made[f"{name}_served"].card.metrics["onnx"]["agreement"] == 1 for name in ("scorer", "labeller"))
+
+
+def test_a_translator_is_learnt_judged_and_exported_at_smoke_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "translate.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    assert made["report"].card.metrics.keys() >= {"rouge_l", "chrf", "bleu", "copy_rouge_l", "nearest_pair_rouge_l"}
+    told = json.loads((tmp_path / "served" / "bundle.json").read_text(encoding="utf-8"))
+    assert told["task"] == "chat" and told["more"] == {"beams": 4}  # models of our own have a chat template

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,14 +64,6 @@ def full(world: Path) -> Loaded:
 ASKED = [{"question": row(k)["question"], "context": row(k)["context"]} for k in range(40, 50)]
 
 
-def opened_again(folder: Path) -> Any:
-    """The answers of a new process."""
-    program = "import json, sys, pretune; print(json.dumps([a.to_json() for a in pretune.predict(sys.argv[1], json.load(sys.stdin))]))"
-    command = [sys.executable, "-c", program, str(folder)]
-    done = subprocess.run(command, input=json.dumps(ASKED), capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
 def test_pieces_of_the_users_text_are_learnt_and_what_is_not_there_too(world: Path, full: Loaded) -> None:
     assert full.metrics["validation_f1"] > 0.8
     assert full.metrics["examples"] == 120
@@ -84,15 +74,6 @@ def test_pieces_of_the_users_text_are_learnt_and_what_is_not_there_too(world: Pa
         assert isinstance(answer, Span)
         if answer.text:
             assert asked["context"][answer.start :].startswith(answer.text)
-
-
-@pytest.mark.parametrize(
-    ("base", "method"), [("encoder", "lora"), ("encoder", "head"), ("decoder", "full"), ("decoder", "lora")]
-)
-def test_a_new_process_gives_the_answers_of_the_folder(world: Path, base: str, method: str) -> None:
-    found = tuned(world, base, f"{base}-{method}", method=method, epochs=2)
-    again = json.loads(json.dumps([answer.to_json() for answer in found.predict(ASKED)]))
-    assert opened_again(found.path) == again
 
 
 def test_the_folder_gives_the_logits_of_plain_transformers(full: Loaded) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,20 +35,6 @@ def tuned(folder: Path, base: str, rows: Sequence[dict[str, Any]], task: Any, **
     )
 
 
-def elsewhere(folder: Path, inputs: Sequence[str | tuple[str, str]]) -> list[Any]:
-    """What a new process answers."""
-    program = (
-        "import json, sys, pretune\n"
-        "given = [one if isinstance(one, str) else tuple(one) for one in json.loads(sys.argv[2])]\n"
-        "print(json.dumps([answer.to_json() for answer in pretune.load(sys.argv[1]).predict(given)]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(folder), json.dumps(inputs)], capture_output=True, text=True, check=True
-    )
-    found: list[Any] = json.loads(done.stdout)
-    return found
-
-
 @pytest.mark.parametrize("base", ["bert-labels", "qwen3-labels"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_scores_come_back_in_their_own_unit_from_every_way_to_the_folder(
@@ -60,7 +44,6 @@ def test_scores_come_back_in_their_own_unit_from_every_way_to_the_folder(
     inputs = [*PAIRS[:5], "one text alone"]
     ours = [answer.to_json()["score"] for answer in found.predict(inputs)]
     assert min(ours) > 20 and max(ours) < 80, "around 43, the mean, whatever the head says"
-    assert [one["score"] for one in elsewhere(found.path, inputs)] == ours
     bundle = open_model(found.export(out=tmp_path / "bundle").path)
     assert [a.value for a in bundle.answer(inputs) if isinstance(a, Score)] == pytest.approx(ours, abs=1e-3)
 
@@ -127,8 +110,6 @@ def test_several_labels_are_learnt_each_with_a_threshold_that_is_served(tmp_path
     assert found.metrics["validation_macro_f1"] >= 0.8
     texts = [row["text"] for row in TOPICS[::5]]
     answers = [answer for answer in found.predict(texts) if isinstance(answer, Labels)]
-    said = [{"labels": list(a.names), "scores": a.scores} for a in answers]
-    assert elsewhere(found.path, texts) == said
     thresholds = found.model.facts.more["thresholds"]
     assert found.model.facts.labels is not None and len(thresholds) == 3
     for answer in answers:

@@ -10,6 +10,7 @@ import pytest
 
 from pretune.base.errors import NotSupported, WrongKind
 
+PREFERRED = "prompt,chosen,rejected\n" + "".join(f"text number {k} 你好,says {k * k},no\n" for k in range(30))
 PAIRS = "source,target\n" + "".join(f"text number {k} 你好,says {k * k}\n" for k in range(30))
 
 
@@ -27,14 +28,14 @@ def test_a_model_is_not_judged_by_a_shape_without_a_task(
     run: Callable[..., Any], data: Callable[[str], Any], model_folder: Callable[..., Path], stage: str
 ) -> None:
     model = str(model_folder("llama", chat=True))
-    with pytest.raises(NotSupported, match="shape pair"):
-        run(data=data(PAIRS), it={"kind": stage, "model": model, "data": "$data"})
+    with pytest.raises(NotSupported, match="shape preference"):
+        run(data=data(PREFERRED), it={"kind": stage, "model": model, "data": "$data"})
 
 
-def test_no_task_learns_from_pairs_and_the_error_names_the_tasks(
+def test_classify_does_not_learn_from_pairs_and_the_error_names_the_task_that_does(
     run: Callable[..., Any], data: Callable[[str], Any], model_folder: Callable[..., Path]
 ) -> None:
     model = str(model_folder("llama"))
     with pytest.raises(WrongKind, match="these are pair") as error:
         run(data=data(PAIRS), it={"kind": "finetune", "model": model, "data": "$data", "task": "classify"})
-    assert "classify (shape label)" in str(error.value.hint)
+    assert error.value.hint == "task=seq2seq"

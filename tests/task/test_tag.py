@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,14 +79,6 @@ def test_a_tagger_learns_names_and_its_folder_gives_the_tags_of_plain_transforme
     (answer,) = tagger.predict("Ada met Bob near  Eve 🙂")
     assert isinstance(answer, Tags)
     assert [e.text for e in answer.entities] == ["Ada", "Bob", "Eve"]
-
-
-def test_a_new_process_gives_the_same_answers(tagger: Loaded) -> None:
-    texts = ["Ada met Bob", "near 北京 🙂"]
-    command = [sys.executable, "-m", "pretune", "predict", str(tagger.path), *texts, "--json", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
-    told = [{"text": text, **answer.to_json()} for text, answer in zip(texts, tagger.predict(texts), strict=True)]
-    assert json.loads(done.stdout) == json.loads(json.dumps(told))
 
 
 def test_the_report_counts_what_the_predictions_say_and_marks_entities(tagger: Loaded, world: Path) -> None:

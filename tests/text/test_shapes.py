@@ -116,6 +116,7 @@ FORMS: list[tuple[dict[str, Any], Any]] = [
     ),
     # ranking
     ({"query": "q", "choices": ["a", "b"], "gold": 1}, Ranking("q", ("a", "b"), (0.0, 1.0), ORIGIN)),
+    ({"anchor": "q", "positive": "a", "negative": ["b", "你好"]}, Ranking("q", ("a", "b", "你好"), (1.0, 0.0, 0.0), ORIGIN)),
     ({"question": "q", "A": "a", "B": "b", "answer": "B"}, Ranking("q", ("a", "b"), (0.0, 1.0), ORIGIN)),
     (
         {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"},

@@ -39,6 +39,7 @@ FAMILIES = {
     "mistral": "pretune.model.families.llama:LLAMA",
     "qwen2": "pretune.model.families.llama:LLAMA",
     "gpt2": "pretune.model.families.gpt2:GPT2",
+    "t5": "pretune.model.families.t5:T5",
     "bert": "pretune.model.families.bert:BERT",
     **dict.fromkeys(BEHIND_PAD, "pretune.model.families.roberta:ROBERTA"),
 }

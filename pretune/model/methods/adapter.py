@@ -4,6 +4,7 @@ adapter_config.json          which method (`peft_type`), which head (`task_type`
 adapter_model.safetensors    what was trained
 labels.json                  names of the labels, where there are any
 head.json                    of a head that gives no label: what config.json says of it (`problem_type`, KEPT)
+generation_config.json       how answers are looked for, where that is not always by the likeliest token
 tokenizer.json ...           the tokenizer
 
 PEFT's layout, which a method of ours writes as well.
@@ -19,8 +20,18 @@ from typing import TYPE_CHECKING, Any
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import NoSuchFile
 from pretune.infer.load import head_of
+from pretune.infer.pooling import KEPT
 from pretune.model.families import LABELLED, Head, plain_model
-from pretune.model.folder import KEPT, copy_tokenizer, load_labelled, load_model, read_json, write_safetensors
+from pretune.model.folder import (
+    copy_tokenizer,
+    keep,
+    load_body,
+    load_labelled,
+    load_model,
+    read_json,
+    read_search,
+    write_safetensors,
+)
 from pretune.model.methods.method import METHOD
 
 if TYPE_CHECKING:
@@ -74,7 +85,7 @@ def write_adapter(
 
 def head_facts(config: Any) -> dict[str, Any]:
     """What head.json says of a model's head; nothing of one that gives one of several labels."""
-    found = {"problem_type": config.problem_type, KEPT: getattr(config, KEPT, None)}
+    found = {"problem_type": getattr(config, "problem_type", None), KEPT: getattr(config, KEPT, None)}
     return {name: value for name, value in found.items() if value}
 
 
@@ -95,11 +106,16 @@ def open_adapter(folder: Path) -> Any:
 def _base_model(folder: Path, config: dict[str, Any]) -> Any:
     """With the head, and the labels, that the adapter was trained with."""
     base, head = _base(folder, config), TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
+    more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
     if head in LABELLED:
-        more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
         said = {"problem": more.get("problem_type"), "kept": more.get(KEPT)}
         return load_labelled(base, head, read_json(folder / "labels.json"), tokenizer=folder, **said)[0]
-    return load_model(base, head)
+    if head == "vector":
+        return load_body(base, more[KEPT], tokenizer=folder)
+    model = load_model(base, head)
+    keep(model.config, more.get(KEPT))
+    read_search(model, folder)
+    return model
 
 
 def _base(folder: Path, config: dict[str, Any]) -> Path:

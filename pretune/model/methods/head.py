@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pretune.base.errors import NotSupported
 from pretune.model.methods.method import Method
 
 if TYPE_CHECKING:
@@ -16,10 +15,10 @@ class Head(Method):
     """Train the new head alone: fast, and forgets nothing."""
 
     usual_rate: ClassVar[float] = 1e-3
+    only_heads: ClassVar[bool] = True
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
-        if not heads:
-            raise NotSupported("method=head needs a task with a head of its own", hint="use method=lora or method=full")
+        assert heads, "a task without a head of its own is refused with the settings"
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(not set(heads).isdisjoint(name.split(".")))
         return model  # type: ignore[no-any-return]

@@ -73,14 +73,17 @@ class Lora(Method):
     def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
         from peft import get_peft_model_state_dict
 
+        from pretune.model.families import plain_model
+        from pretune.model.folder import write_search
         from pretune.model.methods.adapter import head_facts, write_adapter
 
         state = {**model.state_dict(), **weights}
         adapter = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
         config = model.peft_config["default"].to_dict() | {"inference_mode": True}
         labels = model.config.id2label if model.peft_config["default"].modules_to_save else None
-        head = head_facts(model.config) if labels else None
+        head = head_facts(model.config)
         write_adapter(out, adapter, config, base=base, tokenizer=tokenizer, labels=labels, head=head, plain=_by_value)
+        write_search(plain_model(model), out)
 
 
 def _by_value(value: Any) -> Any:

@@ -19,6 +19,8 @@ class Method(Variant):
     usual_rate: ClassVar[float] = 5e-5
     """Peak rate of AdamW when none is given; what it gives on SST-2 is in docs/LOG.md."""
 
+    only_heads: ClassVar[bool] = False
+    """Whether nothing but new heads trains."""
     keeps_base: ClassVar[bool] = False
     """Whether it writes what it added alone, next to a base that stays as it was."""
 

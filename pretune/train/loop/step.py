@@ -97,7 +97,7 @@ def take_step(
     # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
     scale = {t: weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
     sums: list[dict[str, Tensor]] = []
-    wide = _gathered(state, objective, batches, runtime) if objective.gathers else [None] * len(batches)
+    wide = gathered(state.model, objective, batches, runtime)
     for i, batch in enumerate(batches):
         with runtime.exchange(state.scored, now=i == len(batches) - 1):
             scored = state.scored(runtime.put(batch), wide[i])
@@ -126,16 +126,19 @@ def _counts(objective: Objective, batch: Batch, extras: Collection[str]) -> dict
     return objective.counts(batch) | dict.fromkeys(extras, float(there.sum()))
 
 
-def _gathered(
-    state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime
+def gathered(
+    model: nn.Module, objective: Objective, batches: Sequence[Batch], runtime: Runtime, *, alone: bool = False
 ) -> list[StepWide | None]:
-    """A first pass without gradient; the second one draws the same random numbers again (dropout)."""
-    random = torch.get_rng_state()
-    with torch.no_grad():
-        found = [objective.gather(state.model, runtime.put(batch)) for batch in batches]
-    torch.set_rng_state(random)
+    """A first pass without gradient; the second one draws the same random numbers again (dropout).
+
+    None for each batch where the objective needs no such thing; `alone`: of this rank only.
+    """
+    if not objective.gathers:
+        return [None] * len(batches)
+    with torch.random.fork_rng([runtime.device] if runtime.device.type == "cuda" else []), torch.no_grad():
+        found = [objective.gather(model, runtime.put(batch)) for batch in batches]
     mine = {name: torch.cat([one[name] for one in found]) for name in found[0]}
-    tensors, before = runtime.gather(mine)
+    tensors, before = (mine, 0) if alone else runtime.gather(mine)
     sizes = [len(next(iter(one.values()))) for one in found]
     return [StepWide(tensors, before + sum(sizes[:i])) for i in range(len(sizes))]
 

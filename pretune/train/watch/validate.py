@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from torch import nn
@@ -13,6 +14,10 @@ from pretune.objective.objective import Objective
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.memory import halving
 from pretune.train.loop.runtime import Runtime, evaluating
+from pretune.train.loop.step import gathered
+
+TOGETHER = 64
+"""Rows that a loss over rows of one step sees of a validation split at once, however little memory there is."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def loss_over(
 ) -> Loss:
     """The loss over rows; what is random in them is drawn from the row's number, the same each time.
 
-    `batch` rows at once, or fewer when memory runs out.
+    `batch` rows at once, or fewer when memory runs out. Where the loss of a row depends on the others of its step,
+    TOGETHER rows are a step.
     """
     return halving(lambda micro: _loss_over(model, objective, rows, vocabulary, runtime, batch=micro), batch)[0]
 
@@ -52,15 +58,17 @@ def _loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
     nats, targets = (dict.fromkeys(objective.weights, 0.0) for _ in range(2))
+    ready = (objective.prepare(row, vocabulary, np.random.default_rng([i])) for i, row in enumerate(rows))
     with evaluating(model):
-        for start in range(0, len(rows), batch):
-            part = range(start, min(start + batch, len(rows)))
-            ready = [objective.prepare(rows[i], vocabulary, np.random.default_rng([i])) for i in part]
-            collated = objective.collate(ready, vocabulary)
-            for term, number in objective.counts(collated).items():
-                targets[term] += number
-            for term, total in objective.sums(model, runtime.put(collated)).items():
-                nats[term] += float(total)
+        while some := list(islice(ready, TOGETHER if objective.gathers else batch)):
+            cuts = [some[i : i + batch] for i in range(0, len(some), batch)]
+            batches = [objective.collate(cut, vocabulary) for cut in cuts]
+            wide = gathered(model, objective, batches, runtime, alone=True)
+            for collated, told in zip(batches, wide, strict=True):
+                for term, number in objective.counts(collated).items():
+                    targets[term] += number
+                for term, total in objective.sums(model, runtime.put(collated), told).items():
+                    nats[term] += float(total)
     return Loss(nats, targets, objective.weights)
 
 

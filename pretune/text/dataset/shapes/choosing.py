@@ -27,7 +27,14 @@ from pretune.text.dataset.shapes.labelled import has_labels, has_score, read_lab
 from pretune.text.dataset.shapes.pairs import has_pairs, read_pairs
 from pretune.text.dataset.shapes.preferences import has_preferences, read_preferences
 from pretune.text.dataset.shapes.questions import has_questions, read_questions
-from pretune.text.dataset.shapes.rankings import grouped, has_candidates, has_ratings, read_candidates
+from pretune.text.dataset.shapes.rankings import (
+    grouped,
+    has_candidates,
+    has_ratings,
+    has_triplets,
+    read_candidates,
+    read_triplets,
+)
 from pretune.text.dataset.shapes.tagged import has_tags, read_tags
 from pretune.text.dataset.shapes.written import with_lists, written_columns
 from pretune.text.read.columns import FIRST, Table
@@ -53,6 +60,7 @@ KINDS = (
     _kind("dialogue", "messages", has_turns, read_dialogues),
     _kind("span", "question context answers", has_questions, read_questions),
     _kind("tags", "tokens tags text entities label", has_tags, read_tags),
+    _kind("ranking", "", has_triplets, read_triplets),
     _kind("ranking", RANKING, lambda table: has_candidates(table) or has_ratings(table), read_candidates),
     _kind("dialogue", "prompt reply", has_reply_column, read_dialogues),
     _kind("pair", "source target", has_pairs, read_pairs),

@@ -66,6 +66,12 @@ def has_pairs(table: Table) -> bool:
     return _couple(table) is not None or len(_languages(table)) > 2
 
 
+def source_column(table: Table) -> str | None:
+    """The column of the sources, where there are two of sources and targets."""
+    found = _couple(table)
+    return found and found[0]
+
+
 def _couple(table: Table) -> tuple[str, str] | None:
     """The columns of source and target; of two languages the first in the alphabet is the source."""
     if "source" in table.given and "target" in table.given:

@@ -3,6 +3,7 @@
 {"query": "...", "choices": ["...", "..."], "gold": 0}             the right one has 1, the others 0
 {"question": "...", "A": "...", "B": "...", "answer": "B"}         also {"choices": {"text": [...], "label": [...]}}
 {"query": "...", "candidates": ["...", "..."], "scores": [3, 1]}   a score of each
+{"anchor": "...", "positive": "...", "negative": "..."}            1 and 0; also lists, also query or question
 user_id,item_id,rating,timestamp                                   a row each: one ranking per user, in order of time
 """
 
@@ -15,7 +16,7 @@ from pretune.base.json import Json
 from pretune.text.dataset.example import Example, Ranking
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
-from pretune.text.read.values import kind_of, number_in, text_in, wrong
+from pretune.text.read.values import kind_of, number_in, text_in, texts_in, wrong
 
 
 def has_candidates(table: Table) -> bool:
@@ -33,6 +34,29 @@ def has_ratings(table: Table) -> bool:
     plain = all(isinstance(v, str | int) for v in table.values(item))
     named = {"query", "candidates"} <= table.given.keys() or (user or "").lower().startswith("user")
     return user is not None and item is not None and named and plain and bool(table.values(item))
+
+
+ANCHORS = ("anchor", "query", "question")
+
+
+def has_triplets(table: Table) -> bool:
+    """A text, one that belongs to it, and one that does not."""
+    return table.has("positive", "negative") and any(table.has(name) for name in ANCHORS)
+
+
+def read_triplets(table: Table, notes: Notes) -> tuple[Convert, str]:
+    """A converter to Ranking: the positive has 1, the negative 0."""
+    anchor = next(table.names[name] for name in ANCHORS if table.has(name))
+    positive, negative = table.names["positive"], table.names["negative"]
+
+    def convert(record: Record, origin: str) -> list[Example]:
+        asked, right, others = text_in(record, anchor), texts_in(record, positive), texts_in(record, negative)
+        if not asked.strip() or not right or not others:
+            return notes.drop("a triplet without one of its three")
+        scores = (1.0,) * len(right) + (0.0,) * len(others)
+        return [Ranking(asked, (*right, *others), scores, origin)]
+
+    return convert, columns_read(query=anchor, positive=positive, negative=negative)
 
 
 def read_candidates(table: Table, notes: Notes) -> tuple[Convert, str]:

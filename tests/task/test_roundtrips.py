@@ -1,0 +1,39 @@
+"""Each task and each method once of `scripts/matrix`: the same answers from everywhere a model goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.roundtrips import CELLS, NEAR, WORLDS, Made, alike, elsewhere, made
+
+SOME = [CELLS[k] for k in range(0, len(CELLS), 4)]
+"""Every task, and every method several times."""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Made]:
+    folder = tmp_path_factory.mktemp("roundtrips")
+    return {cell: made(folder, *cell) for cell in SOME}
+
+
+def test_some_cells_are_of_every_task_and_of_every_method() -> None:
+    assert {task for task, _, _ in SOME} == WORLDS.keys()
+    assert {method for *_, method in SOME} == {method for *_, method in CELLS}
+
+
+@pytest.mark.parametrize("cell", SOME, ids="-".join)
+def test_folder_server_and_bundle_answer_alike(
+    found: dict[tuple[str, str, str], Made], cell: tuple[str, str, str]
+) -> None:
+    one = found[cell]
+    assert one.refused == "" or (cell[0] in ("chat", "seq2seq") and cell[2] == "head")
+    if not one.refused:
+        assert alike(one.answers["folder"], one.answers["server"])
+        assert one.unexported or alike(one.answers["folder"], one.answers["bundle"], NEAR)
+
+
+def test_one_new_process_answers_as_this_one_for_every_folder(found: dict[tuple[str, str, str], Made]) -> None:
+    kept = {cell: one for cell, one in found.items() if not one.refused}
+    again = elsewhere([(one.folder, WORLDS[cell[0]].asked) for cell, one in kept.items()])
+    for (cell, one), answers in zip(kept.items(), again, strict=True):
+        assert alike(one.answers["folder"], answers), cell
