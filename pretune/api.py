@@ -58,7 +58,8 @@ class Loaded:
     def predict(self, inputs: Asked | Sequence[Asked], *, max_tokens: int = 256) -> list[Answer]:
         """Answers to texts: labels, scores, tags, or greedy texts (messages, where the model has a chat template).
 
-        What labels and scores also reads pairs of texts, as tuples; a tagger also reads lists of words.
+        What labels and scores also reads pairs of texts, as tuples (a reward model a question and its reply, or
+        messages); a tagger also reads lists of words.
 
         A model that finds answers is asked with `{"question": ..., "context": ...}`, one that ranks (or gives vectors)
         with `{"query": ..., "candidates": [...]}`.

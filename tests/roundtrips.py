@@ -87,6 +87,15 @@ WORLDS = {
         settings={"task": {"kind": "seq2seq", "beams": 3, "length_penalty": 0.5, "no_repeat_ngram": 4}},
     ),
 }
+PAIRED = [{"source": f"what is {t}", "target": f"{t} it is"} for t in _texts()]
+PREFERRED = [{"prompt": f"say {t}", "chosen": t.split()[0], "rejected": f"no {t}"} for t in _texts()]
+QUERIED = [{"query": "what is the cat", "candidates": ["the cat it is", "hat and 🙂", "你好"]}]
+WORLDS |= {
+    "embed": World(PAIRED, ASKED, "/v1/embeddings"),
+    "rank": World(PAIRED, QUERIED, "/v1/rerank"),
+    "prefer": World(PREFERRED, ASKED, bases=("qwen3-chat", "gpt2-chat")),
+    "reward": World(PREFERRED, [["say the cat", "hat"]], "/v1/score", bases=("qwen3-chat", "gpt2-chat")),
+}
 CELLS = [(task, base, method) for task, world in WORLDS.items() for base in world.bases for method in METHODS]
 
 
@@ -131,8 +140,9 @@ def made(folder: Path, task: str, base: str, method: str) -> Made:
 
 
 def told(opened: Any, asked: Sequence[Any]) -> list[Any]:
-    """Answers as JSON."""
-    return [json.loads(json.dumps(answer.to_json())) for answer in opened.answer(asked, max_tokens=8)]
+    """Answers as JSON; a list of two is a pair."""
+    given = [tuple(one) if isinstance(one, list) else one for one in asked]
+    return [json.loads(json.dumps(answer.to_json())) for answer in opened.answer(given, max_tokens=8)]
 
 
 def served(opened: Any, world: World) -> list[Any]:
@@ -140,8 +150,22 @@ def served(opened: Any, world: World) -> list[Any]:
     with TestClient(create_app({"m": opened}), base_url="http://127.0.0.1") as client:
         if not world.route:
             return [_written(client, one, chats=opened.chat is not None) for one in world.asked]
-        got = client.post(world.route, json={"input": world.asked}).json()
-    return [{name: value for name, value in one.items() if name != "index"} for one in got["data"]]
+        if world.route == "/v1/rerank":
+            return [_ranked(client, one) for one in world.asked]
+        given = [
+            dict(zip(("text", "second"), one, strict=True)) if isinstance(one, list) else one for one in world.asked
+        ]
+        got = client.post(world.route, json={"input": given}).json()
+    return [{NAMES.get(k, k): value for k, value in one.items() if k not in ("index", "object")} for one in got["data"]]
+
+
+NAMES = {"embedding": "vector"}
+"""Keys that OpenAI calls otherwise."""
+
+
+def _ranked(client: TestClient, one: Mapping[str, Any]) -> dict[str, Any]:
+    found = client.post("/v1/rerank", json={"query": one["query"], "documents": one["candidates"]}).json()["results"]
+    return {"order": [each["index"] for each in found], "scores": [each["relevance_score"] for each in found]}
 
 
 def _written(client: TestClient, text: str, *, chats: bool) -> dict[str, str]:

@@ -277,6 +277,8 @@ class Mistake:
     code: str
 
     def line(self, lines: Lines) -> str:
+        if not self.place:  # settings that do not go together
+            return f"  {self.problem}  [{self.code}]"
         at = next((lines[self.place[:n]] for n in range(len(self.place), 0, -1) if self.place[:n] in lines), None)
         where = ".".join(self.place) + (f" (line {at})" if at else "")
         got = "" if self.code == "missing-setting" else f" (got {_short(self.value)})"

@@ -90,7 +90,7 @@ def _loss(ready: Predictor, objective: Objective, rows: Sequence[Row]) -> dict[s
     model = module_of(ready)
     vocabulary = Vocabulary(size=model.config.vocab_size, pad=0)
     found = loss_over(model, objective, rows, vocabulary, Runtime(), batch=1)
-    targets = sum(found.targets.values())
+    targets = sum(number for term, number in found.targets.items() if found.weights[term])
     if not targets:
         raise EmptyInput("no row of the data has a target")
     return {"loss": found.per_target, "targets": int(targets)}

@@ -36,19 +36,27 @@ def judged(
     max_tokens: int,
     seed: int,
     log: Log,
+    start: Predictor | None = None,
 ) -> tuple[Findings, list[Asked]]:
     """Figures, baselines and one row per question; and the questions.
+
+    Args:
+        start: the model that it was fine-tuned from, where the judge asks that too.
 
     Raises:
         NoTarget, NotSupported: nothing that can be asked or judged.
     """
     facts = model.facts
     asked, notes = judge.asked(examples, train, facts.labels)
-    inputs = [one.input for one in asked]
-    with log.progress("answering", total=len(inputs), unit="questions") as bar:
-        answers = model.answer(inputs, max_tokens=max_tokens, strict=False, advance=bar.advance)
+    simple = judge.baselines(asked, train, seed=seed)
+    with log.progress("answering", total=len(asked) * (2 if start else 1), unit="questions") as bar:
+        answers = judge.ask(model, asked, max_tokens=max_tokens, advance=bar.advance)
+        if start is not None:
+            before = judge.ask(start, asked, max_tokens=max_tokens, advance=bar.advance)
+            simple.append(Baseline("start", "the model that it was fine-tuned from", before))
+            answers = judge.since(before, answers)
     mine = _marked(judge, answers, asked)
-    baselines = [(b, _marked(judge, b.answers, asked)) for b in judge.baselines(asked, train, seed=seed)]
+    baselines = [(b, _marked(judge, b.answers, asked)) for b in simple]
     names = sorted({a.group for a in asked}, reverse=True)
     every: list[tuple[str, Sequence[int]]] = [("all", range(len(asked)))]
     if len(names) > 1:

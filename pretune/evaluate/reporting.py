@@ -92,9 +92,24 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
         max_tokens=wanted.max_tokens,
         seed=context.seed,
         log=context.log,
+        start=_start_of(model, opened) if task.judge.asks_start else None,
     )
     findings.notes.extend(read_before(model, [a.text for a in asked], context.log))
     return findings
+
+
+def _start_of(model: Artifact, opened: Predictor) -> Predictor | None:
+    """The model that this one was fine-tuned from, where it is there and answers alike."""
+    from pretune.infer.load import open_model
+
+    base = model.source("model") if model.card.stage == "finetune" else None
+    try:
+        start = open_model(base.path) if base else None
+    except NotSupported:  # it has no head
+        return None
+    if start is None or start.gives is not opened.gives:
+        return None
+    return None if isinstance(start, Streams) and start.chat is None else start
 
 
 def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifact, context: Context) -> Findings:

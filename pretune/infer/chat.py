@@ -198,6 +198,25 @@ class ChatFormat:
             raise BadMessages(f"the model's chat template cannot write these messages: {error}", hint=hint) from None
 
 
+def reply_ids(chat: ChatFormat, dialogue: str | tuple[str, str] | Sequence[Message], max_length: int) -> list[int]:
+    """A dialogue up to its last reply, within `max_length` tokens: early turns go first, then the end of the reply.
+
+    Two texts are a question and its reply; where nobody replies, the reply is empty.
+    """
+    asked = (dialogue, "") if isinstance(dialogue, str) else dialogue
+    if isinstance(asked, tuple):
+        asked = [{"role": "user", "content": asked[0]}, {"role": "assistant", "content": asked[1]}]
+    if not asked or asked[-1]["role"] != "assistant":
+        asked = [*asked, {"role": "assistant", "content": ""}]
+    head = 1 if asked[0]["role"] == "system" else 0
+    starts = [k for k, message in enumerate(asked) if k == head or (k > head and message["role"] == "user")]
+    for start in starts:
+        ids, _ = chat.dialogue_ids([*asked[:head], *asked[start:]])
+        if len(ids) <= max_length:
+            break
+    return ids[:max_length]
+
+
 class _Generation(Extension):
     """`{% generation %}` marks replies for trainers; here it shows its body."""
 

@@ -18,10 +18,11 @@ import numpy as np
 
 from pretune.base.errors import NotFinite, NotSupported
 from pretune.infer.answers import Answer, Label, Labels, Score
+from pretune.infer.chat import ChatFormat, reply_ids
 from pretune.infer.compare import compare_rows
 from pretune.infer.engine import Encoder
 from pretune.infer.predictor import Advance, Difference, Facts, unheard
-from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
+from pretune.tokens.encode.tokenizer import chat_template, encode_texts, load_tokenizer, special_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -122,11 +123,17 @@ ANSWERS: Mapping[str, tuple[type[Answer], Callable[[np.ndarray, Facts], list[Ans
 
 @dataclass(frozen=True)
 class TextClassifier:
-    """A predictor that gives a text, or two that are compared, one label, several labels, or a number."""
+    """A predictor that gives a text, or two that are compared, one label, several labels, or a number.
+
+    Args:
+        chat: how dialogues are written, where the last reply of one gets the number; two texts are a question and its
+            reply then.
+    """
 
     encoder: Encoder
     tokenizer: Tokenizer
     facts: Facts
+    chat: ChatFormat | None = None
 
     @property
     def frame(self) -> Frame:
@@ -143,6 +150,8 @@ class TextClassifier:
     def rows(self, inputs: Iterable[Given]) -> list[list[int]]:
         """One row per input, at most `max_length` tokens, frame included. Raises NotSupported for other inputs."""
         inputs = list(inputs)
+        if self.chat is not None:
+            return [reply_ids(self.chat, one, self.facts.max_length) for one in inputs]
         if not all(isinstance(one, str) or _is_pair(one) for one in inputs):
             raise NotSupported("a classifier reads texts, or two at a time, not dialogues", hint="give it such data")
         return self.frame.rows(self.tokenizer, inputs, self.facts.max_length)
@@ -151,6 +160,9 @@ class TextClassifier:
         self, inputs: Sequence[Given], *, max_tokens: int = 256, strict: bool = True, advance: Advance = unheard
     ) -> list[Answer]:
         """An answer to every text, in the order of the texts; a text that is too long loses its end."""
+        if self.chat is not None and any(isinstance(one, str) for one in inputs):
+            hint = "give two texts, the question and its reply (of a table: columns text and second), or messages"
+            raise NotSupported("this model gives a reply a number, and a text alone is no reply", hint=hint)
         found: list[Answer] = []
         for start in range(0, len(inputs), TEXTS_AT_ONCE):
             rows = self.rows(inputs[start : start + TEXTS_AT_ONCE])
@@ -170,7 +182,10 @@ def _is_pair(one: object) -> bool:
 
 def of_facts(encoder: Encoder, folder: Path, facts: Facts) -> TextClassifier:
     """An engine with the tokenizer of a folder."""
-    return TextClassifier(encoder, load_tokenizer(folder), facts)
+    tokenizer, template = load_tokenizer(folder), chat_template(folder)
+    reads_replies = facts.more.get("reads") == "dialogue"
+    chat = ChatFormat(template, tokenizer, special_ids(folder)) if template and reads_replies else None
+    return TextClassifier(encoder, tokenizer, facts, chat)
 
 
 def finite(logits: np.ndarray) -> np.ndarray:

@@ -19,8 +19,8 @@ from pretune.infer.chat import ChatFormat, Message
 from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
 from pretune.infer.engine import ROWS_AT_ONCE, Decoder
-from pretune.infer.predictor import Advance, Difference, Facts, unheard
-from pretune.infer.sampling import GREEDY, Sampling, choose
+from pretune.infer.predictor import Advance, Difference, Facts, Streams, unheard
+from pretune.infer.sampling import GREEDY, Sampling, check_finite, choose
 from pretune.infer.searching import PLAIN, Search, likeliest
 from pretune.infer.streaming import Characters, Piece, StopText, behind
 from pretune.tokens.encode.tokenizer import chat_template, encode_text, end_id, load_tokenizer, special_ids
@@ -281,6 +281,27 @@ def source_frame(folder: Path, *, apart: bool) -> Frame:
     known = specials.unk not in line and tokenizer.decode(list(line)).endswith("\n")
     between = (specials.sep,) if specials.sep is not None else end
     return Frame(own_start(tokenizer, end), line if known else between)
+
+
+def told_reply(model: Streams, messages: Sequence[Message]) -> tuple[float, int]:
+    """The log-probability of a dialogue's last reply and its end token, and how many tokens that is.
+
+    Raises:
+        TooLong: nothing of it is within the model's window; BadMessages, NotSupported: as `chat_prompt`.
+    """
+    assert model.chat is not None, "a model that replies has a chat template"
+    ids, targets = model.chat.dialogue_ids(messages, learnt=[False] * (len(messages) - 1) + [True])
+    places = np.flatnonzero(targets[: model.facts.max_length])
+    if not len(places):
+        problem = f"the prompt of {len(ids)} tokens leaves no room in {model.facts.max_length}"
+        raise TooLong(problem, hint="shorten the prompt, or drop the oldest messages")
+    first, last = int(places[0]), int(places[-1])
+    logits_LV = model.engine.whole(ids[:last], last - first + 1).astype(np.float64)
+    check_finite(logits_LV)
+    top_L = logits_LV.max(axis=1)
+    sums_L = top_L + np.log(np.exp(logits_LV - top_L[:, None]).sum(axis=1))
+    said_L = logits_LV[np.arange(len(logits_LV)), ids[first : last + 1]] - sums_L
+    return float(said_L.sum()), len(said_L)
 
 
 def equal_lengths(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:

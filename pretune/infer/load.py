@@ -52,8 +52,13 @@ HEADS = {
     "Model": ("vector", "embed", "vector"),
 }
 """How names of transformers' classes end: the head of such a model, its task, and the kind of its answers."""
-PROBLEMS = {"multi_label_classification": ("multilabel", "labels"), "regression": ("regress", "score")}
-"""transformers' `problem_type` of a classifier that gives something else than one label: its task, and the kind."""
+PROBLEMS = {
+    "multi_label_classification": ("multilabel", "labels"),
+    "regression": ("regress", "score"),
+    "dialogue": ("reward", "score"),
+}
+"""transformers' `problem_type` of a classifier that gives something else than one label, or what it reads where that is
+no text (kept in its config under `pretune`): its task, and the kind."""
 SAID = {"rank": "ranking"}
 """Tasks that a model's config names under KEPT, since its head looks like another one's: the kind of their answers."""
 WITH_TEMPLATE = {"complete": "chat"}
@@ -128,7 +133,8 @@ def task_of(class_names: Sequence[str], folder: Path, config: JsonMap) -> tuple[
     if task == "classify" and (said := (config.get(KEPT) or {}).get("task")) in SAID:
         return said, SAID[said]
     if task == "classify":
-        return PROBLEMS.get(problem_of(config), (task, answers))
+        reads = config.get("pretune", {}).get("reads", "text")
+        return PROBLEMS.get(problem_of(config) if reads == "text" else reads, (task, answers))
     return WITH_TEMPLATE.get(task, task) if chat_template(folder) else task, answers
 
 

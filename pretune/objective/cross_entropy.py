@@ -34,6 +34,26 @@ def loss_sum(states: States, labels_N: Tensor) -> Tensor:
     return F.cross_entropy(logits_NV.to(wide), labels_N, ignore_index=IGNORE, reduction="sum")
 
 
+def label_log_probs(states: States, labels_N: Tensor) -> Tensor:
+    """The log-probability of each label [N], in float32 (float64 stays), each with a gradient of its own; 0 for IGNORE.
+
+    Here no gradient is known in the forward pass: the logits of a chunk are made again in the backward pass.
+    """
+    from torch.utils.checkpoint import checkpoint
+
+    hidden_ND, last = states.hidden_ND, states.last
+    outputs = last.out_features if isinstance(last, nn.Linear) else hidden_ND.shape[-1]
+    size = max(64, CHUNK_BYTES.get(hidden_ND.device.type, 2**27) // (4 * outputs))
+    chunks = zip(torch.split(hidden_ND, size), torch.split(labels_N, size), strict=True)
+    return torch.cat([checkpoint(_log_probs, last, *chunk, use_reentrant=False) for chunk in chunks])
+
+
+def _log_probs(last: nn.Module | None, hidden_CD: Tensor, labels_C: Tensor) -> Tensor:
+    logits_CV = hidden_CD if last is None else last(hidden_CD)
+    wide = torch.promote_types(logits_CV.dtype, torch.float32)
+    return -F.cross_entropy(logits_CV.to(wide), labels_C, ignore_index=IGNORE, reduction="none")
+
+
 def head_loss_sum(head: nn.Linear, hidden_ND: Tensor, labels_N: Tensor, *, chunk: int | None = None) -> Tensor:
     """Summed cross-entropy of `head(hidden)` against labels, of which IGNORE does not count.
 

@@ -6,7 +6,16 @@ import math
 
 SHARES = (
     *("accuracy", "f1", "precision", "recall", "rouge_l", "word_for_word", "keyword", "keywords"),
-    *("exact", "f1_of_text", "share_of_machine", "share", "data_wait", "chance_of_label"),
+    *(
+        "accuracy_per_token",
+        "win_rate",
+        "exact",
+        "f1_of_text",
+        "share_of_machine",
+        "share",
+        "data_wait",
+        "chance_of_label",
+    ),
 )
 """How the names of metrics end that lie between 0 and 1."""
 
@@ -121,6 +130,13 @@ NAMES = {
     "nearest": "nearest question's answer",
     "ngram": "5-gram model",
     "xz": "xz -9",
+    "win_rate": "preferences whose margin has grown",
+    "accuracy_per_token": "accuracy by the mean per token",
+    "margin": "margin of the chosen reply",
+    "gain": "growth of that margin",
+    "length": "the longer reply",
+    "shorter": "the shorter reply",
+    "start": "before fine-tuning",
 }
 """Metrics, columns and baselines whose names are not their words."""
 

@@ -168,13 +168,8 @@ NEXT = {
     "report": ("open {path}/report.html",),
 }
 TASKS = {
-    "label": "classify",
-    "labels": "classify",
-    "score": "regress",
-    "span": "answer",
-    "dialogue": "chat",
-    "ranking": "rank",
-    "pair": "seq2seq",
+    **{"label": "classify", "labels": "classify", "score": "regress", "span": "answer", "dialogue": "chat"},
+    **{"preference": "prefer", "ranking": "rank", "pair": "seq2seq"},
 }
 """The task that learns from a dataset of a shape."""
 

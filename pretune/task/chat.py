@@ -23,7 +23,7 @@ from pretune.tokens.rows import Row
 if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat
     from pretune.infer.predictor import Predictor
-    from pretune.text.dataset.example import Dialogue
+    from pretune.text.dataset.example import Dialogue, Preference
 
 
 SAMPLE_TOKENS = 40
@@ -42,10 +42,7 @@ class Chat(Task):
     epochs: ClassVar[float] = 3.0
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
-        model = load_writer(folder)
-        # Whoever generates with this folder stops where a reply ends, and where a document does.
-        model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
-        return model, ()
+        return load_chat(folder)
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         return outline_writer(config), ()
@@ -84,9 +81,7 @@ class Chat(Task):
         return {}
 
     def questions(self, examples: Sequence[Dialogue]) -> list[str]:
-        """What is said first in two dialogues."""
-        first = [m.said for dialogue in examples[:2] for m in dialogue.messages if m.role == "user"]
-        return list(dict.fromkeys(first))[:2]
+        return first_questions(examples)
 
     def texts(self, ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
         return sampled(ready, prompts)
@@ -96,6 +91,14 @@ def sampled(ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
     """The beginnings of the answers to prompts, each with its prompt; one that fills the window is left out."""
     pairs = zip(prompts, ready.answer(prompts, max_tokens=SAMPLE_TOKENS, strict=False), strict=True)
     return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length")]
+
+
+def load_chat(folder: Path) -> tuple[Any, tuple[str, ...]]:
+    """A model that replies, in float32; it has no new module."""
+    model = load_writer(folder)
+    # Whoever generates with this folder stops where a reply ends, and where a document does.
+    model.generation_config.eos_token_id = sorted(chat_format(folder).ends)
+    return model, ()
 
 
 def load_writer(folder: Path) -> Any:
@@ -120,6 +123,12 @@ def said_to(asked: str, reply: str, origin: str) -> Dialogue:
     from pretune.text.dataset.example import Dialogue, Message
 
     return Dialogue((Message("user", asked), Message("assistant", reply)), origin)
+
+
+def first_questions(examples: Sequence[Dialogue | Preference]) -> list[str]:
+    """What is said first in two dialogues."""
+    first = [m.said for dialogue in examples[:2] for m in dialogue.messages if m.role == "user"]
+    return list(dict.fromkeys(first))[:2]
 
 
 def chat_format(folder: Path) -> ChatFormat:

@@ -15,6 +15,7 @@ import torch
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
 from pretune.base.stage import Context, Forecast, Machine
+from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
 from pretune.model.families import num_positions, plain_model
 from pretune.model.folder import quiet_transformers, set_model_length
@@ -65,6 +66,7 @@ def finetune(
         f"({count(sum(p.numel() for p in state.update.weights.values()))} train), {state.total} steps, "
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
     )
+    read.task.start(session, read.rows, read.dev_rows)
     session.resume()
     best = Best(settings, session, read, folder, _every(settings, read))
     with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
@@ -80,8 +82,9 @@ def finetune(
         left = read.task.fold(state.model, weights)
         read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
     window = longest_of(plain_model(state.model).config.to_dict())
+    is_cut = read.task.grouped and read.task.answers is not Text
     for place in sorted(out.rglob("tokenizer_config.json")):
-        set_model_length(place.parent, min(settings.max_length, window) if read.task.grouped else window)
+        set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
     keep_samples(context, out)
     inputs = {"model": base, **{place_of(name): one for name, one in data.items()}}
     write_run_page("finetune", complete(settings), inputs, metrics, out, context)

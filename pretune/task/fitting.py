@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pretune.base.errors import BadMessages, NoTarget
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat
     from pretune.text.dataset.example import Dialogue, Message
 
+T = TypeVar("T")
 Coded = tuple[list[int], list[bool]]
 """Ids, and which of them are targets."""
 EARLY, LATE, END = "their early turns", "their last turns", "the end of a long reply"
@@ -47,32 +48,51 @@ def fit_all(
     Raises:
         NoTarget: nothing is left; BadMessages: since the template refuses all of them.
     """
+
+    def fit(dialogue: Dialogue) -> tuple[Fitted, ...]:
+        found = fitted(chat, dialogue, room)
+        return (found,) if found else ()
+
+    return [
+        (one.ids, one.targets) for found in fit_each(dialogues, fit, room, what="dialogues", warn=warn) for one in found
+    ]
+
+
+def fit_each(
+    things: Sequence[T],
+    fit: Callable[[T], tuple[Fitted, ...]],
+    room: int,
+    *,
+    what: str,
+    warn: Callable[[str], None] = lambda told: None,
+) -> list[tuple[Fitted, ...]]:
+    """What `fit` makes of each thing (of which there are `what`), empty where no reply fits; errors as `fit_all`."""
     counts: Counter[str] = Counter()
-    coded, refusal = [], None
-    for dialogue in dialogues:
+    found: list[tuple[Fitted, ...]] = []
+    refusal = None
+    for thing in things:
         try:
-            found = fitted(chat, dialogue, room)
+            found.append(fit(thing))
         except BadMessages as error:
             counts[REFUSED], refusal = counts[REFUSED] + 1, error
+            found.append(())
             continue
-        counts.update(found.lost if found else [UNFIT])
-        if found:
-            coded.append((found.ids, found.targets))
-    if not coded and refusal:
+        counts.update({lost for one in found[-1] for lost in one.lost} if found[-1] else [UNFIT])
+    if not any(found) and refusal:
         raise refusal
-    if not coded:
+    if not any(found):
         raise NoTarget(f"no reply fits into max_length={room - 1} tokens", hint="raise max_length")
-    for told in _told(counts, len(dialogues), room - 1, refusal):
+    for told in _told(counts, what, len(things), room - 1, refusal):
         warn(told)
-    return coded
+    return found
 
 
-def _told(counts: Mapping[str, int], total: int, max_length: int, refusal: BadMessages | None) -> list[str]:
+def _told(counts: Mapping[str, int], what: str, total: int, max_length: int, refusal: BadMessages | None) -> list[str]:
     """What to say of what was cut and what was left out; nothing if all is whole."""
-    cut = [f"{counts[what]:,} lose {what}" for what in (EARLY, LATE, END) if counts[what]]
+    cut = [f"{counts[part]:,} lose {part}" for part in (EARLY, LATE, END) if counts[part]]
     why = {UNFIT: f"{UNFIT} into max_length={max_length}", REFUSED: f"{REFUSED} ({refusal.problem if refusal else ''})"}
-    told = [f"of {total:,} dialogues {', '.join(cut)}: they are longer than max_length={max_length}"] if cut else []
-    return told + [f"{counts[w]:,} of {total:,} dialogues are left out: {text}" for w, text in why.items() if counts[w]]
+    told = [f"of {total:,} {what} {', '.join(cut)}: they are longer than max_length={max_length}"] if cut else []
+    return told + [f"{counts[w]:,} of {total:,} {what} are left out: {text}" for w, text in why.items() if counts[w]]
 
 
 def fitted(chat: ChatFormat, dialogue: Dialogue, room: int) -> Fitted | None:
@@ -87,29 +107,36 @@ def fitted(chat: ChatFormat, dialogue: Dialogue, room: int) -> Fitted | None:
     messages = dialogue.messages
     ends = [k + 1 for k, m in enumerate(messages) if m.role == "assistant" and m.learnt]
     for end in reversed(ends):
-        found = _ending_at(chat, messages[:end], room)
+        (found,) = fitted_replies(chat, messages[: end - 1], messages[end - 1 : end], room) or (None,)
         if found:
             return found if end == ends[-1] else Fitted(found.ids, found.targets, (*found.lost, LATE))
     return None
 
 
-def _ending_at(chat: ChatFormat, messages: Sequence[Message], room: int) -> Fitted | None:
-    """As many of the turns up to the last reply as fit."""
-    head = 1 if messages[0].role == "system" else 0
-    starts = [k for k, m in enumerate(messages) if k == head or (k > head and m.role == "user")]
+def fitted_replies(
+    chat: ChatFormat, before: Sequence[Message], replies: Sequence[Message], room: int
+) -> tuple[Fitted, ...]:
+    """Each reply behind the same turns, as many as fit; none where one of them has no target left."""
+    turns = [*before, replies[0]]
+    head = 1 if turns[0].role == "system" else 0
+    starts = [k for k, m in enumerate(turns) if k == head or (k > head and m.role == "user")]
 
     @cache
-    def coded(start: int) -> Coded:
-        part = [*messages[:head], *messages[start:]]
-        said = [{"role": m.role, "content": m.said} for m in part]
-        return chat.dialogue_ids(said, learnt=[m.learnt for m in part])
+    def coded(start: int) -> list[Coded]:
+        parts = [[*before[:head], *before[start:], reply] for reply in replies]
+        return [
+            chat.dialogue_ids([{"role": m.role, "content": m.said} for m in part], learnt=[m.learnt for m in part])
+            for part in parts
+        ]
 
     def fits(start: int) -> bool:
-        return len(coded(start)[0]) <= room
+        return all(len(ids) <= room for ids, _ in coded(start))
 
     start = starts[0]
     if not fits(start):
         start = starts[min(bisect_left(starts, True, lo=1, key=fits), len(starts) - 1)]
-    ids, targets = coded(start)
-    lost = ((EARLY,) if start != starts[0] else ()) + ((END,) if len(ids) > room else ())
-    return Fitted(ids[:room], targets[:room], lost) if any(targets[1:room]) else None
+    early = (EARLY,) if start != starts[0] else ()
+    found = coded(start)
+    if not all(any(targets[1:room]) for _, targets in found):
+        return ()
+    return tuple(Fitted(ids[:room], ts[:room], (*early, *((END,) if len(ids) > room else ()))) for ids, ts in found)

@@ -22,8 +22,8 @@ class FinetuneSettings(TrainSettings):
     """Labelled examples (of several tasks, a data set by the name of each); the validation split chooses the best
     model, the test split is not read."""
     task: Annotated[Task, *chosen(TASK)]
-    """What is asked: classify (multilabel where a text has several labels), regress, tag, answer, seq2seq, chat, embed
-    or rank. Several at once by name: {mood: classify, names: tag}."""
+    """What is asked: classify (multilabel where a text has several labels), regress, tag, answer, seq2seq, chat, embed,
+    rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, lora."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")

@@ -52,6 +52,8 @@ class Several(Task):
             raise ValueError(f"{alone[0]!r} trains the body itself and has no head of its own next to others")
         if unknown := self.weights.keys() - self.of.keys():
             raise ValueError(f"no task has the name {min(unknown)!r} that weights gives")
+        if alone := [name for name, task in self.of.items() if task.is_alone]:
+            raise ValueError(f"{alone[0]} is task={self.of[alone[0]].kind}, which is learnt alone")
         return self
 
     def why_not(self, method: Method) -> str | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pretune.infer.predictor import Predictor
     from pretune.model.methods.method import Method
     from pretune.task.judge.judge import Judge
+    from pretune.train.loop.session import Session
 
 
 class Task(Variant):
@@ -42,6 +43,8 @@ class Task(Variant):
     grouped: ClassVar[bool] = False
     """Rows have their own lengths, cut at max_length: those of like length share a step, since each batch is padded to
     its longest row."""
+    is_alone: ClassVar[bool] = False
+    """Whether it cannot be one of several tasks that share a body."""
     new_head: ClassVar[bool] = True
     """Whether it puts a new head on the model."""
     epochs: ClassVar[float] = 3.0
@@ -92,6 +95,9 @@ class Task(Variant):
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         """What is predicted; `class_weights`: of each label, in their order, as the dataset gives them."""
         raise AssertionError("a task has objective()")
+
+    def start(self, session: Session, rows: Sequence[Row], dev_rows: Sequence[Row]) -> None:
+        """Hears of the model as it is before the first step, also of a run that is then resumed; may add to rows."""
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         """The model as the thing that answers, the same code that serves."""
@@ -218,6 +224,8 @@ TASK = Choice(
         "embed-rankings": "pretune.task.embed:EmbedRankings",
         "embed-scores": "pretune.task.embed:EmbedScores",
         "rank-pairs": "pretune.task.rank:RankPairs",
+        "prefer": "pretune.task.prefer:Prefer",
+        "reward": "pretune.task.reward:Reward",
         "several": "pretune.task.several:Several",
     },
     group="pretune.tasks",

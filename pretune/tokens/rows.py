@@ -40,6 +40,8 @@ class Row(TypedDict, total=False):
         example: number of the example, where one gives several rows.
         lengths: of the texts, where the ids are those of several one after the other; names: numbers that equal texts
             share; gains: of each how good it is.
+        reference: log-probabilities of the two replies of the row, before training.
+        good: whether the reply of the row was liked.
         of: name of the objective that the row belongs to, where there are several.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
@@ -57,6 +59,8 @@ class Row(TypedDict, total=False):
     lengths: Sequence[int]
     names: Ids
     gains: NDArray[np.float64]
+    reference: NDArray[np.float64]
+    good: bool
     parts: Ids
     is_next: bool
 

@@ -180,13 +180,6 @@ def test_the_files_may_be_called_anything(pretune: Run, source: str) -> None:
 # ---- what is refused ----------------------------------------------------------------------------
 
 
-def test_a_shape_that_no_task_learns_from_is_named(pretune: Run) -> None:
-    Path("a.jsonl").write_text('{"prompt": "hi", "chosen": "hello", "rejected": "go"}\n', encoding="utf-8")
-    code, _, err = pretune("new", "it", "--from", "a.jsonl")
-    assert (code, "this is read as preference" in err, "no task learns from that yet" in err) == (2, True, True)
-    assert "tasks learn from: dialogue, label, labels, pair, ranking, score, span, tags" in err
-
-
 def test_words_with_tags_are_learnt_from_by_task_tag(pretune: Run) -> None:
     Path("a.conll").write_text("Ann B-PER\nlives O\n", encoding="utf-8")
     assert pretune("new", "it", "--from", "a.conll")[0] == 0

@@ -25,7 +25,9 @@ from pretune.objective.cosines import Cosines
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.objective.preference import LOSS
 from pretune.objective.rankings import Rankings
+from pretune.objective.rewards import Rewards
 from pretune.objective.scores import Scores
 from pretune.objective.several import SeveralObjectives
 from pretune.objective.several_texts import joined_row
@@ -180,6 +182,18 @@ def ranked_rows(number: int) -> list[Row]:
     return rows
 
 
+def preference_rows(number: int) -> list[Row]:
+    """Two replies of uneven lengths each, behind a prompt of three; every second is good; some have a reference."""
+    rng = np.random.default_rng(5)
+    rows: list[Row] = []
+    for i in range(number):
+        sizes = [5 + i % 4, 9 - i % 3]
+        targets = np.concatenate([np.arange(size) >= 3 for size in sizes])
+        ids, reference = rng.integers(4, 40, sum(sizes)), -rng.random(2) * 10
+        rows.append({"ids": ids, "segments": np.repeat([0, 1], sizes), "targets": targets, "good": i % 2 == 0, "reference": reference})  # fmt: skip
+    return rows
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -221,6 +235,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "seq2seq":
         pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
         return tiny_translator(), Written(kind="written"), pairs
+    if name in PREFERENCES:
+        return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
+    if name == "reward":
+        return tiny_classifier("qwen3", outputs=1), Rewards(kind="rewards"), preference_rows(8)
     if name == "several":
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
         parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
@@ -232,10 +250,14 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
 
 
+PREFERENCES: dict[str, Any] = {
+    **{name: name for name in ("dpo", "ipo", "orpo", "simpo")},
+    "kto": {"kind": "kto", "undesirable": 1.3},
+}
 CASES = (
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
-    *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise"),
+    *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 
 

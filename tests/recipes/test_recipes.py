@@ -39,7 +39,7 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
     there = [p.stem for p in sorted(RECIPES.glob("*.yaml"))]
-    assert there == ["answers", "names", "quickstart", "scores", "search", "translate"]
+    assert there == ["answers", "names", "prefers", "quickstart", "scores", "search", "translate"]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -122,3 +122,13 @@ def test_a_translator_is_learnt_judged_and_exported_at_smoke_size(
     assert made["report"].card.metrics.keys() >= {"rouge_l", "chrf", "bleu", "copy_rouge_l", "nearest_pair_rouge_l"}
     told = json.loads((tmp_path / "served" / "bundle.json").read_text(encoding="utf-8"))
     assert told["task"] == "chat" and told["more"] == {"beams": 4}  # models of our own have a chat template
+
+
+def test_preferences_are_learnt_judged_next_to_length_and_exported_at_smoke_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "prefers.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    assert made["polite_report"].card.metrics.keys() >= {"accuracy", "win_rate", "start_accuracy", "length_accuracy"}
+    assert made["judge_report"].card.metrics.keys() >= {"accuracy", "margin", "length_accuracy"}
+    assert made["served"].card.metrics["onnx"]["agreement"] == 1

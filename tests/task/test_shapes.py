@@ -1,4 +1,4 @@
-"""Nine shapes are read, some are learnt from: the others are refused with words, nowhere passed over or half read."""
+"""Every shape is learnt from; a model is judged by examples of what it answers, and by no others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from pretune.base.errors import NotSupported, WrongKind
+from pretune.task.task import tasks
+from pretune.text.dataset.example import SHAPES
 
-PREFERRED = "prompt,chosen,rejected\n" + "".join(f"text number {k} 你好,says {k * k},no\n" for k in range(30))
+RANKED = "user_id,item_id,rating\n" + "".join(f"u{k % 10},film {k % 7},{k % 5}\n" for k in range(60))
 PAIRS = "source,target\n" + "".join(f"text number {k} 你好,says {k * k}\n" for k in range(30))
 
 
@@ -23,13 +25,17 @@ def data(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
     return stage
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "export", "compress"])
-def test_a_model_is_not_judged_by_a_shape_without_a_task(
+def test_every_shape_has_a_task() -> None:
+    assert {task.shape for task in tasks()} == SHAPES.keys()
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "compress"])
+def test_a_model_is_not_judged_by_what_it_does_not_answer(
     run: Callable[..., Any], data: Callable[[str], Any], model_folder: Callable[..., Path], stage: str
 ) -> None:
     model = str(model_folder("llama", chat=True))
-    with pytest.raises(NotSupported, match="shape preference"):
-        run(data=data(PREFERRED), it={"kind": stage, "model": model, "data": "$data"})
+    with pytest.raises(NotSupported, match="gives text, the data holds queries with candidates"):
+        run(data=data(RANKED), it={"kind": stage, "model": model, "data": "$data"})
 
 
 def test_classify_does_not_learn_from_pairs_and_the_error_names_the_task_that_does(

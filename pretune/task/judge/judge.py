@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.infer.answers import Answer
-from pretune.infer.predictor import Facts
+from pretune.infer.predictor import Advance, Facts, Predictor
 
 Marks = Mapping[str, Any]
 """Of one answer: a share (True or False), a number or a `Part` by its name; None where it does not apply."""
@@ -94,6 +94,8 @@ class Judge:
     """The title of its part of a report."""
     columns: ClassVar[tuple[str, ...]]
     """Of the rows, those that a page shows."""
+    asks_start: ClassVar[bool] = False
+    """Whether the model that it was fine-tuned from is asked too."""
     marked: ClassVar[tuple[str, ...]] = ()
     """Of these, places in the row's `text` (start, end, label), which a page marks there."""
 
@@ -114,6 +116,14 @@ class Judge:
     def strange(self, examples: Sequence[Any], labels: Sequence[str]) -> list[str]:
         """Labels in the examples that a model with these labels never gives; none where there are no labels."""
         raise AssertionError("a judge has strange()")
+
+    def ask(self, model: Predictor, asked: Sequence[Asked], *, max_tokens: int, advance: Advance) -> list[Any]:
+        """The model's answer to each question; one that cannot be answered has an empty answer."""
+        return model.answer([one.input for one in asked], max_tokens=max_tokens, strict=False, advance=advance)
+
+    def since(self, start: Sequence[Any], answers: Sequence[Any]) -> list[Any]:
+        """The answers, next to those of the model that it was fine-tuned from."""
+        raise AssertionError("a judge that asks the start has since()")
 
     def marks(self, answer: Any, asked: Asked) -> Marks:
         """How good one answer is."""
