@@ -35,7 +35,7 @@ from pretune.base.extras import git_commit
 from pretune.base.measurements import processor
 from pretune.base.stage import STAGE
 
-MODEL = "models/all-MiniLM-L6-v2"
+MINILM, MINIMIND = "models/all-MiniLM-L6-v2", "models/minimind2-small"
 Inputs = Callable[[Path, Path], list[str]]
 """What a stage reads, given the folder of the data sets and one to write into."""
 
@@ -70,7 +70,7 @@ class Cell:
         figure: the one that is told, of the report's.
         bar: what it must reach; "baseline": the best baseline.
         tuned: settings of stage finetune that are not the defaults.
-        base: what is fine-tuned; None: MiniLM.
+        base: what is fine-tuned.
     """
 
     inputs: Inputs
@@ -79,11 +79,11 @@ class Cell:
     bar: float | str = "baseline"
     tuned: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
-    base: Base | None = None
+    base: Base | str = MINILM
     seed: int = 0
 
     def recipe(self, shared: Path, out: Path) -> dict[str, Any]:
-        model = out.parent / self.base.name / "base" if self.base else shared / MODEL
+        model = shared / self.base if isinstance(self.base, str) else out.parent / self.base.name / "base"
         tuned = {"kind": "finetune", "model": str(model), "data": "$data", "task": self.task, "max_length": 128}
         stages = {
             "data": {"kind": "dataset", "read": self.inputs(shared / "data", out.parent / "inputs")},
@@ -95,13 +95,14 @@ class Cell:
     def row(self, shared: Path, out: Path) -> dict[str, Any]:
         """Make what is missing of its folders, and read the report."""
         started = time.time()
-        if self.base:
+        if isinstance(self.base, Base):
             pretune(self.base.recipe(shared, out.parent), out.parent / self.base.name)
         pretune(self.recipe(shared, out), out)
         cards = {stage: _card(out / stage) for stage in ("data", "tuned", "report")}
         tuned, stages = cards["tuned"]["metrics"], {stage: card["made"]["seconds"] for stage, card in cards.items()}
         group = json.loads(_text(out / "report" / "report.json"))["groups"]["all"]
-        others = {one["name"]: one["metrics"][self.figure] for one in group["baselines"] if not one["is_ceiling"]}
+        beside = [one for one in group["baselines"] if not one["is_ceiling"] and self.figure in one["metrics"]]
+        others = {one["name"]: one["metrics"][self.figure] for one in beside}
         return {
             "figure": self.figure,
             "value": group["metrics"][self.figure],
@@ -159,7 +160,7 @@ def goemotions(data: Path, made: Path) -> list[str]:
         rows = [line.split("\t") for line in lines]
         labelled = [{"text": text, "labels": [names[int(k)] for k in held.split(",")]} for text, held, _ in rows]
         found.append(_lines(made / "goemotions" / f"{split}.jsonl", labelled))
-    return _first_4000(found)
+    return _first_4000([found[0], f"{found[1]}#1500", found[2]])
 
 
 def multi30k(data: Path, made: Path) -> list[str]:
@@ -243,7 +244,7 @@ def _written(path: Path, text: str) -> str:
 
 def others(side: str, shared: Path, out: Path, *more: str) -> list[tuple[float, dict[str, Any]]]:
     program, told = Path(__file__).with_name("tasks_transformers.py"), out / f"{side}.jsonl"
-    words = [side, str(shared / MODEL), str(shared / "data/sst2"), "--out", str(told), *more]
+    words = [side, str(shared / MINILM), str(shared / "data/sst2"), "--out", str(told), *more]
     return watched([sys.executable, "-W", "ignore", str(program), *words], told)
 
 
@@ -288,7 +289,7 @@ class Other:
     def _clock(self, shared: Path, out: Path) -> dict[str, Any]:
         """Times as fast to the validation accuracy that both sides reach."""
         steps = len(_text(shared / "data/sst2/train.jsonl").splitlines()) // 32
-        words = ["finetune", str(shared / MODEL), str(shared / "data/sst2"), "task=classify", "max_length=128"]
+        words = ["finetune", str(shared / MINILM), str(shared / "data/sst2"), "task=classify", "max_length=128"]
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         command = [sys.executable, "-m", "pretune", *words, f"evaluate_every={steps // 4}", "patience=99"]
@@ -309,6 +310,7 @@ ZH_ENCODER = Base("zh-encoder", chinese, "bert-mini", "masked", 15)
 EN_DE = Base("en-de-decoder", sides_of(multi30k), "qwen3-mini", "causal", 5)
 ZH_DECODER = Base("classical-decoder", sides_of(classical), "qwen3-mini", "causal", 5)
 WNUT = files("wnut17/train.conll#4000", "wnut17/dev.conll", "wnut17/test.conll")
+PREFERENCES = files("llamafactory-sft/dpo_zh_demo.json", "llamafactory-sft/dpo_en_demo.json")
 SHIFTED = splits("squadshifts", train="reddit_v1.0.json.gz#2000", test="amazon_reviews_v1.0.json.gz#4000")
 CMRC = splits("cmrc2018", train="train.json#4000", dev="trial.json", test="dev.json#1000")
 CLUENER = splits("cluener2020", train="train.jsonl#4000", test="dev.jsonl")
@@ -329,6 +331,7 @@ CELLS: dict[str, Cell | Other] = {
     "cluener2020": Cell(CLUENER, "tag", "f1", base=ZH_ENCODER),
     "cmrc2018": Cell(CMRC, "answer", "f1", tuned={"max_length": 256}, base=ZH_ENCODER),
     "cmrc2018-finding": Cell(finding, "embed", "ndcg_10", tuned={"max_length": 256}, base=ZH_ENCODER),
+    "dpo": Cell(PREFERENCES, "prefer", "win_rate", 0.5, tuned={"max_length": 512, "epochs": 3}, base=MINIMIND),
     "sst2-plain": Other("plain"),
     "sst2-clock": Other("trainer"),
 }
