@@ -314,12 +314,18 @@ PREFERENCES = files("llamafactory-sft/dpo_zh_demo.json", "llamafactory-sft/dpo_e
 SHIFTED = splits("squadshifts", train="reddit_v1.0.json.gz#2000", test="amazon_reviews_v1.0.json.gz#4000")
 CMRC = splits("cmrc2018", train="train.json#4000", dev="trial.json", test="dev.json#1000")
 CLUENER = splits("cluener2020", train="train.jsonl#4000", test="dev.jsonl")
+
+
+def rate(peak: float) -> dict[str, Any]:
+    return {"optim": {"kind": "adamw", "learning_rate": peak}}
+
+
 FEW: dict[str, Any] = {"max_examples": 500}
 CELLS: dict[str, Cell | Other] = {
     "sms-spam": Cell(files("sms-spam/all.jsonl#4000"), "classify", "macro_f1", 0.980),
     "wikigold": Cell(files("wikigold/all.conll"), "tag", "f1", tuned={"epochs": 8}),
     "wnut17": Cell(WNUT, "tag", "f1"),
-    "goemotions": Cell(goemotions, "classify", "macro_f1", tuned={"max_length": 64}),
+    "goemotions": Cell(goemotions, "classify", "macro_f1", tuned={"max_length": 64, **rate(3e-4)}),
     "stsb": Cell(stsb, "regress", "spearman"),
     "stsb-embed": Cell(stsb, "embed", "spearman", 0.82),
     "agnews-small": Cell(files("agnews-small/train.jsonl#4000", "agnews-small/test.jsonl"), "classify", "accuracy"),

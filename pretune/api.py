@@ -25,6 +25,7 @@ from pretune.base.recipe import Recipe
 
 if TYPE_CHECKING:
     from pretune.infer.answers import Answer
+    from pretune.infer.explain import Explanation
     from pretune.infer.predictor import Predictor
 
 Asked: TypeAlias = "str | tuple[str, str] | Mapping[str, Any]"
@@ -68,6 +69,16 @@ class Loaded:
             TooLong: a prompt fills the model's window; nothing is answered then.
         """
         return self.model.answer([inputs] if isinstance(inputs, str | Mapping) else list(inputs), max_tokens=max_tokens)
+
+    def explain(self, inputs: Asked | Sequence[Asked]) -> list[Explanation]:
+        """Answers to texts with the words that spoke for and against each (labels, sets of labels, and numbers).
+
+        Raises:
+            NotSupported: answers of another kind, or a bundle.
+        """
+        from pretune.infer.explain import explain
+
+        return explain(self.model, [inputs] if isinstance(inputs, str) else list(inputs))
 
     def chat(self, *, system: str | None = None, max_tokens: int = 512, temperature: float = 0.7) -> None:
         """Talk in the terminal."""

@@ -21,8 +21,17 @@ METRICS = {
     "the validation split for the highest F1, and kept in the model's config.json (pretune.no_answer).",
     "micro_f1": "F1 of all decisions together, whatever the label: frequent labels count most.",
     "subset_accuracy": "Share of texts of which every label is right, and none too many.",
-    "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for the "
+    "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for "
     "best F1 and kept in the model's config.json (pretune.thresholds).",
+    "ece": "Expected calibration error: the mean distance between the probability of an answer and the share that is "
+    "right, in 15 bins of equal width (Guo et al. 2017). 0 where nine in ten of what is called 0.9 are right.",
+    "nll": "Mean negative log likelihood of the label, in nats per text in scope.",
+    "brier": "Squared distance of the probabilities from certainty of the label, summed over labels (Brier 1950).",
+    "temperature": "By what logits are divided before they become probabilities: chosen on the validation split for "
+    "the least nll, kept in the model's config.json (pretune.temperature) and served. No answer changes by it.",
+    "rejected": "Share of texts that get no label (task.reject): their likeliest label has too low a probability.",
+    "in_scope_accuracy": "Accuracy over the texts whose label the model knows; one that is rejected is wrong.",
+    "auroc": "How often a text in scope has a higher probability than one that is not, equal ones half; 0.5 is chance.",
     "spearman": "Correlation of the ranks of scores and answers, -1 to 1; 0 where all answers are equal.",
     "ndcg_10": "Gain of the first ten candidates, discounted by place (1 / log2(1 + place)), over that of the best "
     "order; a gain is how far a score is above the lowest of its query (as scikit-learn's ndcg_score). 1 is best.",
@@ -45,8 +54,15 @@ METRICS = {
     "references share, recall counting twice.",
     "length_ratio": "Words (in Chinese characters) of all answers divided by those of their nearest references.",
     "word_for_word": "Share of answers that equal the reference word for word.",
-    "any_keyword": "Share of answers that hold at least one keyword of the example.",
+    "any_keyword": "Share of answers that hold at least one keyword of the example; /one between slashes/ is a regular "
+    "expression.",
     "all_keywords": "Share of answers that hold every keyword of the example.",
+    "call_name": "Of the replies that call tools: share of answers that call those of the same names, in their order.",
+    "call_arguments": "Of the replies that call tools: share of answers whose calls have the same names and, as JSON, "
+    "the same arguments; the order of keys does not count.",
+    "unfinished": "Share of answers that went on to max_tokens without the token that ends a reply (finetune: of some "
+    "questions of the validation split, past the longest wanted reply). What the model's window cut is left out. Above "
+    "0.2 it is warned of: train longer, see that replies keep their end within max_length, or raise max_tokens.",
     "nats_per_token": "Mean negative log likelihood per token. Not comparable between tokenizers; bits_per_byte is.",
     "baseline_margin": "The figure minus that of its hardest baseline (lower-is-better figures: the other way round).",
     "baseline_beaten": "True only if the 95 % interval of the margin over the hardest baseline lies above 0.",

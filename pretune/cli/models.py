@@ -14,7 +14,8 @@ from pretune.cli.shared import common, log_of, print_json, take_flags
 if TYPE_CHECKING:
     from pretune.api import Loaded
     from pretune.base.log import Log
-    from pretune.infer.answers import Given
+    from pretune.infer.answers import Answer, Given
+    from pretune.infer.explain import Explanation, Word
 
 
 @click.command()
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--query", help="The TEXTs are its candidates: they are put in order.")
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
 @click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
+@click.option("--explain", is_flag=True, help="Which words spoke for each label or score, and which against.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
 @common
 def predict(
@@ -40,6 +42,7 @@ def predict(
     query: str | None,
     column: str | None,
     output_file: str | None,
+    explain: bool,
     max_tokens: int,
     as_json: bool,
     quiet: bool,
@@ -48,7 +51,7 @@ def predict(
     """Labels, scores, tags or vectors for texts, answers to prompts or to a question, candidates in order."""
     take_flags(rehash)
     from pretune.api import load
-    from pretune.infer.answers import line, shown_given
+    from pretune.infer.answers import shown_given
     from pretune.infer.given import check_output, write_answers
     from pretune.text.read.values import mend_surrogates
 
@@ -64,7 +67,7 @@ def predict(
         given += _read(Path(input_file), opened, column, log)
     if not given:
         raise click.UsageError("give TEXT or --input FILE")
-    answers = opened.predict(given, max_tokens=max_tokens)
+    answers = _answers(opened, given, max_tokens, explained=explain)
     rows = [{**shown_given(one), **answer.to_json()} for one, answer in zip(given, answers, strict=True)]
     if output_file:
         write_answers(rows, Path(output_file))
@@ -72,7 +75,40 @@ def predict(
         print_json(rows)
     elif not output_file:
         for one, answer in zip(given, answers, strict=True):
-            click.echo(line(answer, one))
+            click.echo(_line(answer, one))
+
+
+def _answers(
+    opened: Loaded, given: Sequence[Given], max_tokens: int, *, explained: bool
+) -> Sequence[Answer | Explanation]:
+    return opened.explain(given) if explained else opened.predict(given, max_tokens=max_tokens)
+
+
+def _line(answer: Answer | Explanation, given: Given) -> str:
+    """An answer for the terminal; an explained one with its words marked, then the two checks of it."""
+    from pretune.infer.answers import line
+    from pretune.infer.explain import Explanation
+
+    if not isinstance(answer, Explanation):
+        return line(answer, given)
+    texts = [given] if isinstance(given, str) else [*given]
+    told = "\t".join(_weighed(text, words) for text, words in zip(texts, answer.texts, strict=True))
+    checks = (
+        f"sum of the words off by {answer.completeness_error:.1g}; "
+        f"rank correlation with leaving out each word {answer.leave_one_out:.2f}"
+    )
+    return f"{line(answer.answer, told)}\n  {click.style(checks, dim=True)}"
+
+
+def _weighed(text: str, words: Sequence[Word]) -> str:
+    """A [lovely +1.3] film: what speaks for the answer in green, against it in red."""
+    from pretune.infer.explain import marked
+
+    def shown(piece: str, weight: float | None) -> str:
+        color = "green" if (weight or 0) > 0 else "red"
+        return piece if weight is None else click.style(f"[{piece} {weight:+.2g}]", fg=color)
+
+    return "".join(shown(piece, weight) for piece, weight in marked(text, words))
 
 
 def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Sequence[Given]:

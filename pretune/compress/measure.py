@@ -51,7 +51,7 @@ def quality(ready: Predictor, folder: Path, data: Artifact) -> dict[str, float]:
 
 def _score_of(task: Task, ready: Predictor, examples: Sequence[Example]) -> dict[str, float]:
     chosen = evenly(examples, MOST_EXAMPLES)
-    known = ready.facts.labels or ()
+    known = ready.facts.said or ()
     if strange := task.judge.strange(chosen, known):
         problem = f"the data has labels that the model does not know: {', '.join(map(repr, strange[:5]))}"
         raise NotSupported(problem, hint=f"the model's are: {', '.join(map(repr, known[:20]))}")

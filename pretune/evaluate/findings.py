@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.json import Json, JsonMap
 from pretune.evaluate.scores import Interval, bootstrap, bootstrap_figure, bootstrap_gap
+from pretune.infer.explain import Explanation
 from pretune.report.numbers import metric, named
 from pretune.task.judge.judge import Part, whole
 
@@ -120,14 +122,21 @@ class Findings:
         what: the kind of task that judges, or language.
         rows: one per example, for predictions.parquet; `better` orders them from worst to best.
         tables: further parts of report.json (classes, confusion ...).
+        explained: those of the worst rows, for the page, where words can be weighed; None of a long one.
     """
 
     what: str
     groups: list[Group]
-    rows: list[Json]
+    rows: Sequence[Json]
     better: str
     tables: Json = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    explained: list[Explanation | None] = field(default_factory=list)
+
+    @property
+    def ordered(self) -> Sequence[Json]:
+        """The rows from worst to best."""
+        return in_order(self.rows, self.better)
 
     def metrics(self) -> Json:
         """Flat figures for the card: of all examples, then of each further group with its name in front."""
@@ -135,6 +144,32 @@ class Findings:
         for number, group in enumerate(self.groups):
             flat |= group.flat("" if number == 0 else f"{group.name}_")
         return rounded(flat)
+
+
+@dataclass(frozen=True)
+class Rows(Sequence[Json]):
+    """Rows that are made when they are asked for: only what they are made of is in memory."""
+
+    make: Callable[[int], Json]
+    number: int
+
+    def __len__(self) -> int:
+        return self.number
+
+    @overload
+    def __getitem__(self, at: int) -> Json: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Json]: ...
+    def __getitem__(self, at: int | slice) -> Json | list[Json]:
+        numbers = range(self.number)[at]
+        return self.make(numbers) if isinstance(numbers, int) else [self.make(k) for k in numbers]
+
+
+def in_order(rows: Sequence[Json], by: str) -> Sequence[Json]:
+    """Rows in the order of a column, the smallest first."""
+    keys = [row[by] for row in rows]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return Rows(lambda k: rows[order[k]], len(order))
 
 
 def margin_of(model: Sequence[float], baseline: Sequence[float], *, seed: int) -> tuple[float, Interval | None]:

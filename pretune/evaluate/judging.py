@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.evaluate.findings import (
     Compared,
     Findings,
     Group,
+    Rows,
     drawn_again,
     figure_drawn_again,
     margin_of,
@@ -47,7 +49,7 @@ def judged(
         NoTarget, NotSupported: nothing that can be asked or judged.
     """
     facts = model.facts
-    asked, notes = judge.asked(examples, train, facts.labels)
+    asked, notes = judge.asked(examples, train, facts.said)
     simple = judge.baselines(asked, train, seed=seed)
     with log.progress("answering", total=len(asked) * (2 if start else 1), unit="questions") as bar:
         answers = judge.ask(model, asked, max_tokens=max_tokens, advance=bar.advance)
@@ -62,10 +64,11 @@ def judged(
     if len(names) > 1:
         every += [(name, [k for k, a in enumerate(asked) if a.group == name]) for name in names]
     groups = [_group(name, numbers, judge, mine, baselines, asked, seed=seed) for name, numbers in every]
-    rows = [
-        judge.row(a, answer, mine.marks[k], {b.name: b.answers[k] for b, _ in baselines})
-        for k, (a, answer) in enumerate(zip(asked, answers, strict=True))
-    ]
+
+    def row(k: int) -> Json:
+        return judge.row(asked[k], answers[k], mine.marks[k], {b.name: b.answers[k] for b, _ in baselines})
+
+    rows = Rows(row, len(asked))
     tables, told = judge.tell(answers, asked, facts)
     return Findings(what, groups, rows, judge.order, tables, [*told, *notes]), asked
 
@@ -79,7 +82,10 @@ class _System:
 
 
 def _marked(judge: Judge, answers: Sequence[Answer], asked: Sequence[Asked]) -> _System:
-    return _System(answers, [judge.marks(answer, a) for answer, a in zip(answers, asked, strict=True)])
+    """Equal marks are one object: of fifty thousand answers that are right or wrong, two."""
+    known: dict[Any, Marks] = {}
+    marks = (judge.marks(answer, a) for answer, a in zip(answers, asked, strict=True))
+    return _System(answers, [known.setdefault(tuple(one.items()), one) for one in marks])
 
 
 def _part(system: _System, numbers: Sequence[int]) -> _System:

@@ -7,18 +7,22 @@ from pathlib import Path
 
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
-from pretune.report.drawing import Bar, Chart
+from pretune.evaluate.findings import in_order
+from pretune.infer.explain import Explanation
+from pretune.infer.explain import marked as marked_words
+from pretune.report.drawing import Bar, Chart, reliability_chart
 from pretune.report.numbers import metric, named
-from pretune.report.pages import marked
+from pretune.report.pages import marked, weighed
 from pretune.report.training import OF_QUALITY, charts, read_points
 from pretune.task.task import TASK
 
 LANGUAGE = ("Predicting text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
 """Title and columns of a report on tokens, which no task has."""
 SHOWN_ROWS = 6
+WEIGHED = ": words in blue spoke for what the model says, in orange against it"
 SPREAD = {"mean": "mean", "standard deviation": "std", "least": "least", "most": "most"}
 EMPTY: Json = {
-    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "samples", "notes", "seeds"), ()),
+    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes", "seeds"), ()),
     "examples": {},
 }
 """Of a part, what it may have."""
@@ -32,14 +36,25 @@ def shown_of(what: str, rows: Sequence[Json]) -> tuple[str, tuple[str, ...], lis
     return judge.subject, judge.columns, _marked([{**judge.shown(row)} for row in rows], judge.marked)
 
 
-def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: str = "") -> Json:
-    """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes."""
-    ordered = sorted(rows, key=lambda row: row[report["better"]])
+def report_part(
+    report: Json,
+    rows: Sequence[Json],
+    model: Path | None,
+    name: str = "",
+    *,
+    explained: Sequence[Explanation | None] = (),
+) -> Json:
+    """One report: verdicts, figures next to baselines, curves of its model, classes, examples, notes.
+
+    Args:
+        explained: the answers of the worst rows, whose words are marked.
+    """
+    ordered = in_order(rows, report["better"])
     subject, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
     _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
     columns = tuple(name for name in columns if not worst or name in worst[0])
     about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
-    examples = {"Worst examples": worst, "Best examples": best}
+    examples = {f"Worst examples{WEIGHED if any(explained) else ''}": _weighed(worst, explained), "Best examples": best}
     return EMPTY | {
         "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),
@@ -47,6 +62,7 @@ def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: st
         "charts": curves(model) if model else [],
         "classes": [{"label": label, **row} for label, row in report.get("classes", {}).items()],
         "confusion": report.get("confusion"),
+        **_calibration(report),
         "samples": report.get("samples", []),
         "columns": columns,
         "examples": examples if rows and columns else {},
@@ -54,9 +70,34 @@ def report_part(report: Json, rows: Sequence[Json], model: Path | None, name: st
     }
 
 
+def _calibration(report: Json) -> Json:
+    """The plot of a report's probabilities, and how true they are, without the temperature of the model and with it."""
+    table = report.get("calibration")
+    if not table:
+        return {}
+    before = table.get("before")
+    bins = {"as given": table["bins"], **({"without its temperature": before["bins"]} if before else {})}
+    metrics = next(iter(report["groups"].values()))["metrics"]
+    sides = {f"at its temperature {table['temperature']:.3g}" if before else "as given": metrics}
+    sides |= {"without": before} if before else {}
+    rows = [
+        {"": named(key)} | {side: metric(of[key], key) for side, of in sides.items()} for key in ("ece", "nll", "brier")
+    ]
+    return {"reliability": reliability_chart(bins), "calibration": rows}
+
+
 def _marked(rows: Sequence[Json], columns: Sequence[str]) -> list[Json]:
     """The rows with their text, marked, in the place of these columns."""
     return [row | {name: marked(row["text"], row[name] or ()) for name in columns} for row in rows]
+
+
+def _weighed(rows: list[Json], explained: Sequence[Explanation | None]) -> list[Json]:
+    """The rows with the words of their texts in the colour of what they spoke for."""
+    shown = []
+    for row, one in zip(rows, explained, strict=True) if explained else ():
+        texts = zip(("text", "second"), one.texts if one else (), strict=False)
+        shown.append(row | {name: weighed(marked_words(row[name], words, least=0.0)) for name, words in texts})
+    return shown or rows
 
 
 def mood(beaten: bool | None) -> str:

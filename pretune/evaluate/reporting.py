@@ -21,7 +21,8 @@ from pretune.base.log import Log
 from pretune.base.sample import evenly
 from pretune.base.stage import Context
 from pretune.evaluate.findings import Findings, rounded
-from pretune.evaluate.page import mood, report_part
+from pretune.evaluate.page import SHOWN_ROWS, mood, report_part
+from pretune.infer.explain import Explanation, can_explain, explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
@@ -30,6 +31,10 @@ from pretune.text.dataset.example import Example, read_split
 from pretune.text.read.split import SPLITS
 
 FORMAT = 2
+ROWS_AT_ONCE = 4096
+"""Rows of predictions that are Python objects at once."""
+MOST_WEIGHED = 128
+"""Tokens of a row whose words a page weighs."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context
         wanted.title or f"How good is {model.path.name}?",
         verdict=groups[0]["verdict"],
         mood=mood(groups[0]["beaten"]),
-        parts=[report_part(report, findings.rows, model.path)],
+        parts=[report_part(report, findings.rows, model.path, explained=findings.explained)],
         doctor=[f.row() for f in of_facts(data.card.metrics.get("doctor") or ())],
         lineage=lineage({"model": model, "data": data}),
         command=context.command or f"pretune evaluate {model.path.as_posix()} {data.path.as_posix()} --out REPORT",
@@ -95,7 +100,22 @@ def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) 
         start=_start_of(model, opened) if task.judge.asks_start else None,
     )
     findings.notes.extend(read_before(model, [a.text for a in asked], context.log))
+    findings.explained.extend(_explained(opened, findings.ordered[:SHOWN_ROWS]))
     return findings
+
+
+def _explained(model: Predictor, rows: Sequence[Json]) -> list[Explanation | None]:
+    """Which words spoke for the answer to each row; None of a long one, whose every word is a row of its own to try."""
+    if not can_explain(model):
+        return []
+    texts = [text_of(row) for row in rows]
+    lengths = [len(row) for row in model.rows(texts)]
+    return [explain(model, [text])[0] if n <= MOST_WEIGHED else None for text, n in zip(texts, lengths, strict=True)]
+
+
+def text_of(row: Json) -> str | tuple[str, str]:
+    """What a row says that was read: a text, or two that are compared."""
+    return (row["text"], row["second"]) if "second" in row else str(row["text"])
 
 
 def _start_of(model: Artifact, opened: Predictor) -> Predictor | None:
@@ -180,7 +200,8 @@ def write_report(report: Json, rows: Sequence[Json], out: Path) -> None:
 
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
-    table = pa.Table.from_pylist(list(rows))
+    parts = [pa.Table.from_pylist([*rows[i : i + ROWS_AT_ONCE]]) for i in range(0, len(rows), ROWS_AT_ONCE)]
+    table = pa.concat_tables(parts or [pa.table({})], promote_options="permissive").combine_chunks()
     empty = [i for i, field in enumerate(table.schema) if pa.types.is_null(field.type)]
     for i in empty:
         table = table.set_column(i, table.schema[i].name, table.column(i).cast(pa.string()))

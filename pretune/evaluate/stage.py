@@ -18,7 +18,7 @@ class EvaluateStage(Stage):
     """Measure a model on data it was not trained on, next to baselines that cost nothing."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     extras: ClassVar[tuple[str, ...]] = ("evaluate",)
     kind: str = "evaluate"
     model: Annotated[str, Input("model|bundle")]

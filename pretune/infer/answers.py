@@ -15,14 +15,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from pretune.base.json import Json
+from pretune.infer.calls import Call, read_calls
 
-Finish = Literal["stop", "length", "too-long", "refused"]
-"""Why a text ended: by itself or at a limit; or why there is none: its prompt fills the window, or is no prompt."""
+Finish = Literal["stop", "length", "window", "too-long", "refused"]
+"""Why a text ended: by itself, at the limit that was asked for, or where the model's window ends; or why there is none:
+its prompt fills the window, or is no prompt."""
 
 
 class Answer:
     """One answer of a model."""
 
+    __slots__ = ()
     kind: ClassVar[str]
     """Its name in `bundle.json`."""
     plural: ClassVar[str]
@@ -35,21 +38,27 @@ class Answer:
         raise AssertionError("an answer has to_json()")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Label(Answer):
-    """A label and its probability; `scores` holds every label's."""
+    """A label and its probability; `scores` holds every label's.
+
+    A text that is `rejected` (none of the labels is likely enough) has no label, or the one for such texts, and the
+    probability of the likeliest.
+    """
 
     kind: ClassVar[str] = "label"
     plural: ClassVar[str] = "labels"
     name: str
     score: float
     scores: dict[str, float] = field(default_factory=dict, repr=False)
+    rejected: bool = False
 
     def to_json(self) -> Json:
-        return {"label": self.name, "score": self.score, "scores": self.scores}
+        rejected = {"rejected": True} if self.rejected else {}
+        return {"label": self.name, "score": self.score, **rejected, "scores": self.scores}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Labels(Answer):
     """Every label that holds, and the probability of each."""
 
@@ -62,7 +71,7 @@ class Labels(Answer):
         return {"labels": list(self.names), "scores": self.scores}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score(Answer):
     """A number."""
 
@@ -74,7 +83,7 @@ class Score(Answer):
         return {"score": self.value}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     """A piece of a text, what it is, and its place in characters, `end` one past the last."""
 
@@ -84,7 +93,7 @@ class Entity:
     label: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tags(Answer):
     """A tag (IOB2) for each word, and what they mark; `num_unread` words are too far behind, or have no token."""
 
@@ -100,7 +109,7 @@ class Tags(Answer):
         return {"entities": entities, "words": list(self.words), "tags": list(self.tags), "unread": self.num_unread}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span(Answer):
     """A piece of a context, `start` in characters, and its probability; an empty one, at -1: the context does not tell.
 
@@ -123,7 +132,7 @@ class Span(Answer):
         return {"answer": self.text, "start": self.start, "score": self.score, **others}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Text(Answer):
     """A text that the model wrote, why it ended, and tokens read and written."""
 
@@ -134,11 +143,17 @@ class Text(Answer):
     num_prompt_tokens: int = 0
     num_tokens: int = 0
 
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The tools that it calls."""
+        return read_calls(self.text)[1]
+
     def to_json(self) -> Json:
-        return {"answer": self.text}
+        calls = [call.to_json() for call in self.calls]
+        return {"answer": self.text, **({"calls": calls} if calls else {})}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Vector(Answer):
     """Numbers that stand for a text."""
 
@@ -150,7 +165,7 @@ class Vector(Answer):
         return {"vector": list(self.values)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ranking(Answer):
     """Numbers of the candidates, the best first, and their scores in the same order."""
 
@@ -164,7 +179,7 @@ class Ranking(Answer):
         return {"order": list(self.order), "scores": list(self.scores)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Many(Answer):
     """The answer to each of several tasks, by name."""
 
@@ -195,7 +210,7 @@ def line(answer: Answer, given: Given) -> str:
         return "\n".join(f"{score:.3f}\t{given['candidates'][k]}" for k, score in best)
     shown = "\t".join(map(str, shown_given(given).values()))
     if isinstance(answer, Label):
-        return f"{answer.name}\t{answer.score:.3f}\t{shown}"
+        return f"{answer.name or '(rejected)'}\t{answer.score:.3f}\t{shown}"
     if isinstance(answer, Labels):
         return f"{', '.join(answer.names) or '-'}\t{shown}"
     if isinstance(answer, Score):

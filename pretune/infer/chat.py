@@ -31,9 +31,17 @@ if TYPE_CHECKING:
     from pretune.tokens.encode.tokenizer import Specials
 
 Message = JsonMap
+Talk = str | Sequence[Message] | JsonMap
+"""What a model that writes is asked: a text, messages, or `messages` with the `tools` that it may call."""
 PROBE = "the probe of a reply"
+ASKED: Message = {"role": "user", "content": "question"}
 SENTINELS = [chr(c) for c in range(0xFDD0, 0xFDF0)]
 """Unicode promises that these are never characters; the first that no message holds is used."""
+
+
+def messages_in(talk: Sequence[Message] | JsonMap) -> Sequence[Message]:
+    """The messages of what a model is asked, whether or not there are tools."""
+    return talk["messages"] if isinstance(talk, Mapping) else talk
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class ChatFormat:
 
     def _turn_end(self) -> list[int]:
         """The first control token behind a reply's content, if the template writes one."""
-        probe = [{"role": "user", "content": "question"}, {"role": "assistant", "content": PROBE}]
+        probe = [ASKED, {"role": "assistant", "content": PROBE}]
         try:
             after = self._render(probe, None, reply_follows=False).rpartition(PROBE)[2]
         except BadMessages:
@@ -79,10 +87,10 @@ class ChatFormat:
     @cached_property
     def _lead(self) -> tuple[str, str]:
         """How a prompt ends, and the white space behind it."""
-        asked, said = {"role": "user", "content": "question"}, {"role": "assistant", "content": PROBE}
+        said = {"role": "assistant", "content": PROBE}
         try:
-            prompt = self._render([asked], None, reply_follows=True)
-            whole = self._render([asked, said], None, reply_follows=False)
+            prompt = self._render([ASKED], None, reply_follows=True)
+            whole = self._render([ASKED, said], None, reply_follows=False)
         except BadMessages:
             return "", ""
         lead = whole[len(prompt) :].partition(PROBE)[0] if whole.startswith(prompt) else ""
@@ -97,7 +105,7 @@ class ChatFormat:
         return self._ids(messages, tools, reply_follows=True)
 
     def dialogue_ids(
-        self, messages: Sequence[Message], *, learnt: Sequence[bool] | None = None
+        self, messages: Sequence[Message], tools: Sequence[Json] | None = None, *, learnt: Sequence[bool] | None = None
     ) -> tuple[list[int], list[bool]]:
         """A whole dialogue up to its last reply, and which tokens are targets.
 
@@ -116,11 +124,11 @@ class ChatFormat:
         replies = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         if not replies:
             return [], []
-        prompts = [self.prompt_ids(messages[:i]) for i in replies]
-        ids = self._ids(messages[: replies[-1] + 1], None, reply_follows=False)
+        prompts = [self.prompt_ids(messages[:i], tools) for i in replies]
+        ids = self._ids(messages[: replies[-1] + 1], tools, reply_follows=False)
         if ids[: len(prompts[-1])] != prompts[-1]:
             # A merge crosses the border (a reply that begins with a newline): cut there, as the server does.
-            ids = prompts[-1] + self._tail(messages[: replies[-1] + 1])
+            ids = prompts[-1] + self._tail(messages[: replies[-1] + 1], tools)
         if not any(token in self.ends for token in ids[len(prompts[-1]) :]) and self.specials.eos is not None:
             ids = [*ids, self.specials.eos]
         return ids, self._targets(ids, prompts, [learnt is None or learnt[i] for i in replies])
@@ -135,11 +143,11 @@ class ChatFormat:
                 targets[len(prompt) : end + 1] = [True] * (end + 1 - len(prompt))
         return targets
 
-    def _tail(self, messages: Sequence[Message]) -> list[int]:
+    def _tail(self, messages: Sequence[Message], tools: Sequence[Json] | None) -> list[int]:
         """The last reply's tokens, encoded apart from its prompt."""
-        marked, _, sentinel = self._marked(messages, None)
-        whole = self._render(marked, None, reply_follows=False)
-        prompt = self._render(marked[:-1], None, reply_follows=True)
+        marked, tools, sentinel = self._marked(messages, tools)
+        whole = self._render(marked, tools, reply_follows=False)
+        prompt = self._render(marked[:-1], tools, reply_follows=True)
         if not whole.startswith(prompt):
             hint = "its generation prompt must be how it begins a reply"
             raise NotSupported("the chat template writes the last reply otherwise than it asks for one", hint=hint)
@@ -165,7 +173,7 @@ class ChatFormat:
         self, messages: Sequence[Message], tools: Sequence[Json] | None
     ) -> tuple[list[Message], Sequence[Json] | None, str | None]:
         """Copies of the messages in which no control token is whole, and the sentinel that breaks them."""
-        plain: list[Message] = [dict(message) for message in messages]
+        plain: list[Message] = [self._turn(message) for message in messages]
         texts = "\0".join(_strings([plain, tools]))
         if not self._control.search(texts):
             return plain, tools, None
@@ -174,6 +182,34 @@ class ChatFormat:
             raise BadMessages("the messages hold every Unicode non-character", hint="take them out")
         broken = _mapped([plain, tools], lambda text: _broken(text, self._control, sentinel))
         return broken[0], broken[1], sentinel
+
+    def _turn(self, message: Message) -> Message:
+        """A copy of a message, its calls as the template wants them: arguments as objects, or all of it as text."""
+        calls = message.get("tool_calls")
+        if not calls:
+            return dict(message)
+        if self.knows_calls:
+            return {**message, "tool_calls": [_opened(call) for call in calls]}
+        content = "\n".join(filter(None, [message["content"], json.dumps(calls, ensure_ascii=False)]))
+        return {"role": message["role"], "content": content}
+
+    @cached_property
+    def knows_calls(self) -> bool:
+        """Whether the template writes the calls of a reply; where it does not, they are text."""
+        call = {"type": "function", "id": "000000000", "function": {"name": PROBE, "arguments": {}}}
+        return self._writes([ASKED, {"role": "assistant", "content": "", "tool_calls": [call]}], [])
+
+    @cached_property
+    def knows_tools(self) -> bool:
+        """Whether the template writes which tools may be called."""
+        tool = {"type": "function", "function": {"name": PROBE, "description": "", "parameters": {}}}
+        return self._writes([ASKED], [tool])
+
+    def _writes(self, messages: list[Message], tools: list[Json]) -> bool:
+        try:
+            return PROBE in self._render(messages, tools, reply_follows=False)
+        except BadMessages:
+            return False
 
     @cached_property
     def _control(self) -> re.Pattern[str]:
@@ -190,7 +226,12 @@ class ChatFormat:
         return {f"{name}_token": self.tokenizer.id_to_token(id) or "" for name, id in ids.items() if id is not None}
 
     def _render(self, messages: Sequence[Message], tools: Sequence[Json] | None, *, reply_follows: bool) -> str:
-        settings = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": reply_follows}
+        settings = {
+            "messages": messages,
+            "tools": tools or None,
+            "documents": None,
+            "add_generation_prompt": reply_follows,
+        }
         try:
             return _compiled(self.template).render(**settings, **self._names)
         except (TemplateError, TypeError, ValueError) as error:
@@ -215,6 +256,19 @@ def reply_ids(chat: ChatFormat, dialogue: str | tuple[str, str] | Sequence[Messa
         if len(ids) <= max_length:
             break
     return ids[:max_length]
+
+
+def _opened(call: Json) -> Json:
+    """A call in OpenAI's form, but its arguments an object, as templates read them; OpenAI writes them as JSON text."""
+    named = call.get("function")
+    function = named if isinstance(named, Mapping) else {k: v for k, v in call.items() if k in ("name", "arguments")}
+    given = function.get("arguments")
+    try:
+        arguments = json.loads(given) if isinstance(given, str) else given
+    except (ValueError, RecursionError):
+        arguments = given
+    rest = call if function is named else {"type": "function"}
+    return {**rest, "function": {**function, "arguments": arguments}}
 
 
 class _Generation(Extension):

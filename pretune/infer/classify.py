@@ -10,7 +10,7 @@ Where the model has token types (BERT), those of the second text and its end are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -48,14 +48,23 @@ class Frame:
 
     def row(self, ids: Sequence[int], max_length: int) -> list[int]:
         """The text's tokens in their frame; a long text loses its end, never the frame."""
-        room = max(max_length - len(self.before) - len(self.after), 0)
-        return [*self.before, *ids[:room], *self.after]
+        (read,) = self.places([len(ids)], max_length)
+        return [*self.before, *ids[: len(read)], *self.after]
 
     def pair(self, first: Sequence[int], second: Sequence[int], max_length: int) -> list[int]:
         """Two texts in their frame; the longer one loses its end first, down to half of the room."""
-        room = max(max_length - len(self.before) - len(self.between) - len(self.after), 0)
-        kept = min(len(second), max(room - len(first), room // 2))
-        return [*self.before, *first[: room - kept], *self.between, *second[:kept], *self.after]
+        one, two = self.places([len(first), len(second)], max_length)
+        return [*self.before, *first[: len(one)], *self.between, *second[: len(two)], *self.after]
+
+    def places(self, lengths: Sequence[int], max_length: int) -> list[range]:
+        """The positions in a row of the tokens that are read of one text, or of each of two, of these lengths."""
+        parts = [*self.before, *(self.between if len(lengths) == 2 else ()), *self.after]
+        room, begin = max(max_length - len(parts), 0), len(self.before)
+        if len(lengths) == 1:
+            return [range(begin, begin + min(lengths[0], room))]
+        kept = min(lengths[1], max(room - lengths[0], room // 2))
+        first = range(begin, begin + min(lengths[0], room - kept))
+        return [first, range(first.stop + len(self.between), first.stop + len(self.between) + kept)]
 
     def rows(self, tokenizer: Tokenizer, inputs: Sequence[Given], max_length: int) -> list[list[int]]:
         """One row per input, at most `max_length` tokens, the frame included."""
@@ -91,9 +100,11 @@ def frame_for(architecture: Architecture, specials: Specials, *, separators: int
 
 
 def label_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
-    """The likeliest label of each row."""
+    """The likeliest label of each row; none, or the one for such texts, where no label is likely enough."""
     assert facts.labels is not None, "a classifier has labels"
-    return [named(row, facts.labels) for row in softmax(logits_BC)]
+    found = [named(row, facts.labels) for row in softmax(logits_BC / temperature_of(facts))]
+    least = facts.more.get("reject", 0.0)
+    return [one if one.score >= least else replace(one, name=facts.more["rejected"], rejected=True) for one in found]
 
 
 def labels_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
@@ -101,10 +112,15 @@ def labels_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
     assert facts.labels is not None, "a classifier has labels"
     names, thresholds = facts.labels, facts.more.get("thresholds") or (0.5,) * len(facts.labels)
     found: list[Answer] = []
-    for row in sigmoid(logits_BC).tolist():
+    for row in sigmoid(logits_BC / temperature_of(facts)).tolist():
         holds = tuple(name for name, p, least in zip(names, row, thresholds, strict=True) if p >= least)
         found.append(Labels(holds, dict(zip(names, row, strict=True))))
     return found
+
+
+def temperature_of(facts: Facts) -> float:
+    """By which logits are divided before they become probabilities."""
+    return float(facts.more.get("temperature", 1.0))
 
 
 def score_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
@@ -156,6 +172,10 @@ class TextClassifier:
             raise NotSupported("a classifier reads texts, or two at a time, not dialogues", hint="give it such data")
         return self.frame.rows(self.tokenizer, inputs, self.facts.max_length)
 
+    def logits(self, inputs: Sequence[Given]) -> np.ndarray:
+        """float32 [inputs, labels]. Raises NotSupported for inputs that are no texts."""
+        return np.stack(self.encoder.logits(self.rows(inputs)))
+
     def answer(
         self, inputs: Sequence[Given], *, max_tokens: int = 256, strict: bool = True, advance: Advance = unheard
     ) -> list[Answer]:
@@ -165,9 +185,9 @@ class TextClassifier:
             raise NotSupported("this model gives a reply a number, and a text alone is no reply", hint=hint)
         found: list[Answer] = []
         for start in range(0, len(inputs), TEXTS_AT_ONCE):
-            rows = self.rows(inputs[start : start + TEXTS_AT_ONCE])
-            found += ANSWERS[self.facts.answers][1](np.stack(self.encoder.logits(rows)), self.facts)
-            advance(len(rows))
+            part = inputs[start : start + TEXTS_AT_ONCE]
+            found += ANSWERS[self.facts.answers][1](self.logits(part), self.facts)
+            advance(len(part))
         return found
 
     def compare(

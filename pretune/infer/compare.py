@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pretune.base.errors import BadMessages, NoParity, PretuneError
+from pretune.infer.chat import Talk, messages_in
 from pretune.infer.predictor import Difference, Facts, Predictor, Streams
 from pretune.tokens.encode.tokenizer import encode_text
 from pretune.tokens.store.packing import spread
@@ -31,7 +32,6 @@ from pretune.tokens.store.packing import spread
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from pretune.infer.chat import Message
     from pretune.infer.engine import Encoder
 
 TIE = 1e-4
@@ -120,19 +120,17 @@ def greedy(model: Streams, prompt: Sequence[int], num_tokens: int) -> tuple[list
     return answer, np.stack(chosen_by)
 
 
-def prompts_of(
-    model: Streams, inputs: Sequence[str | Sequence[Message]], *, most: int, num_tokens: int
-) -> list[list[int]]:
+def prompts_of(model: Streams, inputs: Sequence[Talk], *, most: int, num_tokens: int) -> list[list[int]]:
     """The prompts of at most `most` inputs, evenly spread, cut so that an answer has room."""
     room = max(min(model.facts.max_length - num_tokens, LONGEST_PROMPT), 1)
     found = (_prompt(model, inputs[k])[:room] for k in spread(len(inputs), most))
     return [ids for ids in found if ids]
 
 
-def _prompt(model: Streams, asked: str | Sequence[Message]) -> list[int]:
+def _prompt(model: Streams, asked: Talk) -> list[int]:
     """The tokens of an input; a model without a chat template goes on with the last message."""
     if model.chat is None and not isinstance(asked, str):
-        return model.text_prompt(asked[-1]["content"])
+        return model.text_prompt(messages_in(asked)[-1]["content"])
     try:
         return model.prompt(asked)
     except BadMessages:
@@ -168,10 +166,26 @@ def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int,
     return len(ours), len(ours) - near, ties
 
 
+def _labels(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
+    """The best label, and where texts may be rejected, whether this one is."""
+    decisions, different, ties = _best(theirs, ours, facts)
+    least = facts.more.get("reject")
+    if least is None:
+        return decisions, different, ties
+    wanted, found = (_likeliest(logits / facts.more["temperature"]) for logits in (theirs, ours))
+    differ, tied = (wanted < least) != (found < least), np.abs(wanted - least) <= TIE
+    return 2 * decisions, different + int((differ & ~tied).sum()), ties + int((differ & tied).sum())
+
+
+def _likeliest(logits: np.ndarray) -> np.ndarray:
+    """The probability of each row's best label."""
+    return np.asarray(1 / np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True)).sum(axis=1))
+
+
 def _each(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
     """Every label of every row is a decision of its own."""
     thresholds = np.asarray(facts.more.get("thresholds") or (0.5,) * theirs.shape[1])
-    cut = np.log(thresholds / (1 - thresholds))
+    cut = np.log(thresholds / (1 - thresholds)) * facts.more.get("temperature", 1.0)
     differ, tied = (ours >= cut) != (theirs >= cut), np.abs(theirs - cut) <= TIE
     return ours.size, int((differ & ~tied).sum()), int((differ & tied).sum())
 
@@ -181,7 +195,7 @@ def _near(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int,
 
 
 DECIDED: Mapping[str, Callable[[np.ndarray, np.ndarray, Facts], tuple[int, int, int]]] = {
-    "label": _best,
+    "label": _labels,
     "labels": _each,
     "score": _near,
     "ranking": _near,

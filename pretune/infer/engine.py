@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -61,6 +62,35 @@ class Encoder(Protocol):
         """float32 logits of each row: [labels], or of its tokens [L or more, labels].
 
         Rows have their own lengths and are padded inside, on the right.
+        """
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What the tokens of a row added to an output f of a model (`pretune.model.attribution`), float64.
+
+    Args:
+        added_L: of each token.
+        error: how far their sum is from f of the row less f of a row that says nothing.
+        without_W: by how much f falls when a word is blank, of each word.
+    """
+
+    added_L: np.ndarray
+    error: float
+    without_W: np.ndarray
+
+
+@runtime_checkable
+class Attributes(Encoder, Protocol):
+    """An encoder with gradients: it knows what its tokens add to its logits."""
+
+    def attribution(
+        self, ids: Sequence[int], words: Sequence[Sequence[int]], direction_C: Sequence[float]
+    ) -> Attribution:
+        """What the tokens of a row added to direction . logits.
+
+        Args:
+            words: positions of the tokens of each word.
         """
 
 

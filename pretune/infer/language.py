@@ -5,7 +5,7 @@ The plain answer is the stream joined, so the two cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ import numpy as np
 
 from pretune.base.errors import BadMessages, NotSupported, TooLong
 from pretune.base.json import Json
-from pretune.infer.answers import Answer, Text
-from pretune.infer.chat import ChatFormat, Message
+from pretune.infer.answers import Answer, Finish, Text
+from pretune.infer.chat import ChatFormat, Message, Talk
 from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
 from pretune.infer.engine import ROWS_AT_ONCE, Decoder
@@ -70,13 +70,14 @@ class LanguageModel:
 
     def answer(
         self,
-        inputs: Sequence[str | Sequence[Message]],
+        inputs: Sequence[Talk],
         *,
         max_tokens: int = 256,
         strict: bool = True,
         advance: Advance = unheard,
     ) -> list[Answer]:
-        """The likeliest answers to texts (a message of the user where the model chats) or to messages.
+        """The likeliest answers to texts (a message of the user where the model chats), to messages, or to
+        `{"messages": [...], "tools": [...]}`.
 
         Raises:
             TooLong, BadMessages: with `strict`, a prompt fills the window, or the template refuses it.
@@ -91,16 +92,15 @@ class LanguageModel:
         for start in range(0, len(fits), PROMPTS_AT_ONCE):
             part = fits[start : start + PROMPTS_AT_ONCE]
             for k, ids in zip(part, self.generate_many([prompts[k] for k in part], max_tokens), strict=True):
-                is_whole = len(ids) < min(max_tokens, self.room(prompts[k]))
-                text = self.text_of(prompts[k], ids)
-                found[k] = Text(text, "stop" if is_whole else "length", len(prompts[k]), len(ids))
+                finish = self._finish(len(ids), len(prompts[k]), max_tokens)
+                found[k] = Text(self.text_of(prompts[k], ids), finish, len(prompts[k]), len(ids))
             advance(len(part))
         return list(found)
 
     def compare(
         self,
         other: LanguageModel,
-        inputs: Sequence[str | Sequence[Message]],
+        inputs: Sequence[Talk],
         *,
         most_written: int = 20,
         num_tokens: int = 32,
@@ -115,17 +115,23 @@ class LanguageModel:
             TooLong: the prompt fills the model's window.
         """
         characters, stop = self._characters(prompt_ids), StopText(sampling.stop)
-        num_tokens, finish = 0, "length"
+        num_tokens, ended = 0, False
         for token in self._tokens(list(prompt_ids), sampling):
             if token in self.eos_ids:
-                finish = "stop"
+                ended = True
                 break
             num_tokens += 1
             yield Piece(stop.push(characters.push(token)), num_tokens)
             if stop.stopped:
                 break
         rest = "" if stop.stopped else stop.push(characters.finish()) + stop.finish()
-        yield Piece(rest, num_tokens, "stop" if stop.stopped or finish == "stop" else "length")
+        finish = self._finish(num_tokens, len(prompt_ids), sampling.max_tokens)
+        yield Piece(rest, num_tokens, "stop" if stop.stopped or ended else finish)
+
+    def _finish(self, written: int, num_prompt: int, max_tokens: int) -> Finish:
+        """Why an answer of so many tokens, the end token not counted, went no further."""
+        room = self._room(num_prompt)
+        return "stop" if written < min(max_tokens, room) else "length" if written < room else "window"
 
     def _tokens(self, prompt_ids: list[int], sampling: Sampling) -> Iterator[int]:
         """At most `max_tokens` tokens, fewer where the window ends; the end token is among them."""
@@ -161,8 +167,10 @@ class LanguageModel:
             raise TooLong(problem, hint="shorten the prompt, or drop the oldest messages")
         return room
 
-    def prompt(self, asked: str | Sequence[Message]) -> list[int]:
+    def prompt(self, asked: Talk) -> list[int]:
         """The tokens of a text or of messages, as `answer` reads them. Raises NotSupported for two texts to compare."""
+        if isinstance(asked, Mapping):
+            return self.chat_prompt(asked["messages"], asked.get("tools"))
         if isinstance(asked, tuple):
             hint = "give it one text at a time: of a table, --column COLUMN"
             raise NotSupported("a model that writes does not compare two texts", hint=hint)
@@ -171,7 +179,7 @@ class LanguageModel:
         is_turn = self.chat is not None and self.source is None
         return self.chat_prompt([{"role": "user", "content": asked}]) if is_turn else self.text_prompt(asked)
 
-    def _prompt_or_none(self, asked: str | Sequence[Message]) -> list[int]:
+    def _prompt_or_none(self, asked: Talk) -> list[int]:
         """No tokens where the template refuses the messages (two turns of one side, say)."""
         try:
             return self.prompt(asked)

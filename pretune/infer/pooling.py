@@ -24,7 +24,7 @@ MODES: dict[Pooling, str] = {
 """Pooling -> sentence-transformers' name of it."""
 KEPT = "pretune"
 """The key of config.json for what a head needs that transformers has no word for, as `Facts.more` has it: `scale`,
-`thresholds`, `stride`, `pooling`, `task`. Plain transformers keep it."""
+`temperature`, `thresholds`, `stride`, `pooling`, `task`. Plain transformers keep it."""
 
 
 def pooling_of(folder: Path, config: JsonMap) -> Json | None:

@@ -17,7 +17,7 @@ from pretune.infer.answers import Answer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from pretune.infer.chat import ChatFormat, Message
+    from pretune.infer.chat import ChatFormat, Message, Talk
     from pretune.infer.engine import Decoder, Encoder
     from pretune.infer.sampling import Sampling
     from pretune.infer.streaming import Piece
@@ -40,10 +40,11 @@ class Facts:
         max_length: tokens of a row at most.
         before, after, between: control tokens around a text, and between two that are compared.
         more: what a kind of answer needs besides, JSON: of a score `scale` (mean and standard deviation of the numbers
-            that were learnt), of several labels `thresholds` (the probability from which each of them holds), of spans
-            `stride` and `no_answer`; of tags `crf`, the scores of first, last and neighbouring tags;
-            of texts how they are looked for (`beams` ...), and with what the row of an answer begins, where its source
-            is another row (`apart`).
+            that were learnt), of labels `temperature` (by which logits are divided), of one label `reject` (the
+            probability below which a text gets no label) and `rejected` (what it gets instead, perhaps ""), of several
+            `thresholds` (the probability from which each of them holds), of spans `stride` and `no_answer`; of tags
+            `crf`, the scores of first, last and neighbouring tags; of texts how they are looked for
+            (`beams` ...), and with what the row of an answer begins, where its source is another row (`apart`).
     """
 
     task: str
@@ -55,6 +56,12 @@ class Facts:
     after: tuple[int, ...] = ()
     between: tuple[int, ...] = ()
     more: JsonMap = field(default_factory=dict)
+
+    @property
+    def said(self) -> tuple[str, ...] | None:
+        """Every label that it may say: its own, and that of texts that it rejects."""
+        rejected = self.more.get("rejected")
+        return (*self.labels, rejected) if self.labels and rejected else self.labels
 
     @classmethod
     def of(cls, tree: JsonMap) -> Facts:
@@ -149,7 +156,7 @@ class Streams(Predictor, Protocol):
     def chat(self) -> ChatFormat | None:
         """How messages are written; None for a model that only completes text."""
 
-    def prompt(self, asked: str | Sequence[Message]) -> list[int]:
+    def prompt(self, asked: Talk) -> list[int]:
         """The tokens of a text or of messages, as `answer` reads them."""
 
     def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Json] | None = None) -> list[int]:

@@ -55,7 +55,7 @@ class Several:
     def head_for(self, answers: Collection[type[Answer]], labels: Sequence[str] | None) -> Predictor:
         """The head that gives such answers, and these labels if several do. Raises NotSupported."""
         found = [part for part in self.parts.values() if part.gives in answers]
-        same = [part for part in found if labels is not None and set(part.facts.labels or ()) >= set(labels)]
+        same = [part for part in found if labels is not None and set(part.facts.said or ()) >= set(labels)]
         if len(same) == 1 or len(found) == 1:
             return (same if len(same) == 1 else found)[0]
         self._refuse()

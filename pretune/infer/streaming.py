@@ -14,12 +14,14 @@ answer is decoded behind the last tokens of its prompt, and the prompt's own tex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pretune.infer.answers import Finish
+from pretune.infer.calls import TAG, Call, read_calls
 from pretune.tokens.encode.tokenizer import encode_text, encode_with_controls
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ HALF = "\ufffd"
 """What a decoder shows for bytes that are no character (yet)."""
 BEFORE = 8
 """Tokens of a prompt that its answer is decoded behind: two characters in bytes."""
+PERHAPS = re.compile(
+    rf"\s*(?:{TAG}|(?:{'|'.join(TAG[:n] for n in range(1, len(TAG)))})?\Z)|\s*^[ \t]*[\[{{]", re.MULTILINE
+)
+"""The first place, with the white space before it, from which on a call may begin."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,13 @@ class Piece:
 
     Args:
         num_tokens: tokens written so far, the end token not counted.
+        calls: of tools, in the last piece, where they are looked for.
     """
 
     text: str
     num_tokens: int
     finish: Finish | None = None
+    calls: tuple[Call, ...] = ()
 
 
 def behind(tokenizer: Tokenizer, prompt_ids: Sequence[int], *, lead: str = "") -> Characters:
@@ -133,3 +141,38 @@ def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that begins `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+@dataclass
+class Held:
+    """A stream in which nothing is shown that may turn out to be a call."""
+
+    text: str = ""
+    shown: int = 0
+
+    def push(self, text: str) -> str:
+        """What may be shown now."""
+        self.text += text
+        found = PERHAPS.search(self.text, self.shown)
+        assert found is not None, "the end of the text is found at least"
+        return self._show(self.text[: found.start()])
+
+    def finish(self) -> tuple[str, tuple[Call, ...]]:
+        """The rest of the content, and the calls."""
+        content, calls = read_calls(self.text)
+        return self._show(content), calls
+
+    def _show(self, content: str) -> str:
+        new, self.shown = content[self.shown :], max(self.shown, len(content))
+        return new
+
+
+def with_calls(stream: Iterator[Piece]) -> Iterator[Piece]:
+    """A stream that shows nothing which may be a call; its last piece has the calls, and what else was held back."""
+    held = Held()
+    for piece in stream:
+        shown, calls = held.push(piece.text), piece.calls
+        if piece.finish:
+            rest, calls = held.finish()
+            shown += rest
+        yield replace(piece, text=shown, calls=calls)

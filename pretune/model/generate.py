@@ -17,12 +17,13 @@ import torch
 from pretune.base.errors import NotSupported
 from pretune.infer.answers import Text
 from pretune.infer.classify import Architecture, Frame, frame_for
-from pretune.infer.engine import ROWS_AT_ONCE, by_length, padded, token_types
+from pretune.infer.engine import ROWS_AT_ONCE, Attribution, by_length, padded, token_types
 from pretune.infer.language import source_frame
 from pretune.infer.load import head_of, predictor_of, task_of
 from pretune.infer.pooling import KEPT, pooling_of, window_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
+from pretune.model.attribution import attribution
 from pretune.model.families import Head, family_named, num_positions, plain_model
 from pretune.model.folder import keep, load_model, read_json, search_of
 from pretune.model.methods.adapter import open_adapter
@@ -128,11 +129,13 @@ class TorchEncoder:
 
     Args:
         separator: behind which tokens are of the second type; None for a model without types.
+        blank_id: the token that says nothing, the mask; None where there is none.
     """
 
     model: Any
     pad_id: int | None
     separator: int | None = None
+    blank_id: int | None = None
 
     @property
     def max_length(self) -> int:
@@ -142,15 +145,24 @@ class TorchEncoder:
         """float32 logits of each row; rows of like length run together."""
         return by_length(rows, self._run, at_once=ROWS_AT_ONCE if self.pad_id is not None else 1)
 
+    def attribution(
+        self, ids: Sequence[int], words: Sequence[Sequence[int]], direction_C: Sequence[float]
+    ) -> Attribution:
+        """What the tokens of a row added to direction . logits, by integrated gradients."""
+        return attribution(self.model, self._inputs([ids]), words, direction_C, blank=self.blank_id)
+
     def _run(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        with torch.inference_mode():
+            inputs = self._inputs(rows)
+            logits = said(self.model, self.model(**inputs), inputs["attention_mask"])
+        return np.asarray(logits.float().cpu().numpy())
+
+    def _inputs(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         ids_BL, mask_BL = padded(rows, self.pad_id or 0)
         inputs = {"input_ids": ids_BL, "attention_mask": mask_BL}
         if self.separator is not None:
             inputs["token_type_ids"] = token_types(ids_BL, mask_BL, self.separator)
-        on_device = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
-        with torch.inference_mode():
-            logits = said(self.model, self.model(**on_device), on_device["attention_mask"])
-        return np.asarray(logits.float().cpu().numpy())
+        return {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
 
 
 def open_folder(path: str | Path) -> Predictor:
@@ -241,7 +253,7 @@ def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncod
         tuple(config.id2label[k] for k in range(config.num_labels)) if task[1] in ("label", "labels", "tags") else None
     )
     facts = Facts(*task, read_length(folder, config), labels, **vars(frame), more=getattr(config, KEPT, {}))
-    return TorchEncoder(model, config.pad_token_id, separator), facts
+    return TorchEncoder(model, config.pad_token_id, separator, special_ids(folder).mask), facts
 
 
 def framing(config: Mapping[str, Any], folder: Path) -> tuple[Frame, int | None]:

@@ -8,13 +8,14 @@ several.json                                     the names, in order
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from pretune.infer.several import FILE
-from pretune.model.folder import save_model, write_json
+from pretune.model.folder import keep, save_model, write_json
 from pretune.model.methods.adapter import head_facts, task_type_of, write_adapter
 
 
@@ -59,6 +60,8 @@ def save_many(many: ManyHeads, out: Path, *, tokenizer: Path, weights: Mapping[s
     first = many.get_base_model()
     exact = {id(p): weights[name] for name, p in many.named_parameters() if name in weights}
     body = body_of(first)
+    body.config = deepcopy(body.config)
+    keep(body.config, None)  # what a head needs stands next to its weights
     save_model(body, out, tokenizer=tokenizer, weights={n: exact.get(id(p), p) for n, p in body.named_parameters()})
     for name, model in many.heads.items():
         (out / name).mkdir()

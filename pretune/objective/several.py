@@ -31,6 +31,8 @@ class SeveralObjectives(Objective):
     """What is predicted, by name."""
     shares: dict[str, float] = {}
     """Weight of each in the loss; 1 where nothing is said."""
+    lengths: dict[str, int] = {}
+    """Tokens of the longest row of each, where they are known."""
 
     @property
     def weights(self) -> Mapping[str, float]:  # type: ignore[override]  # it depends on the parts
@@ -40,7 +42,8 @@ class SeveralObjectives(Objective):
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         name = list(self.parts)[int(rng.integers(len(self.parts)))]
-        return {**self.parts[name].blank(length, vocabulary, rng), "of": name}
+        longest = min(length, self.lengths.get(name, length))  # a row of several texts is longer than the model reads
+        return {**self.parts[name].blank(longest, vocabulary, rng), "of": name}
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         return {**self.parts[row["of"]].prepare(row, vocabulary, rng), "of": row["of"]}

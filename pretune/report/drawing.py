@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pretune.base.json import JsonMap
+
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 480, 220
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 18, 36
@@ -38,18 +40,35 @@ class Axes:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over the steps of a run; the template asks the frame for places."""
+    """Curves over the steps of a run, or over what `across` says; the template asks the frame for places.
+
+    Args:
+        names_ends: whether the legend gives the last value of each curve.
+    """
 
     title: str
     unit: str
     series: Mapping[str, Points]
     frame: Axes
+    across: str = "step"
+    names_ends: bool = True
 
 
 def chart(title: str, unit: str, series: Mapping[str, Points]) -> Chart | None:
     """Curves over common axes; None when there are not two points to join."""
     drawn = finite(series, most=400)
     return Chart(title, unit, drawn, frame_of([p for points in drawn.values() for p in points])) if drawn else None
+
+
+def reliability_chart(bins: Mapping[str, Sequence[JsonMap]]) -> Chart:
+    """How many of the texts that were called so likely are right, from bins with `chance` and `right` by their names.
+
+    What is under the diagonal is too sure of itself.
+    """
+    series = {name: [(one["chance"], one["right"]) for one in some] for name, some in bins.items()}
+    ideal = {"as likely as it says": [(0.0, 0.0), (1.0, 1.0)]}
+    frame = Axes(0.0, 1.0, 0.0, 1.0)
+    return Chart("Reliability", "share that is right", {**series, **ideal}, frame, "probability of the answer", False)
 
 
 def finite(series: Mapping[str, Points], *, most: int) -> dict[str, Points]:

@@ -72,6 +72,25 @@ def marked(text: str, places: Iterable[JsonMap]) -> Markup:
     return parts + shown[at:]
 
 
+def weighed(pieces: Iterable[tuple[str, float | None]]) -> Markup:
+    """Pieces of a text as HTML: the more a piece's weight, the deeper the colour of what it speaks for or against."""
+    from markupsafe import Markup
+
+    shown, room = [], SHOWN_CHARACTERS
+    for text, weight in pieces:
+        shown.append((text[:room], weight))
+        room -= len(text)
+        if room <= 0:
+            shown.append((" …", None))
+            break
+    largest = max((abs(weight) for _, weight in shown if weight), default=1.0)
+    mark = Markup('<mark class="{}" style="--depth:{:.2f}" title="{:+.2g}">{}</mark>')
+    return Markup().join(
+        text if weight is None else mark.format("against" if weight < 0 else "for", abs(weight) / largest, weight, text)
+        for text, weight in shown
+    )
+
+
 def short(value: object) -> str:
     """A text of a table, cut where it becomes long."""
     text = str(value)

@@ -89,6 +89,7 @@ MODEL_FIGURES = (
         "validation_accuracy",
         "validation_macro_f1",
         "validation_spearman",
+        "unfinished",
         "tokens_per_second",
         "share_of_machine",
         "data_wait",

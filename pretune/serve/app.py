@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -36,9 +37,10 @@ from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector
 from pretune.infer.embed import Embedder
+from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
-from pretune.infer.streaming import Piece
+from pretune.infer.streaming import Piece, with_calls
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
@@ -75,13 +77,18 @@ class Served:
 
 @dataclass(frozen=True)
 class Completion:
-    """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n."""
+    """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n.
+
+    Args:
+        calls: whether an answer may call tools.
+    """
 
     object: str
     asked: Generate
     model: str
     prompts: list[list[int]]
     sampling: Sampling
+    calls: bool = False
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -161,10 +168,10 @@ class Server:
         served, model = self._streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
-        prompt = await run_sync(model.chat_prompt, messages)
-        return await self._generated(
-            request, served, model, Completion("chat.completion", asked, served.name, [prompt], sampling)
-        )
+        tools = asked.callable()
+        prompt = await run_sync(model.chat_prompt, messages, tools)
+        answer = Completion("chat.completion", asked, served.name, [prompt], sampling, calls=bool(tools))
+        return await self._generated(request, served, model, answer)
 
     async def complete(self, request: Request) -> Response:
         asked = await read(request, Complete, self.limits)
@@ -191,7 +198,8 @@ class Server:
     async def _each(self, request: Request, *answers: type[Answer]) -> Response:
         """An answer to each input."""
         asked = await read(request, Texts, self.limits)
-        return await self._answered(self._giving(asked.model, *answers), asked.inputs(self.limits))
+        served, inputs = self._giving(asked.model, *answers), asked.inputs(self.limits)
+        return await self._answered(served, inputs, explained=asked.explain)
 
     async def answer(self, request: Request) -> Response:
         asked = await read(request, AnswerIn, self.limits)
@@ -214,14 +222,14 @@ class Server:
         results = asked.results(answer.order, answer.scores)
         return JSONResponse({"id": f"rerank-{secrets.token_hex(12)}", "model": served.name, "results": results})
 
-    async def _told(self, served: Served, inputs: Sequence[Any]) -> list[Any]:
+    async def _told(self, served: Served, inputs: Sequence[Any], *, explained: bool = False) -> list[Any]:
         """The answers to all inputs, when it is their turn."""
         async with self._turn(served):
-            return await run_sync(served.model.answer, inputs)
+            return await run_sync(partial(explain, served.model) if explained else served.model.answer, inputs)
 
-    async def _answered(self, served: Served, inputs: Sequence[Any]) -> Response:
+    async def _answered(self, served: Served, inputs: Sequence[Any], *, explained: bool = False) -> Response:
         """The answers to all inputs in one list."""
-        answers = await self._told(served, inputs)
+        answers = await self._told(served, inputs, explained=explained)
         data = [{"index": index, **answer.to_json()} for index, answer in enumerate(answers)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
 
@@ -287,7 +295,7 @@ class Server:
                 finishes[index] = piece
                 if await request.is_disconnected():
                     return Response(status_code=499)
-        choices = [_choice(answer, k, "".join(texts[k]), finishes[k].finish) for k in sorted(texts)]
+        choices = [_choice(answer, k, "".join(texts[k]), finishes[k]) for k in sorted(texts)]
         usage = answer.usage(sum(piece.num_tokens for piece in finishes.values()))
         return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
 
@@ -317,6 +325,7 @@ class Server:
         async with self._turn(served):
             for index, prompt, sampling in answer.choices():
                 stream = model.stream(prompt, sampling)
+                stream = with_calls(stream) if answer.calls else stream
                 while (piece := await run_sync(next, stream, None)) is not None:
                     yield index, piece
 
@@ -354,9 +363,11 @@ def _event(tree: JsonMap) -> str:
     return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
 
 
-def _choice(answer: Completion, index: int, text: str, finish: str | None) -> Json:
-    said: Json = {"message": {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": finish}
+def _choice(answer: Completion, index: int, text: str, last: Piece) -> Json:
+    calls = _calls(last)
+    message = {"role": "assistant", "content": text or None, "tool_calls": calls} if calls else None
+    said: Json = {"message": message or {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
+    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(last)}
 
 
 def _opening(index: int) -> Json:
@@ -364,5 +375,20 @@ def _opening(index: int) -> Json:
 
 
 def _delta(answer: Completion, index: int, piece: Piece) -> Json:
-    said: Json = {"delta": {"content": piece.text}} if answer.is_chat else {"text": piece.text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": piece.finish}
+    calls = {"tool_calls": [{"index": k, **call} for k, call in enumerate(_calls(piece))]} if piece.calls else {}
+    said: Json = {"delta": {"content": piece.text, **calls}} if answer.is_chat else {"text": piece.text}
+    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(piece)}
+
+
+def _calls(piece: Piece) -> list[Json]:
+    """The calls of an answer in OpenAI's form, each with an id of its own."""
+    told = [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in piece.calls]
+    functions = [{"name": name, "arguments": arguments} for name, arguments in told]
+    return [{"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": one} for one in functions]
+
+
+def _reason(piece: Piece) -> str | None:
+    """Why an answer ended, in OpenAI's words."""
+    if piece.calls and piece.finish == "stop":
+        return "tool_calls"
+    return "length" if piece.finish == "window" else piece.finish

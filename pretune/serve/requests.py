@@ -1,6 +1,6 @@
 """What a client may ask, checked before any work.
 
-A setting that would change the answer and that we do not have (`tools`, `logit_bias` ...) is refused, not
+A setting that would change the answer and that we do not have (`functions`, `logit_bias` ...) is refused, not
 ignored; its neutral value (`"tools": null`, `"logprobs": false`) is accepted. There is no way to send a
 template or a regular expression.
 """
@@ -12,9 +12,9 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator, with_config
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 from typing_extensions import TypedDict
@@ -29,8 +29,6 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "logprobs": (False, 0),
     "top_logprobs": (0,),
     "logit_bias": ({},),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "response_format": ({"type": "text"},),
@@ -55,6 +53,7 @@ class Limits:
         max_tokens: tokens of an answer.
         default_tokens: tokens of an answer when the client does not say.
         max_inputs: texts per request (classify, tag, answer, embeddings, rerank, completions).
+        max_explained: texts per request whose words are weighed, each of which takes as long as a hundred.
         max_waiting: requests in the queue of a model; the next is told to come back.
     """
 
@@ -63,6 +62,7 @@ class Limits:
     max_tokens: int = 4096
     default_tokens: int = 512
     max_inputs: int = 256
+    max_explained: int = 16
     max_waiting: int = 64
 
 
@@ -75,15 +75,48 @@ class TextPart(_Strict):
     text: str
 
 
+class CalledFunction(_Strict):
+    name: str
+    arguments: str
+
+
+class ToolCall(_Strict):
+    id: str | None = None
+    type: Literal["function"]
+    function: CalledFunction
+
+
 class ChatMessage(_Strict):
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart]
     name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
 
-    def plain(self) -> dict[str, str]:
+    @model_validator(mode="before")
+    @classmethod
+    def _calling(cls, given: Any) -> Any:
+        """Who calls tools need not say anything."""
+        if not isinstance(given, dict) or not given.get("tool_calls"):
+            return given
+        if given.get("role") != "assistant":
+            raise ValueError("only a message of the assistant has tool_calls")
+        return given if given.get("content") is not None else {**given, "content": ""}
+
+    def plain(self) -> Json:
         """The message as templates know it."""
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        calls = [call.model_dump(exclude_none=True) for call in self.tool_calls or ()]
+        role = "system" if self.role == "developer" else self.role
+        return {"role": role, "content": text, **({"tool_calls": calls} if calls else {})}
+
+
+def _tool(tool: Json) -> Json:
+    """A tool as it is, its keys in their order: the tokens of a prompt depend on it."""
+    function = tool.get("function")
+    if tool.get("type") != "function" or not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise ValueError('a tool is {"type": "function", "function": {"name": ..., "parameters": ...}}')
+    return tool
 
 
 class StreamOptions(_Strict):
@@ -130,7 +163,13 @@ class Generate(_Strict):
 
 class Chat(Generate):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    tools: list[Annotated[Json, AfterValidator(_tool)]] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    def callable(self) -> list[Json]:
+        """The tools that may be called."""
+        return [] if self.tool_choice == "none" else self.tools or []
 
     def asked_tokens(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
@@ -156,11 +195,12 @@ class Compared(TypedDict):
 class Texts(_Strict):
     model: str | None = None
     input: str | Compared | list[str | Compared]
+    explain: bool = False
 
     def inputs(self, limits: Limits) -> list[str | tuple[str, str]]:
         """Texts, or pairs of texts."""
         found = self.input if isinstance(self.input, list) else [self.input]
-        _within(len(found), limits.max_inputs, "input")
+        _within(len(found), limits.max_explained if self.explain else limits.max_inputs, "input")
         return [one if isinstance(one, str) else (one["text"], one["second"]) for one in found]
 
 
@@ -293,7 +333,7 @@ def _refusal(error: ValidationError) -> ApiError:
         known = "is not supported by this server" if first["loc"][0] in NEUTRAL else "is unknown"
         return ApiError(400, f"the setting {place!r} {known}", code="unsupported_parameter", param=place)
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-    return ApiError(400, f"{place}: {told}", code=code, param=place)
+    return ApiError(400, f"{place}: {told.removeprefix('Value error, ')}", code=code, param=place)
 
 
 def _nearest(mistakes: Sequence[ErrorDetails]) -> tuple[ErrorDetails, str]:

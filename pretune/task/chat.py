@@ -6,17 +6,20 @@ Dialogues are packed into rows of one length, as in pretraining; a mask keeps th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from pretune.base.errors import NotSupported
+from pretune.base.errors import BadMessages, NoTarget, NotSupported
+from pretune.base.sample import evenly
 from pretune.infer.answers import Answer, Text
+from pretune.infer.predictor import Streams
 from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
 from pretune.task.judge.judge import Judge
-from pretune.task.judge.replies import ReplyJudge
+from pretune.task.judge.replies import ReplyJudge, asked_of, is_unfinished, never_ends
 from pretune.task.task import Task
 from pretune.tokens.rows import Row
 
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 
 SAMPLE_TOKENS = 40
 """Of an answer that is only looked at while a model is trained."""
+ENDINGS, ENDING_TOKENS = 16, 4096
+"""The most replies by which it is seen whether a model stops, and the most tokens of all of them."""
+SLACK = 8
+"""Tokens by which a reply may be longer than the longest wanted."""
 
 
 class Chat(Task):
@@ -40,6 +47,9 @@ class Chat(Task):
     judge: ClassVar[Judge] = ReplyJudge()
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 3.0
+
+    loss_on: Literal["all", "last"] = "all"
+    """Which replies of a dialogue are learnt: all of them, or the last one alone."""
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         return load_chat(folder)
@@ -64,7 +74,10 @@ class Chat(Task):
         from pretune.task.fitting import fit_all
         from pretune.tokens.store.packing import pack_rows
 
-        coded = fit_all(chat_format(folder), examples, max_length + 1, warn=warn)
+        chat = chat_format(folder)
+        _tell_tools(chat, examples, warn)
+        learnt = examples if self.loss_on == "all" else [last_alone(e) for e in examples]
+        coded = fit_all(chat, learnt, max_length + 1, warn=warn)
         packs = pack_rows([len(ids) for ids, _ in coded], max_length + 1)
         return [packed_row([coded[i] for i in pack], max_length + 1) for pack in packs]
 
@@ -80,6 +93,12 @@ class Chat(Task):
         """Training chooses by the loss alone; stage evaluate reads the answers."""
         return {}
 
+    def looked_at(
+        self, ready: Predictor, examples: Sequence[Any], *, warn: Callable[[str], None] = lambda told: None
+    ) -> dict[str, float]:
+        """`unfinished`: of some replies, the share that did not end by themselves."""
+        return ending(ready, examples, warn)
+
     def questions(self, examples: Sequence[Dialogue]) -> list[str]:
         return first_questions(examples)
 
@@ -90,7 +109,7 @@ class Chat(Task):
 def sampled(ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
     """The beginnings of the answers to prompts, each with its prompt; one that fills the window is left out."""
     pairs = zip(prompts, ready.answer(prompts, max_tokens=SAMPLE_TOKENS, strict=False), strict=True)
-    return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length")]
+    return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length", "window")]
 
 
 def load_chat(folder: Path) -> tuple[Any, tuple[str, ...]]:
@@ -129,6 +148,54 @@ def first_questions(examples: Sequence[Dialogue | Preference]) -> list[str]:
     """What is said first in two dialogues."""
     first = [m.said for dialogue in examples[:2] for m in dialogue.messages if m.role == "user"]
     return list(dict.fromkeys(first))[:2]
+
+
+def ending(ready: Predictor, examples: Sequence[Dialogue], warn: Callable[[str], None]) -> dict[str, float]:
+    """The share of greedy replies to some questions that did not end, though longer than the longest wanted reply.
+
+    What the window cut is not counted; empty where nothing is left.
+    """
+    asked = [(a.input, e) for e in evenly(examples, ENDINGS) if (a := asked_of(e))]
+    assert isinstance(ready, Streams), "a model that chats writes"
+    if not (limit := _enough(ready, [e for _, e in asked])):
+        return {}
+    some = [talk for talk, _ in evenly(asked, max(1, ENDING_TOKENS // limit))]
+    answers = [a for a in ready.answer(some, max_tokens=limit, strict=False) if isinstance(a, Text)]
+    for text in never_ends(answers):
+        warn(text)
+    ended = [one for a in answers if (one := is_unfinished(a)) is not None]
+    return {"unfinished": sum(ended) / len(ended)} if ended else {}
+
+
+def _enough(ready: Streams, examples: Sequence[Dialogue]) -> int:
+    """Tokens in which a reply to these should end; 0 where none of them can be told."""
+    from pretune.task.fitting import fit_all
+
+    assert ready.chat is not None, "a model that chats has a template"
+    try:
+        coded = fit_all(ready.chat, [last_alone(e) for e in examples], ready.facts.max_length)
+    except (NoTarget, BadMessages):
+        return 0
+    return max(sum(targets) for _, targets in coded) + SLACK
+
+
+def last_alone(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with no reply to learn but the last of those that are learnt."""
+    last = max((k for k, m in enumerate(dialogue.messages) if m.role == "assistant" and m.learnt), default=None)
+    return replace(dialogue, messages=tuple(replace(m, learnt=k == last) for k, m in enumerate(dialogue.messages)))
+
+
+def _tell_tools(chat: ChatFormat, examples: Sequence[Dialogue], warn: Callable[[str], None]) -> None:
+    """Warn of tools and calls that the chat template does not write."""
+    shown = {
+        "calls, which are learnt as text": not chat.knows_calls and any(m.calls for e in examples for m in e.messages),
+        "tools, so the model does not see them": not chat.knows_tools and any(e.callable for e in examples),
+    }
+    for what, is_so in shown.items():
+        if is_so:
+            warn(f"the chat template does not write {what}")
+    if broken := sum(bool(e.tools and not e.callable) for e in examples):
+        warn(f"the tools of {broken:,} dialogues are no JSON list of objects, so the model does not see them")
 
 
 def chat_format(folder: Path) -> ChatFormat:

@@ -75,21 +75,21 @@ class Best:
             note_samples(session.context, state.step, task.texts(ready, prompts))
             return {**loss, **task.score(ready, data.dev_examples)}
 
-    def take(self) -> None:
-        """The best weights become those of the model."""
+    def take(self) -> dict[str, float]:
+        """The best weights become those of the model; figures of them for the card."""
         state = self.session.state
         if "best" in state.extra and state.extra["best_step"] != state.step:
             state.update.replace(load_file(self.path))
-        if self.data.dev_examples:
-            self._choose()
+        return self._choose() if self.data.dev_examples else {}
 
-    def _choose(self) -> None:
+    def _choose(self) -> dict[str, float]:
         """What is chosen on the validation split, with the best weights, is written into the model's config."""
         task, data, model = self.data.task, self.data, self.session.state.model
         with self.session.state.update.exact_weights(), evaluating(model):
             ready = task.ready(model, self.folder, data.labels, max_length=self.settings.max_length)
             if found := task.chosen(ready, data.dev_examples):
                 task.keep(model, found)
+            return task.looked_at(ready, data.dev_examples, warn=self.session.context.log.warn)
 
     def metrics(self) -> dict[str, Any]:
         """Of the best weights, for the card."""

@@ -1,18 +1,25 @@
-"""One label for each text, or for two that are compared: a head on an encoder or a decoder."""
+"""One label for each text, or for two that are compared: a head on an encoder or a decoder.
+
+The temperature that makes probabilities true, and the probability below which a text gets no label (`reject`), are
+chosen on the validation split, and kept in the model's folder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from pretune.base.errors import OneClass
+from pretune.base.errors import NoTarget, OneClass, WrongValue
+from pretune.base.json import Json
 from pretune.infer.answers import Answer, Label
-from pretune.infer.classify import TextClassifier
+from pretune.infer.classify import TextClassifier, softmax
 from pretune.objective.labels import Labels
 from pretune.objective.objective import Objective
+from pretune.task.judge.calibration import best_temperature, best_threshold, threshold_keeping
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.labels import LabelJudge
 from pretune.task.task import Task
@@ -40,6 +47,32 @@ class Classify(Task):
     """Share of the target that is spread over all labels."""
     class_weights: Literal["auto", "none"] = "auto"
     """auto: errors weigh as the dataset says (dataset.balance=weights), alike if it says nothing; none: alike."""
+    reject: Annotated[float, Field(gt=0, lt=1)] | str | None = None
+    """When a text gets no label. The name of a label: its texts are out of scope, it is not learnt, and the threshold
+    tells them best from the others of the validation split. A number (0.95): the share of the validation split that
+    must still get a label. Without it every text gets one."""
+
+    def learnt(self, labels: Sequence[str] | None) -> Sequence[str] | None:
+        if labels is None or not isinstance(self.reject, str):
+            return labels
+        if self.reject not in labels:
+            hint = (
+                f"the dataset's labels: {', '.join(map(repr, labels[:20]))}; or a number, the share that gets a label"
+            )
+            raise WrongValue(f"task.reject={self.reject!r} is no label of the dataset", hint=hint)
+        return [name for name in labels if name != self.reject]
+
+    def check_validation(self, examples: Sequence[Labelled]) -> None:
+        inside = self._inside(examples)
+        if self.reject is not None and not any(inside):
+            raise NoTarget("task.reject is chosen on a validation split, and there is none", hint="make one")
+        if isinstance(self.reject, str) and all(inside):
+            problem = f"no text of the validation split is {self.reject!r}, so task.reject cannot be chosen"
+            raise NoTarget(problem, hint="give more of them, or a number: task.reject=0.95")
+
+    def _inside(self, examples: Sequence[Labelled]) -> list[bool]:
+        """Whether each is in scope."""
+        return [e.label != self.reject for e in examples]
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         assert labels is not None
@@ -67,8 +100,9 @@ class Classify(Task):
     ) -> list[Row]:
         assert labels is not None
         number = {name: i for i, name in enumerate(labels)}
-        rows = framed_rows(examples, folder, max_length)
-        return [{**row, "label": number[e.label]} for row, e in zip(rows, examples, strict=True)]
+        some = [e for e in examples if e.label != self.reject]
+        rows = framed_rows(some, folder, max_length)
+        return [{**row, "label": number[e.label]} for row, e in zip(rows, some, strict=True)]
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> TextClassifier:
         return ready_head(model, folder, max_length=max_length)
@@ -78,7 +112,27 @@ class Classify(Task):
         return Labels(kind="labels", label_smoothing=self.label_smoothing, class_weights=weights)
 
     def score(self, ready: Predictor, examples: Sequence[Labelled]) -> dict[str, float]:
-        """Accuracy and macro-F1 over the labels that occur."""
-        asked, _ = self.judge.asked(examples, (), ready.facts.labels)
+        """Accuracy and macro-F1 over the labels that occur, of the texts in scope."""
+        some = [e for e in examples if e.label != self.reject]
+        asked, _ = self.judge.asked(some, (), ready.facts.labels)
         figures = self.judge.figures(ready.answer([a.input for a in asked]), asked)
         return {name: figures[name] for name in ("accuracy", "macro_f1")}
+
+    def chosen(self, ready: Predictor, examples: Sequence[Labelled]) -> Json:
+        """The temperature with the least loss, and the threshold below which a text is rejected."""
+        assert isinstance(ready, TextClassifier)
+        assert ready.facts.labels is not None
+        number = {name: i for i, name in enumerate(ready.facts.labels)}
+        known = [e for e in examples if e.label in number or e.label == self.reject]
+        inside = np.array(self._inside(known))
+        gold = np.array([number.get(e.label, -1) for e in known])
+        logits = ready.logits([e.given for e in known]).astype(np.float64)
+        temperature = round(best_temperature(logits[inside], gold[inside]), 6)
+        found: Json = {"temperature": temperature}
+        if self.reject is None:
+            return found
+        chances = softmax(logits / temperature)
+        best, right = chances.max(axis=1), chances.argmax(axis=1) == gold
+        if isinstance(self.reject, str):
+            return found | {"reject": best_threshold(best, right, inside), "rejected": self.reject}
+        return found | {"reject": threshold_keeping(best, self.reject), "rejected": ""}

@@ -74,8 +74,8 @@ def finetune(
         session.run(best.after)
     if not session.leads:
         return {}
-    best.take()
-    metrics = {**best.metrics(), **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
+    seen = best.take()
+    metrics = {**best.metrics(), **seen, **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
     with state.update.exact_weights():

@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from pretune.base.errors import BadMessages, NoTarget
+from pretune.base.json import Json
 
 if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat
@@ -104,17 +105,17 @@ def fitted(chat: ChatFormat, dialogue: Dialogue, room: int) -> Fitted | None:
     Raises:
         BadMessages: the template refuses the messages.
     """
-    messages = dialogue.messages
+    messages, tools = dialogue.messages, dialogue.callable
     ends = [k + 1 for k, m in enumerate(messages) if m.role == "assistant" and m.learnt]
     for end in reversed(ends):
-        (found,) = fitted_replies(chat, messages[: end - 1], messages[end - 1 : end], room) or (None,)
+        (found,) = fitted_replies(chat, messages[: end - 1], messages[end - 1 : end], room, tools) or (None,)
         if found:
             return found if end == ends[-1] else Fitted(found.ids, found.targets, (*found.lost, LATE))
     return None
 
 
 def fitted_replies(
-    chat: ChatFormat, before: Sequence[Message], replies: Sequence[Message], room: int
+    chat: ChatFormat, before: Sequence[Message], replies: Sequence[Message], room: int, tools: Sequence[Json] = ()
 ) -> tuple[Fitted, ...]:
     """Each reply behind the same turns, as many as fit; none where one of them has no target left."""
     turns = [*before, replies[0]]
@@ -124,10 +125,7 @@ def fitted_replies(
     @cache
     def coded(start: int) -> list[Coded]:
         parts = [[*before[:head], *before[start:], reply] for reply in replies]
-        return [
-            chat.dialogue_ids([{"role": m.role, "content": m.said} for m in part], learnt=[m.learnt for m in part])
-            for part in parts
-        ]
+        return [chat.dialogue_ids([m.turn for m in p], tools, learnt=[m.learnt for m in p]) for p in parts]
 
     def fits(start: int) -> bool:
         return all(len(ids) <= room for ids, _ in coded(start))

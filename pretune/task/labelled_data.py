@@ -22,12 +22,12 @@ class LabelledData:
 
     Args:
         task: what learns from them, with what it must know of all of them.
-        labels: names of the labels in their order; None for tasks without.
+        labels: names of the labels that are learnt, in their order; None for tasks without.
         class_weights: the dataset's weight of each label.
     """
 
     task: Task
-    labels: list[str] | None
+    labels: Sequence[str] | None
     class_weights: list[float] | None
     examples: list[Any]
     rows: list[Row]
@@ -57,11 +57,12 @@ def read_data(task: Task, data: Path, tokenizer: Path, max_length: int, log: Log
         WrongKind: of another shape than the task's; EmptyInput; what the task says of the examples.
     """
     task = _task_on(task, shape_of(data)).for_model(_config(tokenizer))
-    labels = read_labels(data)
+    labels = task.learnt(read_labels(data))
     examples, dev = read_split(data, "train"), read_split(data, "validation")
     if not examples:
         raise EmptyInput(f"{data.as_posix()} has no training examples")
     task.check([*examples, *dev], labels)
+    task.check_validation(dev)
     task = task.fitted(examples)
     rows = task.rows(examples, tokenizer, labels, max_length=max_length, warn=log.warn)
     dev_rows = _validation_rows(task, dev, tokenizer, labels, max_length, log) if dev else []

@@ -1,8 +1,13 @@
 """Any number of labels for each text: a sigmoid for each label, on an encoder or a decoder.
 
+<<<<<<< HEAD
 The head begins at how often each label occurs in train: from one half each, the first hundreds of steps only teach
 that labels are rare (docs/LOG.md). From which probability a label holds is chosen for each label on the validation
 split, and kept in the model's folder.
+=======
+The temperature of the probabilities, and from which one a label holds, are chosen on the validation split (the latter
+for each label), and kept in the model's folder.
+>>>>>>> main
 """
 
 from __future__ import annotations
@@ -18,9 +23,10 @@ from pydantic import PrivateAttr
 from pretune.base.errors import OneClass
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Labels
-from pretune.infer.classify import TextClassifier
+from pretune.infer.classify import TextClassifier, sigmoid
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.objective import Objective
+from pretune.task.judge.calibration import best_temperature
 from pretune.task.judge.figures import best_cut, set_figures
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.label_sets import LabelSetJudge, held
@@ -107,8 +113,13 @@ class MultiLabel(Task):
         return {**set_figures(gold, said), "subset_accuracy": exact}
 
     def chosen(self, ready: Predictor, examples: Sequence[MultiLabelled]) -> Json:
-        """The threshold of each label with the best F1."""
-        return {"thresholds": _best(*_decisions(ready, examples))}
+        """The temperature with the least loss, and the threshold of each label with the best F1."""
+        assert isinstance(ready, TextClassifier)
+        gold = held([e.labels for e in examples], ready.facts.labels or ())
+        logits = ready.logits([e.text for e in examples]).astype(np.float64)
+        no_and_yes = np.stack([np.zeros(logits.size), logits.ravel()], axis=1)
+        temperature = round(best_temperature(no_and_yes, gold.ravel().astype(np.int64)), 6)
+        return {"temperature": temperature, "thresholds": _best(gold, sigmoid(logits / temperature))}
 
 
 def _decisions(ready: Predictor, examples: Sequence[MultiLabelled]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

@@ -46,9 +46,8 @@ class Regress(Task):
         """Raises OneClass where all scores are equal."""
         scores = np.array([e.score for e in train])
         if scores.min() == scores.max():
-            raise OneClass(
-                f"all {len(scores)} training examples have the score {scores[0]:g}: there is nothing to learn"
-            )
+            problem = f"all {len(scores)} training examples have the score {scores[0]:g}: there is nothing to learn"
+            raise OneClass(problem, hint="name the right column: columns.score=COLUMN")
         found = self.model_copy()
         found._scale = float(scores.mean()), float(scores.std())
         return found

@@ -79,7 +79,8 @@ class Several(Task):
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         known = {name: part.task.objective(part.class_weights) for name, part in self._parts.items()}
         parts = known or {name: task.objective() for name, task in self.of.items()}
-        return SeveralObjectives(kind="several", parts=parts, shares=self.weights)
+        lengths = {name: max(len(row["ids"]) for row in part.rows) for name, part in self._parts.items()}
+        return SeveralObjectives(kind="several", parts=parts, shares=self.weights, lengths=lengths)
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> SeveralPredictor:
         heads = model.heads
@@ -99,6 +100,12 @@ class Several(Task):
 
     def chosen(self, ready: Predictor, examples: Sequence[Any]) -> Json:
         return {name: p.task.chosen(r, mine) for name, (p, r, mine) in self._by_name(ready, examples).items()}
+
+    def looked_at(
+        self, ready: Predictor, examples: Sequence[Any], *, warn: Callable[[str], None] = lambda told: None
+    ) -> dict[str, float]:
+        mine = {n: p.task.looked_at(r, some, warn=warn) for n, (p, r, some) in self._by_name(ready, examples).items()}
+        return {f"{name}_{figure}": value for name, found in mine.items() for figure, value in found.items()}
 
     def _by_name(
         self, ready: Predictor, examples: Sequence[tuple[str, Any]]

@@ -74,6 +74,14 @@ class Task(Variant):
         """The same of a transformers config alone, with random weights: what memory and time it takes can be told."""
         raise AssertionError("a task has outline()")
 
+    def learnt(self, labels: Sequence[str] | None) -> Sequence[str] | None:
+        """Of a dataset's labels, those that the model learns. Raises WrongValue for a label in the settings that is
+        none of them."""
+        return labels
+
+    def check_validation(self, examples: Sequence[Any]) -> None:
+        """Raise NoTarget where these, the validation split, do not hold what must be chosen on them."""
+
     def check(self, examples: Sequence[Any], labels: Sequence[str] | None) -> None:
         """Raise a PretuneError where it cannot learn from these examples, before a model is loaded."""
 
@@ -109,6 +117,12 @@ class Task(Variant):
 
     def chosen(self, ready: Predictor, examples: Sequence[Any]) -> Json:
         """What is chosen on the validation split and kept in the model's folder (KEPT), next to what is there."""
+        return {}
+
+    def looked_at(
+        self, ready: Predictor, examples: Sequence[Any], *, warn: Callable[[str], None] = lambda told: None
+    ) -> dict[str, float]:
+        """Figures of the best weights on the validation split, for the card; `warn` is told what is wrong with them."""
         return {}
 
     def keep(self, model: Any, found: Json) -> None:

@@ -41,7 +41,7 @@ def test_an_answer_ends_before_a_stop_text_that_several_tokens_make(tokenizer: T
 def test_an_answer_ends_where_the_window_ends(tokenizer: Tokenizer, table: type) -> None:
     model = model_of(tokenizer, table(300, max_length=10))
     reply = model.write([5] * 7, Sampling(max_tokens=100))
-    assert reply.num_tokens == 3 and reply.finish == "length"
+    assert reply.num_tokens == 3 and reply.finish == "window"
     with pytest.raises(TooLong, match="10 tokens, and this model reads 10"):
         model.write([5] * 10, Sampling())
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
-from pretune.report.drawing import Bar
-from pretune.report.pages import SHOWN_CHARACTERS, marked, page
+from pretune.report.drawing import Bar, reliability_chart
+from pretune.report.pages import SHOWN_CHARACTERS, marked, page, weighed
 from pretune.report.training import charts
 from pretune.text.dataset.doctor.findings import Finding
 
@@ -64,6 +64,8 @@ def report(say: Say) -> dict[str, Any]:
         "metrics": {say("metric"): say("value"), "accuracy": 0.7087},
         "classes": [{"label": say("label"), "precision": 0.5, "support": 2}],
         "confusion": {"labels": [say("right"), "b"], "counts": [[1, 2], [0, 0]]},
+        "reliability": reliability_chart({say("bins"): [{"chance": 0.7, "right": 0.5}]}),
+        "calibration": [{"": say("calibration"), say("side"): say("of the side")}],
         "samples": [{name: say(name) for name in ("beginning", "model", "document")}],
         "columns": ["text", "said", "chance_of_label"],
         "examples": {
@@ -74,7 +76,12 @@ def report(say: Say) -> dict[str, Any]:
                     "chance_of_label": 0.1,
                 }
             ],
-            "Best examples": [],
+            "Best examples": [
+                {
+                    "text": weighed([(say("word"), 0.5), (say("other word"), -0.1), ("", None)]),
+                    **{"said": "b", "chance_of_label": 0.9},
+                }
+            ],
         },
         "notes": [say("note of it")],
         "seeds": [{"report": say("a report"), "": "accuracy", "mean": "91 %"}],

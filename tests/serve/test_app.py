@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from tokenizers import Tokenizer
 
+from pretune.infer.chat import ChatFormat
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
 from pretune.infer.predictor import Facts
@@ -16,11 +18,16 @@ from pretune.infer.spans import SpanFinder
 from pretune.infer.tag import Tagger
 from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
+from pretune.tokens.encode.tokenizer import Specials, encode_text
+from tests.infer.conftest import Script
+from tests.serve.conftest import CHATML
 
 Client = Callable[..., TestClient]
 CHAT, TEXT, CLASSIFY, TAG = "/v1/chat/completions", "/v1/completions", "/v1/classify", "/v1/tag"
 ANSWER = "/v1/answer"
 HI = [{"role": "user", "content": "你好"}]
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "北京"}'}}
 ROUTES = [("GET", "/"), ("GET", "/health"), ("GET", "/v1/models"), ("GET", "/v1/models/talker"), ("GET", "/nowhere")]
 ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("POST", TAG), ("POST", ANSWER), ("DELETE", CHAT)]
 
@@ -201,7 +208,11 @@ WRONG: list[tuple[str, dict[str, Any], str, str | None]] = [
     (CHAT, ask(n=99), "invalid_value", "n"),
     (CHAT, ask(stop=["a"] * 5), "invalid_value", None),
     (CHAT, ask(logit_bias={"5": 100}), "unsupported_parameter", "logit_bias"),
-    (CHAT, ask(tools=[{"type": "function"}]), "unsupported_parameter", "tools"),
+    (CHAT, ask(functions=[{"name": "f"}]), "unsupported_parameter", "functions"),
+    (CHAT, ask(tools=[{"type": "function"}]), "invalid_value", "tools.0"),
+    (CHAT, ask(tools=[TOOL], tool_choice="required"), "invalid_value", "tool_choice"),
+    (CHAT, ask(messages=[{**HI[0], "tool_calls": [CALL]}]), "invalid_value", "messages.0"),
+    (CHAT, ask(messages=[*HI, {"role": "assistant", "content": None}]), "invalid_value", "messages.1.content"),
     (CHAT, ask(chat_template="{{ 1 }}"), "unsupported_parameter", "chat_template"),
     (CHAT, ask(guided_regex="(a+)+"), "unsupported_parameter", "guided_regex"),
     (CHAT, ask(model="completer"), "not-supported", None),
@@ -361,3 +372,46 @@ def test_where_a_text_or_a_list_may_stand_the_mistake_of_what_stands_there_is_to
 def test_full_queue_is_told_to_come_back(client: Client) -> None:
     assert error_of(client(max_waiting=0).post(CHAT, json=ask()), 429)["code"] == "rate_limit_exceeded"
     assert error_of(client(max_waiting=0).post(CHAT, json=ask(stream=True)), 429)["code"] == "rate_limit_exceeded"
+
+
+def speaking(tokenizer: Tokenizer, text: str) -> TestClient:
+    """A server whose model says one text, whatever it is asked."""
+    end = tokenizer.token_to_id("<|im_end|>")
+    chat = ChatFormat(CHATML, tokenizer, Specials(eos=0))
+    decoder = Script(tokenizer.get_vocab_size(), (*encode_text(tokenizer, text), end))
+    model = LanguageModel(decoder, tokenizer, tuple(chat.ends), chat)
+    return TestClient(create_app({"talker": model}), base_url="http://localhost")
+
+
+CALLING = 'Wait. <tool_call>{"name": "weather", "arguments": {"city": "北京"}}</tool_call>'
+
+
+def test_calls_are_given_as_openai_does_plain_and_at_the_end_of_a_stream(tokenizer: Tokenizer) -> None:
+    body = ask(tools=[TOOL])
+    (choice,) = speaking(tokenizer, CALLING).post(CHAT, json=body).json()["choices"]
+    message = choice["message"]
+    assert (message["content"], choice["finish_reason"]) == ("Wait.", "tool_calls")
+    (call,) = message["tool_calls"]
+    assert call.pop("id").startswith("call_")
+    assert call == {key: value for key, value in CALL.items() if key != "id"}
+    events = events_of(speaking(tokenizer, CALLING).post(CHAT, json={**body, "stream": True}))
+    deltas = [event["choices"][0]["delta"] for event in events]
+    assert "".join(delta.get("content", "") for delta in deltas) == "Wait."
+    assert [[c["function"] for c in delta["tool_calls"]] for delta in deltas if "tool_calls" in delta] == [
+        [CALL["function"]]
+    ]
+    assert events[-1]["choices"][0]["finish_reason"] == "tool_calls" and deltas[-1]["tool_calls"][0]["index"] == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"tools": []}, {"tools": [TOOL], "tool_choice": "none"}])
+def test_who_may_call_nothing_calls_nothing(tokenizer: Tokenizer, settings: dict[str, Any]) -> None:
+    (choice,) = speaking(tokenizer, CALLING).post(CHAT, json=ask(**settings)).json()["choices"]
+    assert (choice["message"], choice["finish_reason"]) == ({"role": "assistant", "content": CALLING}, "stop")
+
+
+def test_what_was_called_and_came_back_is_asked_with(client: Client, talker: LanguageModel) -> None:
+    said = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    back = {"role": "tool", "tool_call_id": "call_1", "content": "cold"}
+    found = client().post(CHAT, json=ask(messages=[*HI, said, back], tools=[TOOL], max_tokens=1)).json()
+    messages = [*HI, {**said, "content": ""}, {"role": "tool", "content": "cold"}]
+    assert found["usage"]["prompt_tokens"] == len(talker.chat_prompt(messages, [TOOL]))

@@ -63,12 +63,14 @@ def test_a_classifier_learns_and_its_folder_gives_the_logits_of_plain_transforme
     assert found.metrics["validation_accuracy"] >= (0.9 if method != "head" else 0.4)
     texts = [s + " 🙂" for s in SENTENCES]
     ours = [label.scores for label in found.predict(texts)]
-    theirs = plain_transformers(world, base, found.path, texts)
+    theirs = plain_transformers(world, base, found.path, texts, found.model.facts.more["temperature"])
     for a, b in zip(ours, theirs, strict=True):
         assert a == pytest.approx(b, abs=1e-5)
 
 
-def plain_transformers(world: Path, base: str, folder: Path, texts: list[str]) -> list[dict[str, float]]:
+def plain_transformers(
+    world: Path, base: str, folder: Path, texts: list[str], temperature: float = 1.0
+) -> list[dict[str, float]]:
     """Probabilities by transformers (and peft) alone, one text at a time."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -99,7 +101,7 @@ def plain_transformers(world: Path, base: str, folder: Path, texts: list[str]) -
         )
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([framed])).logits[0]
-        rows.append({names[i]: float(p) for i, p in enumerate(logits.softmax(-1))})
+        rows.append({names[i]: float(p) for i, p in enumerate((logits / temperature).softmax(-1))})
     return rows
 
 

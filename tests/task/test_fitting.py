@@ -7,10 +7,12 @@ from tokenizers import Tokenizer
 
 from pretune.base.errors import BadMessages, NoTarget
 from pretune.infer.chat import ChatFormat
+from pretune.task.chat import last_alone
 from pretune.task.fitting import fit_all, fitted
 from pretune.text.dataset.example import Dialogue, Message
-from pretune.tokens.encode.tokenizer import Specials
+from pretune.tokens.encode.tokenizer import Specials, encode_text
 from tests.infer.conftest import CHATML, train_tokenizer
+from tests.infer.test_calls import HERMES
 
 STRICT = (
     "{%- for m in messages %}{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
@@ -143,3 +145,29 @@ def test_only_replies_that_are_learnt_are_targets(tokenizer: Tokenizer) -> None:
     assert learnt(tokenizer, dialogue(*turns, unlearnt=(3,))) == "two<|im_end|>you<|im_end|>"
     assert learnt(tokenizer, dialogue(*turns, unlearnt=(1, 5))) == "Hello<|im_end|>"
     assert kept(tokenizer, dialogue(*turns, unlearnt=(1, 5)), 400) == turns[:4]
+
+
+def test_the_loss_on_the_last_reply_alone_counts_its_tokens_and_its_end_and_no_others(tokenizer: Tokenizer) -> None:
+    turns = ["s:Be kind.", "u:Hello", "a:world", "u:one", "a:two three", "u:late"]
+    wanted = {"all": "world<|im_end|>two three<|im_end|>", "last": "two three<|im_end|>"}
+    assert learnt(tokenizer, dialogue(*turns)) == wanted["all"]
+    assert learnt(tokenizer, last_alone(dialogue(*turns))) == wanted["last"]
+    found = fitted(chat_of(tokenizer), last_alone(dialogue(*turns)), 400)
+    assert found is not None
+    assert sum(found.targets) == len(encode_text(tokenizer, "two three")) + 1
+    assert learnt(tokenizer, last_alone(dialogue(*turns, unlearnt=(4,)))) == "world<|im_end|>"
+
+
+def test_a_last_reply_that_does_not_fit_is_left_out_when_it_alone_is_learnt(tokenizer: Tokenizer) -> None:
+    said = dialogue("u:Hello", "a:world", f"u:{LONG}", "a:two")
+    assert fitted(chat_of(tokenizer), last_alone(said), 40) is None
+
+
+def test_the_next_question_of_a_dialogue_with_tools_keeps_them_though_early_turns_go(tokenizer: Tokenizer) -> None:
+    call = '[{"type": "function", "function": {"name": "f", "arguments": "{}"}}]'
+    messages = (*dialogue(f"u:{LONG}", "a:one", "u:Hello").messages, Message("assistant", "", call))
+    found = fitted(chat_of(tokenizer, HERMES), Dialogue(messages, "x#0", tools='[{"name": "g"}]'), 130)
+    assert found is not None
+    text = tokenizer.decode(found.ids, skip_special_tokens=False)
+    assert '{"type": "function", "function": {"name": "g"}}' in text and LONG not in text
+    assert '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>' in text

@@ -109,6 +109,7 @@ def test_the_folder_answers_all_tasks_with_one_body_and_each_head_answers_alone(
 
 def test_the_body_is_an_ordinary_folder_of_transformers(made: dict[str, Artifact], world: Path) -> None:
     body = AutoModel.from_pretrained(made["tuned"].path)
+    assert not hasattr(body.config, "pretune"), "the temperature of a head stands next to the head"
     opened = open_model(made["tuned"].path / "mood")
     assert all(torch.equal(p, body.state_dict()[n]) for n, p in body_of(module_of(opened)).state_dict().items())
     heads = load_file(made["tuned"].path / "people" / "adapter_model.safetensors")

@@ -263,6 +263,21 @@ def test_all_wrong_records_of_a_file_are_told_at_once(tmp_path: Path, run_stage:
     assert "and 5 more such records" in str(caught.value)
 
 
+def test_keywords_may_be_patterns_and_one_that_does_not_compile_is_refused_with_its_line(
+    tmp_path: Path, run_stage: Any
+) -> None:
+    def row(keywords: Any) -> dict[str, Any]:
+        return {"question": "q", "answer": "a", "keywords": keywords}
+
+    said = [row(["a", "/b{1,2}/"]), row("a, /b{1,2}/,c/d, /e/"), row("/usr, x")]
+    found = read_split(read_one(tmp_path, run_stage, said).path, "train")
+    assert [e.keywords for e in found] == [("a", "/b{1,2}/"), ("a", "/b{1,2}/", "c/d", "/e/"), ("/usr", "x")]
+    with pytest.raises(
+        BadFile, match=r"jsonl:2: the keyword '/\(/' is no regular expression: missing \), unterminated"
+    ):
+        read_one(tmp_path, run_stage, [row("a"), row(["/(/"])])
+
+
 def test_what_is_mended_in_a_dialogue_is_counted(tmp_path: Path, run_stage: Any) -> None:
     greeted = {"messages": [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}  # fmt: skip
     odd = {"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "add(1)"}]}

@@ -3,7 +3,7 @@
 adapter_config.json          which method (`peft_type`), which head (`task_type`), where the base is, the method's own
 adapter_model.safetensors    what was trained
 labels.json                  names of the labels, where there are any
-head.json                    of a head that gives no label: what config.json says of it (`problem_type`, KEPT)
+head.json                    what config.json says of a head (`problem_type`, KEPT), if it says something
 generation_config.json       how answers are looked for, where that is not always by the likeliest token
 tokenizer.json ...           the tokenizer
 
@@ -84,7 +84,7 @@ def write_adapter(
 
 
 def head_facts(config: Any) -> dict[str, Any]:
-    """What head.json says of a model's head; nothing of one that gives one of several labels."""
+    """What head.json says of a model's head."""
     found = {"problem_type": getattr(config, "problem_type", None), KEPT: getattr(config, KEPT, None)}
     return {name: value for name, value in found.items() if value}
 

@@ -11,8 +11,9 @@ sentences one word), words and pairs of words elsewhere. Everything is learnt fr
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from pretune.task.judge.closeness import is_cjk, words_of
 from pretune.task.judge.figures import best_cut
 
 MAX_FEATURES = 200_000
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE, INPUTS_AT_ONCE = 256, 4096
 
 
 def most_frequent(values: Sequence[str]) -> str:
@@ -51,13 +52,22 @@ def tfidf(texts: Sequence[str]) -> tuple[Any, Any]:
         return vectoriser, vectoriser.fit_transform(texts)
 
 
-def features(train: Sequence[Given], inputs: Sequence[Given]) -> tuple[Any, Any]:
-    """TF-IDF of both, learnt from `train`."""
-    texts = [one if isinstance(one, str) else "\n".join(one) for one in train]
-    vectoriser, rows = tfidf(texts)
+def features(train: Sequence[Given]) -> tuple[Any, Callable[[Sequence[Given]], Any]]:
+    """TF-IDF of texts, learnt from them, and what gives that of others."""
+    vectoriser, rows = tfidf(list(map(_joined, train)))
     if all(isinstance(one, str) for one in train):
-        return rows, vectoriser.transform([one if isinstance(one, str) else "\n".join(one) for one in inputs])
-    return _compared(vectoriser, train), _compared(vectoriser, inputs)
+        return rows, lambda inputs: vectoriser.transform(list(map(_joined, inputs)))
+    return _compared(vectoriser, train), lambda inputs: _compared(vectoriser, inputs)
+
+
+def _joined(one: Given) -> str:
+    return one if isinstance(one, str) else "\n".join(one)
+
+
+def in_parts(say: Callable[[Any], Any], of: Callable[[Sequence[Given]], Any], inputs: Sequence[Given]) -> list[Any]:
+    """What is said of each input, with the features of a few in memory at once."""
+    parts = (inputs[i : i + INPUTS_AT_ONCE] for i in range(0, len(inputs), INPUTS_AT_ONCE))
+    return [value for part in parts for value in say(of(part)).tolist()]
 
 
 def _compared(vectoriser: Any, inputs: Sequence[Given]) -> Any:
@@ -76,9 +86,9 @@ def svm_labels(train: Sequence[Given], labels: Sequence[str], inputs: Sequence[G
 
     if len(set(labels)) == 1:
         return [labels[0]] * len(inputs)
-    rows, asked = features(train, inputs)
+    rows, of = features(train)
     machine = LinearSVC(random_state=seed % 2**32, max_iter=5000).fit(rows, list(labels))
-    return [str(name) for name in machine.predict(asked)]
+    return list(map(sys.intern, in_parts(machine.predict, of, inputs)))
 
 
 def svm_sets(
@@ -88,7 +98,8 @@ def svm_sets(
     cross-validation of three parts."""
     from sklearn.model_selection import KFold
 
-    rows, asked = features(train, inputs)
+    rows, of = features(train)
+    asked = of(inputs)
     names = sorted({name for one in sets for name in one})
     parts = list(KFold(min(3, len(sets)), shuffle=True, random_state=seed % 2**32).split(rows)) if len(sets) > 1 else []
     said = []
@@ -115,8 +126,8 @@ def ridge_scores(train: Sequence[Given], scores: Sequence[float], inputs: Sequen
     """Numbers for `inputs` by ridge regression on TF-IDF (alpha = 1), learnt from `train`."""
     from sklearn.linear_model import Ridge
 
-    rows, asked = features(train, inputs)
-    return [float(value) for value in Ridge().fit(rows, list(scores)).predict(asked)]
+    rows, of = features(train)
+    return in_parts(Ridge().fit(rows, list(scores)).predict, of, inputs)
 
 
 def nearest(train: Sequence[str], texts: Sequence[str]) -> list[int]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pretune.text.dataset.example import keyword_pattern
+
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Scripts written without spaces: kana and Han. Hangul has spaces."""
 _WORD = re.compile(f"[{CJK}]|[^\\W_{CJK}]+")
@@ -58,8 +60,10 @@ def word_for_word(answer: str, wanted: str) -> bool:
 def has_keyword(answer: str, keyword: str) -> bool:
     """Whether a keyword stands in the answer as whole words (`cat` is not in `concatenate`), in any case.
 
-    A keyword without letters or digits (`++`) is looked for as it is.
+    A keyword without letters or digits (`++`) is looked for as it is; one between slashes is a regular expression.
     """
+    if pattern := keyword_pattern(keyword):
+        return bool(pattern.search(answer))
     wanted, given = words_of(keyword), words_of(answer)
     if not wanted:
         return keyword.casefold() in answer.casefold()

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.infer.correlation import pearson, spearman
+
 
 def confusion(gold: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
     """How often label i (row) was called label j (column), [labels, labels]; both must be among `labels`."""
@@ -44,7 +46,8 @@ def label_figures(gold: Sequence[str], said: Sequence[str], labels: Sequence[str
     """
     counts = confusion(gold, said, labels)
     rows = class_scores(counts, labels)
-    there = [rows[name] for i, name in enumerate(labels) if counts[i].sum() + counts[:, i].sum()]
+    # A text that is rejected without a label ("") has no class of its own.
+    there = [rows[name] for i, name in enumerate(labels) if name and counts[i].sum() + counts[:, i].sum()]
     macro = {f"macro_{what}": sum(r[what] for r in there) / len(there) for what in ("precision", "recall", "f1")}
     weighted = sum(r["f1"] * r["support"] for r in there) / len(gold)
     return {"accuracy": int(np.trace(counts)) / len(gold), **macro, "weighted_f1": weighted}
@@ -87,24 +90,6 @@ def score_figures(wanted: NDArray[np.float64], said: NDArray[np.float64]) -> dic
     errors = said - wanted
     correlations = {"spearman": spearman(wanted, said), "pearson": pearson(wanted, said)}
     return {**correlations, "mae": float(np.abs(errors).mean()), "rmse": float(np.sqrt((errors**2).mean()))}
-
-
-def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Correlation of ranks, equal values sharing the mean of theirs; 0 where one side is constant."""
-    return pearson(_ranks(a), _ranks(b))
-
-
-def pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Linear correlation; 0 where one side is constant: who always says the same knows nothing of the order."""
-    if a.min() == a.max() or b.min() == b.max():
-        return 0.0
-    x, y = a - a.mean(), b - b.mean()
-    return float(x @ y / np.sqrt((x @ x) * (y @ y)))
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[number])
 
 
 def report_text(classes: dict[str, dict[str, float]], figures: dict[str, float]) -> str:

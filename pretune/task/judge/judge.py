@@ -36,7 +36,7 @@ def whole(parts: Sequence[Part]) -> float:
     return sum(part.top for part in parts) / below if below else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Asked:
     """One question of an evaluation.
 

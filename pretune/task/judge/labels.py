@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pretune.base.errors import NotSupported
 from pretune.infer.answers import Label
 from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, svm_labels
+from pretune.task.judge.calibration import (
+    at_temperature,
+    auroc,
+    brier,
+    calibration_error,
+    negative_log_likelihood,
+    reliability,
+)
 from pretune.task.judge.figures import class_scores, confusion, label_figures, report_text
 from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
 from pretune.text.dataset.example import Labelled
@@ -36,19 +47,22 @@ class LabelJudge(Judge):
         return {"accuracy": answer.name == asked.wanted}
 
     def figures(self, answers: Sequence[Label], asked: Sequence[Asked]) -> dict[str, float]:
+        """Those of scikit-learn; ece, nll and brier of texts in scope; how well other texts are told from them."""
         gold, said = _named(answers, asked)
-        return label_figures(gold, said, sorted({*gold, *said}))
+        figures = label_figures(gold, said, sorted({*gold, *said}))
+        return figures | _of_chances(answers, asked) | _of_scope(answers, asked)
 
     def tell(self, answers: Sequence[Label], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
         """Figures by label, the confusion matrix, and both as text."""
         gold, said = _named(answers, asked)
-        known = facts.labels or ()
-        every = [*known, *sorted({*gold} - {*known})]
+        known = facts.said or ()
+        every = [*known, *sorted({*gold, *said} - {*known})]
         counts = confusion(gold, said, every)
-        classes = class_scores(counts, every)
-        table = {"labels": every, "counts": counts.tolist()}
+        classes = {name: row for name, row in class_scores(counts, every).items() if name}
+        table = {"labels": [name or "(rejected)" for name in every], "counts": counts.tolist()}
         text = report_text(classes, label_figures(gold, said, every))
-        return {"classes": classes, "confusion": table, "text": text}, []
+        tables = {"classes": classes, "confusion": table, "text": text}
+        return tables | _calibration(answers, asked, facts.more.get("temperature")), []
 
     def baselines(self, asked: Sequence[Asked], train: Sequence[Labelled], *, seed: int) -> list[Baseline]:
         """None without a training split."""
@@ -61,7 +75,8 @@ class LabelJudge(Judge):
             ("majority", "always the most frequent label of the training split"): often,
             ("tfidf_svm", "a linear SVM on TF-IDF"): svm,
         }
-        return [Baseline(*name, [Label(n, 1.0) for n in said]) for name, said in systems.items()]
+        one = {name: Label(name, 1.0) for name in {*names, *svm}}  # equal answers are one object
+        return [Baseline(*name, [one[n] for n in said]) for name, said in systems.items()]
 
     def row(self, asked: Asked, answer: Label, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
         strongest = baselines.get("tfidf_svm")
@@ -70,12 +85,68 @@ class LabelJudge(Judge):
             "group": asked.group,
             **asked.texts,
             "label": asked.wanted,
-            "said": answer.name,
+            "said": answer.name or "(rejected)",
             "right": marks["accuracy"],
             "chance": round(answer.score, 6),
             "chance_of_label": round(answer.scores.get(asked.wanted, 0.0), 6),
             "baseline_said": strongest and strongest.name,
         }
+
+
+def _in_scope(answers: Sequence[Label], asked: Sequence[Asked]) -> NDArray[np.bool_]:
+    """Whether the model has the label of each text."""
+    return np.array([a.wanted in answer.scores for answer, a in zip(answers, asked, strict=True)], dtype=bool)
+
+
+def _chances(
+    answers: Sequence[Label], asked: Sequence[Asked]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]] | None:
+    """Probabilities [texts, labels], the label's number, and whether the likeliest is it, of the texts in scope.
+
+    None where there is none, or where the answers are a baseline's, which has no probabilities.
+    """
+    some = [k for k, inside in enumerate(_in_scope(answers, asked)) if inside]
+    if not some:
+        return None
+    number = {name: i for i, name in enumerate(answers[some[0]].scores)}
+    chances = np.array([list(answers[k].scores.values()) for k in some])
+    gold = np.array([number[asked[k].wanted] for k in some])
+    return chances, gold, chances.argmax(axis=1) == gold
+
+
+def _of_chances(answers: Sequence[Label], asked: Sequence[Asked]) -> dict[str, float]:
+    if (found := _chances(answers, asked)) is None:
+        return {}
+    chances, gold, right = found
+    error = calibration_error(reliability(chances.max(axis=1), right))
+    return {"ece": error, "nll": negative_log_likelihood(chances, gold), "brier": brier(chances, gold)}
+
+
+def _of_scope(answers: Sequence[Label], asked: Sequence[Asked]) -> dict[str, float]:
+    """Where texts are rejected or have labels that the model does not know; nothing elsewhere."""
+    inside, rejected = _in_scope(answers, asked), np.array([answer.rejected for answer in answers])
+    if not rejected.any() and (inside.all() or not inside.any()):
+        return {}
+    right = np.array([answer.name == a.wanted for answer, a in zip(answers, asked, strict=True)])
+    found = {"rejected": float(rejected.mean())}
+    found |= {"in_scope_accuracy": float(right[inside].mean())} if inside.any() else {}
+    if inside.any() and not inside.all():
+        found["auroc"] = auroc(np.array([answer.score for answer in answers]), inside)
+    return found
+
+
+def _calibration(answers: Sequence[Label], asked: Sequence[Asked], temperature: float | None) -> dict[str, Any]:
+    """Bins of probability and share of right ones, without the temperature and with it."""
+    if (found := _chances(answers, asked)) is None:
+        return {}
+    chances, gold, right = found
+    table: dict[str, Any] = {"bins": reliability(chances.max(axis=1), right)}
+    if temperature is not None:
+        plain = at_temperature(chances, temperature)
+        bins = reliability(plain.max(axis=1), right)
+        before = {"ece": calibration_error(bins), "nll": negative_log_likelihood(plain, gold)}
+        table |= {"temperature": temperature, "before": {**before, "brier": brier(plain, gold), "bins": bins}}
+    return {"calibration": table}
 
 
 def _named(answers: Sequence[Label], asked: Sequence[Asked]) -> tuple[list[str], list[str]]:

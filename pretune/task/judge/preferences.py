@@ -114,7 +114,7 @@ class PreferenceJudge(Judge):
 
 
 def _asked(example: Preference) -> Asked:
-    before = [{"role": m.role, "content": m.said} for m in example.messages]
+    before = [m.turn for m in example.messages]
     return Asked(before, (example.chosen, example.rejected), example.chosen, example.origin)
 
 

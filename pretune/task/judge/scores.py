@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.infer.answers import Score
+from pretune.infer.correlation import spearman
 from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import ridge_scores
-from pretune.task.judge.figures import score_figures, spearman
+from pretune.task.judge.figures import score_figures
 from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
 from pretune.text.dataset.example import ScoredText
 

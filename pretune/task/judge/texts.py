@@ -60,7 +60,7 @@ class TextJudge(Judge):
 
     def tell(self, answers: Sequence[Text], asked: Sequence[Asked], facts: Facts) -> tuple[Json, list[str]]:
         """Of sources that are too long, answers that do not end, and figures that are not installed."""
-        late, cut = (sum(a.finish == why for a in answers) for why in ("too-long", "length"))
+        late, cut = (sum(a.finish in why for a in answers) for why in (("too-long",), ("length", "window")))
         told = {
             f"{late} sources are longer than the model's {facts.max_length} tokens and count as answered with "
             "nothing": late,

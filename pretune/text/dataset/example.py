@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretune.base.errors import BadFile
 from pretune.base.json import JsonMap
 from pretune.text.read.shards import read_rows
 from pretune.text.read.split import SPLITS
@@ -127,15 +129,29 @@ class Message:
         """The turn as one text, for templates without tools: the content, then the calls."""
         return "\n".join(part for part in (self.content, self.calls) if part)
 
+    @property
+    def turn(self) -> dict[str, Any]:
+        """The turn as chat templates read it, with `tool_calls`; calls that are no list of objects are text."""
+        calls = objects_in(self.calls)
+        if not calls:
+            return {"role": self.role, "content": self.said}
+        return {"role": self.role, "content": self.content, "tool_calls": calls}
+
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """Turns in order; `keywords` are words that a good last reply contains; `tools`: JSON of what may be called."""
+    """Turns in order; `keywords`: words, or /patterns/, in a good last reply; `tools`: JSON of what may be called."""
 
     messages: tuple[Message, ...]
     origin: str
     keywords: tuple[str, ...] = ()
     tools: str = ""
+
+    @property
+    def callable(self) -> list[dict[str, Any]]:
+        """The tools in OpenAI's form; none where they are no JSON list of objects."""
+        tools = objects_in(self.tools)
+        return [t if "function" in t else {"type": "function", "function": t} for t in tools]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +227,30 @@ def _plain(value: object) -> object:
     if not value or not dataclasses.is_dataclass(value[0]):
         return list(value)
     return [dataclasses.asdict(one) for one in value]
+
+
+def objects_in(text: str) -> list[dict[str, Any]]:
+    """The objects of a JSON list; empty where the text is anything else."""
+    try:
+        found = json.loads(text) if text else []
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) and all(isinstance(one, dict) for one in found) else []
+
+
+def keyword_pattern(keyword: str) -> re.Pattern[str] | None:
+    """The regular expression of a keyword between slashes, searched for in any case; None for words.
+
+    Raises:
+        BadFile: it is none that Python's `re` compiles.
+    """
+    if len(keyword) < 3 or not (keyword.startswith("/") and keyword.endswith("/")):
+        return None
+    try:
+        return re.compile(keyword[1:-1], re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError) as error:
+        hint = "a keyword between slashes is a regular expression of Python's re; write words without slashes"
+        raise BadFile(f"the keyword {keyword!r} is no regular expression: {error}", hint=hint) from None
 
 
 def asked_in(messages: tuple[Message, ...]) -> str:

@@ -51,6 +51,8 @@ def divide(
         loose, train, takes_test = train, [], not (held or tested)
     shares = {"validation": 0.0 if held else validation, "test": test if takes_test else 0.0}
     more, num_near = _split(loose, shares, scratch, log)
+    if made := [f"{len(more[split])} for {split}" for split in shares if more[split]]:
+        log.info(f"    of {len(loose)} examples without a split are kept back: {', '.join(made)}")
     return {split: [*own, *more[split]] for split, own in zip(SPLITS, (train, held, tested), strict=True)}, num_near
 
 

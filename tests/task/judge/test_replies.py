@@ -9,7 +9,7 @@ from pretune.base.log import Log
 from pretune.evaluate.judging import judged
 from pretune.infer.answers import Text
 from pretune.infer.language import LanguageModel
-from pretune.task.judge.replies import ReplyJudge, answer_scores, asked_of, grouped, question_of
+from pretune.task.judge.replies import ReplyJudge, answer_scores, asked_of, grouped, is_unfinished, question_of
 from pretune.text.dataset.example import Dialogue, Message
 
 
@@ -134,7 +134,7 @@ def test_a_reply_that_is_not_to_be_learnt_is_not_wanted_either():
 def test_an_answer_that_is_right_word_for_word_scores_one_everywhere():
     found = evaluated([dialogue("qq", "yes yes", keywords=("yes",))], [])
     figures = found.groups[0].figures
-    assert figures == {"rouge_l": 1.0, "word_for_word": 1.0, "any_keyword": 1.0, "all_keywords": 1.0}
+    assert figures == {"rouge_l": 1.0, "word_for_word": 1.0, "any_keyword": 1.0, "all_keywords": 1.0, "unfinished": 0.0}
     assert [f.name for f in found.groups[0].baselines] == ["question"]
 
 
@@ -145,3 +145,50 @@ def test_looking_up_is_a_ceiling_from_a_tenth_of_read_answers_on(num_read, is_ce
     test = [dialogue("qq", f"answer {k}" if k < num_read else f"unheard {k}") for k in range(20)]
     found = evaluated(test, train)
     assert [baseline.is_ceiling for baseline in found.groups[0].baselines if baseline.name == "nearest"] == [is_ceiling]
+
+
+F = '<tool_call>{"name": "f", "arguments": {"x": 1, "y": [2]}}</tool_call>'
+CALLS = {
+    F: (True, True, True),
+    '{"name": "f", "arguments": {"y": [2.0], "x": 1}}': (False, True, True),
+    '{"name": "f", "arguments": {"x": 2, "y": [2]}}': (False, True, False),
+    '{"name": "g", "arguments": {"x": 1, "y": [2]}}': (False, False, False),
+    F + F: (False, False, False),
+    "no": (False, False, False),
+}
+
+
+@pytest.mark.parametrize("given", CALLS)
+def test_calls_are_scored_by_name_and_arguments_and_their_texts_in_one_form(given):
+    wanted = '[{"type": "function", "function": {"name": "f", "arguments": "{\\"x\\": 1, \\"y\\": [2]}"}}]'
+    found = answer_scores(given, wanted, ())
+    assert tuple(found[name] for name in ("word_for_word", "call_name", "call_arguments")) == CALLS[given]
+    assert answer_scores(given, "text", ())["call_name"] is None
+
+
+def test_answers_that_go_on_to_the_limit_are_unfinished_and_those_that_the_window_cuts_are_not_counted():
+    def found(max_tokens, *lengths):
+        answers = model().answer(["q" * n for n in lengths], max_tokens=max_tokens, strict=False)
+        return [is_unfinished(a) for a in answers], ReplyJudge().tell(answers, [], model().facts)[1]
+
+    assert found(2, 1, 3, 4, 9) == (
+        [True, True, None, None],
+        [
+            "2 of 2 answers (100 %) did not end by themselves within 2 tokens: the token that ends a reply is not learnt "
+            "(train longer; raise max_length where finetune says that replies lose their end), or max_tokens is too "
+            "small for replies this long (raise it)",
+            "1 questions are longer than the model's 6 tokens and count as answered with nothing",
+            "1 answers end where the model's 6 tokens do; whether they would have stopped by themselves is not known, so "
+            "`unfinished` leaves them out",
+        ],
+    )
+    assert found(3, 1, 2) == ([False, False], [])
+
+
+def test_a_keyword_between_slashes_is_a_regular_expression_in_any_case():
+    def hits(answer, *keywords):
+        return answer_scores(answer, "x", keywords)["all_keywords"]
+
+    assert hits("Order 4711 is READY", r"/order\s+\d{4}/", "ready", "/y$/")
+    assert not hits("Order 471 is ready", r"/order \d{4}/")
+    assert hits("a / b", "/") and hits("x // y", "//") and not hits("x", "//")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pretune.task.judge.figures import best_cut, macro_f1, score_figures, set_figures, spearman
+from pretune.infer.correlation import spearman
+from pretune.task.judge.figures import best_cut, macro_f1, score_figures, set_figures
 
 WANTED = np.array([1.0, 2.0, 2.0, 3.5, 5.0, 4.0])
 SAID = np.array([0.5, 2.5, 2.0, 2.0, 4.0, 5.5])

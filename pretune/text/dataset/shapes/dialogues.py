@@ -15,11 +15,12 @@ refuse it. Two of the system's names mean two things: `sys` is the assistant whe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pretune.base.errors import BadFile, did_you_mean
 from pretune.base.json import JsonMap
-from pretune.text.dataset.example import Dialogue, Example, Message
+from pretune.text.dataset.example import Dialogue, Example, Message, keyword_pattern
 from pretune.text.dataset.shapes.converter import Convert, Notes, Record, columns_read
 from pretune.text.read.columns import Table
 from pretune.text.read.values import first_of, kind_of, mend_surrogates, wrong
@@ -252,8 +253,15 @@ def _is_list(record: Record, column: str | None) -> bool:
     return column is not None and isinstance(record.get(column), list)
 
 
+LISTED = re.compile(r"\s*(/.*?/(?=\s*(?:,|$))|[^,]*)(?:,|$)")
+"""A keyword of several in one text: a pattern between slashes may hold commas."""
+
+
 def _keywords(value: object) -> tuple[str, ...]:
-    words = value.split(",") if isinstance(value, str) else value or []
+    words = LISTED.findall(value) if isinstance(value, str) else value or []
     if not isinstance(words, list):
         raise wrong("keywords", f"must be a list of words, not {kind_of(value)}")
-    return tuple(mend_surrogates(str(w).strip()) for w in words if str(w).strip())
+    found = tuple(mend_surrogates(str(w).strip()) for w in words if str(w).strip())
+    for keyword in found:
+        keyword_pattern(keyword)
+    return found
