@@ -1,13 +1,8 @@
 """Any number of labels for each text: a sigmoid for each label, on an encoder or a decoder.
 
-<<<<<<< HEAD
-The head begins at how often each label occurs in train: from one half each, the first hundreds of steps only teach
-that labels are rare (docs/LOG.md). From which probability a label holds is chosen for each label on the validation
-split, and kept in the model's folder.
-=======
-The temperature of the probabilities, and from which one a label holds, are chosen on the validation split (the latter
-for each label), and kept in the model's folder.
->>>>>>> main
+The head begins at how often each label occurs in train: from one half each, the first steps push every text the same
+way (docs/LOG.md). The temperature of the probabilities, and from which one a label holds, are chosen on the validation
+split (the latter for each label), and kept in the model's folder.
 """
 
 from __future__ import annotations
