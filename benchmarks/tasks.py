@@ -18,17 +18,18 @@ next to transformers' Trainer with its defaults, four looks an epoch on each sid
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import tasks_data as data
+from tasks_data import Inputs, text_of, written
 
 from pretune.base.digest import digest
 from pretune.base.extras import git_commit
@@ -36,8 +37,6 @@ from pretune.base.measurements import processor
 from pretune.base.stage import STAGE
 
 MINILM, MINIMIND = "models/all-MiniLM-L6-v2", "models/minimind2-small"
-Inputs = Callable[[Path, Path], list[str]]
-"""What a stage reads, given the folder of the data sets and one to write into."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Cell:
         pretune(self.recipe(shared, out), out)
         cards = {stage: _card(out / stage) for stage in ("data", "tuned", "report")}
         tuned, stages = cards["tuned"]["metrics"], {stage: card["made"]["seconds"] for stage, card in cards.items()}
-        group = json.loads(_text(out / "report" / "report.json"))["groups"]["all"]
+        group = json.loads(text_of(out / "report" / "report.json"))["groups"]["all"]
         beside = [one for one in group["baselines"] if not one["is_ceiling"] and self.figure in one["metrics"]]
         others = {one["name"]: one["metrics"][self.figure] for one in beside}
         return {
@@ -119,124 +118,12 @@ class Cell:
 
 
 def pretune(recipe: dict[str, Any], out: Path) -> None:
-    path = _written(out / "recipe.yaml", json.dumps(recipe, indent=1))
+    path = written(out / "recipe.yaml", json.dumps(recipe, indent=1))
     subprocess.run([sys.executable, "-m", "pretune", "run", path], check=True)
 
 
-# ---- what they read -----------------------------------------------------------------------------
-
-
-def files(*names: str) -> Inputs:
-    return lambda data, made: [str(data / name) for name in names]
-
-
-def splits(name: str, **given: str) -> Inputs:
-    """Files of data set `name` under the names of the splits that they are taken as; `FILE#N` of a file a sample."""
-
-    def read(data: Path, made: Path) -> list[str]:
-        found = []
-        for split, told in given.items():
-            file, _, sample = told.partition("#")
-            found.append(made / name / f"{split}{''.join(Path(file).suffixes)}")
-            found[-1].parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data / name / file, found[-1])
-            found[-1] = f"{found[-1]}#{sample}" if sample else str(found[-1])
-        return found
-
-    return read
-
-
-def stsb(data: Path, made: Path) -> list[str]:
-    """The same rows with a line of names, which the files lack."""
-    named = {s: f"sentence1,sentence2,score\n{_text(data / 'stsb' / f'en-{s}.csv')}" for s in ("train", "dev", "test")}
-    return _first_4000([_written(made / "stsb" / f"{split}.csv", text) for split, text in named.items()])
-
-
-def goemotions(data: Path, made: Path) -> list[str]:
-    """Rows with the names of their labels, which the files give as numbers."""
-    names, found = _text(data / "goemotions" / "labels.txt").split(), []
-    for split in ("train", "dev", "test"):
-        lines = _text(data / "goemotions" / f"{split}.tsv").splitlines()
-        rows = [line.split("\t") for line in lines]
-        labelled = [{"text": text, "labels": [names[int(k)] for k in held.split(",")]} for text, held, _ in rows]
-        found.append(_lines(made / "goemotions" / f"{split}.jsonl", labelled))
-    return _first_4000([found[0], f"{found[1]}#1500", found[2]])
-
-
-def multi30k(data: Path, made: Path) -> list[str]:
-    """English captions and their German translations."""
-    found = []
-    for split, name in {"train": "train", "dev": "val", "test": "test_2016_flickr"}.items():
-        sides = [_unpacked(data / "multi30k" / f"raw__{name}.{side}.gz").splitlines() for side in ("en", "de")]
-        pairs = [{"source": a, "target": b} for a, b in zip(*sides, strict=True)]
-        found.append(_lines(made / "multi30k" / f"{split}.jsonl", pairs))
-    return _first_4000(found)
-
-
-def classical(data: Path, made: Path) -> list[str]:
-    """Classical and modern Chinese, in the order of the books: the last 2,000 are asked, those before choose."""
-    rows = [json.loads(line) for line in _text(data / "classical-modern" / "train_histories.jsonl").splitlines()]
-    pairs = [{"source": row["src"], "target": row["tgt"]} for row in rows]
-    parts = {"train": pairs[:-3000], "dev": pairs[-3000:-2000], "test": pairs[-2000:]}
-    return _first_4000([_lines(made / "classical" / f"{split}.jsonl", some) for split, some in parts.items()])
-
-
-def sides_of(pairs: Inputs) -> Inputs:
-    """Both sides of the training pairs as texts of 40 lines, to pretrain on."""
-
-    def read(data: Path, made: Path) -> list[str]:
-        path = Path(pairs(data, made)[0].partition("#")[0])
-        rows = [json.loads(line) for line in _text(path).splitlines()]
-        texts = ["\n".join(row[side] for row in rows[i : i + 40]) for side in rows[0] for i in range(0, len(rows), 40)]
-        return [_lines(path.with_name("text.jsonl"), [{"text": text} for text in texts])]
-
-    return read
-
-
-def finding(data: Path, made: Path) -> list[str]:
-    """Questions of cmrc2018 and the paragraphs that hold their answers."""
-    found = []
-    for split in ("train", "trial", "dev"):
-        tree = json.loads(_text(data / "cmrc2018" / f"{split}.json"))["data"]
-        held = [(q["question"], part["context"]) for one in tree for part in one["paragraphs"] for q in part["qas"]]
-        rows = [{"source": question, "target": context} for question, context in held]
-        name = {"train": "train", "trial": "dev", "dev": "test"}[split]
-        found.append(_lines(made / "finding" / f"{name}.jsonl", rows))
-    return [*_first_4000(found[:2]), f"{found[2]}#1000"]
-
-
-def chinese(data: Path, made: Path) -> list[str]:
-    """Modern Chinese to pretrain on: a book, headlines, reviews, and the paragraphs of the training questions."""
-    held = [json.loads(line)["target"] for line in _text(Path(finding(data, made)[0].partition("#")[0])).splitlines()]
-    paragraphs = _lines(made / "finding" / "text.jsonl", [{"text": text} for text in dict.fromkeys(held)])
-    others = ("d2l-zh", "thucnews-titles/dev.jsonl", "chnsenticorp/train.jsonl", "cluener2020/train.jsonl")
-    return [paragraphs, *(str(data / name) for name in others)]
-
-
-def _first_4000(found: list[str]) -> list[str]:
-    return [f"{found[0]}#4000", *found[1:]]
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def _unpacked(path: Path) -> str:
-    return gzip.decompress(path.read_bytes()).decode("utf-8")
-
-
 def _card(folder: Path) -> dict[str, Any]:
-    return json.loads(_text(folder / "artifact.json"))
-
-
-def _lines(path: Path, rows: list[dict[str, Any]]) -> str:
-    return _written(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _written(path: Path, text: str) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return str(path)
+    return json.loads(text_of(folder / "artifact.json"))
 
 
 # ---- other people's programs on sst2 --------------------------------------------------------------
@@ -255,7 +142,7 @@ def watched(command: list[str], told: Path) -> list[tuple[float, dict[str, Any]]
     with subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}) as process:
         while True:
             ended = process.poll() is not None
-            lines = [x for x in _text(told).splitlines(keepends=True) if "validation" in x] if told.exists() else []
+            lines = [x for x in text_of(told).splitlines(keepends=True) if "validation" in x] if told.exists() else []
             found += [(time.perf_counter() - started, json.loads(x)) for x in lines[len(found) :] if x.endswith("\n")]
             if ended:
                 break
@@ -288,7 +175,7 @@ class Other:
 
     def _clock(self, shared: Path, out: Path) -> dict[str, Any]:
         """Times as fast to the validation accuracy that both sides reach."""
-        steps = len(_text(shared / "data/sst2/train.jsonl").splitlines()) // 32
+        steps = len(text_of(shared / "data/sst2/train.jsonl").splitlines()) // 32
         words = ["finetune", str(shared / MINILM), str(shared / "data/sst2"), "task=classify", "max_length=128"]
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -305,15 +192,15 @@ class Other:
 
 # ---- the cells, the cheap ones first --------------------------------------------------------------
 
-SST2 = files("sst2")
-ZH_ENCODER = Base("zh-encoder", chinese, "bert-mini", "masked", 15)
-EN_DE = Base("en-de-decoder", sides_of(multi30k), "qwen3-mini", "causal", 5)
-ZH_DECODER = Base("classical-decoder", sides_of(classical), "qwen3-mini", "causal", 5)
-WNUT = files("wnut17/train.conll#4000", "wnut17/dev.conll", "wnut17/test.conll")
-PREFERENCES = files("llamafactory-sft/dpo_zh_demo.json", "llamafactory-sft/dpo_en_demo.json")
-SHIFTED = splits("squadshifts", train="reddit_v1.0.json.gz#2000", test="amazon_reviews_v1.0.json.gz#4000")
-CMRC = splits("cmrc2018", train="train.json#4000", dev="trial.json", test="dev.json#1000")
-CLUENER = splits("cluener2020", train="train.jsonl#4000", test="dev.jsonl")
+SST2 = data.files("sst2")
+ZH_ENCODER = Base("zh-encoder", data.chinese, "bert-mini", "masked", 15)
+EN_DE = Base("en-de-decoder", data.sides_of(data.multi30k), "qwen3-mini", "causal", 5)
+ZH_DECODER = Base("classical-decoder", data.sides_of(data.classical), "qwen3-mini", "causal", 5)
+WNUT = data.files("wnut17/train.conll#4000", "wnut17/dev.conll", "wnut17/test.conll")
+PREFERENCES = data.files("llamafactory-sft/dpo_zh_demo.json", "llamafactory-sft/dpo_en_demo.json")
+SHIFTED = data.splits("squadshifts", train="reddit_v1.0.json.gz#2000", test="amazon_reviews_v1.0.json.gz#4000")
+CMRC = data.splits("cmrc2018", train="train.json#4000", dev="trial.json", test="dev.json#1000")
+CLUENER = data.splits("cluener2020", train="train.jsonl#4000", test="dev.jsonl")
 
 
 def rate(peak: float) -> dict[str, Any]:
@@ -322,21 +209,23 @@ def rate(peak: float) -> dict[str, Any]:
 
 FEW: dict[str, Any] = {"max_examples": 500}
 CELLS: dict[str, Cell | Other] = {
-    "sms-spam": Cell(files("sms-spam/all.jsonl#4000"), "classify", "macro_f1", 0.980),
-    "wikigold": Cell(files("wikigold/all.conll"), "tag", "f1", tuned={"epochs": 8}),
+    "sms-spam": Cell(data.files("sms-spam/all.jsonl#4000"), "classify", "macro_f1", 0.980),
+    "wikigold": Cell(data.files("wikigold/all.conll"), "tag", "f1", tuned={"epochs": 8}),
     "wnut17": Cell(WNUT, "tag", "f1"),
-    "goemotions": Cell(goemotions, "classify", "macro_f1", tuned={"max_length": 64, **rate(3e-4)}),
-    "stsb": Cell(stsb, "regress", "spearman"),
-    "stsb-embed": Cell(stsb, "embed", "spearman", 0.82),
-    "agnews-small": Cell(files("agnews-small/train.jsonl#4000", "agnews-small/test.jsonl"), "classify", "accuracy"),
-    "banking77": Cell(files("banking77"), "classify", "accuracy", 0.93),
+    "goemotions": Cell(data.goemotions, "classify", "macro_f1", tuned={"max_length": 64, **rate(3e-4)}),
+    "stsb": Cell(data.stsb, "regress", "spearman"),
+    "stsb-embed": Cell(data.stsb, "embed", "spearman", 0.82),
+    "agnews-small": Cell(
+        data.files("agnews-small/train.jsonl#4000", "agnews-small/test.jsonl"), "classify", "accuracy"
+    ),
+    "banking77": Cell(data.files("banking77"), "classify", "accuracy", 0.93),
     "squadshifts": Cell(SHIFTED, "answer", "f1", tuned={"max_length": 256}),
     **{f"sst2-s{seed}": Cell(SST2, "classify", "accuracy", 0.89, seed=seed) for seed in range(3)},
-    "multi30k": Cell(multi30k, "seq2seq", "bleu", tuned={"epochs": 10}, report=FEW, base=EN_DE),
-    "classical-modern": Cell(classical, "seq2seq", "bleu", tuned={"epochs": 10}, report=FEW, base=ZH_DECODER),
+    "multi30k": Cell(data.multi30k, "seq2seq", "bleu", tuned={"epochs": 10}, report=FEW, base=EN_DE),
+    "classical-modern": Cell(data.classical, "seq2seq", "bleu", tuned={"epochs": 10}, report=FEW, base=ZH_DECODER),
     "cluener2020": Cell(CLUENER, "tag", "f1", base=ZH_ENCODER),
     "cmrc2018": Cell(CMRC, "answer", "f1", tuned={"max_length": 256}, base=ZH_ENCODER),
-    "cmrc2018-finding": Cell(finding, "embed", "ndcg_10", tuned={"max_length": 256}, base=ZH_ENCODER),
+    "cmrc2018-finding": Cell(data.finding, "embed", "ndcg_10", tuned={"max_length": 256}, base=ZH_ENCODER),
     "dpo": Cell(PREFERENCES, "prefer", "win_rate", 0.5, tuned={"max_length": 512, "epochs": 3}, base=MINIMIND),
     "sst2-plain": Other("plain"),
     "sst2-clock": Other("trainer"),
@@ -349,7 +238,7 @@ CELLS: dict[str, Cell | Other] = {
 def kept(out: Path) -> dict[str, dict[str, Any]]:
     """The last row of each cell."""
     path = out / "rows.jsonl"
-    rows = [json.loads(line) for line in _text(path).splitlines()] if path.is_file() else []
+    rows = [json.loads(line) for line in text_of(path).splitlines()] if path.is_file() else []
     return {row["cell"]: row for row in rows}
 
 
