@@ -167,9 +167,8 @@ class Rows(Sequence[Json]):
 
 def in_order(rows: Sequence[Json], by: str) -> Sequence[Json]:
     """Rows in the order of a column, the smallest first."""
-    keys = [row[by] for row in rows]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return Rows(lambda k: rows[order[k]], len(order))
+    order = np.argsort(np.fromiter((row[by] for row in rows), dtype=np.float64), kind="stable")
+    return Rows(lambda k: rows[int(order[k])], len(order))
 
 
 def margin_of(model: Sequence[float], baseline: Sequence[float], *, seed: int) -> tuple[float, Interval | None]:

@@ -50,6 +50,7 @@ def judged(
     """
     facts = model.facts
     asked, notes = judge.asked(examples, train, facts.said)
+    del examples  # of fifty thousand texts a few megabytes that nobody needs any more
     simple = judge.baselines(asked, train, seed=seed)
     with log.progress("answering", total=len(asked) * (2 if start else 1), unit="questions") as bar:
         answers = judge.ask(model, asked, max_tokens=max_tokens, advance=bar.advance)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 Z = 1.959963984540054
 """Two-sided 95 % of the normal distribution."""
 DRAWS = 2000
-BOOTSTRAP_CELLS = 1 << 22
+BOOTSTRAP_CELLS, CELLS_AT_ONCE = 1 << 22, 1 << 17
+"""Examples that are drawn again for a figure at most, all draws together; and that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _drawn(columns: Sequence[Numbers], seed: int) -> list[NDArray[np.float64]]:
     arrays = [np.asarray(column, dtype=np.float64) for column in columns]
     rng, number = np.random.default_rng(seed), len(arrays[0])
     found: list[list[NDArray[np.float64]]] = [[] for _ in arrays]
-    at_once = max(1, BOOTSTRAP_CELLS // number)
+    at_once = max(1, CELLS_AT_ONCE // number)
     for start in range(0, DRAWS, at_once):
         drawn = rng.integers(number, size=(min(at_once, DRAWS - start), number))
         for sums, array in zip(found, arrays, strict=True):

@@ -10,12 +10,15 @@ Many     an answer to each of several tasks
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pretune.base.json import Json
 from pretune.infer.calls import Call, read_calls
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Finish = Literal["stop", "length", "window", "too-long", "refused"]
 """Why a text ended: by itself, at the limit that was asked for, or where the model's window ends; or why there is none:
@@ -38,6 +41,28 @@ class Answer:
         raise AssertionError("an answer has to_json()")
 
 
+class Shares(Mapping[str, float]):
+    """The probability of each label for one text, where a table holds those of many: a dict for each would be large.
+
+    Args:
+        columns: label -> column; table: [texts, labels]; row: number of the text.
+    """
+
+    __slots__ = ("columns", "row", "table")
+
+    def __init__(self, columns: Mapping[str, int], table: NDArray[Any], row: int):
+        self.columns, self.table, self.row = columns, table, row
+
+    def __getitem__(self, label: str) -> float:
+        return float(self.table[self.row, self.columns[label]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
 @dataclass(frozen=True, slots=True)
 class Label(Answer):
     """A label and its probability; `scores` holds every label's.
@@ -50,12 +75,12 @@ class Label(Answer):
     plural: ClassVar[str] = "labels"
     name: str
     score: float
-    scores: dict[str, float] = field(default_factory=dict, repr=False)
+    scores: Mapping[str, float] = field(default_factory=dict, repr=False)
     rejected: bool = False
 
     def to_json(self) -> Json:
         rejected = {"rejected": True} if self.rejected else {}
-        return {"label": self.name, "score": self.score, **rejected, "scores": self.scores}
+        return {"label": self.name, "score": self.score, **rejected, "scores": dict(self.scores)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +90,10 @@ class Labels(Answer):
     kind: ClassVar[str] = "labels"
     plural: ClassVar[str] = "sets of labels"
     names: tuple[str, ...]
-    scores: dict[str, float] = field(default_factory=dict, repr=False)
+    scores: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> Json:
-        return {"labels": list(self.names), "scores": self.scores}
+        return {"labels": list(self.names), "scores": dict(self.scores)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from pretune.base.errors import NotFinite, NotSupported
-from pretune.infer.answers import Answer, Label, Labels, Score
+from pretune.infer.answers import Answer, Label, Labels, Score, Shares
 from pretune.infer.chat import ChatFormat, reply_ids
 from pretune.infer.compare import compare_rows
 from pretune.infer.engine import Encoder
@@ -102,7 +103,10 @@ def frame_for(architecture: Architecture, specials: Specials, *, separators: int
 def label_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
     """The likeliest label of each row; none, or the one for such texts, where no label is likely enough."""
     assert facts.labels is not None, "a classifier has labels"
-    found = [named(row, facts.labels) for row in softmax(logits_BC / temperature_of(facts))]
+    chances_BC = softmax(logits_BC / temperature_of(facts))
+    columns = {name: number for number, name in enumerate(facts.labels)}
+    best_B, top_B = chances_BC.argmax(axis=1).tolist(), chances_BC.max(axis=1).tolist()
+    found = [Label(facts.labels[best_B[k]], top_B[k], Shares(columns, chances_BC, k)) for k in range(len(best_B))]
     least = facts.more.get("reject", 0.0)
     return [one if one.score >= least else replace(one, name=facts.more["rejected"], rejected=True) for one in found]
 
@@ -111,11 +115,11 @@ def labels_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
     """The labels of each row whose probability reaches their threshold, 0.5 where none was chosen."""
     assert facts.labels is not None, "a classifier has labels"
     names, thresholds = facts.labels, facts.more.get("thresholds") or (0.5,) * len(facts.labels)
-    found: list[Answer] = []
-    for row in sigmoid(logits_BC / temperature_of(facts)).tolist():
-        holds = tuple(name for name, p, least in zip(names, row, thresholds, strict=True) if p >= least)
-        found.append(Labels(holds, dict(zip(names, row, strict=True))))
-    return found
+    chances_BC, columns = sigmoid(logits_BC / temperature_of(facts)), {name: k for k, name in enumerate(names)}
+    holds_BC = (chances_BC >= np.asarray(thresholds)).tolist()
+    return [
+        Labels(tuple(compress(names, holds)), Shares(columns, chances_BC, row)) for row, holds in enumerate(holds_BC)
+    ]
 
 
 def temperature_of(facts: Facts) -> float:
@@ -225,10 +229,3 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """The probability of each by itself, in float64. Raises NotFinite."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * finite(logits))))
-
-
-def named(probabilities: np.ndarray, labels: Sequence[str]) -> Label:
-    """The likeliest of `labels`."""
-    best = int(probabilities.argmax())
-    scores = {name: float(p) for name, p in zip(labels, probabilities, strict=True)}
-    return Label(labels[best], float(probabilities[best]), scores)

@@ -12,6 +12,7 @@ Source: Guo et al. 2017, arXiv:1706.04599.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,14 +66,26 @@ def calibration_error(bins: Sequence[Json]) -> float:
     return float(sum(b["texts"] * abs(b["chance"] - b["right"]) for b in bins) / sum(b["texts"] for b in bins))
 
 
-def negative_log_likelihood(chances_BC: Floats, gold_B: NDArray[np.int64]) -> float:
+class Chances(NamedTuple):
+    """Of each text the probability of its label, that of the likeliest one, and the sum of the squares of all."""
+
+    gold: Floats
+    top: Floats
+    squares: Floats
+
+
+def chances_of(chances_BC: Floats, gold_B: NDArray[np.int64]) -> Chances:
+    return Chances(chances_BC[np.arange(len(gold_B)), gold_B], chances_BC.max(axis=1), (chances_BC**2).sum(axis=1))
+
+
+def negative_log_likelihood(chances: Chances) -> float:
     """In nats per text."""
-    return float(-np.log(np.maximum(chances_BC[np.arange(len(gold_B)), gold_B], TINY)).mean())
+    return float(-np.log(np.maximum(chances.gold, TINY)).mean())
 
 
-def brier(chances_BC: Floats, gold_B: NDArray[np.int64]) -> float:
+def brier(chances: Chances) -> float:
     """The squared distance of the probabilities from certainty of the right label, summed over labels (Brier 1950)."""
-    return float(((chances_BC - np.eye(chances_BC.shape[1])[gold_B]) ** 2).sum(axis=1).mean())
+    return float((chances.squares - 2 * chances.gold + 1).mean())
 
 
 def auroc(values_B: Floats, holds_B: NDArray[np.bool_]) -> float:

@@ -13,16 +13,20 @@ from pretune.infer.answers import Label
 from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, svm_labels
 from pretune.task.judge.calibration import (
+    Chances,
     at_temperature,
     auroc,
     brier,
     calibration_error,
+    chances_of,
     negative_log_likelihood,
     reliability,
 )
 from pretune.task.judge.figures import class_scores, confusion, label_figures, report_text
 from pretune.task.judge.judge import Asked, Baseline, Judge, Marks
 from pretune.text.dataset.example import Labelled
+
+TEXTS_AT_ONCE = 1024
 
 
 class LabelJudge(Judge):
@@ -99,27 +103,35 @@ def _in_scope(answers: Sequence[Label], asked: Sequence[Asked]) -> NDArray[np.bo
 
 
 def _chances(
-    answers: Sequence[Label], asked: Sequence[Asked]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]] | None:
-    """Probabilities [texts, labels], the label's number, and whether the likeliest is it, of the texts in scope.
+    answers: Sequence[Label], asked: Sequence[Asked], power: float | None = None
+) -> tuple[Chances, NDArray[np.bool_]] | None:
+    """The probabilities of the texts in scope, and whether the likeliest label is theirs.
 
     None where there is none, or where the answers are a baseline's, which has no probabilities.
+
+    Args:
+        power: as `at_temperature` has it; None: probabilities as they were given.
     """
     some = [k for k, inside in enumerate(_in_scope(answers, asked)) if inside]
     if not some:
         return None
     number = {name: i for i, name in enumerate(answers[some[0]].scores)}
-    chances = np.array([list(answers[k].scores.values()) for k in some])
-    gold = np.array([number[asked[k].wanted] for k in some])
-    return chances, gold, chances.argmax(axis=1) == gold
+    parts, right = [], []
+    for start in range(0, len(some), TEXTS_AT_ONCE):
+        few = some[start : start + TEXTS_AT_ONCE]
+        chances_BC = np.array([list(answers[k].scores.values()) for k in few])
+        gold_B = np.array([number[asked[k].wanted] for k in few])
+        right.append(chances_BC.argmax(axis=1) == gold_B)
+        parts.append(chances_of(chances_BC if power is None else at_temperature(chances_BC, power), gold_B))
+    return Chances(*map(np.concatenate, zip(*parts, strict=True))), np.concatenate(right)
 
 
 def _of_chances(answers: Sequence[Label], asked: Sequence[Asked]) -> dict[str, float]:
     if (found := _chances(answers, asked)) is None:
         return {}
-    chances, gold, right = found
-    error = calibration_error(reliability(chances.max(axis=1), right))
-    return {"ece": error, "nll": negative_log_likelihood(chances, gold), "brier": brier(chances, gold)}
+    chances, right = found
+    error = calibration_error(reliability(chances.top, right))
+    return {"ece": error, "nll": negative_log_likelihood(chances), "brier": brier(chances)}
 
 
 def _of_scope(answers: Sequence[Label], asked: Sequence[Asked]) -> dict[str, float]:
@@ -139,13 +151,13 @@ def _calibration(answers: Sequence[Label], asked: Sequence[Asked], temperature: 
     """Bins of probability and share of right ones, without the temperature and with it."""
     if (found := _chances(answers, asked)) is None:
         return {}
-    chances, gold, right = found
-    table: dict[str, Any] = {"bins": reliability(chances.max(axis=1), right)}
-    if temperature is not None:
-        plain = at_temperature(chances, temperature)
-        bins = reliability(plain.max(axis=1), right)
-        before = {"ece": calibration_error(bins), "nll": negative_log_likelihood(plain, gold)}
-        table |= {"temperature": temperature, "before": {**before, "brier": brier(plain, gold), "bins": bins}}
+    chances, right = found
+    table: dict[str, Any] = {"bins": reliability(chances.top, right)}
+    if temperature is not None and (without := _chances(answers, asked, temperature)):
+        plain, _ = without
+        bins = reliability(plain.top, right)
+        before = {"ece": calibration_error(bins), "nll": negative_log_likelihood(plain)}
+        table |= {"temperature": temperature, "before": {**before, "brier": brier(plain), "bins": bins}}
     return {"calibration": table}
 
 

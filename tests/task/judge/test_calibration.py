@@ -13,6 +13,7 @@ from pretune.task.judge.calibration import (
     best_threshold,
     brier,
     calibration_error,
+    chances_of,
     negative_log_likelihood,
     reliability,
     threshold_keeping,
@@ -46,16 +47,18 @@ def test_loss_and_brier_score_are_those_of_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     logits, gold = draws(50, 0)
     chances = softmax(logits)
-    assert negative_log_likelihood(chances, gold) == pytest.approx(metrics.log_loss(gold, chances), rel=1e-12)
+    assert negative_log_likelihood(chances_of(chances, gold)) == pytest.approx(
+        metrics.log_loss(gold, chances), rel=1e-12
+    )
     squares = [metrics.brier_score_loss(gold == k, chances[:, k]) for k in range(3)]
-    assert brier(chances, gold) == pytest.approx(sum(squares), rel=1e-12)
+    assert brier(chances_of(chances, gold)) == pytest.approx(sum(squares), rel=1e-12)
 
 
 def test_the_temperature_is_where_the_loss_has_its_minimum_and_no_likeliest_label_changes() -> None:
     logits, gold = draws(2000, 1)
     found = best_temperature(3 * logits, gold)
     assert found == pytest.approx(3, rel=0.1), "logits three times too large"
-    losses = [negative_log_likelihood(softmax(3 * logits / (found * by)), gold) for by in (0.999, 1, 1.001)]
+    losses = [negative_log_likelihood(chances_of(softmax(3 * logits / (found * by)), gold)) for by in (0.999, 1, 1.001)]
     assert losses[1] == min(losses)
     assert best_temperature(logits / 2, gold) == pytest.approx(found / 6, rel=1e-9)
     assert (softmax(3 * logits / found).argmax(axis=1) == logits.argmax(axis=1)).all()
