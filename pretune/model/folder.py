@@ -26,6 +26,8 @@ from pretune.report.numbers import size
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
 BODIES = {"model": "transformer", "transformer": "model"}
@@ -168,6 +170,20 @@ def load_labelled(
     keep(model.config, kept)
     pad_with(model.config, source)
     return model, tuple(sorted({*new, *tops(model)}))
+
+
+def begin_at(model: PreTrainedModel, logits: NDArray[np.float64]) -> None:
+    """The bias of the head becomes these logits, [labels]; a head without a bias begins as it is.
+
+    Where one label is much more frequent than another the first steps would otherwise push every text the same way:
+    the tanh of BERT's pooler then saturates, and nothing behind it learns any more (docs/LOG.md).
+    Source: Lin et al. 2017, arXiv:1708.02002, section 4.1.
+    """
+    wanted, heads = torch.as_tensor(logits, dtype=torch.float32), tops(model)
+    named = [bias for name, bias in model.named_parameters() if name.split(".")[0] in heads and name.endswith("bias")]
+    with torch.no_grad():
+        for bias in [bias for bias in named if bias.shape == wanted.shape][-1:]:
+            bias.copy_(wanted)
 
 
 def load_body(folder: Path, kept: Mapping[str, Any], *, tokenizer: Path | None = None) -> Any:

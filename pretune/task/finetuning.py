@@ -176,6 +176,7 @@ def outlined(
         known_by=[plain, *(part.model_dump(mode="json") for part in (task, settings.method))],
         method=settings.method,
         layers=int(config.get("num_hidden_layers") or config.get("n_layer") or 1),
+        width=int(getattr(known.get_text_config(), "hidden_size", 0)),
         length=length,
         tokens_per_row=float(length),
         rows=1,

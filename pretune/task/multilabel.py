@@ -1,16 +1,19 @@
 """Any number of labels for each text: a sigmoid for each label, on an encoder or a decoder.
 
-The temperature of the probabilities, and from which one a label holds, are chosen on the validation split (the latter
-for each label), and kept in the model's folder.
+The head begins at how often each label occurs in train: from one half each, the first steps push every text the same
+way (docs/LOG.md). The temperature of the probabilities, and from which one a label holds, are chosen on the validation
+split (the latter for each label), and kept in the model's folder.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import PrivateAttr
 
 from pretune.base.errors import OneClass
 from pretune.base.json import Json
@@ -47,9 +50,24 @@ class MultiLabel(Task):
     better: ClassVar[str] = "macro_f1"
     epochs: ClassVar[float] = 4.0
 
+    _shares: dict[str, float] = PrivateAttr({})
+
+    def fitted(self, train: Sequence[MultiLabelled]) -> Self:
+        """With the share of the examples that carry each label, half an example more on either side: never 0 or 1."""
+        counts = Counter(name for e in train for name in e.labels)
+        found = self.model_copy()
+        found._shares = {name: (number + 0.5) / (len(train) + 1) for name, number in counts.items()}
+        return found
+
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+        from pretune.model.folder import begin_at
+
         assert labels is not None
-        return load_head(folder, labels, seed=seed, problem="multi_label_classification")
+        model, heads = load_head(folder, labels, seed=seed, problem="multi_label_classification")
+        if self._shares:
+            shares = np.array([self._shares.get(name, LEAST) for name in labels])
+            begin_at(model, np.log(shares / (1 - shares)))
+        return model, heads
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with

@@ -27,7 +27,8 @@ class FinetuneSettings(TrainSettings):
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, lora."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
-    """Optimizer and schedule; AdamW takes a rate that suits the method when none is given."""
+    """Optimizer and schedule; AdamW takes a rate that suits the method (and, with full, the model's width) when none is
+    given."""
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Factor on the learning rate from each layer to the one below it (0.9, say); 1.0: all layers move alike."""
     max_length: int = Field(256, gt=1)

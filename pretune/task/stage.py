@@ -17,7 +17,7 @@ class FinetuneStage(Stage, FinetuneSettings):
     """Adapt a pretrained model to a task."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 

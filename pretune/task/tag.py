@@ -1,7 +1,11 @@
-"""A tag for each word: names, places, terms. Their kinds are the labels; the head has O, and B and I of each kind."""
+"""A tag for each word: names, places, terms. Their kinds are the labels; the head has O, and B and I of each kind.
+
+The head begins at how often each tag occurs in train: most are O.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,19 +50,20 @@ class Tag(Task):
 
     def fitted(self, train: Sequence[Tagged]) -> Self:
         found = self.model_copy()
-        found._sequences = tuple(e.tags for e in train) if self.crf else ()
+        found._sequences = tuple(e.tags for e in train)
         return found
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
         import torch
 
-        from pretune.model.folder import load_labelled
+        from pretune.model.folder import begin_at, load_labelled
 
         torch.manual_seed(seed)
         number = {tag: k for k, tag in enumerate(tags_of(labels))}
-        return self._chained(
-            *load_labelled(folder, "tags", list(number)), [[number[t] for t in s] for s in self._sequences]
-        )
+        model, new = load_labelled(folder, "tags", list(number))
+        if self._sequences and not self.crf:  # a CRF begins with what is more: which follows which
+            begin_at(model, np.log(shares(self._sequences, list(number))))
+        return self._chained(model, new, [[number[t] for t in s] for s in self._sequences])
 
     def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
         from pretune.model.build import outline_with
@@ -156,6 +161,12 @@ class Tag(Task):
 def tags_of(labels: Sequence[str] | None) -> list[str]:
     """O, and B and I of each kind: the tags in the order of the head's outputs."""
     return ["O", *(f"{part}-{kind}" for kind in labels or () for part in "BI")]
+
+
+def shares(sequences: Sequence[Sequence[str]], tags: Sequence[str]) -> list[float]:
+    """The share of each tag of all; one that does not occur counts as half a tag."""
+    counts = Counter(tag for sequence in sequences for tag in sequence)
+    return [max(counts[tag], 0.5) / counts.total() for tag in tags]
 
 
 def _targets(row: WordRow, numbers: Sequence[int]) -> Row:

@@ -123,6 +123,18 @@ def test_several_labels_are_learnt_each_with_a_threshold_that_is_served(tmp_path
     assert {"majority_macro_f1", "tfidf_svm_macro_f1", "subset_accuracy", "micro_f1"} <= report.metrics.keys()
 
 
+@pytest.mark.parametrize(("base", "bias"), [("bert-labels", "classifier"), ("roberta-labels", "classifier.out_proj")])
+def test_a_head_of_several_labels_begins_at_how_often_each_occurs(tmp_path: Path, base: str, bias: str) -> None:
+    from pretune.task.multilabel import MultiLabel
+    from pretune.text.dataset.example import MultiLabelled
+
+    texts = [MultiLabelled("a", held, "") for held in (("x",), ("x",), ("x", "y"))]
+    folder = write_model(tmp_path / "model", tmp_path / "words", base)
+    model, _ = MultiLabel(kind="multilabel").fitted(texts).load(folder, ["x", "y", "nowhere"], seed=0)
+    chances = model.get_submodule(bias).bias.sigmoid()
+    assert chances.tolist() == pytest.approx([3.5 / 4, 1.5 / 4, 1e-6], rel=1e-5)
+
+
 def test_a_report_on_scores_ranks_the_model_next_to_the_mean_and_ridge_regression(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 

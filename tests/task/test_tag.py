@@ -47,6 +47,14 @@ def tagger(world: Path, request: pytest.FixtureRequest) -> Loaded:
     return tuned(world, request.param, f"tagger-{request.param}")
 
 
+def test_a_head_of_tags_begins_at_how_often_each_occurs(world: Path) -> None:
+    from pretune.text.dataset.example import Tagged
+
+    texts = [Tagged(("a", "b", "c", "d"), ("O", "B-PER", "O", "O"), "")]
+    model, _ = Tag(kind="tag").fitted(texts).load(world / "encoder", ["PER"], seed=0)
+    assert model.classifier.bias.exp().tolist() == pytest.approx([3 / 4, 1 / 4, 1 / 8])
+
+
 def by_transformers(folder: Path, texts: list[list[str]]) -> list[list[str]]:
     """The likeliest tag of each word by transformers alone, one text at a time."""
     model = AutoModelForTokenClassification.from_pretrained(folder).eval()

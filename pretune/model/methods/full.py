@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.model.methods.method import Method
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 class Full(Method):
     """Train every weight."""
+
+    usual_width: ClassVar[float] = 768
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         model.requires_grad_(True)

@@ -24,9 +24,16 @@ class Method(Variant):
     keeps_base: ClassVar[bool] = False
     """Whether it writes what it added alone, next to a base that stays as it was."""
 
-    def rate_for(self, optim: Any) -> float | None:
-        """The usual peak rate of this method with an optimizer; None: the optimizer's own."""
-        return self.usual_rate if optim.kind == "adamw" else None
+    usual_width: ClassVar[float] = 0
+    """Width of a model that learns at this rate; one that is k times as narrow learns at k times the rate, at most at
+    AdamW's own (arXiv:2203.03466, table 3; ours: docs/LOG.md). 0: the rate does not depend on the width."""
+
+    def rate_for(self, optim: Any, width: int) -> float | None:
+        """The usual peak rate of this method with an optimizer, for a model of a width; None: the optimizer's own."""
+        if optim.kind != "adamw":
+            return None
+        faster = self.usual_rate * max(1.0, self.usual_width / width) if width else self.usual_rate
+        return max(self.usual_rate, min(faster, float(optim.usual_rate)))
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.

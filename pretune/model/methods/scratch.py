@@ -10,5 +10,5 @@ from pretune.model.methods.full import Full
 class Scratch(Full):
     """Train a new model."""
 
-    def rate_for(self, optim: Any) -> float | None:
+    def rate_for(self, optim: Any, width: int) -> float | None:
         return None

@@ -47,6 +47,7 @@ class TrainSpec:
         known_by: what `outline` depends on (JSON), under which measurements are remembered.
         method: how the model is adapted; it owns the usual rate and the groups.
         layers: blocks of the model.
+        width: of the states between them; 0 where it is not known.
         length: tokens of the longest row.
         tokens_per_row: mean of the rows that are read.
         rows: of an epoch.
@@ -72,6 +73,7 @@ class TrainSpec:
     rows: float
     batch: float
     micro_tokens: int
+    width: int = 0
     epochs: float = 1.0
     attention: str = ""
     compile: Literal["auto", "yes", "no"] = "no"
