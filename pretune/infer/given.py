@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
+from pretune.base.json import Json
 from pretune.text.dataset.shapes.labelled import compared_columns
 from pretune.text.dataset.shapes.pairs import source_column
 from pretune.text.read.columns import Table
@@ -65,9 +66,7 @@ def texts_of(
     return texts
 
 
-def records_of(
-    path: Path, roles: Sequence[str], *, warn: Callable[[str], None] = lambda told: None
-) -> list[dict[str, Any]]:
+def records_of(path: Path, roles: Sequence[str], *, warn: Callable[[str], None] = lambda told: None) -> list[Json]:
     """The texts of each record of a table, by roles such as question and context.
 
     Raises:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretune.model.families import Head, family_named, tops
+from pretune.model.families import Head, Topped, family_named, tops
 from pretune.model.shape import Decoder, Shape
 from pretune.tokens.encode.tokenizer import Specials
 
@@ -52,7 +52,7 @@ def build_model(
     return model
 
 
-def outline_with(config: Any, head: Head, *, outputs: int | None = None) -> tuple[Any, tuple[str, ...]]:
+def outline_with(config: Any, head: Head, *, outputs: int | None = None) -> Topped:
     """A model of a transformers config with a new head, any weights, and the names of what is above its body.
 
     Args:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pretune.base.json import Json
+
 NAME = "classifier_crf"
 """The module of a model that bears it."""
 SMOOTHING = 0.1
@@ -67,6 +69,6 @@ def chain_in(model: Any) -> Chain | None:
     return kept["default"] if kept is not None else found
 
 
-def facts_of(chain: Chain) -> dict[str, Any]:
+def facts_of(chain: Chain) -> Json:
     """The chain as JSON, exact in float32, as `infer.tag` reads it."""
     return {name: getattr(chain, name).detach().float().cpu().tolist() for name in ("first", "pairs", "last")}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
+from pretune.base.json import Json
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT, write_pooling
 from pretune.infer.searching import Search
@@ -161,7 +162,7 @@ def load_labelled(
         NotSupported: the tokenizer has no token to pad with.
     """
     source = tokenizer or folder
-    named: dict[str, Any] = {
+    named: Json = {
         "id2label": dict(enumerate(labels)),
         "label2id": {name: i for i, name in enumerate(labels)},
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from pretune.base.json import Json
 from pretune.infer.pooling import KEPT, Pooling
 from pretune.model.families import family_named, scores_of
 from pretune.model.folder import keep, without_pooler
@@ -38,7 +39,7 @@ def said(model: Any, output: Any, mask_BL: Tensor) -> Tensor:
     return pooled(output.last_hidden_state, mask_BL, pooling=how["pooling"], normalize=how["normalize"])
 
 
-def outline_body(config: Any, how: dict[str, Any]) -> Any:
+def outline_body(config: Any, how: Json) -> Any:
     """The same of a transformers config alone, with random weights."""
     config.pad_token_id = config.pad_token_id or 0
     model = family_named(config.model_type).class_for("vector", config.model_type).from_config(config)

@@ -8,11 +8,12 @@ Every shape becomes an ordinary Hugging Face config, so that other tools read wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from pretune.base.config import Choice, Variant
+from pretune.base.json import Json
 
 if TYPE_CHECKING:
     from pretune.tokens.encode.tokenizer import Specials
@@ -28,7 +29,7 @@ class Shape(Variant):
         """The numbers that count parameters and work."""
         raise AssertionError("a shape has a layout")
 
-    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> dict[str, Any]:
+    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> Json:
         """Arguments of the transformers config."""
         raise AssertionError("a shape has a config")
 

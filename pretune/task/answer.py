@@ -18,6 +18,7 @@ from pretune.base.errors import BadFile, NoTarget
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Span
 from pretune.infer.spans import DEFAULT_STRIDE, Reader, SpanFinder, Window
+from pretune.model.families import Topped
 from pretune.objective.objective import Objective
 from pretune.objective.spans import Spans, hold_bias
 from pretune.task.judge.judge import Judge
@@ -56,7 +57,7 @@ class Extract(Task):
         found._no_answer = None if all(e.answers for e in train) else 0.0
         return found
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         import torch
 
         from pretune.model.folder import load_labelled
@@ -67,7 +68,7 @@ class Extract(Task):
         hold_bias(model)
         return model, heads
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         config.num_labels = len(ENDS)

@@ -16,6 +16,7 @@ from pretune.base.errors import BadMessages, NoTarget, NotSupported
 from pretune.base.sample import evenly
 from pretune.infer.answers import Answer, Text
 from pretune.infer.predictor import Streams
+from pretune.model.families import Topped
 from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
 from pretune.task.judge.judge import Judge
@@ -51,10 +52,10 @@ class Chat(Task):
     loss_on: Literal["all", "last"] = "all"
     """Which replies of a dialogue are learnt: all of them, or the last one alone."""
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         return load_chat(folder)
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         return outline_writer(config), ()
 
     def rows(
@@ -112,7 +113,7 @@ def sampled(ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
     return [(text, a.text) for text, a in pairs if isinstance(a, Text) and a.finish in ("stop", "length", "window")]
 
 
-def load_chat(folder: Path) -> tuple[Any, tuple[str, ...]]:
+def load_chat(folder: Path) -> Topped:
     """A model that replies, in float32; it has no new module."""
     model = load_writer(folder)
     # Whoever generates with this folder stops where a reply ends, and where a document does.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 
+from pretune.base.json import Json
 from pretune.model.folder import write_safetensors
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
@@ -91,7 +91,7 @@ class Best:
                 task.keep(model, found)
             return task.looked_at(ready, data.dev_examples, warn=self.session.context.log.warn)
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Json:
         """Of the best weights, for the card."""
         extra = self.session.state.extra
         best = {f"validation_{k}": v for k, v in extra.get("best", {}).items()}

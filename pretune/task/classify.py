@@ -17,6 +17,7 @@ from pretune.base.errors import NoTarget, OneClass, WrongValue
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Label
 from pretune.infer.classify import TextClassifier, softmax
+from pretune.model.families import Topped
 from pretune.objective.labels import Labels
 from pretune.objective.objective import Objective
 from pretune.task.judge.calibration import best_temperature, best_threshold, threshold_keeping
@@ -74,11 +75,11 @@ class Classify(Task):
         """Whether each is in scope."""
         return [e.label != self.reject for e in examples]
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         assert labels is not None
         return load_head(folder, labels, seed=seed)
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         return outline_with(config, "label")

@@ -21,6 +21,7 @@ from pretune.base.errors import NoTarget, NotSupported, OneClass, WrongValue
 from pretune.infer.answers import Answer, Vector
 from pretune.infer.embed import Embedder
 from pretune.infer.pooling import Pooling, pooling_of
+from pretune.model.families import Topped
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
 from pretune.objective.objective import Objective
@@ -69,10 +70,10 @@ class Embed(Task):
         found._negatives = min(self.negatives, max((len(others) for _, _, others in groups_of(train)), default=0))
         return found
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         return load_pooled(folder, self.pooling), ()
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         return outline_pooled(config, self.pooling), ()
 
     def check(self, examples: Sequence[Any], labels: Sequence[str] | None) -> None:
@@ -162,10 +163,10 @@ class EmbedScores(Task):
         found._scale = min(scores), max(scores) - min(scores)
         return found
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         return load_pooled(folder, self.pooling, scale=list(self._scale)), ()
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         return outline_pooled(config, self.pooling), ()
 
     def check(self, examples: Sequence[ScoredText], labels: Sequence[str] | None) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
@@ -46,7 +47,7 @@ BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 
 def finetune(
     settings: FinetuneSettings, base: Artifact, data: Mapping[str, Artifact], out: Path, context: Context
-) -> dict[str, Any]:
+) -> Json:
     """Train and write the model (or adapter) folder; returns the metrics of the card.
 
     Args:
@@ -91,7 +92,7 @@ def finetune(
     return metrics | choices | {"micro_batch": session.micro}
 
 
-def _sizes(state: Any, data: LabelledData) -> dict[str, Any]:
+def _sizes(state: Any, data: LabelledData) -> Json:
     left_out = len(data.examples) - data.num_examples
     return {
         "steps_taken": state.step,

@@ -19,6 +19,7 @@ from pretune.base.errors import OneClass
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Labels
 from pretune.infer.classify import TextClassifier, sigmoid
+from pretune.model.families import Topped
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.objective import Objective
 from pretune.task.judge.calibration import best_temperature
@@ -59,7 +60,7 @@ class MultiLabel(Task):
         found._shares = {name: (number + 0.5) / (len(train) + 1) for name, number in counts.items()}
         return found
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         from pretune.model.folder import begin_at
 
         assert labels is not None
@@ -69,7 +70,7 @@ class MultiLabel(Task):
             begin_at(model, np.log(shares / (1 - shares)))
         return model, heads
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         return outline_with(config, "label", outputs=1)

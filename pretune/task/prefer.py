@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pretune.base.config import chosen
 from pretune.infer.answers import Answer, Text
+from pretune.model.families import Topped
 from pretune.objective.objective import Objective
 from pretune.objective.preference import LOSS
 from pretune.objective.preference import Preference as Loss
@@ -42,10 +43,10 @@ class Prefer(Task):
     loss: Annotated[Loss, *chosen(LOSS)] = LOSS("dpo")
     """How preferences are learnt: dpo, ipo, orpo, simpo from pairs; kto from single replies, good or not."""
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         return load_chat(folder)
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         return outline_writer(config), ()
 
     def rows(

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pretune.infer.answers import Answer, Ranking
 from pretune.infer.rank import Ranker
+from pretune.model.families import Topped
 from pretune.objective.objective import Objective
 from pretune.objective.rankings import Loss, Rankings
 from pretune.objective.several_texts import joined_row
@@ -61,12 +62,12 @@ class Rank(Task):
     candidates: int = Field(8, gt=1)
     """Candidates of a query that are read in training, at most: one of the best, and others that are drawn."""
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         model, heads = load_head(folder, ["score"], seed=seed, problem="regression", kept={"task": "rank"})
         hold_bias(model)
         return model, heads
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         return outline_with(config, "score", outputs=1)

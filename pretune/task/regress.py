@@ -16,6 +16,7 @@ from pydantic import PrivateAttr
 from pretune.base.errors import OneClass
 from pretune.infer.answers import Answer, Score
 from pretune.infer.classify import TextClassifier
+from pretune.model.families import Topped
 from pretune.objective.objective import Objective
 from pretune.objective.scores import Scores
 from pretune.task.judge.judge import Judge
@@ -52,10 +53,10 @@ class Regress(Task):
         found._scale = float(scores.mean()), float(scores.std())
         return found
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         return load_head(folder, ["score"], seed=seed, problem="regression", kept={"scale": list(self._scale)})
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         return outline_with(config, "score", outputs=1)

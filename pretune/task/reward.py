@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pretune.base.errors import NotSupported
 from pretune.infer.answers import Answer, Score
 from pretune.infer.classify import TextClassifier
+from pretune.model.families import Topped
 from pretune.objective.objective import Objective
 from pretune.objective.rewards import Rewards
 from pretune.task.chat import chat_format
@@ -36,7 +37,7 @@ class Reward(Task):
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 1.0
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         """Raises NotSupported for an encoder: what it is read at comes before what is said."""
         from pretune.model.folder import model_type_of
         from pretune.model.generate import architecture_of
@@ -46,7 +47,7 @@ class Reward(Task):
             raise NotSupported(problem, hint="take a decoder with a chat template: qwen3, llama, gpt2")
         return load_head(folder, ["score"], seed=seed, problem="regression", kept={"reads": "dialogue"})
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         return outline_with(config, "score", outputs=1)

@@ -24,6 +24,7 @@ from pretune.base.sample import evenly
 from pretune.infer.answers import Answer, Text
 from pretune.infer.classify import Frame
 from pretune.infer.searching import PLAIN, Search
+from pretune.model.families import Topped
 from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
 from pretune.objective.written import Written
@@ -76,7 +77,7 @@ class Seq2Seq(Task):
         """How answers are looked for."""
         return Search(self.beams, self.length_penalty, self.no_repeat_ngram)
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         from pretune.infer.language import source_frame
         from pretune.infer.searching import NAMES
         from pretune.model.folder import keep, load_model
@@ -89,7 +90,7 @@ class Seq2Seq(Task):
             setattr(model.generation_config, name, self.search.generation().get(name))
         return model, ()
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         return outline_with(config, "text")[0] if self._apart else outline_writer(config), ()

@@ -14,6 +14,7 @@ from pretune.base.json import Json
 from pretune.infer.answers import Answer, Many
 from pretune.infer.predictor import Predictor
 from pretune.infer.several import Several as SeveralPredictor
+from pretune.model.families import Topped
 from pretune.objective.objective import Objective
 from pretune.objective.several import SeveralObjectives
 from pretune.task.labelled_data import LabelledData, read_data
@@ -67,10 +68,10 @@ class Several(Task):
         found._parts = dict(parts)
         return found
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         return _joined({name: p.task.load(folder, p.labels, seed=seed) for name, p in self._parts.items()})
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         import copy
 
         tasks = {name: part.task for name, part in self._parts.items()} or self.of
@@ -131,7 +132,7 @@ class Several(Task):
         save_many(model, out, **where)
 
 
-def _joined(loaded: Mapping[str, tuple[Any, tuple[str, ...]]]) -> tuple[Any, tuple[str, ...]]:
+def _joined(loaded: Mapping[str, Topped]) -> Topped:
     """One module of models with a head each, and the names of all new modules."""
     from pretune.model.several import ManyHeads
 

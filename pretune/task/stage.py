@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pretune.base.artifact import Artifact
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.task.settings import FinetuneSettings
 from pretune.train.settings import refuse_ranks
@@ -33,7 +34,7 @@ class FinetuneStage(Stage, FinetuneSettings):
         parameters = base.parameters or base.disk_bytes / 4
         return Forecast(disk_bytes=4.0 * parameters + 2 * 12.0 * parameters, parameters=parameters)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.task.finetuning import finetune
 
         data = {name: inputs[place] for name, place in _data(inputs).items()}

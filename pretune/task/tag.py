@@ -17,7 +17,7 @@ from pydantic import PrivateAttr
 from pretune.base.errors import NoTarget, NotSupported, OneClass
 from pretune.infer.answers import Answer, Tags
 from pretune.infer.tag import Tagger, WordRow, word_rows
-from pretune.model.families import plain_model
+from pretune.model.families import Topped, plain_model
 from pretune.objective.objective import Objective
 from pretune.objective.tags import TokenTags
 from pretune.task.judge.judge import Judge
@@ -53,7 +53,7 @@ class Tag(Task):
         found._sequences = tuple(e.tags for e in train)
         return found
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         import torch
 
         from pretune.model.folder import begin_at, load_labelled
@@ -65,14 +65,12 @@ class Tag(Task):
             begin_at(model, np.log(shares(self._sequences, list(number))))
         return self._chained(model, new, [[number[t] for t in s] for s in self._sequences])
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         from pretune.model.build import outline_with
 
         return self._chained(*outline_with(config, "tags"), [])
 
-    def _chained(
-        self, model: Any, new: tuple[str, ...], sequences: Sequence[Sequence[int]]
-    ) -> tuple[Any, tuple[str, ...]]:
+    def _chained(self, model: Any, new: tuple[str, ...], sequences: Sequence[Sequence[int]]) -> Topped:
         """With a CRF on top, if one is wanted, which begins with what the training split says."""
         if not self.crf:
             return model, new

@@ -13,6 +13,7 @@ from pretune.base.config import Choice, Variant
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.infer.several import Several
+from pretune.model.families import Topped
 from pretune.objective.objective import Objective
 from pretune.text.dataset.example import read_labels, shape_of
 from pretune.tokens.rows import Row
@@ -66,11 +67,11 @@ class Task(Variant):
         """The task with what it must know of the model's config.json."""
         return self
 
-    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> tuple[Any, tuple[str, ...]]:
+    def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         """The pretrained model with what the task puts on top, in float32; and the names of its new modules."""
         raise AssertionError("a task has load()")
 
-    def outline(self, config: Any) -> tuple[Any, tuple[str, ...]]:
+    def outline(self, config: Any) -> Topped:
         """The same of a transformers config alone, with random weights: what memory and time it takes can be told."""
         raise AssertionError("a task has outline()")
 

@@ -14,6 +14,7 @@ from pretune.base.errors import NotSupported
 from pretune.infer.classify import TextClassifier
 from pretune.infer.embed import Embedder
 from pretune.infer.rank import Ranker
+from pretune.model.families import Topped
 from pretune.text.dataset.example import Labelled, MultiLabelled, ScoredText
 from pretune.tokens.rows import Row
 
@@ -44,7 +45,7 @@ def input_rows(inputs: Sequence[str | tuple[str, str]], folder: Path, max_length
 
 def load_head(
     folder: Path, labels: Sequence[str], *, seed: int, problem: str | None = None, kept: Mapping[str, Any] | None = None
-) -> tuple[Any, tuple[str, ...]]:
+) -> Topped:
     """The pretrained model with a new head, and the names of the modules that must be trained."""
     import torch
 

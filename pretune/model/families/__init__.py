@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from pretune.model.families.family import LABELLED, Family, Head, States, plain_model, scores_of, tops
+from pretune.model.families.family import LABELLED, Family, Head, States, Topped, plain_model, scores_of, tops
 
 __all__ = [
     "FAMILIES",
@@ -20,6 +20,7 @@ __all__ = [
     "Family",
     "Head",
     "States",
+    "Topped",
     "family_named",
     "family_of",
     "num_positions",

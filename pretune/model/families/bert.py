@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from pretune.base.json import Json
 from pretune.model.families.family import Family, States
 from pretune.model.shape import Layout, Placed
 
@@ -42,7 +43,7 @@ class Bert(Placed):
         matrices = self.layers * block + self.width**2
         return Layout(layers=self.layers, width=self.width, matrix_parameters=matrices, learned_positions=True)
 
-    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> dict[str, Any]:
+    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> Json:
         return {
             "vocab_size": vocab_size,
             "hidden_size": self.width,

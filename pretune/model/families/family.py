@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pretune.base.errors import NotSupported
 
@@ -39,6 +39,10 @@ PARTS = {
 }
 """The first that is found in a parameter's name is its part."""
 BLOCK = re.compile(r"\b(?:layers?|h|blocks?)\.(\d+)\.")
+
+
+Topped: TypeAlias = tuple[Any, tuple[str, ...]]
+"""A transformers model with a head, and the names of its modules that are new."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from pretune.base.json import Json
 from pretune.model.families.llama import HeadOnStates
 from pretune.model.shape import Decoder, Layout, Placed
 
@@ -22,7 +23,7 @@ class Gpt2(Placed, Decoder):
         matrices = self.layers * 12 * self.width**2
         return Layout(layers=self.layers, width=self.width, matrix_parameters=matrices, learned_positions=True)
 
-    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> dict[str, Any]:
+    def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> Json:
         return {
             "vocab_size": vocab_size,
             "n_embd": self.width,

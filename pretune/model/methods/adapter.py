@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.errors import NoSuchFile
+from pretune.base.json import Json
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT
 from pretune.model.families import LABELLED, Head, plain_model
@@ -83,7 +84,7 @@ def write_adapter(
         (out / "head.json").write_text(json.dumps(head, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def head_facts(config: Any) -> dict[str, Any]:
+def head_facts(config: Any) -> Json:
     """What head.json says of a model's head."""
     found = {"problem_type": getattr(config, "problem_type", None), KEPT: getattr(config, KEPT, None)}
     return {name: value for name, value in found.items() if value}
@@ -103,7 +104,7 @@ def open_adapter(folder: Path) -> Any:
     return method.merge(method.load(base, folder))
 
 
-def _base_model(folder: Path, config: dict[str, Any]) -> Any:
+def _base_model(folder: Path, config: Json) -> Any:
     """With the head, and the labels, that the adapter was trained with."""
     base, head = _base(folder, config), TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
     more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
@@ -118,7 +119,7 @@ def _base_model(folder: Path, config: dict[str, Any]) -> Any:
     return model
 
 
-def _base(folder: Path, config: dict[str, Any]) -> Path:
+def _base(folder: Path, config: Json) -> Path:
     """Where the base model lies: as the adapter says, or, when it was moved, by the id on the card."""
     said = config.get("base_model_name_or_path") or ""
     near = folder / said

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.base.json import Json
 from pretune.infer.answers import Answer
 from pretune.infer.predictor import Advance, Facts, Predictor
 
@@ -137,7 +138,7 @@ class Judge:
         """The main figure, where it is no mean of marks, of the questions with given numbers, for the bootstrap."""
         raise AssertionError("a judge whose main figure is no mark has drawn()")
 
-    def tell(self, answers: Sequence[Any], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+    def tell(self, answers: Sequence[Any], asked: Sequence[Asked], facts: Facts) -> tuple[Json, list[str]]:
         """Further parts of report.json, and what it must say of the answers."""
         raise AssertionError("a judge has tell()")
 
@@ -145,7 +146,7 @@ class Judge:
         """Simple systems that learnt from `train`, the strongest last."""
         raise AssertionError("a judge has baselines()")
 
-    def row(self, asked: Asked, answer: Any, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Any, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         """The columns of one question in predictions.parquet; `baselines`: their answers to it, by name."""
         raise AssertionError("a judge has row()")
 

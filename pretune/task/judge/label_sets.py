@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.errors import NotSupported
+from pretune.base.json import Json
 from pretune.infer.answers import Labels
 from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, svm_sets
@@ -48,7 +49,7 @@ class LabelSetJudge(Judge):
         _, gold, said = _sets(answers, asked)
         return lambda numbers: macro_f1(gold[numbers], said[numbers])
 
-    def tell(self, answers: Sequence[Labels], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+    def tell(self, answers: Sequence[Labels], asked: Sequence[Asked], facts: Facts) -> tuple[Json, list[str]]:
         """Figures by label, with the threshold of each."""
         names, gold, said = _sets(answers, asked)
         known = dict(zip(facts.labels or (), facts.more.get("thresholds") or (), strict=False))
@@ -71,7 +72,7 @@ class LabelSetJudge(Judge):
             Baseline("tfidf_svm", "a linear SVM for each label on TF-IDF", [Labels(said) for said in svm]),
         ]
 
-    def row(self, asked: Asked, answer: Labels, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Labels, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         strongest = baselines.get("tfidf_svm")
         right, every = len({*asked.wanted} & {*answer.names}), len(asked.wanted) + len(answer.names)
         return {

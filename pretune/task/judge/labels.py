@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.errors import NotSupported
+from pretune.base.json import Json
 from pretune.infer.answers import Label
 from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, svm_labels
@@ -56,7 +57,7 @@ class LabelJudge(Judge):
         figures = label_figures(gold, said, sorted({*gold, *said}))
         return figures | _of_chances(answers, asked) | _of_scope(answers, asked)
 
-    def tell(self, answers: Sequence[Label], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+    def tell(self, answers: Sequence[Label], asked: Sequence[Asked], facts: Facts) -> tuple[Json, list[str]]:
         """Figures by label, the confusion matrix, and both as text."""
         gold, said = _named(answers, asked)
         known = facts.said or ()
@@ -82,7 +83,7 @@ class LabelJudge(Judge):
         one = {name: Label(name, 1.0) for name in {*names, *svm}}  # equal answers are one object
         return [Baseline(*name, [one[n] for n in said]) for name, said in systems.items()]
 
-    def row(self, asked: Asked, answer: Label, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Label, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         strongest = baselines.get("tfidf_svm")
         return {
             "origin": asked.origin,
@@ -147,12 +148,12 @@ def _of_scope(answers: Sequence[Label], asked: Sequence[Asked]) -> dict[str, flo
     return found
 
 
-def _calibration(answers: Sequence[Label], asked: Sequence[Asked], temperature: float | None) -> dict[str, Any]:
+def _calibration(answers: Sequence[Label], asked: Sequence[Asked], temperature: float | None) -> Json:
     """Bins of probability and share of right ones, without the temperature and with it."""
     if (found := _chances(answers, asked)) is None:
         return {}
     chances, right = found
-    table: dict[str, Any] = {"bins": reliability(chances.top, right)}
+    table: Json = {"bins": reliability(chances.top, right)}
     if temperature is not None and (without := _chances(answers, asked, temperature)):
         plain, _ = without
         bins = reliability(plain.top, right)

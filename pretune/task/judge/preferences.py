@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pretune.base.errors import BadMessages, NoTarget, NotSupported, TooLong
+from pretune.base.json import Json
 from pretune.infer.answers import Score
 from pretune.infer.chat import Message
 from pretune.infer.language import told_reply
@@ -88,7 +89,7 @@ class PreferenceJudge(Judge):
     def figures(self, answers: Sequence[Margin], asked: Sequence[Asked]) -> dict[str, float]:
         return {}
 
-    def tell(self, answers: Sequence[Margin], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+    def tell(self, answers: Sequence[Margin], asked: Sequence[Asked], facts: Facts) -> tuple[Json, list[str]]:
         ties = sum(answer.value == 0 for answer in answers)
         told = f"{ties} preferences are ties, or too long for the model, and count as half right"
         return {}, [told] if ties else []
@@ -102,7 +103,7 @@ class PreferenceJudge(Judge):
             Baseline("length", "the longer reply is the better one", longer),
         ]
 
-    def row(self, asked: Asked, answer: Margin, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Margin, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         return {
             "origin": asked.origin,
             "group": asked.group,

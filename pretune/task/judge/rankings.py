@@ -80,7 +80,7 @@ class RankingJudge(Judge):
             Baseline("bm25", "BM25 over all candidates of the split", by_bm25(asked)),
         ]
 
-    def row(self, asked: Asked, answer: Ranking, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Ranking, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         texts, best = asked.input["candidates"], int(np.argmax(asked.wanted))
         return {
             "origin": asked.origin,

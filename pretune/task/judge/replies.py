@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from pretune.base.errors import NoTarget
+from pretune.base.json import Json
 from pretune.infer.answers import Text
 from pretune.infer.calls import read_calls, said_with
 from pretune.infer.chat import messages_in
@@ -57,7 +58,7 @@ class ReplyJudge(Judge):
     def figures(self, answers: Sequence[Text], asked: Sequence[Asked]) -> dict[str, float]:
         return {}
 
-    def tell(self, answers: Sequence[Text], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+    def tell(self, answers: Sequence[Text], asked: Sequence[Asked], facts: Facts) -> tuple[Json, list[str]]:
         """Of questions that cannot be asked."""
         late, refused, cut = (sum(a.finish == why for a in answers) for why in ("too-long", "refused", "window"))
         empty = "and count as answered with nothing"
@@ -89,7 +90,7 @@ class ReplyJudge(Judge):
             Baseline("nearest", what, said, is_read),
         ]
 
-    def row(self, asked: Asked, answer: Text, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Text, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         nearest = baselines.get("nearest")
         return {
             "origin": asked.origin,
@@ -143,7 +144,7 @@ def _is_read(read: frozenset[str], group: Sequence[Asked]) -> bool:
     return sum(" ".join(a.wanted.split()) in read for a in group) > READ_SHARE * len(group)
 
 
-def answer_scores(answer: str, wanted: str, keywords: Sequence[str]) -> dict[str, Any]:
+def answer_scores(answer: str, wanted: str, keywords: Sequence[str]) -> Json:
     """rouge_l, word_for_word; any_keyword and all_keywords (None without keywords); call_name and call_arguments (None
     where no call is wanted): the same names in order, and with them the same JSON. Texts are compared with calls in one
     form."""

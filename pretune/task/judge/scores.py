@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.base.json import Json
 from pretune.infer.answers import Score
 from pretune.infer.correlation import spearman
 from pretune.infer.predictor import Facts
@@ -43,7 +44,7 @@ class ScoreJudge(Judge):
         wanted, said = _values(answers, asked)
         return lambda numbers: spearman(wanted[numbers], said[numbers])
 
-    def tell(self, answers: Sequence[Score], asked: Sequence[Asked], facts: Facts) -> tuple[dict[str, Any], list[str]]:
+    def tell(self, answers: Sequence[Score], asked: Sequence[Asked], facts: Facts) -> tuple[Json, list[str]]:
         """Where all are the same: correlations count as 0 then."""
         wanted, said = _values(answers, asked)
         constant = {"the data has": wanted, "the model gives": said}
@@ -62,7 +63,7 @@ class ScoreJudge(Judge):
             Baseline("tfidf_ridge", "ridge regression on TF-IDF", [Score(value) for value in ridge]),
         ]
 
-    def row(self, asked: Asked, answer: Score, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Score, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         strongest = baselines.get("tfidf_ridge")
         return {
             "origin": asked.origin,

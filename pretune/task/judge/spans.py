@@ -65,7 +65,7 @@ class SpanJudge(Judge):
             return [best]
         return [Baseline("always_empty", "no answer to any question", [NOTHING] * len(asked)), best]
 
-    def row(self, asked: Asked, answer: Span, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Span, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         return {
             "origin": asked.origin,
             "group": asked.group,
@@ -79,7 +79,7 @@ class SpanJudge(Judge):
             "baseline_answer": baselines["sentence"].text,
         }
 
-    def shown(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def shown(self, row: Mapping[str, Any]) -> Json:
         """With the answer marked in its context."""
         return {**row, "in_context": marked(row["context"], row["start"], row["answer"])}
 

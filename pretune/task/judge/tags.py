@@ -78,7 +78,7 @@ class TagJudge(Judge):
             found.append(Baseline("crf", what, [Tags(tags) for tags in crf_tags(train, words)]))
         return found
 
-    def row(self, asked: Asked, answer: Tags, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Tags, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         f1, theirs = marks["f1"], baselines.get("crf") or baselines.get("word_tags")
         return {
             "origin": asked.origin,

@@ -81,7 +81,7 @@ class TextJudge(Judge):
             found.append(Baseline("nearest_pair", what, [Text(known[k].wanted[0]) for k in near]))
         return found
 
-    def row(self, asked: Asked, answer: Text, marks: Marks, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, asked: Asked, answer: Text, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         strongest = [*baselines.values()][-1]
         return {
             "origin": asked.origin,

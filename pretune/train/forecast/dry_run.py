@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from pretune.base.json import Json
 from pretune.objective.objective import Objective
 from pretune.tokens.rows import Batch
 from pretune.train.loop.runtime import Runtime
@@ -133,7 +134,7 @@ def weightless(make: Callable[[], nn.Module], device: torch.device) -> Any:
         model = make()
     fresh: dict[int, Any] = {}
     for module in model.modules():
-        both: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        both: tuple[Json, ...] = (module._parameters, module._buffers)
         for kept in both:
             for name, tensor in kept.items():
                 if tensor is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from pretune.base.json import Json
 from pretune.base.stage import Forecast, Machine
 from pretune.train.budget import planned_steps, steps_in
 from pretune.train.forecast.choosing import COMPILE_GAIN, COMPILE_SECONDS, compiles, resolved_precision
@@ -22,7 +21,7 @@ FEW_TOKENS = 2048
 def plan_of(spec: TrainSpec, precision: str, again: int) -> Plan:
     """The step of a spec in the words of its forecast, with `again` blocks computed again."""
     light = without_offload(spec)
-    choices: dict[str, Any] = {"precision": precision, "checkpointed": again, "compile": False, "steps": 1000}
+    choices: Json = {"precision": precision, "checkpointed": again, "compile": False, "steps": 1000}
 
     def build() -> TrainState:
         model = weightless(lambda: as_precise(spec.outline(), precision), spec.device)

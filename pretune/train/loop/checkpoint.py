@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pretune.base.digest import read_digest
 from pretune.base.errors import Damaged
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.staging import fsync, write_durably
 from pretune.model.folder import write_safetensors
@@ -59,7 +59,7 @@ def _tensors(state: TrainState) -> dict[str, torch.Tensor]:
     return tensors | {f"buffer/{n}": b for n, b in state.model.named_buffers() if b.numel()}
 
 
-def _numbers(state: TrainState) -> dict[str, Any]:
+def _numbers(state: TrainState) -> Json:
     return {
         "step": state.step,
         "updates": state.updates,

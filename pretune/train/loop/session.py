@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pretune.base.errors import Stopped
+from pretune.base.json import Json
 from pretune.base.log import append_line, cut_lines
 from pretune.base.stage import Context
 from pretune.train.budget import remarks_on
@@ -110,10 +110,10 @@ class Session:
         seconds, waited, number = self._spent
         self._spent = (seconds + told[0], waited + told[1], number + told[2])
 
-    def _shown(self, report: StepReport) -> dict[str, Any]:
+    def _shown(self, report: StepReport) -> Json:
         seconds, waited, shares = map(sum, zip(*self._times, strict=True))
         speed = self._speed(seconds + waited, shares)
-        shown: dict[str, Any] = {
+        shown: Json = {
             **self.spec.objective.named(report.loss),
             "tokens/s": float(round(speed["tokens_per_second"])),
         }
@@ -145,7 +145,7 @@ class Session:
         if report.step % self.log_every and report.step != self.state.total and report.taken:
             return
         seconds, waited, shares = map(sum, zip(*self._times, strict=True))
-        numbers: dict[str, Any] = {
+        numbers: Json = {
             "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
             **self._speed(seconds + waited, shares),
@@ -155,7 +155,7 @@ class Session:
         }
         self.context.log.metrics(step=report.step, **self.spec.objective.named(report.loss), **numbers)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Json:
         """Speed, waiting, memory and energy of the steps that this process took; nothing if it took none."""
         seconds, waited, number = self._spent
         if not number:

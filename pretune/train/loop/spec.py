@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from pretune.base.json import Json
 from pretune.model.methods.method import Method
 from pretune.objective.objective import Objective
 from pretune.tokens.rows import Vocabulary
@@ -19,7 +20,7 @@ from pretune.train.loop.stream import Stream
 from pretune.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
-Choices = dict[str, Any]
+Choices = Json
 """What a run chose by itself: precision, checkpointed, micro_batch, compile, steps, warmup, seconds_per_step (JSON)."""
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pretune.base.errors import NotFinite
+from pretune.base.json import Json
 from pretune.model.families import family_of
 from pretune.objective.objective import Objective, StepWide
 from pretune.tokens.rows import Batch
@@ -58,7 +59,7 @@ class TrainState:
     refused: int = 0
     micro: int | None = None
     seen: dict[str, float] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Json = field(default_factory=dict)
     trained_at: Callable[[int], Collection[str]] | None = None
 
     def rate_factor(self) -> float:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pretune.base import measurements
 from pretune.base.extras import MODULES, versions
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.stage import Machine
 from pretune.model.shape import SHAPE
 from pretune.report.numbers import count, share, size
 
 
-def doctor_facts(log: Log) -> dict[str, Any]:
+def doctor_facts(log: Log) -> Json:
     """Cores, bytes, measured matrix products (operations per second), a forecast per preset."""
     from dataclasses import asdict
     from importlib.util import find_spec
@@ -45,7 +44,7 @@ def doctor_facts(log: Log) -> dict[str, Any]:
     }
 
 
-def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
+def _preset(kind: str, flops: float, machine: Machine) -> Json:
     """Memory as forecast for the default settings of stage pretrain, tokens per second at the speed of a real step."""
     from pretune.train.run.pretraining import USUAL_VOCABULARY, forecast_pretraining
     from pretune.train.run.settings import PretrainSettings
@@ -61,11 +60,11 @@ def _preset(kind: str, flops: float, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _share(found: dict[str, Any]) -> float:
+def _share(found: Json) -> float:
     return float(found["training_flops"] / found["matrix_flops"][found["precision"]])
 
 
-def doctor_text(found: dict[str, Any]) -> str:
+def doctor_text(found: Json) -> str:
     lines = [
         f"cores      {found['cores']} ({found['threads']} threads), device {found['device']}, {found['capability']}",
         f"memory     {size(found['memory_bytes'])}, {size(found['free_memory_bytes'])} free",

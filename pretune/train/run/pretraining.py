@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import complete
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.model.build import build_model, num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
@@ -45,7 +45,7 @@ SHORTEST_WINDOW = 512
 """Positions that a model has at least, however short its rows are."""
 
 
-def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Path, context: Context) -> Json:
     """Train on token stores and write the model folder; returns the metrics of the card."""
     quiet_transformers()
     runtime = Runtime.start(settings.device)
@@ -88,7 +88,7 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
 
 def _shape(
     settings: PretrainSettings, num_tokens: int, vocabulary: Vocabulary, runtime: Runtime, context: Context
-) -> dict[str, Any]:
+) -> Json:
     precision = resolved_precision(settings.precision, runtime.device, context.log)
     flops = usual_speed(precision, runtime.device, context.log)
     found = resolved_shape(settings, tokens=num_tokens, vocab_size=vocabulary.size, flops=flops)

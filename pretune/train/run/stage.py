@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pretune.base.artifact import Artifact
+from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.settings import refuse_ranks
@@ -30,7 +31,7 @@ class PretrainStage(Stage, PretrainSettings):
         vocab_size = int(max((one.vocab_size for one in inputs.values()), default=0))
         return forecast_pretraining(self, tokens=known, vocab_size=vocab_size, machine=machine)
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.train.run.pretraining import pretrain
 
         return pretrain(self, {place.removeprefix("tokens."): a for place, a in inputs.items()}, out, context)

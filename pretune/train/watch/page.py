@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact, Card
+from pretune.base.json import Json
 from pretune.base.stage import Context
 from pretune.report.lineage import lineage
 from pretune.report.numbers import figure
@@ -27,7 +28,7 @@ PAGE = "curves.html"
 
 def write_run_page(
     stage: str,
-    settings: dict[str, Any],
+    settings: Json,
     inputs: Mapping[str, Artifact],
     metrics: Mapping[str, Any],
     out: Path,
@@ -73,10 +74,10 @@ def verdict_of(run: Run) -> tuple[str, str]:
     return f"{learnt} nats per target{held}; {normal}.", "bad" if findings or last >= first else "good"
 
 
-def _samples(file: Path) -> dict[str, list[dict[str, Any]]]:
+def _samples(file: Path) -> dict[str, list[Json]]:
     """prompt -> how it went on by step, the last step first, where the model is best."""
     lines = file.read_text(encoding="utf-8").strip().split("\n") if file.is_file() else []
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Json]] = {}
     for one in map(json.loads, filter(None, reversed(lines))):
         found.setdefault(one["prompt"], []).append({"step": one["step"], "goes on": one["text"]})
     return dict(reversed(found.items()))

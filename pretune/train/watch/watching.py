@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretune.base.json import Json
 from pretune.base.log import cut_lines
 from pretune.infer.language import LanguageModel
 from pretune.model.build import num_parameters
@@ -76,10 +77,10 @@ class Watch:
                 self._write()
         return False
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Json:
         """The card's metrics: validation in float32 with the weights that were saved, on all rows."""
         state, session = self.session.state, self.session
-        metrics: dict[str, Any] = {
+        metrics: Json = {
             "parameters": num_parameters(state.model),
             "tokens": int(self._rows_read() * self.session.spec.length),
             "steps": state.step,
@@ -95,13 +96,13 @@ class Watch:
         assert isinstance(stream, StoreStream)
         return stream.rows_before(self.session.state.step)
 
-    def _validate(self, most: int) -> dict[str, Any]:
+    def _validate(self, most: int) -> Json:
         """Figures of the validation split, which are logged too; none where it is empty."""
         rows, log, step = self.feed.validation, self.session.context.log, self.session.state.step
         if not rows:
             return {}
         loss = self._loss(rows, most)
-        found: dict[str, Any] = {f"validation_{k}": value for k, value in self.objective.named(loss.terms).items()}
+        found: Json = {f"validation_{k}": value for k, value in self.objective.named(loss.terms).items()}
         if self.objective.tells_bits:
             found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
         found |= self._by_source(most)
@@ -109,7 +110,7 @@ class Watch:
         log.info(f"    step {step}: validation loss {loss.per_target:.4f} nats per token{_told(found)}")
         return found
 
-    def _by_source(self, most: int) -> dict[str, Any]:
+    def _by_source(self, most: int) -> Json:
         """Loss of each source, and bits per byte where they can be told; nothing where there is one source."""
         sources = self.feed.sources
         losses = {n: self._loss(part.rows, most // len(sources)) for n, part in sources.items()}

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import BadFile, NotAnArtifact, WrongKind
+from pretune.base.json import Json
 from pretune.model.shape import SHAPE
 
 Points = list[tuple[float, float]]
@@ -65,7 +65,7 @@ class Run:
 
     name: str
     card: Card
-    points: list[dict[str, Any]]
+    points: list[Json]
     text: Text | None
 
     @classmethod
@@ -140,7 +140,7 @@ class Run:
         return sum(last) / len(last) if last else math.nan
 
 
-def read_points(folder: Path) -> Iterator[dict[str, Any]]:
+def read_points(folder: Path) -> Iterator[Json]:
     """The lines of a run's metrics.jsonl."""
     path = folder / METRICS
     if not path.is_file():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pretune.base.json import Json
 from pretune.report.curves import sketch
 from pretune.report.numbers import count, metric, size
 from pretune.train.watch.diagnosis.reading import Points, Run
@@ -25,7 +26,7 @@ def compared(path: str, other: str, *, as_json: bool) -> Any:
     return pair_facts(run, beside) if as_json else pair_text(run, beside)
 
 
-def normal_facts(run: Run) -> dict[str, Any]:
+def normal_facts(run: Run) -> Json:
     """The verdict, the figures it rests on, and the curves, as one object."""
     case, findings = diagnosed(run)
     return {
@@ -87,7 +88,7 @@ def _verdict(case: Case, findings: list[Finding]) -> str:
 # ---- two runs ------------------------------------------------------------------------------------
 
 
-def pair_facts(run: Run, other: Run) -> dict[str, Any]:
+def pair_facts(run: Run, other: Run) -> Json:
     """The settings in which two runs differ, their figures and their curves."""
     runs = {run.name: run, other.name if other.name != run.name else f"{other.name} (other)": other}
     names = list(runs)
@@ -126,7 +127,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, lis
     return {n: [flat[0].get(n), flat[1].get(n)] for n in names if flat[0].get(n) != flat[1].get(n)}
 
 
-def _flat(tree: Any, place: str = "") -> dict[str, Any]:
+def _flat(tree: Any, place: str = "") -> Json:
     if not isinstance(tree, Mapping) or not tree:
         return {place: tree}
     return {k: v for n, sub in tree.items() for k, v in _flat(sub, f"{place}.{n}" if place else n).items()}
