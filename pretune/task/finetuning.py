@@ -184,6 +184,7 @@ def outlined(
         batch=settings.batch,
         micro_tokens=MICRO_TOKENS,
         epochs=task.epochs,
+        pace=task.pace,
         layer_decay=settings.layer_decay,
         device=device,
     )

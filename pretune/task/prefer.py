@@ -39,6 +39,7 @@ class Prefer(Task):
     new_head: ClassVar[bool] = False
     better: ClassVar[str] = "loss"
     epochs: ClassVar[float] = 1.0
+    pace: ClassVar[float] = 0.1
 
     loss: Annotated[Loss, *chosen(LOSS)] = LOSS("dpo")
     """How preferences are learnt: dpo, ipo, orpo, simpo from pairs; kto from single replies, good or not."""

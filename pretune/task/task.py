@@ -50,6 +50,8 @@ class Task(Variant):
     """Whether it puts a new head on the model."""
     epochs: ClassVar[float] = 3.0
     """Epochs when no budget is given."""
+    pace: ClassVar[float] = 1.0
+    """Factor on the usual rate of a method."""
     better: ClassVar[str] = "accuracy"
     """The score of the validation split that chooses the best model; higher is better."""
 

@@ -1,8 +1,13 @@
 """The usual learning rate of a method: by the width of the model, where all of it trains."""
 
 import pytest
+import torch
 
 from pretune.model.methods.method import METHOD
+from pretune.task.finetuning import outlined
+from pretune.task.settings import FinetuneSettings
+from pretune.task.task import TASK
+from pretune.tokens.rows import Vocabulary
 from pretune.train.optim.settings import OPTIM
 
 
@@ -24,3 +29,13 @@ def test_narrow_models_move_faster_where_all_weights_train(method: str, width: i
 
 def test_other_optimizers_have_a_rate_of_their_own() -> None:
     assert METHOD("full").rate_for(OPTIM("muon"), 384) is None
+
+
+def test_preferences_are_learnt_at_a_tenth_of_the_rate() -> None:
+    config = {"model_type": "qwen3", "hidden_size": 384, "vocab_size": 40, "num_hidden_layers": 1}
+    vocabulary, cpu = Vocabulary(size=40, pad=0), torch.device("cpu")
+    rates = {}
+    for kind in ("chat", "prefer"):
+        settings = FinetuneSettings(model="m", data="d", task=TASK(kind))
+        rates[kind] = outlined(settings, settings.task, config, settings.task.objective(), vocabulary, cpu).usual_rate
+    assert rates == {"chat": pytest.approx(1e-4), "prefer": pytest.approx(1e-5)}

@@ -57,6 +57,7 @@ class TrainSpec:
         epochs: when no budget is given.
         attention: transformers' attention implementation; "" for its own choice.
         layer_decay: factor on the rate from each layer to the one below it.
+        pace: factor of the task on the method's usual rate.
         flops_per_token: forward and backward; 0 where it is not known.
         make: makes the model with its own weights on the device, its method applied.
         stream: the rows of each step.
@@ -76,6 +77,7 @@ class TrainSpec:
     micro_tokens: int
     width: int = 0
     epochs: float = 1.0
+    pace: float = 1.0
     attention: str = ""
     compile: Literal["auto", "yes", "no"] = "no"
     layer_decay: float = 1.0
@@ -85,6 +87,12 @@ class TrainSpec:
     looks: Looks = Looks()
     make: Callable[[], Any] | None = None
     stream: Stream | None = None
+
+    @property
+    def usual_rate(self) -> float | None:
+        """The peak rate when none is given; None: the optimizer's own."""
+        rate = self.method.rate_for(self.settings.optim, self.width)
+        return rate and rate * self.pace
 
     @property
     def tokens_per_step(self) -> float:

@@ -33,8 +33,7 @@ def training_state(
     """
     if choices["checkpointed"]:
         checkpoint_blocks(plain_model(model), choices["checkpointed"])
-    usual = spec.method.rate_for(spec.settings.optim, spec.width)
-    optim = spec.settings.optim.resolved(rate=usual, warmup=choices.get("warmup"))
+    optim = spec.settings.optim.resolved(rate=spec.usual_rate, warmup=choices.get("warmup"))
     scales = spec.method.scales(model, spec.layer_decay)
     update = Update(model, optim, compute_dtype=compute_dtype_of(choices["precision"]), scales=scales, folder=folder)
     if choices["compile"]:

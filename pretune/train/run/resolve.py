@@ -62,7 +62,7 @@ def resolve(spec: TrainSpec, log: Log, started: float | None = None) -> Choices:
         seconds /= 1.0 if was_tried else COMPILE_GAIN
         steps = _steps(spec, seconds, look, started - (AGAIN_SECONDS if was_tried else COMPILE_SECONDS))
     warmup = settings.optim.warmup_steps(tokens_per_step=spec.tokens_per_step, seconds_per_step=seconds)
-    rate = settings.optim.resolved(rate=spec.method.rate_for(settings.optim, spec.width)).rate
+    rate = settings.optim.resolved(rate=spec.usual_rate).rate
     return choices | {"steps": steps, "seconds_per_step": seconds, "warmup": warmup, "learning_rate": rate}
 
 
