@@ -11,12 +11,13 @@ from torch import nn
 
 from pretune.model.build import build_model
 from pretune.model.checkpointing import checkpoint_blocks
+from pretune.model.families import family_of
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
 from pretune.train.forecast.dry_run import dry_run
 from pretune.train.forecast.plan import GAPS, Plan, checkpointed, fitting_micro, step_bytes
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.step import Scored, TrainState, take_step
+from pretune.train.loop.step import Scored, TrainState, gathered, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.moments import is_packed, pack, unpack
 from pretune.train.optim.settings import OPTIM
@@ -33,10 +34,11 @@ def gradient_of(name: str, *, blocks: int | None, dropout: float) -> dict[str, t
         if isinstance(module, nn.Dropout):
             module.p = dropout
     if blocks != 0:
-        assert checkpoint_blocks(model, blocks) == 2
+        assert checkpoint_blocks(model, blocks) == sum(map(len, family_of(model).stacks(model)))
     torch.manual_seed(3)
     batch = MicroBatches(RowStream(rows, 8, seed=5), objective, VOCABULARY, 5, 8).batches(0)[0]
-    sum(objective.sums(model, batch).values()).backward()  # type: ignore[union-attr]
+    (wide,) = gathered(model, objective, [batch], Runtime(), alone=True)
+    sum(objective.sums(model, batch, wide).values()).backward()  # type: ignore[union-attr]
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
