@@ -41,6 +41,10 @@ MICRO_TOKENS = 8192
 """Tokens of a micro-batch, padding not counted."""
 NO_LIMIT = 1 << 20
 """Tokens of a row, for models whose config names no limit."""
+LEAST_APART = 15
+"""Steps between two looks at the validation split, where an epoch has fewer: no score moves in three steps."""
+FEWEST_STEPS, MOST_EPOCHS = 300, 20.0
+"""Steps of a run without a budget, as long as no example is read more often; it stops when its score stalls."""
 BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 """Of labelled text that nobody has read yet."""
 
@@ -108,13 +112,21 @@ def place_of(name: str) -> str:
     return f"data.{name}" if name else "data"
 
 
+def usual_epochs(task: Task, rows: int, batch: int) -> float:
+    """The epochs of a task, and more where these would be few steps; of one that reads its examples once, one.
+
+    Source: Mosbach et al. 2021, arXiv:2006.04884 (small sets are learnt in 20 epochs); ours: docs/LOG.md, wikigold.
+    """
+    return max(task.epochs, min(MOST_EPOCHS, FEWEST_STEPS * batch / rows)) if task.epochs > 1 else task.epochs
+
+
 def longest_of(config: Mapping[str, Any]) -> int:
     """Tokens of the longest row that a model of this config reads."""
     return num_positions(config) or NO_LIMIT
 
 
 def _every(settings: FinetuneSettings, data: LabelledData) -> int:
-    return settings.evaluate_every or -(-len(data.rows) // settings.batch)
+    return settings.evaluate_every or max(-(-len(data.rows) // settings.batch), LEAST_APART)
 
 
 # ---- what a run is made of -----------------------------------------------------------------------
@@ -142,6 +154,7 @@ def _spec(
         length=max(len(row["ids"]) for row in data.rows),
         tokens_per_row=data.tokens_per_row,
         rows=len(data.rows),
+        epochs=usual_epochs(task, len(data.rows), settings.batch),
         seed=context.seed,
         looks=Looks(last=looked, between=looked / _every(settings, data)),
         make=make,
@@ -200,7 +213,8 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
     per_row = min(TOKENS_PER_EXAMPLE, spec.length) if task.grouped else float(spec.length)
-    spec = replace(spec, tokens_per_row=per_row, rows=max(1, int(tokens / per_row)))
+    rows = max(1, int(tokens / per_row))
+    spec = replace(spec, tokens_per_row=per_row, rows=rows, epochs=usual_epochs(task, rows, settings.batch))
     parameters = base.parameters or base.disk_bytes / 4
     return replace(
         forecast_of(spec, machine),

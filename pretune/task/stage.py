@@ -18,7 +18,7 @@ class FinetuneStage(Stage, FinetuneSettings):
     """Adapt a pretrained model to a task."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretune.model.methods.method import METHOD
-from pretune.task.finetuning import outlined
+from pretune.task.finetuning import outlined, usual_epochs
 from pretune.task.settings import FinetuneSettings
 from pretune.task.task import TASK
 from pretune.tokens.rows import Vocabulary
@@ -39,3 +39,11 @@ def test_preferences_are_learnt_at_a_tenth_of_the_rate() -> None:
         settings = FinetuneSettings(model="m", data="d", task=TASK(kind))
         rates[kind] = outlined(settings, settings.task, config, settings.task.objective(), vocabulary, cpu).usual_rate
     assert rates == {"chat": pytest.approx(1e-4), "prefer": pytest.approx(1e-5)}
+
+
+def test_little_data_is_read_until_300_steps_at_most_twenty_times_and_preferences_once() -> None:
+    tag, prefer = TASK("tag"), TASK("prefer")
+    assert usual_epochs(tag, 96_000, 32) == 4
+    assert usual_epochs(tag, 960, 32) == 10, "30 steps an epoch"
+    assert usual_epochs(tag, 32, 32) == 20
+    assert usual_epochs(prefer, 32, 32) == 1
