@@ -19,7 +19,8 @@ SHARED = Path(os.environ.get("PRETUNE_SHARED", Path(__file__).parents[1].parent 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Digests and probes of the tests are not the user's."""
-    os.environ["PRETUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["PRETUNE_CACHE"] = cache = str(tmp_path_factory.mktemp("cache"))
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{cache}/inductor"  # code of another processor's run gives garbage
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -96,6 +96,8 @@ WORLDS |= {
     "prefer": World(PREFERRED, ASKED, bases=("qwen3-chat", "gpt2-chat")),
     "reward": World(PREFERRED, [["say the cat", "hat"]], "/v1/score", bases=("qwen3-chat", "gpt2-chat")),
 }
+WITHOUT_BUNDLE = {("answer", "qwen3"), ("seq2seq", "t5")}
+"""Tasks on bases of which no bundle is written: decoders that find answers, encoder-decoders."""
 CELLS = [(task, base, method) for task, world in WORLDS.items() for base in world.bases for method in METHODS]
 
 

@@ -35,6 +35,8 @@ DOES = {
     "regress": "scores texts",
     "answer": "finds answers in texts",
     "chat": "answers",
+    "tag": "finds names in texts",
+    "prefer": "replies as people prefer",
     "embed": "finds texts",
     "rank": "puts candidates in order",
     "seq2seq": "makes texts of texts",

@@ -24,7 +24,7 @@ from pretune.task.judge.calibration import best_temperature, best_threshold, thr
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.labels import LabelJudge
 from pretune.task.task import Task
-from pretune.task.whole_texts import check_seconds, framed_rows, load_head, ready_head
+from pretune.task.whole_texts import check_seconds, figures_of, framed_rows, load_head, ready_head
 from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ class Classify(Task):
     def score(self, ready: Predictor, examples: Sequence[Labelled]) -> dict[str, float]:
         """Accuracy and macro-F1 over the labels that occur, of the texts in scope."""
         some = [e for e in examples if e.label != self.reject]
-        asked, _ = self.judge.asked(some, (), ready.facts.labels)
-        figures = self.judge.figures(ready.answer([a.input for a in asked]), asked)
-        return {name: figures[name] for name in ("accuracy", "macro_f1")}
+        return figures_of(self.judge, ready, some, ("accuracy", "macro_f1"), ready.facts.labels)
 
     def chosen(self, ready: Predictor, examples: Sequence[Labelled]) -> Json:
         """The temperature with the least loss, and the threshold below which a text is rejected."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from pretune.base.errors import NoTarget, NotSupported, OneClass, WrongValue
+from pretune.base.errors import NoTarget, NotSupported, WrongValue
 from pretune.infer.answers import Answer, Vector
 from pretune.infer.embed import Embedder
 from pretune.infer.pooling import Pooling, pooling_of
@@ -31,7 +31,7 @@ from pretune.task.judge.lists import POOL, pooled, usable
 from pretune.task.judge.rankings import RankingJudge, scored
 from pretune.task.judge.scores import ScoreJudge
 from pretune.task.task import Task
-from pretune.task.whole_texts import check_seconds, input_rows, ready_head
+from pretune.task.whole_texts import check_seconds, figures_of, input_rows, numbers_of, ready_head
 from pretune.text.dataset.example import Pair, Ranking
 from pretune.tokens.rows import Row
 
@@ -154,13 +154,9 @@ class EmbedScores(Task):
 
     def fitted(self, train: Sequence[ScoredText]) -> Self:
         """The lowest score is cosine 0, the highest 1. Raises OneClass where all scores are equal."""
-        scores = [e.score for e in train]
-        if min(scores) == max(scores):
-            raise OneClass(
-                f"all {len(scores)} training examples have the score {scores[0]:g}: there is nothing to learn"
-            )
+        scores = numbers_of(train)
         found = self.model_copy()
-        found._scale = min(scores), max(scores) - min(scores)
+        found._scale = float(scores.min()), float(np.ptp(scores))
         return found
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
@@ -197,9 +193,7 @@ class EmbedScores(Task):
 
     def score(self, ready: Predictor, examples: Sequence[ScoredText]) -> dict[str, float]:
         """Rank and linear correlation of the cosine."""
-        asked, _ = self.judge.asked(examples, (), None)
-        figures = self.judge.figures(ready.answer([a.input for a in asked]), asked)
-        return {name: figures[name] for name in ("spearman", "pearson")}
+        return figures_of(self.judge, ready, examples, ("spearman", "pearson"))
 
 
 def load_pooled(folder: Path, pooling: Pooling | None, **kept: Any) -> Any:

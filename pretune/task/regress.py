@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
 from pydantic import PrivateAttr
 
-from pretune.base.errors import OneClass
 from pretune.infer.answers import Answer, Score
 from pretune.infer.classify import TextClassifier
 from pretune.model.families import Topped
@@ -22,7 +20,7 @@ from pretune.objective.scores import Scores
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.scores import ScoreJudge
 from pretune.task.task import Task
-from pretune.task.whole_texts import check_seconds, framed_rows, load_head, ready_head
+from pretune.task.whole_texts import check_seconds, figures_of, framed_rows, load_head, numbers_of, ready_head
 from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
@@ -45,10 +43,7 @@ class Regress(Task):
 
     def fitted(self, train: Sequence[ScoredText]) -> Self:
         """Raises OneClass where all scores are equal."""
-        scores = np.array([e.score for e in train])
-        if scores.min() == scores.max():
-            problem = f"all {len(scores)} training examples have the score {scores[0]:g}: there is nothing to learn"
-            raise OneClass(problem, hint="name the right column: columns.score=COLUMN")
+        scores = numbers_of(train)
         found = self.model_copy()
         found._scale = float(scores.mean()), float(scores.std())
         return found
@@ -85,6 +80,4 @@ class Regress(Task):
 
     def score(self, ready: Predictor, examples: Sequence[ScoredText]) -> dict[str, float]:
         """Rank and linear correlation, and the mean error."""
-        asked, _ = self.judge.asked(examples, (), None)
-        figures = self.judge.figures(ready.answer([a.input for a in asked]), asked)
-        return {name: figures[name] for name in ("spearman", "pearson", "mae")}
+        return figures_of(self.judge, ready, examples, ("spearman", "pearson", "mae"))

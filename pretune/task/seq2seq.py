@@ -28,7 +28,7 @@ from pretune.model.families import Topped
 from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
 from pretune.objective.written import Written
-from pretune.task.chat import chat_format, load_writer, outline_writer, packed_row, said_to
+from pretune.task.chat import chat_format, load_writer, outline_writer, packed_row, said_to, sampled
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.texts import TextJudge
 from pretune.task.task import Task
@@ -170,8 +170,6 @@ class Seq2Seq(Task):
         return [example.source for example in examples[:2]]
 
     def texts(self, ready: Predictor, prompts: Sequence[str]) -> list[tuple[str, str]]:
-        from pretune.task.chat import sampled
-
         return sampled(ready, prompts)
 
 

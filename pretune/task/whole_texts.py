@@ -6,17 +6,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, OneClass
 from pretune.infer.classify import TextClassifier
 from pretune.infer.embed import Embedder
 from pretune.infer.rank import Ranker
 from pretune.model.families import Topped
 from pretune.text.dataset.example import Labelled, MultiLabelled, ScoredText
 from pretune.tokens.rows import Row
+
+if TYPE_CHECKING:
+    from pretune.infer.predictor import Predictor
+    from pretune.task.judge.judge import Judge
 
 Example = Labelled | MultiLabelled | ScoredText
 
@@ -72,6 +77,28 @@ def ready_head(
     assert isinstance(found, kind)
     facts = replace(found.facts, max_length=min(max_length, found.encoder.max_length))
     return replace(found, facts=facts)
+
+
+def figures_of(
+    judge: Judge,
+    ready: Predictor,
+    examples: Sequence[Example],
+    names: Sequence[str],
+    labels: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Some figures of a model's answers to labelled examples; `labels`: those that it gives."""
+    asked, _ = judge.asked(examples, (), labels)
+    figures = judge.figures(ready.answer([one.input for one in asked]), asked)
+    return {name: figures[name] for name in names}
+
+
+def numbers_of(train: Sequence[ScoredText]) -> NDArray[np.float64]:
+    """The scores of the training split. Raises OneClass where all are equal."""
+    scores = np.array([e.score for e in train])
+    if scores.min() == scores.max():
+        problem = f"all {len(scores)} training examples have the score {scores[0]:g}: there is nothing to learn"
+        raise OneClass(problem, hint="name the right column: columns.score=COLUMN")
+    return scores
 
 
 def check_seconds(examples: Sequence[Labelled | ScoredText]) -> None:

@@ -28,8 +28,8 @@ class TrainSettings(Budget):
     batch: int = Field(32, gt=0)
     """Rows of a step; how many fit into a micro-batch is found, not asked."""
     evaluate_every: int | None = Field(None, gt=0)
-    """Steps between validations; by default six times in pretraining, once an epoch in
-    fine-tuning, at least 15 steps apart."""
+    """Steps between validations; by default six times in pretraining, in fine-tuning once an epoch and at
+    least 15 steps apart."""
     precision: Literal["auto", "bfloat16", "float32", "float64"] = "auto"
     """bfloat16 weights with float32 masters, or float32; auto takes what is faster here. float64: for proofs."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)

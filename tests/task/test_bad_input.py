@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pretune
-from pretune.base.errors import PretuneError
+from pretune.base.errors import NotSupported, PretuneError
 from tests.roundtrips import write_base
 
 GOOD = [{"text": f"a {word} film {k}", "label": word} for k in range(12) for word in ("good", "bad")]
@@ -32,18 +32,18 @@ REFUSED: list[Case] = [
         {"rows": [{**one, "label": "good"} for one in GOOD]},
         "classify",
         "bert-labels",
-        r"one label|label 'good'",
+        "to train on have the label 'good'",
     ),
     (
         "rows without a label",
         {"rows": [{"text": one["text"], "label": ""} for one in GOOD]},
         "classify",
         "bert-labels",
-        "label",
+        "left out: 24 no label",
     ),
     (
-        *("a pair without its second", {"rows": [*PAIRS, {"sentence1": "alone", "sentence2": "", "label": "yes"}] * 1}),
-        *("classify", "bert-labels", "1 of .* no second text|have no second"),
+        *("a pair without its second", {"rows": [*PAIRS, {"sentence1": "alone", "sentence2": "", "label": "yes"}]}),
+        *("classify", "bert-labels", "1 of .* examples have no second text to compare with, rows.jsonl#24"),
     ),
     (
         "all scores equal",
@@ -57,7 +57,7 @@ REFUSED: list[Case] = [
         {"rows": [{**one, "score": "much"} for one in SCORES]},
         "regress",
         "bert-labels",
-        ".",
+        "has no column that could be the label; it has: text, score",
     ),
     (
         "all words tagged O",
@@ -66,15 +66,17 @@ REFUSED: list[Case] = [
         "bert-labels",
         "have no label at all",
     ),
-    ("a task that the model cannot do", {"rows": SAID}, "chat", "bert-labels", "bert"),
-    ("a chat without a template", {"rows": SAID}, "chat", "qwen3", "template"),
-    ("every reply empty after it was cut", {"rows": SAID, "max_length": 3}, "chat", "qwen3-chat", "max_length"),
+    ("a chat without a template", {"rows": SAID}, "chat", "qwen3", "qwen3 has no chat template"),
+    (
+        *("every reply empty after it was cut", {"rows": SAID, "max_length": 3}),
+        *("chat", "qwen3-chat", "no reply fits into max_length=3 tokens"),
+    ),
     (
         *(
             "both answers of every preference equal",
             {"rows": [{**one, "rejected": one["chosen"]} for one in PREFERRED]},
         ),
-        *("prefer", "qwen3-chat", "equal|same|nothing"),
+        *("prefer", "qwen3-chat", "none of 17 preferences has two replies that differ"),
     ),
     ("another task's data", {"rows": SCORES}, "tag", "bert-labels", "needs tags examples, these are score"),
 ]
@@ -96,6 +98,13 @@ def test_refused_in_words_with_a_hint_before_a_model_is_loaded(
     with pytest.raises(PretuneError, match=told) as error:
         learnt(tmp_path, base, task, **given)
     assert error.value.hint or error.value.problem.count("\n"), error.value
+
+
+def test_a_task_that_the_model_cannot_do_names_those_that_it_can(tmp_path: Path) -> None:
+    with pytest.raises(NotSupported, match="a bert model has no head for the next token") as error:
+        learnt(tmp_path, "bert-labels-chat", "chat", SAID)
+    there = "masked tokens, masked tokens and the next sentence, labels, scores, tags, spans, vectors"
+    assert error.value.hint == f"it has heads for: {there}"
 
 
 TOLD: list[Case] = [

@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from pretune.train.loop.runtime import Runtime
 from tests.cli.test_memory import RECIPE
 from tests.invariants.test_resume import text_folder
 
@@ -120,3 +122,11 @@ def test_on_an_older_processor_every_command_starts_with_few_operations(name: st
     assert sum(flops["doctor"].values()) < 6e11
     # What doctor measured is remembered: plan and the two trainings multiply for their own tiny models only.
     assert all(sum(flops[command].values()) < 1e9 for command in ("plan", "run", "finetune"))
+
+
+def test_compiled_code_is_kept_apart_by_what_the_processor_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("PRETUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    Runtime.start("cpu")
+    assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) == tmp_path / "pretune" / "inductor" / "avx2"

@@ -46,8 +46,10 @@ class Runtime:
         """On a device, as one of the processes that were started together, if any; gloo on CPUs, nccl on GPUs."""
         kind = device_of(device).type
         keep_freed_memory()
-        # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled again.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+        # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled again. Several
+        # machines may have one home, and torch 2.13 takes code of one with AVX-512 on one with AVX2: NaN (docs/LOG.md).
+        capability = torch.backends.cpu.get_cpu_capability().lower()
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor" / capability))
         team = team_here()
         if team.world == 1:
             return cls(torch.device(kind))

@@ -46,8 +46,7 @@ class Loss:
 def loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
-    """The loss over rows; what is random in them is drawn from the row's number, the same each time. Where the loss of
-    a row depends on others, all rows count as those of one step.
+    """The loss over rows; what is random in them is drawn from the row's number, the same each time.
 
     `batch` rows at once, or fewer when memory runs out. Where the loss of a row depends on the others of its step,
     TOGETHER rows are a step.
