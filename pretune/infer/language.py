@@ -54,10 +54,8 @@ class LanguageModel:
     @property
     def facts(self) -> Facts:
         task = "seq2seq" if self.source else "chat" if self.chat else "complete"
-        frame, more = (
-            self.source or Frame(),
-            {**self.search.to_json(), **({"apart": list(self.apart)} if self.apart else {})},
-        )
+        frame = self.source or Frame()
+        more = {**self.search.to_json(), **({"apart": list(self.apart)} if self.apart else {})}
         return Facts(task, Text.kind, self.decoder.max_length, eos_ids=self.eos_ids, **vars(frame), more=more)
 
     @property
