@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 
 from pretune.model.build import build_model
 from pretune.model.chain import NAME, chain_of
+from pretune.model.families import Head, family_named
 from pretune.model.folder import without_pooler
 from pretune.model.several import ManyHeads
-from pretune.model.shape import SHAPE
+from pretune.model.shape import SHAPE, Shape
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
@@ -47,15 +48,29 @@ SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
 LENGTH = 12
 
 
+SIZES = {
+    **{"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48},
+    **{"window": 4, "pattern": 2, "global_every": 2},
+}
+
+
+def tiny_shape(kind: str, **settings: Any) -> Shape:
+    """A shape of two layers; where some see a window only, one of them does, four tokens."""
+    known = SHAPE.find(kind).model_fields
+    return SHAPE({"kind": kind, **{name: size for name, size in SIZES.items() if name in known}, **settings})
+
+
+def head_of(kind: str) -> Head:
+    """What a shape is pretrained to predict."""
+    family = SHAPE.find(kind).family
+    return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
+
+
 def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
-    sizes = {"layers": 2, "width": 32, "heads": 2}
-    sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
-    sizes |= {"hidden": 48} if kind == "bert" else {}
-    head: Any = "masked" if kind == "bert" else "next"
     model = build_model(
-        SHAPE({"kind": kind, **sizes}),
-        head,
+        tiny_shape(kind),
+        head_of(kind),
         vocab_size=40,
         max_length=32,
         specials=SPECIALS,
@@ -204,6 +219,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "windows":
+        return tiny("gemma3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name == "windows-masked":
+        return tiny("modernbert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "crf":
@@ -255,7 +274,17 @@ PREFERENCES: dict[str, Any] = {
     "kto": {"kind": "kto", "undesirable": 1.3},
 }
 CASES = (
-    *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
+    *(
+        "causal",
+        "gpt2",
+        "chat",
+        "windows",
+        "masked",
+        "windows-masked",
+        "classify",
+        "classify-decoder",
+        "classify-weights",
+    ),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )

@@ -32,7 +32,7 @@ LABELLED: tuple[Head, ...] = ("label", "tags", "span")
 """Heads whose outputs have names; those of a span are start and end."""
 PARTS = {
     "norms": r"norm|\bln_|LayerNorm",
-    "head": r"lm_head|classifier|\bscore\b|\bcls\b|pooler",
+    "head": r"lm_head|\bhead\.|classifier|\bscore\b|\bcls\b|pooler",
     "embeddings": r"embed|\bwte\b|\bwpe\b",
     "attention": r"attn|attention",
     "mlp": r"mlp|intermediate|output\.dense|\bffn?\b|feed_forward",
