@@ -44,6 +44,7 @@ FAMILIES = {
     "t5": "pretune.model.families.t5:T5",
     "bert": "pretune.model.families.bert:BERT",
     "modernbert": "pretune.model.families.modernbert:MODERNBERT",
+    **dict.fromkeys(("pretune-bag", "pretune-cnn", "pretune-lstm"), "pretune.model.families.small:SMALL"),
     **dict.fromkeys(BEHIND_PAD, "pretune.model.families.roberta:ROBERTA"),
 }
 """transformers' model type -> the family."""
