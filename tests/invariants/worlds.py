@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from pretune.model.build import build_model
+from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
 from pretune.model.families import Head, family_named
 from pretune.model.folder import without_pooler
@@ -50,7 +50,7 @@ LENGTH = 12
 
 SIZES = {
     **{"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48},
-    **{"window": 4, "pattern": 2, "global_every": 2},
+    **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4},
 }
 
 
@@ -92,6 +92,13 @@ def tiny_classifier(kind: str = "bert", outputs: int = 3) -> Any:
     torch.manual_seed(1)
     # Not eager: there Qwen3 takes its softmax in float32, which rounds by the length of the padding.
     return AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").double()
+
+
+def tiny_baseline(kind: str) -> Any:
+    shape = tiny_shape(kind, dropout=0.0)
+    sizes = shape.config(vocab_size=40, max_length=32, specials=SPECIALS)
+    config = {**sizes, "model_type": shape.family, "num_labels": 3}
+    return build_from(config, "label", shape, seed=1).double()
 
 
 def tiny_finder(kind: str = "bert") -> Any:
@@ -267,6 +274,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", parts=parts, shares={"names": 0.5}), mixed
+    if name in ("bag", "cnn", "lstm"):
+        return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
@@ -288,7 +297,7 @@ CASES = (
         "classify-decoder",
         "classify-weights",
     ),
-    *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
+    *("bag", "cnn", "lstm", "regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 

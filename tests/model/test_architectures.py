@@ -22,9 +22,10 @@ from pretune.objective.objective import OBJECTIVE
 from pretune.objective.packed import packed_batch, packed_states
 from pretune.tokens.rows import Row
 from tests.folders import write_tokenizer
-from tests.invariants.worlds import SPECIALS, VOCABULARY, head_of, packed_rows, tiny, tiny_shape
+from tests.invariants.worlds import SPECIALS, VOCABULARY, head_of, packed_rows, tiny, tiny_baseline, tiny_shape
 
-KINDS = [kind for kind in SHAPE.table if kind != "auto" and SHAPE.find(kind).family in transformers.CONFIG_MAPPING]
+BASELINES = ["bag", "cnn", "lstm"]
+KINDS = [kind for kind in SHAPE.table if kind not in ("auto", *BASELINES)]
 DECODERS = [kind for kind in KINDS if head_of(kind) == "next"]
 LENGTH = 24
 
@@ -148,3 +149,34 @@ def test_a_layout_counts_the_matrices_that_there_are(kind: str) -> None:
     counted = sum(p.numel() for name, p in model.named_parameters() if p.dim() > 1 and not tables & {*name.split(".")})
     layout = tiny_shape(kind).layout().model_copy(update={"learned_positions": False})
     assert counted == layout.parameters(40, 32)
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_padding_counts_nowhere_in_a_baseline(kind: str) -> None:
+    model, rows = tiny_baseline(kind).eval(), [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14]]
+    ids = torch.tensor([row + [39] * (9 - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (9 - len(row)) for row in rows])
+    alone = torch.cat([model(torch.tensor([row])).logits for row in rows])
+    assert (model(ids, mask).logits - alone).abs().max() < 1e-12
+    assert alone.std() > 1e-3
+
+
+def test_a_cnn_and_an_lstm_are_what_torch_says_by_hand() -> None:
+    """Kim's largest value of each filter; the LSTM that torch runs over both directions by itself."""
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    cnn, lstm = tiny_baseline("cnn").eval(), tiny_baseline("lstm").eval()
+    words = cnn.body.embeddings(ids)
+    largest = []
+    for conv in cnn.body.states.filters:
+        size = conv.weight.shape[2]
+        wide = torch.nn.functional.pad(words, (0, 0, (size - 1) // 2, size // 2))
+        at = [(wide[0, i : i + size].T[None] * conv.weight).sum((1, 2)) + conv.bias for i in range(5)]
+        largest.append(torch.stack(at).relu().amax(0))
+    expected = cnn.classifier(torch.cat(largest))
+    assert (cnn(ids).logits[0] - expected).abs().max() < 1e-12
+    both = torch.nn.LSTM(32, 48, batch_first=True, bidirectional=True).double()
+    for way, end in (("ahead", ""), ("back", "_reverse")):
+        for name, weight in getattr(lstm.body.states, way).named_parameters():
+            getattr(both, name + end).data.copy_(weight)
+    states = both(lstm.body.embeddings(ids))[0]
+    assert (lstm(ids).logits - lstm.classifier(states.amax(1))).abs().max() < 1e-12

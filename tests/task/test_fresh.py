@@ -6,20 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 import pretune
-from pretune.base.errors import NotSupported, SettingsError, WrongValue
-from pretune.export.graph import graph_of
-from pretune.export.onnx_bundle import Onnx
-from pretune.model.build import build_model
-from pretune.model.families import family_named
-from pretune.model.folder import load_model
-from pretune.model.generate import module_of
 from tests.folders import write_model, write_tokenizer
-from tests.invariants.worlds import SPECIALS, tiny_shape
 
 BASELINES = ["bag", "cnn", "lstm"]
 WORDS = {"good": ["lovely", "warm", "fine", "好"], "bad": ["dull", "cold", "poor", "坏"]}
