@@ -24,6 +24,8 @@ class Shape(Variant):
 
     family: ClassVar[str]
     """transformers' model type: qwen3, bert, gpt2."""
+    usual_rate: ClassVar[float | None] = None
+    """Peak rate of AdamW at which it learns labels from new weights; None: AdamW's own."""
 
     def layout(self) -> Layout:
         """The numbers that count parameters and work."""

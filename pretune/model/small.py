@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
 
-class BagConfig(PreTrainedConfig):
+class BagConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers has no types
     """`hidden_size` is the width of a state, `embedding_size` that of an embedding; `pooling` is mean or max."""
 
     model_type = "pretune-bag"
@@ -60,12 +60,12 @@ class Windows(nn.Module):
     def __init__(self, config: Any):
         super().__init__()
         each = config.hidden_size // len(config.windows)
-        self.filters = nn.ModuleList(nn.Conv1d(config.embedding_size, each, size) for size in config.windows)
+        self.sizes = config.windows
+        self.filters = nn.ModuleList(nn.Conv1d(config.embedding_size, each, size) for size in self.sizes)
 
     def forward(self, x_BLE: Tensor, mask_BL: Tensor) -> Tensor:
         x_BEL = (x_BLE * mask_BL[:, :, None].to(x_BLE.dtype)).mT
-        sizes = [conv.weight.shape[2] for conv in self.filters]
-        wide = [F.pad(x_BEL, ((size - 1) // 2, size // 2)) for size in sizes]
+        wide = [F.pad(x_BEL, ((size - 1) // 2, size // 2)) for size in self.sizes]
         return torch.cat([F.relu(conv(x)) for conv, x in zip(self.filters, wide, strict=True)], dim=1).mT
 
 
@@ -101,7 +101,7 @@ def pooled_states(hidden_BLD: Tensor, mask_BL: Tensor, how: str) -> Tensor:
     return hidden_BLD.masked_fill(there_BL1 == 0, torch.finfo(hidden_BLD.dtype).min).amax(1)
 
 
-class Body(PreTrainedModel):
+class Body(PreTrainedModel):  # type: ignore[misc]
     """Hidden states of every token."""
 
     base_model_prefix = "body"
@@ -115,7 +115,7 @@ class Body(PreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embeddings = value
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> BaseModelOutput:
@@ -123,7 +123,7 @@ class Body(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=self.states(self.embeddings(input_ids), mask_BL))
 
 
-class Classifier(PreTrainedModel):
+class Classifier(PreTrainedModel):  # type: ignore[misc]
     """Logits of every row."""
 
     base_model_prefix = "body"

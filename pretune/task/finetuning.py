@@ -20,6 +20,7 @@ from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
 from pretune.model.families import family_named, num_positions, plain_model
 from pretune.model.folder import quiet_transformers, set_model_length
+from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
@@ -204,7 +205,7 @@ def outlined(
         vocabulary=vocabulary,
         outline=outline,
         known_by=[plain, *(part.model_dump(mode="json") for part in (task, settings.method))],
-        method=settings.method if settings.fresh is None else Scratch(kind="scratch"),
+        method=_paced(settings),
         layers=int(config.get("num_hidden_layers") or config.get("n_layer") or 1),
         width=int(getattr(known.get_text_config(), "hidden_size", 0)),
         length=length,
@@ -217,6 +218,12 @@ def outlined(
         layer_decay=settings.layer_decay,
         device=device,
     )
+
+
+def _paced(settings: FinetuneSettings) -> Method:
+    """What says how fast weights learn: the method; of new weights their shape."""
+    fresh = settings.fresh
+    return settings.method if fresh is None else Scratch(kind="scratch", rate=fresh.usual_rate)
 
 
 def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Forecast, machine: Machine) -> Forecast:

@@ -42,6 +42,8 @@ SMALL = SmallFamily(
 class Small(Shape):
     """What the baselines share."""
 
+    usual_rate: ClassVar[float | None] = 2e-3
+
     width: int = Field(128, gt=0)
     """Width of an embedding."""
     dropout: float = Field(0.5, ge=0, lt=1)
