@@ -12,6 +12,7 @@ import torch
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import complete
+from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.model.build import build_model, num_parameters
@@ -19,6 +20,7 @@ from pretune.model.folder import quiet_transformers, save_model, set_model_lengt
 from pretune.model.methods.scratch import Scratch
 from pretune.model.shape import SHAPE, Shape
 from pretune.report.numbers import count
+from pretune.tokens.encode.additions import add_controls, lacking
 from pretune.tokens.encode.tokenizer import Specials, special_ids
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.tokens.store.packing import Rows
@@ -49,11 +51,10 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
     """Train on token stores and write the model folder; returns the metrics of the card."""
     quiet_transformers()
     runtime = Runtime.start(settings.device)
-    tokenizer = one_tokenizer(stores)
+    tokenizer = completed_tokenizer(settings, one_tokenizer(stores), context)
     vocabulary = vocabulary_of(tokenizer)
-    settings.objective.check(vocabulary)
     form = settings.objective.form(settings.length, vocabulary)
-    feed = open_feed(stores, form, settings.packing, settings.mixture, seed=context.seed)
+    feed = open_feed(stores, form, settings.packing, settings.mixture, seed=context.seed, tokenizer=tokenizer)
     shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
     specials = special_ids(tokenizer)
     spec = spec_of(settings, shape, vocabulary, specials, device=runtime.device, seed=context.seed, rows=feed.rows)
@@ -84,6 +85,24 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
     keep_samples(context, out)
     write_run_page("pretrain", complete(settings), stores, metrics, out, context)
     return metrics
+
+
+def completed_tokenizer(settings: PretrainSettings, folder: Path, context: Context) -> Path:
+    """The tokenizer of the stores, or a copy of it in the scratch folder with what the objective needs besides.
+
+    Raises:
+        NotSupported: it lacks a token, and new_words=no.
+    """
+    objective = settings.objective
+    if not (tokens := lacking(folder, objective.needs, objective.controls)):
+        return folder
+    told = f"{', '.join(list(tokens)[:4])}{' ...' if len(tokens) > 4 else ''}"
+    if not settings.new_words:
+        hint = "leave new_words=yes: they are added behind its last id, and the tokens stay valid"
+        raise NotSupported(f"objective={objective.kind} needs {told}, which the tokenizer lacks", hint=hint)
+    context.log.info(f"    added behind the tokenizer's last token for objective={objective.kind}: {told}")
+    rank = context.team.rank
+    return add_controls(folder, tokens, context.scratch / (f"tokenizer-{rank}" if rank else "tokenizer"))
 
 
 def _shape(

@@ -34,6 +34,9 @@ class PretrainSettings(TrainSettings):
     """Optimizer and schedule."""
     length: int = Field(256, gt=1)
     """Tokens of a row."""
+    new_words: bool = True
+    """Whether control tokens that the objective needs and the tokenizer lacks (mask, sentinels, marks of infilling) are
+    added behind its last id, in the tokenizer that the model saves; no: such a run is refused."""
     batch_ramp: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which the batch grows, from an eighth over a quarter and a half of its rows; 0: none."""
     compile: Annotated[Literal["auto", "yes", "no"], Free] = "auto"

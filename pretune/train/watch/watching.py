@@ -103,8 +103,9 @@ class Watch:
             return {}
         loss = self._loss(rows, most)
         found: Json = {f"validation_{k}": value for k, value in self.objective.named(loss.terms).items()}
-        if self.objective.tells_bits:
-            found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
+        found |= {f"validation_{k}": value for k, value in loss.measures.items()}
+        if term := self.objective.tells_bits:
+            found["validation_bits_per_byte"] = bits_per_byte(loss.terms[term], **self.feed.held_out)
         found |= self._by_source(most)
         log.metrics(step=step, **found)
         log.info(f"    step {step}: validation loss {loss.per_target:.4f} nats per token{_told(found)}")
@@ -117,9 +118,10 @@ class Watch:
         if not losses:
             return {}
         found = {"validation_loss_by_source": {name: loss.per_target for name, loss in losses.items()}}
-        if self.objective.tells_bits:
+        if term := self.objective.tells_bits:
             facts = {name: part.held_out for name, part in self.feed.sources.items()}
-            found["validation_bits_per_byte_by_source"] = {n: bits_per_byte(losses[n], **facts[n]) for n in losses}
+            bits = {name: bits_per_byte(loss.terms[term], **facts[name]) for name, loss in losses.items()}
+            found["validation_bits_per_byte_by_source"] = bits
         return found
 
     def _loss(self, rows: Sequence[Row], most: int) -> Loss:
