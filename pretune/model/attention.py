@@ -45,6 +45,7 @@ def block_attention(
     dropout: float = 0.0,
     position_bias: Tensor | None = None,
     sliding_window: int | None = None,
+    is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What transformers asks of an attention: [B, L, H, D], and no weights.
@@ -54,6 +55,7 @@ def block_attention(
         position_bias: added to the scores, [1 or B, H, L, K] (T5 learns one).
         sliding_window: of a causal layer, how many keys a query sees, itself included; the mask hides the others, so
             they are left out.
+        is_causal: whether the mask hides what is later; None: as the model's own attention does.
 
     Raises:
         NotSupported: the model asks for what changes the scores in another way.
@@ -64,7 +66,7 @@ def block_attention(
     key, value = (t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key_BHKD, value_BHKD))
     query = query_BHLD * (scaling if scaling is not None else query_BHLD.shape[-1] ** -0.5)
     length, keys = query.shape[2], key.shape[2]
-    is_causal = bool(getattr(module, "is_causal", False)) and length > 1
+    is_causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal) and length > 1
     assert attention_mask is not None or not is_causal, "nothing hides what is later"
     if position_bias is not None:
         attention_mask = position_bias if attention_mask is None else attention_mask + position_bias
@@ -72,8 +74,8 @@ def block_attention(
     size = BLOCK if skips else length
     parts = []
     for start in range(0, length, size):
-        seen = slice(max(0, start - sliding_window + 1) if skips and sliding_window else 0, min(start + size, keys))
-        seen = seen if skips else slice(keys)
+        first = max(0, start - sliding_window + 1) if skips and sliding_window else 0
+        seen = slice(first, min(start + size, length) if skips else keys)
         mask = None if attention_mask is None else attention_mask[:, :, start : start + size, seen]
         parts.append(_attend(query[:, :, start : start + size], key[:, :, seen], value[:, :, seen], mask, dropout))
     found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

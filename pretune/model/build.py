@@ -49,7 +49,7 @@ def build_from(settings: JsonMap, head: Head, shape: Shape, *, seed: int, attent
     """
     kind = str(settings["model_type"])
     family = family_named(kind)
-    config = family.config(kind, {name: value for name, value in settings.items() if name != "model_type"})
+    config = family.config(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         maker = family.class_for(head, kind)

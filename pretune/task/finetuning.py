@@ -190,9 +190,7 @@ def outlined(
     """A run from the config of its model alone; rows as long as they may be."""
     # Whatever type the folder has, it is loaded in float32.
     plain = {name: value for name, value in config.items() if name != "torch_dtype"} | {"dtype": "float32"}
-    known = family_named(kind := plain["model_type"]).config(
-        kind, {k: v for k, v in plain.items() if k != "model_type"}
-    )
+    known = family_named(plain["model_type"]).config(plain)
 
     def outline() -> Any:
         model, heads = task.outline(copy.deepcopy(known))

@@ -102,12 +102,12 @@ class Family:
             raise NotSupported(f"a {model_type} model has no head for {what}", hint=self._others(model_type))
         return getattr(transformers, name)
 
-    def config(self, model_type: str, settings: Mapping[str, Any]) -> Any:
-        """A transformers config. Raises UnknownKind where transformers has none of this type."""
+    def config(self, settings: Mapping[str, Any]) -> Any:
+        """The transformers config of a config.json. Raises UnknownKind where transformers has none of its type."""
         from transformers import AutoConfig
 
-        check_known(model_type)
-        return AutoConfig.for_model(model_type, **settings)
+        check_known(settings["model_type"])
+        return AutoConfig.for_model(**settings)
 
     def _others(self, model_type: str) -> str:
         there = [HEADS[head][0] for head in HEADS if self.classes.get(head) or self._is_listed(head, model_type)]

@@ -22,9 +22,9 @@ class SmallFamily(Family):
         _register()
         return super().class_for(head, model_type)
 
-    def config(self, model_type: str, settings: Mapping[str, Any]) -> Any:
+    def config(self, settings: Mapping[str, Any]) -> Any:
         _register()
-        return super().config(model_type, settings)
+        return super().config(settings)
 
 
 def _register() -> None:
