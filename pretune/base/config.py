@@ -32,9 +32,14 @@ V = TypeVar("V", bound="Variant")
 
 @dataclass(frozen=True)
 class Input:
-    """Marks a field as an input artifact: `corpus: Annotated[str, Input("corpus")]` holds "$name" or a path."""
+    """Marks a field as an input artifact: `corpus: Annotated[str, Input("corpus")]` holds "$name" or a path.
+
+    Args:
+        named: whether a command line gives it by name only (`pairs=FILE`): an unnamed file is for another field.
+    """
 
     kind: str
+    named: bool = False
 
 
 class _Free:

@@ -74,7 +74,7 @@ def _stage_of(kind: str, building: Building, *, named: set[str]) -> Json:
     """Settings of a stage whose inputs are taken from what was given, made by further stages where rawer."""
     cls = STAGE.find(kind)
     tree: Json = {"kind": kind}
-    fields = [(n, m) for n, m in _input_fields(kind) if n not in named]
+    fields = [(n, m) for n, m in _input_fields(kind) if n not in named and not m.named]
     for name, mark in fields:
         if (taken := _take(building, mark.kind, many=mark.kind.split("|")[0] in ("files", "ids"))) is not None:
             tree[name] = taken
