@@ -36,6 +36,7 @@ from pretune.evaluate.likelihood import (
     UniformScorer,
     ahead,
     encoded_behind,
+    fitted,
 )
 from pretune.evaluate.pairs import REMEDY
 from pretune.evaluate.records import Columns, Part, read_file, tables_of
@@ -148,10 +149,10 @@ class Answered:
             mine, at = asked[at : at + len(one.choices)], at + len(one.choices)
             room = scorer.room(True)
             if all(0 < len(after) < room for _, after in mine):
-                fitted = [(before[max(0, len(before) + len(after) - room) :], after) for before, after in mine]
+                short = [fitted(before, after, room) for before, after in mine]
                 kept.append(one)
-                lines += fitted
-                cut += fitted != mine
+                lines += short
+                cut += short != mine
         if not kept:
             raise EmptyInput(f"no question of {name!r} is short enough for the model's {scorer.room(True)} tokens")
         with log.progress(f"scoring {name}", total=len(lines), unit="choices") as bar:

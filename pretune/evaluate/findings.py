@@ -145,8 +145,8 @@ class Findings:
 
     def joined(self, groups: list[Group], rows: Sequence[Json], tables: Json, notes: list[str]) -> Findings:
         """These findings and more of the same report."""
-        more = {"groups": [*self.groups, *groups], "rows": [*self.rows, *rows], "notes": [*self.notes, *notes]}
-        return replace(self, tables={**self.tables, **tables}, **more)
+        every, whole = [*self.groups, *groups], [*self.rows, *rows]
+        return replace(self, groups=every, rows=whole, tables=self.tables | tables, notes=[*self.notes, *notes])
 
     def metrics(self) -> Json:
         """Flat figures for the card: of all examples, and of each further group with its name in front."""

@@ -331,3 +331,9 @@ def encoded_behind(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> li
         same = min(same, len(whole) - 1)
         found.append((whole[:same], whole[same:]))
     return found
+
+
+def fitted(before: Sequence[int], after: Sequence[int], room: int) -> Asked:
+    """A context and what follows it: as many of the last tokens as there is room for, one of them of the context."""
+    after = after[max(0, len(after) + 1 - room) :]
+    return tuple(before[max(0, len(before) + len(after) - room) :]), tuple(after)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import MissingExtra, NotSupported, PretuneError
-from pretune.evaluate.likelihood import Asked, CausalScorer
+from pretune.evaluate.likelihood import CausalScorer, fitted
 from pretune.infer.language import own_start
 from pretune.infer.load import open_model
 from pretune.infer.predictor import Streams
@@ -92,12 +92,6 @@ class Pretune(TemplateLM):  # type: ignore[misc]  # of a library without types
         )
         prompt = self.tok_encode(context)[-max(1, self.opened.engine.max_length - number) :]
         yield from (piece.text for piece in self.opened.stream(prompt, sampling))
-
-
-def fitted(before: Sequence[int], after: Sequence[int], room: int) -> Asked:
-    """A context and what follows it, as many of the last tokens as there is room for."""
-    after = after[-room + 1 :]
-    return tuple(before[max(0, len(before) + len(after) - room) :]), tuple(after)
 
 
 def main() -> None:

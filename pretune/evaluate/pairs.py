@@ -77,10 +77,10 @@ def read_pairs(given: Artifact, most: int | None = None) -> list[Pair]:
 
 
 def _pair(values: Mapping[str, Any]) -> Pair | str:
-    texts = [values["good"], values["bad"]]
-    if not all(isinstance(text, str) and text.strip() for text in texts):
+    good, bad = values["good"], values["bad"]
+    if not all(isinstance(text, str) and text.strip() for text in (good, bad)):
         return "has no text on both sides"
-    return Pair(*texts, str(values.get("paradigm") or "all"))
+    return Pair(good, bad, str(values.get("paradigm") or "all"))
 
 
 def on_pairs(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, EmptyInput, NotSupported
@@ -133,7 +134,7 @@ def _likely(
 
     scorer = open_scorer(model, opened)
     counted = counted_for(scorer.tokenizer, model, given.get("data"), context.log)
-    usual = {"counted": counted, "most": wanted.max_examples, "seed": context.seed, "log": context.log}
+    usual: dict[str, Any] = {"counted": counted, "most": wanted.max_examples, "seed": context.seed, "log": context.log}
     parts = [on_pairs(scorer, asked["pairs"], **usual)] if "pairs" in asked else []
     if "choices" in asked:
         parts.append(on_choices(scorer, asked["choices"], between=wanted.between, **usual))

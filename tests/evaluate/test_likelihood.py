@@ -12,7 +12,15 @@ from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NotSupported,
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.evaluate.choices import on_choices
-from pretune.evaluate.likelihood import CausalScorer, MaskedScorer, NGramScorer, Said, UniformScorer, open_scorer
+from pretune.evaluate.likelihood import (
+    CausalScorer,
+    MaskedScorer,
+    NGramScorer,
+    Said,
+    UniformScorer,
+    fitted,
+    open_scorer,
+)
 from pretune.evaluate.ngram import ngram_nats, train_ngram
 from pretune.evaluate.pairs import mean_over, on_pairs, score_pairs, weights_of
 from pretune.tokens.store.store import Store
@@ -210,6 +218,12 @@ def test_a_model_that_says_nothing_has_the_chance_of_every_question(choices):
     asked = [((1,), (2,)), ((1,), (3, 4)), ((1,), (2,)), ((1,), (3, 4)), ((1,), (5, 6, 7))]
     answered = Answered(questions, asked, Nothing(9).said(asked))
     assert answered.hits().tolist() == [1 / 2, 1 / 3]
+
+
+def test_what_does_not_fit_is_cut_at_its_beginning():
+    assert fitted((1, 2, 3), (4, 5), 9) == ((1, 2, 3), (4, 5))
+    assert fitted((1, 2, 3), (4, 5), 3) == ((3,), (4, 5))
+    assert fitted((1, 2, 3), (4, 5, 6), 3) == ((3,), (5, 6))
 
 
 def test_a_question_longer_than_the_model_loses_its_beginning_and_that_is_told(scorer, tmp_path):
