@@ -128,7 +128,8 @@ def made_with(tokenizer: Tokenizer, data: Artifact) -> bool:
     theirs = tokenizer_of(data)
     if theirs is None:
         return bool(read_manifest(data.path)["vocab_size"] == tokenizer.get_vocab_size())
-    return bool(load_tokenizer(theirs).get_vocab() == tokenizer.get_vocab())
+    # The model's may have control tokens behind those of the text, which pretraining added.
+    return bool(load_tokenizer(theirs).get_vocab().items() <= tokenizer.get_vocab().items())
 
 
 def counted_for(tokenizer: Tokenizer, model: Artifact, data: Artifact | None, log: Log) -> NGramScorer | None:

@@ -97,8 +97,8 @@ def block_nats(model: PreTrainedModel, blocks: Blocks, numbers: range) -> NDArra
     """Nats of every target of some blocks, [B, L]; 0 where there is no target."""
     import torch
 
-    from pretune.objective.causal import Causal
     from pretune.objective.packed import block_mask
+    from pretune.objective.pretraining.causal import Causal
     from pretune.tokens.rows import Vocabulary
 
     pairs = [blocks[k] for k in numbers]

@@ -25,10 +25,10 @@ class EvaluateStage(Stage):
     """The model, or the bundle made from it."""
     data: Annotated[str | None, Input("dataset|tokens")] = None
     """Labelled texts, dialogues, or tokens; what is measured follows from it. Needed without pairs and choices."""
-    pairs: Annotated[str | None, Input("files", named=True)] = None
+    pairs: Annotated[str | None, Input("files", by_name=True)] = None
     """Minimal pairs, a table or a folder of tables with the columns good, bad and paradigm: how often is the good
     sentence the likelier one? For models that predict the next token, and for masked ones."""
-    choices: Annotated[str | None, Input("files", named=True)] = None
+    choices: Annotated[str | None, Input("files", by_name=True)] = None
     """Questions with what may follow, a table or a folder of them: query, choices and gold (the right one's place, from
     0); or context and continuation, of which every token should be the likeliest."""
     between: str | None = None

@@ -94,7 +94,7 @@ def take_step(
     started = time.perf_counter()
     extras = family_of(state.model).extras
     totals = runtime.sum(_added(_counts(objective, batch, extras) for batch in batches))
-    weights = {**objective.weights, **extras}
+    weights = {**objective.weights_at(state.step / state.total), **extras}
     # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
     scale = {t: weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
     sums: list[dict[str, Tensor]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -26,11 +26,13 @@ class Loss:
 
     Args:
         weights: of the terms in the loss that is trained on.
+        measures: what else was told of the targets, a mean each (accuracy).
     """
 
     nats: Mapping[str, float]
     targets: Mapping[str, float]
     weights: Mapping[str, float]
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def terms(self) -> dict[str, float]:
@@ -58,6 +60,7 @@ def _loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
     nats, targets = (dict.fromkeys(objective.weights, 0.0) for _ in range(2))
+    measures: dict[str, tuple[float, float]] = {}
     ready = (objective.prepare(row, vocabulary, np.random.default_rng([i])) for i, row in enumerate(rows))
     with evaluating(model):
         while some := list(islice(ready, TOGETHER if objective.gathers else batch)):
@@ -69,13 +72,16 @@ def _loss_over(
                     targets[term] += number
                 for term, total in objective.sums(model, runtime.put(collated), told).items():
                     nats[term] += float(total)
-    return Loss(nats, targets, objective.weights)
+                for name, (told_of, number) in objective.measured(model, runtime.put(collated)).items():
+                    before = measures.get(name, (0.0, 0.0))
+                    measures[name] = before[0] + told_of, before[1] + number
+    return Loss(nats, targets, objective.weights, {n: a / b for n, (a, b) in measures.items() if b})
 
 
-def bits_per_byte(loss: Loss, *, tokens: int, documents: int, num_bytes: int) -> float:
+def bits_per_byte(nats_per_target: float, *, tokens: int, documents: int, num_bytes: int) -> float:
     """Bits per byte of the text: nats per target x targets per byte / ln 2.
 
     Every token of a split but a document's first is a target, so a split has tokens - documents of them;
     where only a part was scored, its mean stands for the rest.
     """
-    return loss.per_target * (tokens - documents) / num_bytes / math.log(2) if num_bytes else math.nan
+    return nats_per_target * (tokens - documents) / num_bytes / math.log(2) if num_bytes else math.nan
