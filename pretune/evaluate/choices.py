@@ -6,7 +6,8 @@
                                                      perplexity: exp of the mean nats of a continuation
 
 These are acc and acc_norm, and LAMBADA's acc and perplexity, of lm-evaluation-harness (there a tie goes to the first
-choice; here it counts in parts). Each file has figures of its own, next to chance.
+choice; here it counts in parts, and a question that is cut to the model's length keeps its bos). Each file has figures of
+its own, next to chance.
 
 C choices of a question.
 """

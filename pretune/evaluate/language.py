@@ -128,8 +128,10 @@ def made_with(tokenizer: Tokenizer, data: Artifact) -> bool:
     theirs = tokenizer_of(data)
     if theirs is None:
         return bool(read_manifest(data.path)["vocab_size"] == tokenizer.get_vocab_size())
-    # The model's may have control tokens behind those of the text, which pretraining added.
-    return bool(load_tokenizer(theirs).get_vocab().items() <= tokenizer.get_vocab().items())
+    # The model's may have control tokens behind those of the text, which pretraining added; its words are the same.
+    of_text, words = load_tokenizer(theirs), {"with_added_tokens": False}
+    same = of_text.get_vocab(**words) == tokenizer.get_vocab(**words)
+    return bool(same and of_text.get_vocab().items() <= tokenizer.get_vocab().items())
 
 
 def counted_for(tokenizer: Tokenizer, model: Artifact, data: Artifact | None, log: Log) -> NGramScorer | None:

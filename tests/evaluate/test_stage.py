@@ -143,6 +143,15 @@ def test_tokens_of_another_tokenizer_are_refused(world):
         world.run("evaluate", model=str(world.decoder), data=str(tokens.path))
 
 
+def test_a_model_with_control_tokens_behind_those_of_the_text_reads_it(world, tmp_path):
+    from pretune.evaluate.language import made_with
+    from pretune.tokens.encode.additions import add_controls
+    from pretune.tokens.encode.tokenizer import load_tokenizer
+
+    more = add_controls(world.decoder, {"<|fim|>": None}, tmp_path / "more")
+    assert made_with(load_tokenizer(more), Artifact.open(world.tokens))
+
+
 def test_labels_that_the_model_does_not_know_count_as_wrong_and_are_told(world):
     rows = [{"text": f"film {k}", "label": label} for k, label in enumerate(["good", "bad", "odd", "odd"])]
     path = world.root / "validation.jsonl"
