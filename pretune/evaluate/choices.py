@@ -6,8 +6,8 @@
                                                      perplexity: exp of the mean nats of a continuation
 
 These are acc and acc_norm, and LAMBADA's acc and perplexity, of lm-evaluation-harness (there a tie goes to the first
-choice; here it counts in parts, and a question that is cut to the model's length keeps its bos). Each file has figures of
-its own, next to chance.
+choice; here it counts in parts, and a question that is cut to the model's length keeps its bos). Each file has figures
+of its own, next to chance.
 
 C choices of a question.
 """
@@ -102,7 +102,7 @@ def on_choices(
     log: Log,
 ) -> Part:
     """What a report says of a model's choices: a group for each file. Raises as `read_file`, and EmptyInput."""
-    groups, rows, notes = [], [], []
+    groups, rows, notes, whole = [], list[Json](), [], []
     uniform = UniformScorer(scorer.tokenizer.get_vocab_size())
     for path_name, path in tables_of(given):
         name = PurePosixPath(path_name).as_posix().partition(".")[0].replace("/", "_")
@@ -116,7 +116,8 @@ def on_choices(
         groups.append((_cloze_group if cloze else _choice_group)(name, answered, others, seed))
         rows += answered.rows(name)
         notes += answered.notes(name, between)
-    return Part(groups, rows, {}, notes)
+        whole += [f"{one.query} {one.choices[one.gold]}" for one in answered.questions]
+    return Part(groups, rows, {}, notes, whole)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from pretune.task.task import TASK
 
 LANGUAGE = ("Predicting text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
 """Title and columns of a report on tokens, which no task has."""
-LIKELY = ("group", "text", "second", "label", "said", "gain", "ngram_gain")
-"""Columns of its rows of pairs and choices."""
+LIKELY = ("group", "good", "bad", "text", "label", "said", "nats_ahead", "ngram_gain")
+"""Columns of its rows of pairs and choices; `nats_ahead` is what orders them."""
 SHOWN_ROWS = 6
 WEIGHED = ": words in blue spoke for what the model says, in orange against it"
 TABLES = {"paradigms": "By paradigm", "sources": "By source", "languages": "By language"}
@@ -38,7 +38,8 @@ EMPTY: Json = {
 def shown_of(what: str, rows: Sequence[Json]) -> tuple[str, tuple[str, ...], list[Json]]:
     """Title, columns and rows of the examples of a report as its task shows them; none where that is not installed."""
     if what not in TASK.kinds():  # a report never says what to import
-        there = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        there = [row | {"nats_ahead": row.get("gain")} for row in known]
         return (*(LANGUAGE if what == "language" else (what, ())), there)
     judge = TASK(what).judge
     return judge.subject, judge.columns, _marked([{**judge.shown(row)} for row in rows], judge.marked)

@@ -110,7 +110,8 @@ def on_pairs(
     paradigms = dict(grouped([pair.paradigm for pair in pairs]))
     group = _group(mine, others, paradigms, seed=seed)
     tables = {"paradigms": [_line(name, places, mine, others) for name, places in paradigms.items()]}
-    return Part([group], _rows(pairs, mine, others), tables, _notes(scorer, pairs, left, len(paradigms), mine))
+    notes = _notes(scorer, pairs, left, len(paradigms), mine)
+    return Part([group], _rows(pairs, mine, others), tables, notes, [pair.good for pair in pairs])
 
 
 def _asked(scorer: CausalScorer | MaskedScorer, pairs: Sequence[Pair]) -> list[tuple[Asked, Asked]]:
@@ -190,8 +191,8 @@ def _rows(pairs: Sequence[Pair], mine: Scored, others: Mapping[str, Scored]) -> 
         {
             "part": "pairs",
             "group": pair.paradigm,
-            "text": pair.good,
-            "second": pair.bad,
+            "good": pair.good,
+            "bad": pair.bad,
             "gain": round(float(gaps[k]), 6),
             "gain_per_token": round(float(means[k]), 6),
             "ngram_gain": None if ngram is None else round(float(ngram.sums_P2[k, 0] - ngram.sums_P2[k, 1]), 6),

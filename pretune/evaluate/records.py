@@ -22,12 +22,18 @@ NAMED_TOGETHER = 5
 
 @dataclass(frozen=True)
 class Part:
-    """What one kind of questions adds to a report: groups, rows of predictions, tables, notes."""
+    """What one kind of questions adds to a report.
+
+    Args:
+        rows: of predictions; `gain` is by how many nats the right one is ahead.
+        texts: what the model must not have read before.
+    """
 
     groups: list[Group]
     rows: list[Json]
     tables: Json
     notes: list[str]
+    texts: list[str]
 
 
 @dataclass(frozen=True)

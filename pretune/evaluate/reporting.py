@@ -140,8 +140,7 @@ def _likely(
         parts.append(on_choices(scorer, asked["choices"], between=wanted.between, **usual))
     for part in parts:
         found = found.joined(part.groups, part.rows, part.tables, part.notes)
-    texts = [f"{row['text']} {row.get('label', '')}".strip() for part in parts for row in part.rows]
-    found.notes.extend(read_before(model, texts, context.log))
+    found.notes.extend(read_before(model, [text for part in parts for text in part.texts], context.log))
     return found
 
 
