@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from pretune.model.build import build_model
+from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
+from pretune.model.families import Head, family_named
 from pretune.model.folder import without_pooler
 from pretune.model.several import ManyHeads
-from pretune.model.shape import SHAPE
+from pretune.model.shape import SHAPE, Shape
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
@@ -47,15 +48,29 @@ SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
 LENGTH = 12
 
 
+SIZES = {
+    **{"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48},
+    **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4},
+}
+
+
+def tiny_shape(kind: str, **settings: Any) -> Shape:
+    """A shape of two layers; where some see a window only, one of them does, four tokens."""
+    known = SHAPE.find(kind).model_fields
+    return SHAPE({"kind": kind, **{name: size for name, size in SIZES.items() if name in known}, **settings})
+
+
+def head_of(kind: str) -> Head:
+    """What a shape is pretrained to predict."""
+    family = SHAPE.find(kind).family
+    return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
+
+
 def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
-    sizes = {"layers": 2, "width": 32, "heads": 2}
-    sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
-    sizes |= {"hidden": 48} if kind == "bert" else {}
-    head: Any = "masked" if kind == "bert" else "next"
     model = build_model(
-        SHAPE({"kind": kind, **sizes}),
-        head,
+        tiny_shape(kind),
+        head_of(kind),
         vocab_size=40,
         max_length=32,
         specials=SPECIALS,
@@ -77,6 +92,13 @@ def tiny_classifier(kind: str = "bert", outputs: int = 3) -> Any:
     torch.manual_seed(1)
     # Not eager: there Qwen3 takes its softmax in float32, which rounds by the length of the padding.
     return AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").double()
+
+
+def tiny_baseline(kind: str) -> Any:
+    shape = tiny_shape(kind, dropout=0.0)
+    sizes = shape.config(vocab_size=40, max_length=32, specials=SPECIALS)
+    config = {**sizes, "model_type": shape.family, "num_labels": 3}
+    return build_from(config, "label", shape, seed=1).double()
 
 
 def tiny_finder(kind: str = "bert") -> Any:
@@ -206,6 +228,13 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "windows":
+        model = tiny("gemma3")
+        for place, parameter in model.named_parameters():
+            parameter.requires_grad_("norm" not in place)  # transformers adds their gradients up in float32, always
+        return model, OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name == "windows-masked":
+        return tiny("modernbert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "crf":
@@ -247,6 +276,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
+    if name in ("bag", "cnn", "lstm"):
+        return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
@@ -264,7 +295,8 @@ OF_TEXT: dict[str, Any] = {
 """Objectives over the same rows as `causal`."""
 CASES = (
     *OF_TEXT,
-    *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
+    *("causal", "gpt2", "chat", "windows", "masked", "windows-masked"),
+    *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
