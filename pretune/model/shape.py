@@ -8,7 +8,7 @@ Every shape becomes an ordinary Hugging Face config, so that other tools read wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from pretune.base.config import Choice, Variant
 from pretune.base.json import Json
 
 if TYPE_CHECKING:
+    from pretune.model.families import Head
     from pretune.tokens.encode.tokenizer import Specials
 
 
@@ -32,6 +33,9 @@ class Shape(Variant):
     def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> Json:
         """Arguments of the transformers config."""
         raise AssertionError("a shape has a config")
+
+    def complete(self, model: Any, head: Head) -> None:
+        """Give a fresh model of transformers' class what it has only while it is pretrained; of most nothing."""
 
 
 class Layout(Variant):
@@ -96,6 +100,8 @@ SHAPE = Choice(
         "bert": "pretune.model.families.bert:Bert",
         "bert-mini": "pretune.model.families.bert:BertMini",
         "bert-small": "pretune.model.families.bert:BertSmall",
+        "electra": "pretune.model.families.electra:Electra",
+        "electra-mini": "pretune.model.families.electra:ElectraMini",
         "gpt2": "pretune.model.families.gpt2:Gpt2",
         "gpt2-mini": "pretune.model.families.gpt2:Gpt2Mini",
     },
@@ -104,7 +110,7 @@ SHAPE = Choice(
 )
 
 
-USUAL = {"masked": "bert-mini", "pair": "bert-mini"}
+USUAL = {"masked": "bert-mini", "pair": "bert-mini", "replaced": "electra-mini"}
 """Head -> what `auto` is for it; for the next token it is chosen by `size_for`."""
 
 

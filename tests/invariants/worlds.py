@@ -47,12 +47,13 @@ SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
 LENGTH = 12
 
 
-def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
+def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Any = None) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
     sizes = {"layers": 2, "width": 32, "heads": 2}
     sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
-    sizes |= {"hidden": 48} if kind == "bert" else {}
-    head: Any = "masked" if kind == "bert" else "next"
+    sizes |= {"hidden": 48} if kind in ("bert", "electra") else {}
+    sizes |= {"generator": 0.5} if kind == "electra" else {}
+    head = head or {"bert": "masked", "electra": "replaced"}.get(kind, "next")
     model = build_model(
         SHAPE({"kind": kind, **sizes}),
         head,
@@ -119,6 +120,17 @@ def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 
         if targets:
             row["targets"] = rng.random(length) < (0.1 + 0.1 * i)
         rows.append(row)
+    return rows
+
+
+def paired_rows(number: int) -> list[Row]:
+    """Rows of two parts, a third of which do not follow each other, with padding of uneven lengths."""
+    rows = packed_rows(number, LENGTH)
+    for i, row in enumerate(rows):
+        there = row["segments"] >= 0
+        row["segments"] = np.where(there, 0, -1)
+        row["parts"] = (there & (np.arange(LENGTH) > 3 + i % 3)).astype(np.int64)
+        row["is_next"] = i % 3 != 0
     return rows
 
 
@@ -206,6 +218,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "masked-pairs":
+        return tiny("bert", head="pair"), OBJECTIVE({"kind": "masked", "pairs": "next", "spans": 2}), paired_rows(8)
+    if name == "replaced":
+        return tiny("electra"), OBJECTIVE({"kind": "replaced", "rate": 0.3}), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "crf":
@@ -264,7 +280,7 @@ OF_TEXT: dict[str, Any] = {
 """Objectives over the same rows as `causal`."""
 CASES = (
     *OF_TEXT,
-    *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
+    *("causal", "gpt2", "chat", "masked", "masked-pairs", "replaced", "classify", "classify-decoder", "classify-weights"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )

@@ -42,6 +42,7 @@ FAMILIES = {
     "gpt2": "pretune.model.families.gpt2:GPT2",
     "t5": "pretune.model.families.t5:T5",
     "bert": "pretune.model.families.bert:BERT",
+    "electra": "pretune.model.families.electra:ELECTRA",
     **dict.fromkeys(BEHIND_PAD, "pretune.model.families.roberta:ROBERTA"),
 }
 """transformers' model type -> the family."""

@@ -27,3 +27,49 @@ def ordinary_ids(numbers: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[
 def along(progress: float, first: float, last: float | None) -> float:
     """A number that moves evenly from `first` to `last` over a run; the first one where there is no last."""
     return first if last is None else first + (last - first) * progress
+
+
+# ---- which tokens are hidden together ---------------------------------------------------------------
+
+
+LONGEST = 10
+"""Units of a span at most (SpanBERT, section 3.1)."""
+
+
+def chosen_units(sizes: NDArray[np.int64], number: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Units in random order, as many as come nearest to a number of tokens, one at least.
+
+    Args:
+        sizes: tokens of each unit, [U]. Those that are larger than the number are left out where there are others.
+    """
+    order = rng.permutation(len(sizes))
+    fitting = order[sizes[order] <= number]
+    order = fitting if len(fitting) else order[:1]
+    ends = np.cumsum(sizes[order])
+    return order[: max(1, int(np.abs(np.append(0, ends) - number).argmin()))]
+
+
+def chosen_spans(there: int, number: int, mean: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The span that each of so many units belongs to, [there]; -1 for the units that stay.
+
+    Exactly `number` units in spans of `mean` units on the average, with a unit at least between two; all ways to place
+    them are alike.
+    """
+    wanted = int(number / mean + rng.random())  # rounded by chance, so that the mean holds over short rows too
+    count = max(1, min(max(wanted, -(-number // LONGEST)), number, there - number + 1))
+    lengths = span_lengths(number, count, rng)
+    before = np.sort(rng.permutation(there - number + 1)[:count])  # units that stay, in front of each span
+    found = np.full(there, -1, dtype=np.int64)
+    found[np.repeat(before, lengths) + np.arange(number)] = np.repeat(np.arange(count), lengths)
+    return found
+
+
+def span_lengths(total: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Lengths of spans, geometric and at most LONGEST, drawn and then mended by ones until they add up to `total`."""
+    longest = max(LONGEST, -(-total // count))
+    lengths = np.minimum(rng.geometric(count / total, count), longest).astype(np.int64)
+    while missing := total - int(lengths.sum()):
+        step = 1 if missing > 0 else -1
+        free = rng.permutation(np.flatnonzero(lengths < longest if step > 0 else lengths > 1))
+        lengths[free[: abs(missing)]] += step
+    return lengths

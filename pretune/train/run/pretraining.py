@@ -16,6 +16,7 @@ from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.model.build import build_model, num_parameters
+from pretune.model.families import family_of
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.methods.scratch import Scratch
 from pretune.model.shape import SHAPE, Shape
@@ -53,6 +54,8 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
     runtime = Runtime.start(settings.device)
     tokenizer = completed_tokenizer(settings, one_tokenizer(stores), context)
     vocabulary = vocabulary_of(tokenizer)
+    if told := settings.objective.remark():
+        context.log.info(f"    {told}")
     form = settings.objective.form(settings.length, vocabulary)
     feed = open_feed(stores, form, settings.packing, settings.mixture, seed=context.seed, tokenizer=tokenizer)
     shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
@@ -77,10 +80,11 @@ def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Pa
         session.run(watch.after)
         seconds = time.monotonic() - started
         metrics = watch.finish() | {"train_seconds": round(seconds, 1), "shape": shape.model_dump(mode="json")}
-        metrics |= {**choices, "micro_batch": session.micro}
+        metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(family_of(model).kept(model))}
     if not session.leads:
         return metrics
-    save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
+    kept, final = family_of(model).kept(model), session.state.update.final()
+    save_model(kept, out, tokenizer=tokenizer, weights={n: final[n] for n, _ in kept.named_parameters()})
     set_model_length(out, settings.length)
     keep_samples(context, out)
     write_run_page("pretrain", complete(settings), stores, metrics, out, context)
