@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from pretune.base.errors import NotSupported
 from pretune.model.families import Head, States, plain_model
 from pretune.objective.objective import StepWide
 from pretune.objective.packed import packed_batch, packed_states, target_sum
@@ -102,8 +103,11 @@ class Replaced(Hiding):
 
     def _generated(self, model: nn.Module, batch: Batch) -> States:
         """What the generator says of the hidden places."""
-        core: Any = plain_model(model)
-        return packed_states(core.generator, batch, causal=False)
+        generator: Any = plain_model(model)._modules.get("generator")
+        if generator is None:
+            hint = "go on with objective=masked, or begin anew: leave out base"
+            raise NotSupported("this model has no generator; it is not kept after pretraining", hint=hint)
+        return packed_states(generator, batch, causal=False)
 
     def _judged(self, model: nn.Module, batch: Batch, guesses: States) -> tuple[Tensor, Tensor, Tensor]:
         """Of each place of the batch, [B * L]: how surely the discriminator takes its token for a replaced one (logits,
