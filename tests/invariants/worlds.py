@@ -280,7 +280,17 @@ OF_TEXT: dict[str, Any] = {
 """Objectives over the same rows as `causal`."""
 CASES = (
     *OF_TEXT,
-    *("causal", "gpt2", "chat", "masked", "masked-pairs", "replaced", "classify", "classify-decoder", "classify-weights"),
+    *(
+        "causal",
+        "gpt2",
+        "chat",
+        "masked",
+        "masked-pairs",
+        "replaced",
+        "classify",
+        "classify-decoder",
+        "classify-weights",
+    ),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )

@@ -66,7 +66,9 @@ class Electra(Bert):
     @model_validator(mode="after")
     def _divides(self) -> Self:
         if self._width % self._heads:
-            problem = f"generator={self.generator} gives a width of {self._width}, which {self._heads} heads do not divide"
+            problem = (
+                f"generator={self.generator} gives a width of {self._width}, which {self._heads} heads do not divide"
+            )
             raise ValueError(f"{problem}; take 0.25 or 0.5, or other heads")
         return self
 

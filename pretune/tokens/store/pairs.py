@@ -111,9 +111,7 @@ class Pairs:
     def where(self, positions: NDArray[np.int64]) -> str:
         return f"pairs {some(self._numbers(positions)[0])} of the training split"
 
-    def _numbers(
-        self, positions: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    def _numbers(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """The rows that give A and B at each position, and whether the two change places."""
         epochs, places = np.divmod(np.asarray(positions, np.int64), len(self))
         groups, slots = np.divmod(places, GROUP)
@@ -156,7 +154,12 @@ class Pairs:
         ids[is_text] = self.store.ids[source[is_text]]
         ids[:, 0] = self.form.cls
         segments = np.where(is_b, np.int32(0), np.int32(-1))
-        return {"ids": ids, "segments": segments, "parts": (is_b & ~is_a).astype(np.int32), "is_next": (mine == other) & ~changed}
+        return {
+            "ids": ids,
+            "segments": segments,
+            "parts": (is_b & ~is_a).astype(np.int32),
+            "is_next": (mine == other) & ~changed,
+        }
 
     def _borders(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where A begins, where it ends and B begins, where B ends: int64 [3, B]."""

@@ -15,14 +15,8 @@ from pretune.base.config import complete
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
-        kept = family_of(model).kept(model)
-        metrics = watch.finish() | {"train_seconds": round(seconds, 1), **start.told}
-        metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(kept)}
-    if not session.leads:
-        return metrics
-    final = session.state.update.final()
-    save_model(kept, out, tokenizer=tokenizer, weights={n: final[n] for n, _ in kept.named_parameters()})
-    set_model_length(out, max(settings.length, read_length(base.path, model.config) if base else 0))
+from pretune.model.build import num_parameters
+from pretune.model.families import family_of
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.generate import read_length
 from pretune.model.shape import SHAPE
@@ -91,22 +85,14 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
         started = time.monotonic()
         session.run(watch.after)
         seconds = time.monotonic() - started
-<<<<<<< HEAD
-        metrics = watch.finish() | {"train_seconds": round(seconds, 1), "shape": shape.model_dump(mode="json")}
-        metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(family_of(model).kept(model))}
-    if not session.leads:
-        return metrics
-    kept, final = family_of(model).kept(model), session.state.update.final()
-    save_model(kept, out, tokenizer=tokenizer, weights={n: final[n] for n, _ in kept.named_parameters()})
-    set_model_length(out, settings.length)
-=======
+        kept = family_of(model).kept(model)
         metrics = watch.finish() | {"train_seconds": round(seconds, 1), **start.told}
-        metrics |= {**choices, "micro_batch": session.micro}
+        metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(kept)}
     if not session.leads:
         return metrics
-    save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
+    final = session.state.update.final()
+    save_model(kept, out, tokenizer=tokenizer, weights={n: final[n] for n, _ in kept.named_parameters()})
     set_model_length(out, max(settings.length, read_length(base.path, model.config) if base else 0))
->>>>>>> main
     keep_samples(context, out)
     write_run_page("pretrain", complete(settings), inputs, metrics, out, context)
     return metrics
