@@ -65,11 +65,16 @@ def chosen_spans(there: int, number: int, mean: float, rng: np.random.Generator)
 
 
 def span_lengths(total: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Lengths of spans, geometric and at most LONGEST, drawn and then mended by ones until they add up to `total`."""
+    """Lengths of so many spans, which add up to `total`: all ways to cut it are alike, so they are geometric.
+
+    What is cut off at LONGEST (SpanBERT's bound) goes to others, token by token.
+    """
+    cuts = np.sort(rng.permutation(total - 1)[: count - 1]) + 1
+    lengths = np.diff(np.concatenate([[0], cuts, [total]]))
     longest = max(LONGEST, -(-total // count))
-    lengths = np.minimum(rng.geometric(count / total, count), longest).astype(np.int64)
-    while missing := total - int(lengths.sum()):
-        step = 1 if missing > 0 else -1
-        free = rng.permutation(np.flatnonzero(lengths < longest if step > 0 else lengths > 1))
-        lengths[free[: abs(missing)]] += step
-    return lengths
+    while excess := int(np.maximum(lengths - longest, 0).sum()):
+        lengths = np.minimum(lengths, longest)
+        free = rng.permutation(np.flatnonzero(lengths < longest))[:excess]
+        lengths[free] += 1
+        lengths[0] += excess - len(free)  # what found no room, for the next round
+    return np.asarray(lengths, dtype=np.int64)

@@ -53,8 +53,8 @@ class Words:
         at = _byte_offsets(text)
         borders = np.array(self._spans(text), dtype=np.int64).reshape(-1, 2)
         step = np.zeros(len(data) + 2, dtype=np.int64)
-        np.add.at(step, at[borders[:, 0]] + 1, 1)
-        np.add.at(step, at[borders[:, 1]], -1)
+        step[at[borders[:, 0]] + 1] += 1  # words do not overlap: no place comes twice
+        step[at[borders[:, 1]]] -= 1
         inside = np.cumsum(step)[: len(data) + 1] > 0
         inside[:-1] |= np.frombuffer(data, np.uint8) & 0xC0 == 0x80  # the middle of a character
         starts = np.cumsum([0, *map(len, parts)])[:-1]
@@ -91,8 +91,8 @@ def has_segmenter() -> bool:
 def _word() -> re.Pattern[str]:
     marks = "".join(c for c in map(chr, range(0x300, 0x3100)) if unicodedata.category(c)[0] == "M")
     marks = re.sub(f"[{UNSPACED}]", "", marks)  # re's \\w has no marks: a vowel sign would cut its word
-    letter = rf"(?:[^\W{UNSPACED}]|[{marks}])"
-    return re.compile(rf"([{UNSPACED}]+)|{letter}+(?:['’]{letter}+)*")
+    letters = rf"[^\W{UNSPACED}]+(?:[{marks}]+[^\W{UNSPACED}]*)*"
+    return re.compile(rf"([{UNSPACED}]+)|{letters}(?:['’]{letters})*")
 
 
 def _byte_offsets(text: str) -> NDArray[np.int64]:
