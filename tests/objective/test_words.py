@@ -14,7 +14,7 @@ import pytest
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.pretraining.hiding import chosen_spans, chosen_units
 from pretune.tokens.encode.tokenizer import encode_with_places
-from pretune.tokens.encode.words import Words, words_of
+from pretune.tokens.encode.words import Words
 from pretune.tokens.rows import IGNORE, Vocabulary, vocabulary_of
 
 TEXTS = [
