@@ -110,4 +110,4 @@ class Electra(Bert):
 
 
 class ElectraMini(Electra):
-    """About 6 million parameters with a vocabulary of 8,192, of which 5 million are kept."""
+    """About 5 million parameters with a vocabulary of 8,192, and a generator of a quarter million."""
