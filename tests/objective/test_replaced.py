@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,14 @@ from pretune.model.shape import SHAPE
 from pretune.objective.cross_entropy import drawn_ids
 from pretune.objective.objective import OBJECTIVE
 from pretune.tokens.rows import IGNORE
+from pretune.train.loop import checkpoint
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.step import Scored, TrainState, take_step
+from pretune.train.loop.stream import MicroBatches, RowStream
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
 from pretune.train.run.settings import PretrainSettings, resolved_shape
-from tests.invariants.worlds import VOCABULARY, packed_rows, tiny
+from tests.invariants.worlds import VOCABULARY, case, packed_rows, tiny
 from tests.train.test_watching import lines_of, made
 
 ELECTRA = {"kind": "electra", "layers": 1, "width": 32, "heads": 4, "hidden": 48, "generator": 0.5}
@@ -86,6 +94,29 @@ def test_a_rank_without_rows_gives_every_weight_a_gradient_of_nothing() -> None:
     assert objective.counts(batch) == {"generator": 0.0, "discriminator": 0.0}
     sum(objective.sums(model, batch).values()).backward()
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+
+
+def test_a_run_that_is_taken_up_has_both_models_and_the_bits_of_one_left_alone(tmp_path: Path) -> None:
+    def begun(seed: int) -> tuple[TrainState, Callable[[int], None]]:
+        model, objective, rows = case("replaced")
+        for weight in model.parameters():
+            weight.data.mul_(1 + seed)
+        update = Update(model, OPTIM("muon"))
+        state = TrainState(model, Scored(model, objective), update, total=4)
+        cut = MicroBatches(RowStream(rows, 4, seed=5), objective, VOCABULARY, 5, 2, total=4)
+        return state, lambda step: take_step(state, objective, cut.batches(step), Runtime()) and None
+
+    (whole, go), (again, go_on) = begun(0), begun(1)
+    for step in range(2):
+        go(step)
+    checkpoint.save(whole, tmp_path)
+    checkpoint.load(again, tmp_path / "step-00000002")
+    for step in (2, 3):
+        go(step)
+        go_on(step)
+    names = dict(whole.model.named_parameters())
+    assert any(name.startswith("generator.") for name in names)
+    assert all(torch.equal(weight, names[name]) for name, weight in again.model.named_parameters())
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
