@@ -8,7 +8,7 @@ Every shape becomes an ordinary Hugging Face config, so that other tools read wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from pretune.base.config import Choice, Variant
 from pretune.base.json import Json
 
 if TYPE_CHECKING:
+    from pretune.model.families import Head
     from pretune.tokens.encode.tokenizer import Specials
 
 
@@ -34,6 +35,9 @@ class Shape(Variant):
     def config(self, *, vocab_size: int, max_length: int, specials: Specials) -> Json:
         """Arguments of the transformers config."""
         raise AssertionError("a shape has a config")
+
+    def complete(self, model: Any, head: Head) -> None:
+        """Give a fresh model of transformers' class what it has only while it is pretrained; of most nothing."""
 
 
 class Layout(Variant):
@@ -115,6 +119,8 @@ SHAPE = Choice(
         "bert-small": "pretune.model.families.bert:BertSmall",
         "modernbert": "pretune.model.families.modernbert:ModernBert",
         "modernbert-mini": "pretune.model.families.modernbert:ModernBertMini",
+        "electra": "pretune.model.families.electra:Electra",
+        "electra-mini": "pretune.model.families.electra:ElectraMini",
         "gpt2": "pretune.model.families.gpt2:Gpt2",
         "gpt2-mini": "pretune.model.families.gpt2:Gpt2Mini",
         "bag": "pretune.model.families.small:Bag",
@@ -126,7 +132,7 @@ SHAPE = Choice(
 )
 
 
-USUAL = {"masked": "bert-mini", "pair": "bert-mini"}
+USUAL = {"masked": "bert-mini", "pair": "bert-mini", "replaced": "electra-mini"}
 """Head -> what `auto` is for it; for the next token it is chosen by `size_for`."""
 
 

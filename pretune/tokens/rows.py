@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.encode.words import Words, words_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -48,6 +49,7 @@ class Row(TypedDict, total=False):
         read: the ids that the model reads, where they are not those that it learns.
         progress: share of the run's steps before this one, in [0, 1); only rows that are trained on have it.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
+        draws: a number in [0, 1) for each place, by which a token is drawn from a model's distribution.
     """
 
     ids: Ids | Sequence[int]
@@ -69,6 +71,7 @@ class Row(TypedDict, total=False):
     is_next: bool
     read: Ids
     progress: float
+    draws: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class Vocabulary:
         """For objectives that look at the text behind the tokens."""
         assert self.folder is not None, "nothing but ids is known of this tokenizer"
         return load_tokenizer(self.folder)
+
+    @cached_property
+    def words(self) -> Words:
+        """For objectives that look at the words behind the tokens."""
+        return words_of(self.tokenizer)
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:

@@ -50,7 +50,7 @@ LENGTH = 12
 
 SIZES = {
     **{"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48},
-    **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4},
+    **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4, "generator": 0.5},
 }
 
 
@@ -63,14 +63,16 @@ def tiny_shape(kind: str, **settings: Any) -> Shape:
 def head_of(kind: str) -> Head:
     """What a shape is pretrained to predict."""
     family = SHAPE.find(kind).family
+    if family == "electra":
+        return "replaced"
     return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
 
 
-def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
+def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | None = None) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
     model = build_model(
         tiny_shape(kind),
-        head_of(kind),
+        head or head_of(kind),
         vocab_size=40,
         max_length=32,
         specials=SPECIALS,
@@ -141,6 +143,17 @@ def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 
         if targets:
             row["targets"] = rng.random(length) < (0.1 + 0.1 * i)
         rows.append(row)
+    return rows
+
+
+def paired_rows(number: int) -> list[Row]:
+    """Rows of two parts, a third of which do not follow each other, with padding of uneven lengths."""
+    rows = packed_rows(number, LENGTH)
+    for i, row in enumerate(rows):
+        there = row["segments"] >= 0
+        row["segments"] = np.where(there, 0, -1)
+        row["parts"] = (there & (np.arange(LENGTH) > 3 + i % 3)).astype(np.int64)
+        row["is_next"] = i % 3 != 0
     return rows
 
 
@@ -235,6 +248,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return model, OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
     if name == "windows-masked":
         return tiny("modernbert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "masked-pairs":
+        return tiny("bert", head="pair"), OBJECTIVE({"kind": "masked", "pairs": "next", "spans": 2}), paired_rows(8)
+    if name == "replaced":
+        return tiny("electra"), OBJECTIVE({"kind": "replaced", "rate": 0.3}), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "crf":
@@ -295,7 +312,7 @@ OF_TEXT: dict[str, Any] = {
 """Objectives over the same rows as `causal`."""
 CASES = (
     *OF_TEXT,
-    *("causal", "gpt2", "chat", "windows", "masked", "windows-masked"),
+    *("causal", "gpt2", "chat", "windows", "masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
