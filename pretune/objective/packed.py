@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def block_mask(segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Tensor:
+def block_mask(segments_BL: Tensor, *, causal: bool, dtype: torch.dtype, asking_BT: Tensor | None = None) -> Tensor:
     """Additive mask [B, 1, L, L]: a position sees its own document only (and, if causal, no later position).
 
     Padding (segment -1) sees itself and its like, so that no row of the softmax is empty.
+
+    Args:
+        asking_BT: segments of the row that looks, where it is another one: then the mask is [B, 1, T, L].
     """
     import torch
 
-    same = segments_BL[:, :, None] == segments_BL[:, None, :]
+    asking = segments_BL if asking_BT is None else asking_BT
+    same = asking[:, :, None] == segments_BL[:, None, :]
     if causal:
         length = segments_BL.shape[1]
         same = same & torch.ones(length, length, dtype=torch.bool, device=segments_BL.device).tril()

@@ -42,7 +42,8 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 
-VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3))
+MARKS = {**{f"<extra_id_{k}>": 39 - k for k in range(8)}, "[R]": 31, "[X]": 30, "[S]": 29}
+VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3), controls=MARKS, end=3)
 SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
 LENGTH = 12
 
@@ -52,7 +53,8 @@ def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
     sizes = {"layers": 2, "width": 32, "heads": 2}
     sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
     sizes |= {"hidden": 48} if kind == "bert" else {}
-    head: Any = "masked" if kind == "bert" else "next"
+    sizes |= {"head_width": 16, "hidden": 48} if kind == "t5" else {}
+    head: Any = {"bert": "masked", "t5": "text"}.get(kind, "next")
     model = build_model(
         SHAPE({"kind": kind, **sizes}),
         head,
@@ -237,6 +239,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "seq2seq":
         pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
         return tiny_translator(), Written(kind="written"), pairs
+    if name in OF_TWO:
+        return tiny("t5"), OBJECTIVE(OF_TWO[name]), packed_rows(8, 2 * LENGTH)
     if name in PREFERENCES:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
     if name == "reward":
@@ -262,8 +266,14 @@ OF_TEXT: dict[str, Any] = {
     "input-mask": {"kind": "causal", "input_mask": 0.3},
 }
 """Objectives over the same rows as `causal`."""
+OF_TWO: dict[str, Any] = {
+    "span": {"kind": "span", "rate": 0.3, "mean_length": 2, "sentinels": 8},
+    "prefix": "prefix",
+    "denoise": {"kind": "denoise", "sentinels": 8},
+}
+"""Objectives of encoder-decoders over the same rows."""
 CASES = (
-    *OF_TEXT,
+    *(*OF_TEXT, *OF_TWO),
     *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),

@@ -141,7 +141,7 @@ def spec_of(
         specials=specials,
         attention=attention,
     )
-    method = Scratch(kind="scratch")
+    method, compiled = Scratch(kind="scratch"), settings.compile
     return TrainSpec(
         settings=settings,
         objective=settings.objective,
@@ -156,8 +156,8 @@ def spec_of(
         batch=settings.batch * settings.mean_share,
         micro_tokens=MICRO_TOKENS[device.type],
         attention=attention,
-        compile=settings.compile,
-        flops_per_token=layout.flops_per_token(vocabulary.size, settings.length),
+        compile="no" if compiled == "auto" and not settings.objective.one_shape else compiled,
+        flops_per_token=layout.flops_per_token(vocabulary.size, settings.length, settings.objective.passed),
         device=device,
         seed=seed,
         looks=Looks(last=2 * VALIDATION_ROWS, share=SHARE_OF_LOOKS),
@@ -177,11 +177,13 @@ def forecast_pretraining(
         timed: whether seconds are told.
     """
     quiet_transformers()
-    device, size = device_of(settings.device), vocab_size or USUAL_VOCABULARY
+    device, controls = device_of(settings.device), settings.objective.controls
+    size = (vocab_size or USUAL_VOCABULARY) + len(controls)
     flops = usual_speed(resolved_precision(settings.precision, device, QUIET), device)
     shape = resolved_shape(settings, tokens=int(tokens), vocab_size=size, flops=flops)
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
-    vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
+    added = dict(zip(controls, range(size - len(controls), size), strict=True))
+    vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2), controls=added, end=2)
     spec = spec_of(settings, shape, vocabulary, specials, device=device, tokens=tokens)
     parameters = shape.layout().parameters(size, settings.length)
     window = max(settings.length, SHORTEST_WINDOW)
