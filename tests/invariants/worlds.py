@@ -240,7 +240,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
         return tiny_translator(), Written(kind="written"), pairs
     if name in OF_TWO:
-        return tiny("t5"), OBJECTIVE(OF_TWO[name]), packed_rows(8, 2 * LENGTH)
+        return tiny("t5"), OBJECTIVE(OF_TWO[name]), packed_rows(8, 2 * LENGTH, seed=1)
     if name in PREFERENCES:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
     if name == "reward":
