@@ -32,9 +32,14 @@ V = TypeVar("V", bound="Variant")
 
 @dataclass(frozen=True)
 class Input:
-    """Marks a field as an input artifact: `corpus: Annotated[str, Input("corpus")]` holds "$name" or a path."""
+    """Marks a field as an input artifact: `corpus: Annotated[str, Input("corpus")]` holds "$name" or a path.
+
+    Args:
+        by_name: an input that stands on a command line without its field's name is never this one.
+    """
 
     kind: str
+    by_name: bool = False
 
 
 class _Free:

@@ -72,9 +72,9 @@ def _loss_over(
                     targets[term] += number
                 for term, total in objective.sums(model, runtime.put(collated), told).items():
                     nats[term] += float(total)
-                for name, (total, number) in objective.measured(model, runtime.put(collated)).items():
+                for name, (told_of, number) in objective.measured(model, runtime.put(collated)).items():
                     before = measures.get(name, (0.0, 0.0))
-                    measures[name] = before[0] + total, before[1] + number
+                    measures[name] = before[0] + told_of, before[1] + number
     return Loss(nats, targets, objective.weights, {n: a / b for n, (a, b) in measures.items() if b})
 
 

@@ -42,11 +42,18 @@ SAMPLE_TOKENS = 40
 
 @dataclass(frozen=True)
 class Watch:
-    """Looks at a run between its steps."""
+    """Looks at a run between its steps.
+
+    Args:
+        general: text that a model which goes on is not to forget.
+        goes_on: whether the model was trained before: then it is looked at before its first step too.
+    """
 
     session: Session
     feed: Feed
     writer: Writer | None
+    general: Feed | None = None
+    goes_on: bool = False
 
     @property
     def objective(self) -> Objective:
@@ -69,6 +76,33 @@ class Watch:
             session.context.log.cut_metrics(session.state.step, last_with="validation_loss")
             cut_lines(session.context.scratch / SAMPLES, session.state.step, last_with="prompt")
 
+    def begin(self) -> None:
+        """Look at a model that was trained before, before its first step; what is seen is kept with the run."""
+        state = self.session.state
+        if self.goes_on and state.step == 0:
+            with state.update.exact_weights(), self.session.context.log.timing("validation"):
+                state.extra["before"] = self._figures(VALIDATION_ROWS)
+
+    def _figures(self, most: int) -> Json:
+        """The loss, and bits per byte where they can be told, of the text that is learnt and of the general one."""
+        found: Json = {}
+        for name, feed in (("domain", self.feed), ("general", self.general)):
+            if feed is not None and feed.validation:
+                loss, term = self._loss(feed.validation, most), self.objective.tells_bits
+                bits = {"bits_per_byte": bits_per_byte(loss.terms[term], **feed.held_out)} if term else {}
+                found[name] = {"loss": loss.per_target, **bits}
+        return found
+
+    def _compared(self) -> Json:
+        """What was seen before the first step and after the last one, of a model that went on; said in a line each."""
+        if not (before := self.session.state.extra.get("before")):
+            return {}
+        after = self._figures(VALIDATION_ROWS)
+        for name, figures in after.items():
+            told = [_moved(kind.replace("_", " "), before[name][kind], value) for kind, value in figures.items()]
+            self.session.context.log.info(f"    {name} text: {', '.join(told)}")
+        return {"before": before, "after": after}
+
     def after(self, report: StepReport) -> bool:
         """Validate and write when it is due; never says enough."""
         if report.step % self.every == 0 and report.step < self.session.state.total:
@@ -87,7 +121,7 @@ class Watch:
             "refused_steps": state.step - state.updates,
         }
         with state.update.exact_weights(), session.context.log.timing("validation"):
-            found = self._validate(VALIDATION_ROWS)
+            found = self._validate(VALIDATION_ROWS) | self._compared()
             self._write()
         return metrics | found | session.summary()
 
@@ -135,6 +169,10 @@ class Watch:
         state = self.session.state
         if self.writer is not None and not self.session.runtime.rank:
             note_samples(self.session.context, state.step, self.writer.texts(state.model))
+
+
+def _moved(what: str, before: float, after: float) -> str:
+    return f"{what} {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})"
 
 
 def _told(found: Mapping[str, Any]) -> str:
