@@ -63,7 +63,7 @@ def test_spans_give_the_text_back_and_are_framed_as_t5_frames_them() -> None:
             assert marks == [WORDS + k for k in range(len(marks))], "each document has its own first sentinel"
             assert [int(token) for token in written if token >= WORDS] == [*marks, WORDS + len(marks)]
             assert written[-2:].tolist() == [WORDS + len(marks), 3]
-            assert (read[0] < WORDS, read[-1]) == (True, 3)
+            assert read[-1] == 3
 
 
 def test_of_ten_thousand_documents_15_percent_are_hidden_in_spans_of_3() -> None:
@@ -78,10 +78,10 @@ def test_of_ten_thousand_documents_15_percent_are_hidden_in_spans_of_3() -> None
     assert abs(hidden / spans - 3.0) < 0.05
 
 
-def test_every_way_to_cut_is_alike() -> None:
-    """Six tokens, three of them hidden in two spans: the shown ones are 1 + 2 or 2 + 1, and so are the hidden."""
-    found = [tuple(np.concatenate(span_lengths(6, 0.5, 1.5, drawn(k))).tolist()) for k in range(4000)]
-    ways = [(1, 2, 1, 2), (1, 2, 2, 1), (2, 1, 1, 2), (2, 1, 2, 1)]
+def test_every_way_to_hide_two_spans_is_alike() -> None:
+    """Of five tokens three are hidden in two spans, 1 + 2 or 2 + 1; a shown one is between them, the other anywhere."""
+    found = [tuple(np.concatenate(span_lengths(5, 0.6, 1.5, drawn(k))).tolist()) for k in range(6000)]
+    ways = [(*shown, *hidden) for shown in [(1, 1, 0), (0, 1, 1), (0, 2, 0)] for hidden in [(1, 2), (2, 1)]]
     assert set(found) == set(ways)
     assert all(abs(found.count(way) - 1000) < 130 for way in ways)
 

@@ -4,12 +4,15 @@
     read     Thank you <extra_id_0> me to your party <extra_id_1> week . <end>
     written  <extra_id_0> for inviting <extra_id_1> last <extra_id_2> <end>
 
-Lengths are drawn as T5's code draws them (`random_spans_noise_mask`): the hidden tokens are cut into a number of spans,
-the others into as many, all cuts alike, and they take turns, the first one shown, the last one hidden. Where the code
-rounds the two numbers, here chance does, so that short documents too have the rate and the mean length that are asked.
+The hidden tokens are cut into a number of spans, all cuts alike, as T5's code does (`random_spans_noise_mask`), and the
+spans lie anywhere, at least one shown token between two. In three points this is not that code:
 
-The last sentinel is that of the paper (its figure 2 and its text: "plus a final sentinel token to mark the end"); T5's
-code writes none, since a text that it hides parts of always ends with one of them.
+* There a text always ends with a hidden span. In pieces of 512 tokens nobody notices; of a document of twenty tokens,
+  which has one span, nothing but the end would ever be hidden.
+* Where it rounds the numbers of tokens and of spans, here chance does, so that short documents too have the rate and
+  the mean length that are asked for.
+* The last sentinel is that of the paper ("plus a final sentinel token to mark the end of the target"); the code writes
+  none, since nothing is shown behind its last span.
 """
 
 from __future__ import annotations
@@ -55,12 +58,12 @@ class Span(Rewritten):
 
     def part(self, text: Ids, is_whole: bool, vocabulary: Vocabulary, rng: np.random.Generator) -> tuple[Ids, Ids]:
         shown, hidden = span_lengths(len(text), self.rate, self.mean_length, rng)
-        places = np.cumsum(np.column_stack([shown, hidden]).ravel())
-        marks = [[vocabulary.controls[sentinel(k)]] for k in range(len(shown) + 1)]
-        parts = np.split(text, places[:-1])
-        read = [part for k, seen in enumerate(parts[::2]) for part in (seen, marks[k])]
+        borders = np.cumsum(np.column_stack([shown[:-1], hidden]).ravel())
+        parts = np.split(text, borders)
+        marks = [np.array([vocabulary.controls[sentinel(k)]]) for k in range(len(shown))]
+        read = [part for k, seen in enumerate(parts[:-1:2]) for part in (seen, marks[k])]
         written = [part for k, gone in enumerate(parts[1::2]) for part in (marks[k], gone)]
-        return np.concatenate(read), np.concatenate([*written, marks[-1], [vocabulary.end]])
+        return np.concatenate([*read, parts[-1]]), np.concatenate([*written, marks[-1], [vocabulary.end]])
 
 
 def sentinel(number: int) -> str:
@@ -71,10 +74,13 @@ def sentinel(number: int) -> str:
 def span_lengths(
     length: int, rate: float, mean: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens of each span that is shown and of the hidden one behind it; all together `length`, which is 2 or more."""
+    """Tokens of each shown span, [N + 1], and of each of the N hidden ones between them; all together `length`, 2 or
+    more. The first and the last shown one may be empty."""
     hidden = min(max(_rounded(length * rate, rng), 1), length - 1)
-    number = min(max(_rounded(hidden / mean, rng), 1), hidden, length - hidden)
-    return _cut(length - hidden, number, rng), _cut(hidden, number, rng)
+    number = min(max(_rounded(hidden / mean, rng), 1), hidden, length - hidden + 1)
+    shown = _cut(length - hidden + 2, number + 1, rng)
+    shown[[0, -1]] -= 1
+    return shown, _cut(hidden, number, rng)
 
 
 def _rounded(number: float, rng: np.random.Generator) -> int:
