@@ -57,9 +57,13 @@ class Layout(Variant):
         tables = vocab_size * (1 if self.tied else 2) + (max_length if self.learned_positions else 0)
         return self.matrix_parameters + self.idle_parameters + tables * self.width
 
-    def flops_per_token(self, vocab_size: int, length: int) -> float:
+    def flops_per_token(self, vocab_size: int, length: int, passed: tuple[float, float] = (1.0, 1.0)) -> float:
         """Forward and backward: 6 per matrix parameter (the head counts, the embedding look-up does not) and
-        12 x layers x width x length for attention, causal not halved."""
+        12 x layers x width x length for attention, causal not halved.
+
+        Args:
+            passed: of each token of the text, how many an encoder reads and a decoder writes.
+        """
         return 6.0 * (self.matrix_parameters + vocab_size * self.width) + 12.0 * self.layers * self.width * length
 
 
@@ -126,13 +130,15 @@ SHAPE = Choice(
         "bag": "pretune.model.families.small:Bag",
         "cnn": "pretune.model.families.small:Cnn",
         "lstm": "pretune.model.families.small:Lstm",
+        "t5": "pretune.model.families.t5:T5Shape",
+        "t5-mini": "pretune.model.families.t5:T5Mini",
     },
     group="pretune.shapes",
     default="auto",
 )
 
 
-USUAL = {"masked": "bert-mini", "pair": "bert-mini", "replaced": "electra-mini"}
+USUAL = {"masked": "bert-mini", "pair": "bert-mini", "replaced": "electra-mini", "text": "t5-mini"}
 """Head -> what `auto` is for it; for the next token it is chosen by `size_for`."""
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,7 +43,8 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 
-VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3))
+MARKS = {**{f"<extra_id_{k}>": 39 - k for k in range(8)}, "[R]": 31, "[X]": 30, "[S]": 29}
+VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3), controls=MARKS, end=3)
 SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
 LENGTH = 12
 
@@ -63,8 +64,8 @@ def tiny_shape(kind: str, **settings: Any) -> Shape:
 def head_of(kind: str) -> Head:
     """What a shape is pretrained to predict."""
     family = SHAPE.find(kind).family
-    if family == "electra":
-        return "replaced"
+    if special := {"electra": "replaced", "t5": "text"}.get(family):
+        return cast(Head, special)
     return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
 
 
@@ -283,6 +284,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "seq2seq":
         pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
         return tiny_translator(), Written(kind="written"), pairs
+    if name in OF_TWO:
+        return tiny("t5"), OBJECTIVE(OF_TWO[name]), packed_rows(8, 2 * LENGTH, seed=1)
     if name in PREFERENCES:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
     if name == "reward":
@@ -310,8 +313,14 @@ OF_TEXT: dict[str, Any] = {
     "input-mask": {"kind": "causal", "input_mask": 0.3},
 }
 """Objectives over the same rows as `causal`."""
+OF_TWO: dict[str, Any] = {
+    "span": {"kind": "span", "rate": 0.3, "mean_length": 2, "sentinels": 8},
+    "prefix": "prefix",
+    "denoise": {"kind": "denoise", "sentinels": 8},
+}
+"""Objectives of encoder-decoders over the same rows."""
 CASES = (
-    *OF_TEXT,
+    *(*OF_TEXT, *OF_TWO),
     *("causal", "gpt2", "chat", "windows", "masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
