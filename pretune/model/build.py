@@ -56,6 +56,7 @@ def build_from(settings: JsonMap, head: Head, shape: Shape, *, seed: int, attent
         model: PreTrainedModel = maker.from_config(config, attn_implementation=attention, dtype=torch.float32)
         if isinstance(shape, Decoder) and shape.zero_init:
             zero(model, family.zero_init)
+        shape.complete(model, head)
     if family.dropped and (share := getattr(shape, "dropout", 0.0)):
         drop_outputs(model, family.dropped, share)
     return model

@@ -8,7 +8,7 @@ Every shape becomes an ordinary Hugging Face config, so that other tools read wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from pretune.base.config import Choice, Variant
 from pretune.base.json import Json
 
 if TYPE_CHECKING:
+    from pretune.model.families import Head
     from pretune.tokens.encode.tokenizer import Specials
 
 
@@ -35,6 +36,9 @@ class Shape(Variant):
         """Arguments of the transformers config."""
         raise AssertionError("a shape has a config")
 
+    def complete(self, model: Any, head: Head) -> None:
+        """Give a fresh model of transformers' class what it has only while it is pretrained; of most nothing."""
+
 
 class Layout(Variant):
     """Sizes of a transformer in the words of its arithmetic."""
@@ -53,9 +57,13 @@ class Layout(Variant):
         tables = vocab_size * (1 if self.tied else 2) + (max_length if self.learned_positions else 0)
         return self.matrix_parameters + self.idle_parameters + tables * self.width
 
-    def flops_per_token(self, vocab_size: int, length: int) -> float:
+    def flops_per_token(self, vocab_size: int, length: int, passed: tuple[float, float] = (1.0, 1.0)) -> float:
         """Forward and backward: 6 per matrix parameter (the head counts, the embedding look-up does not) and
-        12 x layers x width x length for attention, causal not halved."""
+        12 x layers x width x length for attention, causal not halved.
+
+        Args:
+            passed: of each token of the text, how many an encoder reads and a decoder writes.
+        """
         return 6.0 * (self.matrix_parameters + vocab_size * self.width) + 12.0 * self.layers * self.width * length
 
 
@@ -115,18 +123,22 @@ SHAPE = Choice(
         "bert-small": "pretune.model.families.bert:BertSmall",
         "modernbert": "pretune.model.families.modernbert:ModernBert",
         "modernbert-mini": "pretune.model.families.modernbert:ModernBertMini",
+        "electra": "pretune.model.families.electra:Electra",
+        "electra-mini": "pretune.model.families.electra:ElectraMini",
         "gpt2": "pretune.model.families.gpt2:Gpt2",
         "gpt2-mini": "pretune.model.families.gpt2:Gpt2Mini",
         "bag": "pretune.model.families.small:Bag",
         "cnn": "pretune.model.families.small:Cnn",
         "lstm": "pretune.model.families.small:Lstm",
+        "t5": "pretune.model.families.t5:T5Shape",
+        "t5-mini": "pretune.model.families.t5:T5Mini",
     },
     group="pretune.shapes",
     default="auto",
 )
 
 
-USUAL = {"masked": "bert-mini", "pair": "bert-mini"}
+USUAL = {"masked": "bert-mini", "pair": "bert-mini", "replaced": "electra-mini", "text": "t5-mini"}
 """Head -> what `auto` is for it; for the next token it is chosen by `size_for`."""
 
 

@@ -23,7 +23,14 @@ SEES_ALL, SEES_WINDOW = "full_attention", "sliding_attention"
 """transformers' names of kinds of layers."""
 
 
-def block_mask(segments_BL: Tensor, *, causal: bool, dtype: torch.dtype, window: int | None = None) -> Tensor:
+def block_mask(
+    segments_BL: Tensor,
+    *,
+    causal: bool,
+    dtype: torch.dtype,
+    window: int | None = None,
+    asking_BT: Tensor | None = None,
+) -> Tensor:
     """Additive mask [B, 1, L, L]: a position sees its own document only (and, if causal, no later position).
 
     Padding (segment -1) sees itself and its like, so that no row of the softmax is empty.
@@ -31,12 +38,13 @@ def block_mask(segments_BL: Tensor, *, causal: bool, dtype: torch.dtype, window:
     Args:
         window: how far a position sees: if causal itself and the window - 1 before it, else so many on either side
             (transformers counts like that: `masking_utils.py`).
+        asking_BT: segments of the row that looks, where it is another one: then the mask is [B, 1, T, L].
     """
     import torch
 
-    same = segments_BL[:, :, None] == segments_BL[:, None, :]
-    length = segments_BL.shape[1]
-    near = torch.ones(length, length, dtype=torch.bool, device=segments_BL.device)
+    asking = segments_BL if asking_BT is None else asking_BT
+    same = asking[:, :, None] == segments_BL[:, None, :]
+    near = torch.ones(same.shape[1:], dtype=torch.bool, device=segments_BL.device)
     if causal:
         near = near.tril()
     if window is not None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,14 +43,15 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 
-VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3))
+MARKS = {**{f"<extra_id_{k}>": 39 - k for k in range(8)}, "[R]": 31, "[X]": 30, "[S]": 29}
+VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3), controls=MARKS, end=3)
 SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
 LENGTH = 12
 
 
 SIZES = {
     **{"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48},
-    **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4},
+    **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4, "generator": 0.5},
 }
 
 
@@ -63,14 +64,16 @@ def tiny_shape(kind: str, **settings: Any) -> Shape:
 def head_of(kind: str) -> Head:
     """What a shape is pretrained to predict."""
     family = SHAPE.find(kind).family
+    if special := {"electra": "replaced", "t5": "text"}.get(family):
+        return cast(Head, special)
     return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
 
 
-def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
+def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | None = None) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
     model = build_model(
         tiny_shape(kind),
-        head_of(kind),
+        head or head_of(kind),
         vocab_size=40,
         max_length=32,
         specials=SPECIALS,
@@ -141,6 +144,17 @@ def packed_rows(number: int, length: int, *, targets: bool = False, seed: int = 
         if targets:
             row["targets"] = rng.random(length) < (0.1 + 0.1 * i)
         rows.append(row)
+    return rows
+
+
+def paired_rows(number: int) -> list[Row]:
+    """Rows of two parts, a third of which do not follow each other, with padding of uneven lengths."""
+    rows = packed_rows(number, LENGTH)
+    for i, row in enumerate(rows):
+        there = row["segments"] >= 0
+        row["segments"] = np.where(there, 0, -1)
+        row["parts"] = (there & (np.arange(LENGTH) > 3 + i % 3)).astype(np.int64)
+        row["is_next"] = i % 3 != 0
     return rows
 
 
@@ -235,6 +249,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return model, OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
     if name == "windows-masked":
         return tiny("modernbert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "masked-pairs":
+        return tiny("bert", head="pair"), OBJECTIVE({"kind": "masked", "pairs": "next", "spans": 2}), paired_rows(8)
+    if name == "replaced":
+        return tiny("electra"), OBJECTIVE({"kind": "replaced", "rate": 0.3}), packed_rows(8, LENGTH)
     if name == "tag":
         return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
     if name == "crf":
@@ -266,6 +284,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "seq2seq":
         pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
         return tiny_translator(), Written(kind="written"), pairs
+    if name in OF_TWO:
+        return tiny("t5"), OBJECTIVE(OF_TWO[name]), packed_rows(8, 2 * LENGTH, seed=1)
     if name in PREFERENCES:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
     if name == "reward":
@@ -293,9 +313,15 @@ OF_TEXT: dict[str, Any] = {
     "input-mask": {"kind": "causal", "input_mask": 0.3},
 }
 """Objectives over the same rows as `causal`."""
+OF_TWO: dict[str, Any] = {
+    "span": {"kind": "span", "rate": 0.3, "mean_length": 2, "sentinels": 8},
+    "prefix": "prefix",
+    "denoise": {"kind": "denoise", "sentinels": 8},
+}
+"""Objectives of encoder-decoders over the same rows."""
 CASES = (
-    *OF_TEXT,
-    *("causal", "gpt2", "chat", "windows", "masked", "windows-masked"),
+    *(*OF_TEXT, *OF_TWO),
+    *("causal", "gpt2", "chat", "windows", "masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),

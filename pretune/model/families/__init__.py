@@ -45,6 +45,7 @@ FAMILIES = {
     "bert": "pretune.model.families.bert:BERT",
     "modernbert": "pretune.model.families.modernbert:MODERNBERT",
     **dict.fromkeys(("pretune-bag", "pretune-cnn", "pretune-lstm"), "pretune.model.families.small:SMALL"),
+    "electra": "pretune.model.families.electra:ELECTRA",
     **dict.fromkeys(BEHIND_PAD, "pretune.model.families.roberta:ROBERTA"),
 }
 """transformers' model type -> the family."""

@@ -16,11 +16,12 @@ from pretune.base.errors import NotSupported, UnknownKind
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Head = Literal["next", "masked", "pair", "label", "tags", "span", "score", "text", "vector"]
+Head = Literal["next", "masked", "pair", "replaced", "label", "tags", "span", "score", "text", "vector"]
 HEADS: Mapping[Head, tuple[str, str, str]] = {
     "next": ("the next token", "AutoModelForCausalLM", "CAUSAL_LM"),
     "masked": ("masked tokens", "AutoModelForMaskedLM", "MASKED_LM"),
     "pair": ("masked tokens and the next sentence", "", ""),
+    "replaced": ("replaced tokens", "", ""),
     "label": ("labels", "AutoModelForSequenceClassification", "SEQUENCE_CLASSIFICATION"),
     "score": ("scores", "AutoModelForSequenceClassification", "SEQUENCE_CLASSIFICATION"),
     "tags": ("tags", "AutoModelForTokenClassification", "TOKEN_CLASSIFICATION"),
@@ -33,7 +34,7 @@ LABELLED: tuple[Head, ...] = ("label", "tags", "span")
 """Heads whose outputs have names; those of a span are start and end."""
 PARTS = {
     "norms": r"norm|\bln_|LayerNorm",
-    "head": r"lm_head|\bhead\.|classifier|\bscore\b|\bcls\b|pooler",
+    "head": r"lm_head|\bhead\.|classifier|\bscore\b|\bcls\b|pooler|_predictions\b",
     "embeddings": r"embed|\bwte\b|\bwpe\b",
     "attention": r"attn|attention",
     "mlp": r"mlp|intermediate|output\.dense|\bffn?\b|feed_forward",
@@ -131,6 +132,10 @@ class Family:
         return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
 
     # ---- what the model says ----
+
+    def kept(self, model: Any) -> Any:
+        """What of a model that was pretrained is saved: of most all, of ELECTRA the discriminator."""
+        return plain_model(model)
 
     def states(self, model: Any, inputs: Mapping[str, Any], at: Tensor | None = None) -> States:
         """Hidden states or logits at the flat places `at` (int64 [N] of B * L; None: everywhere).
