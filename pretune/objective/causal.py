@@ -12,7 +12,7 @@ import numpy as np
 
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
-from pretune.objective.packed import packed_batch, packed_sums
+from pretune.objective.packed import packed_batch, packed_loads, packed_sums
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
 
@@ -26,6 +26,7 @@ class Causal(Objective):
     head: ClassVar[Head] = "next"
     tells_bits: ClassVar[bool] = True
     writes: ClassVar[bool] = True
+    body_terms: ClassVar[bool] = True
 
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
         return RowForm(length)
@@ -42,4 +43,7 @@ class Causal(Objective):
         return packed_batch(heads, labels, vocabulary.pad)
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        return packed_sums(model, batch, causal=True)
+        return packed_sums(model, batch, causal=True, step_wide=step_wide)
+
+    def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return packed_loads(model, batch, causal=True)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
-from pretune.objective.packed import packed_batch, packed_sums
+from pretune.objective.packed import packed_batch, packed_loads, packed_sums
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
 
@@ -39,6 +39,7 @@ class Masked(Objective):
 
     head: ClassVar[Head] = "masked"
     needs: ClassVar[tuple[str, ...]] = ("mask",)
+    body_terms: ClassVar[bool] = True
 
     rate: float = Field(0.15, gt=0, lt=1)
     """Share of the tokens that is chosen."""
@@ -69,4 +70,7 @@ class Masked(Objective):
         return packed_batch(rows, np.stack([row["labels"] for row in rows]), vocabulary.pad)
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        return packed_sums(model, batch, causal=False)
+        return packed_sums(model, batch, causal=False, step_wide=step_wide)
+
+    def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return packed_loads(model, batch, causal=False)

@@ -45,6 +45,9 @@ class Objective(Variant):
     gathers: ClassVar[bool] = False
     """Whether the loss of a row depends on the other rows of the step: then `gather` runs first, over all of them."""
 
+    body_terms: ClassVar[bool] = False
+    """Whether `sums` has the terms that a model's body adds (router losses); then `gather` counts what they need."""
+
     def check(self, vocabulary: Vocabulary) -> None:
         """Raise NotSupported when the tokenizer lacks a special token."""
         for name in self.needs:
@@ -76,6 +79,8 @@ class Objective(Variant):
         batch = self.collate([row], vocabulary)
         batch.pop("at", None)
         batch["labels"].fill_(IGNORE)
+        if "segments" in batch:
+            batch["segments"].fill_(-1)  # nor a token that a router counts
         return batch
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -83,8 +88,8 @@ class Objective(Variant):
         return {"loss": float((batch["labels"] != IGNORE).sum())}
 
     def named(self, terms: Mapping[str, float]) -> dict[str, float]:
-        """`loss`, the weighted sum that is trained on, next to its terms where there are several."""
-        whole = sum(self.weights[term] * value for term, value in terms.items())
+        """`loss`, the weighted sum of its own terms, next to all terms where there are several."""
+        whole = sum(weight * terms[term] for term, weight in self.weights.items())
         return {**(terms if len(terms) > 1 else {}), "loss": whole}
 
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

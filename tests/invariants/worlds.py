@@ -52,6 +52,8 @@ def tiny(kind: str, *, attention: str = "eager", seed: int = 0) -> Any:
     sizes = {"layers": 2, "width": 32, "heads": 2}
     sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
     sizes |= {"hidden": 48} if kind == "bert" else {}
+    if kind == "qwen3-moe":  # terms that weigh enough to be seen
+        sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 24, "experts": 4, "balance": 0.5, "router_z": 0.2}
     head: Any = "masked" if kind == "bert" else "next"
     model = build_model(
         SHAPE({"kind": kind, **sizes}),
@@ -200,6 +202,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
     if name == "gpt2":
         return tiny("gpt2"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name == "moe":
+        return tiny("qwen3-moe"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
     if name == "chat":
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
@@ -255,7 +259,7 @@ PREFERENCES: dict[str, Any] = {
     "kto": {"kind": "kto", "undesirable": 1.3},
 }
 CASES = (
-    *("causal", "gpt2", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
+    *("causal", "gpt2", "moe", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )

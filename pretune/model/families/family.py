@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pretune.base.errors import NotSupported
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 Head = Literal["next", "masked", "pair", "label", "tags", "span", "score", "text", "vector"]
@@ -53,13 +54,15 @@ class States:
         hidden_ND: hidden states that `last` turns into logits; the logits themselves [N, V] where it is None.
         last: the last module of the head.
         rows_BC: logits of each row as a whole, where the head scores rows too (next sentence).
-        extra: terms that the body adds to the loss (router losses), summed over tokens: those of `Family.extras`.
+        extra: terms that the body adds to the loss, summed over tokens: those of `Family.extras`.
+        routers_SNE: logits of each router (S of them) for every token and expert, where the body has such.
     """
 
     hidden_ND: Tensor
     last: nn.Module | None = None
     rows_BC: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    routers_SNE: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,6 @@ class Family:
         classes: head -> transformers class, where it is not the usual one; "" where the family has none.
         architecture: `encoder` or `decoder`; None: by what transformers lists.
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
-        extras: terms that the body adds to the loss, each with its weight in the sum.
         separators: that stand between two texts that are compared.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
@@ -80,7 +82,6 @@ class Family:
     zero_init: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     separators: int = 1
-    extras: Mapping[str, float] = field(default_factory=dict)
 
     # ---- heads ----
 
@@ -119,6 +120,10 @@ class Family:
         causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
 
+    def made_with(self) -> Mapping[str, Any]:
+        """What transformers is told when it makes or loads a model, besides what it is always told."""
+        return {}
+
     # ---- what the model says ----
 
     def states(self, model: Any, inputs: Mapping[str, Any], at: Tensor | None = None) -> States:
@@ -128,6 +133,10 @@ class Family:
         """
         logits_NV = model(**inputs, use_cache=False).logits.flatten(0, 1)
         return States(logits_NV if at is None else logits_NV[at])
+
+    def extras(self, model: Any) -> Mapping[str, float]:
+        """Terms that the body adds to the loss (router losses), each with its weight in the sum."""
+        return {}
 
     # ---- its parts ----
 
@@ -173,6 +182,15 @@ class Family:
         tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
         inner = ((n, p) for n, p in model.named_parameters() if p.dim() in (2, 3) and not re.search(PARTS["head"], n))
         return {name for name, parameter in inner if id(parameter) not in tables}
+
+    def narrow(self, model: Any, dtype: torch.dtype) -> None:
+        """Cast the parameters that may be narrow, here all; buffers are not cast: rotary frequencies need float32."""
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+
+    def compiled(self, model: Any) -> list[nn.Module]:
+        """The modules that are compiled: here the blocks."""
+        return [block for stack in self.stacks(model) for block in stack]
 
     # ---- its limits ----
 

@@ -46,6 +46,7 @@ class Update:
         self.settings = settings
         module, _, name = settings.rule.partition(":")
         self.rule: Callable[[WeightGroup, Optim], None] = getattr(import_module(module), name)
+        self.family = family_of(model)
         self.every = dict(model.named_parameters())
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
@@ -55,15 +56,13 @@ class Update:
         self.has_master_weights = compute_dtype is not None or settings.offload == "cpu"
         self.exact = {n: self._exact(n, p) for n, p in self.every.items()}
         if compute_dtype:
-            for parameter in self.every.values():
-                parameter.data = parameter.data.to(compute_dtype)
+            self.family.narrow(model, compute_dtype)
         self.masters = {n: self.exact[n] for n in self.weights}
         self.moments: dict[str, dict[str, Tensor]] = {n: {} for n in self.weights}
         self.moving = list(self.weights)
         self.norms = torch.zeros(len(self.weights))
         self.open: list[tuple[str, str]] = []
         self.scales = scales or {}
-        self.family = family_of(model)
         self.matrices = self.family.matrices(model) & set(self.weights) if isinstance(settings, Muon) else set()
 
     def _exact(self, name: str, parameter: nn.Parameter) -> Tensor:

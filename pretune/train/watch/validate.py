@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from pretune.objective.objective import Objective
+from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.memory import halving
 from pretune.train.loop.runtime import Runtime, evaluating
@@ -26,11 +27,13 @@ class Loss:
 
     Args:
         weights: of the terms in the loss that is trained on.
+        loads: tokens that each expert got, by block, where there are experts.
     """
 
     nats: Mapping[str, float]
     targets: Mapping[str, float]
     weights: Mapping[str, float]
+    loads: Sequence[Sequence[float]] = ()
 
     @property
     def terms(self) -> dict[str, float]:
@@ -57,6 +60,7 @@ def loss_over(
 def _loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
+    loads: list[Tensor] = []
     nats, targets = (dict.fromkeys(objective.weights, 0.0) for _ in range(2))
     ready = (objective.prepare(row, vocabulary, np.random.default_rng([i])) for i, row in enumerate(rows))
     with evaluating(model):
@@ -67,9 +71,11 @@ def _loss_over(
             for collated, told in zip(batches, wide, strict=True):
                 for term, number in objective.counts(collated).items():
                     targets[term] += number
-                for term, total in objective.sums(model, runtime.put(collated), told).items():
-                    nats[term] += float(total)
-    return Loss(nats, targets, objective.weights)
+                sums = objective.sums(model, runtime.put(collated), told)
+                loads += [sums[LOADS]] if LOADS in sums else []
+                for term in nats:
+                    nats[term] += float(sums[term]) if term in sums else 0.0
+    return Loss(nats, targets, objective.weights, sum(loads).tolist() if loads else ())
 
 
 def bits_per_byte(loss: Loss, *, tokens: int, documents: int, num_bytes: int) -> float:
