@@ -82,7 +82,7 @@ def packed_sums(
 def packed_loads(model: nn.Module, batch: Batch, *, causal: bool) -> dict[str, Tensor]:
     """How many tokens of each row chose each expert, for the terms of the routers."""
     routers_SNE = packed_states(model, batch, causal=causal).routers_SNE
-    assert routers_SNE is not None, "only a mixture of experts is counted"
+    assert routers_SNE is not None, "a family that routes gives what its routers say"
     return {LOADS: chosen_by_row(routers_SNE, batch["segments"] >= 0, _passed(model))}
 
 

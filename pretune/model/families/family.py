@@ -74,6 +74,7 @@ class Family:
         architecture: `encoder` or `decoder`; None: by what transformers lists.
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
         separators: that stand between two texts that are compared.
+        routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
 
@@ -82,6 +83,7 @@ class Family:
     zero_init: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     separators: int = 1
+    routes: bool = False
 
     # ---- heads ----
 

@@ -75,6 +75,7 @@ def _as_wide_as_the_weight(router: Any, inputs: tuple[Tensor, ...]) -> tuple[Ten
 
 QWEN3_MOE = Qwen3MoeFamily(
     architecture="decoder",
+    routes=True,
     zero_init=("o_proj.weight", "experts.down_proj"),
     dropped=("embed_tokens", "o_proj", "mlp"),
 )

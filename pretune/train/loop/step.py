@@ -152,8 +152,8 @@ def gathered(
     None for each batch where nothing is needed from the others; `alone`: of this rank only, and without what the body
     adds, which only trains. What the body adds needs nothing either where one micro-batch is the whole step.
     """
-    needs = objective.gathers or (not alone and bool(_extras(objective, model)) and len(batches) * runtime.world > 1)
-    if not needs:
+    routed = family_of(model).routes and bool(_extras(objective, model)) and not alone
+    if not (objective.gathers or (routed and len(batches) * runtime.world > 1)):
         return [None] * len(batches)
     with torch.random.fork_rng([runtime.device] if runtime.device.type == "cuda" else []), torch.no_grad():
         found = [objective.gather(model, runtime.put(batch)) for batch in batches]
