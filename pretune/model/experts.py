@@ -41,7 +41,8 @@ def sorted_experts(module: Any, states_ND: Tensor, chosen_Nk: Tensor, weights_Nk
 
         return grouped_mm_experts_forward(module, states_ND, chosen_Nk, weights_Nk)
     experts, order = chosen_Nk.flatten().sort(stable=True)
-    sizes: list[int] = torch.bincount(experts, minlength=module.num_experts).tolist()
+    ends = torch.searchsorted(experts, torch.arange(module.num_experts, device=experts.device), right=True)
+    sizes: list[int] = ends.diff(prepend=ends.new_zeros(1)).tolist()
     # What is left, which it is anyway: in a dry run nobody knows who was chosen, and all must add up.
     sizes[-1] = len(order) - sum(sizes[:-1])
     tokens = order // chosen_Nk.shape[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from pretune.base.errors import NotSupported
 from pretune.model.build import build_model, num_parameters
 from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.families import family_of
-from pretune.model.folder import load_model, save_model
+from pretune.model.folder import load_model
+from pretune.model.methods.method import METHOD
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.packed import packed_loads, packed_states
 from pretune.objective.routing import LOADS, busiest, router_sums
+from pretune.train.forecast.dry_run import dry_run, weightless
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, gathered, take_step
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from pretune.train.optim.update_rules import orthogonal
-from tests.folders import write_tokenizer
+from tests.folders import write_model
 from tests.invariants.worlds import LENGTH, SPECIALS, VOCABULARY, packed_rows, tiny
 
 CAUSAL = OBJECTIVE("causal")
@@ -134,11 +137,7 @@ def test_its_folder_is_one_that_transformers_reads_expert_by_expert(tmp_path: Pa
     from safetensors.torch import load_file
 
     model = tiny("qwen3-moe").float().eval()
-    words, out = tmp_path / "words", tmp_path / "model"
-    words.mkdir()
-    out.mkdir()
-    write_tokenizer(words)
-    save_model(model, out, tokenizer=words)
+    out = write_model(tmp_path / "model", tmp_path / "words", "", model=model)
     names = load_file(out / "model.safetensors").keys()
     assert "model.layers.1.mlp.experts.3.up_proj.weight" in names
     ids = torch.arange(4, 16)[None]
@@ -170,6 +169,42 @@ def test_in_bfloat16_routers_keep_their_weights_and_choose_in_float32() -> None:
     states = packed_states(model, batch_of(2), causal=True)
     assert states.routers_SNE is not None
     assert (states.hidden_ND.dtype, states.routers_SNE.dtype) == (torch.bfloat16, torch.float32)
+
+
+def test_an_adapter_changes_routers_and_experts_and_merged_it_says_what_it_said(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", tmp_path / "words", "", model=tiny("qwen3-moe").float())
+    method, ids = METHOD("lora"), torch.arange(4, 16)[None]
+    model: Any = method.apply(load_model(folder, "next"), heads=())
+    torch.manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    assert {"gate", "experts"} <= {name.split(".mlp.")[1].split(".")[0] for name, _ in model.named_parameters() if ".mlp." in name}  # fmt: skip
+    said = model.eval()(ids).logits
+    (tmp_path / "adapter").mkdir()
+    method.save(model, tmp_path / "adapter", base=str(folder), tokenizer=folder, weights={})
+    opened = method.load(load_model(folder, "next"), tmp_path / "adapter").eval()
+    assert torch.equal(opened(ids).logits, said)
+    torch.testing.assert_close(method.merge(model).eval()(ids).logits, said, rtol=1e-5, atol=1e-5)
+
+
+def test_a_dry_run_counts_the_products_of_the_experts_that_a_token_passes() -> None:
+    """6 operations for each active weight and token; 8 blocks' worth of experts live, 2 are multiplied."""
+    shape = SHAPE({"kind": "qwen3-moe", "layers": 1, "width": 64, "heads": 2, "kv_heads": 1, "head_width": 16})
+
+    def build() -> TrainState:
+        make = partial(build_model, shape, "next", vocab_size=40, max_length=128, specials=SPECIALS, seed=0)
+        model = weightless(make, torch.device("cpu"))
+        return TrainState(model, Scored(model, CAUSAL), Update(model, OPTIM("sgd")), total=9)
+
+    rows = packed_rows(4, 129)
+    one = [CAUSAL.collate(rows, VOCABULARY)]
+    two = [CAUSAL.collate(rows[i : i + 2], VOCABULARY) for i in (0, 2)]
+    whole, halves = dry_run(build, CAUSAL, [one, two])
+    layout = shape.layout()
+    assert whole.flops == pytest.approx(4 * 128 * layout.flops_per_token(40, 128), rel=0.05)
+    assert halves.flops == pytest.approx(whole.flops * 4 / 3, rel=0.05), "a third more for the first pass"
+    assert whole.peak_bytes > 4 * layout.parameters(40, 128)
 
 
 def test_the_layout_counts_what_there_is_and_what_a_token_passes() -> None:

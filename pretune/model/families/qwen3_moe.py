@@ -130,7 +130,7 @@ class Qwen3Moe(Rotary):
 
 
 class Qwen3MoeNano(Qwen3Moe):
-    """About 9 million parameters with a vocabulary of 8,192, of which a token passes 5 million."""
+    """About 12 million parameters with a vocabulary of 8,192, of which a token passes 5 million."""
 
     layers: int = Field(4, gt=0)
     hidden: int = Field(352, gt=0)
