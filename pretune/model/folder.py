@@ -22,7 +22,7 @@ from pretune.base.json import Json
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT, write_pooling
 from pretune.infer.searching import Search
-from pretune.model.families import Head, family_named, tops
+from pretune.model.families import Head, family_named, family_of, tops
 from pretune.report.numbers import size
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
@@ -237,14 +237,11 @@ def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping
     Raises:
         NotSupported: the model is more than its class, by an adapter that cannot be merged.
     """
-    from transformers.core_model_loading import revert_weight_conversion
-
     core: Any = model
     check_plain(core)
     state = {name: tensor.detach().float() for name, tensor in core.state_dict().items()}
     state |= {name: tensor.detach().float() for name, tensor in (weights or {}).items()}
-    # Stacked experts by themselves, as every reader of such models knows them.
-    write_safetensors(revert_weight_conversion(core, _untied(core, state)), out / "model.safetensors")
+    write_safetensors(family_of(core).in_files(core, _untied(core, state)), out / "model.safetensors")
     _write_config(core, out)
     if head_of([type(core).__name__]) == "vector" and hasattr(core.config, KEPT):
         write_pooling(out, getattr(core.config, KEPT), core.config.hidden_size)

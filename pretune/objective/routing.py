@@ -62,6 +62,6 @@ def router_sums(routers_SNE: Tensor, there_BL: Tensor, k: int, loads_SE: Tensor 
 
 
 def busiest(loads: Sequence[float]) -> float:
-    """Tokens of the busiest expert of a block, over what each has when all get the same; 1 is even, E the worst."""
+    """Tokens of the busiest expert of a block, over what each has when all get the same; 1 is even, E / k the worst."""
     total = sum(loads)
     return max(loads) * len(loads) / total if total else 1.0

@@ -23,6 +23,7 @@ from pretune.objective.packed import packed_loads, packed_states
 from pretune.objective.routing import LOADS, busiest, router_sums
 from pretune.train.forecast.dry_run import dry_run, weightless
 from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.state import compile_blocks
 from pretune.train.loop.step import Scored, TrainState, gathered, take_step
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
@@ -205,6 +206,15 @@ def test_a_dry_run_counts_the_products_of_the_experts_that_a_token_passes() -> N
     assert whole.flops == pytest.approx(4 * 128 * layout.flops_per_token(40, 128), rel=0.05)
     assert halves.flops == pytest.approx(whole.flops * 4 / 3, rel=0.05), "a third more for the first pass"
     assert whole.peak_bytes > 4 * layout.parameters(40, 128)
+
+
+def test_compiled_attention_leaves_the_sums_as_they_are() -> None:
+    model, batch = tiny("qwen3-moe").train(), batch_of(3)
+    plain = CAUSAL.sums(model, batch)
+    compile_blocks(model, backend="eager")
+    again = CAUSAL.sums(model, batch)
+    assert plain.keys() == again.keys()
+    assert all(torch.allclose(plain[name], again[name], rtol=1e-12) for name in plain)
 
 
 def test_the_layout_counts_what_there_is_and_what_a_token_passes() -> None:

@@ -194,6 +194,10 @@ class Family:
         """The modules that are compiled: here the blocks."""
         return [block for stack in self.stacks(model) for block in stack]
 
+    def in_files(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights by the names that they have in a folder: here those of the model."""
+        return weights
+
     # ---- its limits ----
 
     def longest(self, config: Mapping[str, Any]) -> int | None:

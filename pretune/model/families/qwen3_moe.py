@@ -64,6 +64,12 @@ class Qwen3MoeFamily(Family):
         for router in routers:
             router.register_forward_pre_hook(_as_wide_as_the_weight)
 
+    def in_files(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Each expert by itself, as transformers writes them and other readers know them."""
+        from transformers.core_model_loading import revert_weight_conversion
+
+        return revert_weight_conversion(model, dict(weights))
+
     def compiled(self, model: Any) -> list[nn.Module]:
         """Attention alone: how many tokens an expert gets is another number in every step."""
         return [block.self_attn for stack in self.stacks(model) for block in stack]
