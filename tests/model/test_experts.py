@@ -110,28 +110,35 @@ def test_one_micro_batch_in_one_process_needs_no_first_pass() -> None:
     assert gathered(tiny("qwen3"), CAUSAL, [batch_of(4), batch_of(3)], Runtime()) == [None, None]
 
 
-def test_one_expert_is_the_dense_model_of_its_width() -> None:
-    dense = tiny("qwen3")
+def one_expert_of(dense: Any) -> Any:
+    """The mixture of one expert with the weights of a dense model of its width."""
     sizes = {"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
-    shape = SHAPE({"kind": "qwen3-moe", **sizes, "experts": 1, "experts_per_token": 1})
+    alone = {"experts": 1, "experts_per_token": 1, "balance": 0.0, "router_z": 0.0}
+    shape = SHAPE({"kind": "qwen3-moe", **sizes, **alone})
     one: Any = build_model(shape, "next", vocab_size=40, max_length=32, specials=SPECIALS, seed=0).double()
-    weights = dense.state_dict()
+    weights = {**one.state_dict(), **dense.state_dict()}
     for at in [f"model.layers.{i}.mlp" for i in range(2)]:
         gate, up, down = (weights.pop(f"{at}.{name}_proj.weight") for name in ("gate", "up", "down"))
-        weights[f"{at}.experts.gate_up_proj"] = torch.cat([gate, up])[None]
-        weights[f"{at}.experts.down_proj"] = down[None]
-        weights[f"{at}.gate.weight"] = one.state_dict()[f"{at}.gate.weight"]
+        weights[f"{at}.experts.gate_up_proj"], weights[f"{at}.experts.down_proj"] = torch.cat([gate, up])[None], down[None]  # fmt: skip
     one.load_state_dict(weights)
-    found = [CAUSAL.sums(model, batch_of(4))["loss"] for model in (dense, one)]
-    for loss in found:
-        loss.backward()
-    assert found[0].item() == pytest.approx(found[1].item(), rel=1e-12)
-    mlp, experts = dense.model.layers[0].mlp, one.model.layers[0].mlp.experts
-    both = torch.cat([mlp.gate_proj.weight.grad, mlp.up_proj.weight.grad])
-    assert torch.allclose(both, experts.gate_up_proj.grad[0], rtol=1e-12, atol=1e-12)
-    for name, parameter in dense.named_parameters():
-        if ".mlp." not in name:
-            assert torch.allclose(parameter.grad, one.get_parameter(name).grad, rtol=1e-12, atol=1e-12), name
+    return one
+
+
+@pytest.mark.parametrize("optim", ["adamw", "muon"])
+def test_one_expert_is_the_dense_model_of_its_width_and_learns_the_same(optim: str) -> None:
+    dense = tiny("qwen3")
+    models = [dense, one_expert_of(dense)]
+    for model in models:
+        update = Update(model.train(), OPTIM({"kind": optim, "learning_rate": 1e-2}))
+        state = TrainState(model, Scored(model, CAUSAL), update, total=3)
+        losses = [take_step(state, CAUSAL, [batch_of(4)], Runtime()).loss["loss"] for _ in range(2)]
+        model.losses = losses
+    assert models[0].losses == pytest.approx(models[1].losses, rel=1e-12)
+    assert models[0].losses[0] > models[0].losses[1]
+    wanted = one_expert_of(models[0]).state_dict()
+    for name, found in models[1].state_dict().items():
+        if not name.endswith("mlp.gate.weight"):
+            assert torch.allclose(found, wanted[name], rtol=1e-12, atol=1e-12), name
 
 
 def test_its_folder_is_one_that_transformers_reads_expert_by_expert(tmp_path: Path) -> None:

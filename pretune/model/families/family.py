@@ -185,6 +185,10 @@ class Family:
         inner = ((n, p) for n, p in model.named_parameters() if p.dim() in (2, 3) and not re.search(PARTS["head"], n))
         return {name for name, parameter in inner if id(parameter) not in tables}
 
+    def stacked(self, name: str) -> int:
+        """How many matrices lie on top of each other in a weight; Muon moves each of them by itself."""
+        return 1
+
     def narrow(self, model: Any, dtype: torch.dtype) -> None:
         """Cast the parameters that may be narrow, here all; buffers are not cast: rotary frequencies need float32."""
         for parameter in model.parameters():

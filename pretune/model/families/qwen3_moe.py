@@ -64,6 +64,9 @@ class Qwen3MoeFamily(Family):
         for router in routers:
             router.register_forward_pre_hook(_as_wide_as_the_weight)
 
+    def stacked(self, name: str) -> int:
+        return 2 if name.endswith("gate_up_proj") else 1
+
     def in_files(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Each expert by itself, as transformers writes them and other readers know them."""
         from transformers.core_model_loading import revert_weight_conversion
