@@ -1,8 +1,8 @@
 """A mixture of experts: which way through the experts is fastest, what a step costs, and what it learns.
 
-    python benchmarks/moe.py experts                              one block, forward and backward, by implementation
-    python benchmarks/moe.py speed                                a step next to the dense model with the same active weights
-    python benchmarks/moe.py loss --data FILE --out runs/moe      loss at equal tokens: active match, mixture, total match
+    python benchmarks/moe.py experts                            one block, forward and backward, by implementation
+    python benchmarks/moe.py speed                              a step next to the dense model of the active weights
+    python benchmarks/moe.py loss --data FILE --out runs/moe    loss at equal tokens: active match, mixture, total match
 
 `speed` takes turns between the sides and gives medians; a step in two micro-batches has a first pass without gradient.
 `loss` trains by the command line; a run that is there is not run again.
@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def told(found: dict[str, float]) -> str:
 # ---- a step -------------------------------------------------------------------------------------
 
 
-def speed(repeats: int, optim: str, batch: int) -> None:
+def speed(repeats: int, optim: str, batch: int, precisions: Sequence[str]) -> None:
     import numpy as np
     import torch
 
@@ -116,7 +116,7 @@ def speed(repeats: int, optim: str, batch: int) -> None:
         batches = [objective.collate(rows[i : i + micro], vocabulary) for i in range(0, batch, micro)]
         return lambda: take_step(state, objective, batches, runtime)
 
-    for precision in TYPES:
+    for precision in precisions:
         sides = {
             f"{name}, {pieces} micro-batch{'es' * (pieces > 1)}": side(shape, precision, pieces)
             for pieces in (1, 2)
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/moe"))
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--batch", type=int, default=TOKENS // LENGTH, help="rows of a step (speed)")
+    parser.add_argument("--precision", action="append", choices=TYPES)
     parser.add_argument("--optim", default="muon")
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--seeds", type=int, default=1)
@@ -173,7 +174,7 @@ def main() -> None:
     if asked.part == "experts":
         experts(asked.repeats)
     elif asked.part == "speed":
-        speed(asked.repeats, asked.optim, asked.batch)
+        speed(asked.repeats, asked.optim, asked.batch, asked.precision or TYPES)
     else:
         loss(asked.data, asked.out, asked.epochs, asked.seeds)
 

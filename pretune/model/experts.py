@@ -1,10 +1,10 @@
-"""Experts of ours for transformers' models: the tokens of each expert lie next to each other, and meet its matrices once.
+"""Experts of ours for transformers' models: the tokens of an expert lie next to each other and meet its matrices once.
 
     chosen   token 0: experts 2, 0    token 1: 2, 1      sorted by expert   0: [0]   1: [1]   2: [0, 1]
     then     two products for each expert that has tokens, and every token adds up what its experts gave
 
-transformers has the same in three ways; in training on a CPU ours was the fastest of all, and is the only one of them that
-multiplies in float64 and can be forecast (docs/LOG.md, "Mixture of experts"). A GPU has one product for all groups at once
+transformers has the same in three ways; in training on a CPU ours was the fastest, and is the only one that both
+multiplies in float64 and can be forecast (docs/LOG.md, "Mixture of experts"). A GPU has one product for all groups
 (transformers' grouped_mm), in bfloat16: there a run takes that.
 
 N tokens, k experts that a token passes, E experts, D width, H width of an expert.
@@ -39,14 +39,15 @@ def sorted_experts(module: Any, states_ND: Tensor, chosen_Nk: Tensor, weights_Nk
     if states_ND.device.type == "cuda" and states_ND.dtype == torch.bfloat16:
         from transformers.integrations.moe import grouped_mm_experts_forward
 
-        return grouped_mm_experts_forward(module, states_ND, chosen_Nk, weights_Nk)
+        grouped: Tensor = grouped_mm_experts_forward(module, states_ND, chosen_Nk, weights_Nk)
+        return grouped
     experts, order = chosen_Nk.flatten().sort(stable=True)
     ends = torch.searchsorted(experts, torch.arange(module.num_experts, device=experts.device), right=True)
     sizes: list[int] = ends.diff(prepend=ends.new_zeros(1)).tolist()
     # What is left, which it is anyway: in a dry run nobody knows who was chosen, and all must add up.
     sizes[-1] = len(order) - sum(sizes[:-1])
     tokens = order // chosen_Nk.shape[-1]
-    pieces = states_ND.index_select(0, tokens).split(sizes)
+    pieces = torch.split(states_ND.index_select(0, tokens), sizes)
     given = [_passed(module.act_fn, *one) for one in zip(pieces, module.gate_up_proj, module.down_proj, strict=True)]
     weighted = torch.cat(given) * weights_Nk.flatten()[order, None].to(states_ND.dtype)
     return torch.zeros_like(states_ND).index_add(0, tokens, weighted)

@@ -10,8 +10,8 @@ first pass without gradient counts, and then a token's part is
 
     E * sum over experts of  f_e * p_te        a plain sum over tokens, however the step is cut
 
-One micro-batch in one process is the step: its own f_e is the right one, and no first pass runs. transformers adds up the
-blocks before it multiplies (one block may then make up for another); Megatron and torchtitan take f_e of the micro-batch.
+One micro-batch in one process is the step: its own f_e is the right one, and no first pass runs. transformers adds up
+the blocks before it multiplies (one may make up for another); Megatron and torchtitan take f_e of the micro-batch.
 
 Source: Fedus et al. 2021, arXiv:2101.03961, equations 4-6 (Lepikhin et al. 2020, arXiv:2006.16668, for k > 1); Zoph et
 al. 2022, arXiv:2202.08906, equation 5.
@@ -38,8 +38,8 @@ def chosen_by_row(routers_SNE: Tensor, there_BL: Tensor, k: int) -> Tensor:
     # As the router itself chooses: in float32, so that equal numbers are equal here too.
     picked_SNk = torch.softmax(routers_SNE.detach(), -1, torch.float32).topk(k, -1).indices
     chosen_SNE = torch.zeros_like(routers_SNE).scatter_(-1, picked_SNk, 1.0)
-    chosen_SNE = chosen_SNE * there_BL.flatten()[:, None]
-    return chosen_SNE.unflatten(1, there_BL.shape).sum(2).transpose(0, 1)
+    chosen_SBLE = chosen_SNE.view(len(chosen_SNE), *there_BL.shape, -1)
+    return (chosen_SBLE * there_BL[..., None]).sum(2).transpose(0, 1)
 
 
 def router_sums(routers_SNE: Tensor, there_BL: Tensor, k: int, loads_SE: Tensor | None = None) -> dict[str, Tensor]:

@@ -291,8 +291,6 @@ class Routed(Family):
 ROUTED = Routed()
 
 
-
-
 def test_a_term_that_the_body_adds_has_a_count_of_its_own_and_the_cut_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,10 +1,10 @@
 """Qwen3-MoE: a Qwen3 with several feed-forward parts in each block (experts), of which each token passes a few.
 
-    router    logits [E] of a token  ->  softmax in float32  ->  the k likeliest experts, their shares made to sum to one
+    router    logits [E] of a token  ->  softmax in float32  ->  the k likeliest experts, with shares that sum to one
     experts   sum over these k of  share * SwiGLU_e(token)
 
-So a model has many parameters and a token is multiplied with few of them. The price: memory for all of them, and a router
-that must be kept from sending every token to the same experts (objective/routing.py).
+So a model has many parameters and a token is multiplied with few of them. The price: memory for all of them, and a
+router that must be kept from sending every token to the same experts (objective/routing.py).
 
 S blocks, N tokens, E experts, D width.
 """
@@ -71,11 +71,13 @@ class Qwen3MoeFamily(Family):
         """Each expert by itself, as transformers writes them and other readers know them."""
         from transformers.core_model_loading import revert_weight_conversion
 
-        return revert_weight_conversion(model, dict(weights))
+        found: dict[str, Tensor] = revert_weight_conversion(model, dict(weights))
+        return found
 
     def compiled(self, model: Any) -> list[nn.Module]:
         """Attention alone: how many tokens an expert gets is another number in every step."""
-        return [block.self_attn for stack in self.stacks(model) for block in stack]
+        blocks: list[Any] = [block for stack in self.stacks(model) for block in stack]
+        return [block.self_attn for block in blocks]
 
 
 def _as_wide_as_the_weight(router: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

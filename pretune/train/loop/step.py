@@ -121,7 +121,9 @@ def take_step(
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
-    return StepReport(state.step, loss, norm, rate, totals, time.perf_counter() - started, taken, loads=_loads(loads, wide))
+    return StepReport(
+        state.step, loss, norm, rate, totals, time.perf_counter() - started, taken, loads=_loads(loads, wide)
+    )
 
 
 def _extras(objective: Objective, model: Any) -> Mapping[str, float]:

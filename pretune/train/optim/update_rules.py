@@ -180,7 +180,9 @@ def muon(group: WeightGroup, s: Muon) -> None:
     m, momentum = group.moments("momentum"), _momentum(group.number, s)
     torch._foreach_lerp_(m, group.grads, 1 - momentum)
     torch._foreach_lerp_(group.grads, m, momentum)
-    moves = orthogonal(torch.stack(group.grads).unflatten(-2, (group.stacked, -1)), group.fast)
+    grads = torch.stack(group.grads)
+    *many, height, width = grads.shape
+    moves = orthogonal(grads.view(*many, group.stacked, height // group.stacked, width), group.fast)
     size = math.sqrt(max(1.0, moves.shape[-2] / moves.shape[-1]))
     moves = moves.flatten(-3, -2)
     for master, move, scale in zip(group.masters, moves.to(group.masters[0].dtype), group.scales, strict=True):

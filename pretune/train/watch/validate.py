@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from pretune.objective.objective import Objective
@@ -75,7 +76,7 @@ def _loss_over(
                 loads += [sums[LOADS]] if LOADS in sums else []
                 for term in nats:
                     nats[term] += float(sums[term]) if term in sums else 0.0
-    return Loss(nats, targets, objective.weights, sum(loads).tolist() if loads else ())
+    return Loss(nats, targets, objective.weights, torch.stack(loads).sum(0).tolist() if loads else ())
 
 
 def bits_per_byte(loss: Loss, *, tokens: int, documents: int, num_bytes: int) -> float:
