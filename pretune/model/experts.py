@@ -19,6 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NAME = "pretune-sorted"
+ROUND = 16
+"""In bfloat16 the pieces have a multiple of so many rows: oneDNN makes code for every new number of rows, which takes as
+long as the product itself (docs/LOG.md)."""
 
 
 def register_experts() -> str:
@@ -41,16 +44,21 @@ def sorted_experts(module: Any, states_ND: Tensor, chosen_Nk: Tensor, weights_Nk
 
         grouped: Tensor = grouped_mm_experts_forward(module, states_ND, chosen_Nk, weights_Nk)
         return grouped
+    k = chosen_Nk.shape[-1]
     experts, order = chosen_Nk.flatten().sort(stable=True)
     ends = torch.searchsorted(experts, torch.arange(module.num_experts, device=experts.device), right=True)
-    sizes: list[int] = ends.diff(prepend=ends.new_zeros(1)).tolist()
+    counts: list[int] = ends.diff(prepend=ends.new_zeros(1)).tolist()
     # What is left, which it is anyway: in a dry run nobody knows who was chosen, and all must add up.
-    sizes[-1] = len(order) - sum(sizes[:-1])
-    tokens = order // chosen_Nk.shape[-1]
+    counts[-1] = len(order) - sum(counts[:-1])
+    sizes = [-(-count // ROUND) * ROUND if states_ND.dtype == torch.bfloat16 else count for count in counts]
+    moved = [sum(sizes[:e]) - sum(counts[:e]) for e in range(len(sizes))]
+    place = torch.arange(len(order), device=order.device) + order.new_tensor(moved)[experts]
+    # What fills a piece up is token 0, with a weight of 0.
+    tokens = order.new_zeros(sum(sizes)).index_copy(0, place, order // k)
+    weights = states_ND.new_zeros(sum(sizes)).index_copy(0, place, weights_Nk.flatten()[order].to(states_ND.dtype))
     pieces = torch.split(states_ND.index_select(0, tokens), sizes)
     given = [_passed(module.act_fn, *one) for one in zip(pieces, module.gate_up_proj, module.down_proj, strict=True)]
-    weighted = torch.cat(given) * weights_Nk.flatten()[order, None].to(states_ND.dtype)
-    return torch.zeros_like(states_ND).index_add(0, tokens, weighted)
+    return torch.zeros_like(states_ND).index_add(0, tokens, torch.cat(given) * weights[:, None])
 
 
 def _passed(act_fn: Any, states_D: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

@@ -35,8 +35,7 @@ def chosen_by_row(routers_SNE: Tensor, there_BL: Tensor, k: int) -> Tensor:
     """Tokens of each row that chose each expert, float [B, S, E]; padding chooses none."""
     import torch
 
-    # As the router itself chooses: in float32, so that equal numbers are equal here too.
-    picked_SNk = torch.softmax(routers_SNE.detach(), -1, torch.float32).topk(k, -1).indices
+    picked_SNk = routers_SNE.detach().topk(k, -1).indices
     chosen_SNE = torch.zeros_like(routers_SNE).scatter_(-1, picked_SNk, 1.0)
     chosen_SBLE = chosen_SNE.view(len(chosen_SNE), *there_BL.shape, -1)
     return (chosen_SBLE * there_BL[..., None]).sum(2).transpose(0, 1)

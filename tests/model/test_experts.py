@@ -215,6 +215,24 @@ def test_a_dry_run_counts_the_products_of_the_experts_that_a_token_passes() -> N
     assert whole.peak_bytes > 4 * layout.parameters(40, 128)
 
 
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_our_way_through_the_experts_gives_what_transformers_gives_and_its_gradient(dtype: Any, bar: float) -> None:
+    """Expert 3 gets nothing, and no piece has a round number of tokens."""
+    experts = tiny("qwen3-moe").model.layers[0].mlp.experts.to(dtype)
+    drawn = torch.Generator().manual_seed(2)
+    states = torch.randn(37, 32, generator=drawn).to(dtype).requires_grad_()
+    chosen = torch.stack([torch.randperm(3, generator=drawn)[:2] for _ in range(37)])
+    weights = torch.rand(37, 2, generator=drawn).to(dtype).requires_grad_()
+    found = []
+    for kind in ("eager", "pretune-sorted"):
+        experts.config._experts_implementation = kind
+        given = experts(states, chosen, weights)
+        inputs = [states, weights, experts.gate_up_proj, experts.down_proj]
+        found.append([given.detach(), *torch.autograd.grad(given.square().sum(), inputs)])
+    for theirs, ours in zip(*found, strict=True):
+        assert (theirs - ours).abs().max().item() < bar * max(1.0, theirs.abs().max().item())
+
+
 def test_compiled_attention_leaves_the_sums_as_they_are() -> None:
     model, batch = tiny("qwen3-moe").train(), batch_of(3)
     plain = CAUSAL.sums(model, batch)
