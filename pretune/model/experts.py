@@ -20,7 +20,7 @@ from torch import Tensor
 
 NAME = "pretune-sorted"
 ROUND = 16
-"""In bfloat16 the pieces have a multiple of so many rows: oneDNN makes code for every new number of rows, which takes as
+"""In bfloat16 pieces have a multiple of so many rows: oneDNN makes code for every new number of rows, which takes as
 long as the product itself (docs/LOG.md)."""
 
 
