@@ -32,9 +32,14 @@ V = TypeVar("V", bound="Variant")
 
 @dataclass(frozen=True)
 class Input:
-    """Marks a field as an input artifact: `corpus: Annotated[str, Input("corpus")]` holds "$name" or a path."""
+    """Marks a field as an input artifact: `corpus: Annotated[str, Input("corpus")]` holds "$name" or a path.
+
+    Args:
+        by_name: an input that stands on a command line without its field's name is never this one.
+    """
 
     kind: str
+    by_name: bool = False
 
 
 class _Free:
@@ -78,8 +83,10 @@ def _with_kind(cls: type[Config], name: str, value: object) -> object:
     """`optim.learning_rate=1e-3` changes the rate of the field's own default optimizer, not the optimizer."""
     if name not in cls.model_fields or not isinstance(value, Mapping) or "kind" in value:
         return value
-    default = cls.model_fields[name].default
-    return {"kind": default.kind, **value} if isinstance(default, Variant) else value
+    default, choice = cls.model_fields[name].default, facts(cls, name).choice
+    if not isinstance(default, Variant) or (choice and choice.holds_several(value, type(default))):
+        return value
+    return {"kind": default.kind, **value}
 
 
 def _as_list(value: object) -> object:
@@ -134,7 +141,7 @@ class Choice(Generic[V]):
         settings = {"kind": value} if isinstance(value, str) else value
         if not isinstance(settings, Mapping):
             raise PydanticCustomError("wrong-type", "must be a kind or a block of settings")
-        if self.several and "kind" not in settings and settings and all(map(_may_be_variant, settings.values())):
+        if self.holds_several(settings):
             settings = {"kind": self.several, "of": settings}
         kind = settings.get("kind", self.default)
         if not isinstance(kind, str):
@@ -145,6 +152,13 @@ class Choice(Generic[V]):
             text = error.problem + (f"; {error.hint}" if error.hint else "")
             raise PydanticCustomError("unknown-kind", text.replace("{", "(")) from None
         return found.model_validate({**settings, "kind": kind})
+
+    def holds_several(self, settings: Mapping[str, object], default: type[Config] | None = None) -> bool:
+        """Whether settings are variants by name, and not those of one (of the default one, where there is one)."""
+        if not self.several or "kind" in settings or not settings:
+            return False
+        known = default.model_fields if default else {}
+        return all(map(_may_be_variant, settings.values())) and not settings.keys() & known.keys()
 
 
 def _may_be_variant(value: object) -> bool:

@@ -27,10 +27,15 @@ MAKERS = {"corpus": "corpus", "dataset": "dataset", "tokenizer": "tokenizer", "t
 
 @dataclass
 class Building:
-    """A recipe in the making: stages in the order of their needs, and inputs not yet given a place."""
+    """A recipe in the making: stages in the order of their needs, and inputs not yet given a place.
+
+    Args:
+        model: that learns on; text is tokenised by its own tokenizer.
+    """
 
     left: list[tuple[str, str]]
     stages: dict[str, Json] = field(default_factory=dict)
+    model: str | None = None
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -46,7 +51,8 @@ def stage_recipe(kind: str, arguments: Sequence[str], out: str) -> tuple[Recipe,
         BadCommand: an input that no field takes; SettingsError; what opening the inputs raises.
     """
     inputs, settings = split_arguments(arguments)
-    building = Building([(Artifact.open(path).card.kind, path) for path in inputs])
+    base = next((setting.partition("=")[2] for setting in settings if setting.startswith("base=")), None)
+    building = Building([(Artifact.open(path).card.kind, path) for path in inputs], model=base)
     main = _stage_of(kind, building, named=_named(settings))
     building.stages[kind] = main
     if building.left:
@@ -74,7 +80,7 @@ def _stage_of(kind: str, building: Building, *, named: set[str]) -> Json:
     """Settings of a stage whose inputs are taken from what was given, made by further stages where rawer."""
     cls = STAGE.find(kind)
     tree: Json = {"kind": kind}
-    fields = [(n, m) for n, m in _input_fields(kind) if n not in named]
+    fields = [(n, m) for n, m in _input_fields(kind) if n not in named and not m.by_name]
     for name, mark in fields:
         if (taken := _take(building, mark.kind, many=mark.kind.split("|")[0] in ("files", "ids"))) is not None:
             tree[name] = taken
@@ -90,7 +96,9 @@ def _take(building: Building, kinds: str, *, many: bool) -> str | list[str] | No
     """Take the first input of one of these kinds (all of them where raw files are taken) out of what is left."""
     fitting = [item for item in building.left if item[0] in kinds.split("|")]
     if not fitting:
-        return None
+        return building.model if {"tokenizer", "model"} <= set(kinds.split("|")) else None
+    if fitting[0][0] == "model":
+        building.model = fitting[0][1]
     taken = fitting if many else fitting[:1]
     for item in taken:
         building.left.remove(item)

@@ -19,8 +19,8 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported
 from pretune.base.sample import evenly
 from pretune.infer.predictor import Predictor, Streams
-from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
+from pretune.objective.pretraining.causal import Causal
 from pretune.task.task import Task, judging
 from pretune.text.dataset.example import Example, read_split
 from pretune.tokens.rows import Row, Vocabulary

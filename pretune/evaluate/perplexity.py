@@ -93,8 +93,8 @@ def block_nats(model: PreTrainedModel, blocks: Blocks, numbers: range) -> NDArra
     import torch
     from torch.nn import functional
 
-    from pretune.objective.causal import Causal
     from pretune.objective.packed import block_mask
+    from pretune.objective.pretraining.causal import Causal
     from pretune.tokens.rows import IGNORE, Vocabulary
 
     pairs = [blocks[k] for k in numbers]

@@ -44,6 +44,7 @@ def block_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     position_bias: Tensor | None = None,
+    is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What transformers asks of an attention: [B, L, H, D], and no weights.
@@ -51,6 +52,7 @@ def block_attention(
     Args:
         attention_mask: additive [B, 1, L, K]; of a causal model it hides what is later, or there is one query only.
         position_bias: added to the scores, [1 or B, H, L, K] (T5 learns one).
+        is_causal: whether the mask hides what is later; None: as the model's own attention does.
 
     Raises:
         NotSupported: the model asks for what changes the scores in another way.
@@ -61,7 +63,7 @@ def block_attention(
     key, value = (t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key_BHKD, value_BHKD))
     query = query_BHLD * (scaling if scaling is not None else query_BHLD.shape[-1] ** -0.5)
     length, keys = query.shape[2], key.shape[2]
-    is_causal = bool(getattr(module, "is_causal", False)) and length > 1
+    is_causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal) and length > 1
     assert attention_mask is not None or not is_causal, "nothing hides what is later"
     if position_bias is not None:
         attention_mask = position_bias if attention_mask is None else attention_mask + position_bias

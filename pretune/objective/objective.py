@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pretune.base.config import Choice, Variant
-from pretune.base.errors import NotSupported
 from pretune.model.families import Head
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
@@ -35,25 +34,20 @@ class Objective(Variant):
     weights: ClassVar[Mapping[str, float]] = {"loss": 1.0}
     """Loss term -> its weight in the sum."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Special tokens that the tokenizer must name: mask, cls."""
+    """Special tokens that the tokenizer must name, or gets: mask, cls, sep, pad."""
+    controls: ClassVar[tuple[str, ...]] = ()
+    """Control tokens of its own, by their text, which the tokenizer gets where it lacks them."""
     packing: ClassVar[str | None] = None
     """The kind of packing that makes its rows; None: any."""
-    tells_bits: ClassVar[bool] = False
-    """Whether every token of a text is predicted once from those before it, so that bits per byte can be reported."""
+    tells_bits: ClassVar[str | None] = None
+    """The term whose targets are every token of a text once, predicted from those before it: of it bits per byte can
+    be reported."""
     writes: ClassVar[bool] = False
     """Whether the model that it trains can go on with a text."""
     gathers: ClassVar[bool] = False
     """Whether the loss of a row depends on the other rows of the step: then `gather` runs first, over all of them."""
-
     body_terms: ClassVar[bool] = False
     """Whether `sums` has the terms that a model's body adds (router losses); then `gather` counts what they need."""
-
-    def check(self, vocabulary: Vocabulary) -> None:
-        """Raise NotSupported when the tokenizer lacks a special token."""
-        for name in self.needs:
-            if getattr(vocabulary, name) is None:
-                hint = "train the tokenizer with algorithm=wordpiece, or name one in tokenizer_config.json"
-                raise NotSupported(f"objective={self.kind} needs a {name} token, and the tokenizer has none", hint=hint)
 
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
         """The form of the rows that it reads from token stores."""
@@ -87,10 +81,27 @@ class Objective(Variant):
         """Weight of the targets of each term; runs before the forward pass."""
         return {"loss": float((batch["labels"] != IGNORE).sum())}
 
+    def passes(self, batch: Batch) -> int:
+        """How many times `sums` calls the model."""
+        return 1
+
+    def tokens(self, batch: Batch) -> float:
+        """Tokens that are no padding: what the terms of a model's body are counted by."""
+        there = batch["segments"] >= 0 if "segments" in batch else batch["attention_mask"]
+        return float(there.sum())
+
     def named(self, terms: Mapping[str, float]) -> dict[str, float]:
         """`loss`, the weighted sum of its own terms, next to all terms where there are several."""
         whole = sum(weight * terms[term] for term, weight in self.weights.items())
         return {**(terms if len(terms) > 1 else {}), "loss": whole}
+
+    def weights_at(self, progress: float) -> Mapping[str, float]:
+        """The weights at a share of the run's steps, where they change over it; at the end they are `weights`."""
+        return self.weights
+
+    def measured(self, model: nn.Module, batch: Batch) -> dict[str, tuple[float, float]]:
+        """What validation tells besides the loss, as (sum, number): {"accuracy": (right, targets)}; in eval mode."""
+        return {}
 
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """What other rows need to know of these, [rows, ...] each; called without gradient, in eval mode or not."""
@@ -120,7 +131,15 @@ class StepWide:
 
 OBJECTIVE = Choice(
     Objective,
-    {"causal": "pretune.objective.causal:Causal", "masked": "pretune.objective.masked:Masked"},
+    {
+        "causal": "pretune.objective.pretraining.causal:Causal",
+        "masked": "pretune.objective.pretraining.masked:Masked",
+        "masked-next": "pretune.objective.pretraining.masked_next:MaskedNext",
+        "hybrid": "pretune.objective.pretraining.several:Hybrid",
+        "infill": "pretune.objective.pretraining.infill:Infill",
+        "several": "pretune.objective.pretraining.several:SeveralOfText",
+    },
     group="pretune.objectives",
     default="causal",
+    several="several",
 )

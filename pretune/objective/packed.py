@@ -100,14 +100,17 @@ def target_sum(states: States, batch: Batch) -> Tensor:
 
 def packed_states(model: nn.Module, batch: Batch, *, causal: bool, **inputs: Tensor) -> States:
     """What a model says of a packed batch; `inputs`: what it reads besides tokens, mask and positions."""
-    core = plain_model(model)
+    core: Any = plain_model(model)
+    family = family_of(core)
     dtype = next(p for p in core.parameters() if p.dim() > 1).dtype
     usual = {
         "input_ids": batch["input_ids"],
         "attention_mask": attention_mask(core, batch["segments"], causal=causal, dtype=dtype),
         "position_ids": batch["positions"],
     }
-    return family_of(core).states(core, usual | inputs, batch.get("at"))
+    if not causal and family.architecture_of(core.config.model_type) == "decoder":
+        usual["is_causal"] = False  # its attention would leave out what a causal mask hides
+    return family.states(core, usual | inputs, batch.get("at"))
 
 
 def attention_mask(core: Any, segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Any:

@@ -22,28 +22,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class SeveralObjectives(Objective):
-    """Objectives by name; `model.heads[name]` is what each of them trains, and rows say `of` which they are."""
-
-    head: ClassVar[Head] = "label"
-
-    parts: dict[str, SerializeAsAny[Objective]]
-    """What is predicted, by name."""
-    shares: dict[str, float] = {}
-    """Weight of each in the loss; 1 where nothing is said."""
-    lengths: dict[str, int] = {}
-    """Tokens of the longest row of each, where they are known."""
+class OfParts(Objective):
+    """Objectives by name; rows say `of` which they are."""
 
     @property
-    def weights(self) -> Mapping[str, float]:  # type: ignore[override]  # it depends on the parts
-        """name, or name_term where a part has several terms -> its weight."""
-        found = {name: part.weights.items() for name, part in self.parts.items()}
-        return {_term(n, t): self.shares.get(n, 1.0) * w for n, terms in found.items() for t, w in terms}
+    def parts(self) -> Mapping[str, Objective]:
+        """What is predicted, by name."""
+        raise AssertionError("an objective of parts has parts()")
 
-    def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        name = list(self.parts)[int(rng.integers(len(self.parts)))]
-        longest = min(length, self.lengths.get(name, length))  # a row of several texts is longer than the model reads
-        return {**self.parts[name].blank(longest, vocabulary, rng), "of": name}
+    def learner(self, model: Any, name: str) -> Any:
+        """What a part trains."""
+        raise AssertionError("an objective of parts has learner()")
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         return {**self.parts[row["of"]].prepare(row, vocabulary, rng), "of": row["of"]}
@@ -62,28 +51,78 @@ class SeveralObjectives(Objective):
 
     def counts(self, batch: Batch) -> dict[str, float]:
         found = dict.fromkeys(self.weights, 0.0)
-        for name, mine in _split(batch).items():
-            found |= {_term(name, term): n for term, n in self.parts[name].counts(mine).items()}
+        for name, mine in split(batch).items():
+            found |= {term_of(name, term): n for term, n in self.parts[name].counts(mine).items()}
         return found
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        heads: Any = model.heads
-        there = _split(batch)
+        there = split(batch)
         found: dict[str, Tensor] = {}
         for name, part in self.parts.items():
+            learner = self.learner(model, name)
             if name in there:
-                terms = part.sums(heads[name], there[name])
+                terms = part.sums(learner, there[name], step_wide)
             else:  # DDP waits for the gradient of every weight
-                terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in heads[name].parameters()))
-            found |= {_term(name, term): loss for term, loss in terms.items()}
+                terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in learner.parameters()))
+            found |= {term_of(name, term): terms[term] for term in part.weights if term in terms}
+            # What the body adds is one term, whoever called it.
+            found |= {t: found.get(t, 0.0) + value for t, value in terms.items() if t not in part.weights}
         return found
 
+    @property
+    def body_terms(self) -> bool:  # type: ignore[override]  # it depends on the parts
+        return all(part.body_terms for part in self.parts.values())
 
-def _term(name: str, term: str) -> str:
+    def passes(self, batch: Batch) -> int:
+        return len(split(batch))
+
+    def tokens(self, batch: Batch) -> float:
+        return sum(self.parts[name].tokens(mine) for name, mine in split(batch).items())
+
+    def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        import torch
+
+        found = [self.parts[name].gather(self.learner(model, name), mine) for name, mine in split(batch).items()]
+        return {key: torch.cat([one[key] for one in found]) for key in found[0]}
+
+
+class SeveralObjectives(OfParts):
+    """Objectives of several tasks: `model.heads[name]` is what each of them trains."""
+
+    head: ClassVar[Head] = "label"
+
+    of: dict[str, SerializeAsAny[Objective]]
+    """What is predicted, by name."""
+    shares: dict[str, float] = {}
+    """Weight of each in the loss; 1 where nothing is said."""
+    lengths: dict[str, int] = {}
+    """Tokens of the longest row of each, where they are known."""
+
+    @property
+    def parts(self) -> Mapping[str, Objective]:
+        return self.of
+
+    def learner(self, model: Any, name: str) -> Any:
+        return model.heads[name]
+
+    @property
+    def weights(self) -> Mapping[str, float]:  # type: ignore[override]  # it depends on the parts
+        """name, or name_term where a part has several terms -> its weight."""
+        found = {name: part.weights.items() for name, part in self.of.items()}
+        return {term_of(n, t): self.shares.get(n, 1.0) * w for n, terms in found.items() for t, w in terms}
+
+    def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
+        name = list(self.of)[int(rng.integers(len(self.of)))]
+        longest = min(length, self.lengths.get(name, length))  # a row of several texts is longer than the model reads
+        return {**self.of[name].blank(longest, vocabulary, rng), "of": name}
+
+
+def term_of(name: str, term: str) -> str:
+    """The name of a part's term: that of the part, where it has one term alone."""
     return name if term == "loss" else f"{name}_{term}"
 
 
-def _split(batch: Batch) -> dict[str, Batch]:
+def split(batch: Batch) -> dict[str, Batch]:
     """The batch of each part."""
     found: dict[str, Batch] = {}
     for key, tensor in batch.items():

@@ -17,8 +17,8 @@ from pretune.base.sample import evenly
 from pretune.infer.answers import Answer, Text
 from pretune.infer.predictor import Streams
 from pretune.model.families import Topped
-from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
+from pretune.objective.pretraining.causal import Causal
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.replies import ReplyJudge, asked_of, is_unfinished, never_ends
 from pretune.task.task import Task

@@ -25,8 +25,8 @@ from pretune.infer.answers import Answer, Text
 from pretune.infer.classify import Frame
 from pretune.infer.searching import PLAIN, Search
 from pretune.model.families import Topped
-from pretune.objective.causal import Causal
 from pretune.objective.objective import Objective
+from pretune.objective.pretraining.causal import Causal
 from pretune.objective.written import Written
 from pretune.task.chat import chat_format, load_writer, outline_writer, packed_row, said_to, sampled
 from pretune.task.judge.judge import Judge

@@ -81,7 +81,7 @@ class Several(Task):
         known = {name: part.task.objective(part.class_weights) for name, part in self._parts.items()}
         parts = known or {name: task.objective() for name, task in self.of.items()}
         lengths = {name: max(len(row["ids"]) for row in part.rows) for name, part in self._parts.items()}
-        return SeveralObjectives(kind="several", parts=parts, shares=self.weights, lengths=lengths)
+        return SeveralObjectives(kind="several", of=parts, shares=self.weights, lengths=lengths)
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> SeveralPredictor:
         heads = model.heads

@@ -6,8 +6,9 @@ batch   what one forward pass sees, torch                    {"input_ids": [B, L
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from torch import Tensor
 
     Batch = dict[str, Tensor]
@@ -43,6 +45,8 @@ class Row(TypedDict, total=False):
         reference: log-probabilities of the two replies of the row, before training.
         good: whether the reply of the row was liked.
         of: name of the objective that the row belongs to, where there are several.
+        read: the ids that the model reads, where they are not those that it learns.
+        progress: share of the run's steps before this one, in [0, 1); only rows that are trained on have it.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
     """
 
@@ -63,25 +67,41 @@ class Row(TypedDict, total=False):
     good: bool
     parts: Ids
     is_next: bool
+    read: Ids
+    progress: float
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What training needs to know of a tokenizer."""
+    """What training needs to know of a tokenizer.
+
+    Args:
+        specials: ids of all control tokens.
+        controls: the id of each control token by its text.
+        folder: where the tokenizer lies; None where nothing but ids is known (forecasts, tests).
+    """
 
     size: int
     pad: int
     mask: int | None = None
     cls: int | None = None
     specials: tuple[int, ...] = ()
+    controls: Mapping[str, int] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """For objectives that look at the text behind the tokens."""
+        assert self.folder is not None, "nothing but ids is known of this tokenizer"
+        return load_tokenizer(self.folder)
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:
     """Size and special ids of a tokenizer folder: those its configuration names, and its other control tokens."""
     tokenizer = load_tokenizer(folder)
     specials = special_ids(folder, tokenizer)
-    controls = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    ids = controls | {number for number in astuple(specials) if number is not None}
+    controls = {token.content: n for n, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    ids = {*controls.values(), *(number for number in astuple(specials) if number is not None)}
     pad = specials.pad if specials.pad is not None else (specials.eos or 0)
     size = tokenizer.get_vocab_size(with_added_tokens=True)
-    return Vocabulary(size=size, pad=pad, mask=specials.mask, cls=specials.cls, specials=tuple(sorted(ids)))
+    return Vocabulary(size, pad, specials.mask, specials.cls, tuple(sorted(ids)), controls, folder)

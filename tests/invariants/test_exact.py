@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pretune.model.attention import register_attention
 from pretune.model.families import Family, States
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
@@ -34,7 +35,7 @@ def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
 
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
-    names += ["several", "crf", "embed", "embed-scores", "listwise", "seq2seq", "dpo", "kto", "reward", "moe"]
+    names += ["hybrid", "several", "crf", "embed", "embed-scores", "listwise", "seq2seq", "dpo", "kto", "reward", "moe"]
     for name, gap in ranks_apart(names, tmp_path).items():
         assert gap < 1e-12, name
 
@@ -92,6 +93,30 @@ def test_masking_hides_80_keeps_10_replaces_10_percent_of_the_15_percent_it_chos
     # A random token is the same as before in 1 of 36 cases.
     assert abs(kept / chosen - 0.1 - 0.1 / 36) < 0.015
     assert abs(swapped / chosen - 0.1) < 0.015
+
+
+@pytest.mark.parametrize("attention", ["eager", "pretune-blocks"])
+def test_a_hybrid_without_masked_rows_is_causal(attention: str) -> None:
+    found = {}
+    for kind in ("causal", {"kind": "hybrid", "share_masked": 0.0}):
+        model, objective = tiny("qwen3", attention=register_attention() and attention), OBJECTIVE(kind)
+        rows = [objective.prepare(row, VOCABULARY, np.random.default_rng(0)) for row in packed_rows(4, 13)]
+        term = objective.tells_bits or ""
+        loss = objective.sums(model, objective.collate(rows, VOCABULARY))[term]
+        loss.backward()
+        found[term] = {"loss": loss.detach(), **{n: p.grad for n, p in model.named_parameters()}}
+    assert largest_difference(*found.values()) < 1e-12
+
+
+def test_our_attention_hides_nothing_of_a_masked_row_in_a_causal_model(length: int = 300) -> None:
+    objective = OBJECTIVE("masked-next")
+    rows = [{"ids": np.random.default_rng(1).integers(4, 40, length), "segments": np.arange(length) // 160}]
+    rows = [objective.prepare(row, VOCABULARY, np.random.default_rng(0)) for row in rows]
+    losses = [
+        objective.sums(tiny("qwen3", attention=kind), objective.collate(rows, VOCABULARY))["loss"].item()
+        for kind in ("sdpa", register_attention())
+    ]
+    assert abs(losses[0] - losses[1]) < 1e-9
 
 
 def test_masks_do_not_depend_on_the_cut() -> None:

@@ -200,10 +200,12 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name in OF_TEXT:
+        return tiny("qwen3"), OBJECTIVE(OF_TEXT[name]), packed_rows(8, LENGTH + 1)
     if name == "gpt2":
         return tiny("gpt2"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
-    if name == "moe":
-        return tiny("qwen3-moe"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name in ("moe", "moe-hybrid"):
+        return tiny("qwen3-moe"), OBJECTIVE(OF_TEXT["hybrid"] if "-" in name else "causal"), packed_rows(8, LENGTH + 1)
     if name == "chat":
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
@@ -248,7 +250,7 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
-        return heads, SeveralObjectives(kind="several", parts=parts, shares={"names": 0.5}), mixed
+        return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
@@ -258,8 +260,15 @@ PREFERENCES: dict[str, Any] = {
     **{name: name for name in ("dpo", "ipo", "orpo", "simpo")},
     "kto": {"kind": "kto", "undesirable": 1.3},
 }
+OF_TEXT: dict[str, Any] = {
+    "masked-next": {"kind": "masked-next", "rate": 0.4, "last_rate": 0.2},
+    "hybrid": {"kind": "hybrid", "share_masked": 0.2, "last_share_masked": 0.7},
+    "input-mask": {"kind": "causal", "input_mask": 0.3},
+}
+"""Objectives over the same rows as `causal`."""
 CASES = (
-    *("causal", "gpt2", "moe", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
+    *OF_TEXT,
+    *("causal", "gpt2", "moe", "moe-hybrid", "chat", "masked", "classify", "classify-decoder", "classify-weights"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
@@ -281,7 +290,8 @@ def trained(
     model.to(kind).train()
     update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
-    cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, runtime.rank, runtime.world)
+    ranks = {"rank": runtime.rank, "world": runtime.world}
+    cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
     for step in range(steps):
         take_step(state, objective, cut.batches(step), runtime)
     return {n: p.detach().clone() for n, p in model.named_parameters()}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.objective.masked import num_ordinary, ordinary_ids
 from pretune.objective.objective import OBJECTIVE
+from pretune.objective.pretraining.hiding import num_ordinary, ordinary_ids
 from pretune.tokens.rows import Vocabulary
 
 

@@ -10,7 +10,7 @@ import pytest
 from pretune.base.config import build
 from pretune.base.errors import SettingsError, WrongValue
 from pretune.model.families import Head
-from pretune.objective.masked import Masked
+from pretune.objective.pretraining.masked import Masked
 from pretune.train.run.settings import PretrainSettings, resolved_shape
 
 

@@ -15,7 +15,7 @@ from pretune.base.log import Log
 from pretune.objective.objective import OBJECTIVE
 from pretune.tokens.rows import Vocabulary
 from pretune.tokens.store.packing import Arrays
-from pretune.train.forecast.choosing import compiles, resolved_precision
+from pretune.train.forecast.choosing import attention_for, compiles, resolved_precision
 from pretune.train.forecast.speed import PATIENCE, best_precision, grown, multiplies_bfloat16, narrow_gain, remembered
 from pretune.train.loop.runtime import evaluating
 from pretune.train.loop.spec import TrainSpec
@@ -23,6 +23,7 @@ from pretune.train.loop.state import compile_blocks
 from pretune.train.run.pretraining import spec_of
 from pretune.train.run.resolve import mark, of_a_step, resolve
 from pretune.train.run.settings import PretrainSettings
+from pretune.train.run.starting import fresh
 from tests.invariants.worlds import LENGTH, SPECIALS, VOCABULARY, packed_rows, tiny
 
 CPU = torch.device("cpu")
@@ -60,7 +61,9 @@ def spec(**settings: Any) -> TrainSpec:
     shape = {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
     given = {"tokens": "t", "model": shape, "length": 16, "batch": 8, "precision": "float32"} | settings
     made = PretrainSettings(**given)
-    return spec_of(made, made.model, Vocabulary(300, pad=0), SPECIALS, device=CPU, rows=Drawn())
+    vocabulary, how = Vocabulary(300, pad=0), {"length": made.length, "attention": attention_for(CPU)}
+    start = fresh(made.model, made.objective.head, vocabulary, SPECIALS, **how)
+    return spec_of(made, start, vocabulary, device=CPU, rows=Drawn())
 
 
 @pytest.mark.parametrize(("bfloat16", "float32", "best"), [(885e9, 180e9, "bfloat16"), (169e9, 325e9, "float32")])

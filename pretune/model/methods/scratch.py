@@ -1,8 +1,8 @@
-"""No method: the model is new, and all of it trains at the optimizer's own rate."""
+"""No method: all of a model trains, a new one at the optimizer's own rate, one that learns on at a lower one."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pretune.model.methods.full import Full
 
@@ -12,3 +12,13 @@ class Scratch(Full):
 
     def rate_for(self, optim: Any, width: int) -> float | None:
         return None
+
+
+class GoingOn(Full):
+    """Train a model further on other text."""
+
+    usual_rate: ClassVar[float] = 2e-4
+    """Peak rate of AdamW; of four rates the one that gives most on the domain for what it loses (docs/LOG.md)."""
+
+    def rate_for(self, optim: Any, width: int) -> float | None:
+        return self.usual_rate if optim.kind == "adamw" else float(optim.usual_rate) / 10

@@ -41,12 +41,19 @@ class Feed:
 
 
 def open_feed(
-    stores: Mapping[str, Artifact], form: RowForm, packing: Packing, mixture: Proportions, *, seed: int
+    stores: Mapping[str, Artifact],
+    form: RowForm,
+    packing: Packing,
+    mixture: Proportions,
+    *,
+    seed: int,
+    tokenizer: Path | None = None,
 ) -> Feed:
     """The rows of these stores, by name.
 
     Args:
         form: what the objective reads.
+        tokenizer: its folder, where it is not that of the stores.
 
     Raises:
         EmptyInput: nothing to train on; NotSupported: the packing does not suit the objective or the tokenizer.
@@ -55,7 +62,7 @@ def open_feed(
     held = {name: Store.open(artifact.path, "validation") for name, artifact in stores.items()}
     if not any(store.num_tokens > 1 for store in train.values()):
         raise EmptyInput("the training split holds no tokens", hint="give more text")
-    form = packing.completed(form, tokenizer_folder(next(iter(stores.values()))))
+    form = packing.completed(form, tokenizer or tokenizer_folder(next(iter(stores.values()))))
     rows = {name: packing.rows(store, form, seed + k) for k, (name, store) in enumerate(train.items())}
     facts = {name: sum(getattr(s, f"num_{name}") for s in held.values()) for name in ("tokens", "documents")}
     there = {name: store for name, store in held.items() if store.num_tokens > 1}

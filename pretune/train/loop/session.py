@@ -204,7 +204,8 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
     state = training_state(spec, model, choices, runtime, folder)
     micro = int(choices["micro_batch"])
-    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, runtime.rank, runtime.world)
+    ranks = {"rank": runtime.rank, "world": runtime.world}
+    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
     sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
     warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)

@@ -97,7 +97,7 @@ def take_step(
     started = time.perf_counter()
     extras = _extras(objective, state.model)
     totals = runtime.sum(_added(_counts(objective, batch, extras) for batch in batches))
-    weights = {**objective.weights, **extras}
+    weights = {**objective.weights_at(state.step / state.total), **extras}
     # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
     scale = {t: weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
     sums: list[dict[str, Tensor]] = []
@@ -142,8 +142,7 @@ def _counts(objective: Objective, batch: Batch, extras: Collection[str]) -> dict
     """Targets of the objective's terms; what the body adds counts by tokens, padding aside."""
     if not extras:
         return objective.counts(batch)
-    there = batch["segments"] >= 0 if "segments" in batch else batch["attention_mask"]
-    return objective.counts(batch) | dict.fromkeys(extras, float(there.sum()))
+    return objective.counts(batch) | dict.fromkeys(extras, objective.tokens(batch))
 
 
 def gathered(
@@ -152,10 +151,11 @@ def gathered(
     """A first pass without gradient; the second one draws the same random numbers again (dropout).
 
     None for each batch where nothing is needed from the others; `alone`: of this rank only, and without what the body
-    adds, which only trains. What the body adds needs nothing either where one micro-batch is the whole step.
+    adds, which only trains. What the body adds needs nothing either where it sees the whole step at once.
     """
     routed = family_of(model).routes and bool(_extras(objective, model)) and not alone
-    if not (objective.gathers or (routed and len(batches) * runtime.world > 1)):
+    passes = runtime.world * sum(objective.passes(batch) for batch in batches)
+    if not (objective.gathers or (routed and passes > 1)):
         return [None] * len(batches)
     with torch.random.fork_rng([runtime.device] if runtime.device.type == "cuda" else []), torch.no_grad():
         found = [objective.gather(model, runtime.put(batch)) for batch in batches]

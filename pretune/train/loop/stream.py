@@ -114,6 +114,7 @@ class MicroBatches:
 
     Args:
         micro: rows of a micro-batch.
+        total: steps of the run, where they are known.
     """
 
     stream: Stream
@@ -123,6 +124,7 @@ class MicroBatches:
     micro: int
     rank: int = 0
     world: int = 1
+    total: int = 0
 
     def batches(self, step: int) -> list[Batch]:
         """The micro-batches of this rank: rows rank, rank + world, ... of the step."""
@@ -134,7 +136,8 @@ class MicroBatches:
         return [self.objective.collate(cut, self.vocabulary) for cut in cuts]
 
     def _prepared(self, row: Row, step: int, slot: int) -> Row:
-        return self.objective.prepare(row, self.vocabulary, np.random.default_rng([self.seed, step, slot]))
+        told: Row = {**row, "progress": step / self.total if self.total else 0.0}
+        return self.objective.prepare(told, self.vocabulary, np.random.default_rng([self.seed, step, slot]))
 
     def where(self, step: int) -> str:
         return self.stream.where(step)

@@ -12,20 +12,23 @@ import torch
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import complete
+from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
-from pretune.model.build import build_model, num_parameters
+from pretune.model.build import num_parameters
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
-from pretune.model.methods.scratch import Scratch
-from pretune.model.shape import SHAPE, Shape
+from pretune.model.generate import read_length
+from pretune.model.shape import SHAPE
 from pretune.report.numbers import count
+from pretune.text.corpus.proportions import Proportions
+from pretune.tokens.encode.additions import add_controls, lacking
 from pretune.tokens.encode.tokenizer import Specials, special_ids
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.tokens.store.packing import Rows
 from pretune.train.forecast.choosing import attention_for, resolved_precision, usual_speed
 from pretune.train.forecast.forecast import forecast_of
 from pretune.train.forecast.speed import QUIET
-from pretune.train.loop.feed import one_tokenizer, open_feed
+from pretune.train.loop.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop.runtime import Runtime, device_of
 from pretune.train.loop.session import begin, keep_samples
 from pretune.train.loop.sources import VALIDATION_ROWS
@@ -33,6 +36,7 @@ from pretune.train.loop.spec import Looks, TrainSpec
 from pretune.train.loop.stream import StoreStream
 from pretune.train.run.resolve import resolve
 from pretune.train.run.settings import PretrainSettings, resolved_shape
+from pretune.train.run.starting import SHORTEST_WINDOW, Start, fresh, going_on, outlined, tokenizer_for
 from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
 from pretune.train.watch.watching import SHARE_OF_LOOKS, Watch, writer_of
@@ -41,49 +45,86 @@ MICRO_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
 """Tokens of a micro-batch, by device; on a CPU more of them take memory and win little."""
 USUAL_VOCABULARY = 8192
 """For forecasts from tokens whose vocabulary is not known yet: what the tokenizer stage learns by default."""
-SHORTEST_WINDOW = 512
-"""Positions that a model has at least, however short its rows are."""
 
 
-def pretrain(settings: PretrainSettings, stores: Mapping[str, Artifact], out: Path, context: Context) -> Json:
+def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
     """Train on token stores and write the model folder; returns the metrics of the card."""
     quiet_transformers()
     runtime = Runtime.start(settings.device)
-    tokenizer = one_tokenizer(stores)
+    stores = {place.removeprefix("tokens."): one for place, one in inputs.items() if place.startswith("tokens")}
+    base, general = inputs.get("base"), inputs.get("watch")
+    tokenizer = one_tokenizer(stores if general is None else {**stores, "watch": general})
+    tokenizer = tokenizer_for(base.path, tokenizer) if base else tokenizer
+    tokenizer = completed_tokenizer(settings, tokenizer, context)
     vocabulary = vocabulary_of(tokenizer)
-    settings.objective.check(vocabulary)
     form = settings.objective.form(settings.length, vocabulary)
-    feed = open_feed(stores, form, settings.packing, settings.mixture, seed=context.seed)
-    shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
-    specials = special_ids(tokenizer)
-    spec = spec_of(settings, shape, vocabulary, specials, device=runtime.device, seed=context.seed, rows=feed.rows)
+    read = partial(open_feed, form=form, packing=settings.packing, seed=context.seed, tokenizer=tokenizer)
+    feed = read(stores, mixture=settings.mixture)
+    watched = read({"watch": general}, mixture=Proportions()) if general else None
+    start = _start(settings, base, feed, tokenizer, vocabulary, runtime, context)
+    spec = spec_of(settings, start, vocabulary, device=runtime.device, seed=context.seed, rows=feed.rows)
     choices = context.choose("run", lambda: resolve(spec, context.log, context.started))
     ramp = int(settings.batch_ramp * choices["steps"])
     spec = replace(spec, stream=StoreStream(feed.rows, settings.batch, ramp))
     session = begin(spec, choices, runtime, context)
     model = session.state.model
     context.log.info(
-        f"    {shape.kind}: {count(num_parameters(model))} parameters, {session.state.total} steps of "
+        f"    {start.name}: {count(num_parameters(model))} parameters, {session.state.total} steps of "
         f"{settings.batch} x {settings.length} tokens, {choices['precision']}, micro-batch {choices['micro_batch']}"
         f"{', compiled' if choices['compile'] else ''}"
     )
     torch.manual_seed(context.seed)  # dropout draws the same, whether or not measuring has drawn before
-    watch = Watch(session, feed, writer_of(spec, feed, tokenizer))
+    watch = Watch(session, feed, writer_of(spec, feed, tokenizer), watched, goes_on=base is not None)
     session.resume()
     watch.resume()
+    watch.begin()
     with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
         started = time.monotonic()
         session.run(watch.after)
         seconds = time.monotonic() - started
-        metrics = watch.finish() | {"train_seconds": round(seconds, 1), "shape": shape.model_dump(mode="json")}
+        metrics = watch.finish() | {"train_seconds": round(seconds, 1), **start.told}
         metrics |= {**choices, "micro_batch": session.micro}
     if not session.leads:
         return metrics
     save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
-    set_model_length(out, settings.length)
+    set_model_length(out, max(settings.length, read_length(base.path, model.config) if base else 0))
     keep_samples(context, out)
-    write_run_page("pretrain", complete(settings), stores, metrics, out, context)
+    write_run_page("pretrain", complete(settings), inputs, metrics, out, context)
     return metrics
+
+
+def _start(
+    settings: PretrainSettings,
+    base: Artifact | None,
+    feed: Feed,
+    tokenizer: Path,
+    vocabulary: Vocabulary,
+    runtime: Runtime,
+    context: Context,
+) -> Start:
+    head, attention = settings.objective.head, attention_for(runtime.device)
+    if base is not None:
+        return going_on(base.path, head, tokenizer, vocabulary, length=settings.length, attention=attention)
+    shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
+    return fresh(shape, head, vocabulary, special_ids(tokenizer), length=settings.length, attention=attention)
+
+
+def completed_tokenizer(settings: PretrainSettings, folder: Path, context: Context) -> Path:
+    """The tokenizer of the stores, or a copy of it in the scratch folder with what the objective needs besides.
+
+    Raises:
+        NotSupported: it lacks a token, and new_words=no.
+    """
+    objective = settings.objective
+    if not (tokens := lacking(folder, objective.needs, objective.controls)):
+        return folder
+    told = f"{', '.join(list(tokens)[:4])}{' ...' if len(tokens) > 4 else ''}"
+    if not settings.new_words:
+        hint = "leave new_words=yes: they are added behind its last id, and the tokens stay valid"
+        raise NotSupported(f"objective={objective.kind} needs {told}, which the tokenizer lacks", hint=hint)
+    context.log.info(f"    added behind the tokenizer's last token for objective={objective.kind}: {told}")
+    rank = context.team.rank
+    return add_controls(folder, tokens, context.scratch / (f"tokenizer-{rank}" if rank else "tokenizer"))
 
 
 def _shape(
@@ -97,9 +138,8 @@ def _shape(
 
 def spec_of(
     settings: PretrainSettings,
-    shape: Shape,
+    start: Start,
     vocabulary: Vocabulary,
-    specials: Specials,
     *,
     device: torch.device,
     seed: int = 0,
@@ -109,26 +149,16 @@ def spec_of(
     """All of a pretraining run.
 
     Args:
+        start: the model before its first step.
         rows: what it reads; None for a forecast, from so many `tokens`.
     """
-    window, layout = max(settings.length, SHORTEST_WINDOW), shape.layout()
-    attention = attention_for(device)
-    model = partial(
-        build_model,
-        shape,
-        settings.objective.head,
-        vocab_size=vocabulary.size,
-        max_length=window,
-        specials=specials,
-        attention=attention,
-    )
-    method = Scratch(kind="scratch")
+    method, layout = start.method, start.layout
     return TrainSpec(
         settings=settings,
         objective=settings.objective,
         vocabulary=vocabulary,
-        outline=lambda: method.apply(model(seed=0), heads=()),
-        known_by=[shape.model_dump(mode="json"), vocabulary.size, window, attention],
+        outline=lambda: method.apply(start.outline(), heads=()),
+        known_by=start.known_by,
         method=method,
         layers=layout.layers,
         length=settings.length,
@@ -136,19 +166,25 @@ def spec_of(
         rows=len(rows) if rows is not None else max(1, int(tokens / settings.length)),
         batch=settings.batch * settings.mean_share,
         micro_tokens=MICRO_TOKENS[device.type],
-        attention=attention,
+        attention=attention_for(device),
         compile=settings.compile,
         flops_per_token=layout.flops_per_token(vocabulary.size, settings.length),
         device=device,
         seed=seed,
         looks=Looks(last=2 * VALIDATION_ROWS, share=SHARE_OF_LOOKS),
-        make=lambda: method.apply(model(seed=seed), heads=()).to(device),
+        make=lambda: method.apply(start.make(seed), heads=()).to(device),
         stream=StoreStream(rows, settings.batch) if rows is not None else None,
     )
 
 
 def forecast_pretraining(
-    settings: PretrainSettings, *, tokens: float, vocab_size: int, machine: Machine, timed: bool = True
+    settings: PretrainSettings,
+    *,
+    tokens: float,
+    vocab_size: int,
+    machine: Machine,
+    timed: bool = True,
+    base: Forecast | None = None,
 ) -> Forecast:
     """Seconds, bytes of memory and disk, and the model that comes out.
 
@@ -156,21 +192,32 @@ def forecast_pretraining(
         tokens: of the training split.
         vocab_size: 0 if it is not known yet.
         timed: whether seconds are told.
+        base: the model that learns on.
     """
     quiet_transformers()
     device, size = device_of(settings.device), vocab_size or USUAL_VOCABULARY
-    flops = usual_speed(resolved_precision(settings.precision, device, QUIET), device)
-    shape = resolved_shape(settings, tokens=int(tokens), vocab_size=size, flops=flops)
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
-    spec = spec_of(settings, shape, vocabulary, specials, device=device, tokens=tokens)
-    parameters = shape.layout().parameters(size, settings.length)
-    window = max(settings.length, SHORTEST_WINDOW)
-    config = shape.config(vocab_size=size, max_length=window, specials=specials)
+    head, attention = settings.objective.head, attention_for(device)
+    if base is not None and base.config is not None:
+        start, config = (
+            outlined(base.config, head, base.parameters, size, length=settings.length, attention=attention),
+            dict(base.config),
+        )
+        parameters = base.parameters
+    else:
+        flops = usual_speed(resolved_precision(settings.precision, device, QUIET), device)
+        shape = resolved_shape(settings, tokens=int(tokens), vocab_size=size, flops=flops)
+        start, parameters = (
+            fresh(shape, head, vocabulary, specials, length=settings.length, attention=attention),
+            shape.layout().parameters(size, settings.length),
+        )
+        window = max(settings.length, SHORTEST_WINDOW)
+        config = {"model_type": shape.family, **shape.config(vocab_size=size, max_length=window, specials=specials)}
     return replace(
-        forecast_of(spec, machine, timed=timed),
+        forecast_of(spec_of(settings, start, vocabulary, device=device, tokens=tokens), machine, timed=timed),
         disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
         parameters=parameters,
         vocab_size=size,
-        config={"model_type": shape.family, **config},
+        config=config,
     )

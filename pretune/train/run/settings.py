@@ -22,6 +22,10 @@ class PretrainSettings(TrainSettings):
 
     tokens: Annotated[str | dict[str, str], Input("tokens")]
     """The tokens to learn from; several stores by name (`{en: $en, zh: $zh}`) are read as a mixture."""
+    base: Annotated[str | None, Input("model")] = None
+    """A model that learns on from this text, in the place of a new one; its own tokenizer made the tokens."""
+    watch: Annotated[str | None, Input("tokens", by_name=True)] = None
+    """Tokens of general text: what a model that learns on forgets of it is measured on their validation split."""
     mixture: Proportions = Proportions()
     """Of several stores, how many rows of each: by weights, or as they are; nothing is tokenised again."""
     packing: Annotated[Packing, *chosen(PACKING)] = PACKING("blocks")
@@ -34,10 +38,30 @@ class PretrainSettings(TrainSettings):
     """Optimizer and schedule."""
     length: int = Field(256, gt=1)
     """Tokens of a row."""
+    new_words: bool = True
+    """Whether control tokens that the objective needs and the tokenizer lacks (mask, sentinels, marks of infilling) are
+    added behind its last id, in the tokenizer that the model saves; no: such a run is refused."""
     batch_ramp: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which the batch grows, from an eighth over a quarter and a half of its rows; 0: none."""
     compile: Annotated[Literal["auto", "yes", "no"], Free] = "auto"
     """Compile the model: pays on long runs in a narrow type; auto compiles from twenty minutes of steps on."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gentle_on_a_base(cls, tree: Any) -> Any:
+        """A model that learns on moves by AdamW, unless something else is asked for."""
+        if isinstance(tree, dict) and tree.get("base") is not None:
+            optim = tree.get("optim", {})
+            return {**tree, "optim": {"kind": "adamw", **optim} if isinstance(optim, dict) else optim}
+        return tree
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Any:
+        if self.base is not None and "model" in self.model_fields_set:
+            raise ValueError("model is the shape of a new model, and base is one that learns on; give one of them")
+        if self.watch is not None and self.base is None:
+            raise ValueError("watch measures what a base forgets; name the model as base=MODEL")
+        return self
 
     @model_validator(mode="after")
     def _weights_of_stores(self) -> Any:

@@ -14,7 +14,7 @@ from pretune.train.settings import refuse_ranks
 
 
 class PretrainStage(Stage, PretrainSettings):
-    """Train a model from scratch on tokens."""
+    """Train a model on tokens, from scratch or from another one."""
 
     makes: ClassVar[str] = "model"
     version: ClassVar[int] = 4
@@ -27,11 +27,13 @@ class PretrainStage(Stage, PretrainSettings):
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         from pretune.train.run.pretraining import forecast_pretraining
 
+        inputs = dict(inputs)
+        base, _ = inputs.pop("base", None), inputs.pop("watch", None)
         known = sum(one.tokens or one.text_bytes / 4 for one in inputs.values())
         vocab_size = int(max((one.vocab_size for one in inputs.values()), default=0))
-        return forecast_pretraining(self, tokens=known, vocab_size=vocab_size, machine=machine)
+        return forecast_pretraining(self, tokens=known, vocab_size=vocab_size, machine=machine, base=base)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.train.run.pretraining import pretrain
 
-        return pretrain(self, {place.removeprefix("tokens."): a for place, a in inputs.items()}, out, context)
+        return pretrain(self, inputs, out, context)

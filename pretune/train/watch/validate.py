@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -28,12 +28,14 @@ class Loss:
 
     Args:
         weights: of the terms in the loss that is trained on.
+        measures: what else was told of the targets, a mean each (accuracy).
         loads: tokens that each expert got, by block, where there are experts.
     """
 
     nats: Mapping[str, float]
     targets: Mapping[str, float]
     weights: Mapping[str, float]
+    measures: Mapping[str, float] = field(default_factory=dict)
     loads: Sequence[Sequence[float]] = ()
 
     @property
@@ -63,6 +65,7 @@ def _loss_over(
 ) -> Loss:
     loads: list[Tensor] = []
     nats, targets = (dict.fromkeys(objective.weights, 0.0) for _ in range(2))
+    measures: dict[str, tuple[float, float]] = {}
     ready = (objective.prepare(row, vocabulary, np.random.default_rng([i])) for i, row in enumerate(rows))
     with evaluating(model):
         while some := list(islice(ready, TOGETHER if objective.gathers else batch)):
@@ -76,13 +79,17 @@ def _loss_over(
                 loads += [sums[LOADS]] if LOADS in sums else []
                 for term in nats:
                     nats[term] += float(sums[term]) if term in sums else 0.0
-    return Loss(nats, targets, objective.weights, torch.stack(loads).sum(0).tolist() if loads else ())
+                for name, (told_of, number) in objective.measured(model, runtime.put(collated)).items():
+                    before = measures.get(name, (0.0, 0.0))
+                    measures[name] = before[0] + told_of, before[1] + number
+    means = {n: a / b for n, (a, b) in measures.items() if b}
+    return Loss(nats, targets, objective.weights, means, torch.stack(loads).sum(0).tolist() if loads else ())
 
 
-def bits_per_byte(loss: Loss, *, tokens: int, documents: int, num_bytes: int) -> float:
+def bits_per_byte(nats_per_target: float, *, tokens: int, documents: int, num_bytes: int) -> float:
     """Bits per byte of the text: nats per target x targets per byte / ln 2.
 
     Every token of a split but a document's first is a target, so a split has tokens - documents of them;
     where only a part was scored, its mean stands for the rest.
     """
-    return loss.per_target * (tokens - documents) / num_bytes / math.log(2) if num_bytes else math.nan
+    return nats_per_target * (tokens - documents) / num_bytes / math.log(2) if num_bytes else math.nan

@@ -43,11 +43,18 @@ SAMPLE_TOKENS = 40
 
 @dataclass(frozen=True)
 class Watch:
-    """Looks at a run between its steps."""
+    """Looks at a run between its steps.
+
+    Args:
+        general: text that a model which goes on is not to forget.
+        goes_on: whether the model was trained before: then it is looked at before its first step too.
+    """
 
     session: Session
     feed: Feed
     writer: Writer | None
+    general: Feed | None = None
+    goes_on: bool = False
 
     @property
     def objective(self) -> Objective:
@@ -70,6 +77,33 @@ class Watch:
             session.context.log.cut_metrics(session.state.step, last_with="validation_loss")
             cut_lines(session.context.scratch / SAMPLES, session.state.step, last_with="prompt")
 
+    def begin(self) -> None:
+        """Look at a model that was trained before, before its first step; what is seen is kept with the run."""
+        state = self.session.state
+        if self.goes_on and state.step == 0:
+            with state.update.exact_weights(), self.session.context.log.timing("validation"):
+                state.extra["before"] = self._figures(VALIDATION_ROWS)
+
+    def _figures(self, most: int) -> Json:
+        """The loss, and bits per byte where they can be told, of the text that is learnt and of the general one."""
+        found: Json = {}
+        for name, feed in (("domain", self.feed), ("general", self.general)):
+            if feed is not None and feed.validation:
+                loss, term = self._loss(feed.validation, most), self.objective.tells_bits
+                bits = {"bits_per_byte": bits_per_byte(loss.terms[term], **feed.held_out)} if term else {}
+                found[name] = {"loss": loss.per_target, **bits}
+        return found
+
+    def _compared(self) -> Json:
+        """What was seen before the first step and after the last one, of a model that went on; said in a line each."""
+        if not (before := self.session.state.extra.get("before")):
+            return {}
+        after = self._figures(VALIDATION_ROWS)
+        for name, figures in after.items():
+            told = [_moved(kind.replace("_", " "), before[name][kind], value) for kind, value in figures.items()]
+            self.session.context.log.info(f"    {name} text: {', '.join(told)}")
+        return {"before": before, "after": after}
+
     def after(self, report: StepReport) -> bool:
         """Validate and write when it is due; never says enough."""
         if report.step % self.every == 0 and report.step < self.session.state.total:
@@ -88,7 +122,7 @@ class Watch:
             "refused_steps": state.step - state.updates,
         }
         with state.update.exact_weights(), session.context.log.timing("validation"):
-            found = self._validate(VALIDATION_ROWS)
+            found = self._validate(VALIDATION_ROWS) | self._compared()
             self._write()
         return metrics | found | session.summary()
 
@@ -104,8 +138,9 @@ class Watch:
             return {}
         loss = self._loss(rows, most)
         found: Json = {f"validation_{k}": value for k, value in self.objective.named(loss.terms).items()}
-        if self.objective.tells_bits:
-            found["validation_bits_per_byte"] = bits_per_byte(loss, **self.feed.held_out)
+        found |= {f"validation_{k}": value for k, value in loss.measures.items()}
+        if term := self.objective.tells_bits:
+            found["validation_bits_per_byte"] = bits_per_byte(loss.terms[term], **self.feed.held_out)
         if loss.loads:
             found["validation_expert_loads"] = [[round(n) for n in block] for block in loss.loads]
             found["validation_busiest_expert"] = {f"block {i}": busiest(b) for i, b in enumerate(loss.loads, 1)}
@@ -121,9 +156,10 @@ class Watch:
         if not losses:
             return {}
         found = {"validation_loss_by_source": {name: loss.per_target for name, loss in losses.items()}}
-        if self.objective.tells_bits:
+        if term := self.objective.tells_bits:
             facts = {name: part.held_out for name, part in self.feed.sources.items()}
-            found["validation_bits_per_byte_by_source"] = {n: bits_per_byte(losses[n], **facts[n]) for n in losses}
+            bits = {name: bits_per_byte(loss.terms[term], **facts[name]) for name, loss in losses.items()}
+            found["validation_bits_per_byte_by_source"] = bits
         return found
 
     def _loss(self, rows: Sequence[Row], most: int) -> Loss:
@@ -137,6 +173,10 @@ class Watch:
         state = self.session.state
         if self.writer is not None and not self.session.runtime.rank:
             note_samples(self.session.context, state.step, self.writer.texts(state.model))
+
+
+def _moved(what: str, before: float, after: float) -> str:
+    return f"{what} {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})"
 
 
 def _told(found: Mapping[str, Any]) -> str:

@@ -10,28 +10,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.packed import packed_batch, packed_loads, packed_sums
+from pretune.objective.pretraining.hiding import along, hideable, num_ordinary, ordinary_ids
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-def num_ordinary(vocabulary: Vocabulary) -> int:
-    """How many tokens are not special."""
-    return vocabulary.size - sum(token < vocabulary.size for token in vocabulary.specials)
-
-
-def ordinary_ids(numbers: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """The tokens that are not special, by their numbers from 0: number 2 is id 4 where 1 and 3 are special."""
-    specials = np.sort(np.asarray(vocabulary.specials, dtype=np.int64))
-    return np.asarray(numbers + np.searchsorted(specials - np.arange(len(specials)), numbers, side="right"))
 
 
 class Masked(Objective):
@@ -43,6 +32,8 @@ class Masked(Objective):
 
     rate: float = Field(0.15, gt=0, lt=1)
     """Share of the tokens that is chosen."""
+    last_rate: float | None = Field(None, gt=0, lt=1)
+    """The share at the end of the run, to which it moves evenly; validation takes this one."""
     keep: float = Field(0.1, ge=0, le=1)
     """Share of the chosen that stays as it is."""
     replace: float = Field(0.1, ge=0, le=1)
@@ -54,9 +45,9 @@ class Masked(Objective):
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """Row of `ids` and `segments` (L each), and what else there is -> the same with hidden tokens, and `labels`."""
         assert vocabulary.mask is not None, "the tokenizer has no mask token"
-        ids, segments = np.array(row["ids"]), row["segments"]
-        free = np.flatnonzero((segments >= 0) & ~np.isin(ids, vocabulary.specials))
-        number = max(1, round(self.rate * len(free))) if len(free) else 0
+        ids, free = np.array(row["ids"]), hideable(row, vocabulary)
+        rate = along(row.get("progress", 1.0), self.rate, self.last_rate)
+        number = max(1, round(rate * len(free))) if len(free) else 0
         chosen = rng.permutation(free)[:number]
         fate = rng.random(number)
         labels = np.full(len(ids), IGNORE, dtype=np.int64)
