@@ -97,7 +97,7 @@ def block_nats(model: PreTrainedModel, blocks: Blocks, numbers: range) -> NDArra
     """Nats of every target of some blocks, [B, L]; 0 where there is no target."""
     import torch
 
-    from pretune.objective.packed import block_mask
+    from pretune.objective.packed import attention_mask
     from pretune.objective.pretraining.causal import Causal
     from pretune.tokens.rows import Vocabulary
 
@@ -105,7 +105,7 @@ def block_nats(model: PreTrainedModel, blocks: Blocks, numbers: range) -> NDArra
     vocabulary = Vocabulary(size=blocks.store.vocab_size, pad=blocks.store.end_id)
     batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], vocabulary)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    mask = block_mask(batch["segments"], causal=True, dtype=torch.float32)
+    mask = attention_mask(model, batch["segments"], causal=True, dtype=torch.float32)
     with torch.inference_mode():
         logits_BLV: torch.Tensor = model(
             input_ids=batch["input_ids"], attention_mask=mask, position_ids=batch["positions"], use_cache=False

@@ -259,8 +259,11 @@ def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncod
 def framing(config: Mapping[str, Any], folder: Path) -> tuple[Frame, int | None]:
     """How texts are framed for a model of this config, the same for training and serving; and its separator, if it has
     token types. `folder`: of the tokenizer."""
-    family = family_named(config["model_type"])
-    frame = frame_for(family.architecture_of(config["model_type"]), special_ids(folder), separators=family.separators)
+    family, specials = family_named(config["model_type"]), special_ids(folder)
+    reads = family.architecture_of(config["model_type"])
+    if not family.needs_marks and None in (specials.cls, specials.sep):
+        reads = "decoder"
+    frame = frame_for(reads, specials, separators=family.separators)
     return frame, frame.between[0] if family.has_token_types(config) else None
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, UnknownKind
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
-Head = Literal["next", "masked", "pair", "label", "tags", "span", "score", "text", "vector"]
+Head = Literal["next", "masked", "pair", "replaced", "label", "tags", "span", "score", "text", "vector"]
 HEADS: Mapping[Head, tuple[str, str, str]] = {
     "next": ("the next token", "AutoModelForCausalLM", "CAUSAL_LM"),
     "masked": ("masked tokens", "AutoModelForMaskedLM", "MASKED_LM"),
     "pair": ("masked tokens and the next sentence", "", ""),
+    "replaced": ("replaced tokens", "", ""),
     "label": ("labels", "AutoModelForSequenceClassification", "SEQUENCE_CLASSIFICATION"),
     "score": ("scores", "AutoModelForSequenceClassification", "SEQUENCE_CLASSIFICATION"),
     "tags": ("tags", "AutoModelForTokenClassification", "TOKEN_CLASSIFICATION"),
@@ -32,7 +35,7 @@ LABELLED: tuple[Head, ...] = ("label", "tags", "span")
 """Heads whose outputs have names; those of a span are start and end."""
 PARTS = {
     "norms": r"norm|\bln_|LayerNorm",
-    "head": r"lm_head|classifier|\bscore\b|\bcls\b|pooler",
+    "head": r"lm_head|\bhead\.|classifier|\bscore\b|\bcls\b|pooler|_predictions\b",
     "embeddings": r"embed|\bwte\b|\bwpe\b",
     "attention": r"attn|attention",
     "mlp": r"mlp|intermediate|output\.dense|\bffn?\b|feed_forward",
@@ -53,13 +56,15 @@ class States:
         hidden_ND: hidden states that `last` turns into logits; the logits themselves [N, V] where it is None.
         last: the last module of the head.
         rows_BC: logits of each row as a whole, where the head scores rows too (next sentence).
-        extra: terms that the body adds to the loss (router losses), summed over tokens: those of `Family.extras`.
+        extra: terms that the body adds to the loss, summed over tokens: those of `Family.extras`.
+        routers_SNE: logits of each router (S of them) for every token and expert, where the body has such.
     """
 
     hidden_ND: Tensor
     last: nn.Module | None = None
     rows_BC: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    routers_SNE: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,9 @@ class Family:
         classes: head -> transformers class, where it is not the usual one; "" where the family has none.
         architecture: `encoder` or `decoder`; None: by what transformers lists.
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
-        extras: terms that the body adds to the loss, each with its weight in the sum.
         separators: that stand between two texts that are compared.
+        needs_marks: whether an encoder reads texts in [CLS] and [SEP] alone; otherwise any tokenizer does.
+        routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
 
@@ -80,7 +86,8 @@ class Family:
     zero_init: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     separators: int = 1
-    extras: Mapping[str, float] = field(default_factory=dict)
+    needs_marks: bool = True
+    routes: bool = False
 
     # ---- heads ----
 
@@ -93,10 +100,18 @@ class Family:
         import transformers
 
         what, usual, _ = HEADS[head]
+        check_known(model_type)
         name = self.classes.get(head, usual if self._is_listed(head, model_type) else "")
         if not name:
             raise NotSupported(f"a {model_type} model has no head for {what}", hint=self._others(model_type))
         return getattr(transformers, name)
+
+    def config(self, settings: Mapping[str, Any]) -> Any:
+        """The transformers config of a config.json. Raises UnknownKind where transformers has none of its type."""
+        from transformers import AutoConfig
+
+        check_known(settings["model_type"])
+        return AutoConfig.for_model(**settings)
 
     def _others(self, model_type: str) -> str:
         there = [HEADS[head][0] for head in HEADS if self.classes.get(head) or self._is_listed(head, model_type)]
@@ -119,7 +134,15 @@ class Family:
         causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
 
+    def made_with(self) -> Mapping[str, Any]:
+        """What transformers is told when it makes or loads a model, besides what it is always told."""
+        return {}
+
     # ---- what the model says ----
+
+    def kept(self, model: Any) -> Any:
+        """What of a model that was pretrained is saved: of most all, of ELECTRA the discriminator."""
+        return plain_model(model)
 
     def states(self, model: Any, inputs: Mapping[str, Any], at: Tensor | None = None) -> States:
         """Hidden states or logits at the flat places `at` (int64 [N] of B * L; None: everywhere).
@@ -128,6 +151,10 @@ class Family:
         """
         logits_NV = model(**inputs, use_cache=False).logits.flatten(0, 1)
         return States(logits_NV if at is None else logits_NV[at])
+
+    def extras(self, model: Any) -> Mapping[str, float]:
+        """Terms that the body adds to the loss (router losses), each with its weight in the sum."""
+        return {}
 
     # ---- its parts ----
 
@@ -174,6 +201,23 @@ class Family:
         inner = ((n, p) for n, p in model.named_parameters() if p.dim() in (2, 3) and not re.search(PARTS["head"], n))
         return {name for name, parameter in inner if id(parameter) not in tables}
 
+    def stacked(self, name: str) -> int:
+        """How many matrices lie on top of each other in a weight; Muon moves each of them by itself."""
+        return 1
+
+    def narrow(self, model: Any, dtype: torch.dtype) -> None:
+        """Cast the parameters that may be narrow, here all; buffers are not cast: rotary frequencies need float32."""
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+
+    def compiled(self, model: Any) -> list[nn.Module]:
+        """The modules that are compiled: here the blocks."""
+        return [block for stack in self.stacks(model) for block in stack]
+
+    def in_files(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights by the names that they have in a folder: here those of the model."""
+        return weights
+
     # ---- its limits ----
 
     def longest(self, config: Mapping[str, Any]) -> int | None:
@@ -184,6 +228,16 @@ class Family:
     def has_token_types(self, config: Mapping[str, Any]) -> bool:
         """Whether the first and the second text of two have types of their own; where two separators part them, not."""
         return self.separators == 1 and int(config.get("type_vocab_size") or 0) > 1
+
+
+def check_known(model_type: str) -> None:
+    """Raise UnknownKind for a model type that transformers has no config for, with the nearest that it has."""
+    from transformers import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        near = get_close_matches(model_type, list(CONFIG_MAPPING.keys()), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "look at model_type in its config.json"
+        raise UnknownKind(f"transformers knows no model of type {model_type!r}", hint=hint)
 
 
 def tops(model: Any) -> tuple[str, ...]:
