@@ -33,7 +33,7 @@ class PretrainSettings(TrainSettings):
     model: Annotated[Shape, *chosen(SHAPE)] = Auto(kind="auto")
     """Shape of the model: a preset, or `auto` to choose from the data and the budget."""
     objective: Annotated[Objective, *chosen(OBJECTIVE)] = OBJECTIVE("causal")
-    """What to predict: causal (GPT) or masked (BERT)."""
+    """What to predict: causal (GPT), masked (BERT), span (T5), or one of the others."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("muon")
     """Optimizer and schedule."""
     length: int = Field(256, gt=1)
