@@ -51,6 +51,10 @@ class Objective(Variant):
     gathers: ClassVar[bool] = False
     """Whether the loss of a row depends on the other rows of the step: then `gather` runs first, over all of them."""
 
+    def remark(self) -> str:
+        """What a user should know before the run, in a line; "" if nothing."""
+        return ""
+
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
         """The form of the rows that it reads from token stores."""
         raise AssertionError("an objective that reads text has form()")
@@ -125,6 +129,7 @@ OBJECTIVE = Choice(
     {
         "causal": "pretune.objective.pretraining.causal:Causal",
         "masked": "pretune.objective.pretraining.masked:Masked",
+        "replaced": "pretune.objective.pretraining.replaced:Replaced",
         "masked-next": "pretune.objective.pretraining.masked_next:MaskedNext",
         "hybrid": "pretune.objective.pretraining.several:Hybrid",
         "infill": "pretune.objective.pretraining.infill:Infill",

@@ -69,6 +69,13 @@ class OfParts(Objective):
             found |= {term_of(name, term): loss for term, loss in terms.items()}
         return found
 
+    def measured(self, model: nn.Module, batch: Batch) -> dict[str, tuple[float, float]]:
+        found: dict[str, tuple[float, float]] = {}
+        for name, mine in split(batch).items():
+            told = self.parts[name].measured(self.learner(model, name), mine)
+            found |= {f"{name}_{measure}": value for measure, value in told.items()}
+        return found
+
 
 class SeveralObjectives(OfParts):
     """Objectives of several tasks: `model.heads[name]` is what each of them trains."""

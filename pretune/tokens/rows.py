@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.encode.words import Words, words_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,6 +50,7 @@ class Row(TypedDict, total=False):
         progress: share of the run's steps before this one, in [0, 1); only rows that are trained on have it.
         written: number of the document that each of the labels belongs to, where they are a row of their own.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
+        draws: a number in [0, 1) for each place, by which a token is drawn from a model's distribution.
     """
 
     ids: Ids | Sequence[int]
@@ -71,6 +73,7 @@ class Row(TypedDict, total=False):
     read: Ids
     written: Ids
     progress: float
+    draws: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ class Vocabulary:
         """For objectives that look at the text behind the tokens."""
         assert self.folder is not None, "nothing but ids is known of this tokenizer"
         return load_tokenizer(self.folder)
+
+    @cached_property
+    def words(self) -> Words:
+        """For objectives that look at the words behind the tokens."""
+        return words_of(self.tokenizer)
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:

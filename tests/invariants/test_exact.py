@@ -35,6 +35,8 @@ def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
     names += [
+        "masked-pairs",
+        "replaced",
         "hybrid",
         "denoise",
         "several",

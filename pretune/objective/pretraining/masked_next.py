@@ -18,7 +18,7 @@ import numpy as np
 from pretune.model.families import Head
 from pretune.objective.objective import StepWide
 from pretune.objective.packed import packed_batch, packed_sums
-from pretune.objective.pretraining.masked import Masked
+from pretune.objective.pretraining.masked import Hiding
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
 
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class MaskedNext(Masked):
+class MaskedNext(Hiding):
     """Predict hidden tokens from both sides, each at the place before it."""
 
     head: ClassVar[Head] = "next"
+    needs: ClassVar[tuple[str, ...]] = ("mask",)
 
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
         return RowForm(length)

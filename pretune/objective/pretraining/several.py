@@ -29,6 +29,8 @@ from pretune.tokens.store.packing import RowForm
 
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 OneObjective = Annotated[Objective, *chosen(OBJECTIVE)]
+USUAL_ROW = 128, Vocabulary(size=1, pad=0)
+"""Of which two objectives want the same form, or not."""
 
 
 class OneModel(OfParts):
@@ -76,6 +78,9 @@ class OneModel(OfParts):
         found = {name: part.weights.items() for name, part in self.parts.items()}
         return {term_of(n, t): self.share(n, progress) * w for n, terms in found.items() for t, w in terms}
 
+    def remark(self) -> str:
+        return "; ".join(dict.fromkeys(filter(None, (part.remark() for part in self.parts.values()))))
+
     @property
     def passed(self) -> tuple[float, float]:  # type: ignore[override]
         shares = [(self.share(name, 1.0), part.passed) for name, part in self.parts.items()]
@@ -110,6 +115,8 @@ class SeveralOfText(OneModel):
             raise ValueError(f"{first.kind} and {other.kind} train two kinds of heads; they cannot share a model")
         if other := next((one for one in others if one.packing != first.packing), None):
             raise ValueError(f"{first.kind} and {other.kind} read rows of two packings")
+        if other := next((one for one in others if one.form(*USUAL_ROW) != first.form(*USUAL_ROW)), None):
+            raise ValueError(f"{first.kind} and {other.kind} read rows of two forms")
         if odd := sorted(self.shares.keys() ^ self.of.keys()) if self.shares else []:
             raise ValueError(f"shares names every objective and nothing else; it is wrong about {odd[0]!r}")
         return self

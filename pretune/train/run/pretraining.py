@@ -16,6 +16,7 @@ from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.model.build import num_parameters
+from pretune.model.families import family_of
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.generate import read_length
 from pretune.model.shape import SHAPE
@@ -57,6 +58,8 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     tokenizer = tokenizer_for(base.path, tokenizer) if base else tokenizer
     tokenizer = completed_tokenizer(settings, tokenizer, context)
     vocabulary = vocabulary_of(tokenizer)
+    if told := settings.objective.remark():
+        context.log.info(f"    {told}")
     form = settings.objective.form(settings.length, vocabulary)
     read = partial(open_feed, form=form, packing=settings.packing, seed=context.seed, tokenizer=tokenizer)
     feed = read(stores, mixture=settings.mixture)
@@ -82,11 +85,13 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
         started = time.monotonic()
         session.run(watch.after)
         seconds = time.monotonic() - started
+        kept = family_of(model).kept(model)
         metrics = watch.finish() | {"train_seconds": round(seconds, 1), **start.told}
-        metrics |= {**choices, "micro_batch": session.micro}
+        metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(kept)}
     if not session.leads:
         return metrics
-    save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
+    final = session.state.update.final()
+    save_model(kept, out, tokenizer=tokenizer, weights={n: final[n] for n, _ in kept.named_parameters()})
     set_model_length(out, max(settings.length, read_length(base.path, model.config) if base else 0))
     keep_samples(context, out)
     write_run_page("pretrain", complete(settings), inputs, metrics, out, context)
