@@ -11,6 +11,7 @@ N targets, D width, V vocabulary, C rows of a chunk. What comes out is a sum, in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -34,6 +35,38 @@ def loss_sum(states: States, labels_N: Tensor) -> Tensor:
     return F.cross_entropy(logits_NV.to(wide), labels_N, ignore_index=IGNORE, reduction="sum")
 
 
+def logits_of(states: States) -> Iterator[Tensor]:
+    """The logits at the places that are asked, [C, V] each, in float32 (float64 stays), as many at once as suit."""
+    hidden_ND, last = states.hidden_ND, states.last
+    for hidden_CD in torch.split(hidden_ND, _places_at_once(states)):
+        logits_CV = hidden_CD if last is None else last(hidden_CD)
+        yield logits_CV.to(torch.promote_types(logits_CV.dtype, torch.float32))
+
+
+def _places_at_once(states: States) -> int:
+    outputs = states.last.out_features if isinstance(states.last, nn.Linear) else states.hidden_ND.shape[-1]
+    return max(64, CHUNK_BYTES.get(states.hidden_ND.device.type, 2**27) // (4 * outputs))
+
+
+@torch.no_grad()
+def num_right(states: States, labels_N: Tensor) -> tuple[float, float]:
+    """At how many places the label is the likeliest, and how many have one."""
+    guesses_N = torch.cat([logits_CV.argmax(-1) for logits_CV in logits_of(states)])
+    return float((guesses_N == labels_N).sum()), float((labels_N != IGNORE).sum())
+
+
+@torch.no_grad()
+def drawn_ids(states: States, numbers_N: Tensor) -> Tensor:
+    """A token of each place's distribution, [N]: the one in whose part of the cumulative sum its number in [0, 1)
+    falls. So what is drawn depends on nothing but the number and the distribution."""
+    size, found = _places_at_once(states), [numbers_N.new_zeros(0, dtype=torch.int64)]
+    for logits_CV, numbers_C in zip(logits_of(states), torch.split(numbers_N, size), strict=True):
+        ends_CV = logits_CV.softmax(-1).cumsum(-1)
+        wanted_C = numbers_C.to(ends_CV.dtype) * ends_CV[:, -1]
+        found.append(torch.searchsorted(ends_CV, wanted_C[:, None], right=True)[:, 0].clamp(max=ends_CV.shape[-1] - 1))
+    return torch.cat(found)
+
+
 def label_log_probs(states: States, labels_N: Tensor) -> Tensor:
     """The log-probability of each label [N], in float32 (float64 stays), each with a gradient of its own; 0 for IGNORE.
 
@@ -41,9 +74,7 @@ def label_log_probs(states: States, labels_N: Tensor) -> Tensor:
     """
     from torch.utils.checkpoint import checkpoint
 
-    hidden_ND, last = states.hidden_ND, states.last
-    outputs = last.out_features if isinstance(last, nn.Linear) else hidden_ND.shape[-1]
-    size = max(64, CHUNK_BYTES.get(hidden_ND.device.type, 2**27) // (4 * outputs))
+    hidden_ND, last, size = states.hidden_ND, states.last, _places_at_once(states)
     chunks = zip(torch.split(hidden_ND, size), torch.split(labels_N, size), strict=True)
     return torch.cat([checkpoint(_log_probs, last, *chunk, use_reentrant=False) for chunk in chunks])
 

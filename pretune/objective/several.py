@@ -62,11 +62,20 @@ class OfParts(Objective):
             learner = self.learner(model, name)
             if name in there:
                 terms = part.sums(learner, there[name], step_wide)
+            elif learner is model and there:  # another part moves the same weights
+                terms = dict.fromkeys(part.weights, next(model.parameters()).new_zeros(()))
             else:  # DDP waits for the gradient of every weight
                 terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in learner.parameters()))
             found |= {term_of(name, term): terms[term] for term in part.weights if term in terms}
             # What the body adds is one term, whoever called it.
             found |= {t: found.get(t, 0.0) + value for t, value in terms.items() if t not in part.weights}
+        return found
+
+    def measured(self, model: nn.Module, batch: Batch) -> dict[str, tuple[float, float]]:
+        found: dict[str, tuple[float, float]] = {}
+        for name, mine in split(batch).items():
+            told = self.parts[name].measured(self.learner(model, name), mine)
+            found |= {f"{name}_{measure}": value for measure, value in told.items()}
         return found
 
     @property

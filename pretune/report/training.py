@@ -13,6 +13,17 @@ from pretune.report.drawing import Chart, Points, chart
 METRICS = "metrics.jsonl"
 CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("Loss", "nats per target", {"loss": "training", "validation_loss": "held out"}),
+    (
+        "Loss of each term",
+        "held out",
+        {
+            "validation_masked": "hidden tokens",
+            "validation_next": "next sentence",
+            "validation_order": "order of sentences",
+            "validation_generator": "generator",
+            "validation_discriminator": "discriminator",
+        },
+    ),
     ("Loss by source", "nats per target, held out", {"validation_loss_by_source/": ""}),
     ("Bits per byte", "held out", {"validation_bits_per_byte": "all", "validation_bits_per_byte_by_source/": ""}),
     (
@@ -23,6 +34,13 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
             "validation_macro_f1": "macro-F1",
             "validation_spearman": "Spearman",
             "validation_ndcg_10": "nDCG@10",
+            "validation_masked_accuracy": "hidden tokens found",
+            "validation_next_accuracy": "next sentence told",
+            "validation_order_accuracy": "order of sentences told",
+            "validation_generator_accuracy": "generator: hidden tokens found",
+            "validation_discriminator_accuracy": "discriminator: tokens judged rightly",
+            "validation_discriminator_recall": "replaced tokens found",
+            "validation_discriminator_precision": "truly replaced among those found",
         },
     ),
     (

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
+from pretune.tokens.encode.words import Words, words_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,7 +48,9 @@ class Row(TypedDict, total=False):
         of: name of the objective that the row belongs to, where there are several.
         read: the ids that the model reads, where they are not those that it learns.
         progress: share of the run's steps before this one, in [0, 1); only rows that are trained on have it.
+        written: number of the document that each of the labels belongs to, where they are a row of their own.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
+        draws: a number in [0, 1) for each place, by which a token is drawn from a model's distribution.
     """
 
     ids: Ids | Sequence[int]
@@ -68,7 +71,9 @@ class Row(TypedDict, total=False):
     parts: Ids
     is_next: bool
     read: Ids
+    written: Ids
     progress: float
+    draws: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Vocabulary:
         specials: ids of all control tokens.
         controls: the id of each control token by its text.
         folder: where the tokenizer lies; None where nothing but ids is known (forecasts, tests).
+        end: the token that ends a document; None where the tokenizer has none.
     """
 
     size: int
@@ -88,12 +94,18 @@ class Vocabulary:
     specials: tuple[int, ...] = ()
     controls: Mapping[str, int] = field(default_factory=dict)
     folder: Path | None = None
+    end: int | None = None
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """For objectives that look at the text behind the tokens."""
         assert self.folder is not None, "nothing but ids is known of this tokenizer"
         return load_tokenizer(self.folder)
+
+    @cached_property
+    def words(self) -> Words:
+        """For objectives that look at the words behind the tokens."""
+        return words_of(self.tokenizer)
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:
@@ -104,4 +116,5 @@ def vocabulary_of(folder: Path) -> Vocabulary:
     ids = {*controls.values(), *(number for number in astuple(specials) if number is not None)}
     pad = specials.pad if specials.pad is not None else (specials.eos or 0)
     size = tokenizer.get_vocab_size(with_added_tokens=True)
-    return Vocabulary(size, pad, specials.mask, specials.cls, tuple(sorted(ids)), controls, folder)
+    end = specials.eos if specials.eos is not None else specials.sep
+    return Vocabulary(size, pad, specials.mask, specials.cls, tuple(sorted(ids)), controls, folder, end)

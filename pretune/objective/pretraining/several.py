@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,10 +29,14 @@ from pretune.tokens.store.packing import RowForm
 
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 OneObjective = Annotated[Objective, *chosen(OBJECTIVE)]
+USUAL_ROW = 128, Vocabulary(size=1, pad=0)
+"""Of which two objectives want the same form, or not."""
 
 
 class OneModel(OfParts):
     """Objectives by name that train one model; what it is asked for is asked of them."""
+
+    one_shape: ClassVar[bool] = False
 
     def share(self, name: str, progress: float) -> float:
         """Of the rows that are prepared for an objective, at a share of the run's steps; all together 1."""
@@ -74,8 +78,17 @@ class OneModel(OfParts):
         found = {name: part.weights.items() for name, part in self.parts.items()}
         return {term_of(n, t): self.share(n, progress) * w for n, terms in found.items() for t, w in terms}
 
+    def remark(self) -> str:
+        return "; ".join(dict.fromkeys(filter(None, (part.remark() for part in self.parts.values()))))
+
+    @property
+    def passed(self) -> tuple[float, float]:  # type: ignore[override]
+        shares = [(self.share(name, 1.0), part.passed) for name, part in self.parts.items()]
+        return sum(share * read for share, (read, _) in shares), sum(share * wrote for share, (_, wrote) in shares)
+
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
-        return self.first.form(length, vocabulary)
+        forms = [part.form(length, vocabulary) for part in self.parts.values()]  # any of them may refuse the length
+        return forms[0]
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """The row as one of the objectives wants it, and `of` which."""
@@ -102,6 +115,8 @@ class SeveralOfText(OneModel):
             raise ValueError(f"{first.kind} and {other.kind} train two kinds of heads; they cannot share a model")
         if other := next((one for one in others if one.packing != first.packing), None):
             raise ValueError(f"{first.kind} and {other.kind} read rows of two packings")
+        if other := next((one for one in others if one.form(*USUAL_ROW) != first.form(*USUAL_ROW)), None):
+            raise ValueError(f"{first.kind} and {other.kind} read rows of two forms")
         if odd := sorted(self.shares.keys() ^ self.of.keys()) if self.shares else []:
             raise ValueError(f"shares names every objective and nothing else; it is wrong about {odd[0]!r}")
         return self

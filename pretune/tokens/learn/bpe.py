@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.tokens.encode.words import byte_names
 from pretune.tokens.learn.algorithm import SPECIALS, Algorithm, Learning, add_specials
 from pretune.tokens.learn.splitting import Digits, pattern
 
@@ -50,13 +51,6 @@ def alphabet() -> list[str]:
     from tokenizers import pre_tokenizers
 
     return sorted(pre_tokenizers.ByteLevel.alphabet())
-
-
-def byte_names() -> list[str]:
-    """The character that stands for each byte (GPT-2's table: printable ones for themselves, the rest from U+0100)."""
-    shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return [chr(byte) if byte in shown else chr(0x100 + hidden.index(byte)) for byte in range(256)]
 
 
 NAMES = byte_names()

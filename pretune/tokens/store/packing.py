@@ -53,6 +53,7 @@ class RowForm:
         cls: for encoders, the id that begins each row.
         sep: for pairs, the id that ends each of the two.
         stops: for pairs, the tokens that end a sentence: bool [V].
+        swaps: for pairs, what the other half of the rows is: two parts that have changed places, not of two documents.
     """
 
     length: int
@@ -60,6 +61,7 @@ class RowForm:
     cls: int | None = None
     sep: int | None = None
     stops: NDArray[np.bool_] | None = None
+    swaps: bool = False
 
     @property
     def room(self) -> int:
@@ -102,6 +104,13 @@ class Packing(Variant):
             WrongValue, NotSupported: this packing and this form do not go together.
         """
         raise AssertionError(f"{type(self).__name__} has no rows()")
+
+    def check(self, rows: Rows, form: RowForm, name: str) -> None:
+        """Refuse what it has made of a training split's documents where nothing can be learnt from that (EmptyInput).
+
+        Args:
+            name: of the store.
+        """
 
 
 PACKING = Choice(

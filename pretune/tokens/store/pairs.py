@@ -1,4 +1,5 @@
-"""Pairs of parts for next-sentence prediction (BERT, arXiv:1810.04805, section 3.1 and appendix A.2).
+"""Pairs of parts for next-sentence prediction (BERT, arXiv:1810.04805, section 3.1 and appendix A.2), or for their
+order (ALBERT, arXiv:1909.11942, section 3.1).
 
     document    t t t . t t . t t t t .       cut into an even number of parts, each at the end of a sentence
     its rows    [cls] t t t . [sep] t t . [sep] ...
@@ -9,6 +10,8 @@
 So half of the rows are not what the text says, each with a B from another document, and still every token is
 read once per epoch. Which two is drawn from (seed, epoch, place of the four), so ranks and cuts change nothing.
 Where all four are of one document nothing is swapped: it has no other document's part to offer.
+
+Where their order is asked, the two that are drawn keep their own parts, in the other order: B1 A1, and B3 A3.
 
 A part is at most half of a row. A border lies behind the last token that ends a sentence (see `sentence_stops`)
 before the place where equal parts would be cut, and in that place where there is none near.
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.errors import NotSupported, WrongValue
+from pretune.base.errors import EmptyInput, NotSupported, WrongValue
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.order import Order, keyed
 from pretune.tokens.store.packing import Arrays, Packing, RowForm, Rows, some, spread
@@ -61,6 +64,16 @@ class PairPacking(Packing):
         parts = 2 * -(-lengths // (2 * max(2, half - half // SLACK)))
         return Pairs(store, form, seed, np.cumsum(np.where(lengths > 1, parts // 2, 0)))
 
+    def check(self, rows: Rows, form: RowForm, name: str) -> None:
+        assert isinstance(rows, Pairs)
+        there = len(np.unique(rows.lasts[rows.lasts > 0]))
+        hint = "leave out objective.pairs, or give longer documents (a corpus has one per file or record)"
+        if not there:
+            raise EmptyInput(f"the documents of {name} are too short for pairs: none has two tokens", hint=hint)
+        if there == 1 and not form.swaps:
+            problem = f"{name} has one document with two parts, so there is no part of another one to pair them with"
+            raise EmptyInput(problem, hint=f"take objective.pairs=order; or {hint}")
+
 
 def sentence_stops(tokenizer: Tokenizer) -> NDArray[np.bool_]:
     """Which tokens end a sentence, perhaps with a closing mark or a space behind: bool [V]."""
@@ -86,8 +99,7 @@ class Pairs:
         return int(self.lasts[-1]) if len(self.lasts) else 0
 
     def at(self, positions: NDArray[np.int64]) -> Arrays:
-        mine, other = self._numbers(positions)
-        return self._rows(mine, other)
+        return self._rows(*self._numbers(positions))
 
     def sample(self, number: int) -> Arrays:
         """Rows evenly spread over an epoch of this seed, half of them swapped as in training."""
@@ -99,18 +111,20 @@ class Pairs:
     def where(self, positions: NDArray[np.int64]) -> str:
         return f"pairs {some(self._numbers(positions)[0])} of the training split"
 
-    def _numbers(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows that give A and B at each position."""
+    def _numbers(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """The rows that give A and B at each position, and whether the two change places."""
         epochs, places = np.divmod(np.asarray(positions, np.int64), len(self))
         groups, slots = np.divmod(places, GROUP)
         sizes = np.minimum(len(self) - groups * GROUP, GROUP)
         members = np.minimum(np.arange(GROUP), sizes[:, None] - 1) + (places - slots)[:, None]
         order = Order(len(self), self.seed)
         rows = order.rows((epochs[:, None] * len(self) + members).ravel()).reshape(-1, GROUP)
-        draws = keyed(np.stack([epochs, groups], axis=1), self.seed) % np.uint64(len(SWAPS))
-        partners = self._partners(rows, slots, sizes, draws.astype(np.int64))
+        draws = (keyed(np.stack([epochs, groups], axis=1), self.seed) % np.uint64(len(SWAPS))).astype(np.int64)
         at = np.arange(len(rows))
-        return rows[at, slots], rows[at, partners]
+        mine = rows[at, slots]
+        if self.form.swaps:
+            return mine, mine, (SWAPS[draws] == slots[:, None]).any(axis=1)
+        return mine, rows[at, self._partners(rows, slots, sizes, draws)], np.zeros(len(rows), bool)
 
     def _partners(
         self, rows: NDArray[np.int64], slots: NDArray[np.int64], sizes: NDArray[np.int64], draws: NDArray[np.int64]
@@ -125,9 +139,11 @@ class Pairs:
         swapped = np.where(slots == a, b, np.where(slots == b, a, slots))
         return np.where(allowed.any(axis=1), swapped, slots)
 
-    def _rows(self, mine: NDArray[np.int64], other: NDArray[np.int64]) -> Arrays:
-        """Rows of the A of some rows and the B of others, [B, L]."""
-        (first, middle, _), (_, begin, end) = self._borders(mine), self._borders(other)
+    def _rows(self, mine: NDArray[np.int64], other: NDArray[np.int64], changed: NDArray[np.bool_]) -> Arrays:
+        """Rows of the A of some rows and the B of others, [B, L]; where they have changed places B comes first."""
+        (a, a_end, _), (_, b, b_end) = self._borders(mine), self._borders(other)
+        first, middle = np.where(changed, b, a), np.where(changed, b_end, a_end)
+        begin, end = np.where(changed, a, b), np.where(changed, a_end, b_end)
         seps = 1 + middle - first  # where A's [sep] stands
         stops = seps + 1 + end - begin
         columns = np.arange(self.form.length)
@@ -138,7 +154,12 @@ class Pairs:
         ids[is_text] = self.store.ids[source[is_text]]
         ids[:, 0] = self.form.cls
         segments = np.where(is_b, np.int32(0), np.int32(-1))
-        return {"ids": ids, "segments": segments, "parts": (is_b & ~is_a).astype(np.int32), "is_next": mine == other}
+        return {
+            "ids": ids,
+            "segments": segments,
+            "parts": (is_b & ~is_a).astype(np.int32),
+            "is_next": (mine == other) & ~changed,
+        }
 
     def _borders(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where A begins, where it ends and B begins, where B ends: int64 [3, B]."""

@@ -64,6 +64,8 @@ def open_feed(
         raise EmptyInput("the training split holds no tokens", hint="give more text")
     form = packing.completed(form, tokenizer or tokenizer_folder(next(iter(stores.values()))))
     rows = {name: packing.rows(store, form, seed + k) for k, (name, store) in enumerate(train.items())}
+    for name, found in rows.items():
+        packing.check(found, form, name)
     facts = {name: sum(getattr(s, f"num_{name}") for s in held.values()) for name in ("tokens", "documents")}
     there = {name: store for name, store in held.items() if store.num_tokens > 1}
     return Feed(

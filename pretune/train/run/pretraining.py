@@ -16,6 +16,7 @@ from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.model.build import num_parameters
+from pretune.model.families import family_of
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.generate import read_length
 from pretune.model.shape import SHAPE
@@ -57,6 +58,8 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     tokenizer = tokenizer_for(base.path, tokenizer) if base else tokenizer
     tokenizer = completed_tokenizer(settings, tokenizer, context)
     vocabulary = vocabulary_of(tokenizer)
+    if told := settings.objective.remark():
+        context.log.info(f"    {told}")
     form = settings.objective.form(settings.length, vocabulary)
     read = partial(open_feed, form=form, packing=settings.packing, seed=context.seed, tokenizer=tokenizer)
     feed = read(stores, mixture=settings.mixture)
@@ -82,11 +85,13 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
         started = time.monotonic()
         session.run(watch.after)
         seconds = time.monotonic() - started
+        kept = family_of(model).kept(model)
         metrics = watch.finish() | {"train_seconds": round(seconds, 1), **start.told}
-        metrics |= {**choices, "micro_batch": session.micro}
+        metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(kept)}
     if not session.leads:
         return metrics
-    save_model(model, out, tokenizer=tokenizer, weights=session.state.update.final())
+    final = session.state.update.final()
+    save_model(kept, out, tokenizer=tokenizer, weights={n: final[n] for n, _ in kept.named_parameters()})
     set_model_length(out, max(settings.length, read_length(base.path, model.config) if base else 0))
     keep_samples(context, out)
     write_run_page("pretrain", complete(settings), inputs, metrics, out, context)
@@ -152,10 +157,10 @@ def spec_of(
         start: the model before its first step.
         rows: what it reads; None for a forecast, from so many `tokens`.
     """
-    method, layout = start.method, start.layout
+    method, layout, objective = start.method, start.layout, settings.objective
     return TrainSpec(
         settings=settings,
-        objective=settings.objective,
+        objective=objective,
         vocabulary=vocabulary,
         outline=lambda: method.apply(start.outline(), heads=()),
         known_by=start.known_by,
@@ -167,8 +172,8 @@ def spec_of(
         batch=settings.batch * settings.mean_share,
         micro_tokens=MICRO_TOKENS[device.type],
         attention=attention_for(device),
-        compile=settings.compile,
-        flops_per_token=layout.flops_per_token(vocabulary.size, settings.length),
+        compile="no" if settings.compile == "auto" and not objective.one_shape else settings.compile,
+        flops_per_token=layout.flops_per_token(vocabulary.size, settings.length, objective.passed),
         device=device,
         seed=seed,
         looks=Looks(last=2 * VALIDATION_ROWS, share=SHARE_OF_LOOKS),
@@ -195,9 +200,11 @@ def forecast_pretraining(
         base: the model that learns on.
     """
     quiet_transformers()
-    device, size = device_of(settings.device), vocab_size or USUAL_VOCABULARY
+    device, controls = device_of(settings.device), settings.objective.controls
+    size = (vocab_size or USUAL_VOCABULARY) + len(controls)
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
-    vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
+    added = dict(zip(controls, range(size - len(controls), size), strict=True))
+    vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2), controls=added, end=2)
     head, attention = settings.objective.head, attention_for(device)
     if base is not None and base.config is not None:
         start, config = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from pretune.base.config import Free, Input, chosen
 from pretune.base.errors import NotSupported, WrongValue, did_you_mean
-from pretune.model.families import family_named
+from pretune.model.families import Head, family_named
 from pretune.model.shape import SHAPE, USUAL, Auto, Shape, size_for
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.text.corpus.proportions import Proportions
@@ -33,7 +34,7 @@ class PretrainSettings(TrainSettings):
     model: Annotated[Shape, *chosen(SHAPE)] = Auto(kind="auto")
     """Shape of the model: a preset, or `auto` to choose from the data and the budget."""
     objective: Annotated[Objective, *chosen(OBJECTIVE)] = OBJECTIVE("causal")
-    """What to predict: causal (GPT) or masked (BERT)."""
+    """What to predict: causal (GPT), masked (BERT), replaced (ELECTRA) ..."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("muon")
     """Optimizer and schedule."""
     length: int = Field(256, gt=1)
@@ -76,6 +77,8 @@ class PretrainSettings(TrainSettings):
     @model_validator(mode="after")
     def _rows_of_the_objective(self) -> Any:
         needed = self.objective.packing
+        if needed and "packing" not in self.model_fields_set:
+            vars(self)["packing"] = PACKING(needed)  # past the guard of frozen settings, which are not yet in use
         if needed not in (None, self.packing.kind):
             raise ValueError(f"objective={self.objective.kind} reads rows of packing={needed}, not {self.packing.kind}")
         return self
@@ -84,6 +87,16 @@ class PretrainSettings(TrainSettings):
     def mean_share(self) -> float:
         """Rows of a step over those of a whole batch, on the average: a ramp has 1/8, 1/4 and 1/2 of them."""
         return 1 - self.batch_ramp * (1 - (1 / 8 + 1 / 4 + 1 / 2) / 3)
+
+
+def kinds_with(head: Head) -> list[str]:
+    """The shapes whose family has a head."""
+    found = []
+    for kind in SHAPE.kinds():
+        with suppress(NotSupported):
+            if kind != "auto" and family_named(SHAPE(kind).family).class_for(head, SHAPE(kind).family):
+                found.append(kind)
+    return found
 
 
 def resolved_shape(settings: PretrainSettings, *, tokens: int, vocab_size: int, flops: float) -> Shape:
@@ -98,8 +111,7 @@ def resolved_shape(settings: PretrainSettings, *, tokens: int, vocab_size: int, 
             family_named(shape.family).class_for(head, shape.family)
         except NotSupported as error:
             problem = f"the objective {settings.objective.kind!r} does not suit a {shape.kind}: {error.problem}"
-            hint = "objective=masked goes with model=bert-mini, objective=causal with qwen3 and gpt2"
-            raise WrongValue(problem, hint=hint) from None
+            raise WrongValue(problem, hint=f"take model={' or '.join(kinds_with(head))}") from None
         return shape
     if head in USUAL:
         return SHAPE(USUAL[head])

@@ -22,6 +22,7 @@ from pretune.model.build import num_parameters
 from pretune.model.generate import TorchDecoder
 from pretune.objective.objective import Objective
 from pretune.objective.routing import busiest
+from pretune.report.numbers import share
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.rows import Row
 from pretune.tokens.store.packing import spread
@@ -146,7 +147,7 @@ class Watch:
             found["validation_busiest_expert"] = {f"block {i}": busiest(b) for i, b in enumerate(loss.loads, 1)}
         found |= self._by_source(most)
         log.metrics(step=step, **found)
-        log.info(f"    step {step}: validation loss {loss.per_target:.4f} nats per token{_told(found)}")
+        log.info(f"    step {step}: validation loss {loss.per_target:.4f} nats per token{_told(found, loss)}")
         return found
 
     def _by_source(self, most: int) -> Json:
@@ -179,9 +180,12 @@ def _moved(what: str, before: float, after: float) -> str:
     return f"{what} {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})"
 
 
-def _told(found: Mapping[str, Any]) -> str:
-    by_source = found.get("validation_loss_by_source", {})
-    return f" ({', '.join(f'{name} {value:.4f}' for name, value in by_source.items())})" if by_source else ""
+def _told(found: Mapping[str, Any], loss: Loss) -> str:
+    """What stands behind a validation's loss: its terms, what else was measured, and each source."""
+    parts = [f"{name} {value:.4f}" for name, value in loss.terms.items() if len(loss.terms) > 1]
+    parts += [f"{name.replace('_', ' ')} {share(value)}" for name, value in loss.measures.items()]
+    parts += [f"{name} {value:.4f}" for name, value in found.get("validation_loss_by_source", {}).items()]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 @dataclass(frozen=True)
