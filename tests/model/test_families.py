@@ -77,7 +77,7 @@ def test_stacked_experts_are_matrices_that_muon_moves_and_tables_are_not() -> No
 
 def test_a_masked_model_of_no_family_has_its_own_loss_too() -> None:
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = AutoConfig.for_model("electra", vocab_size=40, embedding_size=32, **sizes)
+    config = AutoConfig.for_model("ernie", vocab_size=40, **sizes)
     model: Any = AutoModelForMaskedLM.from_config(config).eval()
     ids = torch.arange(4, 16)[None]
     states = family_of(model).states(model, {"input_ids": ids}, torch.tensor([3]))

@@ -162,3 +162,11 @@ def test_a_control_token_is_in_no_span_and_a_word_ends_with_its_document(learnt:
     spans = OBJECTIVE({"kind": "masked", "spans": 4, "rate": 0.9})
     row = {"ids": np.array([2, 5, 6, 3, 7, 8, 3]), "segments": np.zeros(7, int)}
     assert set(np.flatnonzero(spans.prepare(row, VOCABULARY, np.random.default_rng(0))["labels"] >= 0)) == {1, 2, 4, 5}
+
+
+def test_a_line_says_that_chinese_words_need_rjieba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretune.objective.pretraining.masked.has_segmenter", lambda: False)
+    both = {"a": {"kind": "masked", "words": "whole"}, "b": "masked"}
+    assert OBJECTIVE(both).remark() == OBJECTIVE(both["a"]).remark() != ""
+    assert "pretune[words]" in OBJECTIVE(both).remark()
+    assert OBJECTIVE("masked").remark() == ""
