@@ -91,9 +91,11 @@ class Loaded:
             raise NotSupported(problem, hint="use pretune predict")
         chat(self.model, sampling=Sampling(temperature=temperature, max_tokens=max_tokens), system=system)
 
-    def evaluate(self, data: Given, *, out: str | Path | None = None, **settings: object) -> Loaded:
-        """Measure this model on data; the report lies at `out` (default: next to the model)."""
-        return _stage("evaluate", [self, data], out or f"{self.path}.report", settings)
+    def evaluate(self, data: Given | None = None, *, out: str | Path | None = None, **settings: object) -> Loaded:
+        """Measure this model on data, or on `pairs=FILE` and `choices=FILE`; the report lies at `out` (default: next to
+        the model)."""
+        inputs = [self] if data is None else [self, data]
+        return _stage("evaluate", inputs, out or f"{self.path}.report", settings)
 
     def fine_tune(self, data: Given, *, out: str | Path, **settings: object) -> Loaded:
         return fine_tune(self, data, out=out, **settings)

@@ -351,7 +351,7 @@ def _mistake(cls: type[Config], tree: JsonMap, error: ErrorDetails, prefix: tupl
         problem, code = error["msg"], kind
     elif kind == "literal_error":
         problem, code = f"must be one of {error['ctx']['expected']}", "wrong-value"
-    elif kind in ("value_error", "wrong-value") or "than" in kind:
+    elif kind in ("value_error", "wrong-value", "multiple_of") or "than" in kind:
         problem, code = error["msg"].removeprefix("Value error, "), "wrong-value"
         problem = problem.replace("Input should be", "must be")
     else:

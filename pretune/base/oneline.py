@@ -109,7 +109,7 @@ def _take(building: Building, kinds: str, *, many: bool) -> str | list[str] | No
 def _made_by(kinds: str, building: Building, *, required: bool) -> str | None:
     """`$stage` of a stage that makes one of these kinds from what is left, if it can."""
     for kind in kinds.split("|"):
-        maker = MAKERS.get(kind)
+        maker = MAKERS.get(kind) if kinds != "model|tokenizer" else None  # one is never made in a model's place
         if maker in building.stages:
             return f"${maker}"
         rawer = any(k in ("files", "corpus") for k, _ in building.left) or "corpus" in building.stages

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
@@ -77,7 +77,11 @@ class Compared:
 
 @dataclass(frozen=True)
 class Group:
-    """Figures of some of the examples (`all`, or what is remembered, what is guessed), and their baselines."""
+    """Figures of some of the examples (`all`, or what is remembered, what is guessed), and their baselines.
+
+    Args:
+        remedy: what usually brings the main figure past its baseline, where that is not the usual of its kind.
+    """
 
     name: str
     examples: int
@@ -85,6 +89,7 @@ class Group:
     intervals: dict[str, Interval | None]
     baselines: list[Compared]
     main: str
+    remedy: str = ""
 
     @property
     def hardest(self) -> Compared | None:
@@ -138,11 +143,16 @@ class Findings:
         """The rows from worst to best."""
         return in_order(self.rows, self.better)
 
+    def joined(self, groups: list[Group], rows: Sequence[Json], tables: Json, notes: list[str]) -> Findings:
+        """These findings and more of the same report."""
+        every, whole = [*self.groups, *groups], [*self.rows, *rows]
+        return replace(self, groups=every, rows=whole, tables=self.tables | tables, notes=[*self.notes, *notes])
+
     def metrics(self) -> Json:
-        """Flat figures for the card: of all examples, then of each further group with its name in front."""
+        """Flat figures for the card: of all examples, and of each further group with its name in front."""
         flat: Json = {}
-        for number, group in enumerate(self.groups):
-            flat |= group.flat("" if number == 0 else f"{group.name}_")
+        for group in self.groups:
+            flat |= group.flat("" if group.name == "all" else f"{group.name}_")
         return rounded(flat)
 
 
@@ -217,7 +227,7 @@ def _compared(group: Group) -> str:
     if is_beaten(hardest):
         few = "" if hardest.interval or hardest.name == "xz" else " With so few examples this may be chance."
         return f"The model beats its baseline, {what}: {said}{few}"
-    remedy = f"What usually brings it: {REMEDIES[main]}."
+    remedy = f"What usually brings it: {group.remedy or REMEDIES[main]}."
     if hardest.margin > 0:
         return f"The model is ahead of its baseline, {what}, but not by more than chance explains: {said} {remedy}"
     return f"The model is still behind its baseline, {what}: {said} {remedy}"

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import EmptyInput, NotSupported
+from pretune.base.errors import EmptyInput, NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.evaluate.findings import Compared, Findings, Group, drawn_again
+from pretune.evaluate.likelihood import CausalScorer, NGramScorer
 from pretune.evaluate.ngram import MAX_TOKENS, ORDER, XZ_BYTES, join_bytes, ngram_nats, train_ngram, xz_bytes
-from pretune.evaluate.perplexity import Score, by_document, score_store, some_documents
+from pretune.evaluate.perplexity import Score, by_document, score_store, score_windows, some_documents
+from pretune.evaluate.records import grouped
 from pretune.infer.predictor import Streams
 from pretune.report.numbers import count
+from pretune.text.read.shards import read_rows
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
-from pretune.tokens.store.store import Store
+from pretune.tokens.store.store import Store, read_manifest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 BLOCK = 512
 SAMPLES = 3
@@ -58,12 +64,21 @@ def open_held_out(folder: Path, split: str, max_documents: int | None) -> HeldOu
 
 
 def evaluate_text(
-    model: Streams, data: Artifact, *, split: str, length: int, max_documents: int | None, seed: int, log: Log
+    model: Streams,
+    data: Artifact,
+    *,
+    split: str,
+    length: int,
+    stride: int | None = None,
+    max_documents: int | None,
+    seed: int,
+    log: Log,
 ) -> Findings:
     """Figures, baselines and one row per document.
 
     Raises:
-        NotSupported: a bundle, or tokens of another tokenizer; EmptyInput: nothing to score.
+        NotSupported: a bundle, or tokens of another tokenizer; EmptyInput: nothing to score;
+        WrongValue: a stride that leaves tokens out.
     """
     from pretune.model.generate import module_of
 
@@ -71,15 +86,21 @@ def evaluate_text(
     if module is None:
         hint = "evaluate the model folder that the bundle was made from; parity.json says that they agree"
         raise NotSupported("a bundle gives no perplexity", hint=hint)
+    if stride is not None and stride > length:
+        raise WrongValue(f"stride is {stride}, but a window has {length} tokens", hint=f"stride={length // 2} is usual")
     check_tokenizer_of(model, data)
     held = open_held_out(data.path, split, max_documents)
-    score = score_store(module, held.store, length, num_bytes=held.num_bytes, log=log)
+    if stride is None:
+        score = score_store(module, held.store, length, num_bytes=held.num_bytes, log=log)
+    else:
+        scorer = CausalScorer(model.engine, model.tokenizer, (), ())
+        score = score_windows(scorer, held.store, length, stride, num_bytes=held.num_bytes, log=log)
     documents = [model.tokenizer.decode(held.store.document(k)[:-1].tolist()) for k in range(held.store.num_documents)]
     baselines, ngram = text_baselines(model, held, documents, score, seed=seed, log=log)
     intervals = {"bits_per_byte": drawn_again(score.bits, score.num_bytes.tolist(), seed=seed)}
     group = Group("all", held.store.num_documents, _figures(score), intervals, baselines, "bits_per_byte")
-    tables = {"samples": samples_of(model, held.store)}
-    notes = [*_notes(held, length), *begin_note(model, data)]
+    tables = {"samples": samples_of(model, held.store), **by_origin(data, held, score, ngram)}
+    notes = [*_notes(held, length, stride), *begin_note(model, data)]
     return Findings("language", [group], _rows(held, documents, score, ngram), "gain", tables, notes)
 
 
@@ -97,16 +118,31 @@ def tokenizer_of(data: Artifact) -> Path | None:
 
 def check_tokenizer_of(model: Streams, data: Artifact) -> None:
     """Raise NotSupported unless the tokens were made with the model's own tokenizer."""
-    made_with = tokenizer_of(data)
-    if made_with is None:
-        size = json.loads((data.path / "manifest.json").read_text(encoding="utf-8"))["vocab_size"]
-        same = size == model.tokenizer.get_vocab_size()
-    else:
-        # The model's may have control tokens behind those of the text, which pretraining added.
-        same = load_tokenizer(made_with).get_vocab().items() <= model.tokenizer.get_vocab().items()
-    if not same:
+    if not made_with(model.tokenizer, data):
         hint = "make tokens with the model's own: pretune tokens CORPUS MODEL --out TOKENS"
         raise NotSupported(f"{data.path.as_posix()} was made with another tokenizer than the model's", hint=hint)
+
+
+def made_with(tokenizer: Tokenizer, data: Artifact) -> bool:
+    """Whether tokens were made with this tokenizer; where theirs is gone, whether they have as many words."""
+    theirs = tokenizer_of(data)
+    if theirs is None:
+        return bool(read_manifest(data.path)["vocab_size"] == tokenizer.get_vocab_size())
+    # The model's may have control tokens behind those of the text, which pretraining added; its words are the same.
+    of_text, words = load_tokenizer(theirs), {"with_added_tokens": False}
+    same = of_text.get_vocab(**words) == tokenizer.get_vocab(**words)
+    return bool(same and of_text.get_vocab().items() <= tokenizer.get_vocab().items())
+
+
+def counted_for(tokenizer: Tokenizer, model: Artifact, data: Artifact | None, log: Log) -> NGramScorer | None:
+    """A 5-gram model of the training tokens: those of `data`, else those that the model was trained on, if they are to
+    be found and are of its tokenizer."""
+    stores = (one for one in ([data] if data else model.ancestors()) if one.card.kind == "tokens")
+    found = next((Store.open(one.path, "train") for one in stores if made_with(tokenizer, one)), None)
+    if found is None or found.num_tokens < 2:
+        return None
+    log.info(f"    counting a 5-gram model on {_told(found)}")
+    return NGramScorer(train_ngram(found))
 
 
 def begin_note(model: Streams, data: Artifact) -> list[str]:
@@ -114,8 +150,8 @@ def begin_note(model: Streams, data: Artifact) -> list[str]:
 
     minimind2-small, on English: 10.4 nats per token without its begin token, 4.6 with it.
     """
-    made_with = tokenizer_of(data)
-    bos = special_ids(made_with).bos if made_with is not None else None
+    theirs = tokenizer_of(data)
+    bos = special_ids(theirs).bos if theirs is not None else None
     if bos is None or bos in model.eos_ids:
         return []
     name = model.tokenizer.id_to_token(bos)
@@ -201,10 +237,43 @@ def _rows(held: HeldOut, documents: Sequence[str], score: Score, ngram: Score | 
     ]
 
 
-def _notes(held: HeldOut, length: int) -> list[str]:
+def by_origin(data: Artifact, held: HeldOut, score: Score, ngram: Score | None) -> Json:
+    """Bits per byte of each source and of each language, where there are several; tables of a report."""
+    names = {"source": [str(row["source"]) for row in held.about], "language": languages_of(data, held)}
+    found = {f"{what}s": _by_name(what, some, score, ngram) for what, some in names.items()}
+    return {name: rows for name, rows in found.items() if len(rows) > 1}
+
+
+def languages_of(data: Artifact, held: HeldOut) -> list[str]:
+    """The language of each document, from the corpus that the tokens were made of; none where that is not to be found.
+
+    A store keeps no languages; its documents are those of the corpus, known by their ids.
+    """
+    corpus = data.source("corpus") if "corpus" in data.card.inputs else None
+    if corpus is None:
+        return []
+    said = {row["id"]: row["language"] for row in read_rows(corpus.path, held.split, ["id", "language"])}
+    return [str(said.get(row["id"]) or "unknown") for row in held.about]
+
+
+def _by_name(what: str, names: Sequence[str], score: Score, ngram: Score | None) -> list[Json]:
+    rows: list[Json] = []
+    for name, places in sorted(grouped(names)):
+        size = score.num_bytes[places].sum()
+        row = {what: name, "documents": len(places), "bytes": int(size)}
+        scored = {"bits_per_byte": score, **({"ngram_bits_per_byte": ngram} if ngram else {})}
+        rows.append(row | {key: float(one.bits[places].sum() / size) for key, one in scored.items()})
+    return rows
+
+
+def _notes(held: HeldOut, length: int, stride: int | None) -> list[str]:
     part = f"{held.store.num_documents} of {held.whole} documents of {held.split}"
+    how = f"blocks of {length} tokens; a block begins without the text before it"
+    if stride is not None:
+        least = f"more than {length - stride} of the tokens before it in its document"
+        how = f"windows of {length} tokens, {stride} apart; a token sees {least}"
     return [
-        f"scored: {part}, in blocks of {length} tokens; a block begins without the text before it",
+        f"scored: {part}, in {how}",
         "targets are all tokens but a document's first, its end among them; the bytes are all bytes of the documents",
         "computed in float32 on the CPU",
     ]

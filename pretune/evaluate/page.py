@@ -8,6 +8,7 @@ from pathlib import Path
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.evaluate.findings import in_order
+from pretune.evaluate.records import grouped
 from pretune.infer.explain import Explanation
 from pretune.infer.explain import marked as marked_words
 from pretune.report.drawing import Bar, Chart, reliability_chart
@@ -18,12 +19,18 @@ from pretune.task.task import TASK
 
 LANGUAGE = ("Predicting text", ("group", "text", "bits_per_byte", "baseline_bits_per_byte"))
 """Title and columns of a report on tokens, which no task has."""
+LIKELY = ("group", "good", "bad", "text", "label", "said", "nats_ahead", "ngram_gain")
+"""Columns of its rows of pairs and choices; `nats_ahead` is what orders them."""
 SHOWN_ROWS = 6
 WEIGHED = ": words in blue spoke for what the model says, in orange against it"
+TABLES = {"paradigms": "By paradigm", "sources": "By source", "languages": "By language"}
+"""Tables of a report that has them, and what stands above them."""
 SPREAD = {"mean": "mean", "standard deviation": "std", "least": "least", "most": "most"}
 EMPTY: Json = {
-    **dict.fromkeys(("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes", "seeds"), ()),
-    "examples": {},
+    **dict.fromkeys(
+        ("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes", "seeds", "examples"), ()
+    ),
+    "tables": {},
 }
 """Of a part, what it may have."""
 
@@ -31,7 +38,9 @@ EMPTY: Json = {
 def shown_of(what: str, rows: Sequence[Json]) -> tuple[str, tuple[str, ...], list[Json]]:
     """Title, columns and rows of the examples of a report as its task shows them; none where that is not installed."""
     if what not in TASK.kinds():  # a report never says what to import
-        return (*(LANGUAGE if what == "language" else (what, ())), [*rows])
+        known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        there = [row | {"nats_ahead": row.get("gain")} for row in known]
+        return (*(LANGUAGE if what == "language" else (what, ())), there)
     judge = TASK(what).judge
     return judge.subject, judge.columns, _marked([{**judge.shown(row)} for row in rows], judge.marked)
 
@@ -49,12 +58,17 @@ def report_part(
     Args:
         explained: the answers of the worst rows, whose words are marked.
     """
-    ordered = in_order(rows, report["better"])
-    subject, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
-    _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
-    columns = tuple(name for name in columns if not worst or name in worst[0])
-    about = f"{report['data']['split']} split, data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
-    examples = {f"Worst examples{WEIGHED if any(explained) else ''}": _weighed(worst, explained), "Best examples": best}
+    subject, examples = shown_of(report["what"], [])[0], []
+    for part, some in _parts(report["what"], rows).items():
+        ordered = in_order(some, report["better"])
+        _, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
+        _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
+        columns = tuple(name for name in (LIKELY if part else columns) if not worst or name in worst[0])
+        of, weighed = f" of {part}" if part else "", WEIGHED if any(explained) else ""
+        examples += [(f"Worst examples{of}{weighed}", _weighed(worst, explained), columns)] if columns else []
+        examples += [(f"Best examples{of}", best, columns)] if columns else []
+    split = f"{report['data']['split']} split, " if report["data"]["kind"] != "files" else ""
+    about = f"{split}data {report['data']['id'][:8]}, model {report['model']['id'][:8]}"
     return EMPTY | {
         "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),
@@ -64,10 +78,17 @@ def report_part(
         "confusion": report.get("confusion"),
         **_calibration(report),
         "samples": report.get("samples", []),
-        "columns": columns,
-        "examples": examples if rows and columns else {},
+        "tables": {title: report[name] for name, title in TABLES.items() if report.get(name)},
+        "examples": examples if rows else [],
         "notes": report["notes"],
     }
+
+
+def _parts(what: str, rows: Sequence[Json]) -> dict[str, Sequence[Json]]:
+    """The rows of a report; of text those of pairs and of each file of choices apart."""
+    if what != "language":
+        return {"": rows}
+    return {name: [rows[k] for k in places] for name, places in grouped([row.get("part") or "" for row in rows])}
 
 
 def _calibration(report: Json) -> Json:

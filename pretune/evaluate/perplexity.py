@@ -2,7 +2,10 @@
 
 A store is read in blocks as in training: a position sees its own document only, a document's first token is
 no target, its end token is one, and every other token is a target exactly once. A block begins without memory of
-the one before, so figures are those of windows of `length` tokens, no better.
+the one before, so figures are those of windows of `length` tokens, no better. With a stride windows overlap:
+
+    length 4, stride 2   reads a b c d        scores b c d e      of each window the targets that no window before had
+                         reads     c d e f    scores       f g    f sees c d e, g sees c d e f
 
 Bits per byte divide by all bytes of the scored documents, those of the first tokens too (nobody guessed them; in a
 document of 1,000 tokens that is 1 in 1,000). Everything is computed in float32.
@@ -13,15 +16,17 @@ B rows, L positions, V vocabulary, N targets.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.errors import NotFinite
 from pretune.base.log import Log
+from pretune.evaluate.likelihood import LOGITS_AT_ONCE, CausalScorer, nats_of
 from pretune.tokens.store.packing import Blocks, spread
 from pretune.tokens.store.store import Store
 
@@ -29,8 +34,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-LOGITS_AT_ONCE = 1 << 24
-"""Numbers in one batch of logits: 64 MiB in float32."""
+WINDOWS_AT_ONCE = 256
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,29 +96,65 @@ def score_store(
 def block_nats(model: PreTrainedModel, blocks: Blocks, numbers: range) -> NDArray[np.float64]:
     """Nats of every target of some blocks, [B, L]; 0 where there is no target."""
     import torch
-    from torch.nn import functional
 
-    from pretune.objective.packed import block_mask
+    from pretune.objective.packed import attention_mask
     from pretune.objective.pretraining.causal import Causal
-    from pretune.tokens.rows import IGNORE, Vocabulary
+    from pretune.tokens.rows import Vocabulary
 
     pairs = [blocks[k] for k in numbers]
     vocabulary = Vocabulary(size=blocks.store.vocab_size, pad=blocks.store.end_id)
     batch = Causal(kind="causal").collate([{"ids": i, "segments": s} for i, s in pairs], vocabulary)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    mask = block_mask(batch["segments"], causal=True, dtype=torch.float32)
+    mask = attention_mask(model, batch["segments"], causal=True, dtype=torch.float32)
     with torch.inference_mode():
         logits_BLV: torch.Tensor = model(
             input_ids=batch["input_ids"], attention_mask=mask, position_ids=batch["positions"], use_cache=False
         ).logits
-        labels_N = batch["labels"].flatten()
-        nats = functional.cross_entropy(
-            logits_BLV.flatten(0, 1).float(), labels_N, ignore_index=IGNORE, reduction="none"
-        )
-    found = nats.double().cpu().numpy().reshape(len(pairs), -1)
-    if not np.isfinite(found).all():
-        raise NotFinite("the model's loss on this text is not a number", hint="its weights are damaged; train it again")
-    return np.asarray(found)
+        return nats_of(logits_BLV, batch["labels"])
+
+
+def score_windows(
+    scorer: CausalScorer,
+    store: Store,
+    length: int,
+    stride: int,
+    *,
+    num_bytes: NDArray[np.float64],
+    log: Log | None = None,
+) -> Score:
+    """The same figures from windows that overlap: every target is scored once, by the first window that has it.
+
+    Args:
+        length: tokens that a window reads.
+        stride: tokens from one window to the next. Of what stands that far in its document, a target sees
+            more than `length - stride` tokens, and `length` at most.
+    """
+    nats, bare = np.zeros(store.num_tokens), replace(scorer, begin=(), alone=())
+    with (log or Log(quiet=True)).progress("scoring", total=store.num_tokens, unit="tokens") as bar:
+        for part in chunked(windows(store, length, stride), WINDOWS_AT_ONCE):
+            asked = [(tuple(store.ids[a:b].tolist()), tuple(store.ids[b:c].tolist())) for a, b, c in part]
+            for (_, first, stop), said in zip(part, bare.said(asked), strict=True):
+                nats[first:stop] = said.nats
+            bar.advance(sum(stop - first for _, first, stop in part))
+    return by_document(nats, store, num_bytes)
+
+
+def windows(store: Store, length: int, stride: int) -> Iterator[tuple[int, int, int]]:
+    """(begin, first target, one past the last) of the windows of each document, as places in the store."""
+    start = 0
+    for end in store.ends.tolist():
+        begin, first = start, start + 1
+        while first < end:
+            stop = min(begin + length + 1, end)
+            yield begin, first, stop
+            begin, first = begin + stride, stop
+        start = end
+
+
+def chunked(items: Iterator[T], most: int) -> Iterator[list[T]]:
+    """Lists of at most so many of the items."""
+    while part := list(islice(items, most)):
+        yield part
 
 
 def by_document(nats: NDArray[np.float64], store: Store, num_bytes: NDArray[np.float64]) -> Score:

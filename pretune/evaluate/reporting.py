@@ -10,10 +10,11 @@ The first two hold no time, no path and nothing else that changes from run to ru
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile, EmptyInput, NotSupported
@@ -46,17 +47,23 @@ class Wanted:
     max_examples: int | None
     max_tokens: int
     title: str
+    between: str | None = None
+    stride: int | None = None
 
 
-def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context: Context) -> Json:
+Given = Mapping[str, Artifact]
+"""What a model is measured on: data, pairs, choices, as far as they are there; the first is what a report is of."""
+
+
+def evaluate(wanted: Wanted, model: Artifact, given: Given, out: Path, context: Context) -> Json:
     """Measure, write the report, return its figures for the card.
 
     Raises:
         NotSupported: model and data do not go together; EmptyInput: nothing to measure on.
     """
     with arrow_gives_back():
-        findings = measured(wanted, model, data.verify(), context)
-        report = tree_of(wanted, model, data, findings, context.seed)
+        findings = measured(wanted, model, {place: one.verify() for place, one in given.items()}, context)
+        report = tree_of(wanted, model, given, findings, context.seed)
         write_report(report, findings.rows, out)
     groups = list(report["groups"].values())
     write_page(
@@ -67,13 +74,20 @@ def evaluate(wanted: Wanted, model: Artifact, data: Artifact, out: Path, context
         verdict=groups[0]["verdict"],
         mood=mood(groups[0]["beaten"]),
         parts=[report_part(report, findings.rows, model.path, explained=findings.explained)],
-        doctor=[f.row() for f in of_facts(data.card.metrics.get("doctor") or ())],
-        lineage=lineage({"model": model, "data": data}),
-        command=context.command or f"pretune evaluate {model.path.as_posix()} {data.path.as_posix()} --out REPORT",
+        doctor=[f.row() for one in given.values() for f in of_facts(one.card.metrics.get("doctor") or ())],
+        lineage=lineage({"model": model, **given}),
+        command=context.command or _command(model, given),
     )
     for group in groups:
         context.log.info(f"    {group['verdict']}")
     return dict(report["metrics"])
+
+
+def _command(model: Artifact, given: Given) -> str:
+    said = [
+        one.path.as_posix() if place == "data" else f"{place}={one.path.as_posix()}" for place, one in given.items()
+    ]
+    return f"pretune evaluate {' '.join([model.path.as_posix(), *said])} --out REPORT"
 
 
 @contextmanager
@@ -89,13 +103,48 @@ def arrow_gives_back() -> Iterator[None]:
         pa.set_memory_pool(usual)
 
 
-def measured(wanted: Wanted, model: Artifact, data: Artifact, context: Context) -> Findings:
-    """Open the model and measure what the data asks for."""
+def measured(wanted: Wanted, model: Artifact, given: Given, context: Context) -> Findings:
+    """Open the model and measure what is asked for. Raises NotSupported, EmptyInput and what reading raises."""
     from pretune.infer.load import open_model
 
-    opened = open_model(model.path)
+    data = given.get("data")
+    opened = open_model(model.path) if data else None
+    if data is None or opened is None:
+        return _likely(Findings("language", [], [], "gain"), wanted, model, None, given, context)
     if data.card.kind == "tokens":
-        return _on_tokens(wanted, model, opened, data, context)
+        found = _on_tokens(wanted, model, opened, data, context)
+        return _likely(found, wanted, model, opened, given, context)
+    if len(given) > 1:
+        hint = "give them a report of their own: evaluate MODEL pairs=FILE choices=FILE"
+        raise NotSupported("pairs and choices do not go with labelled data", hint=hint)
+    return _on_labels(wanted, model, opened, data, context)
+
+
+def _likely(
+    found: Findings, wanted: Wanted, model: Artifact, opened: Predictor | None, given: Given, context: Context
+) -> Findings:
+    """The findings, and what pairs and choices add to them."""
+    asked = {place: one for place, one in given.items() if place != "data"}
+    if not asked:
+        return found
+    from pretune.evaluate.choices import on_choices
+    from pretune.evaluate.language import counted_for
+    from pretune.evaluate.likelihood import open_scorer
+    from pretune.evaluate.pairs import on_pairs
+
+    scorer = open_scorer(model, opened)
+    counted = counted_for(scorer.tokenizer, model, given.get("data"), context.log)
+    usual: dict[str, Any] = {"counted": counted, "most": wanted.max_examples, "seed": context.seed, "log": context.log}
+    parts = [on_pairs(scorer, asked["pairs"], **usual)] if "pairs" in asked else []
+    if "choices" in asked:
+        parts.append(on_choices(scorer, asked["choices"], between=wanted.between, **usual))
+    for part in parts:
+        found = found.joined(part.groups, part.rows, part.tables, part.notes)
+    found.notes.extend(read_before(model, [text for part in parts for text in part.texts], context.log))
+    return found
+
+
+def _on_labels(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifact, context: Context) -> Findings:
     from pretune.evaluate.judging import judged
     from pretune.task.task import judging
 
@@ -156,6 +205,7 @@ def _on_tokens(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifac
         data,
         split=wanted.split,
         length=block_length(model, opened.facts.max_length),
+        stride=wanted.stride,
         max_documents=wanted.max_examples,
         seed=context.seed,
         log=context.log,
@@ -188,14 +238,16 @@ def read_before(model: Artifact, texts: Sequence[str], log: Log) -> list[str]:
     return told
 
 
-def tree_of(wanted: Wanted, model: Artifact, data: Artifact, findings: Findings, seed: int) -> Json:
+def tree_of(wanted: Wanted, model: Artifact, given: Given, findings: Findings, seed: int) -> Json:
     """What report.json holds."""
+    data, *more = given.items()
     tree = {
         "format": FORMAT,
         "what": findings.what,
         "title": wanted.title,
         "model": {"kind": model.card.kind, "id": model.card.id, "stage": model.card.stage},
-        "data": {"kind": data.card.kind, "id": data.card.id, "split": wanted.split},
+        "data": {"kind": data[1].card.kind, "id": data[1].card.id, "split": wanted.split},
+        **{place: {"kind": one.card.kind, "id": one.card.id} for place, one in more},
         "seed": seed,
         "metrics": findings.metrics(),
         "groups": {group.name: group.tree() for group in findings.groups},

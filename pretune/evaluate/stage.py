@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
@@ -18,21 +18,40 @@ class EvaluateStage(Stage):
     """Measure a model on data it was not trained on, next to baselines that cost nothing."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     extras: ClassVar[tuple[str, ...]] = ("evaluate",)
     kind: str = "evaluate"
     model: Annotated[str, Input("model|bundle")]
     """The model, or the bundle made from it."""
-    data: Annotated[str, Input("dataset|tokens")]
-    """Labelled texts, dialogues, or tokens; what is measured follows from it."""
+    data: Annotated[str | None, Input("dataset|tokens")] = None
+    """Labelled texts, dialogues, or tokens; what is measured follows from it. Needed without pairs and choices."""
+    pairs: Annotated[str | None, Input("files", by_name=True)] = None
+    """Minimal pairs, a table or a folder of tables with the columns good, bad and paradigm: how often is the good
+    sentence the likelier one? For models that predict the next token, and for masked ones."""
+    choices: Annotated[str | None, Input("files", by_name=True)] = None
+    """Questions with what may follow, a table or a folder of them: query, choices and gold (the right one's place, from
+    0); or context and continuation, of which every token should be the likeliest."""
+    between: str | None = None
+    """What stands between a question and an answer of `choices`; by default a line `Answer:` where the question begins
+    with `Question:`, and a blank elsewhere (say `between=""` for Chinese)."""
+    stride: int | None = Field(None, gt=0)
+    """Of tokens: how far apart windows are that overlap, each as long as the rows in pretraining (at most 512 where
+    that is not known). A token then sees more than `length - stride` of those before it in its document. Not given:
+    blocks that do not overlap, without memory of the one before."""
     split: str = "test"
-    """The part of the data that is read: test, or validation while you still choose."""
+    """The part of `data` that is read: test, or validation while you still choose."""
     max_examples: int | None = Field(None, gt=0)
-    """At most so many examples (documents of tokens), evenly spread; all of them if not given."""
+    """At most so many examples (documents of tokens; pairs or questions of a file), evenly spread; all if not given."""
     max_tokens: int = Field(128, gt=0)
     """Tokens of an answer, at most."""
     title: str = ""
     """What stands above the report."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.data is None and self.pairs is None and self.choices is None:
+            raise ValueError("give data to measure on: a dataset or tokens, or pairs=FILE, or choices=FILE")
+        return self
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         parameters = inputs["model"].parameters
@@ -41,5 +60,6 @@ class EvaluateStage(Stage):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.evaluate.reporting import Wanted, evaluate
 
-        wanted = Wanted(self.split, self.max_examples, self.max_tokens, self.title)
-        return evaluate(wanted, inputs["model"], inputs["data"], out, context)
+        wanted = Wanted(self.split, self.max_examples, self.max_tokens, self.title, self.between, self.stride)
+        given = {place: one for place, one in inputs.items() if place != "model"}
+        return evaluate(wanted, inputs["model"], given, out, context)

@@ -4,6 +4,7 @@ chat, complete   decoder with a cache      pretune.export.decoders
 classify, tag    decoder or encoder        pretune.export.decoders, pretune.export.encoders
 embed            decoder or encoder        the same, pooled by pretune.export.pooling
 answer           encoder                   pretune.export.encoders
+bag, cnn, lstm   with a classifier         pretune.export.small
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
 from pretune.export.encoders import SCORED, encoder_graph, is_written
+from pretune.export.small import STATES, small_graph
 from pretune.export.traced import OUTPUTS, inputs_of, traced_encoder
 from pretune.export.writer import GraphWriter, Weights
 from pretune.infer.load import head_of
@@ -59,6 +61,8 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
         raise NotSupported(f"a {kind} decoder that finds answers cannot be exported as ONNX yet", hint=hint)
     if kind in FAMILIES:
         return _with_facts(row_graph(model, weights, head, dynamic=dynamic), {})
+    if kind in STATES:
+        return _with_facts(small_graph(model, weights, head, dynamic=dynamic), {})
     if is_written(model.config):
         return _with_facts(encoder_graph(model, weights, head, dynamic=dynamic), {})
     return _traced(model, dynamic=dynamic)

@@ -76,11 +76,13 @@ class GraphWriter:
 
     # ---- nodes ----------------------------------------------------------------------------------
 
-    def op(self, kind: str, *inputs: str, **attributes: int | float | Sequence[int]) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: int | float | str | Sequence[int]) -> str:
         """One node with one output."""
         return self.ops(kind, 1, *inputs, **attributes)[0]
 
-    def ops(self, kind: str, num_outputs: int, *inputs: str, **attributes: int | float | Sequence[int]) -> list[str]:
+    def ops(
+        self, kind: str, num_outputs: int, *inputs: str, **attributes: int | float | str | Sequence[int]
+    ) -> list[str]:
         from onnx import helper
 
         outputs = [f"{kind}_{len(self._nodes)}" + (f"_{k}" if k else "") for k in range(num_outputs)]

@@ -96,7 +96,7 @@ def compare_written(model: Streams, other: Streams, prompts: Sequence[Sequence[i
     for prompt in prompts:
         with refusing(len(prompt)):
             answer, logits_LV = greedy(other, prompt, num_tokens)
-        reference_LV = model.engine.whole([*prompt, *answer[:-1]], len(answer))
+        reference_LV = model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))[0]
         largest = _larger(largest, np.abs(logits_LV - reference_LV).max())
         near, tied = _compared(reference_LV, np.asarray(answer))
         decisions, different, ties = decisions + len(answer), different + len(answer) - near, ties + tied

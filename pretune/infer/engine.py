@@ -47,8 +47,8 @@ class Decoder(Protocol):
     def select(self, state: Any, rows: np.ndarray) -> Any:
         """The cache of these rows (whole numbers, some perhaps twice) of a state, which is used up."""
 
-    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
-        """float32 logits_LV of the last `keep` positions of one row."""
+    def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
+        """float32 logits_BKV of the last `keep` positions of rows of one length."""
 
 
 class Encoder(Protocol):

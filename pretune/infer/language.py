@@ -302,7 +302,7 @@ def told_reply(model: Streams, messages: Sequence[Message]) -> tuple[float, int]
         problem = f"the prompt of {len(ids)} tokens leaves no room in {model.facts.max_length}"
         raise TooLong(problem, hint="shorten the prompt, or drop the oldest messages")
     first, last = int(places[0]), int(places[-1])
-    logits_LV = model.engine.whole(ids[:last], last - first + 1).astype(np.float64)
+    logits_LV = model.engine.whole(np.array([ids[:last]]), last - first + 1)[0].astype(np.float64)
     check_finite(logits_LV)
     top_L = logits_LV.max(axis=1)
     sums_L = top_L + np.log(np.exp(logits_LV - top_L[:, None]).sum(axis=1))

@@ -101,13 +101,14 @@ class OrtDecoder:
     def select(self, state: Cache, rows: np.ndarray) -> Cache:
         return {name: _value(value.numpy()[rows]) for name, value in state.items()}
 
-    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
-        """float32 logits_LV of the last `keep` positions, step by step: the graph gives those of the last one only."""
+    def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
+        """float32 logits_BKV of the last `keep` positions, step by step: the graph gives those of the last one only."""
         state, found = self.start(), []
-        for fresh in (ids[: len(ids) - keep + 1], *([token] for token in ids[len(ids) - keep + 1 :])):
-            logits_BV, state = self.feed(state, np.asarray([fresh], dtype=np.int64))
-            found.append(logits_BV[0])
-        return np.stack(found)
+        first = ids_BL.shape[1] - keep + 1
+        for fresh_BL in np.split(ids_BL, range(first, ids_BL.shape[1]), axis=1):
+            logits_BV, state = self.feed(state, fresh_BL)
+            found.append(logits_BV)
+        return np.stack(found, axis=1)
 
     def _inputs(self, ids_BL: np.ndarray, num_past: int) -> dict[str, OrtValue]:
         """What the graph asks for, of the usual three."""

@@ -44,6 +44,7 @@ def block_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     position_bias: Tensor | None = None,
+    sliding_window: int | None = None,
     is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
@@ -52,6 +53,8 @@ def block_attention(
     Args:
         attention_mask: additive [B, 1, L, K]; of a causal model it hides what is later, or there is one query only.
         position_bias: added to the scores, [1 or B, H, L, K] (T5 learns one).
+        sliding_window: of a causal layer, how many keys a query sees, itself included; the mask hides the others, so
+            they are left out.
         is_causal: whether the mask hides what is later; None: as the model's own attention does.
 
     Raises:
@@ -71,9 +74,10 @@ def block_attention(
     size = BLOCK if skips else length
     parts = []
     for start in range(0, length, size):
-        seen = min(start + size, length) if skips else keys
-        mask = None if attention_mask is None else attention_mask[:, :, start : start + size, :seen]
-        parts.append(_attend(query[:, :, start : start + size], key[:, :, :seen], value[:, :, :seen], mask, dropout))
+        first = max(0, start - sliding_window + 1) if skips and sliding_window else 0
+        seen = slice(first, min(start + size, length) if skips else keys)
+        mask = None if attention_mask is None else attention_mask[:, :, start : start + size, seen]
+        parts.append(_attend(query[:, :, start : start + size], key[:, :, seen], value[:, :, seen], mask, dropout))
     found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return found.transpose(1, 2).contiguous(), None
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pretune.base.json import JsonMap
 from pretune.model.families import Head, Topped, family_named, tops
 from pretune.model.shape import Decoder, Shape
 from pretune.tokens.encode.tokenizer import Specials
@@ -36,14 +37,22 @@ def build_model(
     Raises:
         NotSupported: the family has no such head.
     """
-    from transformers import AutoConfig
-
-    family = family_named(shape.family)
     settings = shape.config(vocab_size=vocab_size, max_length=max_length, specials=specials)
-    config = AutoConfig.for_model(shape.family, **settings)
+    return build_from({"model_type": shape.family, **settings}, head, shape, seed=seed, attention=attention)
+
+
+def build_from(settings: JsonMap, head: Head, shape: Shape, *, seed: int, attention: str = "eager") -> PreTrainedModel:
+    """The same from the config.json that the shape made.
+
+    Raises:
+        NotSupported: the family has no such head; UnknownKind: transformers has no such model.
+    """
+    kind = str(settings["model_type"])
+    family = family_named(kind)
+    config = family.config(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        maker = family.class_for(head, shape.family)
+        maker = family.class_for(head, kind)
         model: PreTrainedModel = maker.from_config(config, attn_implementation=attention, dtype=torch.float32)
         if isinstance(shape, Decoder) and shape.zero_init:
             zero(model, family.zero_init)

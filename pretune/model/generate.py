@@ -66,12 +66,12 @@ class TorchDecoder:
         state.reorder_cache(torch.from_numpy(rows).to(self.model.device))
         return state
 
-    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
-        """float32 logits_LV of the last `keep` positions, from one forward pass without a cache."""
-        ids_BL = torch.tensor([list(ids)]).to(self.model.device)
+    def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
+        """float32 logits_BKV of the last `keep` positions, from one forward pass without a cache."""
+        ids = torch.from_numpy(np.ascontiguousarray(ids_BL, dtype=np.int64)).to(self.model.device)
         with torch.inference_mode():
-            logits_BLV = self.model(input_ids=ids_BL, use_cache=False, logits_to_keep=keep).logits
-        return np.asarray(logits_BLV[0, -keep:].float().cpu().numpy())
+            logits_BLV = self.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
+        return np.asarray(logits_BLV[:, -keep:].float().cpu().numpy())
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class TorchTranslator:
         cache.reorder_cache(chosen)
         return states_BLD[chosen], cache
 
-    def whole(self, ids: Sequence[int], keep: int) -> np.ndarray:
+    def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
         raise NotSupported("a source and its answer are not one row in an encoder-decoder")
 
 
@@ -259,8 +259,11 @@ def scoring(model: Any, folder: Path, task: tuple[str, str]) -> tuple[TorchEncod
 def framing(config: Mapping[str, Any], folder: Path) -> tuple[Frame, int | None]:
     """How texts are framed for a model of this config, the same for training and serving; and its separator, if it has
     token types. `folder`: of the tokenizer."""
-    family = family_named(config["model_type"])
-    frame = frame_for(family.architecture_of(config["model_type"]), special_ids(folder), separators=family.separators)
+    family, specials = family_named(config["model_type"]), special_ids(folder)
+    reads = family.architecture_of(config["model_type"])
+    if not family.needs_marks and None in (specials.cls, specials.sep):
+        reads = "decoder"
+    frame = frame_for(reads, specials, separators=family.separators)
     return frame, frame.between[0] if family.has_token_types(config) else None
 
 

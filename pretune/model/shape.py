@@ -8,9 +8,9 @@ Every shape becomes an ordinary Hugging Face config, so that other tools read wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pretune.base.config import Choice, Variant
 from pretune.base.json import Json
@@ -25,6 +25,8 @@ class Shape(Variant):
 
     family: ClassVar[str]
     """transformers' model type: qwen3, bert, gpt2."""
+    usual_rate: ClassVar[float | None] = None
+    """Peak rate of AdamW at which it learns labels from new weights; None: AdamW's own."""
 
     def layout(self) -> Layout:
         """The numbers that count parameters and work."""
@@ -55,9 +57,13 @@ class Layout(Variant):
         tables = vocab_size * (1 if self.tied else 2) + (max_length if self.learned_positions else 0)
         return self.matrix_parameters + self.idle_parameters + tables * self.width
 
-    def flops_per_token(self, vocab_size: int, length: int) -> float:
+    def flops_per_token(self, vocab_size: int, length: int, passed: tuple[float, float] = (1.0, 1.0)) -> float:
         """Forward and backward: 6 per matrix parameter (the head counts, the embedding look-up does not) and
-        12 x layers x width x length for attention, causal not halved."""
+        12 x layers x width x length for attention, causal not halved.
+
+        Args:
+            passed: of each token of the text, how many an encoder reads and a decoder writes.
+        """
         return 6.0 * (self.matrix_parameters + vocab_size * self.width) + 12.0 * self.layers * self.width * length
 
 
@@ -76,7 +82,7 @@ class Decoder(Shape):
 
 
 class Placed(Shape):
-    """What the families with learned positions share."""
+    """What the families share whose heads lie side by side in the width."""
 
     layers: int = Field(4, gt=0)
     """Number of blocks."""
@@ -86,6 +92,20 @@ class Placed(Shape):
     """Attention heads; divide `width`."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in pretraining; 0 suits a single epoch."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        divides(self, "heads", "width")
+        return self
+
+
+def divides(shape: Shape, part: str, whole: str, *, twice: bool = False) -> None:
+    """Raise ValueError, which names both settings, where one does not divide the other; `twice`: into even parts."""
+    a, b = getattr(shape, part), getattr(shape, whole)
+    if b % a:
+        raise ValueError(f"{part}={a} does not divide {whole}={b}")
+    if twice and b // a % 2:
+        raise ValueError(f"{part}={a} divides {whole}={b} into parts of {b // a}, and rotary positions turn pairs")
 
 
 SHAPE = Choice(
@@ -97,20 +117,28 @@ SHAPE = Choice(
         "qwen3-mini": "pretune.model.families.qwen3:Qwen3Mini",
         "qwen3-small": "pretune.model.families.qwen3:Qwen3Small",
         "llama": "pretune.model.families.llama:Llama",
+        "gemma3": "pretune.model.families.gemma3:Gemma3",
         "bert": "pretune.model.families.bert:Bert",
         "bert-mini": "pretune.model.families.bert:BertMini",
         "bert-small": "pretune.model.families.bert:BertSmall",
+        "modernbert": "pretune.model.families.modernbert:ModernBert",
+        "modernbert-mini": "pretune.model.families.modernbert:ModernBertMini",
         "electra": "pretune.model.families.electra:Electra",
         "electra-mini": "pretune.model.families.electra:ElectraMini",
         "gpt2": "pretune.model.families.gpt2:Gpt2",
         "gpt2-mini": "pretune.model.families.gpt2:Gpt2Mini",
+        "bag": "pretune.model.families.small:Bag",
+        "cnn": "pretune.model.families.small:Cnn",
+        "lstm": "pretune.model.families.small:Lstm",
+        "t5": "pretune.model.families.t5:T5Shape",
+        "t5-mini": "pretune.model.families.t5:T5Mini",
     },
     group="pretune.shapes",
     default="auto",
 )
 
 
-USUAL = {"masked": "bert-mini", "pair": "bert-mini", "replaced": "electra-mini"}
+USUAL = {"masked": "bert-mini", "pair": "bert-mini", "replaced": "electra-mini", "text": "t5-mini"}
 """Head -> what `auto` is for it; for the next token it is chosen by `size_for`."""
 
 

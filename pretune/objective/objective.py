@@ -44,6 +44,10 @@ class Objective(Variant):
     be reported."""
     writes: ClassVar[bool] = False
     """Whether the model that it trains can go on with a text."""
+    passed: ClassVar[tuple[float, float]] = (1.0, 1.0)
+    """Of each token of the text, how many an encoder reads and a decoder writes; of one stack 1 and 1."""
+    one_shape: ClassVar[bool] = True
+    """Whether all full batches have one shape: code is compiled for a shape."""
     gathers: ClassVar[bool] = False
     """Whether the loss of a row depends on the other rows of the step: then `gather` runs first, over all of them."""
 
@@ -129,6 +133,9 @@ OBJECTIVE = Choice(
         "masked-next": "pretune.objective.pretraining.masked_next:MaskedNext",
         "hybrid": "pretune.objective.pretraining.several:Hybrid",
         "infill": "pretune.objective.pretraining.infill:Infill",
+        "span": "pretune.objective.pretraining.span:Span",
+        "prefix": "pretune.objective.pretraining.prefix:Prefix",
+        "denoise": "pretune.objective.pretraining.denoise:Denoise",
         "several": "pretune.objective.pretraining.several:SeveralOfText",
     },
     group="pretune.objectives",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretune.base.errors import NotSupported
 from pretune.model.families import States, family_of, plain_model
 from pretune.tokens.rows import IGNORE, Batch, Row
 
@@ -18,17 +19,37 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def block_mask(segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Tensor:
+SEES_ALL, SEES_WINDOW = "full_attention", "sliding_attention"
+"""transformers' names of kinds of layers."""
+
+
+def block_mask(
+    segments_BL: Tensor,
+    *,
+    causal: bool,
+    dtype: torch.dtype,
+    window: int | None = None,
+    asking_BT: Tensor | None = None,
+) -> Tensor:
     """Additive mask [B, 1, L, L]: a position sees its own document only (and, if causal, no later position).
 
     Padding (segment -1) sees itself and its like, so that no row of the softmax is empty.
+
+    Args:
+        window: how far a position sees: if causal itself and the window - 1 before it, else so many on either side
+            (transformers counts like that: `masking_utils.py`).
+        asking_BT: segments of the row that looks, where it is another one: then the mask is [B, 1, T, L].
     """
     import torch
 
-    same = segments_BL[:, :, None] == segments_BL[:, None, :]
+    asking = segments_BL if asking_BT is None else asking_BT
+    same = asking[:, :, None] == segments_BL[:, None, :]
+    near = torch.ones(same.shape[1:], dtype=torch.bool, device=segments_BL.device)
     if causal:
-        length = segments_BL.shape[1]
-        same = same & torch.ones(length, length, dtype=torch.bool, device=segments_BL.device).tril()
+        near = near.tril()
+    if window is not None:
+        near = near.triu(1 - window) if causal else near.tril(window).triu(-window)
+    same = same & near
     zero = torch.zeros((), dtype=dtype, device=segments_BL.device)
     return torch.where(same, zero, torch.finfo(dtype).min)[:, None]
 
@@ -91,19 +112,38 @@ def packed_states(model: nn.Module, batch: Batch, *, causal: bool, **inputs: Ten
 
 
 def attention_mask(core: Any, segments_BL: Tensor, *, causal: bool, dtype: torch.dtype) -> Any:
-    """Which positions see each other, in the form that the model's attention reads."""
-    if core.config._attn_implementation == "flex_attention":
-        return sparse_mask(segments_BL, causal=causal)
-    return block_mask(segments_BL, causal=causal, dtype=dtype)
+    """Which positions see each other, in the form that the model's attention reads; where some of its layers see a
+    window only, one for each kind of layer.
+
+    Raises:
+        NotSupported: the model has layers that no mask keeps documents apart in.
+    """
+
+    def mask(window: int | None) -> Any:
+        if core.config._attn_implementation == "flex_attention":
+            return sparse_mask(segments_BL, causal=causal, window=window)
+        return block_mask(segments_BL, causal=causal, dtype=dtype, window=window)
+
+    kinds, window = set(getattr(core.config, "layer_types", None) or ()), getattr(core.config, "sliding_window", None)
+    if odd := sorted(kinds - {SEES_ALL, SEES_WINDOW}):
+        problem = f"a {core.config.model_type} model has layers of kind {odd[0]}, in which packed documents would mix"
+        raise NotSupported(problem, hint="take a model whose layers are of full or sliding attention")
+    if SEES_WINDOW in kinds:
+        return {SEES_ALL: mask(None), SEES_WINDOW: mask(window)}
+    return mask(None if kinds else window)
 
 
-def sparse_mask(segments_BL: Tensor, *, causal: bool) -> Any:
+def sparse_mask(segments_BL: Tensor, *, causal: bool, window: int | None = None) -> Any:
     """The mask of `block_mask` for flex_attention, which leaves out blocks that nobody sees."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         same = segments_BL[row, query] == segments_BL[row, key]
-        return same & (query >= key) if causal else same
+        if causal:
+            same = same & (query >= key)
+        if window is None:
+            return same
+        return same & (query - key < window) if causal else same & ((query - key).abs() <= window)
 
     rows, length = segments_BL.shape
     return create_block_mask(seen, rows, None, length, length, device=segments_BL.device)

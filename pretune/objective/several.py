@@ -62,6 +62,8 @@ class OfParts(Objective):
             learner = self.learner(model, name)
             if name in there:
                 terms = part.sums(learner, there[name])
+            elif learner is model and there:  # another part moves the same weights
+                terms = dict.fromkeys(part.weights, next(model.parameters()).new_zeros(()))
             else:  # DDP waits for the gradient of every weight
                 terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in learner.parameters()))
             found |= {term_of(name, term): loss for term, loss in terms.items()}

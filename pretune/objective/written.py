@@ -1,5 +1,7 @@
 """A text that is made of another: an encoder reads one row, a decoder writes the other, of which every token counts.
 
+Both rows may hold several texts (`segments`, and `written` of the labels): then each is written from its own alone.
+
 *B rows, L positions of the source, T of the target, V vocabulary.*
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 from pretune.infer.engine import padded
 from pretune.model.families import Head, States, plain_model
 from pretune.objective.objective import Objective, StepWide
+from pretune.objective.packed import block_mask
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 
 if TYPE_CHECKING:
@@ -29,19 +32,46 @@ class Written(Objective):
         return {"ids": ids, "labels": ids}
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
-        """Rows of `ids`, the source, and `labels`, the target; both padded on the right to the longest."""
+        """Rows of `ids`, the source, and `labels`, the target; both padded on the right to the longest, and so are
+        `segments` and `written` where rows hold several texts."""
         import torch
 
         ids, mask = map(torch.from_numpy, padded([row["ids"] for row in rows], vocabulary.pad))
         labels, _ = padded([row["labels"] for row in rows], IGNORE)
-        return {"input_ids": ids, "attention_mask": mask, "labels": torch.from_numpy(labels)}
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.from_numpy(labels)}
+        if "written" in rows[0]:
+            of = {"segments": [row["segments"] for row in rows], "written": [row["written"] for row in rows]}
+            batch |= {name: torch.from_numpy(padded(numbers, -1)[0]) for name, numbers in of.items()}
+        return batch
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         """The loss that transformers gives the same labels, times their number."""
         from pretune.objective.cross_entropy import loss_sum
 
         core: Any = plain_model(model)
-        written = core.prepare_decoder_input_ids_from_labels(batch["labels"])
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        logits_BTV = model(**inputs, decoder_input_ids=written, use_cache=False).logits
+        inputs["decoder_input_ids"] = core.prepare_decoder_input_ids_from_labels(batch["labels"])
+        if "written" in batch:
+            inputs = _apart(core, inputs, batch)
+        logits_BTV = model(**inputs, use_cache=False).logits
         return {"loss": loss_sum(States(logits_BTV.flatten(0, 1)), batch["labels"].flatten())}
+
+
+def _apart(core: Any, inputs: dict[str, Any], batch: Batch) -> dict[str, Any]:
+    """Inputs of rows of several texts: each begins with the decoder's start token, and they do not see each other.
+
+    The encoder runs first, by itself, since transformers knows one mask of what is read, not one for each stack.
+    """
+    import torch
+
+    read_BL, written_BT = batch["segments"], batch["written"]
+    dtype = next(p for p in core.parameters() if p.dim() > 1).dtype
+    ids_BT, is_first = inputs["decoder_input_ids"], torch.ones_like(written_BT, dtype=torch.bool)
+    is_first[:, 1:] = written_BT[:, 1:] != written_BT[:, :-1]
+    mask = block_mask(read_BL, causal=False, dtype=dtype)
+    return {
+        "encoder_outputs": core.get_encoder()(input_ids=inputs["input_ids"], attention_mask=mask),
+        "attention_mask": block_mask(read_BL, causal=False, dtype=dtype, asking_BT=written_BT),
+        "decoder_input_ids": torch.where(is_first, core.config.decoder_start_token_id, ids_BT),
+        "decoder_attention_mask": block_mask(written_BT, causal=True, dtype=dtype),
+    }

@@ -18,11 +18,14 @@ from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
-from pretune.model.families import num_positions, plain_model
+from pretune.model.families import family_named, num_positions, plain_model
 from pretune.model.folder import quiet_transformers, set_model_length
+from pretune.model.methods.method import Method
+from pretune.model.methods.scratch import Scratch
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
+from pretune.task.fresh import write_fresh
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
@@ -57,7 +60,7 @@ def finetune(
     Args:
         data: the data set of each task by its name; of one task alone, under "".
     """
-    runtime, log, folder = Runtime.start(settings.device), context.log, base.path
+    runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
@@ -94,6 +97,20 @@ def finetune(
     inputs = {"model": base, **{place_of(name): one for name, one in data.items()}}
     write_run_page("finetune", complete(settings), inputs, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
+
+
+def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
+    """The folder of the model that training begins with: what is given, or one with new weights."""
+    if settings.fresh is None:
+        return base.path
+    folder, shape = context.scratch / "fresh", settings.fresh
+
+    def write() -> bool:
+        write_fresh(shape, base.path, folder, max_length=settings.max_length, seed=context.seed)
+        return True
+
+    context.choose("fresh", write)
+    return folder
 
 
 def _sizes(state: Any, data: LabelledData) -> Json:
@@ -171,11 +188,9 @@ def outlined(
     device: torch.device,
 ) -> TrainSpec:
     """A run from the config of its model alone; rows as long as they may be."""
-    from transformers import AutoConfig
-
     # Whatever type the folder has, it is loaded in float32.
     plain = {name: value for name, value in config.items() if name != "torch_dtype"} | {"dtype": "float32"}
-    known = AutoConfig.for_model(**plain)
+    known = family_named(plain["model_type"]).config(plain)
 
     def outline() -> Any:
         model, heads = task.outline(copy.deepcopy(known))
@@ -188,7 +203,7 @@ def outlined(
         vocabulary=vocabulary,
         outline=outline,
         known_by=[plain, *(part.model_dump(mode="json") for part in (task, settings.method))],
-        method=settings.method,
+        method=_paced(settings),
         layers=int(config.get("num_hidden_layers") or config.get("n_layer") or 1),
         width=int(getattr(known.get_text_config(), "hidden_size", 0)),
         length=length,
@@ -201,6 +216,12 @@ def outlined(
         layer_decay=settings.layer_decay,
         device=device,
     )
+
+
+def _paced(settings: FinetuneSettings) -> Method:
+    """What says how fast weights learn: the method; of new weights their shape."""
+    fresh = settings.fresh
+    return settings.method if fresh is None else Scratch(kind="scratch", rate=fresh.usual_rate)
 
 
 def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Forecast, machine: Machine) -> Forecast:

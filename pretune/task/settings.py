@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from pretune.base.config import Input, chosen
 from pretune.model.methods.method import METHOD, Method
+from pretune.model.shape import Shape
+from pretune.task.fresh import FRESH
 from pretune.task.task import TASK, Task
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.settings import TrainSettings
@@ -16,8 +18,8 @@ from pretune.train.settings import TrainSettings
 class FinetuneSettings(TrainSettings):
     """What a user sets of fine-tuning."""
 
-    model: Annotated[str, Input("model")]
-    """The pretrained model."""
+    model: Annotated[str, Input("model|tokenizer")]
+    """The pretrained model; with `fresh` a tokenizer is enough."""
     data: Annotated[str | dict[str, str], Input("dataset")]
     """Labelled examples (of several tasks, a data set by the name of each); the validation split chooses the best
     model, the test split is not read."""
@@ -26,6 +28,9 @@ class FinetuneSettings(TrainSettings):
     rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, lora."""
+    fresh: Annotated[Shape | None, *chosen(FRESH)] = None
+    """Begin with random weights: `same` takes the model's architecture, a shape another (the baselines bag, cnn and
+    lstm, or bert-mini ...); the tokenizer is the model's. What pretraining is worth is the difference."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
     """Optimizer and schedule; AdamW takes a rate that suits the method (and, with full, the model's width) when none is
     given."""
@@ -38,6 +43,8 @@ class FinetuneSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
+        if self.fresh is not None and self.method.kind != "full":
+            raise ValueError(f"fresh weights must all train, and method={self.method.kind} leaves some as they are")
         if why := self.task.why_not(self.method):
             raise ValueError(why)
         return self

@@ -10,6 +10,7 @@ from typing import ClassVar
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.task.fresh import check_source, fresh_forecast
 from pretune.task.settings import FinetuneSettings
 from pretune.train.settings import refuse_ranks
 
@@ -27,6 +28,8 @@ class FinetuneStage(Stage, FinetuneSettings):
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         base, data = inputs["model"], together([inputs[place] for place in _data(inputs).values()])
+        if self.fresh is not None:
+            base = fresh_forecast(self.fresh, base, max_length=self.max_length)
         if base.config is not None:
             from pretune.task.finetuning import forecast_finetuning
 
@@ -37,8 +40,10 @@ class FinetuneStage(Stage, FinetuneSettings):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.task.finetuning import finetune
 
-        data = {name: inputs[place] for name, place in _data(inputs).items()}
-        return finetune(self, inputs["model"], data, out, context)
+        base, data = inputs["model"], {name: inputs[place] for name, place in _data(inputs).items()}
+        if base.card.kind == "tokenizer":
+            check_source(self.fresh, None, base.path.as_posix())
+        return finetune(self, base, data, out, context)
 
 
 def _data(places: Iterable[str]) -> dict[str, str]:

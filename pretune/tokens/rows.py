@@ -48,6 +48,7 @@ class Row(TypedDict, total=False):
         of: name of the objective that the row belongs to, where there are several.
         read: the ids that the model reads, where they are not those that it learns.
         progress: share of the run's steps before this one, in [0, 1); only rows that are trained on have it.
+        written: number of the document that each of the labels belongs to, where they are a row of their own.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
         draws: a number in [0, 1) for each place, by which a token is drawn from a model's distribution.
     """
@@ -70,6 +71,7 @@ class Row(TypedDict, total=False):
     parts: Ids
     is_next: bool
     read: Ids
+    written: Ids
     progress: float
     draws: NDArray[np.float64]
 
@@ -82,6 +84,7 @@ class Vocabulary:
         specials: ids of all control tokens.
         controls: the id of each control token by its text.
         folder: where the tokenizer lies; None where nothing but ids is known (forecasts, tests).
+        end: the token that ends a document; None where the tokenizer has none.
     """
 
     size: int
@@ -91,6 +94,7 @@ class Vocabulary:
     specials: tuple[int, ...] = ()
     controls: Mapping[str, int] = field(default_factory=dict)
     folder: Path | None = None
+    end: int | None = None
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -112,4 +116,5 @@ def vocabulary_of(folder: Path) -> Vocabulary:
     ids = {*controls.values(), *(number for number in astuple(specials) if number is not None)}
     pad = specials.pad if specials.pad is not None else (specials.eos or 0)
     size = tokenizer.get_vocab_size(with_added_tokens=True)
-    return Vocabulary(size, pad, specials.mask, specials.cls, tuple(sorted(ids)), controls, folder)
+    end = specials.eos if specials.eos is not None else specials.sep
+    return Vocabulary(size, pad, specials.mask, specials.cls, tuple(sorted(ids)), controls, folder, end)

@@ -100,6 +100,7 @@ def wrong_settings(main: str, settings: list[str]) -> Iterator[Mistake]:
         cls = STAGE.find(kind)
         inputs = {n: "x" for n, f in cls.model_fields.items() if facts(cls, n).input and f.is_required()}
         either = {"corpus": "x"} if kind == "tokens" and "ids" not in tree else {}  # a corpus, or token files
+        either |= {"data": "x"} if kind == "evaluate" and not {"pairs", "choices"} & tree.keys() else {}
         yield from check(cls, {**inputs, **either, **tree, "kind": kind})[1]
 
 

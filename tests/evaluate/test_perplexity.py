@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from pretune.base.errors import NotFinite
-from pretune.evaluate.perplexity import by_document, score_store, some_documents
+from pretune.evaluate.likelihood import CausalScorer
+from pretune.evaluate.perplexity import by_document, score_store, score_windows, some_documents, windows
+from pretune.model.generate import TorchDecoder
 from pretune.tokens.store.store import Store
 
 END, VOCABULARY = 0, 23
@@ -98,3 +100,52 @@ def test_some_documents_are_spread_over_the_whole_split():
     store, chosen = some_documents(store_of([[k] for k in range(1, 11)]), 5)
     assert chosen.tolist() == [0, 2, 4, 6, 8]
     assert [store.document(k).tolist() for k in range(5)] == [[1, END], [3, END], [5, END], [7, END], [9, END]]
+
+
+def scored_in_windows(model, store, length, stride):
+    scorer = CausalScorer(TorchDecoder(model), None, (), ())
+    return score_windows(scorer, store, length, stride, num_bytes=np.ones(store.num_documents))
+
+
+def sliding_loop(model, ids, length, stride):
+    """Perplexity as the guide of transformers computes it: windows of length + 1 tokens, known ones not scored again."""
+    nats, number, known = 0.0, 0, 0
+    for begin in range(0, len(ids), stride):
+        end = min(begin + length + 1, len(ids))
+        row = torch.tensor([ids[begin:end]])
+        labels = row.clone()
+        labels[:, : known - begin] = -100
+        with torch.inference_mode():
+            loss = model(row, labels=labels).loss
+        scored = int((labels[:, 1:] != -100).sum())
+        nats, number, known = nats + float(loss) * scored, number + scored, end
+        if end == len(ids):
+            return math.exp(nats / number)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("stride", [1, 3, 8])
+def test_perplexity_with_a_stride_is_that_of_the_loop_of_transformers(model, stride):
+    (text,) = documents(2, number=1, most=60)
+    while len(text) < 30:
+        text = [*text, 5, 6, 7]
+    score = scored_in_windows(model, store_of([text]), 8, stride)
+    assert score.perplexity == pytest.approx(sliding_loop(model, [*text, END], 8, stride), rel=1e-5)
+
+
+def test_every_target_is_in_one_window_and_sees_enough_of_its_document():
+    store = store_of(documents(3, number=9, most=40))
+    starts = np.concatenate([[0], store.ends[:-1].astype(int)]).tolist()
+    for length, stride in ((8, 3), (8, 8), (5, 1), (64, 7)):
+        scored = [k for _, first, stop in windows(store, length, stride) for k in range(first, stop)]
+        assert scored == [k for k in range(store.num_tokens) if k not in starts]
+        for begin, first, stop in windows(store, length, stride):
+            start = max(s for s in starts if s <= begin)
+            assert stop - 1 - begin <= length
+            assert first - begin >= min(first - start, length - stride + 1)
+
+
+def test_windows_that_do_not_overlap_are_the_blocks_of_one_document(model):
+    store = store_of([[1, 2, 3, 4, 5, 6, 7]])
+    blocks = score_store(model, store, 3, num_bytes=np.ones(1))
+    assert scored_in_windows(model, store, 3, 3).nats == pytest.approx(blocks.nats, rel=1e-5)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import EmptyInput, NotSupported
+from pretune.base.errors import EmptyInput, NotSupported, WrongValue
 
 
 def report_of(artifact):
@@ -143,6 +143,15 @@ def test_tokens_of_another_tokenizer_are_refused(world):
         world.run("evaluate", model=str(world.decoder), data=str(tokens.path))
 
 
+def test_a_model_with_control_tokens_behind_those_of_the_text_reads_it(world, tmp_path):
+    from pretune.evaluate.language import made_with
+    from pretune.tokens.encode.additions import add_controls
+    from pretune.tokens.encode.tokenizer import load_tokenizer
+
+    more = add_controls(world.decoder, {"<|fim|>": None}, tmp_path / "more")
+    assert made_with(load_tokenizer(more), Artifact.open(world.tokens))
+
+
 def test_labels_that_the_model_does_not_know_count_as_wrong_and_are_told(world):
     rows = [{"text": f"film {k}", "label": label} for k, label in enumerate(["good", "bad", "odd", "odd"])]
     path = world.root / "validation.jsonl"
@@ -164,3 +173,37 @@ def test_the_stages_are_found_without_importing_torch():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_bits_per_byte_of_each_source_and_language_make_up_those_of_all(world):
+    import numpy as np
+
+    lines = {
+        "english": ["The fox jumps over the dog.", "The lazy dog sleeps."],
+        "中文": ["你好，世界。", "今天天气很好。"],
+    }
+    folder = world.root / "two"
+    folder.mkdir()
+    for name, two in lines.items():
+        rows = [{"text": f"{k} {text} {text}"} for text in two for k in range(9)]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    read = {name: [str(folder / f"{name}.jsonl")] for name in lines}
+    corpus = world.run("corpus", read=read, validation=0.2, test=0.4)
+    tokens = world.run("tokens", corpus=str(corpus.path), tokenizer=str(world.decoder))
+    report = report_of(world.run("evaluate", model=str(world.decoder), data=str(tokens.path)))
+    whole = report["metrics"]
+    for what in ("source", "language"):
+        table = report[f"{what}s"]
+        assert sum(row["bytes"] for row in table) == whole["bytes"]
+        for figure in ("bits_per_byte", "ngram_bits_per_byte"):
+            mean = np.average([row[figure] for row in table], weights=[row["bytes"] for row in table])
+            assert mean == pytest.approx(whole[figure], rel=1e-5)
+    assert [row["source"] for row in report["sources"]] == ["english", "中文"]
+
+
+def test_a_stride_is_told_and_one_that_leaves_tokens_out_is_refused(world):
+    report = report_of(world.run("evaluate", model=str(world.decoder), data=str(world.tokens), stride=16))
+    assert any("windows of 96 tokens, 16 apart; a token sees more than 80 of the tokens" in n for n in report["notes"])
+    with pytest.raises(WrongValue, match="stride is 97, but a window has 96 tokens"):
+        world.run("evaluate", model=str(world.decoder), data=str(world.tokens), stride=97)

@@ -171,5 +171,5 @@ def test_a_bundle_in_no_format_that_runs_here_is_refused(decoder: Path, folder: 
 
 def test_the_logits_of_the_last_positions_are_those_of_each_step(decoder: Path) -> None:
     engine = open_model(decoder).engine
-    best = engine.whole([100, 7, 3, 50], 3).argmax(axis=1)
-    assert best.tolist() == [107 % V, 110 % V, 160 % V]
+    best = engine.whole(np.array([[100, 7, 3, 50], [1, 2, 3, 4]]), 3).argmax(axis=2)
+    assert best.tolist() == [[107 % V, 110 % V, 160 % V], [3, 6, 10]]

@@ -38,6 +38,7 @@ def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
         "masked-pairs",
         "replaced",
         "hybrid",
+        "denoise",
         "several",
         "crf",
         "embed",

@@ -8,17 +8,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from pretune.model.build import build_model
+from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
+from pretune.model.families import Head, family_named
 from pretune.model.folder import without_pooler
 from pretune.model.several import ManyHeads
-from pretune.model.shape import SHAPE
+from pretune.model.shape import SHAPE, Shape
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
@@ -42,21 +43,37 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 
-VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3))
+MARKS = {**{f"<extra_id_{k}>": 39 - k for k in range(8)}, "[R]": 31, "[X]": 30, "[S]": 29}
+VOCABULARY = Vocabulary(size=40, pad=0, mask=1, cls=2, specials=(0, 1, 2, 3), controls=MARKS, end=3)
 SPECIALS = Specials(bos=None, eos=3, pad=0, unk=None, cls=2, sep=3, mask=1)
 LENGTH = 12
 
 
-def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Any = None) -> Any:
+SIZES = {
+    **{"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48},
+    **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4, "generator": 0.5},
+}
+
+
+def tiny_shape(kind: str, **settings: Any) -> Shape:
+    """A shape of two layers; where some see a window only, one of them does, four tokens."""
+    known = SHAPE.find(kind).model_fields
+    return SHAPE({"kind": kind, **{name: size for name, size in SIZES.items() if name in known}, **settings})
+
+
+def head_of(kind: str) -> Head:
+    """What a shape is pretrained to predict."""
+    family = SHAPE.find(kind).family
+    if special := {"electra": "replaced", "t5": "text"}.get(family):
+        return cast(Head, special)
+    return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
+
+
+def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | None = None) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
-    sizes = {"layers": 2, "width": 32, "heads": 2}
-    sizes |= {"kv_heads": 1, "head_width": 16, "hidden": 48} if kind == "qwen3" else {}
-    sizes |= {"hidden": 48} if kind in ("bert", "electra") else {}
-    sizes |= {"generator": 0.5} if kind == "electra" else {}
-    head = head or {"bert": "masked", "electra": "replaced"}.get(kind, "next")
     model = build_model(
-        SHAPE({"kind": kind, **sizes}),
-        head,
+        tiny_shape(kind),
+        head or head_of(kind),
         vocab_size=40,
         max_length=32,
         specials=SPECIALS,
@@ -78,6 +95,13 @@ def tiny_classifier(kind: str = "bert", outputs: int = 3) -> Any:
     torch.manual_seed(1)
     # Not eager: there Qwen3 takes its softmax in float32, which rounds by the length of the padding.
     return AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").double()
+
+
+def tiny_baseline(kind: str) -> Any:
+    shape = tiny_shape(kind, dropout=0.0)
+    sizes = shape.config(vocab_size=40, max_length=32, specials=SPECIALS)
+    config = {**sizes, "model_type": shape.family, "num_labels": 3}
+    return build_from(config, "label", shape, seed=1).double()
 
 
 def tiny_finder(kind: str = "bert") -> Any:
@@ -218,6 +242,13 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
+    if name == "windows":
+        model = tiny("gemma3")
+        for place, parameter in model.named_parameters():
+            parameter.requires_grad_("norm" not in place)  # transformers adds their gradients up in float32, always
+        return model, OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name == "windows-masked":
+        return tiny("modernbert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "masked-pairs":
         return tiny("bert", head="pair"), OBJECTIVE({"kind": "masked", "pairs": "next", "spans": 2}), paired_rows(8)
     if name == "replaced":
@@ -253,6 +284,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "seq2seq":
         pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
         return tiny_translator(), Written(kind="written"), pairs
+    if name in OF_TWO:
+        return tiny("t5"), OBJECTIVE(OF_TWO[name]), packed_rows(8, 2 * LENGTH, seed=1)
     if name in PREFERENCES:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
     if name == "reward":
@@ -263,6 +296,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
+    if name in ("bag", "cnn", "lstm"):
+        return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
@@ -278,19 +313,16 @@ OF_TEXT: dict[str, Any] = {
     "input-mask": {"kind": "causal", "input_mask": 0.3},
 }
 """Objectives over the same rows as `causal`."""
+OF_TWO: dict[str, Any] = {
+    "span": {"kind": "span", "rate": 0.3, "mean_length": 2, "sentinels": 8},
+    "prefix": "prefix",
+    "denoise": {"kind": "denoise", "sentinels": 8},
+}
+"""Objectives of encoder-decoders over the same rows."""
 CASES = (
-    *OF_TEXT,
-    *(
-        "causal",
-        "gpt2",
-        "chat",
-        "masked",
-        "masked-pairs",
-        "replaced",
-        "classify",
-        "classify-decoder",
-        "classify-weights",
-    ),
+    *(*OF_TEXT, *OF_TWO),
+    *("causal", "gpt2", "chat", "windows", "masked", "windows-masked", "masked-pairs", "replaced"),
+    *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )

@@ -13,7 +13,10 @@ from pretune.objective.objective import OBJECTIVE
 from pretune.objective.packed import block_mask, sparse_mask
 from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
-KINDS = [("qwen3", "causal"), ("gpt2", "causal"), ("bert", "masked")]
+KINDS = [
+    *(("qwen3", "causal"), ("gpt2", "causal"), ("bert", "masked")),
+    *(("gemma3", "causal"), ("modernbert", "masked")),  # windows of four tokens
+]
 
 
 def loss_and_gradient(model: Any, kind: str) -> tuple[float, list[torch.Tensor]]:

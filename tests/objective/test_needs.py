@@ -22,8 +22,8 @@ class Two(Masked):
     weights: ClassVar[Mapping[str, float]] = {"masked": 1.0, "next": 0.5}
 
 
-class OfTexts(Masked):
-    head: ClassVar[Head] = "text"
+class OfLabels(Masked):
+    head: ClassVar[Head] = "label"
 
 
 def settings(objective: str, **others: Any) -> PretrainSettings:
@@ -39,7 +39,7 @@ def test_an_objective_that_reads_pairs_is_refused_with_rows_of_another_packing()
 
 def test_an_objective_for_which_no_shape_is_chosen_by_itself_asks_for_one() -> None:
     with pytest.raises(WrongValue, match=r"(?s)no shape is chosen by itself .*hint: name it: model.kind=.*bert"):
-        resolved_shape(settings("OfTexts"), tokens=1000, vocab_size=100, flops=1e9)
+        resolved_shape(settings("OfLabels"), tokens=1000, vocab_size=100, flops=1e9)
 
 
 def test_what_is_trained_on_is_called_loss_and_its_terms_stand_next_to_it_where_there_are_several() -> None:

@@ -39,9 +39,12 @@ FAMILIES = {
     "llama": "pretune.model.families.llama:LLAMA",
     "mistral": "pretune.model.families.llama:LLAMA",
     "qwen2": "pretune.model.families.llama:LLAMA",
+    "gemma3_text": "pretune.model.families.gemma3:GEMMA3",
     "gpt2": "pretune.model.families.gpt2:GPT2",
     "t5": "pretune.model.families.t5:T5",
     "bert": "pretune.model.families.bert:BERT",
+    "modernbert": "pretune.model.families.modernbert:MODERNBERT",
+    **dict.fromkeys(("pretune-bag", "pretune-cnn", "pretune-lstm"), "pretune.model.families.small:SMALL"),
     "electra": "pretune.model.families.electra:ELECTRA",
     **dict.fromkeys(BEHIND_PAD, "pretune.model.families.roberta:ROBERTA"),
 }

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, UnknownKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,7 +34,7 @@ LABELLED: tuple[Head, ...] = ("label", "tags", "span")
 """Heads whose outputs have names; those of a span are start and end."""
 PARTS = {
     "norms": r"norm|\bln_|LayerNorm",
-    "head": r"lm_head|classifier|\bscore\b|\bcls\b|pooler|_predictions\b",
+    "head": r"lm_head|\bhead\.|classifier|\bscore\b|\bcls\b|pooler|_predictions\b",
     "embeddings": r"embed|\bwte\b|\bwpe\b",
     "attention": r"attn|attention",
     "mlp": r"mlp|intermediate|output\.dense|\bffn?\b|feed_forward",
@@ -73,6 +74,7 @@ class Family:
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
         extras: terms that the body adds to the loss, each with its weight in the sum.
         separators: that stand between two texts that are compared.
+        needs_marks: whether an encoder reads texts in [CLS] and [SEP] alone; otherwise any tokenizer does.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
 
@@ -81,6 +83,7 @@ class Family:
     zero_init: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     separators: int = 1
+    needs_marks: bool = True
     extras: Mapping[str, float] = field(default_factory=dict)
 
     # ---- heads ----
@@ -94,10 +97,18 @@ class Family:
         import transformers
 
         what, usual, _ = HEADS[head]
+        check_known(model_type)
         name = self.classes.get(head, usual if self._is_listed(head, model_type) else "")
         if not name:
             raise NotSupported(f"a {model_type} model has no head for {what}", hint=self._others(model_type))
         return getattr(transformers, name)
+
+    def config(self, settings: Mapping[str, Any]) -> Any:
+        """The transformers config of a config.json. Raises UnknownKind where transformers has none of its type."""
+        from transformers import AutoConfig
+
+        check_known(settings["model_type"])
+        return AutoConfig.for_model(**settings)
 
     def _others(self, model_type: str) -> str:
         there = [HEADS[head][0] for head in HEADS if self.classes.get(head) or self._is_listed(head, model_type)]
@@ -189,6 +200,16 @@ class Family:
     def has_token_types(self, config: Mapping[str, Any]) -> bool:
         """Whether the first and the second text of two have types of their own; where two separators part them, not."""
         return self.separators == 1 and int(config.get("type_vocab_size") or 0) > 1
+
+
+def check_known(model_type: str) -> None:
+    """Raise UnknownKind for a model type that transformers has no config for, with the nearest that it has."""
+    from transformers import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        near = get_close_matches(model_type, list(CONFIG_MAPPING.keys()), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "look at model_type in its config.json"
+        raise UnknownKind(f"transformers knows no model of type {model_type!r}", hint=hint)
 
 
 def tops(model: Any) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pretune.base.json import Json
 from pretune.model.families.family import Family, States
-from pretune.model.shape import Decoder, Layout
+from pretune.model.shape import Decoder, Layout, Shape, divides
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +32,8 @@ LLAMA = HeadOnStates(
 )
 
 
-class Rotary(Decoder):
-    """What the decoders with rotary positions share: RMSNorm, SwiGLU, grouped heads, no biases."""
+class Grouped(Shape):
+    """What the decoders with rotary positions share: RMSNorm, a gated feed-forward part, grouped heads, no biases."""
 
     layers: int = Field(6, gt=0)
     """Number of blocks."""
@@ -52,6 +52,13 @@ class Rotary(Decoder):
 
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout of embeddings and branches in pretraining; helps only where a text is read many times."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        divides(self, "kv_heads", "heads")
+        if self.head_width % 2:
+            raise ValueError(f"head_width={self.head_width} is odd, and rotary positions turn pairs")
+        return self
 
     def layout(self) -> Layout:
         heads = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
@@ -75,6 +82,10 @@ class Rotary(Decoder):
             "eos_token_id": specials.eos,
             "pad_token_id": specials.pad,
         }
+
+
+class Rotary(Grouped, Decoder):
+    """Those whose branches end with a matrix, which may begin at zero."""
 
 
 class Llama(Rotary):

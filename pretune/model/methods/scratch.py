@@ -10,8 +10,11 @@ from pretune.model.methods.full import Full
 class Scratch(Full):
     """Train a new model."""
 
+    rate: float | None = None
+    """Peak rate of AdamW when none is given; None: its own."""
+
     def rate_for(self, optim: Any, width: int) -> float | None:
-        return None
+        return self.rate if optim.kind == "adamw" else None
 
 
 class GoingOn(Full):

@@ -17,7 +17,6 @@ left-to-right loss); the names of the marks are StarCoder's and Qwen's.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -26,6 +25,7 @@ from pydantic import Field
 
 from pretune.objective.objective import Objective
 from pretune.objective.pretraining.causal import Causal
+from pretune.objective.pretraining.pieces import pieces_of
 from pretune.tokens.encode.tokenizer import encode_text, encode_texts
 from pretune.tokens.rows import Row, Vocabulary
 
@@ -53,9 +53,7 @@ class Infill(Causal):
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """Row of `ids` and `segments` (L + 1 each) -> the same with rearranged documents."""
-        segments, ids = np.asarray(row["segments"]), np.asarray(row["ids"])
-        borders = [0, *(np.flatnonzero(np.diff(segments)) + 1).tolist(), len(segments)]
-        pieces = [ids[a:b] for a, b in pairwise(borders) if segments[a] >= 0]
+        ids, pieces = np.asarray(row["ids"]), pieces_of(row)
         room, done = len(ids), []
         for k, piece in enumerate(pieces):
             others = sum(len(other) for other in pieces[k + 1 : -1])  # the last one takes what is left

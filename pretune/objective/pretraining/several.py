@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -35,6 +35,8 @@ USUAL_ROW = 128, Vocabulary(size=1, pad=0)
 
 class OneModel(OfParts):
     """Objectives by name that train one model; what it is asked for is asked of them."""
+
+    one_shape: ClassVar[bool] = False
 
     def share(self, name: str, progress: float) -> float:
         """Of the rows that are prepared for an objective, at a share of the run's steps; all together 1."""
@@ -79,8 +81,14 @@ class OneModel(OfParts):
     def remark(self) -> str:
         return "; ".join(dict.fromkeys(filter(None, (part.remark() for part in self.parts.values()))))
 
+    @property
+    def passed(self) -> tuple[float, float]:  # type: ignore[override]
+        shares = [(self.share(name, 1.0), part.passed) for name, part in self.parts.items()]
+        return sum(share * read for share, (read, _) in shares), sum(share * wrote for share, (_, wrote) in shares)
+
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
-        return self.first.form(length, vocabulary)
+        forms = [part.form(length, vocabulary) for part in self.parts.values()]  # any of them may refuse the length
+        return forms[0]
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """The row as one of the objectives wants it, and `of` which."""

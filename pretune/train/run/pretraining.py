@@ -157,10 +157,10 @@ def spec_of(
         start: the model before its first step.
         rows: what it reads; None for a forecast, from so many `tokens`.
     """
-    method, layout = start.method, start.layout
+    method, layout, objective = start.method, start.layout, settings.objective
     return TrainSpec(
         settings=settings,
-        objective=settings.objective,
+        objective=objective,
         vocabulary=vocabulary,
         outline=lambda: method.apply(start.outline(), heads=()),
         known_by=start.known_by,
@@ -172,8 +172,8 @@ def spec_of(
         batch=settings.batch * settings.mean_share,
         micro_tokens=MICRO_TOKENS[device.type],
         attention=attention_for(device),
-        compile=settings.compile,
-        flops_per_token=layout.flops_per_token(vocabulary.size, settings.length),
+        compile="no" if settings.compile == "auto" and not objective.one_shape else settings.compile,
+        flops_per_token=layout.flops_per_token(vocabulary.size, settings.length, objective.passed),
         device=device,
         seed=seed,
         looks=Looks(last=2 * VALIDATION_ROWS, share=SHARE_OF_LOOKS),
@@ -200,9 +200,11 @@ def forecast_pretraining(
         base: the model that learns on.
     """
     quiet_transformers()
-    device, size = device_of(settings.device), vocab_size or USUAL_VOCABULARY
+    device, controls = device_of(settings.device), settings.objective.controls
+    size = (vocab_size or USUAL_VOCABULARY) + len(controls)
     specials = Specials(bos=None, eos=2, pad=0, unk=None, cls=2, sep=2, mask=1)
-    vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
+    added = dict(zip(controls, range(size - len(controls), size), strict=True))
+    vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2), controls=added, end=2)
     head, attention = settings.objective.head, attention_for(device)
     if base is not None and base.config is not None:
         start, config = (
