@@ -71,6 +71,13 @@ METRICS = {
     "out as it went in, or as a row of validation or test, is counted as nothing new and not written.",
     "class_weights": "How much an error on each label weighs in the loss of task classify (dataset.balance=weights).",
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
+    "balance": "Balance loss of a mixture of experts, mean over blocks: experts times the sum over them of the share "
+    "of tokens that chose one times its mean probability. The experts of a token when all are even, more else.",
+    "router_z": "Mean over tokens and blocks of the square of the log of the sum of exp of a router's logits.",
+    "busiest_expert": "Tokens of the busiest expert over an even share, in the block where that is most. 1 is even; "
+    "with two of eight experts a token, 4 is the worst. Much more than 2 at the end: raise model.balance.",
+    "validation_expert_loads": "Tokens of the validation split that each expert got, block by block.",
+    "validation_busiest_expert": "busiest_expert of each block, on the validation split.",
     "validation_bits_per_byte": "Bits per byte of held-out text: validation_loss in a unit that does not depend on the "
     "tokenizer. Two to three after a million bytes, one to one and a half for good models of plain prose.",
     "validation_loss_by_source": "validation_loss of each source (store, or `source` of its documents), the eight "

@@ -53,7 +53,8 @@ def build_from(settings: JsonMap, head: Head, shape: Shape, *, seed: int, attent
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         maker = family.class_for(head, kind)
-        model: PreTrainedModel = maker.from_config(config, attn_implementation=attention, dtype=torch.float32)
+        also = family.made_with()
+        model: PreTrainedModel = maker.from_config(config, attn_implementation=attention, dtype=torch.float32, **also)
         if isinstance(shape, Decoder) and shape.zero_init:
             zero(model, family.zero_init)
         shape.complete(model, head)
@@ -71,7 +72,8 @@ def outline_with(config: Any, head: Head, *, outputs: int | None = None) -> Topp
     if outputs is not None:
         config.num_labels = outputs
     config.pad_token_id = config.pad_token_id or 0
-    model = family_named(config.model_type).class_for(head, config.model_type).from_config(config)
+    family = family_named(config.model_type)
+    model = family.class_for(head, config.model_type).from_config(config, **family.made_with())
     return model, tops(model)
 
 

@@ -22,7 +22,7 @@ from pretune.base.json import Json
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT, write_pooling
 from pretune.infer.searching import Search
-from pretune.model.families import Head, family_named, tops
+from pretune.model.families import Head, family_named, family_of, tops
 from pretune.report.numbers import size
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 
@@ -106,7 +106,8 @@ def load_with_new(
     check_memory(weight_bytes(folder), f"loading {folder.as_posix()}")
     extra = {"attn_implementation": attention} if attention else {}
     kind = model_type_of(folder)
-    maker = family_named(kind).class_for(head, kind)
+    family = family_named(kind)
+    maker = family.class_for(head, kind)
     model, info = maker.from_pretrained(
         folder,
         output_loading_info=True,
@@ -115,6 +116,7 @@ def load_with_new(
         use_safetensors=True,
         trust_remote_code=False,
         key_mapping=_renamed(folder, maker, kind),
+        **family.made_with(),
         **extra,
         **config,
     )
@@ -239,7 +241,7 @@ def save_model(model: nn.Module, out: Path, *, tokenizer: Path, weights: Mapping
     check_plain(core)
     state = {name: tensor.detach().float() for name, tensor in core.state_dict().items()}
     state |= {name: tensor.detach().float() for name, tensor in (weights or {}).items()}
-    write_safetensors(_untied(core, state), out / "model.safetensors")
+    write_safetensors(family_of(core).in_files(core, _untied(core, state)), out / "model.safetensors")
     _write_config(core, out)
     if head_of([type(core).__name__]) == "vector" and hasattr(core.config, KEPT):
         write_pooling(out, getattr(core.config, KEPT), core.config.hidden_size)
@@ -272,7 +274,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _write_config(model: Any, out: Path) -> None:
     config = {**model.config.to_dict(), "dtype": "float32", "architectures": [type(model).__name__]}
-    for key in ("_name_or_path", "transformers_version", "_attn_implementation"):
+    for key in ("_name_or_path", "transformers_version", "_attn_implementation", "_experts_implementation"):
         config.pop(key, None)
     write_json(out / "config.json", config)
     generation = getattr(model, "generation_config", None)

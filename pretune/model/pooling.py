@@ -42,6 +42,7 @@ def said(model: Any, output: Any, mask_BL: Tensor) -> Tensor:
 def outline_body(config: Any, how: Json) -> Any:
     """The same of a transformers config alone, with random weights."""
     config.pad_token_id = config.pad_token_id or 0
-    model = family_named(config.model_type).class_for("vector", config.model_type).from_config(config)
+    family = family_named(config.model_type)
+    model = family.class_for("vector", config.model_type).from_config(config, **family.made_with())
     keep(model.config, how)
     return without_pooler(model)

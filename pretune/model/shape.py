@@ -116,6 +116,8 @@ SHAPE = Choice(
         "qwen3-nano": "pretune.model.families.qwen3:Qwen3Nano",
         "qwen3-mini": "pretune.model.families.qwen3:Qwen3Mini",
         "qwen3-small": "pretune.model.families.qwen3:Qwen3Small",
+        "qwen3-moe": "pretune.model.families.qwen3_moe:Qwen3Moe",
+        "qwen3-moe-nano": "pretune.model.families.qwen3_moe:Qwen3MoeNano",
         "llama": "pretune.model.families.llama:Llama",
         "gemma3": "pretune.model.families.gemma3:Gemma3",
         "bert": "pretune.model.families.bert:Bert",

@@ -50,6 +50,8 @@ class Objective(Variant):
     """Whether all full batches have one shape: code is compiled for a shape."""
     gathers: ClassVar[bool] = False
     """Whether the loss of a row depends on the other rows of the step: then `gather` runs first, over all of them."""
+    body_terms: ClassVar[bool] = False
+    """Whether `sums` has the terms that a model's body adds (router losses); then `gather` counts what they need."""
 
     def remark(self) -> str:
         """What a user should know before the run, in a line; "" if nothing."""
@@ -79,15 +81,26 @@ class Objective(Variant):
         batch = self.collate([row], vocabulary)
         batch.pop("at", None)
         batch["labels"].fill_(IGNORE)
+        if "segments" in batch:
+            batch["segments"].fill_(-1)  # nor a token that a router counts
         return batch
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Weight of the targets of each term; runs before the forward pass."""
         return {"loss": float((batch["labels"] != IGNORE).sum())}
 
+    def passes(self, batch: Batch) -> int:
+        """How many times `sums` calls the model."""
+        return 1
+
+    def tokens(self, batch: Batch) -> float:
+        """Tokens that are no padding: what the terms of a model's body are counted by."""
+        there = batch["segments"] >= 0 if "segments" in batch else batch["attention_mask"]
+        return float(there.sum())
+
     def named(self, terms: Mapping[str, float]) -> dict[str, float]:
-        """`loss`, the weighted sum that is trained on, next to its terms where there are several."""
-        whole = sum(self.weights[term] * value for term, value in terms.items())
+        """`loss`, the weighted sum of its own terms, next to all terms where there are several."""
+        whole = sum(weight * terms[term] for term, weight in self.weights.items())
         return {**(terms if len(terms) > 1 else {}), "loss": whole}
 
     def weights_at(self, progress: float) -> Mapping[str, float]:

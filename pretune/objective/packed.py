@@ -12,6 +12,8 @@ import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.model.families import States, family_of, plain_model
+from pretune.objective.objective import StepWide
+from pretune.objective.routing import LOADS, chosen_by_row, router_sums
 from pretune.tokens.rows import IGNORE, Batch, Row
 
 if TYPE_CHECKING:
@@ -81,11 +83,32 @@ def packed_batch(rows: Sequence[Row], labels_BL: np.ndarray[Any, Any], pad: int)
     return batch
 
 
-def packed_sums(model: nn.Module, batch: Batch, *, causal: bool) -> dict[str, Tensor]:
+def packed_sums(
+    model: nn.Module, batch: Batch, *, causal: bool, step_wide: StepWide | None = None
+) -> dict[str, Tensor]:
     """Summed cross-entropy in float32 of the next (or hidden) token at the labelled places of packed rows, as `loss`;
-    and the terms that the body adds."""
+    and the terms that the body adds.
+
+    Args:
+        step_wide: what `packed_loads` gave for the whole step; None where these rows are all of it.
+    """
     states = packed_states(model, batch, causal=causal)
-    return {"loss": target_sum(states, batch), **states.extra}
+    found = {"loss": target_sum(states, batch), **states.extra}
+    if states.routers_SNE is not None:
+        loads_SE = step_wide.tensors[LOADS].sum(0) if step_wide else None
+        found |= router_sums(states.routers_SNE, batch["segments"] >= 0, _passed(model), loads_SE)
+    return found
+
+
+def packed_loads(model: nn.Module, batch: Batch, *, causal: bool) -> dict[str, Tensor]:
+    """How many tokens of each row chose each expert, for the terms of the routers."""
+    routers_SNE = packed_states(model, batch, causal=causal).routers_SNE
+    assert routers_SNE is not None, "a family that routes gives what its routers say"
+    return {LOADS: chosen_by_row(routers_SNE, batch["segments"] >= 0, _passed(model))}
+
+
+def _passed(model: nn.Module) -> int:
+    return int(plain_model(model).config.num_experts_per_tok)
 
 
 def target_sum(states: States, batch: Batch) -> Tensor:

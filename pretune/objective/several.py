@@ -61,12 +61,14 @@ class OfParts(Objective):
         for name, part in self.parts.items():
             learner = self.learner(model, name)
             if name in there:
-                terms = part.sums(learner, there[name])
+                terms = part.sums(learner, there[name], step_wide)
             elif learner is model and there:  # another part moves the same weights
                 terms = dict.fromkeys(part.weights, next(model.parameters()).new_zeros(()))
             else:  # DDP waits for the gradient of every weight
                 terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in learner.parameters()))
-            found |= {term_of(name, term): loss for term, loss in terms.items()}
+            found |= {term_of(name, term): terms[term] for term in part.weights if term in terms}
+            # What the body adds is one term, whoever called it.
+            found |= {t: found.get(t, 0.0) + value for t, value in terms.items() if t not in part.weights}
         return found
 
     def measured(self, model: nn.Module, batch: Batch) -> dict[str, tuple[float, float]]:
@@ -75,6 +77,22 @@ class OfParts(Objective):
             told = self.parts[name].measured(self.learner(model, name), mine)
             found |= {f"{name}_{measure}": value for measure, value in told.items()}
         return found
+
+    @property
+    def body_terms(self) -> bool:  # type: ignore[override]  # it depends on the parts
+        return all(part.body_terms for part in self.parts.values())
+
+    def passes(self, batch: Batch) -> int:
+        return len(split(batch))
+
+    def tokens(self, batch: Batch) -> float:
+        return sum(self.parts[name].tokens(mine) for name, mine in split(batch).items())
+
+    def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        import torch
+
+        found = [self.parts[name].gather(self.learner(model, name), mine) for name, mine in split(batch).items()]
+        return {key: torch.cat([one[key] for one in found]) for key in found[0]}
 
 
 class SeveralObjectives(OfParts):

@@ -43,6 +43,11 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
             "validation_discriminator_precision": "truly replaced among those found",
         },
     ),
+    (
+        "Busiest expert",
+        "tokens over an even share",
+        {"busiest_expert": "training, worst block", "validation_busiest_expert/": ""},
+    ),
     ("Learning rate", "peak of the schedule's groups", {"learning_rate": "learning rate"}),
     ("Gradient norm", "before clipping", {"gradient_norm": "all weights", "gradient_norm_": ""}),
     ("Speed", "tokens per second", {"tokens_per_second": "tokens per second"}),

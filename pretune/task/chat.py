@@ -134,8 +134,9 @@ def outline_writer(config: Any) -> Any:
     from pretune.model.attention import register_attention
     from pretune.model.families import family_named
 
-    maker = family_named(config.model_type).class_for("next", config.model_type)
-    return maker.from_config(config, attn_implementation=register_attention())
+    family = family_named(config.model_type)
+    maker = family.class_for("next", config.model_type)
+    return maker.from_config(config, attn_implementation=register_attention(), **family.made_with())
 
 
 def said_to(asked: str, reply: str, origin: str) -> Dialogue:

@@ -52,6 +52,7 @@ LENGTH = 12
 SIZES = {
     **{"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48},
     **{"window": 4, "pattern": 2, "global_every": 2, "windows": (2, 3), "filters": 4, "generator": 0.5},
+    **{"experts": 4, "balance": 0.5, "router_z": 0.2},  # terms that weigh enough to be seen
 }
 
 
@@ -238,6 +239,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3"), OBJECTIVE(OF_TEXT[name]), packed_rows(8, LENGTH + 1)
     if name == "gpt2":
         return tiny("gpt2"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+    if name in ("moe", "moe-hybrid"):
+        return tiny("qwen3-moe"), OBJECTIVE(OF_TEXT["hybrid"] if "-" in name else "causal"), packed_rows(8, LENGTH + 1)
     if name == "chat":
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     if name == "masked":
@@ -321,7 +324,8 @@ OF_TWO: dict[str, Any] = {
 """Objectives of encoder-decoders over the same rows."""
 CASES = (
     *(*OF_TEXT, *OF_TWO),
-    *("causal", "gpt2", "chat", "windows", "masked", "windows-masked", "masked-pairs", "replaced"),
+    *("causal", "gpt2", "moe", "moe-hybrid", "chat", "windows"),
+    *("masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),

@@ -36,6 +36,7 @@ BEHIND_PAD = (
 """Kinds of models whose positions begin after the id of the padding."""
 FAMILIES = {
     "qwen3": "pretune.model.families.qwen3:QWEN3",
+    "qwen3_moe": "pretune.model.families.qwen3_moe:QWEN3_MOE",
     "llama": "pretune.model.families.llama:LLAMA",
     "mistral": "pretune.model.families.llama:LLAMA",
     "qwen2": "pretune.model.families.llama:LLAMA",

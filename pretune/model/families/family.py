@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pretune.base.errors import NotSupported, UnknownKind
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 Head = Literal["next", "masked", "pair", "replaced", "label", "tags", "span", "score", "text", "vector"]
@@ -55,13 +56,15 @@ class States:
         hidden_ND: hidden states that `last` turns into logits; the logits themselves [N, V] where it is None.
         last: the last module of the head.
         rows_BC: logits of each row as a whole, where the head scores rows too (next sentence).
-        extra: terms that the body adds to the loss (router losses), summed over tokens: those of `Family.extras`.
+        extra: terms that the body adds to the loss, summed over tokens: those of `Family.extras`.
+        routers_SNE: logits of each router (S of them) for every token and expert, where the body has such.
     """
 
     hidden_ND: Tensor
     last: nn.Module | None = None
     rows_BC: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    routers_SNE: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class Family:
         classes: head -> transformers class, where it is not the usual one; "" where the family has none.
         architecture: `encoder` or `decoder`; None: by what transformers lists.
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
-        extras: terms that the body adds to the loss, each with its weight in the sum.
         separators: that stand between two texts that are compared.
         needs_marks: whether an encoder reads texts in [CLS] and [SEP] alone; otherwise any tokenizer does.
+        routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
 
@@ -84,7 +87,7 @@ class Family:
     dropped: tuple[str, ...] = ()
     separators: int = 1
     needs_marks: bool = True
-    extras: Mapping[str, float] = field(default_factory=dict)
+    routes: bool = False
 
     # ---- heads ----
 
@@ -131,6 +134,10 @@ class Family:
         causal = model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         return "decoder" if causal and model_type not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "encoder"
 
+    def made_with(self) -> Mapping[str, Any]:
+        """What transformers is told when it makes or loads a model, besides what it is always told."""
+        return {}
+
     # ---- what the model says ----
 
     def kept(self, model: Any) -> Any:
@@ -144,6 +151,10 @@ class Family:
         """
         logits_NV = model(**inputs, use_cache=False).logits.flatten(0, 1)
         return States(logits_NV if at is None else logits_NV[at])
+
+    def extras(self, model: Any) -> Mapping[str, float]:
+        """Terms that the body adds to the loss (router losses), each with its weight in the sum."""
+        return {}
 
     # ---- its parts ----
 
@@ -189,6 +200,23 @@ class Family:
         tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
         inner = ((n, p) for n, p in model.named_parameters() if p.dim() in (2, 3) and not re.search(PARTS["head"], n))
         return {name for name, parameter in inner if id(parameter) not in tables}
+
+    def stacked(self, name: str) -> int:
+        """How many matrices lie on top of each other in a weight; Muon moves each of them by itself."""
+        return 1
+
+    def narrow(self, model: Any, dtype: torch.dtype) -> None:
+        """Cast the parameters that may be narrow, here all; buffers are not cast: rotary frequencies need float32."""
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+
+    def compiled(self, model: Any) -> list[nn.Module]:
+        """The modules that are compiled: here the blocks."""
+        return [block for stack in self.stacks(model) for block in stack]
+
+    def in_files(self, model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights by the names that they have in a folder: here those of the model."""
+        return weights
 
     # ---- its limits ----
 

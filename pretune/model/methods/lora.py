@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 @contextmanager
 def quiet_peft() -> Iterator[None]:
     """Nothing a user could act on: peft (to 0.21) asks transformers 5.23 by a name that it is about to lose, and says
-    that it mends how GPT-2's matrices lie."""
+    that it mends how GPT-2's matrices lie, and that it looks for experts under two names."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*_pattern keys did not match any", category=RuntimeWarning)
         yield
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
-from pretune.objective.packed import packed_batch, packed_sums
+from pretune.objective.packed import packed_batch, packed_loads, packed_sums
 from pretune.objective.pretraining.hiding import hideable
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
@@ -28,6 +28,7 @@ class Causal(Objective):
     head: ClassVar[Head] = "next"
     tells_bits: ClassVar[str | None] = "loss"
     writes: ClassVar[bool] = True
+    body_terms: ClassVar[bool] = True
 
     input_mask: float = Field(0.0, ge=0, lt=1)
     """Share of the tokens that are read as [MASK] in training, so that a text which is read many times is never read
@@ -62,4 +63,7 @@ class Causal(Objective):
         return packed_batch(heads, labels, vocabulary.pad)
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        return packed_sums(model, batch, causal=True)
+        return packed_sums(model, batch, causal=True, step_wide=step_wide)
+
+    def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return packed_loads(model, batch, causal=True)

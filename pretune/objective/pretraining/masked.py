@@ -172,7 +172,7 @@ class Masked(Hiding):
             return packed_sums(model, batch, causal=False)
         states = self._states(model, batch)
         pair = loss_sum(_of_rows(states), batch["strangers"])
-        return {"masked": target_sum(states, batch), self.pairs: pair, **states.extra}
+        return {"masked": target_sum(states, batch), self.pairs: pair}
 
     def measured(self, model: nn.Module, batch: Batch) -> dict[str, tuple[float, float]]:
         """Of pairs, the share that is right of the hidden tokens, and of the pairs."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from pretune.model.families import Head
 from pretune.objective.objective import StepWide
-from pretune.objective.packed import packed_batch, packed_sums
+from pretune.objective.packed import packed_batch, packed_loads, packed_sums
 from pretune.objective.pretraining.masked import Hiding
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
@@ -31,6 +31,7 @@ class MaskedNext(Hiding):
 
     head: ClassVar[Head] = "next"
     needs: ClassVar[tuple[str, ...]] = ("mask",)
+    body_terms: ClassVar[bool] = True
 
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
         return RowForm(length)
@@ -48,4 +49,7 @@ class MaskedNext(Hiding):
         return packed_batch(rows, np.stack([row["labels"] for row in rows]), vocabulary.pad)
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        return packed_sums(model, batch, causal=False)
+        return packed_sums(model, batch, causal=False, step_wide=step_wide)
+
+    def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return packed_loads(model, batch, causal=False)

@@ -19,6 +19,7 @@ from pretune.base.errors import Stopped
 from pretune.base.json import Json
 from pretune.base.log import append_line, cut_lines
 from pretune.base.stage import Context
+from pretune.objective.routing import busiest
 from pretune.train.budget import remarks_on
 from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
@@ -153,6 +154,8 @@ class Session:
             **self._meters.read(),
             **{f"gradient_norm_{part}": norm for part, norm in self.state.update.norms_by_part().items()},
         }
+        if report.loads:
+            numbers["busiest_expert"] = max(map(busiest, report.loads))
         self.context.log.metrics(step=report.step, **self.spec.objective.named(report.loss), **numbers)
 
     def summary(self) -> Json:

@@ -61,9 +61,8 @@ def compile_blocks(model: nn.Module, backend: Any = "inductor") -> None:
     """
     # torch's tracer looks at the .grad of what enters a block, and then warns of having looked.
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
-    for stack in family_of(model).stacks(model):
-        for block in stack:
-            block.compile(backend=backend, dynamic=False)
+    for module in family_of(model).compiled(model):
+        module.compile(backend=backend, dynamic=False)
 
 
 def without_offload(spec: TrainSpec) -> TrainSpec:

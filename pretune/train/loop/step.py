@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from pretune.base.errors import NotFinite
 from pretune.base.json import Json
-from pretune.model.families import family_of
+from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
+from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
 from pretune.train.loop.runtime import Runtime
 from pretune.train.optim.update import Update
@@ -73,6 +74,7 @@ class StepReport:
     Args:
         waited: seconds that the step waited for its rows, not part of `seconds`.
         micro: rows of a micro-batch; `tried`: of the first try, when memory ran out.
+        loads: tokens that each expert got, by block, where there are experts.
     """
 
     step: int
@@ -85,6 +87,7 @@ class StepReport:
     waited: float = 0.0
     micro: int = 0
     tried: int = 0
+    loads: Sequence[Sequence[float]] = ()
 
 
 def take_step(
@@ -92,21 +95,23 @@ def take_step(
 ) -> StepReport:
     """One update over `batches`, the micro-batches of this rank."""
     started = time.perf_counter()
-    extras = family_of(state.model).extras
+    extras = _extras(objective, state.model)
     totals = runtime.sum(_added(_counts(objective, batch, extras) for batch in batches))
     weights = {**objective.weights_at(state.step / state.total), **extras}
     # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
     scale = {t: weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
     sums: list[dict[str, Tensor]] = []
     wide = gathered(state.model, objective, batches, runtime)
+    loads: list[Tensor] = []
     for i, batch in enumerate(batches):
         with runtime.exchange(state.scored, now=i == len(batches) - 1):
             scored = state.scored(runtime.put(batch), wide[i])
-            loss_of_step: Any = torch.stack([scale[t] * s for t, s in scored.items()]).sum()
+            loads += [scored.pop(LOADS)] if LOADS in scored else []
+            loss_of_step: Any = torch.stack([scale[t] * scored[t] for t in scale if t in scored]).sum()
             loss_of_step.backward()
         sums.append({t: s.detach() for t, s in scored.items()})
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
-    loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items()}
+    loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
     if state.trained_at is not None:
         state.update.keep_gradients(state.trained_at(state.step))
     norm = state.update.gradient_norm()
@@ -116,15 +121,28 @@ def take_step(
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
-    return StepReport(state.step, loss, norm, rate, totals, time.perf_counter() - started, taken)
+    return StepReport(
+        state.step, loss, norm, rate, totals, time.perf_counter() - started, taken, loads=_loads(loads, wide)
+    )
+
+
+def _extras(objective: Objective, model: Any) -> Mapping[str, float]:
+    return family_of(model).extras(plain_model(model)) if objective.body_terms else {}
+
+
+def _loads(of_batches: list[Tensor], wide: Sequence[StepWide | None]) -> list[list[float]]:
+    """Tokens of each expert by block, of the whole step; nothing of a model without experts."""
+    if not of_batches:
+        return []
+    found: Tensor = wide[0].tensors[LOADS].sum(0) if wide[0] else torch.stack(of_batches).sum(0)
+    return [[float(number) for number in block] for block in found.tolist()]
 
 
 def _counts(objective: Objective, batch: Batch, extras: Collection[str]) -> dict[str, float]:
     """Targets of the objective's terms; what the body adds counts by tokens, padding aside."""
     if not extras:
         return objective.counts(batch)
-    there = batch["segments"] >= 0 if "segments" in batch else batch["attention_mask"]
-    return objective.counts(batch) | dict.fromkeys(extras, float(there.sum()))
+    return objective.counts(batch) | dict.fromkeys(extras, objective.tokens(batch))
 
 
 def gathered(
@@ -132,9 +150,12 @@ def gathered(
 ) -> list[StepWide | None]:
     """A first pass without gradient; the second one draws the same random numbers again (dropout).
 
-    None for each batch where the objective needs no such thing; `alone`: of this rank only.
+    None for each batch where nothing is needed from the others; `alone`: of this rank only, and without what the body
+    adds, which only trains. What the body adds needs nothing either where it sees the whole step at once.
     """
-    if not objective.gathers:
+    routed = family_of(model).routes and bool(_extras(objective, model)) and not alone
+    passes = runtime.world * sum(objective.passes(batch) for batch in batches)
+    if not (objective.gathers or (routed and passes > 1)):
         return [None] * len(batches)
     with torch.random.fork_rng([runtime.device] if runtime.device.type == "cuda" else []), torch.no_grad():
         found = [objective.gather(model, runtime.put(batch)) for batch in batches]

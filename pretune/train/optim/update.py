@@ -46,6 +46,7 @@ class Update:
         self.settings = settings
         module, _, name = settings.rule.partition(":")
         self.rule: Callable[[WeightGroup, Optim], None] = getattr(import_module(module), name)
+        self.family = family_of(model)
         self.every = dict(model.named_parameters())
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
@@ -55,15 +56,13 @@ class Update:
         self.has_master_weights = compute_dtype is not None or settings.offload == "cpu"
         self.exact = {n: self._exact(n, p) for n, p in self.every.items()}
         if compute_dtype:
-            for parameter in self.every.values():
-                parameter.data = parameter.data.to(compute_dtype)
+            self.family.narrow(model, compute_dtype)
         self.masters = {n: self.exact[n] for n in self.weights}
         self.moments: dict[str, dict[str, Tensor]] = {n: {} for n in self.weights}
         self.moving = list(self.weights)
         self.norms = torch.zeros(len(self.weights))
         self.open: list[tuple[str, str]] = []
         self.scales = scales or {}
-        self.family = family_of(model)
         self.matrices = self.family.matrices(model) & set(self.weights) if isinstance(settings, Muon) else set()
 
     def _exact(self, name: str, parameter: nn.Parameter) -> Tensor:
@@ -174,8 +173,13 @@ class Update:
             # One at a time in eight bits, so that one at a time is unpacked.
             for part in [[n] for n in names] if self.settings.moments == "8bit" else [names]:
                 yield part, decay, False
-        for names in _same_shape(self.masters, [n for n in named if n in self.matrices]):
+        for names in self._alike([n for n in named if n in self.matrices]):
             yield names, self.settings.weight_decay, True
+
+    def _alike(self, names: list[str]) -> list[list[str]]:
+        """Names whose tensors can be stacked, so that many small products become one."""
+        kinds = {name: (tuple(self.masters[name].shape), self.family.stacked(name)) for name in names}
+        return [[n for n in names if kinds[n] == kind] for kind in sorted(set(kinds.values()))]
 
     def _group(
         self, names: list[str], grads: dict[str, Tensor], number: int, factor: float, decay: float, is_inner: bool
@@ -184,7 +188,8 @@ class Update:
         kept = partial(self._kept, names)
         masters, mine = [self.masters[n] for n in names], [grads[n] for n in names]
         scales = [self.scales.get(n, 1.0) for n in names]
-        return WeightGroup(masters, mine, rates, scales, factor, number, decay, is_inner, self.fast, kept)
+        stacked = self.family.stacked(names[0])
+        return WeightGroup(masters, mine, rates, scales, factor, number, decay, is_inner, self.fast, kept, stacked)
 
     def _kept(self, names: list[str], kind: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """The moment `kind` of each of these weights, made where it is not there yet."""
@@ -227,12 +232,6 @@ class Update:
             else:
                 mine = tensor.to(self.masters[name].device, copy=True)
                 self.moments[name][kind] = self.files.keep(mine, f"{kind}-{name}") if self.files is not None else mine
-
-
-def _same_shape(masters: dict[str, Tensor], names: list[str]) -> Iterator[list[str]]:
-    """Names whose tensors can be stacked, so that many small products become one."""
-    for shape in sorted({tuple(masters[n].shape) for n in names}):
-        yield [n for n in names if tuple(masters[n].shape) == shape]
 
 
 def _by_decay(masters: dict[str, Tensor], names: list[str], decay: float) -> Iterator[tuple[float, list[str]]]:

@@ -37,6 +37,7 @@ class WeightGroup:
         is_inner: matrices of one shape inside the blocks, which Muon moves.
         fast: the type in which this machine multiplies the model's matrices; Muon orthogonalises in it.
         kept: the moment of a name for each weight, made by the function where it is not there yet.
+        stacked: matrices of one shape that lie on top of each other in each weight.
     """
 
     masters: list[Tensor]
@@ -49,6 +50,7 @@ class WeightGroup:
     is_inner: bool
     fast: torch.dtype
     kept: Callable[[str, Callable[[Tensor], Tensor]], list[Tensor]]
+    stacked: int = 1
 
     def moments(self, name: str) -> list[Tensor]:
         """The moment of this name, zeros at first."""
@@ -178,8 +180,11 @@ def muon(group: WeightGroup, s: Muon) -> None:
     m, momentum = group.moments("momentum"), _momentum(group.number, s)
     torch._foreach_lerp_(m, group.grads, 1 - momentum)
     torch._foreach_lerp_(group.grads, m, momentum)
-    moves = orthogonal(torch.stack(group.grads), group.fast)
+    grads = torch.stack(group.grads)
+    *many, height, width = grads.shape
+    moves = orthogonal(grads.view(*many, group.stacked, height // group.stacked, width), group.fast)
     size = math.sqrt(max(1.0, moves.shape[-2] / moves.shape[-1]))
+    moves = moves.flatten(-3, -2)
     for master, move, scale in zip(group.masters, moves.to(group.masters[0].dtype), group.scales, strict=True):
         rate = s.matrix_rate * group.factor * scale
         decayed = (master * move > 0).to(master.dtype) if s.cautious else 1.0

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from pretune.objective.objective import Objective
+from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.train.loop.memory import halving
 from pretune.train.loop.runtime import Runtime, evaluating
@@ -27,12 +29,14 @@ class Loss:
     Args:
         weights: of the terms in the loss that is trained on.
         measures: what else was told of the targets, a mean each (accuracy).
+        loads: tokens that each expert got, by block, where there are experts.
     """
 
     nats: Mapping[str, float]
     targets: Mapping[str, float]
     weights: Mapping[str, float]
     measures: Mapping[str, float] = field(default_factory=dict)
+    loads: Sequence[Sequence[float]] = ()
 
     @property
     def terms(self) -> dict[str, float]:
@@ -59,6 +63,7 @@ def loss_over(
 def _loss_over(
     model: nn.Module, objective: Objective, rows: Sequence[Row], vocabulary: Vocabulary, runtime: Runtime, *, batch: int
 ) -> Loss:
+    loads: list[Tensor] = []
     nats, targets = (dict.fromkeys(objective.weights, 0.0) for _ in range(2))
     measures: dict[str, tuple[float, float]] = {}
     ready = (objective.prepare(row, vocabulary, np.random.default_rng([i])) for i, row in enumerate(rows))
@@ -70,12 +75,15 @@ def _loss_over(
             for collated, told in zip(batches, wide, strict=True):
                 for term, number in objective.counts(collated).items():
                     targets[term] += number
-                for term, total in objective.sums(model, runtime.put(collated), told).items():
-                    nats[term] += float(total)
+                sums = objective.sums(model, runtime.put(collated), told)
+                loads += [sums[LOADS]] if LOADS in sums else []
+                for term in nats:
+                    nats[term] += float(sums[term]) if term in sums else 0.0
                 for name, (told_of, number) in objective.measured(model, runtime.put(collated)).items():
                     before = measures.get(name, (0.0, 0.0))
                     measures[name] = before[0] + told_of, before[1] + number
-    return Loss(nats, targets, objective.weights, {n: a / b for n, (a, b) in measures.items() if b})
+    means = {n: a / b for n, (a, b) in measures.items() if b}
+    return Loss(nats, targets, objective.weights, means, torch.stack(loads).sum(0).tolist() if loads else ())
 
 
 def bits_per_byte(nats_per_target: float, *, tokens: int, documents: int, num_bytes: int) -> float:

@@ -21,6 +21,7 @@ from pretune.infer.language import LanguageModel
 from pretune.model.build import num_parameters
 from pretune.model.generate import TorchDecoder
 from pretune.objective.objective import Objective
+from pretune.objective.routing import busiest
 from pretune.report.numbers import share
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.rows import Row
@@ -141,6 +142,9 @@ class Watch:
         found |= {f"validation_{k}": value for k, value in loss.measures.items()}
         if term := self.objective.tells_bits:
             found["validation_bits_per_byte"] = bits_per_byte(loss.terms[term], **self.feed.held_out)
+        if loss.loads:
+            found["validation_expert_loads"] = [[round(n) for n in block] for block in loss.loads]
+            found["validation_busiest_expert"] = {f"block {i}": busiest(b) for i, b in enumerate(loss.loads, 1)}
         found |= self._by_source(most)
         log.metrics(step=step, **found)
         log.info(f"    step {step}: validation loss {loss.per_target:.4f} nats per token{_told(found, loss)}")
