@@ -62,9 +62,10 @@ def experts(repeats: int) -> None:
         for parameter in block.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
         block.to(dtype)
-        states = torch.randn(1, tokens, WIDTH, dtype=dtype, requires_grad=True)
-        gradient = torch.ones_like(states)
-        return lambda: block(states).backward(gradient)
+        # Other tokens each time: how many an expert gets is another number in every step.
+        states = iter([torch.randn(1, tokens, WIDTH, dtype=dtype, requires_grad=True) for _ in range(repeats + 1)])
+        gradient = torch.ones(1, tokens, WIDTH, dtype=dtype)
+        return lambda: block(next(states)).backward(gradient)
 
     kinds = ("dense", "eager", "grouped_mm", register_experts())
     for name in TYPES:
@@ -134,7 +135,7 @@ def speed(repeats: int, optim: str, batch: int, precisions: Sequence[str]) -> No
 
 def loss(data: Path, out: Path, epochs: float, seeds: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    arms = {"active match": ACTIVE, "mixture": MIXTURE, "no balance": {**MIXTURE, "balance": 0.0}, "total match": TOTAL}
+    arms = {"active match": ACTIVE, "mixture": MIXTURE, "total match": TOTAL, "no balance": {**MIXTURE, "balance": 0.0}}
     for name, shape in arms.items():
         for seed in range(seeds):
             place = out / f"{name.replace(' ', '-')}-{seed}"

@@ -11,6 +11,9 @@ from transformers import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    Gemma3TextForSequenceClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2ForTokenClassification,
@@ -65,6 +68,12 @@ GPT2 = {
     "pad_token_id": 0,
     "bos_token_id": None,
 }
+WINDOWS: dict[str, Any] = {
+    "head_dim": 16,
+    "query_pre_attn_scalar": 12,
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
 T5 = {
     "vocab_size": 300,
     "d_model": 32,
@@ -88,6 +97,9 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "llama": lambda: LlamaForCausalLM(
             LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters=ROPE3)
         ),
+        # of its two layers the first sees four tokens
+        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SIZES, **WINDOWS)),
+        "gemma3-labels": lambda: Gemma3TextForSequenceClassification(Gemma3TextConfig(**SIZES, **WINDOWS, **NAMES)),
         "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
         "qwen3-labels": lambda: Qwen3ForSequenceClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
         "gpt2-labels": lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2, **NAMES)),

@@ -1,4 +1,4 @@
-"""The graphs of causal models: Llama, Qwen2, Qwen3, Mistral (rotary positions) and GPT-2 (learned positions).
+"""The graphs of causal models: Llama, Qwen2, Qwen3, Mistral, Gemma 3 (rotary positions), GPT-2 (learned positions).
 
 One graph reads a prompt and goes on token by token, so there is one copy of the weights:
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from pretune.model.families import tops
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
+
+SEES_WINDOW = "sliding_attention"
+"""transformers' name of layers that see a window only."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +62,23 @@ class Family:
     check: Callable[[PreTrainedConfig], None]
 
 
-class Rotary(Protocol):
-    """What is asked of a model's rotary embedding."""
-
-    inv_freq: Tensor
-    attention_scaling: float
-
-
 class Attend:
     """Attention with its mask and, if there is one, its cache.
 
     Args:
-        mask: [B, 1, L, T] as 0 or the lowest float32.
+        mask: [B, 1, L, T] as 0 or the lowest float32; near: the same of layers that see a window only.
         cached: whether the graph has a cache; then `present` collects (key, value) of every layer.
     """
 
-    def __init__(self, writer: GraphWriter, heads: Heads, mask: str, *, cached: bool):
+    def __init__(self, writer: GraphWriter, heads: Heads, mask: str, near: str, *, cached: bool):
         self.writer, self.heads, self.cached = writer, heads, cached
         groups = heads.query // heads.key
-        self.mask = writer.op("Concat", *[mask] * groups, axis=2) if groups > 1 else mask
+        kinds = dict.fromkeys((mask, near))
+        grouped = {one: writer.op("Concat", *[one] * groups, axis=2) if groups > 1 else one for one in kinds}
+        self.mask, self.near = grouped[mask], grouped[near]
         self.present: list[tuple[str, str]] = []
 
-    def __call__(self, query: str, key: str, value: str, *, layer: int, scale: float) -> str:
+    def __call__(self, query: str, key: str, value: str, *, layer: int, scale: float, near: bool = False) -> str:
         """query [B, H, L, D], key and value [B, Hkv, L, D] to [B, L, H * D]."""
         w, heads = self.writer, self.heads
         if self.cached:
@@ -89,7 +87,8 @@ class Attend:
             )
             self.present.append((key, value))
         grouped = w.reshape(query, [0, heads.key, -1, heads.width])
-        return w.attention(grouped, key, value, self.mask, heads=heads.query, width=heads.width, scale=scale)
+        mask = self.near if near else self.mask
+        return w.attention(grouped, key, value, mask, heads=heads.query, width=heads.width, scale=scale)
 
 
 def cache_names(layer: int, *, present: bool = False) -> tuple[str, str]:
@@ -98,13 +97,16 @@ def cache_names(layer: int, *, present: bool = False) -> tuple[str, str]:
     return f"{before}.{layer}.key", f"{before}.{layer}.value"
 
 
-def causal_mask(w: GraphWriter, ids_BL: str, mask_BT: str) -> str:
-    """[B, 1, L, T]: a position sees itself and what stands before it, but no padding."""
+def causal_mask(w: GraphWriter, ids_BL: str, mask_BT: str, window: int | None = None) -> str:
+    """[B, 1, L, T]: a position sees itself and what stands before it, of a window of so many tokens, but no padding."""
     one, zero = w.constant(1), w.constant(0)
     length, total = (w.op("Squeeze", w.side(x, 1), w.constant([0])) for x in (ids_BL, mask_BT))
     keys_T = w.op("Range", zero, total, one)
     queries_L1 = w.op("Unsqueeze", w.op("Range", w.op("Sub", total, length), total, one), w.constant([1]))
     before_LT = w.op("LessOrEqual", keys_T, queries_L1)
+    if window is not None:
+        near_LT = w.op("Less", w.op("Sub", queries_L1, keys_T), w.constant(window))
+        before_LT = w.op("And", before_LT, near_LT)
     text_B11T = w.op("Unsqueeze", w.op("Cast", mask_BT, to=9), w.constant([1, 2]))
     return w.lowest_where_not(w.op("And", before_LT, text_B11T))
 
@@ -114,29 +116,62 @@ def causal_mask(w: GraphWriter, ids_BL: str, mask_BT: str) -> str:
 
 def _rotary_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str, attend: Attend) -> str:
     config, trunk = model.config, model.base_model
-    angles = _rotation(w, trunk.rotary_emb, positions)
+    angles = _rotation(w, trunk.rotary_emb.inv_freq, trunk.rotary_emb.attention_scaling, positions)
     x = w.lookup("model.embed_tokens.weight", ids)
     for i in range(config.num_hidden_layers):
         at = f"model.layers.{i}"
         normed = w.rms_norm(x, f"{at}.input_layernorm", config.rms_norm_eps)
-        x = w.op("Add", x, _rotary_attention(w, normed, at, i, angles, attend, config.rms_norm_eps))
+        x = w.op("Add", x, _rotary_attention(w, normed, at, i, angles, attend, _Turned(config.rms_norm_eps)))
         normed = w.rms_norm(x, f"{at}.post_attention_layernorm", config.rms_norm_eps)
         x = w.op("Add", x, _gated(w, normed, f"{at}.mlp", config.hidden_act))
     return w.rms_norm(x, "model.norm", config.rms_norm_eps)
 
 
+@dataclass(frozen=True)
+class _Turned:
+    """What differs between attentions with rotary positions; `scale` None: by the width of a head."""
+
+    epsilon: float
+    above: float = 0.0
+    scale: float | None = None
+    near: bool = False
+
+
 def _rotary_attention(
-    w: GraphWriter, x: str, at: str, layer: int, angles: tuple[str, str], attend: Attend, epsilon: float
+    w: GraphWriter, x: str, at: str, layer: int, angles: tuple[str, str], attend: Attend, kind: _Turned
 ) -> str:
     heads, found = attend.heads, {}
     for part, count in (("q", heads.query), ("k", heads.key), ("v", heads.key)):
         y = w.reshape(w.linear(x, f"{at}.self_attn.{part}_proj"), [0, 0, count, heads.width])
         if f"{at}.self_attn.{part}_norm.weight" in w.weights:
-            y = w.rms_norm(y, f"{at}.self_attn.{part}_norm", epsilon)
+            y = w.rms_norm(y, f"{at}.self_attn.{part}_norm", kind.epsilon, above=kind.above)
         found[part] = w.op("Transpose", y, perm=[0, 2, 1, 3])
     query, key = (_rotated(w, found[part], angles) for part in ("q", "k"))
-    mixed = attend(query, key, found["v"], layer=layer, scale=heads.width**-0.5)
+    mixed = attend(query, key, found["v"], layer=layer, scale=kind.scale or heads.width**-0.5, near=kind.near)
     return w.linear(mixed, f"{at}.self_attn.o_proj")
+
+
+def _gemma_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str, attend: Attend) -> str:
+    """Gemma 3: norms before and behind each branch, their factors counted from 1; windows; large embeddings."""
+    config, turning = model.config, model.base_model.rotary_emb
+    angles = {
+        name: _rotation(
+            w, getattr(turning, f"{name}_inv_freq"), getattr(turning, f"{name}_attention_scaling"), positions
+        )
+        for name in sorted(set(config.layer_types))
+    }
+    epsilon = config.rms_norm_eps
+    x = w.op("Mul", w.lookup("model.embed_tokens.weight", ids), w.number(config.hidden_size**0.5))
+    for i, name in enumerate(config.layer_types):
+        at, near = f"model.layers.{i}", name == SEES_WINDOW
+        kind = _Turned(epsilon, 1.0, config.query_pre_attn_scalar**-0.5, near)
+        normed = w.rms_norm(x, f"{at}.input_layernorm", epsilon, above=1.0)
+        branch = _rotary_attention(w, normed, at, i, angles[name], attend, kind)
+        x = w.op("Add", x, w.rms_norm(branch, f"{at}.post_attention_layernorm", epsilon, above=1.0))
+        normed = w.rms_norm(x, f"{at}.pre_feedforward_layernorm", epsilon, above=1.0)
+        branch = _gated(w, normed, f"{at}.mlp", config.hidden_activation)
+        x = w.op("Add", x, w.rms_norm(branch, f"{at}.post_feedforward_layernorm", epsilon, above=1.0))
+    return w.rms_norm(x, "model.norm", epsilon, above=1.0)
 
 
 def _gated(w: GraphWriter, x: str, at: str, activation: str) -> str:
@@ -144,12 +179,11 @@ def _gated(w: GraphWriter, x: str, at: str, activation: str) -> str:
     return w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
 
 
-def _rotation(w: GraphWriter, rotary: Rotary, positions_BL: str) -> tuple[str, str]:
-    """cos and sin [B, 1, L, D / 2] of the model's own frequencies."""
-    frequencies = w.constant(rotary.inv_freq.numpy(), np.float32)
+def _rotation(w: GraphWriter, pace: Tensor, factor: float, positions_BL: str) -> tuple[str, str]:
+    """cos and sin [B, 1, L, D / 2] of the model's own frequencies, times a factor."""
+    frequencies = w.constant(pace.numpy(), np.float32)
     wide = w.op("Unsqueeze", w.op("Cast", positions_BL, to=1), w.constant([1, 3]))
     angles = w.op("Mul", wide, frequencies)
-    factor = float(rotary.attention_scaling)
     cos, sin = w.op("Cos", angles), w.op("Sin", angles)
     return (cos, sin) if factor == 1 else (w.op("Mul", cos, w.number(factor)), w.op("Mul", sin, w.number(factor)))
 
@@ -180,6 +214,15 @@ def _check_rotary(config: PreTrainedConfig) -> None:
     if uses_window:
         raise NotSupported(f"sliding-window attention ({config.model_type}) cannot be exported yet")
     _check_activation(config.hidden_act)
+
+
+def _check_gemma(config: PreTrainedConfig) -> None:
+    ropes = {rope.get("rope_type", "default") for rope in config.rope_parameters.values()}
+    if odd := sorted(ropes & {"dynamic", "longrope"}):
+        raise NotSupported(f"rotary positions of kind {odd[0]!r} change with the length and cannot be exported")
+    if config.final_logit_softcapping is not None or config.use_bidirectional_attention:
+        raise NotSupported("a Gemma 3 whose logits are capped, or that sees both sides, cannot be exported")
+    _check_activation(config.hidden_activation)
 
 
 def _check_activation(kind: str) -> None:
@@ -231,6 +274,7 @@ FAMILIES = {
     "mistral": _ROTARY,
     "qwen2": _ROTARY,
     "qwen3": _ROTARY,
+    "gemma3_text": Family("model", "model.embed_tokens.weight", _rotary_heads, _gemma_trunk, _check_gemma),
     "gpt2": Family("transformer", "transformer.wte.weight", _gpt2_heads, _gpt2_trunk, _check_gpt2),
 }
 """Causal models by the `model_type` of their config."""
@@ -259,13 +303,20 @@ def decoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = F
     positions = w.input("position_ids", ["batch", "length"])
     for name in (name for i in range(heads.layers) for name in cache_names(i)):
         w.input(name, ["batch", heads.key, "past", heads.width], np.float32)
-    attend = Attend(w, heads, causal_mask(w, ids, mask), cached=True)
+    attend = _attend(w, model.config, heads, ids, mask, cached=True)
     hidden = family.trunk(w, model, ids, positions, attend)
     last_BD = w.op("Gather", hidden, w.constant(-1), axis=1)
     logits = w.op("Unsqueeze", w.scores(last_BD, _head_name(family, weights, model)), w.constant([1]))
     w.output("logits", logits, ["batch", 1, model.config.vocab_size])
     _outputs_of_cache(w, attend, heads)
     return w
+
+
+def _attend(w: GraphWriter, config: PreTrainedConfig, heads: Heads, ids: str, mask: str, *, cached: bool) -> Attend:
+    whole = causal_mask(w, ids, mask)
+    has_windows = SEES_WINDOW in (getattr(config, "layer_types", None) or ())
+    near = causal_mask(w, ids, mask, config.sliding_window) if has_windows else whole
+    return Attend(w, heads, whole, near, cached=cached)
 
 
 def _head_name(family: Family, weights: Weights, model: PreTrainedModel) -> str:
@@ -286,7 +337,7 @@ def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: b
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))
     positions = w.op("Max", counted, w.constant(0))
-    attend = Attend(w, family.heads(model.config), causal_mask(w, ids, mask), cached=False)
+    attend = _attend(w, model.config, family.heads(model.config), ids, mask, cached=False)
     hidden = family.trunk(w, model, ids, positions, attend)
     if head == "vector":
         w.output("vectors", pooled(w, hidden, mask, getattr(model.config, KEPT)), ["batch", model.config.hidden_size])

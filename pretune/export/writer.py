@@ -168,10 +168,12 @@ class GraphWriter:
 
     # ---- layers ---------------------------------------------------------------------------------
 
-    def rms_norm(self, x: str, name: str, epsilon: float) -> str:
+    def rms_norm(self, x: str, name: str, epsilon: float, *, above: float = 0.0) -> str:
+        """x by its root mean square, times a factor that is counted from `above` (Gemma's from 1)."""
         square = self.op("ReduceMean", self.op("Pow", x, self.number(2.0)), axes=[-1], keepdims=1)
         root = self.op("Sqrt", self.op("Add", square, self.number(epsilon)))
-        return self.op("Mul", self.op("Div", x, root), self.vector(f"{name}.weight"))
+        weight = self.vector(f"{name}.weight")
+        return self.op("Mul", self.op("Div", x, root), self.op("Add", weight, self.number(above)) if above else weight)
 
     def layer_norm(self, x: str, name: str, epsilon: float) -> str:
         bias = [self.vector(f"{name}.bias")] if f"{name}.bias" in self.weights else []

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pretune.base.errors import NotSupported
 from pretune.infer.engine import padded
-from pretune.model.families import Head, States, plain_model
+from pretune.model.families import Head, States, num_positions, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.packed import block_mask
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
@@ -61,9 +62,15 @@ def _apart(core: Any, inputs: dict[str, Any], batch: Batch) -> dict[str, Any]:
     """Inputs of rows of several texts: each begins with the decoder's start token, and they do not see each other.
 
     The encoder runs first, by itself, since transformers knows one mask of what is read, not one for each stack.
+
+    Raises:
+        NotSupported: the model counts positions along a row, not by their distance as T5.
     """
     import torch
 
+    if batch["written"].max() > 0 and num_positions(core.config.to_dict()) is not None:
+        problem = f"a {core.config.model_type} model counts positions along a row, so several texts cannot share one"
+        raise NotSupported(problem, hint="packing=document gives each a row of its own")
     read_BL, written_BT = batch["segments"], batch["written"]
     dtype = next(p for p in core.parameters() if p.dim() > 1).dtype
     ids_BT, is_first = inputs["decoder_input_ids"], torch.ones_like(written_BT, dtype=torch.bool)

@@ -53,6 +53,7 @@ def test_documents_packed_into_one_block_score_as_each_alone(model):
 def test_every_token_but_a_documents_first_is_scored_once_however_blocks_are_cut(model):
     class Even(torch.nn.Module):
         device = torch.device("cpu")
+        config = model.config
 
         def forward(self, input_ids, **_):
             return torch.nn.Identity(), torch.zeros(*input_ids.shape, VOCABULARY)

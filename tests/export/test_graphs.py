@@ -12,8 +12,8 @@ from pretune.base.errors import NotSupported
 from pretune.export.graph import Graph, graph_of
 from tests.folders import build
 
-DECODERS = ["qwen3", "qwen2", "llama", "gpt2"]
-CLASSIFIERS = ["qwen3-labels", "gpt2-labels", "bert-labels"]
+DECODERS = ["qwen3", "qwen2", "llama", "gemma3", "gpt2"]
+CLASSIFIERS = ["qwen3-labels", "gemma3-labels", "gpt2-labels", "bert-labels"]
 TAGGERS = ["qwen3-tags", "gpt2-tags", "bert-tags", "roberta-tags"]
 IDS_BL = np.random.default_rng(3).integers(6, 300, (3, 9)).astype(np.int64)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.base.errors import WrongValue
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.pretraining.span import sentinel, span_lengths
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
@@ -173,3 +173,16 @@ def test_packed_texts_give_the_loss_and_the_gradient_that_t5_gives_each_alone(at
     assert abs(packed.item() - alone.item()) < 1e-10
     for name, parameter in model.named_parameters():
         assert torch.allclose(gradient[name], parameter.grad, rtol=1e-10, atol=1e-10), name
+
+
+def test_texts_do_not_share_a_row_of_a_model_that_counts_positions_along_it() -> None:
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    sizes: dict[str, Any] = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    heads: dict[str, Any] = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    model = BartForConditionalGeneration(BartConfig(vocab_size=1103, d_model=8, **sizes, **heads))
+    texts, objective = documents(2, 20, 21), OBJECTIVE("prefix")
+    alone, both = (objective.prepare(row_of(some), VOCABULARY, drawn(0)) for some in (texts[:1], texts))
+    assert objective.sums(model, objective.collate([alone], VOCABULARY))["loss"] > 0
+    with pytest.raises(NotSupported, match="a bart model counts positions along a row"):
+        objective.sums(model, objective.collate([both], VOCABULARY))

@@ -58,6 +58,7 @@ def report(say: Say) -> dict[str, Any]:
         "bars": [Bar(say("bar"), 0.7, spread=[0.6, 0.8]), Bar("grey", 0.2, None)],
         "figures": [{"": say("figure"), say("baseline"): say("of the baseline")}],
     }
+    columns = ["text", "said", "chance_of_label"]
     shown = {
         **{"title": say("title of a part"), "about": say("about"), "charts": charts(POINTS)},
         "groups": [group | {"name": "all"}, group | {"name": say("group")}],
@@ -67,22 +68,30 @@ def report(say: Say) -> dict[str, Any]:
         "reliability": reliability_chart({say("bins"): [{"chance": 0.7, "right": 0.5}]}),
         "calibration": [{"": say("calibration"), say("side"): say("of the side")}],
         "samples": [{name: say(name) for name in ("beginning", "model", "document")}],
-        "columns": ["text", "said", "chance_of_label"],
-        "examples": {
-            "Worst examples": [
-                {
-                    "text": say("example"),
-                    "said": marked(say("marked"), [{"start": 0, "end": 99, "label": say("kind")}]),
-                    "chance_of_label": 0.1,
-                }
-            ],
-            "Best examples": [
-                {
-                    "text": weighed([(say("word"), 0.5), (say("other word"), -0.1), ("", None)]),
-                    **{"said": "b", "chance_of_label": 0.9},
-                }
-            ],
-        },
+        "tables": {say("heading of a table"): [{"paradigm": say("paradigm"), "accuracy": 0.7087}]},
+        "examples": [
+            (
+                "Worst examples",
+                [
+                    {
+                        "text": say("example"),
+                        "said": marked(say("marked"), [{"start": 0, "end": 99, "label": say("kind")}]),
+                        "chance_of_label": 0.1,
+                    }
+                ],
+                columns,
+            ),
+            (
+                "Best examples",
+                [
+                    {
+                        "text": weighed([(say("word"), 0.5), (say("other word"), -0.1), ("", None)]),
+                        **{"said": "b", "chance_of_label": 0.9},
+                    }
+                ],
+                columns,
+            ),
+        ],
         "notes": [say("note of it")],
         "seeds": [{"report": say("a report"), "": "accuracy", "mean": "91 %"}],
     }

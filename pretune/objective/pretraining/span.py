@@ -48,7 +48,7 @@ class Span(Rewritten):
 
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
         """Raises WrongValue where a row has more spans than there are sentinels."""
-        most = min(length // 2, int(length * self.rate / self.mean_length) + 2)
+        most = min((length + 1) // 2, int(length * self.rate / self.mean_length) + 2)
         if most >= self.sentinels:
             hint = f"objective.sentinels={most + 1}, a shorter length, or a longer objective.mean_length"
             raise WrongValue(

@@ -34,7 +34,7 @@ class PretrainSettings(TrainSettings):
     model: Annotated[Shape, *chosen(SHAPE)] = Auto(kind="auto")
     """Shape of the model: a preset, or `auto` to choose from the data and the budget."""
     objective: Annotated[Objective, *chosen(OBJECTIVE)] = OBJECTIVE("causal")
-    """What to predict: causal (GPT), masked (BERT), replaced (ELECTRA) ..."""
+    """What to predict: causal (GPT), masked (BERT), replaced (ELECTRA), span (T5) ..."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("muon")
     """Optimizer and schedule."""
     length: int = Field(256, gt=1)
