@@ -88,7 +88,7 @@ class Electra(Bert):
         """Both models: the generator's matrices too, with what leads from the table to its width and back."""
         one = super().layout()
         block = 4 * self._width**2 + 2 * self._width * self._hidden
-        matrices = one.matrix_parameters + self.width + self.layers * block + 2 * self.width * self._width
+        matrices = one.matrix_parameters + self.layers * block + 2 * self.width * self._width
         return one.model_copy(update={"matrix_parameters": matrices})
 
     def config(self, **about: Any) -> dict[str, Any]:
