@@ -42,7 +42,7 @@ def gradient_of(name: str, *, blocks: int | None, dropout: float) -> dict[str, t
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("bag", "cnn", "lstm")])  # they have no blocks
 @pytest.mark.parametrize("blocks", [None, 1])
 def test_recomputed_blocks_give_the_gradients_of_kept_ones_dropout_and_all(name: str, blocks: int | None) -> None:
     kept = gradient_of(name, blocks=0, dropout=0.2)
