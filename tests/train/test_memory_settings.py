@@ -38,11 +38,12 @@ def gradient_of(name: str, *, blocks: int | None, dropout: float) -> dict[str, t
     torch.manual_seed(3)
     batch = MicroBatches(RowStream(rows, 8, seed=5), objective, VOCABULARY, 5, 8).batches(0)[0]
     (wide,) = gathered(model, objective, [batch], Runtime(), alone=True)
-    sum(objective.sums(model, batch, wide).values()).backward()  # type: ignore[union-attr]
+    terms = [value for value in objective.sums(model, batch, wide).values() if value.requires_grad]
+    torch.stack(terms).sum().backward()
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("bag", "cnn", "lstm")])  # they have no blocks
 @pytest.mark.parametrize("blocks", [None, 1])
 def test_recomputed_blocks_give_the_gradients_of_kept_ones_dropout_and_all(name: str, blocks: int | None) -> None:
     kept = gradient_of(name, blocks=0, dropout=0.2)

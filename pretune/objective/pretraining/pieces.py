@@ -1,7 +1,7 @@
 """The documents of a row as texts that are read and texts that are written: what objectives of encoder-decoders share.
 
     row      [a a a a a E b b b b E]                two documents; E ends one
-    read     [a a _ a E | b _ b E]                  an encoder reads what is left of each, and the end token
+    read     [a a _ a E | b _ b E]                  an encoder reads what is left of each, and the end token, as T5's
     written  [_ a a _ E | _ b b _ E]                a decoder writes the rest: here as objective=span says it
 
 Documents do not see each other, neither in a stack nor across, and what they begin with begins again in each; so a
@@ -54,7 +54,7 @@ class Rewritten(Written):
         return Objective.blank(self, length, vocabulary, rng)
 
     def part(self, text: Ids, is_whole: bool, vocabulary: Vocabulary, rng: np.random.Generator) -> tuple[Ids, Ids]:
-        """What is read of a text of two tokens or more, and what is written; both without what frames them.
+        """What is read of a text of two tokens or more, without the tokens around it, and all that is written.
 
         Args:
             is_whole: whether the text goes up to the end of its document.
