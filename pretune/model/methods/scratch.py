@@ -16,12 +16,19 @@ class Scratch(Full):
     def rate_for(self, optim: Any, width: int) -> float | None:
         return self.rate if optim.kind == "adamw" else None
 
+    def scales(self, model: Any, layer_decay: float) -> dict[str, float] | None:
+        """The family's own paces: of T5's table, say."""
+        from pretune.model.families import family_of
+
+        paces, names = family_of(model).paces.items(), [name for name, _ in model.named_parameters()]
+        return {name: pace for name in names for end, pace in paces if name.endswith(end)} or None
+
 
 class GoingOn(Full):
     """Train a model further on other text."""
 
     usual_rate: ClassVar[float] = 2e-4
-    """Peak rate of AdamW; of four rates the one that gives most on the domain for what it loses (docs/LOG.md)."""
+    """Peak rate of AdamW: two fifths of that of a new model."""
 
     def rate_for(self, optim: Any, width: int) -> float | None:
         return self.usual_rate if optim.kind == "adamw" else float(optim.usual_rate) / 10

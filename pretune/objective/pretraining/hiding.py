@@ -57,20 +57,25 @@ def chosen_spans(there: int, number: int, mean: float, rng: np.random.Generator)
     """
     wanted = int(number / mean + rng.random())  # rounded by chance, so that the mean holds over short rows too
     count = max(1, min(max(wanted, -(-number // LONGEST)), number, there - number + 1))
-    lengths = span_lengths(number, count, rng)
+    lengths = bounded_lengths(number, count, rng)
     before = np.sort(rng.permutation(there - number + 1)[:count])  # units that stay, in front of each span
     found = np.full(there, -1, dtype=np.int64)
     found[np.repeat(before, lengths) + np.arange(number)] = np.repeat(np.arange(count), lengths)
     return found
 
 
-def span_lengths(total: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def parts_of(total: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The lengths of so many parts of at least one token each, every way to cut `total` into them alike."""
+    cuts = np.sort(rng.choice(total - 1, count - 1, replace=False)) + 1
+    return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)
+
+
+def bounded_lengths(total: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Lengths of so many spans, which add up to `total`: all ways to cut it are alike, so they are geometric.
 
     What is cut off at LONGEST (SpanBERT's bound) goes to others, token by token.
     """
-    cuts = np.sort(rng.permutation(total - 1)[: count - 1]) + 1
-    lengths = np.diff(np.concatenate([[0], cuts, [total]]))
+    lengths = parts_of(total, count, rng)
     longest = max(LONGEST, -(-total // count))
     while excess := int(np.maximum(lengths - longest, 0).sum()):
         lengths = np.minimum(lengths, longest)

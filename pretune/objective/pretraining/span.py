@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pretune.base.errors import WrongValue
+from pretune.objective.pretraining.hiding import parts_of
 from pretune.objective.pretraining.pieces import Ids, Rewritten
 from pretune.tokens.rows import Vocabulary
 from pretune.tokens.store.packing import RowForm
@@ -78,17 +79,11 @@ def span_lengths(
     more. The first and the last shown one may be empty."""
     hidden = min(max(_rounded(length * rate, rng), 1), length - 1)
     number = min(max(_rounded(hidden / mean, rng), 1), hidden, length - hidden + 1)
-    shown = _cut(length - hidden + 2, number + 1, rng)
+    shown = parts_of(length - hidden + 2, number + 1, rng)
     shown[[0, -1]] -= 1
-    return shown, _cut(hidden, number, rng)
+    return shown, parts_of(hidden, number, rng)
 
 
 def _rounded(number: float, rng: np.random.Generator) -> int:
     """Down or up by chance, so that the mean stays."""
     return int(number + rng.random())
-
-
-def _cut(length: int, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The lengths of so many parts of at least one token each, every way to cut alike."""
-    borders = np.sort(rng.choice(length - 1, number - 1, replace=False)) + 1
-    return np.diff(np.concatenate([[0], borders, [length]]))
