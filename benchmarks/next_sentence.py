@@ -2,7 +2,7 @@
 to the textbooks' bag, CNN and LSTM on the same labels.
 
     python benchmarks/next_sentence.py --shared ../shared --out runs/next --language en     sst2
-    python benchmarks/next_sentence.py --shared ../shared --out runs/next --language zh     chnsenticorp without its leak
+    python benchmarks/next_sentence.py --shared ../shared --out runs/next --language zh     chnsenticorp
 
 Masked tokens and next sentences (objective.pairs=next) on raw text for `--minutes`, then stage finetune with the
 defaults, for three seeds: the pretrained model, `fresh=same`, `fresh=bag`, `cnn` and `lstm`, all with its tokenizer.

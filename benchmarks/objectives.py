@@ -94,7 +94,14 @@ def recipe(shared: Path, out: Path, cell: str, minutes: float) -> Any:
         },
         "words": {"kind": "tokenizer", "corpus": "$corpus", "vocab_size": 4000},
         "tokens": {"kind": "tokens", "corpus": "$corpus", "tokenizer": "$words"},
-        cell: {"kind": "pretrain", "tokens": "$tokens", "length": LENGTH, "minutes": minutes, **CELLS[cell]},
+        cell: {
+            "kind": "pretrain",
+            "tokens": "$tokens",
+            "length": LENGTH,
+            "batch": 16,
+            "minutes": minutes,
+            **CELLS[cell],
+        },
     }
     return {"name": "objectives", "work": str(out), "stages": stages}
 

@@ -27,7 +27,7 @@ SMALL = {"kind": "t5", "layers": 2, "width": 32, "heads": 2, "head_width": 16, "
 RUN = {"kind": "pretrain", "model": SMALL, "length": 64, "batch": 8, "micro_batch": 8, "precision": "float32"}
 FAST = {"kind": "muon", "learning_rate": 1e-2}
 SPANS = {"kind": "span", "rate": 0.3, "mean_length": 1.5, "sentinels": 30}
-TUNE = {"kind": "finetune", "task": "seq2seq", "steps": 40, "batch": 8, "precision": "float32", "optim": FAST}
+TUNE = {"kind": "finetune", "task": "seq2seq", "steps": 100, "batch": 8, "precision": "float32", "optim": FAST}
 CORPUS = {"kind": "corpus", "filters": [], "dedup": "none", "max_overlap": None, "validation": 0.1, "test": 0}
 
 
@@ -45,8 +45,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
         "text": {**CORPUS, "read": [str(root / "text.jsonl")]},
         "words": {"kind": "tokenizer", "corpus": "$text", "vocab_size": 400},
         "tokens": {"kind": "tokens", "corpus": "$text", "tokenizer": "$words"},
-        "span": {**RUN, "tokens": "$tokens", "steps": 200, "optim": FAST, "objective": SPANS},
-        "prefix": {**RUN, "tokens": "$tokens", "steps": 60, "optim": FAST, "objective": "prefix"},
+        "span": {**RUN, "tokens": "$tokens", "steps": 200, "objective": SPANS},
+        "prefix": {**RUN, "tokens": "$tokens", "steps": 60, "objective": "prefix"},
         "pairs": {"kind": "dataset", "read": [str(root / "pairs.jsonl")], "test": 0, "validation": 0.25},
         "tuned": {**TUNE, "model": "$span", "data": "$pairs"},
     }
