@@ -134,6 +134,14 @@ def test_a_measurement_grows_while_the_next_size_is_foretold_to_be_quick() -> No
     assert sum(0.1 * size for size in asked) < 4 * PATIENCE
 
 
+def test_two_sizes_are_tried_where_two_rows_may_take_two_thirds_of_a_second() -> None:
+    """An optimizer of 0.28 s and rows of 0.02 s: by one size alone sixteen rows would take 4.8 s, not 0.6."""
+    times = grown(lambda size: 0.28 + 0.02 * size, 16)
+    assert times.keys() == {1, 2}
+    assert of_a_step(times, 16) == pytest.approx(0.6)
+    assert grown(lambda size: 0.34 * size, 16).keys() == {1}, "all together stay below two seconds"
+
+
 def test_a_step_is_told_from_steps_of_a_few_rows() -> None:
     """An optimizer that takes 0.3 s and rows that take 0.1 s each: 32 rows take 3.5 s."""
     assert of_a_step({1: 0.4, 2: 0.5, 4: 0.7}, 32) == pytest.approx(3.5)

@@ -122,7 +122,9 @@ def grown(step: Callable[[int], float], most: int) -> dict[int, float]:
     """
     found: dict[int, float] = {}
     for size in [*(1 << k for k in range((most - 1).bit_length())), most]:
-        if found and found[max(found)] * size / max(found) > PATIENCE:
+        # Two sizes tell what every step costs, whatever its rows: for the second one there is a little more time.
+        limit = PATIENCE if len(found) > 1 else PATIENCE * 4 / 3
+        if found and found[max(found)] * size / max(found) > limit:
             break
         found[size] = step(size) if found else min(step(size), step(size))
     last = max(found)
