@@ -53,8 +53,8 @@ TABLE = (
     # operations); with 900 skimmed 92 % after 443 (20 x 10^12).
     Scale(45, SMALL, 8, 5.0, 200, 600, 8, 4.5, 16, 1.25, slower=2.4),
     # Two cores with AVX-512, float32; four with AVX2: 100-140. With 4.5, 4 and 2 minutes: 97 % word for word, 84 % in
-    # order (SVM 56), and guesses behind the nearest answer (.111, .123): so the base has more, the others less. With 6.25
-    # minutes for the base it guesses .118 to .127.
+    # order (SVM 56), and guesses behind the nearest answer (.111, .123): so the base has more, the others less. With
+    # 6.25 minutes for the base it guesses .118 to .127.
     Scale(95, SMALL, 8, 8.0, 330, 600, 8, 3.25, 16, 1.0, slower=1.8),
     # Two cores with bfloat16 in hardware (Zen 4): 250-320. With 4.2, 1 and 0.75 minutes on Zen 5: 1.31 bits per byte
     # (5-gram 1.50, xz 1.30), 99 % word for word, guesses .131 (.123), 71 % in order (56).
