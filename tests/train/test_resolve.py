@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,12 @@ def test_resolving_twice_measures_once_and_takes_the_same_path() -> None:
     assert "measuring" not in log.seconds
     assert second["steps"] <= 58 / (second["seconds_per_step"] * 1.05), "saving takes two seconds, looking 5 %"
     assert not first["compile"], "a minute of steps is not worth compiling"
+
+
+@pytest.mark.parametrize("objective", [{"kind": "hybrid"}, {"a": "causal", "b": {"kind": "masked-next"}}])
+def test_minutes_are_told_of_objectives_with_a_batch_for_each_part(objective: Any) -> None:
+    some = replace(spec(minutes=1, objective=objective), vocabulary=replace(VOCABULARY, size=300))
+    assert resolve(some, Log(quiet=True))["steps"] > 1
 
 
 def test_minutes_count_what_was_spent_before_the_first_step() -> None:
