@@ -55,7 +55,7 @@ TABLE = (
     # Two cores with AVX-512, float32; four with AVX2: 100-140. With 4.5, 4 and 2 minutes: 97 % word for word, 84 % in
     # order (SVM 56), and guesses behind the nearest answer (.111, .123): so the base has more, the others less. With
     # 6.25 minutes for the base it guesses .118 to .127.
-    Scale(95, SMALL, 8, 8.0, 330, 600, 8, 3.25, 16, 1.0, slower=1.8),
+    Scale(95, SMALL, 8, 7.5, 330, 600, 8, 3.25, 16, 1.0, slower=1.8),
     # Two cores with bfloat16 in hardware (Zen 4): 250-320. With 4.2, 1 and 0.75 minutes on Zen 5: 1.31 bits per byte
     # (5-gram 1.50, xz 1.30), 99 % word for word, guesses .131 (.123), 71 % in order (56).
     Scale(180, MIDDLE, 16, 5.4, 330, 600, 8, 1.65, 16, 0.5, slower=1.3),
