@@ -11,7 +11,7 @@ them those of a unigram and a 5-gram model (modified Kneser-Ney) on the same tar
     causal, masked ...      counted on the training text; each target from the tokens before it in its document
     infill                  counted on training rows that are rearranged in the same way
     span, prefix, denoise   counted on what is written of training rows; the text that is read is not seen by them
-    replaced                the generator's targets as of masked; the discriminator next to the entropy of its answers
+    replaced                the generator's targets, as of masked; counting has no answer for the discriminator
 
 A 5-gram model sees what is before a hidden token and nothing behind it, as an encoder does; that is its handicap, and
 said. What the folders do in plain transformers is shown by `benchmarks/jobs.py`.

@@ -96,7 +96,7 @@ def _take(building: Building, kinds: str, *, many: bool) -> str | list[str] | No
     """Take the first input of one of these kinds (all of them where raw files are taken) out of what is left."""
     fitting = [item for item in building.left if item[0] in kinds.split("|")]
     if not fitting:
-        return building.model if {"tokenizer", "model"} <= set(kinds.split("|")) else None
+        return building.model if kinds.startswith("tokenizer") else None
     if fitting[0][0] == "model":
         building.model = fitting[0][1]
     taken = fitting if many else fitting[:1]
@@ -109,7 +109,7 @@ def _take(building: Building, kinds: str, *, many: bool) -> str | list[str] | No
 def _made_by(kinds: str, building: Building, *, required: bool) -> str | None:
     """`$stage` of a stage that makes one of these kinds from what is left, if it can."""
     for kind in kinds.split("|"):
-        maker = MAKERS.get(kind) if kinds != "model|tokenizer" else None  # one is never made in a model's place
+        maker = MAKERS.get(kind) if not kinds.startswith("model") else None  # none is made in a model's place
         if maker in building.stages:
             return f"${maker}"
         rawer = any(k in ("files", "corpus") for k, _ in building.left) or "corpus" in building.stages

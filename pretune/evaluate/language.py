@@ -21,6 +21,7 @@ from pretune.evaluate.records import grouped
 from pretune.infer.predictor import Streams
 from pretune.report.numbers import count
 from pretune.text.read.shards import read_rows
+from pretune.tokens.encode.additions import only_adds
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
 from pretune.tokens.store.store import Store, read_manifest
 
@@ -128,10 +129,7 @@ def made_with(tokenizer: Tokenizer, data: Artifact) -> bool:
     theirs = tokenizer_of(data)
     if theirs is None:
         return bool(read_manifest(data.path)["vocab_size"] == tokenizer.get_vocab_size())
-    # The model's may have control tokens behind those of the text, which pretraining added; its words are the same.
-    of_text, words = load_tokenizer(theirs), {"with_added_tokens": False}
-    same = of_text.get_vocab(**words) == tokenizer.get_vocab(**words)
-    return bool(same and of_text.get_vocab().items() <= tokenizer.get_vocab().items())
+    return only_adds(tokenizer, load_tokenizer(theirs))  # pretraining adds what its objective needs
 
 
 def counted_for(tokenizer: Tokenizer, model: Artifact, data: Artifact | None, log: Log) -> NGramScorer | None:

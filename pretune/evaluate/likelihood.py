@@ -182,14 +182,18 @@ class MaskedScorer:
         return _judged(logits_NV.float().cpu(), labels_N)
 
 
-@dataclass(frozen=True)
-class NGramScorer:
-    """Counted tokens; what is likeliest is not asked."""
-
-    counted: NGram
+class OfAnyLength:
+    """A scorer without a window."""
 
     def room(self, context: bool) -> int:
         return 1 << 30
+
+
+@dataclass(frozen=True)
+class NGramScorer(OfAnyLength):
+    """Counted tokens; what is likeliest is not asked."""
+
+    counted: NGram
 
     def said(self, asked: Sequence[Asked], advance: Advance = unheard) -> list[Said]:
         rows = [[*before, *after, 0] for before, after in asked]  # of the end token nothing is taken
@@ -201,13 +205,10 @@ class NGramScorer:
 
 
 @dataclass(frozen=True)
-class UniformScorer:
+class UniformScorer(OfAnyLength):
     """A model to which every token is as likely as any other: what a score says of nothing but lengths."""
 
     vocab_size: int
-
-    def room(self, context: bool) -> int:
-        return 1 << 30
 
     def said(self, asked: Sequence[Asked], advance: Advance = unheard) -> list[Said]:
         return [Said(np.full(len(after), np.log(self.vocab_size))) for _, after in asked]

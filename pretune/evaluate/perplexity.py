@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WINDOWS_AT_ONCE = 256
-T = TypeVar("T")
+"""Windows that are asked for together; those of one length are read together."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,16 @@ def score_windows(
     """The same figures from windows that overlap: every target is scored once, by the first window that has it.
 
     Args:
+        scorer: with nothing that stands before a text.
         length: tokens that a window reads.
         stride: tokens from one window to the next. Of what stands that far in its document, a target sees
             more than `length - stride` tokens, and `length` at most.
     """
-    nats, bare = np.zeros(store.num_tokens), replace(scorer, begin=(), alone=())
+    nats, ahead = np.zeros(store.num_tokens), windows(store, length, stride)
     with (log or Log(quiet=True)).progress("scoring", total=store.num_tokens, unit="tokens") as bar:
-        for part in chunked(windows(store, length, stride), WINDOWS_AT_ONCE):
+        while part := list(islice(ahead, WINDOWS_AT_ONCE)):
             asked = [(tuple(store.ids[a:b].tolist()), tuple(store.ids[b:c].tolist())) for a, b, c in part]
-            for (_, first, stop), said in zip(part, bare.said(asked), strict=True):
+            for (_, first, stop), said in zip(part, scorer.said(asked), strict=True):
                 nats[first:stop] = said.nats
             bar.advance(sum(stop - first for _, first, stop in part))
     return by_document(nats, store, num_bytes)
@@ -149,12 +150,6 @@ def windows(store: Store, length: int, stride: int) -> Iterator[tuple[int, int, 
             yield begin, first, stop
             begin, first = begin + stride, stop
         start = end
-
-
-def chunked(items: Iterator[T], most: int) -> Iterator[list[T]]:
-    """Lists of at most so many of the items."""
-    while part := list(islice(items, most)):
-        yield part
 
 
 def by_document(nats: NDArray[np.float64], store: Store, num_bytes: NDArray[np.float64]) -> Score:

@@ -23,14 +23,11 @@ from pretune.base.errors import NotSupported
 from pretune.export.pooling import pooled
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
 from pretune.infer.pooling import KEPT
-from pretune.model.families import tops
+from pretune.model.families import SEES_ALL, SEES_WINDOW, tops
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
-
-SEES_WINDOW = "sliding_attention"
-"""transformers' name of layers that see a window only."""
 
 
 @dataclass(frozen=True)
@@ -206,11 +203,9 @@ def _check_rotary(config: PreTrainedConfig) -> None:
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope in ("dynamic", "longrope"):
         raise NotSupported(f"rotary positions of kind {rope!r} change with the length and cannot be exported")
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    kinds = set(getattr(config, "layer_types", None) or [SEES_ALL])
     window = getattr(config, "sliding_window", None) or config.max_position_embeddings
-    uses_window = kinds != {"full_attention"} or (
-        config.model_type == "mistral" and window < config.max_position_embeddings
-    )
+    uses_window = kinds != {SEES_ALL} or (config.model_type == "mistral" and window < config.max_position_embeddings)
     if uses_window:
         raise NotSupported(f"sliding-window attention ({config.model_type}) cannot be exported yet")
     _check_activation(config.hidden_act)

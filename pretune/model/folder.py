@@ -220,6 +220,14 @@ def read_json(path: Path) -> Any:
         raise BadFile(f"{path.as_posix()} cannot be read: {error}", hint="write the model folder again") from None
 
 
+def config_of(folder: Path) -> Json:
+    """The config of a model that is to be trained further. Raises NotSupported: an adapter; BadFile."""
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        hint = "begin with its base, which adapter_config.json names"
+        raise NotSupported(f"{folder.as_posix()} is an adapter, and training begins with a whole model", hint=hint)
+    return dict(read_json(folder / "config.json"))
+
+
 def model_type_of(folder: Path) -> str:
     """transformers' name of a model folder's architecture; raises BadFile."""
     try:

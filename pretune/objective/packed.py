@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretune.base.errors import NotSupported
-from pretune.model.families import States, family_of, plain_model
+from pretune.model.families import SEES_ALL, SEES_WINDOW, States, family_of, plain_model
 from pretune.objective.objective import StepWide
 from pretune.objective.routing import LOADS, chosen_by_row, router_sums
 from pretune.tokens.rows import IGNORE, Batch, Row
@@ -19,10 +19,6 @@ from pretune.tokens.rows import IGNORE, Batch, Row
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-
-SEES_ALL, SEES_WINDOW = "full_attention", "sliding_attention"
-"""transformers' names of kinds of layers."""
 
 
 def block_mask(

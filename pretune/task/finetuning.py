@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
 from pretune.model.families import family_named, num_positions, plain_model
-from pretune.model.folder import quiet_transformers, set_model_length
+from pretune.model.folder import config_of, quiet_transformers, set_model_length
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.objective.objective import Objective
@@ -61,7 +60,7 @@ def finetune(
         data: the data set of each task by its name; of one task alone, under "".
     """
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
     read.task.check_rows(read.rows, batch=settings.batch)

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from pretune.model.methods.method import METHOD
+from pretune.model.methods.scratch import GoingOn, Scratch
 from pretune.task.finetuning import outlined, usual_epochs
 from pretune.task.settings import FinetuneSettings
 from pretune.task.task import TASK
 from pretune.tokens.rows import Vocabulary
 from pretune.train.optim.settings import OPTIM
+from tests.invariants.worlds import tiny
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,18 @@ def test_little_data_is_read_until_300_steps_at_most_twenty_times_and_preference
     assert usual_epochs(tag, 960, 32) == 10, "30 steps an epoch"
     assert usual_epochs(tag, 32, 32) == 20
     assert usual_epochs(prefer, 32, 32) == 1
+
+
+def test_a_new_t5_moves_its_table_faster_on_top_of_what_its_layers_say_and_one_that_goes_on_does_not() -> None:
+    model = tiny("t5")
+    tables = {name for name, _ in model.named_parameters() if name.endswith("relative_attention_bias.weight")}
+    assert len(tables) == 2, "one of each stack"
+    assert Scratch(kind="scratch").scales(model, 1.0) == {"shared.weight": 100.0, **dict.fromkeys(tables, 10.0)}
+    layers, both = METHOD("full").scales(model, 0.5) or {}, Scratch(kind="scratch").scales(model, 0.5) or {}
+    assert {name: both[name] / rate for name, rate in layers.items() if both[name] != rate} == {
+        "shared.weight": 100.0,
+        **dict.fromkeys(tables, 10.0),
+    }
+    assert {layers[name] for name in tables} == {0.5}, "the first of two blocks"
+    assert GoingOn(kind="going-on").scales(model, 1.0) is None
+    assert Scratch(kind="scratch").scales(tiny("qwen3"), 1.0) is None

@@ -119,6 +119,7 @@ def test_a_full_row_gives_the_end_of_its_last_piece_and_never_grows(infilling: V
     objective = OBJECTIVE({"kind": "infill", "rate": 1.0})
     row = infill_row(infilling, 90, TEXTS[:3])
     whole = infilling.tokenizer.decode(row["ids"][row["segments"] == row["segments"].max()].tolist())
+    rearranged = 0
     for seed in range(40):
         found = objective.prepare(row, infilling, drawn(seed))
         assert len(found["ids"]) == 90
@@ -126,7 +127,8 @@ def test_a_full_row_gives_the_end_of_its_last_piece_and_never_grows(infilling: V
         if infilling.controls[MIDDLE] in last:
             text = put_back(last, infilling)
             assert whole.startswith(text)
-            assert len(text) >= 1
+            rearranged += len(text) > 0
+    assert rearranged > 20
 
 
 # ---- several objectives ----------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Pretraining reads any packing, and several stores as one mixture; through the real stages."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from pretune.train.loop.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop.stream import MicroBatches, StoreStream
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.run.stage import PretrainStage
+from tests.train.foxes import write_foxes
 
 TINY = {"model": {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}}
 SMALL = {"length": 32, "batch": 4, "steps": 2, "micro_batch": 2, "compile": "no", "precision": "float32"}
@@ -26,13 +26,7 @@ SMALL = {"length": 32, "batch": 4, "steps": 2, "micro_batch": 2, "compile": "no"
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """Tokens of English and of Chinese by one tokenizer, and tokens by another one."""
     root = tmp_path_factory.mktemp("feed")
-    texts = {
-        "en": [f"The fox {k} jumps over {k * k} lazy dogs. It sleeps. Then it runs {k} miles!" for k in range(60)],
-        "zh": [f"第{k}只狐狸跳过了懒狗。它睡了{k * k}天。🙂 然后跑了！" for k in range(40)],
-    }
-    for name, lines in texts.items():
-        rows = (json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in lines)
-        (root / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
+    texts = write_foxes(root, chinese=40)
     corpus = {"kind": "corpus", "filters": [], "dedup": "none", "max_overlap": None, "validation": 0.2, "test": 0}
     stages = {
         "both": {**corpus, "read": [str(root / "*.jsonl")]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pretune.base.recipe import Recipe
 from pretune.model.folder import load_model
 from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer
 from pretune.train.run.settings import PretrainSettings
+from tests.train.foxes import write_foxes
 
 SHAPE = {"kind": "qwen3", "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_width": 16, "hidden": 48}
 RUN = {"kind": "pretrain", "length": 32, "batch": 4, "micro_batch": 2, "precision": "float32", "compile": "no"}
@@ -28,13 +30,7 @@ CORPUS = {"kind": "corpus", "filters": [], "dedup": "none", "max_overlap": None,
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """A base of English that went on with Chinese, by its own tokenizer and by one with more words."""
     root = tmp_path_factory.mktemp("going-on")
-    texts = {
-        "en": [f"The fox {k} jumps over {k * k} lazy dogs. It sleeps. Then it runs {k} miles!" for k in range(60)],
-        "zh": [f"第{k}只狐狸跳过了懒狗。它睡了{k * k}天。🙂 然后跑了！" for k in range(60)],
-    }
-    for name, lines in texts.items():
-        rows = (json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in lines)
-        (root / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
+    texts = write_foxes(root, chinese=60)
     on = {**RUN, "tokens": "$zh", "base": "$base", "steps": 12}
     stages = {
         **{f"{name}_text": {**CORPUS, "read": [str(root / f"{name}.jsonl")]} for name in texts},
@@ -45,9 +41,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
             "algorithm": {"kind": "extend", "base": "$words", "words": 4},
         },
         "other": {"kind": "tokenizer", "corpus": "$zh_text", "vocab_size": 300},
+        "fewer": {"kind": "tokenizer", "corpus": "$en_text", "vocab_size": 300},
         **{name: {"kind": "tokens", "corpus": f"${name}_text", "tokenizer": "$words"} for name in texts},
         "zh_more": {"kind": "tokens", "corpus": "$zh_text", "tokenizer": "$more"},
         "zh_other": {"kind": "tokens", "corpus": "$zh_text", "tokenizer": "$other"},
+        "en_fewer": {"kind": "tokens", "corpus": "$en_text", "tokenizer": "$fewer"},
         "base": {**RUN, "tokens": "$en", "model": SHAPE, "steps": 20},
         "on": {**on, "watch": "$en"},
         "replayed": {**on, "tokens": {"zh": "$zh", "en": "$en"}, "watch": "$en"},
@@ -96,27 +94,46 @@ def test_what_contradicts_itself_is_refused_before_anything_runs(settings: dict[
     assert told in str(mistakes)
 
 
-def test_tokens_of_another_tokenizer_and_rows_too_long_are_refused(made: dict[str, Artifact], tmp_path: Path) -> None:
-    for store, length, error, told in (
-        ("zh_other", 32, NotSupported, "another tokenizer"),
-        ("zh", 1024, WrongValue, "longer than the 512"),
+@pytest.mark.parametrize(
+    ("store", "settings", "error", "told"),
+    [
+        ("zh_other", {}, NotSupported, "another tokenizer"),
+        ("en_fewer", {}, NotSupported, "another tokenizer"),
+        ("zh", {"length": 1024}, WrongValue, "longer than the 512"),
+        ("zh", {"objective": "infill", "new_words": False}, NotSupported, r"needs <\|fim_prefix\|>"),
+    ],
+)
+def test_what_the_base_cannot_learn_on_is_refused(
+    made: dict[str, Artifact], tmp_path: Path, store: str, settings: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    paths = {"tokens": str(made[store].path), "base": str(made["base"].path)}
+    recipe = Recipe.build({"work": str(tmp_path), "stages": {"on": {**RUN, **paths, "steps": 2, **settings}}})
+    with pytest.raises(error, match=told):
+        recipe.run(log=Log(quiet=True))
+
+
+def test_an_adapter_is_no_model_to_begin_with(made: dict[str, Artifact], tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    shutil.copytree(made["base"].path, adapter)
+    (adapter / "artifact.json").unlink()
+    (adapter / "config.json").rename(adapter / "adapter_config.json")
+    rows = ({"text": f"text {k}", "label": "ab"[k % 2]} for k in range(40))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for stages in (
+        {"on": {**RUN, "tokens": str(made["zh"].path), "base": str(adapter), "steps": 2}},
+        {
+            "data": {"kind": "dataset", "read": [str(tmp_path / "rows.jsonl")], "test": 0},
+            "tuned": {"kind": "finetune", "model": str(adapter), "data": "$data", "task": "classify", "steps": 1},
+        },
     ):
-        recipe = Recipe.build(
-            {
-                "work": str(tmp_path / store),
-                "stages": {
-                    "on": {
-                        **RUN,
-                        "tokens": str(made[store].path),
-                        "base": str(made["base"].path),
-                        "length": length,
-                        "steps": 2,
-                    }
-                },
-            }
-        )
-        with pytest.raises(error, match=told):
-            recipe.run(log=Log(quiet=True))
+        with pytest.raises(NotSupported, match=r"is an adapter(?s:.*)begin with its base"):
+            Recipe.build({"work": str(tmp_path / "out"), "stages": stages}).run(log=Log(quiet=True))
+
+
+def test_words_of_a_tokenizer_that_stopped_earlier_are_among_those_of_the_base(made: dict[str, Artifact]) -> None:
+    """So that its refusal above is one by more than the ids of its words."""
+    fewer, base = (load_tokenizer(made[name].path).get_vocab().items() for name in ("fewer", "base"))
+    assert fewer < base
 
 
 def test_raw_text_is_tokenised_by_the_models_own_tokenizer(made: dict[str, Artifact], tmp_path: Path) -> None:

@@ -12,11 +12,24 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from pretune.model.families.family import LABELLED, Family, Head, States, Topped, plain_model, scores_of, tops
+from pretune.model.families.family import (
+    LABELLED,
+    SEES_ALL,
+    SEES_WINDOW,
+    Family,
+    Head,
+    States,
+    Topped,
+    plain_model,
+    scores_of,
+    tops,
+)
 
 __all__ = [
     "FAMILIES",
     "LABELLED",
+    "SEES_ALL",
+    "SEES_WINDOW",
     "Family",
     "Head",
     "States",

@@ -41,6 +41,8 @@ PARTS = {
     "mlp": r"mlp|intermediate|output\.dense|\bffn?\b|feed_forward",
 }
 """The first that is found in a parameter's name is its part."""
+SEES_ALL, SEES_WINDOW = "full_attention", "sliding_attention"
+"""transformers' names of kinds of layers: those that see all tokens, and those that see a window of them."""
 BLOCK = re.compile(r"\b(?:layers?|h|blocks?)\.(\d+)\.")
 
 

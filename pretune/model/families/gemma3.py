@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.base.json import Json
-from pretune.model.families.family import Family, States
+from pretune.model.families.family import SEES_ALL, SEES_WINDOW, Family, States
 from pretune.model.families.llama import Grouped, HeadOnStates
 from pretune.model.shape import divides
 
@@ -59,11 +59,11 @@ class Gemma3(Grouped):
             "query_pre_attn_scalar": self.head_width,
             "sliding_window": self.window,
             "layer_types": kinds_of(self.layers, self.pattern, first_full=False),
-            "rope_parameters": {"sliding_attention": turning, "full_attention": turning},
+            "rope_parameters": {SEES_WINDOW: turning, SEES_ALL: turning},
         }
 
 
 def kinds_of(layers: int, every: int, *, first_full: bool) -> list[str]:
     """transformers' kinds of layers: one in `every` sees all tokens, the first of them or the last."""
     full = 0 if first_full else every - 1
-    return ["full_attention" if i % every == full else "sliding_attention" for i in range(layers)]
+    return [SEES_ALL if i % every == full else SEES_WINDOW for i in range(layers)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.base.json import Json
-from pretune.model.families.family import Family, States
+from pretune.model.families.family import SEES_ALL, SEES_WINDOW, Family, States
 from pretune.model.families.gemma3 import kinds_of
 from pretune.model.shape import Layout, Placed, divides
 
@@ -67,7 +67,7 @@ class ModernBert(Placed):
             "max_position_embeddings": max_length,
             "local_attention": self.window,
             "layer_types": kinds_of(self.layers, self.global_every, first_full=True),
-            "rope_parameters": {"sliding_attention": turning, "full_attention": turning},
+            "rope_parameters": {SEES_WINDOW: turning, SEES_ALL: turning},
             "embedding_dropout": self.dropout,
             "attention_dropout": self.dropout,
             "mlp_dropout": self.dropout,

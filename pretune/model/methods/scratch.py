@@ -17,11 +17,14 @@ class Scratch(Full):
         return self.rate if optim.kind == "adamw" else None
 
     def scales(self, model: Any, layer_decay: float) -> dict[str, float] | None:
-        """The family's own paces: of T5's table, say."""
+        """Those of the layers, times the family's own paces (of T5's table, say)."""
         from pretune.model.families import family_of
 
-        paces, names = family_of(model).paces.items(), [name for name, _ in model.named_parameters()]
-        return {name: pace for name in names for end, pace in paces if name.endswith(end)} or None
+        found = super().scales(model, layer_decay) or {}
+        for end, pace in family_of(model).paces.items():
+            names = [name for name, _ in model.named_parameters() if name.endswith(end)]
+            found |= {name: pace * found.get(name, 1.0) for name in names}
+        return found or None
 
 
 class GoingOn(Full):

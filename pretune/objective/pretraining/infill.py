@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pretune.objective.objective import Objective
 from pretune.objective.pretraining.causal import Causal
 from pretune.objective.pretraining.pieces import pieces_of
 from pretune.tokens.encode.tokenizer import encode_text, encode_texts
@@ -49,7 +48,7 @@ class Infill(Causal):
     """Share of the rearranged in which what is behind the gap comes first (SPM); the rest is PSM."""
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        return Objective.blank(Causal(kind="causal"), length, vocabulary, rng)
+        return Causal(kind="causal").blank(length, vocabulary, rng)  # a row of one token is no text
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """Row of `ids` and `segments` (L + 1 each) -> the same with rearranged documents."""

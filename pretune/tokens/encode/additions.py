@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids, tokenizer_config
 
@@ -26,6 +26,16 @@ def lacking(folder: Path, roles: Sequence[str], controls: Sequence[str]) -> dict
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     found: dict[str, str | None] = {USUAL[role]: role for role in roles if getattr(named, role) is None}
     return found | {text: None for text in controls if text not in known}
+
+
+def only_adds(tokenizer: Tokenizer, to: Tokenizer) -> bool:
+    """Whether a tokenizer is another one, at most with tokens added behind it, so that texts keep their ids.
+
+    Its own words must be the same: those of a BPE that stopped earlier are among those of one that went on, and yet
+    the two cut texts otherwise.
+    """
+    same = tokenizer.get_vocab(with_added_tokens=False) == to.get_vocab(with_added_tokens=False)
+    return bool(same and to.get_vocab().items() <= tokenizer.get_vocab().items())
 
 
 def add_controls(folder: Path, tokens: dict[str, str | None], out: Path) -> Path:

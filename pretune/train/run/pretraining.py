@@ -207,18 +207,13 @@ def forecast_pretraining(
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2), controls=added, end=2)
     head, attention = settings.objective.head, attention_for(device)
     if base is not None and base.config is not None:
-        start, config = (
-            outlined(base.config, head, base.parameters, size, length=settings.length, attention=attention),
-            dict(base.config),
-        )
-        parameters = base.parameters
+        start = outlined(base.config, head, base.parameters, size, length=settings.length, attention=attention)
+        config, parameters = dict(base.config), base.parameters
     else:
         flops = usual_speed(resolved_precision(settings.precision, device, QUIET), device)
         shape = resolved_shape(settings, tokens=int(tokens), vocab_size=size, flops=flops)
-        start, parameters = (
-            fresh(shape, head, vocabulary, specials, length=settings.length, attention=attention),
-            shape.layout().parameters(size, settings.length),
-        )
+        start = fresh(shape, head, vocabulary, specials, length=settings.length, attention=attention)
+        parameters = shape.layout().parameters(size, settings.length)
         window = max(settings.length, SHORTEST_WINDOW)
         config = {"model_type": shape.family, **shape.config(vocab_size=size, max_length=window, specials=specials)}
     return replace(

@@ -10,7 +10,6 @@ steps. (Ibrahim et al. 2024, arXiv:2403.08763: warm again, decay again, replay s
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,10 +23,11 @@ from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json, JsonMap
 from pretune.model.build import build_model
 from pretune.model.families import Head, family_named, num_positions
-from pretune.model.folder import load_model, weight_bytes
+from pretune.model.folder import config_of, load_model, weight_bytes
 from pretune.model.methods.scratch import GoingOn, Scratch
 from pretune.model.shape import Layout, Shape
 from pretune.model.vocabulary import refit
+from pretune.tokens.encode.additions import only_adds
 from pretune.tokens.encode.tokenizer import Specials, load_tokenizer
 from pretune.tokens.rows import Vocabulary
 
@@ -85,7 +85,7 @@ def going_on(
     Raises:
         NotSupported: it has no such head; WrongValue: it reads shorter rows.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = config_of(folder)
     parameters = weight_bytes(folder) // 4
 
     def make(seed: int) -> Any:
@@ -134,10 +134,10 @@ def tokenizer_for(base: Path, tokens: Path) -> Path:
     Raises:
         NotSupported: the tokens were made with another one.
     """
-    mine, theirs = (load_tokenizer(folder).get_vocab(with_added_tokens=True) for folder in (base, tokens))
-    if mine.items() <= theirs.items():
+    mine, theirs = load_tokenizer(base), load_tokenizer(tokens)
+    if only_adds(theirs, mine):
         return tokens
-    if theirs.items() <= mine.items():
+    if only_adds(mine, theirs):
         return base
     hint = "make tokens with the model's own: pretune tokens CORPUS MODEL --out TOKENS"
     raise NotSupported(f"the tokens were made with another tokenizer than that of {base.as_posix()}", hint=hint)

@@ -83,23 +83,27 @@ class Watch:
         state = self.session.state
         if self.goes_on and state.step == 0:
             with state.update.exact_weights(), self.session.context.log.timing("validation"):
-                state.extra["before"] = self._figures(VALIDATION_ROWS)
+                found = {"domain": self._figures(self.feed), "general": self._figures(self.general)}
+                state.extra["before"] = {name: figures for name, figures in found.items() if figures}
 
-    def _figures(self, most: int) -> Json:
-        """The loss, and bits per byte where they can be told, of the text that is learnt and of the general one."""
-        found: Json = {}
-        for name, feed in (("domain", self.feed), ("general", self.general)):
-            if feed is not None and feed.validation:
-                loss, term = self._loss(feed.validation, most), self.objective.tells_bits
-                bits = {"bits_per_byte": bits_per_byte(loss.terms[term], **feed.held_out)} if term else {}
-                found[name] = {"loss": loss.per_target, **bits}
-        return found
+    def _figures(self, feed: Feed | None) -> Json:
+        """The loss on a validation split, and bits per byte where they can be told; nothing where there is none."""
+        if feed is None or not feed.validation:
+            return {}
+        loss, term = self._loss(feed.validation, VALIDATION_ROWS), self.objective.tells_bits
+        bits = {"bits_per_byte": bits_per_byte(loss.terms[term], **feed.held_out)} if term else {}
+        return {"loss": loss.per_target, **bits}
 
-    def _compared(self) -> Json:
-        """What was seen before the first step and after the last one, of a model that went on; said in a line each."""
+    def _compared(self, seen: Json) -> Json:
+        """What was seen before the first step and after the last one, of a model that went on; said in a line each.
+
+        Args:
+            seen: the last validation, which is that of the domain.
+        """
         if not (before := self.session.state.extra.get("before")):
             return {}
-        after = self._figures(VALIDATION_ROWS)
+        domain = {kind: seen[f"validation_{kind}"] for kind in before.get("domain", ())}
+        after = {name: one for name, one in (("domain", domain), ("general", self._figures(self.general))) if one}
         for name, figures in after.items():
             told = [_moved(kind.replace("_", " "), before[name][kind], value) for kind, value in figures.items()]
             self.session.context.log.info(f"    {name} text: {', '.join(told)}")
@@ -123,7 +127,8 @@ class Watch:
             "refused_steps": state.step - state.updates,
         }
         with state.update.exact_weights(), session.context.log.timing("validation"):
-            found = self._validate(VALIDATION_ROWS) | self._compared()
+            found = self._validate(VALIDATION_ROWS)
+            found |= self._compared(found)
             self._write()
         return metrics | found | session.summary()
 
