@@ -28,7 +28,7 @@ DECODER = {"kind": "qwen3-nano"}
 ENCODER = {"kind": "bert", "layers": 4, "width": 256, "heads": 4, "hidden": 928}
 CELLS: dict[str, dict[str, Any]] = {
     "causal": {"model": DECODER, "objective": "causal"},
-    "input-mask": {"model": DECODER, "objective": {"kind": "causal", "input_mask": 0.1}},
+    "input_mask": {"model": DECODER, "objective": {"kind": "causal", "input_mask": 0.1}},
     "hybrid": {"model": DECODER, "objective": {"kind": "hybrid", "share_masked": 0.25}},
     "masked": {"model": ENCODER, "objective": "masked"},
 }
@@ -68,19 +68,19 @@ def recipe(shared: Path, out: Path, cell: str, steps: int, tuned: int) -> dict[s
     base = {"kind": "pretrain", "tokens": "$tokens", "length": 256, "steps": steps, **CELLS[cell]}
     stages = {
         **shared_stages(shared, out),
-        f"{cell}-base": base,
-        f"{cell}-grammar": {"kind": "evaluate", "model": f"${cell}-base", **pairs, **asked},
-        f"{cell}-tuned": {**fine, "model": f"${cell}-base"},
-        f"{cell}-sst2": {"kind": "evaluate", "model": f"${cell}-tuned", "data": "$sst2"},
-        f"{cell}-random": {**fine, "model": f"${cell}-base", "fresh": "same"},
-        f"{cell}-floor": {"kind": "evaluate", "model": f"${cell}-random", "data": "$sst2"},
+        f"{cell}_base": base,
+        f"{cell}_grammar": {"kind": "evaluate", "model": f"${cell}_base", **pairs, **asked},
+        f"{cell}_tuned": {**fine, "model": f"${cell}_base"},
+        f"{cell}_sst2": {"kind": "evaluate", "model": f"${cell}_tuned", "data": "$sst2"},
+        f"{cell}_random": {**fine, "model": f"${cell}_base", "fresh": "same"},
+        f"{cell}_floor": {"kind": "evaluate", "model": f"${cell}_random", "data": "$sst2"},
     }
     return {"name": "blimp", "work": str(out), "seeds": SEEDS, "stages": stages}
 
 
 def row_of(out: Path, cell: str, seed: int) -> dict[str, Any]:
     def read(stage: str, name: str) -> dict[str, Any]:
-        return json.loads((out / f"{cell}-{stage}.s{seed}" / name).read_text(encoding="utf-8"))
+        return json.loads((out / f"{cell}_{stage}.s{seed}" / name).read_text(encoding="utf-8"))
 
     def group(stage: str, which: str) -> dict[str, Any]:
         return read(stage, "report.json")["groups"].get(which, {})

@@ -51,7 +51,9 @@ def labelled(data: Path, out: Path, language: str) -> list[str]:
     return splits("chnsenticorp", train="train.jsonl", dev="dev.jsonl", test="test_noleak.jsonl")(data, out)
 
 
-def recipes(shared: Path, out: Path, language: str, minutes: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def recipes(
+    shared: Path, out: Path, language: str, minutes: float, tuned_steps: int | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Of the pretraining, once; and of everything that is fine-tuned, for each seed."""
     data = shared / "data"
     read = (english if language == "en" else chinese)(data, out / "inputs")
@@ -71,15 +73,15 @@ def recipes(shared: Path, out: Path, language: str, minutes: float) -> tuple[dic
     tuned: dict[str, Any] = {"data": {"kind": "dataset", "read": labelled(data, out / "inputs", language)}}
     for name, fresh in KINDS.items():
         task = {"kind": "finetune", "model": str(out / "base"), "data": "$data", "task": "classify", "max_length": 128}
-        tuned[name] = {**task, **fresh}
-        tuned[f"{name}-report"] = {"kind": "evaluate", "model": f"${name}", "data": "$data"}
+        tuned[name] = {**task, **fresh, **({"steps": tuned_steps} if tuned_steps else {})}
+        tuned[f"{name}_report"] = {"kind": "evaluate", "model": f"${name}", "data": "$data"}
     work = {"name": "next", "work": str(out)}
     return {**work, "stages": base}, {**work, "seeds": SEEDS, "stages": tuned}
 
 
 def row_of(out: Path, name: str) -> dict[str, Any]:
     groups = [
-        json.loads((out / f"{name}-report.s{k}" / "report.json").read_text(encoding="utf-8"))["groups"]["all"]
+        json.loads((out / f"{name}_report.s{k}" / "report.json").read_text(encoding="utf-8"))["groups"]["all"]
         for k in range(SEEDS)
     ]
     values = [group["metrics"]["accuracy"] for group in groups]
@@ -98,10 +100,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--language", choices=("en", "zh"), default="en")
     parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--tuned", type=int, help="steps of fine-tuning, where not the stage's own number (to try it)")
     given = parser.parse_args()
     out = given.out.resolve() / given.language
     out.mkdir(parents=True, exist_ok=True)
-    for number, tree in enumerate(recipes(given.shared.resolve(), out, given.language, given.minutes)):
+    for number, tree in enumerate(recipes(given.shared.resolve(), out, given.language, given.minutes, given.tuned)):
         path = out / f"recipe-{number}.yaml"
         path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
         subprocess.run([sys.executable, "-m", "pretune", "run", str(path)], check=True)

@@ -43,14 +43,14 @@ from pretune.train.loop.stream import rows_of
 
 CELLS: dict[str, dict[str, Any]] = {
     "causal": {},
-    "input-mask": {"objective": {"kind": "causal", "input_mask": 0.1}},
-    "masked-next": {"objective": "masked-next"},
+    "input_mask": {"objective": {"kind": "causal", "input_mask": 0.1}},
+    "masked_next": {"objective": "masked-next"},
     "hybrid": {"objective": {"kind": "hybrid", "share_masked": 0.5}},
     "infill": {"objective": "infill"},
     "several": {"objective": {"a": "causal", "b": {"kind": "infill"}}},
     "masked": {"objective": "masked"},
-    "whole-words": {"objective": {"kind": "masked", "words": "whole"}},
-    "spans-of-words": {"objective": {"kind": "masked", "words": "whole", "spans": 2}},
+    "whole_words": {"objective": {"kind": "masked", "words": "whole"}},
+    "spans_of_words": {"objective": {"kind": "masked", "words": "whole", "spans": 2}},
     "next": {"objective": {"kind": "masked", "pairs": "next"}},
     "order": {"objective": {"kind": "masked", "pairs": "order"}},
     "replaced": {"objective": "replaced", "model": "electra-mini"},

@@ -73,7 +73,7 @@ METRICS = {
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
     "balance": "Balance loss of a mixture of experts, mean over blocks: experts times the sum over them of the share "
     "of tokens that chose one times its mean probability. The experts of a token when all are even, more else.",
-    "before": "Of a model that learns on (base=): the loss and bits per byte of the text that it learns (domain) and of "
+    "before": "Of a model that learns on (base=): loss and bits per byte of the text that it learns (domain) and of "
     "the text that it is not to forget (general, where watch names some), before the first step.",
     "after": "The same as `before`, after the last step; both on the same validation rows, in float32.",
     "router_z": "Mean over tokens and blocks of the square of the log of the sum of exp of a router's logits.",
