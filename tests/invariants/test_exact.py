@@ -173,6 +173,16 @@ def test_the_gradient_of_two_terms_uses_two_denominators() -> None:
     parts = [{"a": torch.tensor(4), "b": torch.tensor(0)}, {"a": torch.tensor(0), "b": torch.tensor(3)}]
     assert take_step(state, Two(), parts, Runtime()).gradient_norm == pytest.approx(1.5)
 
+    class Misspelt(Two):
+        weights = {"a": 1.0, "bb": 1.0}
+
+        def counts(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+            return {"a": 4.0, "bb": 3.0}
+
+    state = TrainState(model, Scored(model, Misspelt()), Update(model, OPTIM("adamw")), total=1)
+    with pytest.raises(AssertionError, match="a term that is weighed must be told"):
+        take_step(state, Misspelt(), parts, Runtime())
+
 
 def test_a_step_that_is_not_finite_never_reaches_the_weights_and_three_end_the_run() -> None:
     from pretune.base.errors import NotFinite

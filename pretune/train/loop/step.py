@@ -107,6 +107,7 @@ def take_step(
         with runtime.exchange(state.scored, now=i == len(batches) - 1):
             scored = state.scored(runtime.put(batch), wide[i])
             loads += [scored.pop(LOADS)] if LOADS in scored else []
+            assert objective.weights.keys() <= scored.keys(), "a term that is weighed must be told"
             loss_of_step: Any = torch.stack([scale[t] * scored[t] for t in scale if t in scored]).sum()
             loss_of_step.backward()
         sums.append({t: s.detach() for t, s in scored.items()})
