@@ -23,6 +23,8 @@ class Method(Variant):
     """Whether nothing but new heads trains."""
     keeps_base: ClassVar[bool] = False
     """Whether it writes what it added alone, next to a base that stays as it was."""
+    merges: ClassVar[bool] = True
+    """Whether a plain model can be made of what it gives."""
 
     usual_width: ClassVar[float] = 0
     """Width of a model that learns at this rate; one that is k times as narrow learns at k times the rate, at most at
@@ -34,6 +36,10 @@ class Method(Variant):
             return None
         faster = self.usual_rate * max(1.0, self.usual_width / width) if width else self.usual_rate
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
+
+    def taken(self) -> int:
+        """Positions of a row that it needs for itself, so that they are not left for text."""
+        return 0
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.
@@ -86,6 +92,10 @@ METHOD = Choice(
         "full": "pretune.model.methods.full:Full",
         "head": "pretune.model.methods.head:Head",
         "lora": "pretune.model.methods.lora:Lora",
+        "ia3": "pretune.model.methods.ia3:Ia3",
+        "prefix": "pretune.model.methods.prefix:Prefix",
+        "prompt": "pretune.model.methods.prompt:Prompt",
+        "p-tuning": "pretune.model.methods.p_tuning:PTuning",
     },
     group="pretune.methods",
     default="full",
