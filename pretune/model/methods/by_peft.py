@@ -65,6 +65,7 @@ class ByPeft(Method):
     def merge(self, model: Any) -> Any:
         if not self.merges:
             return model
+        _unwrap(model.get_base_model())
         with quiet_peft():
             return model.merge_and_unload()
 
@@ -86,6 +87,15 @@ class ByPeft(Method):
         write_adapter(out, tensors, config, base=base, tokenizer=tokenizer, **facts)
         write_base(out, tokenizer)
         write_search(plain, out)
+
+
+def _unwrap(plain: Any) -> None:
+    """Trained heads in place of PEFT's wrappers, which IA3 cannot take off a head of several layers (peft#3114)."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            plain.set_submodule(name, module.modules_to_save["default"])
 
 
 def _by_value(value: Any) -> Any:

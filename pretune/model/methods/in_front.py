@@ -7,6 +7,10 @@ The text begins at position n: n positions fewer are left for it. Every call of 
 loss, answers, cache and explanation all see the same; what the virtual tokens themselves give is cut off, so that rows
 keep their lengths. Documents in one row each see the virtual tokens and themselves. Nothing can be merged into a base.
 
+The answers are those of plain PEFT for the same folder, with two differences in its disfavour: of a decoder that
+classifies a padded batch it reads the padding, and it cannot explain. An encoder that classifies reads its first
+position, which is the first virtual token, there as here.
+
 B rows, L positions, K keys, D width, H heads of keys, W width of a head, n virtual tokens.
 """
 
@@ -21,7 +25,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 from pretune.base.errors import NotSupported
-from pretune.model.families import SEES_ALL, num_positions
+from pretune.model.families import SEES_ALL, family_of, num_positions
 
 NAME = "virtual_tokens"
 TAKERS = "bert, electra, roberta, llama, mistral without a window, qwen2, qwen3 and gpt2 take it"
@@ -54,6 +58,9 @@ class VirtualTokens(nn.Module):
         self.encoder, self.config = adapted.prompt_encoder["default"], adapted.peft_config["default"]
         self.number = int(self.config.num_virtual_tokens)
         self.is_prefix = self.config.peft_type == "PREFIX_TUNING"
+        plain = adapted.get_base_model()
+        reads_first = self.config.task_type == "SEQ_CLS" and is_encoder(plain)
+        self.is_cut = not (self.is_prefix or reads_first)
         self.held = (adapted,)  # in a tuple: as a module of its own it would hold the body that holds it
 
     def vectors(self) -> Tensor:
@@ -87,8 +94,8 @@ class VirtualTokens(nn.Module):
         return (), given | {"input_ids": None, "inputs_embeds": torch.cat([front_BnD, states_BLD], dim=1)}
 
     def take_out(self, body: Any, args: tuple[Any, ...], given: dict[str, Any], found: Any) -> Any:
-        """After the body ran: the states of the text alone."""
-        if not self.is_prefix and given.get("inputs_embeds") is not None:
+        """After the body ran: the states of the text alone, where it is not asked for the first of all."""
+        if self.is_cut and given.get("inputs_embeds") is not None:
             found.last_hidden_state = found.last_hidden_state[:, self.number :]
         return found
 
@@ -125,6 +132,11 @@ class VirtualTokens(nn.Module):
         least = torch.finfo(mask.dtype).min
         first = mask.new_full((*mask.shape[:2], n, n + mask.shape[3]), least).triu(1)
         return torch.cat([first, seen], dim=2)
+
+
+def is_encoder(model: Any) -> bool:
+    """Whether a transformers model reads a text from both sides."""
+    return family_of(model).architecture_of(model.config.model_type) == "encoder"
 
 
 def in_front(adapted: Any) -> Any:
