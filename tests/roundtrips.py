@@ -136,7 +136,7 @@ def made(folder: Path, task: str, base: str, method: str) -> Made:
     try:
         found = pretune.fine_tune(write_base(folder, base), data, out=place / "tuned", **usual | dict(world.settings))
     except PretuneError as error:
-        assert not (place / "tuned.scratch").is_dir(), "refused before anything was loaded"
+        assert not (place / "tuned.scratch" / "choices.json").is_file(), "refused before anything was loaded"
         return Made(str(place), {}, refused=error.problem)
     opened = open_model(found.path)
     answers = {"folder": told(opened, world.asked), "server": served(opened, world)}

@@ -145,10 +145,17 @@ def longest_of(config: Mapping[str, Any]) -> int:
 
 
 def room_for(method: Method, config: Mapping[str, Any]) -> int:
-    """Tokens of the longest text that a model of this config reads with a method. Raises WrongValue: hardly any."""
+    """Tokens of the longest text that a model of this config reads with a method.
+
+    Raises:
+        NotSupported: the method is none for such a model; WrongValue: it leaves hardly any.
+    """
+    method.check(family_named(config["model_type"]).config(config))
     positions, taken = longest_of(config), method.taken()
     if taken and positions - taken < FEWEST_LEFT:
-        problem = f"method.tokens={taken} leaves {max(0, positions - taken)} of the model's {positions} positions for text"
+        problem = (
+            f"method.tokens={taken} leaves {max(0, positions - taken)} of the model's {positions} positions for text"
+        )
         raise WrongValue(problem, hint=f"take at most {positions - FEWEST_LEFT} virtual tokens; 20 are usual")
     return positions - taken
 

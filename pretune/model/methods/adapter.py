@@ -105,7 +105,9 @@ def _check_base(folder: Path, base: Path) -> None:
     if not (folder / BASE).is_file() or weights_digest(base) == read_json(folder / BASE)["weights"]:
         return
     problem = f"the adapter {folder.as_posix()} was trained next to other weights than those in {base.as_posix()}"
-    raise Changed(problem, hint="put the base back that it was trained with; next to another one its answers mean nothing")
+    raise Changed(
+        problem, hint="put the base back that it was trained with; next to another one its answers mean nothing"
+    )
 
 
 def head_facts(config: Any) -> Json:

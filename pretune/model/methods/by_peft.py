@@ -83,7 +83,7 @@ class ByPeft(Method):
         config = adapted.peft_config["default"].to_dict() | {"inference_mode": True}
         self.learnt(model, tensors, config)
         labels = plain.config.id2label if config["modules_to_save"] else None
-        facts = {"labels": labels, "head": head_facts(plain.config), "plain": _by_value}
+        facts: dict[str, Any] = {"labels": labels, "head": head_facts(plain.config), "plain": _by_value}
         write_adapter(out, tensors, config, base=base, tokenizer=tokenizer, **facts)
         write_base(out, tokenizer)
         write_search(plain, out)

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from pretune.base.errors import NotSupported
 from pretune.model.families import SEES_ALL, family_of, num_positions
@@ -31,8 +32,8 @@ NAME = "virtual_tokens"
 TAKERS = "bert, electra, roberta, llama, mistral without a window, qwen2, qwen3 and gpt2 take it"
 
 
-class Ahead(DynamicLayer):
-    """Keys and values in front of those of one layer. It does not grow: a block that is computed again sees the same."""
+class Ahead(DynamicLayer):  # type: ignore[misc]
+    """Keys and values in front of those of one layer. Does not grow: a block that is computed again sees the same."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         assert self.keys is not None and self.values is not None, "made with both"
@@ -77,7 +78,9 @@ class VirtualTokens(nn.Module):
         shape = self.number, self.config.num_layers, 2, heads, self.config.token_dim // heads
         return list(self.vectors().view(shape).permute(1, 2, 3, 0, 4)[:, :, None].expand(-1, -1, rows, -1, -1, -1))
 
-    def put_in(self, body: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]] | None:
+    def put_in(
+        self, body: Any, args: tuple[Any, ...], given: dict[str, Any]
+    ) -> tuple[tuple[()], dict[str, Any]] | None:
         """Before the body runs: what it shall read instead; None where a cache has the virtual tokens already."""
         names = inspect.signature(body.forward).parameters
         given = {**dict(zip(names, args, strict=False)), **given}
@@ -146,6 +149,9 @@ def in_front(adapted: Any) -> Any:
     body.add_module(NAME, tokens)
     body.register_forward_pre_hook(tokens.put_in, with_kwargs=True)
     body.register_forward_hook(tokens.take_out, with_kwargs=True)
+    for block in model.modules():
+        if isinstance(block, GradientCheckpointingLayer):
+            block._can_checkpoint_with_cache = True  # else transformers drops it: it may have grown meanwhile
     if num_positions(model.config.to_dict()):
         model.config.max_position_embeddings -= tokens.number
     return model
@@ -156,9 +162,12 @@ def adapted_of(model: Any) -> Any:
     return getattr(model.base_model, NAME).held[0]
 
 
-def check_takes(model: Any, kind: str, *, prefix: bool) -> None:
-    """Raise NotSupported for an architecture that cannot have virtual tokens in front."""
-    config, names = model.config, inspect.signature(model.base_model.forward).parameters
+def check_takes(config: Any, kind: str, *, prefix: bool) -> None:
+    """Raise NotSupported for the config of an architecture that cannot have virtual tokens in front."""
+    from transformers import AutoModel
+
+    body = AutoModel._model_mapping.get(type(config), None)
+    names = inspect.signature(body.forward).parameters if body else {}
     odd = sorted(set(getattr(config, "layer_types", None) or ()) - {SEES_ALL})
     why = ""
     if config.is_encoder_decoder:

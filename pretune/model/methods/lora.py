@@ -83,6 +83,9 @@ class Lora(ByPeft):
             tensors[name] = torch.cat([tensors[name], first if down else -first], dim=0 if down else 1)
         config |= {"r": 2 * self.rank, "lora_alpha": 2 * self.alpha, "init_lora_weights": True}
 
+    def keeps_start(self) -> bool:
+        return self.variant != "pissa"
+
     def scales(self, model: Any, layer_decay: float) -> dict[str, float] | None:
         found = super().scales(model, layer_decay)
         if self.variant != "lora+":

@@ -37,6 +37,13 @@ class Method(Variant):
         faster = self.usual_rate * max(1.0, self.usual_width / width) if width else self.usual_rate
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
 
+    def check(self, config: Any) -> None:
+        """Raise NotSupported where it cannot adapt a model of this transformers config."""
+
+    def keeps_start(self) -> bool:
+        """Whether what it added, switched off, leaves the model that training began with."""
+        return self.keeps_base
+
     def taken(self) -> int:
         """Positions of a row that it needs for itself, so that they are not left for text."""
         return 0

@@ -22,11 +22,15 @@ class Virtual(ByPeft):
     def taken(self) -> int:
         return self.tokens
 
-    def config(self, model: Any, *, heads: tuple[str, ...]) -> Any:
-        from pretune.model.methods.adapter import task_type_of
+    def check(self, config: Any) -> None:
         from pretune.model.methods.in_front import check_takes
 
-        check_takes(model, self.kind, prefix=self.is_prefix)
+        check_takes(config, self.kind, prefix=self.is_prefix)
+
+    def config(self, model: Any, *, heads: tuple[str, ...]) -> Any:
+        from pretune.model.methods.adapter import task_type_of
+
+        self.check(model.config)
         shared = {"num_virtual_tokens": self.tokens, "num_transformer_submodules": 1, "task_type": task_type_of(model)}
         if not self.is_prefix:  # those of a prefix are as wide as the keys, which PEFT finds out
             shared["token_dim"] = model.get_input_embeddings().embedding_dim
