@@ -342,6 +342,7 @@ OF_TWO: dict[str, Any] = {
 }
 """Objectives of encoder-decoders over the same rows."""
 ADAPTERS: dict[str, Any] = {
+    "adalora": {"kind": "adalora", "first_rank": 3, "rank": 2, "every": 1},
     "ia3": "ia3",
     "p-tuning": {"kind": "p-tuning", "tokens": 3},
     "prefix": {"kind": "prefix", "tokens": 3},
@@ -377,6 +378,8 @@ def trained(
     model.to(kind).train()
     update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
+    if method := ADAPTERS.get(name.partition(" by ")[2]):
+        state.around = METHOD(method).around
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
     for step in range(steps):

@@ -22,6 +22,7 @@ from pretune.model.methods.by_peft import quiet_peft
 from pretune.model.methods.method import METHOD
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.task.finetuning import room_for
+from pretune.tokens.encode.tokenizer import load_tokenizer
 from pretune.tokens.rows import IGNORE, Row
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
@@ -127,7 +128,7 @@ def by_peft(model: Any, method: str) -> Any:
     return found
 
 
-@pytest.mark.parametrize("method", [m for m in ADAPTERS if m != "lora+"])
+@pytest.mark.parametrize("method", [m for m in ADAPTERS if m not in ("adalora", "lora+")])
 def test_packed_documents_move_the_weights_as_a_plain_loop_with_peft_over_each_alone(method: str) -> None:
     rows = packed_rows(4, 13, targets=True)
     kind = "gpt2" if method in VIRTUAL else "qwen3"  # Qwen3 adds up what all documents tell one token in float32
@@ -160,6 +161,43 @@ def test_of_lora_plus_b_moves_at_the_multiple_that_pefts_own_optimizer_takes() -
     assert ours(mine, OBJECTIVE("causal"), rows, scales) == pytest.approx(expected, abs=1e-9)
     known = dict(plain.named_parameters())
     assert all(torch.allclose(p, known[n], atol=1e-7) for n, p in mine.named_parameters())
+
+
+def test_adalora_gives_each_layer_the_rank_that_it_has_in_a_plain_loop_with_peft() -> None:
+    from peft import AdaLoraConfig, get_peft_model
+
+    rows, steps = packed_rows(4, 13, targets=True), 12
+    shared = {"kind": "adalora", "first_rank": 4, "rank": 2, "every": 2, "before": 0.2, "after": 0.3}
+    settings = {"init_r": 4, "target_r": 2, "lora_alpha": 32.0, "tinit": 2, "tfinal": 3, "deltaT": 2}
+    method = METHOD(shared)
+    torch.manual_seed(2)
+    mine = method.apply(tiny("qwen3", attention="sdpa").float(), heads=()).double()
+    torch.manual_seed(2)
+    config = AdaLoraConfig(**settings, target_modules="all-linear", task_type="CAUSAL_LM", total_step=steps)
+    with quiet_peft():
+        plain = get_peft_model(tiny("qwen3", attention="sdpa").float(), config).double()
+
+    def penalized(model: Any) -> torch.Tensor:
+        pairs = [(n, p) for n, p in model.named_parameters() if "lora_A" in n or "lora_B" in n]
+        squares = [p @ p.T if "lora_A" in n else p.T @ p for n, p in pairs]
+        off = [torch.linalg.matrix_norm(s - torch.eye(len(s), dtype=s.dtype)) for s in squares]
+        return chat_loss(rows)(model) + 0.5 * torch.stack(off).mean()
+
+    objective, optimizer = OBJECTIVE("causal"), adam(plain)
+    optim = {"kind": "adamw", "learning_rate": RATE, "weight_decay": 0.0, "clip": 1e9, "warmup": 0.0}
+    update = Update(mine, OPTIM(optim | {"schedule": "constant"}))
+    state = TrainState(mine, Scored(mine, objective), update, total=steps, around=method.around)
+    cut = MicroBatches(RowStream(rows, 4, seed=5), objective, VOCABULARY, 5, 2, rank=0, world=1, total=steps)
+    for step in range(steps):
+        optimizer.zero_grad()
+        penalized(plain).backward()
+        optimizer.step()
+        plain.base_model.update_and_allocate(step)
+        take_step(state, objective, cut.batches(step), Runtime())
+    known = dict(plain.named_parameters())
+    assert all(torch.allclose(p, known[n], atol=1e-9) for n, p in mine.named_parameters())
+    ranks = [int((p != 0).sum()) for n, p in mine.named_parameters() if "lora_E" in n]
+    assert sum(ranks) == 2 * len(ranks) and len(set(ranks)) > 1
 
 
 @pytest.mark.parametrize("kind", ["bert", "qwen3"])
@@ -276,6 +314,15 @@ def test_with_a_cache_or_without_it_writes_the_tokens_that_peft_writes(folder: P
         ids += fed
     assert ids == wanted[-len(ids) :]
     assert decoder.max_length == 96 - 3
+
+
+def test_a_prompt_begins_as_the_text_that_is_given_repeated_to_its_length(folder: Path) -> None:
+    model, _ = bare(folder, "qwen3")
+    words = load_tokenizer(folder / "qwen3").encode("the cat", add_special_tokens=False).ids
+    expected = model.get_input_embeddings().weight[(words * 9)[:9]].detach().clone()
+    model = METHOD({"kind": "prompt", "tokens": 9, "text": "the cat"}).apply(model, heads=())
+    (trained,) = [p for p in model.parameters() if p.requires_grad]
+    assert torch.equal(trained, expected)
 
 
 # ---- refusals ----

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -73,6 +74,15 @@ class Method(Variant):
         """Which of the weights that train move at a step (from 0): all; or a set that grows (gradual unfreezing)."""
         return names
 
+    @contextmanager
+    def around(self, state: Any) -> Iterator[None]:
+        """What it does to the gradients of a whole step before weights move, and to the weights after: here nothing.
+
+        Args:
+            state: train.loop.step.TrainState.
+        """
+        yield
+
     def load(self, model: Any, folder: Path) -> Any:
         """A base model with what `save` wrote into an adapter folder."""
         raise AssertionError("a method that writes adapters has load()")
@@ -99,6 +109,7 @@ METHOD = Choice(
         "full": "pretune.model.methods.full:Full",
         "head": "pretune.model.methods.head:Head",
         "lora": "pretune.model.methods.lora:Lora",
+        "adalora": "pretune.model.methods.adalora:AdaLora",
         "ia3": "pretune.model.methods.ia3:Ia3",
         "prefix": "pretune.model.methods.prefix:Prefix",
         "prompt": "pretune.model.methods.prompt:Prompt",
