@@ -148,6 +148,13 @@ def test_packed_documents_move_the_weights_as_a_plain_loop_with_peft_over_each_a
             assert torch.allclose(parameter, by_shape[tuple(parameter.shape)], atol=1e-7)
 
 
+def test_a_new_head_moves_at_a_heads_rate_next_to_virtual_tokens() -> None:
+    method = METHOD(ADAPTERS["prompt"])
+    scales = method.scales(adapted(tiny_classifier(), "prompt", heads=("classifier",)), 1.0)
+    assert scales is not None and {name.partition(".")[0] for name in scales} == {"classifier"}
+    assert {round(s * method.usual_rate, 9) for s in scales.values()} == {METHOD("head").usual_rate}
+
+
 def test_of_lora_plus_b_moves_at_the_multiple_that_pefts_own_optimizer_takes() -> None:
     from peft.optimizers import create_loraplus_optimizer
 

@@ -1,6 +1,6 @@
 """IA3 (arXiv:2205.05638): keys, values and the inside of the feed-forward part are stretched, each channel by a factor.
 
-Very few weights (a ten-thousandth of the model), and merged into the base they cost nothing.
+Very few weights, and merged into the base they cost nothing.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
     pissa    A, B begin with the largest singular values of W, which go out of W (arXiv:2404.02948)
     lora+    plain, with B at a multiple of A's rate (arXiv:2402.12354)
 
-Each of them can be merged: what is served is as fast as the base. Price: DoRA takes a third longer a step.
+Each of them can be merged: what is served is as fast as the base. Price: DoRA takes the norm of every row of every
+layer at each step, PiSSA the singular values of every layer once.
 """
 
 from __future__ import annotations

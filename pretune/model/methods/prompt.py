@@ -1,7 +1,7 @@
 """Prompt tuning (arXiv:2104.08691): virtual tokens are embeddings in front of the text, and they alone train.
 
 They begin as words do: with random ones of the vocabulary, or with a text that says what is asked. (PEFT's own start is
-noise thirty times as large as an embedding, from which small models do not come back: docs/LOG.md.)
+noise with a spread of 1, where embeddings have 0.06: docs/LOG.md.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pretune.model.methods.virtual import Virtual
 class Prompt(Virtual):
     """Train embeddings in front of every text; the base stays as it is."""
 
-    usual_rate: ClassVar[float] = 1e-2
+    usual_rate: ClassVar[float] = 3e-2
 
     text: str = ""
     """Words that they begin as, repeated or cut to so many tokens; "": random ones of the vocabulary."""
