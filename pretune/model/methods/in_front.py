@@ -7,8 +7,8 @@ The text begins at position n: n positions fewer are left for it. Every call of 
 loss, answers, cache and explanation all see the same; what the virtual tokens themselves give is cut off, so that rows
 keep their lengths. Documents in one row each see the virtual tokens and themselves. Nothing can be merged into a base.
 
-The answers are those of plain PEFT for the same folder, but for decoders that classify a padded batch, where PEFT (0.21)
-reads the padding. An encoder that classifies reads its first position, the first virtual token, there as here.
+The answers are those of plain PEFT for the same folder, but for decoders that classify a padded batch, where PEFT
+(0.21) reads the padding. An encoder that classifies reads its first position, the first virtual token, there as here.
 
 B rows, L positions, K keys, D width, H heads of keys, W width of a head, n virtual tokens.
 """

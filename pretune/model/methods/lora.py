@@ -84,6 +84,11 @@ class Lora(ByPeft):
             tensors[name] = torch.cat([tensors[name], first if down else -first], dim=0 if down else 1)
         config |= {"r": 2 * self.rank, "lora_alpha": 2 * self.alpha, "init_lora_weights": True}
 
+    def rate_for(self, optim: Any, width: int) -> float | None:
+        """Of lora+ lower, so that the rates of A and B lie around that of the others (their geometric mean)."""
+        found = super().rate_for(optim, width)
+        return found / self.plus_ratio**0.5 if found and self.variant == "lora+" else found
+
     def keeps_start(self) -> bool:
         return self.variant != "pissa"
 
