@@ -355,6 +355,14 @@ def test_a_rank_above_that_of_a_layer_is_refused_where_it_begins_with_singular_v
         METHOD({"kind": "lora", "variant": "pissa", "rank": 33}).apply(tiny("qwen3").float(), heads=())
 
 
+@pytest.mark.parametrize(
+    ("given", "told"), [({"rank": 12}, "rank=12 is not below first_rank=12"), ({"after": 0.95}, "leave no steps")]
+)
+def test_a_rank_that_does_not_fall_is_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        METHOD({"kind": "adalora", **given})
+
+
 def test_an_adapter_next_to_another_base_is_refused(folder: Path, tmp_path: Path) -> None:
     out = folder / "moved"
     saved(folder, out, "qwen3", "plain")

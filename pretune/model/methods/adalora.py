@@ -54,8 +54,8 @@ class AdaLora(ByPeft):
 
     @model_validator(mode="after")
     def _falls(self) -> Self:
-        if self.rank > self.first_rank:
-            raise ValueError(f"rank={self.rank} is above first_rank={self.first_rank}, from which it falls")
+        if self.rank >= self.first_rank:
+            raise ValueError(f"rank={self.rank} is not below first_rank={self.first_rank}, from which it falls")
         if self.before + self.after >= 1:
             raise ValueError(f"before={self.before} and after={self.after} leave no steps in between")
         return self

@@ -125,8 +125,8 @@ def open_adapter(folder: Path) -> Any:
         NoSuchFile: the base model is gone; UnknownKind: no method writes such adapters.
     """
     config = read_json(folder / "adapter_config.json")
-    method = _method(config)
-    return method.merge(method.load(_base_model(folder, config), folder))
+    base, method = _base_model(folder, config), _method(config)
+    return method.merge(method.load(base, folder))
 
 
 def check_merges(folder: Path) -> None:
