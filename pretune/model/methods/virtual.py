@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pretune.model.methods.by_peft import ByPeft
-from pretune.model.methods.head import Head
 
 
 class Virtual(ByPeft):
@@ -22,13 +21,6 @@ class Virtual(ByPeft):
 
     def taken(self) -> int:
         return self.tokens
-
-    def scales(self, model: Any, layer_decay: float) -> dict[str, float] | None:
-        """A new head moves at a head's own rate, a fraction of what suits virtual tokens."""
-        found = super().scales(model, layer_decay) or {}
-        heads = [name for name, _ in model.named_parameters() if ".modules_to_save." in name]
-        pace = Head.usual_rate / self.usual_rate
-        return {**found, **{name: pace * found.get(name, 1.0) for name in heads}} or None
 
     def check(self, config: Any) -> None:
         from pretune.model.methods.in_front import check_takes
