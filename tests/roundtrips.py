@@ -24,11 +24,11 @@ from pretune.serve.app import create_app
 from tests.folders import build, write_model
 
 METHODS: dict[str, Any] = {
-    **{name: name for name in ("full", "head", "lora", "adalora", "ia3")},
+    **{name: name for name in ("full", "head", "lora", "adalora", "ia3", "bottleneck")},
     **{f"lora-{variant}": {"kind": "lora", "variant": variant} for variant in ("rslora", "dora", "pissa", "lora+")},
     **{name: {"kind": name, "tokens": 4} for name in ("prefix", "prompt", "p-tuning")},
 }
-UNMERGED = ("prefix", "prompt", "p-tuning")
+UNMERGED = ("bottleneck", "prefix", "prompt", "p-tuning")
 """Methods of which no bundle is written, since nothing is left of them in a plain model."""
 WORDS = ("cat", "hat", "the", "你好", "🙂")
 NEAR = 1e-3

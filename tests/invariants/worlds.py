@@ -347,12 +347,13 @@ ADAPTERS: dict[str, Any] = {
     "p-tuning": {"kind": "p-tuning", "tokens": 3},
     "prefix": {"kind": "prefix", "tokens": 3},
     "prompt": {"kind": "prompt", "tokens": 3},
+    **{v: {"kind": "bottleneck", "variant": v, "width": 5} for v in ("houlsby", "pfeiffer", "parallel")},
     **{v: {"kind": "lora", "variant": v, "rank": 2} for v in ("plain", "rslora", "dora", "pissa", "lora+")},
 }
 """Methods next to a base, as tiny models take them."""
 CASES = (
     *(f"chat by {method}" for method in ADAPTERS),
-    *("classify by prefix", "classify by prompt"),
+    *("classify by prefix", "classify by prompt", "classify by parallel"),
     *(*OF_TEXT, *OF_TWO),
     *("causal", "gpt2", "moe", "moe-hybrid", "chat", "windows"),
     *("masked", "windows-masked", "masked-pairs", "replaced"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from pretune.base.json import Json
-from pretune.model.families.family import Family, States
+from pretune.model.families.family import AS_BERT, Family, States
 from pretune.model.shape import Layout, Placed
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class BertFamily(Family):
         return States(head.transform(hidden_ND if at is None else hidden_ND[at]), head.decoder, rows_BC)
 
 
-BERT = BertFamily(classes={"pair": "AutoModelForPreTraining"}, architecture="encoder")
+BERT = BertFamily(classes={"pair": "AutoModelForPreTraining"}, architecture="encoder", branches=AS_BERT)
 
 
 class Bert(Placed):

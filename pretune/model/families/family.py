@@ -70,6 +70,22 @@ class States:
 
 
 @dataclass(frozen=True)
+class Branches:
+    """Names, inside a block, of the modules where its two branches end before they join the stream.
+
+    Args:
+        attention: its last layer.
+        mlp: the last layer of the feed-forward part, or all of it.
+        whole: all of the feed-forward part; or, where that is no module, the one that is given the branch and the
+            stream it starts from, and adds them up (BERT's `output`).
+    """
+
+    attention: str
+    mlp: str
+    whole: str
+
+
+@dataclass(frozen=True)
 class Family:
     """An architecture family. What is not said is found out, by the names that most families use.
 
@@ -82,6 +98,7 @@ class Family:
         paces: ends of names of weights -> factor on their rate in a new model.
         routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
+        branches: where the branches of a block end; None: nobody said.
     """
 
     classes: Mapping[Head, str] = field(default_factory=dict)
@@ -92,6 +109,7 @@ class Family:
     needs_marks: bool = True
     paces: Mapping[str, float] = field(default_factory=dict)
     routes: bool = False
+    branches: Branches | None = None
 
     # ---- heads ----
 
@@ -258,6 +276,8 @@ def scores_of(output: Any) -> Tensor:
     return found
 
 
+AS_BERT = Branches("attention.output.dense", "output.dense", "output")
+AS_LLAMA = Branches("self_attn.o_proj", "mlp", "mlp")
 PLAIN = Family()
 """Of architectures that have no file."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.base.json import Json
-from pretune.model.families.family import SEES_ALL, SEES_WINDOW, Family, States
+from pretune.model.families.family import AS_LLAMA, SEES_ALL, SEES_WINDOW, Family, States
 from pretune.model.families.llama import Grouped, HeadOnStates
 from pretune.model.shape import divides
 
@@ -35,6 +35,7 @@ class Gemma3Family(HeadOnStates):
 GEMMA3 = Gemma3Family(
     architecture="decoder",
     dropped=("embed_tokens", "post_attention_layernorm", "post_feedforward_layernorm"),
+    branches=AS_LLAMA,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from pretune.base.json import Json
+from pretune.model.families.family import Branches
 from pretune.model.families.llama import TABLE_PACE, HeadOnStates
 from pretune.model.shape import Decoder, Layout, Placed
 
@@ -15,6 +16,7 @@ GPT2 = HeadOnStates(
     architecture="decoder",
     paces={"wte.weight": TABLE_PACE},
     zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"),
+    branches=Branches("attn.c_proj", "mlp", "mlp"),
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.base.json import Json
-from pretune.model.families.family import Family, States
+from pretune.model.families.family import AS_LLAMA, Family, States
 from pretune.model.shape import Decoder, Layout, Shape, divides
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ LLAMA = HeadOnStates(
     paces={"embed_tokens.weight": TABLE_PACE},
     zero_init=("o_proj.weight", "down_proj.weight"),
     dropped=("embed_tokens", "o_proj", "down_proj"),
+    branches=AS_LLAMA,
 )
 
 

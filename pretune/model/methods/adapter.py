@@ -35,6 +35,7 @@ from pretune.model.folder import (
     read_search,
     write_json,
     write_safetensors,
+    write_search,
 )
 from pretune.model.methods.method import METHOD
 
@@ -88,6 +89,31 @@ def write_adapter(
         (out / "labels.json").write_text(named + "\n", encoding="utf-8")
     if head:
         (out / "head.json").write_text(json.dumps(head, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_next_to(
+    model: Any,
+    out: Path,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    *,
+    base: str,
+    tokenizer: Path,
+    has_heads: bool,
+    plain: Callable[[Any], Any] | None = None,
+) -> None:
+    """Write an adapter folder with all that is needed to open it next to its base.
+
+    Args:
+        model: the transformers model that was adapted; has_heads: whether `tensors` has a new head of it.
+        base, tokenizer: as of `write_adapter`; the tokenizer's folder is that of the base.
+        plain: makes JSON of what is none in the config.
+    """
+    labels = model.config.id2label if has_heads else None
+    facts: dict[str, Any] = {"labels": labels, "head": head_facts(model.config), "plain": plain}
+    write_adapter(out, tensors, config, base=base, tokenizer=tokenizer, **facts)
+    write_base(out, tokenizer)
+    write_search(model, out)
 
 
 def write_base(out: Path, base: Path) -> None:

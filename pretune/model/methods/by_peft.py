@@ -73,8 +73,7 @@ class ByPeft(Method):
         from peft import get_peft_model_state_dict
 
         from pretune.model.families import plain_model
-        from pretune.model.folder import write_search
-        from pretune.model.methods.adapter import head_facts, write_adapter, write_base
+        from pretune.model.methods.adapter import write_next_to
 
         adapted, plain = self.adapted(model), plain_model(model)
         prefix = "" if adapted is model else "base_model."
@@ -82,11 +81,9 @@ class ByPeft(Method):
         tensors = get_peft_model_state_dict(adapted, state_dict=state, save_embedding_layers=False)
         config = adapted.peft_config["default"].to_dict() | {"inference_mode": True}
         self.learnt(model, tensors, config)
-        labels = plain.config.id2label if config["modules_to_save"] else None
-        facts: dict[str, Any] = {"labels": labels, "head": head_facts(plain.config), "plain": _by_value}
-        write_adapter(out, tensors, config, base=base, tokenizer=tokenizer, **facts)
-        write_base(out, tokenizer)
-        write_search(plain, out)
+        has_heads = bool(config["modules_to_save"])
+        where: dict[str, Any] = {"base": base, "tokenizer": tokenizer, "plain": _by_value}
+        write_next_to(plain, out, tensors, config, has_heads=has_heads, **where)
 
 
 def _unwrap(plain: Any) -> None:

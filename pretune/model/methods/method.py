@@ -110,6 +110,7 @@ METHOD = Choice(
         "head": "pretune.model.methods.head:Head",
         "lora": "pretune.model.methods.lora:Lora",
         "adalora": "pretune.model.methods.adalora:AdaLora",
+        "bottleneck": "pretune.model.methods.bottleneck:Bottleneck",
         "ia3": "pretune.model.methods.ia3:Ia3",
         "prefix": "pretune.model.methods.prefix:Prefix",
         "prompt": "pretune.model.methods.prompt:Prompt",
