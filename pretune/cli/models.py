@@ -139,6 +139,9 @@ def chat(
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--adapters", type=click.Path(exists=True, file_okay=False), help="A folder of adapters of the one MODEL."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Anything but loopback needs an API key.")
 @click.option("--port", default=8000, show_default=True)
 @click.option("--api-key-file", type=click.Path(exists=True), help="File that holds the API key.")
@@ -146,6 +149,7 @@ def chat(
 @common
 def serve(
     models: tuple[str, ...],
+    adapters: str | None,
     host: str,
     port: int,
     api_key_file: str | None,
@@ -161,7 +165,8 @@ def serve(
     need(["serve"])
     from pretune.serve.run import serve as start
 
-    start(list(models), host=host, port=port, api_key=_api_key(api_key, api_key_file))
+    key = _api_key(api_key, api_key_file)
+    start(list(models), host=host, port=port, api_key=key, adapters=adapters)
 
 
 def _api_key(given: str | None, file: str | None) -> str | None:

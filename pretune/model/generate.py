@@ -26,6 +26,7 @@ from pretune.infer.several import FILE as SEVERAL
 from pretune.model.attribution import attribution
 from pretune.model.families import Head, family_named, num_positions, plain_model
 from pretune.model.folder import keep, load_model, read_json, search_of
+from pretune.model.methods import adapter
 from pretune.model.methods.adapter import open_adapter
 from pretune.model.pooling import said
 from pretune.model.several import ManyHeads
@@ -182,6 +183,11 @@ def open_folder(path: str | Path) -> Predictor:
         raise NotSupported(f"{folder.as_posix()} answers several tasks", hint=f"name the folder of one: {names}")
     model = open_adapter(folder) if (folder / "adapter_config.json").is_file() else _plain(folder)
     return from_objects(model, folder)
+
+
+def open_next_to(path: str | Path, base: str | Path, body: Any) -> Predictor:
+    """The adapter folder at `path` around the weights of a model of its base that is in memory already."""
+    return from_objects(adapter.open_next_to(Path(path), Path(base), body), path)
 
 
 def open_heads(path: str | Path) -> dict[str, Predictor]:

@@ -9,7 +9,7 @@
                                                    POST /v1/embeddings        {"input": text or [texts]}
                                                    POST /v1/rerank            {"query": text, "documents": [texts]}
 
-A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
+Adapters of one base (shelf.py) are opened when they are first asked. A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import asyncio
 import json
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ from pretune.infer.streaming import Piece, with_calls
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
+from pretune.serve.shelf import Shelf
 
 WAYS: dict[type[Answer], str] = {
     Label: "/v1/classify",
@@ -118,15 +120,20 @@ class Completion:
 
 
 def create_app(
-    models: Mapping[str, Predictor], *, api_key: str | None = None, limits: Limits | None = None
+    models: Mapping[str, Predictor],
+    *,
+    api_key: str | None = None,
+    limits: Limits | None = None,
+    shelf: Shelf | None = None,
 ) -> Starlette:
     """The server as an ASGI application.
 
     Args:
         models: what is served, by the names that clients use.
+        shelf: adapters on one base, served too.
         api_key: needed on every route; without one, only requests whose Host is this machine are answered.
     """
-    server = Server({name: Served(name, model) for name, model in models.items()}, limits or Limits())
+    server = Server({name: Served(name, model) for name, model in models.items()}, limits or Limits(), shelf)
     routes = [
         Route("/", server.page),
         Route("/health", server.health),
@@ -148,8 +155,10 @@ def create_app(
 class Server:
     """The routes' functions over the models that are served."""
 
-    def __init__(self, served: Mapping[str, Served], limits: Limits):
+    def __init__(self, served: Mapping[str, Served], limits: Limits, shelf: Shelf | None = None):
         self.served, self.limits, self.created = served, limits, int(time.time())
+        self.shelf, self.opening = shelf, asyncio.Lock()
+        self.opened: OrderedDict[str, Served] = OrderedDict()
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(files("pretune.serve").joinpath("page.html").read_text("utf-8"), headers=PAGE_HEADERS)
@@ -158,14 +167,18 @@ class Server:
         return JSONResponse({"status": "ok"})
 
     async def list_models(self, request: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [self._about(one) for one in self.served.values()]})
+        data = [self._about(one) for one in self.served.values()]
+        data += [self._on_shelf(name) for name in self.shelf.folders] if self.shelf else []
+        return JSONResponse({"object": "list", "data": data})
 
     async def one_model(self, request: Request) -> Response:
-        return JSONResponse(self._about(self._named(request.path_params["name"])))
+        name = request.path_params["name"]
+        is_adapter = self.shelf is not None and name in self.shelf.folders
+        return JSONResponse(self._on_shelf(name) if is_adapter else self._about(await self._named(name)))
 
     async def chat(self, request: Request) -> Response:
         asked = await read(request, Chat, self.limits)
-        served, model = self._streaming(asked.model)
+        served, model = await self._streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
         tools = asked.callable()
@@ -175,7 +188,7 @@ class Server:
 
     async def complete(self, request: Request) -> Response:
         asked = await read(request, Complete, self.limits)
-        served, model = self._streaming(asked.model)
+        served, model = await self._streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         texts = asked.prompts(self.limits)
         prompts = await run_sync(lambda: [model.text_prompt(text) for text in texts])
@@ -190,7 +203,7 @@ class Server:
         asked = await read(request, Texts, self.limits)
         inputs = asked.inputs(self.limits)
         pairs = (Vector,) if all(isinstance(one, tuple) for one in inputs) else ()
-        return await self._answered(self._giving(asked.model, Score, *pairs), inputs)
+        return await self._answered(await self._giving(asked.model, Score, *pairs), inputs)
 
     async def tag(self, request: Request) -> Response:
         return await self._each(request, Tags)
@@ -198,16 +211,16 @@ class Server:
     async def _each(self, request: Request, *answers: type[Answer]) -> Response:
         """An answer to each input."""
         asked = await read(request, Texts, self.limits)
-        served, inputs = self._giving(asked.model, *answers), asked.inputs(self.limits)
+        served, inputs = await self._giving(asked.model, *answers), asked.inputs(self.limits)
         return await self._answered(served, inputs, explained=asked.explain)
 
     async def answer(self, request: Request) -> Response:
         asked = await read(request, AnswerIn, self.limits)
-        return await self._answered(self._giving(asked.model, Span), asked.inputs(self.limits))
+        return await self._answered(await self._giving(asked.model, Span), asked.inputs(self.limits))
 
     async def embed(self, request: Request) -> Response:
         asked = await read(request, Embed, self.limits)
-        served, texts = self._giving(asked.model, Vector), asked.texts(self.limits)
+        served, texts = await self._giving(asked.model, Vector), asked.texts(self.limits)
         assert isinstance(served.model, Embedder), "what gives vectors is an embedder"
         answers = await self._told(served, texts)
         number = sum(map(len, await run_sync(served.model.rows, texts)))
@@ -217,7 +230,7 @@ class Server:
 
     async def rerank(self, request: Request) -> Response:
         asked = await read(request, Rerank, self.limits)
-        served, queried = self._giving(asked.model, Ranking, Vector), asked.queried(self.limits)
+        served, queried = await self._giving(asked.model, Ranking, Vector), asked.queried(self.limits)
         (answer,) = await self._told(served, [queried])
         results = asked.results(answer.order, answer.scores)
         return JSONResponse({"id": f"rerank-{secrets.token_hex(12)}", "model": served.name, "results": results})
@@ -238,27 +251,51 @@ class Server:
         about = {"id": one.name, "object": "model", "created": self.created, "owned_by": "pretune", "task": facts.task}
         return {**about, "labels": list(facts.labels)} if facts.labels else about
 
-    def _named(self, name: str | None) -> Served:
+    def _on_shelf(self, name: str) -> Json:
+        """What is told of an adapter, in memory or not."""
+        assert self.shelf is not None
+        about = {"id": name, "object": "model", "created": self.created, "owned_by": "pretune"}
+        return {**about, "task": self.shelf.task_of(name), "base": self.shelf.base.resolve().name}
+
+    async def _taken(self, shelf: Shelf, name: str) -> Served:
+        """An adapter, opened if it is not in memory; the one that was asked longest ago may have to go.
+
+        Whoever is still answered by that one keeps it until then.
+        """
+        async with self.opening:
+            if name not in self.opened:
+                self.opened[name] = Served(name, await run_sync(shelf.open, name))
+            self.opened.move_to_end(name)
+            while len(self.opened) > self.limits.max_adapters:
+                self.opened.popitem(last=False)
+            return self.opened[name]
+
+    async def _named(self, name: str | None) -> Served:
         """The model a client means; it need not say when there is one."""
-        if name is None and len(self.served) == 1:
-            return next(iter(self.served.values()))
+        names, refused = [*self.served, *(self.shelf.folders if self.shelf else ())], {}
+        if self.shelf is not None:
+            refused = self.shelf.refused
+        if name is None and len(names) == 1:
+            name = names[0]
         if name is None:
-            names = ", ".join(self.served)
-            raise ApiError(400, f"say which model: {names}", code="missing_required_parameter", param="model")
-        if name not in self.served:
-            problem = f"there is no model {name!r} here, but {', '.join(self.served)}"
+            problem = f"say which model: {', '.join(names)}"
+            raise ApiError(400, problem, code="missing_required_parameter", param="model")
+        if name not in names:
+            problem = refused.get(name) or f"there is no model {name!r} here, but {', '.join(names)}"
             raise ApiError(404, problem, code="model_not_found", param="model")
+        if self.shelf is not None and name in self.shelf.folders:
+            return await self._taken(self.shelf, name)
         return self.served[name]
 
-    def _streaming(self, name: str | None) -> tuple[Served, Streams]:
+    async def _streaming(self, name: str | None) -> tuple[Served, Streams]:
         """The model a client means, if it writes text."""
-        served = self._giving(name, Text)
+        served = await self._giving(name, Text)
         assert isinstance(served.model, Streams), "what gives text can stream it"
         return served, served.model
 
-    def _giving(self, name: str | None, *answers: type[Answer]) -> Served:
+    async def _giving(self, name: str | None, *answers: type[Answer]) -> Served:
         """The model a client means, if it answers so."""
-        served = self._named(name)
+        served = await self._named(name)
         if served.model.gives not in answers:
             problem = f"the model {served.name!r} cannot do this; ask it at {WAYS[served.model.gives]}"
             raise ApiError(400, problem, code="wrong_model_kind", param="model")

@@ -54,6 +54,7 @@ class Limits:
         default_tokens: tokens of an answer when the client does not say.
         max_inputs: texts per request (classify, tag, answer, embeddings, rerank, completions).
         max_explained: texts per request whose words are weighed, each of which takes as long as a hundred.
+        max_adapters: adapters of one base in memory at a time.
         max_waiting: requests in the queue of a model; the next is told to come back.
     """
 
@@ -63,6 +64,7 @@ class Limits:
     default_tokens: int = 512
     max_inputs: int = 256
     max_explained: int = 16
+    max_adapters: int = 8
     max_waiting: int = 64
 
 

@@ -20,6 +20,7 @@ from pretune.infer.load import open_model
 from pretune.infer.predictor import Predictor
 from pretune.infer.several import apart
 from pretune.serve.requests import Limits
+from pretune.serve.shelf import Shelf, shelf_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -32,6 +33,7 @@ def serve(
     *,
     api_key: str | None = None,
     limits: Limits | None = None,
+    adapters: str | Path | None = None,
     write: Callable[[str], object] = print,
 ) -> None:
     """Serve models under their folders' names until Ctrl-C.
@@ -39,17 +41,26 @@ def serve(
     Args:
         port: 0 takes any that is free.
         api_key: needed unless `host` is loopback.
+        adapters: a folder of adapter folders, each served under its own name; the only model is their base.
 
     Raises:
-        MissingExtra, NoKey, PortInUse, and what `open_model` raises.
+        UserError: adapters without one base, or none of them fits it; MissingExtra, NoKey, PortInUse, and what
+            `open_model` raises.
     """
     need(["serve"])
     check_key(host, api_key)
     names = model_names([Path(path) for path in paths])
     with _listening(host, port) as listener:
-        models = apart({name: open_model(path) for name, path in names.items()})
-        server = _server(models, api_key, limits)
-        write(f"serving {', '.join(models)} at {address(listener)}  (Ctrl-C stops)")
+        shelf = None if adapters is None else shelf_of(names, Path(adapters))
+        if shelf is None:
+            models = apart({name: open_model(path) for name, path in names.items()})
+        else:
+            models = shelf.answering()
+            for problem in shelf.refused.values():
+                write(f"not served: {problem}")
+        server = _server(models, api_key, limits, shelf)
+        names_told = ", ".join([*models, *(shelf.folders if shelf else ())])
+        write(f"serving {names_told} at {address(listener)}  (Ctrl-C stops)")
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
@@ -131,13 +142,15 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UserError:
     return UserError(f"cannot listen on {host}:{port}: {error.strerror}", hint="use 127.0.0.1 and a port above 1023")
 
 
-def _server(models: Mapping[str, Predictor], api_key: str | None, limits: Limits | None) -> uvicorn.Server:
+def _server(
+    models: Mapping[str, Predictor], api_key: str | None, limits: Limits | None, shelf: Shelf | None = None
+) -> uvicorn.Server:
     import uvicorn
 
     from pretune.serve.app import create_app
 
     config = uvicorn.Config(
-        create_app(models, api_key=api_key, limits=limits),
+        create_app(models, api_key=api_key, limits=limits, shelf=shelf),
         http="h11",
         ws="none",
         lifespan="off",

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from pretune.base.artifact import CARD, Artifact
 from pretune.base.digest import digest, file_digests
 from pretune.base.errors import Changed, NoSuchFile, NotSupported
@@ -33,6 +35,7 @@ from pretune.model.folder import (
     load_model,
     read_json,
     read_search,
+    weight_shapes,
     write_json,
     write_safetensors,
     write_search,
@@ -127,7 +130,8 @@ def weights_digest(folder: Path) -> str:
     return digest(file_digests({path.name: path for path in files}))
 
 
-def _check_base(folder: Path, base: Path) -> None:
+def check_base(folder: Path, base: Path) -> None:
+    """Raise Changed for an adapter that was trained next to other weights than those of the folder `base`."""
     if not (folder / BASE).is_file() or weights_digest(base) == read_json(folder / BASE)["weights"]:
         return
     problem = f"the adapter {folder.as_posix()} was trained next to other weights than those in {base.as_posix()}"
@@ -155,6 +159,30 @@ def open_adapter(folder: Path) -> Any:
     return method.merge(method.load(base, folder))
 
 
+def open_next_to(folder: Path, base: Path, body: Any) -> Any:
+    """The model of an adapter folder around weights that are in memory already, not merged, in float32.
+
+    It has modules of its own; of the base's weights it has those of `body`, which nobody may change.
+
+    Args:
+        base: the folder of the base; body: a transformers model of it, with whatever head.
+
+    Raises:
+        Changed: the adapter was trained next to other weights; UnknownKind: no method writes such adapters.
+    """
+    config = read_json(folder / "adapter_config.json")
+    method, model = _method(config), _base_model(folder, config, base)
+    # What the adapter writes into the model must not be written into what all share.
+    own = weight_shapes(folder).keys()
+    kept = {id(parameter) for name, parameter in model.named_parameters() if name in own}
+    for mine, held in ((model, body), (model.base_model, body.base_model)):
+        there = dict(held.named_parameters())
+        for name, parameter in mine.named_parameters():
+            if name in there and id(parameter) not in kept and torch.equal(there[name], parameter):
+                parameter.data = there[name].data
+    return method.load(model, folder)
+
+
 def check_merges(folder: Path) -> None:
     """Raise NotSupported for the folder of an adapter of which no plain model can be made; nothing is loaded."""
     if not (folder / "adapter_config.json").is_file():
@@ -171,10 +199,10 @@ def _method(config: Json) -> Any:
     return METHOD.find(kind)(kind=kind)
 
 
-def _base_model(folder: Path, config: Json) -> Any:
-    """With the head, and the labels, that the adapter was trained with."""
-    base = _base(folder, config)
-    _check_base(folder, base)
+def _base_model(folder: Path, config: Json, at: Path | None = None) -> Any:
+    """With the head, and the labels, that the adapter was trained with; `at`: where it is, if that is known."""
+    base = at or _base(folder, config)
+    check_base(folder, base)
     head = TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
     more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
     if head in LABELLED:
