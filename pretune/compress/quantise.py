@@ -20,39 +20,13 @@ import numpy as np
 
 from pretune.base.json import Json
 from pretune.compress.compressor import Compressed, Compressor
+from pretune.model.rounding import on_grid, scales_of
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
 SCALES = "int8-scales.safetensors"
-LEVELS = 127
-SPARE_BITS = 8
-
-
-def int8_scales(weight: np.ndarray, axis: int) -> np.ndarray:
-    """Scale of every row (axis 0) or column (axis 1) of a float32 matrix, with the other axis kept as 1.
-
-    The last 8 bits of a scale are 0, so that scale times a whole number up to 127 is exact in float32: rounding
-    twice changes nothing, and int8 x scale is the stored weight bit for bit. A scale is at most 2**-15 larger
-    than max |w| / 127 for it; a channel of zeros has scale 1.
-    """
-    largest = np.abs(weight).max(axis=1 - axis, keepdims=True).astype(np.float32)
-    scale = _rounded_up(largest / np.float32(LEVELS))
-    return np.where(scale == 0, np.float32(1), scale)
-
-
-def _rounded_up(scale: np.ndarray) -> np.ndarray:
-    """The next float32 whose last 8 bits are 0."""
-    step = 1 << SPARE_BITS
-    bits = scale.astype(np.float32).view(np.uint32)
-    return (((bits + np.uint32(step - 1)) // np.uint32(step)) * np.uint32(step)).astype(np.uint32).view(np.float32)
-
-
-def on_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The nearest multiples of the scale, float32; no weight moves by more than half a scale."""
-    whole = np.clip(np.rint(weight.astype(np.float64) / scale), -LEVELS, LEVELS)
-    return np.asarray((whole * scale).astype(np.float32))
 
 
 class Int8(Compressor):
@@ -73,7 +47,7 @@ class Int8(Compressor):
         largest = 0.0
         for name, parameter, axis in matrices(model):
             weight = parameter.detach().cpu().numpy()
-            scale = int8_scales(weight, axis)
+            scale = scales_of(weight, axis)
             rounded = on_grid(weight, scale)
             largest = max(largest, float(np.max(np.abs(rounded.astype(np.float64) - weight) / scale)))
             with torch.no_grad():

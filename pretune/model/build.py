@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pretune.base.json import JsonMap
 from pretune.model.families import Head, Topped, family_named, tops
+from pretune.model.rounded import Rounded
 from pretune.model.shape import Decoder, Shape
 from pretune.tokens.encode.tokenizer import Specials
 
@@ -103,4 +104,6 @@ def drop_outputs(model: nn.Module, ends: tuple[str, ...], share: float) -> None:
 
 
 def num_parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+    """Weights of a model; those that are rounded count too."""
+    whole = (m.in_features * m.out_features for m in model.modules() if isinstance(m, Rounded))
+    return sum(p.numel() for p in model.parameters()) + sum(whole)

@@ -9,7 +9,8 @@
                                                    POST /v1/embeddings        {"input": text or [texts]}
                                                    POST /v1/rerank            {"query": text, "documents": [texts]}
 
-Adapters of one base (shelf.py) are opened when they are first asked. A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer.
+A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer. Adapters
+of one base (shelf.py) are opened when they are first asked.
 """
 
 from __future__ import annotations

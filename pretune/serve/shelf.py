@@ -4,8 +4,8 @@
                            ◀── bob:   modules of his own
 
 Nothing is switched between requests: every adapter has a model of its own around the same weights, which nobody
-changes. So answers cannot mix, and two adapters may answer at the same time. Price: adapters are not merged, and opening one
-reads the base again for a moment.
+changes. So answers cannot mix, and two adapters may answer at the same time. Price: adapters are not merged, opening
+one reads the base again for a moment, and one whose base was rounded keeps the rounded matrices as its own.
 """
 
 from __future__ import annotations

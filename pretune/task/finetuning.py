@@ -22,6 +22,7 @@ from pretune.model.families import family_named, num_positions, plain_model
 from pretune.model.folder import config_of, quiet_transformers, set_model_length
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
+from pretune.model.rounded import round_base
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
@@ -180,6 +181,7 @@ def _spec(
     def make() -> Any:
         torch.manual_seed(context.seed)
         model, heads = task.load(folder, data.labels, seed=context.seed)
+        round_base(model, settings.base_precision)
         return settings.method.apply(model, heads=heads).to(runtime.device)
 
     looked = 2 * len(data.dev_rows)  # once for the loss, once for the answers
@@ -212,6 +214,7 @@ def outlined(
 
     def outline() -> Any:
         model, heads = task.outline(copy.deepcopy(known))
+        round_base(model, settings.base_precision)
         return settings.method.apply(model, heads=heads)
 
     length = min(settings.max_length, room_for(settings.method, known.to_dict()))
@@ -220,7 +223,7 @@ def outlined(
         objective=objective,
         vocabulary=vocabulary,
         outline=outline,
-        known_by=[plain, *(part.model_dump(mode="json") for part in (task, settings.method))],
+        known_by=[plain, *(part.model_dump(mode="json") for part in (task, settings.method)), settings.base_precision],
         method=_paced(settings),
         layers=int(config.get("num_hidden_layers") or config.get("n_layer") or 1),
         width=int(getattr(known.get_text_config(), "hidden_size", 0)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,10 @@ class FinetuneSettings(TrainSettings):
     rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head; next to a base that stays as it is lora (with variants), adalora, ia3,
-    prefix, prompt, p-tuning."""
+    bottleneck, prefix, prompt, p-tuning."""
+    base_precision: Literal["float32", "int8", "int4"] = "float32"
+    """How a base that stays as it is lies in memory while adapters learn next to it: the matrices of its blocks as
+    float32, int8 or int4. The adapter is for the rounded base, onto which it is opened and merged."""
     fresh: Annotated[Shape | None, *chosen(FRESH)] = None
     """Begin with random weights: `same` takes the model's architecture, a shape another (the baselines bag, cnn and
     lstm, or bert-mini ...); the tokenizer is the model's. What pretraining is worth is the difference."""
@@ -46,6 +49,9 @@ class FinetuneSettings(TrainSettings):
     def _go_together(self) -> Self:
         if self.fresh is not None and self.method.kind != "full":
             raise ValueError(f"fresh weights must all train, and method={self.method.kind} leaves some as they are")
+        if self.base_precision != "float32" and not (self.method.keeps_base and self.method.keeps_start()):
+            told = f"base_precision={self.base_precision} is for a base that stays as it is"
+            raise ValueError(f"{told}; method={self.method.kind} moves it, as lora does with variant=pissa")
         if why := self.task.why_not(self.method):
             raise ValueError(why)
         return self

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.compress.quantise import SCALES, Int8, int8_scales, matrices, on_grid
+from pretune.compress.quantise import SCALES, Int8, matrices
+from pretune.model.rounding import on_grid, scales_of
 from tests.folders import build
 
 WEIGHT = np.random.default_rng(0).standard_normal((40, 24)).astype(np.float32) * 10.0 ** np.arange(-10, 14).astype(
@@ -14,7 +15,7 @@ WEIGHT = np.random.default_rng(0).standard_normal((40, 24)).astype(np.float32) *
 
 def test_scales_and_rounded_weights_by_hand() -> None:
     weight = np.array([[127.0, -63.4, 0.6], [0.0, 0.0, 0.0], [-2.54, 1.0, 0.005]], np.float32)
-    scales = int8_scales(weight, 0)
+    scales = scales_of(weight, 0)
     np.testing.assert_allclose(scales, [[1.0], [1.0], [0.02]], rtol=2**-15)
     np.testing.assert_allclose(
         on_grid(weight, scales), [[127, -63, 1], [0, 0, 0], [-2.54, 1.0, 0.0]], rtol=2**-15, atol=0
@@ -23,7 +24,7 @@ def test_scales_and_rounded_weights_by_hand() -> None:
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_no_weight_moves_by_more_than_half_its_scale(axis: int) -> None:
-    scales = int8_scales(WEIGHT, axis)
+    scales = scales_of(WEIGHT, axis)
     assert scales.shape == ((40, 1) if axis == 0 else (1, 24))
     moved = np.abs(on_grid(WEIGHT, scales).astype(np.float64) - WEIGHT) / scales
     assert moved.max() <= 0.5
@@ -31,14 +32,14 @@ def test_no_weight_moves_by_more_than_half_its_scale(axis: int) -> None:
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_rounding_twice_changes_not_one_bit(axis: int) -> None:
-    once = on_grid(WEIGHT, int8_scales(WEIGHT, axis))
-    again = int8_scales(once, axis)
-    assert np.array_equal(again, int8_scales(WEIGHT, axis))
+    once = on_grid(WEIGHT, scales_of(WEIGHT, axis))
+    again = scales_of(once, axis)
+    assert np.array_equal(again, scales_of(WEIGHT, axis))
     assert np.array_equal(on_grid(once, again), once)
 
 
 def test_whole_number_times_scale_is_exact_in_float32() -> None:
-    scales = int8_scales(WEIGHT, 0)
+    scales = scales_of(WEIGHT, 0)
     whole = np.arange(-127, 128, dtype=np.float32)
     assert np.array_equal((whole * scales).astype(np.float64), whole.astype(np.float64) * scales.astype(np.float64))
 

@@ -33,17 +33,24 @@ def tuned(world: Path, name: str, method: Any, base: str = "base", **settings: A
     return pretune.fine_tune(world / base, world / "rows.jsonl", out=world / name, method=method, **usual | settings)
 
 
-@pytest.mark.parametrize("method", ["adalora", "p-tuning", "pissa", "prefix"])
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [
+        *(("adalora", "float32"), ("p-tuning", "float32"), ("pissa", "float32"), ("prefix", "float32")),
+        *(("dora", "int4"), ("parallel", "int8")),
+    ],
+)
 def test_a_run_that_was_stopped_ends_with_the_same_bits_and_leaves_the_base_alone(
-    world: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    world: Path, method: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = (world / "base" / "model.safetensors").read_bytes()
-    whole = tuned(world, f"{method}-whole", ADAPTERS[method], save_every=2)
+    settings: dict[str, Any] = {"base_precision": precision, "save_every": 2}
+    whole = tuned(world, f"{method}-whole", ADAPTERS[method], **settings)
     with monkeypatch.context() as at_once:
         at_once.setattr(Context, "stop", property(lambda self: (self.scratch / "checkpoints").exists()))
         with pytest.raises(Stopped):
-            tuned(world, f"{method}-cut", ADAPTERS[method], save_every=2)
-    again = tuned(world, f"{method}-cut", ADAPTERS[method], save_every=2)
+            tuned(world, f"{method}-cut", ADAPTERS[method], **settings)
+    again = tuned(world, f"{method}-cut", ADAPTERS[method], **settings)
     files = ("adapter_model.safetensors", "adapter_config.json", "base.json", "labels.json")
     assert all((again.path / name).read_bytes() == (whole.path / name).read_bytes() for name in files)
     assert (world / "base" / "model.safetensors").read_bytes() == base

@@ -3,7 +3,7 @@
 adapter_config.json          which method (`peft_type`), which head (`task_type`), where the base is, the method's own
 adapter_model.safetensors    what was trained
 labels.json                  names of the labels, where there are any
-base.json                    digest of the base's weights: no other base is taken
+base.json                    digest of the base's weights: no other base is taken; `precision` of one that was rounded
 head.json                    what config.json says of a head (`problem_type`, KEPT), if it says something
 generation_config.json       how answers are looked for, where that is not always by the likeliest token
 tokenizer.json ...           the tokenizer
@@ -41,6 +41,7 @@ from pretune.model.folder import (
     write_search,
 )
 from pretune.model.methods.method import METHOD
+from pretune.model.rounded import PLAIN, precision_of, put_on_grid
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,13 +116,14 @@ def write_next_to(
     labels = model.config.id2label if has_heads else None
     facts: dict[str, Any] = {"labels": labels, "head": head_facts(model.config), "plain": plain}
     write_adapter(out, tensors, config, base=base, tokenizer=tokenizer, **facts)
-    write_base(out, tokenizer)
+    write_base(out, tokenizer, precision_of(model))
     write_search(model, out)
 
 
-def write_base(out: Path, base: Path) -> None:
-    """Write which weights the adapter was trained next to."""
-    write_json(out / BASE, {"weights": weights_digest(base)})
+def write_base(out: Path, base: Path, precision: str = PLAIN) -> None:
+    """Write which weights the adapter was trained next to, and how they were rounded, if they were."""
+    rounding = {} if precision == PLAIN else {"precision": precision}
+    write_json(out / BASE, {"weights": weights_digest(base), **rounding})
 
 
 def weights_digest(folder: Path) -> str:
@@ -200,9 +202,18 @@ def _method(config: Json) -> Any:
 
 
 def _base_model(folder: Path, config: Json, at: Path | None = None) -> Any:
-    """With the head, and the labels, that the adapter was trained with; `at`: where it is, if that is known."""
+    """With the head, the labels and the rounding that the adapter was trained with.
+
+    Args:
+        at: where it is, if that is known.
+    """
     base = at or _base(folder, config)
     check_base(folder, base)
+    said = read_json(folder / BASE) if (folder / BASE).is_file() else {}
+    return put_on_grid(_with_head(folder, config, base), said.get("precision", PLAIN))
+
+
+def _with_head(folder: Path, config: Json, base: Path) -> Any:
     head = TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
     more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
     if head in LABELLED:

@@ -49,9 +49,6 @@ class Bottleneck(Method):
             hint = "bert, roberta, electra, modernbert, gpt2, llama, qwen and gemma take it; this one takes method=lora"
             raise NotSupported(problem, hint=hint)
 
-    def keeps_start(self) -> bool:
-        return False  # nothing switches them off
-
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         from pretune.model.methods.in_blocks import put_in_blocks
 
