@@ -68,7 +68,7 @@ class Product(torch.autograd.Function):
 
 
 def floats(codes: Tensor, scales: Tensor, inputs: int) -> Tensor:
-    """The matrix [O, I] of whole numbers: int8 [O, I] with scales [O, 1], or two in a byte [O, G, 32] with [O, G, 1]."""
+    """The matrix [O, I] of whole numbers: int8 [O, I] with scales [O, 1]; two in a byte, [O, G, 32], with [O, G, 1]."""
     if codes.dtype == torch.int8:
         return codes.to(scales.dtype) * scales
     pairs_OGH2 = torch.stack([codes & 15, codes >> 4], dim=-1)
