@@ -22,7 +22,8 @@ METRICS = {
     "micro_f1": "F1 of all decisions together, whatever the label: frequent labels count most.",
     "subset_accuracy": "Share of texts of which every label is right, and none too many.",
     "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for "
-    "best F1 and kept in the model's config.json (pretune.thresholds).",
+    "best F1 and kept in the model's config.json (pretune.thresholds). Of one label (task.thresholds): by what its "
+    "probability is divided before the largest is taken, for best macro-F1; of two labels from which each is given.",
     "ece": "Expected calibration error: the mean distance between the probability of an answer and the share that is "
     "right, in 15 bins of equal width (Guo et al. 2017). 0 where nine in ten of what is called 0.9 are right.",
     "nll": "Mean negative log likelihood of the label, in nats per text in scope.",

@@ -34,6 +34,13 @@ class OfParts(Objective):
         """What a part trains."""
         raise AssertionError("an objective of parts has learner()")
 
+    def together(self, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        found: dict[int, Row] = {}
+        for name, part in self.parts.items():
+            mine = [k for k, row in enumerate(rows) if row["of"] == name]
+            found |= zip(mine, part.together([rows[k] for k in mine], rng), strict=True)
+        return [found[k] for k in range(len(rows))]
+
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         return {**self.parts[row["of"]].prepare(row, vocabulary, rng), "of": row["of"]}
 
@@ -83,7 +90,7 @@ class OfParts(Objective):
         return all(part.body_terms for part in self.parts.values())
 
     def passes(self, batch: Batch) -> int:
-        return len(split(batch))
+        return sum(self.parts[name].passes(mine) for name, mine in split(batch).items())
 
     def tokens(self, batch: Batch) -> float:
         return sum(self.parts[name].tokens(mine) for name, mine in split(batch).items())

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pretune.base.errors import NoTarget, OneClass, WrongValue
 from pretune.base.json import Json
@@ -20,10 +20,10 @@ from pretune.infer.classify import TextClassifier, softmax
 from pretune.model.families import Topped
 from pretune.objective.labels import Labels
 from pretune.objective.objective import Objective
-from pretune.task.judge.calibration import best_temperature, best_threshold, threshold_keeping
+from pretune.task.judge.calibration import best_temperature, best_threshold, best_thresholds, threshold_keeping
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.labels import LabelJudge
-from pretune.task.task import Task
+from pretune.task.labelling import Labelling
 from pretune.task.whole_texts import check_seconds, figures_of, framed_rows, load_head, ready_head
 from pretune.tokens.rows import Row
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pretune.text.dataset.example import Labelled
 
 
-class Classify(Task):
+class Classify(Labelling):
     """Tell which label a text carries, or two that are compared; with several labels a text it is multilabel."""
 
     shape: ClassVar[str] = "label"
@@ -41,17 +41,28 @@ class Classify(Task):
     judge: ClassVar[Judge] = LabelJudge()
     also: ClassVar[Mapping[str, str]] = {"labels": "multilabel"}
     grouped: ClassVar[bool] = True
-    better: ClassVar[str] = "accuracy"
     epochs: ClassVar[float] = 4.0
 
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Share of the target that is spread over all labels."""
     class_weights: Literal["auto", "none"] = "auto"
     """auto: errors weigh as the dataset says (dataset.balance=weights), alike if it says nothing; none: alike."""
     reject: Annotated[float, Field(gt=0, lt=1)] | str | None = None
     """When a text gets no label. The name of a label: its texts are out of scope, it is not learnt, and the threshold
     tells them best from the others of the validation split. A number (0.95): the share of the validation split that
     must still get a label. Without it every text gets one."""
+    thresholds: bool = False
+    """Choose on the validation split how likely each label must be to be given, for the best macro-F1: for labels that
+    are lopsided. Macro-F1 chooses the best weights then, too."""
+
+    @model_validator(mode="after")
+    def _one_decision(self) -> Self:
+        if self.thresholds and self.reject is not None:
+            raise ValueError("thresholds and reject both say when a label is given; choose one of them")
+        return self
+
+    @property
+    def better(self) -> str:  # type: ignore[override]  # it depends on what is wanted
+        """Accuracy hardly sees a rare label."""
+        return "macro_f1" if self.thresholds else "accuracy"
 
     def learnt(self, labels: Sequence[str] | None) -> Sequence[str] | None:
         if labels is None or not isinstance(self.reject, str):
@@ -65,8 +76,9 @@ class Classify(Task):
 
     def check_validation(self, examples: Sequence[Labelled]) -> None:
         inside = self._inside(examples)
-        if self.reject is not None and not any(inside):
-            raise NoTarget("task.reject is chosen on a validation split, and there is none", hint="make one")
+        if (self.thresholds or self.reject is not None) and not any(inside):
+            name = "task.thresholds" if self.thresholds else "task.reject"
+            raise NoTarget(f"{name} is chosen on a validation split, and there is none", hint="make one")
         if isinstance(self.reject, str) and all(inside):
             problem = f"no text of the validation split is {self.reject!r}, so task.reject cannot be chosen"
             raise NoTarget(problem, hint="give more of them, or a number: task.reject=0.95")
@@ -110,7 +122,7 @@ class Classify(Task):
 
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
         weights = tuple(class_weights) if class_weights and self.class_weights == "auto" else None
-        return Labels(kind="labels", label_smoothing=self.label_smoothing, class_weights=weights)
+        return Labels(kind="labels", class_weights=weights, **self.of_loss())
 
     def score(self, ready: Predictor, examples: Sequence[Labelled]) -> dict[str, float]:
         """Accuracy and macro-F1 over the labels that occur, of the texts in scope."""
@@ -128,9 +140,11 @@ class Classify(Task):
         logits = ready.logits([e.given for e in known]).astype(np.float64)
         temperature = round(best_temperature(logits[inside], gold[inside]), 6)
         found: Json = {"temperature": temperature}
+        chances = softmax(logits / temperature)
+        if self.thresholds:
+            return found | {"thresholds": best_thresholds(chances[inside], gold[inside])}
         if self.reject is None:
             return found
-        chances = softmax(logits / temperature)
         best, right = chances.max(axis=1), chances.argmax(axis=1) == gold
         if isinstance(self.reject, str):
             return found | {"reject": best_threshold(best, right, inside), "rejected": self.reject}
