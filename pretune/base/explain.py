@@ -102,7 +102,11 @@ METRICS = {
     "under-fit": "Said by `pretune show RUN --compare`: the loss still fell by more than a sixth in the second "
     "half, or ended above the references, or near guessing. Train longer, or with a larger model.",
     "over-fit": "Said by `pretune show RUN --compare`: after several epochs held-out text is more than a quarter "
-    "harder than text that was read. Fewer epochs, more text, or a smaller model.",
+    "harder than text that was read. Fewer epochs, more text, or a smaller model. Of a fine-tuning also on its page: "
+    "the loss of its examples still fell while that of the validation split rose by more than a tenth.",
+    "over_fit_from": "The step from which the losses of training and validation examples went apart; the weights that "
+    "are kept are those with the best score, perhaps earlier.",
+    "remedy": "The setting that is nearest to keep a fine-tuning from learning its examples by heart; see the guide.",
     "rate-too-high": "Said by `pretune show RUN --compare`: steps were refused, the loss jumped, or it soon stopped "
     "falling with a rate of five times the optimizer's usual and more. Lower the rate tenfold.",
     "leak": "Said by `pretune show RUN --compare`: after several epochs held-out text is known better than any honest "

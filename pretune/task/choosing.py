@@ -44,6 +44,7 @@ class Best:
         if not self.data.dev_rows or (report.step % self.every and not last):
             return False
         with log.timing("validation"):
+            self._refit()
             scores = self._scores()
         log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
         shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
@@ -61,6 +62,13 @@ class Best:
         if self.session.leads:
             final = update.final()
             write_safetensors({n: final[n] for n in update.weights}, self.path)
+
+    def _refit(self) -> None:
+        """What the examples decide by themselves is set before the model is asked."""
+        task, update, model = self.data.task, self.session.state.update, self.session.state.model
+        with update.exact_weights(), evaluating(model):
+            found = task.refit(model, self.data, self.folder, max_length=self.settings.max_length)
+        update.replace(found)
 
     def _scores(self) -> dict[str, float]:
         """Loss and scores on the validation split, in float32 with the exact weights."""
@@ -80,6 +88,8 @@ class Best:
         state = self.session.state
         if "best" in state.extra and state.extra["best_step"] != state.step:
             state.update.replace(load_file(self.path))
+        else:
+            self._refit()
         return self._choose() if self.data.dev_examples else {}
 
     def _choose(self) -> dict[str, float]:

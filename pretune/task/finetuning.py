@@ -94,7 +94,10 @@ def finetune(
         set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
     keep_samples(context, out)
     inputs = {"model": base, **{place_of(name): one for name, one in data.items()}}
-    write_run_page("finetune", complete(settings), inputs, metrics, out, context)
+    for one in write_run_page("finetune", complete(settings), inputs, metrics, out, context):
+        if one.name == "over-fit":
+            log.warn(f"over-fit: {one.says}")
+            metrics |= {"over_fit_from": int(one.evidence["step"]), "remedy": one.do}
     return metrics | choices | {"micro_batch": session.micro}
 
 
