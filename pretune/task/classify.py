@@ -183,7 +183,7 @@ class Classify(Labelling):
             return {}
         assert data.labels is not None
         rows = self._rows(data.examples, folder, data.labels, max_length)
-        weights = data.class_weights if self.class_weights == "auto" else None
+        weights = data.class_weights if self.class_weights == "auto" and not self.smote else None
         return fitted_head(model, rows, weights, smote=self.smote)
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> TextClassifier:

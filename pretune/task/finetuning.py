@@ -13,6 +13,7 @@ import torch
 
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
+from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
@@ -26,6 +27,7 @@ from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
 from pretune.task.labelled_data import LabelledData
+from pretune.task.rehearsal import Rehearsal, cross_validated, self_trained, texts_without_labels
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
 from pretune.task.task import Task
@@ -52,18 +54,26 @@ BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 
 
 def finetune(
-    settings: FinetuneSettings, base: Artifact, data: Mapping[str, Artifact], out: Path, context: Context
+    settings: FinetuneSettings,
+    base: Artifact,
+    data: Mapping[str, Artifact],
+    out: Path,
+    context: Context,
+    *,
+    unlabelled: Path | None = None,
 ) -> Json:
     """Train and write the model (or adapter) folder; returns the metrics of the card.
 
     Args:
         data: the data set of each task by its name; of one task alone, under "".
+        unlabelled: a corpus of texts that have no labels.
     """
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
     read.task.check_rows(read.rows, batch=settings.batch)
+    read, found = _rehearsed(settings, folder, config, read, runtime, context, out, unlabelled)
     spec = _spec(settings, folder, config, read, runtime, context)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
@@ -98,7 +108,40 @@ def finetune(
         if one.name == "over-fit":
             log.warn(f"over-fit: {one.says}")
             metrics |= {"over_fit_from": int(one.evidence["step"]), "remedy": one.do}
-    return metrics | choices | {"micro_batch": session.micro}
+    return metrics | found | choices | {"micro_batch": session.micro}
+
+
+def _rehearsed(
+    settings: FinetuneSettings,
+    folder: Path,
+    config: Mapping[str, Any],
+    read: LabelledData,
+    runtime: Runtime,
+    context: Context,
+    out: Path,
+    unlabelled: Path | None,
+) -> tuple[LabelledData, Json]:
+    """What is learnt from after the trainings inside this one, and what they found. Raises NotSupported on ranks."""
+    if not settings.folds and unlabelled is None:
+        return read, {}
+    if runtime.world > 1:
+        hint = "run it on one, or without folds and unlabelled"
+        raise NotSupported("folds and self-training run on one process", hint=hint)
+    longest = min(settings.max_length, longest_of(config))
+    rehearsal = Rehearsal(
+        settings,
+        folder,
+        runtime,
+        context,
+        spec=lambda data, inner: _spec(settings, folder, config, data, runtime, inner),
+        rows=lambda examples: read.task.rows(examples, folder, read.labels, max_length=longest),
+        every=lambda data: _every(settings, data),
+    )
+    found = cross_validated(rehearsal, read, settings.folds, out) if settings.folds else {}
+    if unlabelled is None:
+        return read, found
+    grown, told = self_trained(rehearsal, read, texts_without_labels(unlabelled), out)
+    return grown, found | told
 
 
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:

@@ -43,7 +43,8 @@ class FinetuneStage(Stage, FinetuneSettings):
         base, data = inputs["model"], {name: inputs[place] for name, place in _data(inputs).items()}
         if base.card.kind == "tokenizer":
             check_source(self.fresh, None, base.path.as_posix())
-        return finetune(self, base, data, out, context)
+        unlabelled = inputs["unlabelled"].path if "unlabelled" in inputs else None
+        return finetune(self, base, data, out, context, unlabelled=unlabelled)
 
 
 def _data(places: Iterable[str]) -> dict[str, str]:
