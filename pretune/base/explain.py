@@ -106,8 +106,8 @@ METRICS = {
     "the loss of its examples still fell while that of the validation split rose by more than a tenth.",
     "over_fit_from": "The step from which the losses of training and validation examples went apart; the weights that "
     "are kept are those with the best score, perhaps earlier.",
-    "folds": "Scores of training examples by models that have learnt from the others alone: mean, standard deviation, and "
-    "each fold's.",
+    "folds": "Scores of training examples by models that have learnt from the others alone: mean, standard deviation, "
+    "and each fold's.",
     "self_training": "Of each round, how many texts without labels were taken in by label, and a few of them.",
     "remedy": "The setting that is nearest to keep a fine-tuning from learning its examples by heart; see the guide.",
     "rate-too-high": "Said by `pretune show RUN --compare`: steps were refused, the loss jumped, or it soon stopped "

@@ -42,7 +42,8 @@ class LabelSets(RowLabels):
             loss_BC = loss_BC - (1 - wanted_BC) * beyond(no_BC, self.gamma) * no_BC
         else:
             loss_BC = F.binary_cross_entropy_with_logits(logits_BC, wanted_BC, reduction="none")
-        return (loss_BC * self._targets(loss_BC, labels)).sum(-1)
+        losses_B: Tensor = (loss_BC * self._targets(loss_BC, labels)).sum(-1)
+        return losses_B
 
     def apart(self, one_BC: Tensor, other_BC: Tensor, labels: Tensor) -> Tensor:
         both_BC = (one_BC.sigmoid() - other_BC.sigmoid()) * (one_BC - other_BC) / 2

@@ -43,7 +43,8 @@ class Labels(RowLabels):
         wanted_BC = F.one_hot(labels.clamp(min=0), logits_BC.shape[1]).to(log_BC.dtype) * (1 - self.label_smoothing)
         wanted_BC = (wanted_BC + self.label_smoothing / logits_BC.shape[1]) * is_target_B[:, None]
         wanted_BC = wanted_BC * weights_C if weights_C is not None else wanted_BC
-        return -(wanted_BC * beyond(log_BC, self.gamma) * log_BC).sum(-1)
+        losses_B: Tensor = -(wanted_BC * beyond(log_BC, self.gamma) * log_BC).sum(-1)
+        return losses_B
 
     def apart(self, one_BC: Tensor, other_BC: Tensor, labels: Tensor) -> Tensor:
         one_BC, other_BC = one_BC.log_softmax(-1), other_BC.log_softmax(-1)

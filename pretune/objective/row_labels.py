@@ -69,7 +69,7 @@ class RowLabels(Objective):
         return [{**row, "partner": rows[k], "share": float(share)} for row, k, share in mixed]
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        return {**row, "draws": rng.integers(0, 1 << 32, 2)} if self.r_drop else row
+        return {**row, "readings": rng.integers(0, 1 << 32, 2)} if self.r_drop else row
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """Rows of `ids` (their own lengths) and their target, padded on the right to the longest."""
@@ -79,14 +79,15 @@ class RowLabels(Objective):
         batch = rows_batch(read, vocabulary, np.array([row[self.place] for row in read], dtype=self.dtype))
         if len(read) > len(rows):
             batch["shares"] = torch.tensor([row["share"] for row in rows], dtype=torch.float64)
-        if self.r_drop and all("draws" in row for row in rows):
-            batch["draws"] = torch.from_numpy(np.array([row["draws"] for row in rows]))
+        if self.r_drop and all("readings" in row for row in rows):
+            batch["readings"] = torch.from_numpy(np.array([row["readings"] for row in rows]))
         return batch
 
     def dry(self, row: Row) -> Row:
         """A row of a dry run, with all that is read next to it."""
         mixed: Row = {"partner": row, "share": HALF} if self.mixup else {}
-        return {**row, **mixed, **({"draws": np.arange(2)} if self.r_drop else {})}
+        again: Row = {"readings": np.arange(2, dtype=np.int64)} if self.r_drop else {}
+        return {**row, **mixed, **again}
 
     def counts(self, batch: Batch) -> dict[str, float]:
         weights = self.weights_of(batch["labels"])
@@ -96,13 +97,13 @@ class RowLabels(Objective):
         return {"loss": math.fsum(weights)}
 
     def passes(self, batch: Batch) -> int:
-        return 2 if "draws" in batch else 1
+        return 2 if "readings" in batch else 1
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         labels = batch["labels"]
         if "shares" in batch:
             return {"loss": self._of_mixed(row_logits(model, batch), labels, batch["shares"])}
-        if not ("draws" in batch and model.training):
+        if not ("readings" in batch and model.training):
             return {"loss": self.losses(row_logits(model, batch), labels).sum()}
         first, second = (self._read(model, batch, k) for k in range(2))
         losses_B = (self.losses(first, labels) + self.losses(second, labels)) / 2
@@ -111,7 +112,7 @@ class RowLabels(Objective):
     def _read(self, model: nn.Module, batch: Batch, number: int) -> Tensor:
         from pretune.objective.row_dropout import RowDropout
 
-        with RowDropout(batch["draws"][:, number]):
+        with RowDropout(batch["readings"][:, number]):
             return row_logits(model, batch)
 
     def _of_mixed(self, logits_RC: Tensor, labels: Tensor, shares_B: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def with_synthetic(vectors_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor
     import torch
     from imblearn.over_sampling import SMOTE
 
-    rarest = int(labels_N.unique(return_counts=True)[1].min())
+    rarest = int(np.unique(labels_N.numpy(), return_counts=True)[1].min())
     made, of = SMOTE(random_state=0, k_neighbors=min(5, rarest - 1)).fit_resample(vectors_ND.numpy(), labels_N.numpy())
     return torch.from_numpy(made), torch.from_numpy(of)
 
@@ -110,12 +110,12 @@ def logistic(
     def loss() -> Tensor:
         search.zero_grad()
         fit = F.cross_entropy(x_ND @ weight_CD.T + bias_C, labels_N, given, reduction="sum")
-        whole = fit + weight_CD.square().sum() / 2
+        whole: Tensor = fit + weight_CD.square().sum() / 2
         whole.backward()  # type: ignore[no-untyped-call]
         return whole
 
     with torch.enable_grad():
-        search.step(loss)  # type: ignore[no-untyped-call]
+        search.step(loss)
     return weight_CD.detach() / length, bias_C.detach()
 
 

@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def cross_validated(rehearsal: Rehearsal, data: LabelledData, folds: int, out: P
         kept = [e for e, fold in zip(examples, of, strict=True) if fold != k]
         held = [e for e, fold in zip(examples, of, strict=True) if fold == k and e.origin == own_origin(e.origin)]
         part = replace(data, examples=kept, rows=rehearsal.rows(kept))
-        told = rehearsal.found(f"fold-{k}", part, lambda ready, held=held: _judged(data, ready, held))
+        told = rehearsal.found(f"fold-{k}", part, partial(_judged, data, held))
         rehearsal.context.log.info(f"    fold {k + 1} of {folds}: {told['scores']}")
         lines += [{"fold": k, **line} for line in told["lines"]]
         scores.append(told["scores"])
@@ -114,7 +115,7 @@ def cross_validated(rehearsal: Rehearsal, data: LabelledData, folds: int, out: P
     return {"folds": spread}
 
 
-def _judged(data: LabelledData, ready: Predictor, held: Sequence[Any]) -> Json:
+def _judged(data: LabelledData, held: Sequence[Any], ready: Predictor) -> Json:
     asked, _ = data.task.judge.asked(held, (), ready.facts.said)
     answers = ready.answer([one.input for one in asked])
     lines = [
@@ -160,7 +161,7 @@ def self_trained(
     asked = [(origin, text) for origin, text in texts if text not in known]
     for k in range(1, how.rounds + 1):
         taken = rehearsal.found(
-            f"round-{k}", grown, lambda ready: sure_of(ready, asked, least=how.confidence, most=how.per_label)
+            f"round-{k}", grown, partial(sure_of, texts=asked, least=how.confidence, most=how.per_label)
         )
         new = [Labelled(one["text"], one["label"], origin=f"{one['origin']}/round {k}") for one in taken]
         examples = [*data.examples, *new]

@@ -285,6 +285,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny_classifier(dropout=0.1 if "r-drop" in name else 0.0), OF_LABELS[name], rows
     if name == "embed":
         return tiny_body("bert", "mean"), Contrast(kind="contrast", negatives=2, temperature=0.5), rows_of_texts(8, 4)
+    if name == "few-shot":
+        return tiny_classifier(), Cosines(kind="cosines", of_classifier=True), rows_of_texts(8, 2)
     if name == "embed-decoder":
         return tiny_body("qwen3", "last"), Contrast(kind="contrast", temperature=0.5), rows_of_texts(8, 2)
     if name == "embed-scores":
@@ -348,7 +350,7 @@ CASES = (
     *("causal", "gpt2", "moe", "moe-hybrid", "chat", "windows"),
     *("masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
-    *OF_LABELS,
+    *("few-shot", *OF_LABELS),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
