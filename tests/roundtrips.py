@@ -23,7 +23,7 @@ from pretune.infer.load import open_model
 from pretune.serve.app import create_app
 from tests.folders import build, write_model
 
-METHODS = ("full", "head", "lora")
+METHODS = ("full", "head", "lora", "freeze", "unfreeze", "bitfit", "layernorm")
 WORDS = ("cat", "hat", "the", "你好", "🙂")
 NEAR = 1e-3
 """How far numbers of a bundle may be from those of its folder."""
@@ -130,7 +130,7 @@ def made(folder: Path, task: str, base: str, method: str) -> Made:
     try:
         found = pretune.fine_tune(write_base(folder, base), data, out=place / "tuned", **usual | dict(world.settings))
     except PretuneError as error:
-        assert not (place / "tuned.scratch").is_dir(), "refused before anything was loaded"
+        assert not (place / "tuned.scratch" / "choices.json").is_file(), "refused before anything was loaded"
         return Made(str(place), {}, refused=error.problem)
     opened = open_model(found.path)
     answers = {"folder": told(opened, world.asked), "server": served(opened, world)}

@@ -25,6 +25,7 @@ from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
+from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
@@ -61,6 +62,7 @@ def finetune(
     """
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
+    settings.method.check(config)
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
     read.task.check_rows(read.rows, batch=settings.batch)
@@ -76,12 +78,15 @@ def finetune(
     read.task.start(session, read.rows, read.dev_rows)
     session.resume()
     best = Best(settings, session, read, folder, _every(settings, read))
-    with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
+    with (
+        keeping(session, settings.method, read.rows, read.dev_rows),
+        following(settings.track if runtime.rank == 0 else [], context, complete(settings)),
+    ):
         started = time.monotonic()
         session.run(best.after)
+        seen = best.take() if session.leads else {}
     if not session.leads:
         return {}
-    seen = best.take()
     metrics = {**best.metrics(), **seen, **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
@@ -229,6 +234,7 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     assert base.config is not None
     size = int(base.config.get("vocab_size") or base.vocab_size or 1)
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
+    settings.method.check(base.config)
     task = settings.task.for_model(base.config)
     spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
@@ -236,10 +242,11 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     rows = max(1, int(tokens / per_row))
     spec = replace(spec, tokens_per_row=per_row, rows=rows, epochs=usual_epochs(task, rows, settings.batch))
     parameters = base.parameters or base.disk_bytes / 4
+    kept = 4.0 * spec.width * tokens if settings.method.keeps() and spec.epochs > 1 else 0.0
     return replace(
         forecast_of(spec, machine),
         tokens=0,
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters + kept,
         parameters=parameters,
         config=base.config,
     )

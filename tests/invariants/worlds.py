@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +17,10 @@ from safetensors.torch import load_file
 
 from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
-from pretune.model.families import Head, family_named
+from pretune.model.families import Head, family_named, plain_model, tops
 from pretune.model.folder import without_pooler
+from pretune.model.methods.method import METHOD
+from pretune.model.methods.own import frozen_modules
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.chain import ChainTags
@@ -341,18 +344,33 @@ def trained(
     runtime: Runtime | None = None,
     batch: int = 8,
     kind: torch.dtype = torch.float64,
+    method: Any = None,
 ) -> dict[str, torch.Tensor]:
     """The weights after some steps, cut into micro-batches of `micro` rows."""
     runtime = runtime or Runtime()
     model, objective, rows = case(name)
-    model.to(kind).train()
-    update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
-    state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
+    state = begun(model.to(kind), objective, method, steps=steps, runtime=runtime, optim=optim)
+    state.train()
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
     for step in range(steps):
         take_step(state, objective, cut.batches(step), runtime)
     return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+def begun(
+    model: Any, objective: Objective, method: Any, *, steps: int, runtime: Runtime | None = None, optim: str = "adamw"
+) -> TrainState:
+    """A model before its first step, adapted by a method; None: what trains stays as it is."""
+    adapting = METHOD(method or "full")
+    if method is not None:
+        core = plain_model(model)
+        adapting.apply(model, heads=tops(core) if core.base_model is not core else ())
+    update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
+    scored = (runtime or Runtime()).wrap(Scored(model, objective))
+    moving = partial(adapting.trained_at, list(update.weights), total=steps)
+    still = frozen_modules(model) if adapting.eval_frozen else ()
+    return TrainState(model, scored, update, total=steps, trained_at=moving, still=still)
 
 
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

@@ -6,8 +6,10 @@ import pytest
 
 from tests.roundtrips import METHODS, NEAR, WITHOUT_BUNDLE, WORLDS, Made, alike, elsewhere, made
 
-SOME = [(task, world.bases[k % 2], METHODS[2 * k % 3]) for k, (task, world) in enumerate(WORLDS.items())]
-"""Every task once, every method and base several times."""
+BY_TASK = [(task, world.bases[k % 2], METHODS[2 * k % 3]) for k, (task, world) in enumerate(WORLDS.items())]
+BY_METHOD = [(task, WORLDS[task].bases[k % 2], METHODS[3 + k]) for k, task in enumerate([*WORLDS][: len(METHODS) - 3])]
+SOME = [*BY_TASK, *BY_METHOD]
+"""Every task and every method once, every base several times."""
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pretune.model.shape import Decoder, Layout, Placed
 if TYPE_CHECKING:
     from pretune.tokens.encode.tokenizer import Specials
 
-GPT2 = HeadOnStates(architecture="decoder", zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"))
+GPT2 = HeadOnStates(architecture="decoder", zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"), keeps=True)
 
 
 class Gpt2(Placed, Decoder):

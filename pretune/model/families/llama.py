@@ -29,6 +29,7 @@ LLAMA = HeadOnStates(
     architecture="decoder",
     zero_init=("o_proj.weight", "down_proj.weight"),
     dropped=("embed_tokens", "o_proj", "down_proj"),
+    keeps=True,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pretune.base.config import Choice, Variant
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from torch import Tensor, nn
+
+
+Keep = Literal["auto", "no"]
+"""Whether outputs of frozen blocks are kept."""
 
 
 class Method(Variant):
@@ -24,6 +28,9 @@ class Method(Variant):
     keeps_base: ClassVar[bool] = False
     """Whether it writes what it added alone, next to a base that stays as it was."""
 
+    eval_frozen: ClassVar[bool] = False
+    """Whether modules in which nothing trains are in eval mode, so that their dropout is off."""
+
     usual_width: ClassVar[float] = 0
     """Width of a model that learns at this rate; one that is k times as narrow learns at k times the rate, at most at
     AdamW's own (arXiv:2203.03466, table 3; ours: docs/LOG.md). 0: the rate does not depend on the width."""
@@ -34,6 +41,13 @@ class Method(Variant):
             return None
         faster = self.usual_rate * max(1.0, self.usual_width / width) if width else self.usual_rate
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Raise a PretuneError where a model of this config.json cannot be adapted so, before anything is loaded."""
+
+    def keeps(self) -> bool:
+        """Whether what frozen blocks give is kept on disk, where it can be (model/kept.py)."""
+        return False
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.
@@ -85,6 +99,10 @@ METHOD = Choice(
     {
         "full": "pretune.model.methods.full:Full",
         "head": "pretune.model.methods.head:Head",
+        "freeze": "pretune.model.methods.freeze:Freeze",
+        "unfreeze": "pretune.model.methods.unfreeze:Unfreeze",
+        "bitfit": "pretune.model.methods.bitfit:BitFit",
+        "layernorm": "pretune.model.methods.layernorm:LayerNorm",
         "lora": "pretune.model.methods.lora:Lora",
     },
     group="pretune.methods",

@@ -49,6 +49,7 @@ class TrainState:
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
         trained_at: names of the weights that move at a step; None: all that train.
+        still: modules that are in eval mode while the others train.
     """
 
     model: nn.Module
@@ -62,6 +63,13 @@ class TrainState:
     seen: dict[str, float] = field(default_factory=dict)
     extra: Json = field(default_factory=dict)
     trained_at: Callable[[int], Collection[str]] | None = None
+    still: Sequence[nn.Module] = ()
+
+    def train(self) -> None:
+        """Train mode, but for what stays in eval mode."""
+        self.model.train()
+        for module in self.still:
+            module.training = False
 
     def rate_factor(self) -> float:
         return self.update.settings.rate_factor(self.step, self.total)
