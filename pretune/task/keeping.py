@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pretune.base.errors import Stopped
+from pretune.base.sample import evenly
 from pretune.model.families import family_of, plain_model
 from pretune.model.kept import Keeper, States
 from pretune.model.methods.method import Method
@@ -60,7 +61,8 @@ def _why_not(keeper: Keeper, session: Session, rows: Sequence[Row], dev_rows: Se
         return f"a {core.config.model_type} model cannot begin in the middle"
     if session.state.total * spec.batch <= len(rows):
         return "no row is read twice"
-    if not _are_fixed(keeper, session, rows[:FEW]):
+    by_length = sorted(rows, key=lambda row: len(row["ids"]))
+    if not _are_fixed(keeper, session, evenly(by_length, FEW)):
         return "what the model reads of a row is not the same each time"
     needed, free = kept_bytes([*rows, *dev_rows], spec.width), shutil.disk_usage(session.context.scratch).free
     if needed > SHARE_OF_DISK * free:
