@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from pretune.base.digest import bytes_digest, digest, read_digest
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.staging import fsync, write_durably
 from pretune.model.families import family_of, plain_model
@@ -66,6 +67,7 @@ class States:
 
     def add(self, file: BinaryIO, key: str, states_LD: Tensor) -> None:
         """Put a row at the end of the open file, if it is not there."""
+        assert states_LD.shape[1] == self.width, "states are as wide as the config says"
         if key not in self.places:
             file.write(states_LD.contiguous().cpu().view(torch.uint8).numpy().tobytes())
             self.places[key] = self.num_tokens, len(states_LD)
@@ -79,22 +81,30 @@ class States:
         """Say of the finished file what it came from; until then it counts for nothing."""
         fsync(self.path)
         facts = {"mark": mark, "digest": read_digest(self.path), "num_tokens": self.num_tokens, "rows": self.places}
-        write_durably(self.manifest, json.dumps(facts))
+        write_durably(self.manifest, json.dumps({"facts": facts, "digest": digest(facts)}))
 
     def found(self, mark: str, log: Log) -> bool:
         """Whether the file is there, whole, and came from the same; then its rows are known."""
         if not self.manifest.is_file():
             return False
-        facts = json.loads(self.manifest.read_text(encoding="utf-8"))
+        if (facts := self._facts()) is None:
+            log.warn(f"{self.path.as_posix()} is damaged: what the frozen blocks give is computed again")
+            return False
         if facts["mark"] != mark:
             log.info(f"    {self.path.name} was kept of another model: computed again")
-            return False
-        if not self.path.is_file() or read_digest(self.path) != facts["digest"]:
-            log.warn(f"{self.path.as_posix()} is damaged: what the frozen blocks give is computed again")
             return False
         self.places = {key: (first, count) for key, (first, count) in facts["rows"].items()}
         self.num_tokens = facts["num_tokens"]
         return True
+
+    def _facts(self) -> Json | None:
+        """What the manifest says; None where it, or the file, is not what was written."""
+        with suppress(OSError, ValueError, KeyError):
+            said = json.loads(self.manifest.read_text(encoding="utf-8"))
+            facts: Json = said["facts"]
+            if digest(facts) == said["digest"] and read_digest(self.path) == facts["digest"]:
+                return facts
+        return None
 
 
 class Keeper:
@@ -132,7 +142,7 @@ class Keeper:
     def mark(self) -> str:
         """What the outputs of the frozen blocks come from: weights, depth, type, kind of attention."""
         frozen = [(n, p) for n, p in self.body.named_parameters() if not p.requires_grad]
-        weights = {n: bytes_digest(p.detach().cpu().contiguous().view(torch.uint8).numpy().data) for n, p in frozen}
+        weights = {n: bytes_digest(p.detach().cpu().reshape(-1).view(torch.uint8).numpy().data) for n, p in frozen}
         return digest([weights, self.depth, str(self.dtype), self.body.config._attn_implementation])
 
     @contextmanager

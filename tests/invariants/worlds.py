@@ -334,6 +334,12 @@ CASES = (
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 
+BY_METHOD = (
+    *("classify/head", "classify/freeze", "classify/unfreeze", "classify/bitfit", "classify/layernorm"),
+    *("gpt2/freeze", "gpt2/unfreeze", "gpt2/bitfit", "gpt2/layernorm", "several/freeze", "embed/layernorm"),
+)
+"""Cases by another method than training all."""
+
 
 def trained(
     name: str,
@@ -346,9 +352,10 @@ def trained(
     kind: torch.dtype = torch.float64,
     method: Any = None,
 ) -> dict[str, torch.Tensor]:
-    """The weights after some steps, cut into micro-batches of `micro` rows."""
-    runtime = runtime or Runtime()
+    """The weights after some steps, cut into micro-batches of `micro` rows; `name` is a case, or CASE/METHOD."""
+    runtime, (name, _, by) = runtime or Runtime(), name.partition("/")
     model, objective, rows = case(name)
+    method = method or by or None
     state = begun(model.to(kind), objective, method, steps=steps, runtime=runtime, optim=optim)
     state.train()
     ranks = {"rank": runtime.rank, "world": runtime.world}
@@ -388,7 +395,7 @@ torch.set_num_threads(1)
 runtime = Runtime.start("cpu")
 for name in sys.argv[2:]:
     weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name))
-    save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name}-{runtime.rank}.safetensors")
+    save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name.replace('/', '-')}-{runtime.rank}.safetensors")
 torch.distributed.barrier()  # the ranks leave together
 """
 
@@ -412,6 +419,6 @@ def ranks_apart(names: Sequence[str], folder: Path) -> dict[str, float]:
     found = {}
     for name in names:
         alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name))
-        both = (load_file(folder / f"{name}-{rank}.safetensors") for rank in range(2))
+        both = (load_file(folder / f"{name.replace('/', '-')}-{rank}.safetensors") for rank in range(2))
         found[name] = max(largest_difference(alone, one) for one in both)
     return found

@@ -140,11 +140,13 @@ def test_a_file_is_used_again_for_the_same_model_only_and_only_whole(
     with torch.no_grad():
         model.bert.encoder.layer[0].output.dense.weight[0, 0] += 1e-9
     assert keeper.mark() != mark and not again(keeper.mark())[0]
-    raw = bytearray(store.path.read_bytes())
-    raw[100] ^= 1
-    store.path.write_bytes(raw)
-    assert not again(mark)[0]
-    assert "train.bin is damaged" in capsys.readouterr().err
+    for path in (store.manifest, store.path):
+        raw = path.read_bytes()
+        path.write_bytes(raw[:100] + bytes([raw[100] ^ 1]) + raw[101:])
+        assert not again(mark)[0]
+        assert "train.bin is damaged" in capsys.readouterr().err
+        path.write_bytes(raw)
+    assert again(mark)[0]
 
 
 def test_a_row_has_one_key_however_it_is_padded_and_packed_rows_another_for_other_documents() -> None:
