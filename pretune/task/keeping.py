@@ -47,8 +47,9 @@ def keeping(session: Session, method: Method, rows: Sequence[Row], dev_rows: Seq
             yield
             return
         _keep(keeper, session, rows, "train")
-        with session.state.update.exact_weights():  # as the validation computes
-            _keep(keeper, session, dev_rows, "validation")
+        if dev_rows:
+            with session.state.update.exact_weights():  # as the validation computes
+                _keep(keeper, session, dev_rows, "validation")
         yield
     finally:
         keeper.close()
