@@ -62,7 +62,7 @@ def finetune(
     """
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
-    settings.method.check(config)
+    settings.method.check(family_named(config["model_type"]).config(config))
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
     read.task.check_rows(read.rows, batch=settings.batch)
@@ -234,7 +234,7 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     assert base.config is not None
     size = int(base.config.get("vocab_size") or base.vocab_size or 1)
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
-    settings.method.check(base.config)
+    settings.method.check(family_named(base.config["model_type"]).config(base.config))
     task = settings.task.for_model(base.config)
     spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN

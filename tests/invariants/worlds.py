@@ -335,8 +335,15 @@ CASES = (
 )
 
 BY_METHOD = (
-    *("classify/head", "classify/freeze", "classify/unfreeze", "classify/bitfit", "classify/layernorm"),
-    *("gpt2/freeze", "gpt2/unfreeze", "gpt2/bitfit", "gpt2/layernorm", "several/freeze", "embed/layernorm"),
+    *("classify by head", "classify by freeze", "classify by unfreeze", "classify by bitfit", "classify by layernorm"),
+    *(
+        "gpt2 by freeze",
+        "gpt2 by unfreeze",
+        "gpt2 by bitfit",
+        "gpt2 by layernorm",
+        "several by freeze",
+        "embed by layernorm",
+    ),
 )
 """Cases by another method than training all."""
 
@@ -350,13 +357,19 @@ def trained(
     runtime: Runtime | None = None,
     batch: int = 8,
     kind: torch.dtype = torch.float64,
+    rate: float | None = 1e-2,
     method: Any = None,
 ) -> dict[str, torch.Tensor]:
-    """The weights after some steps, cut into micro-batches of `micro` rows; `name` is a case, or CASE/METHOD."""
-    runtime, (name, _, by) = runtime or Runtime(), name.partition("/")
+    """The weights after some steps, cut into micro-batches of `micro` rows.
+
+    Args:
+        name: a case, or "CASE by METHOD".
+        rate: of the optimizer; None: its usual one.
+    """
+    runtime, (name, _, by) = runtime or Runtime(), name.partition(" by ")
     model, objective, rows = case(name)
     method = method or by or None
-    state = begun(model.to(kind), objective, method, steps=steps, runtime=runtime, optim=optim)
+    state = begun(model.to(kind), objective, method, steps=steps, runtime=runtime, optim=optim, rate=rate)
     state.train()
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
@@ -366,14 +379,21 @@ def trained(
 
 
 def begun(
-    model: Any, objective: Objective, method: Any, *, steps: int, runtime: Runtime | None = None, optim: str = "adamw"
+    model: Any,
+    objective: Objective,
+    method: Any,
+    *,
+    steps: int,
+    runtime: Runtime | None = None,
+    optim: str = "adamw",
+    rate: float | None = 1e-2,
 ) -> TrainState:
     """A model before its first step, adapted by a method; None: what trains stays as it is."""
     adapting = METHOD(method or "full")
     if method is not None:
         core = plain_model(model)
         adapting.apply(model, heads=tops(core) if core.base_model is not core else ())
-    update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
+    update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
     scored = (runtime or Runtime()).wrap(Scored(model, objective))
     moving = partial(adapting.trained_at, list(update.weights), total=steps)
     still = frozen_modules(model) if adapting.eval_frozen else ()
@@ -395,7 +415,7 @@ torch.set_num_threads(1)
 runtime = Runtime.start("cpu")
 for name in sys.argv[2:]:
     weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name))
-    save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name.replace('/', '-')}-{runtime.rank}.safetensors")
+    save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name}-{runtime.rank}.safetensors")
 torch.distributed.barrier()  # the ranks leave together
 """
 
@@ -419,6 +439,6 @@ def ranks_apart(names: Sequence[str], folder: Path) -> dict[str, float]:
     found = {}
     for name in names:
         alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name))
-        both = (load_file(folder / f"{name.replace('/', '-')}-{rank}.safetensors") for rank in range(2))
+        both = (load_file(folder / f"{name}-{rank}.safetensors") for rank in range(2))
         found[name] = max(largest_difference(alone, one) for one in both)
     return found

@@ -6,7 +6,6 @@ neurons begin to answer is enough.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.errors import NotSupported
@@ -21,11 +20,11 @@ class BitFit(Method):
 
     usual_rate: ClassVar[float] = 1e-3
 
-    def check(self, config: Mapping[str, Any]) -> None:
+    def check(self, config: Any) -> None:
         from pretune.model.methods.own import body_weights
 
         if not any(map(_is_bias, body_weights(config))):
-            problem = f"a {config['model_type']} model has no biases, and method=bitfit trains nothing else"
+            problem = f"a {config.model_type} model has no biases, and method=bitfit trains nothing else"
             raise NotSupported(problem, hint="method=layernorm or method=lora train as few weights")
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:

@@ -8,7 +8,6 @@ Source: Lee et al. 2019, arXiv:1911.03090 (the upper quarter of BERT's blocks re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -32,13 +31,11 @@ class Freeze(Method):
     """Whether what the frozen blocks give is kept on disk, so that later epochs begin above them: auto, where rows are
     read more than once and are the same each time; or no."""
 
-    def check(self, config: Mapping[str, Any]) -> None:
+    def check(self, config: Any) -> None:
         from pretune.model.methods.own import num_blocks
 
         if (self.blocks or 0) > (number := num_blocks(config)):
-            problem = (
-                f"method.blocks={self.blocks}, and a {config['model_type']} model of this size has {number} blocks"
-            )
+            problem = f"method.blocks={self.blocks}, and a {config.model_type} model of this size has {number} blocks"
             raise WrongValue(problem, hint=f"method.blocks={number // 2} freezes the lower half")
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:

@@ -42,8 +42,8 @@ class Method(Variant):
         faster = self.usual_rate * max(1.0, self.usual_width / width) if width else self.usual_rate
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """Raise a PretuneError where a model of this config.json cannot be adapted so, before anything is loaded."""
+    def check(self, config: Any) -> None:
+        """Raise a PretuneError where it cannot adapt a model of this transformers config."""
 
     def keeps(self) -> bool:
         """Whether what frozen blocks give is kept on disk, where it can be (model/kept.py)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.errors import NotSupported
@@ -25,25 +25,21 @@ def train_only(model: Any, heads: tuple[str, ...], chosen: Callable[[str], bool]
     return model
 
 
-def num_blocks(config: Mapping[str, Any]) -> int:
-    """The blocks that a model of this config.json has. Raises NotSupported: it has none."""
-    from pretune.model.families import family_named
-
-    known = family_named(config["model_type"]).config(config).get_text_config()
-    if not (number := getattr(known, "num_hidden_layers", 0)):
-        raise NotSupported(f"a {config['model_type']} model has no blocks of which some could be frozen")
+def num_blocks(config: Any) -> int:
+    """The blocks that a model of this transformers config has. Raises NotSupported: it has none."""
+    if not (number := getattr(config.get_text_config(), "num_hidden_layers", 0)):
+        raise NotSupported(f"a {config.model_type} model has no blocks of which some could be frozen")
     return int(number)
 
 
-def body_weights(config: Mapping[str, Any]) -> list[str]:
-    """Names of the weights of the body of a model of this config.json; none of them is made."""
+def body_weights(config: Any) -> list[str]:
+    """Names of the weights of the body of a model of this transformers config; none of them is made."""
     import torch
 
     from pretune.model.families import family_named
 
-    family = family_named(config["model_type"])
     with torch.device("meta"):
-        body = family.class_for("vector", config["model_type"]).from_config(family.config(config))
+        body = family_named(config.model_type).class_for("vector", config.model_type).from_config(config)
         return [name for name, _ in body.named_parameters()]
 
 
