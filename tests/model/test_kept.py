@@ -31,14 +31,14 @@ def world(name: str) -> tuple[Any, Objective, list[Any]]:
     return tiny_classifier(name), Labels(kind="labels"), labelled_rows(8)
 
 
-OPTIMIZER = {torch.float64: "adamw", torch.float32: "sgd"}
-"""In float32 Adam makes a step of the full rate of a gradient that is nothing but rounding."""
+RATES = {torch.float64: 1e-2, torch.float32: None}
+"""As in scripts/matrix: in float32 Adam moves a weight whose gradient is rounding alone by a whole rate."""
 
 
 def updated(name: str, method: Any, folder: Path | None, *, micro: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """The weights after two steps of eight rows (two epochs), with kept outputs in a folder or without."""
     model, objective, rows = world(name)
-    state = begun(model.to(dtype), objective, method, steps=2, optim=OPTIMIZER[dtype])
+    state = begun(model.to(dtype), objective, method, steps=2, rate=RATES[dtype])
     keeper = kept(state.model, objective, rows, folder) if folder else None
     state.train()
     cut = MicroBatches(RowStream(rows, 8, seed=5), objective, VOCABULARY, 5, micro, total=2)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class BitFit(Method):
     """Train the biases, and the new head."""
 
-    usual_rate: ClassVar[float] = 1e-3
+    usual_rate: ClassVar[float] = 4e-3
 
     def check(self, config: Any) -> None:
         from pretune.model.methods.own import body_weights

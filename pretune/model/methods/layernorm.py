@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class LayerNorm(Method):
     """Train the weights (and biases) of the norms, and the new head."""
 
-    usual_rate: ClassVar[float] = 1e-3
+    usual_rate: ClassVar[float] = 4e-3
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         from pretune.model.families import family_of
