@@ -26,6 +26,7 @@ from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
+from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
@@ -79,12 +80,15 @@ def finetune(
     read.task.start(session, read.rows, read.dev_rows)
     session.resume()
     best = Best(settings, session, read, folder, _every(settings, read))
-    with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
+    with (
+        keeping(session, settings.method, read.rows, read.dev_rows),
+        following(settings.track if runtime.rank == 0 else [], context, complete(settings)),
+    ):
         started = time.monotonic()
         session.run(best.after)
+        seen = best.take() if session.leads else {}
     if not session.leads:
         return {}
-    seen = best.take()
     metrics = {**best.metrics(), **seen, **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
@@ -255,10 +259,11 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     rows = max(1, int(tokens / per_row))
     spec = replace(spec, tokens_per_row=per_row, rows=rows, epochs=usual_epochs(task, rows, settings.batch))
     parameters = base.parameters or base.disk_bytes / 4
+    kept = 4.0 * spec.width * tokens if settings.method.keeps() and spec.epochs > 1 else 0.0
     return replace(
         forecast_of(spec, machine),
         tokens=0,
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters + kept,
         parameters=parameters,
         config=base.config,
     )

@@ -25,6 +25,8 @@ from tests.invariants.worlds import tiny
         ("full", 32, 5e-4),  # not above what AdamW takes when all is new
         ("full", 0, 5e-5),  # not known
         ("head", 384, 1e-3),
+        ("freeze", 384, 1e-4),
+        ("bitfit", 384, 4e-3),
         ("lora", 384, 5e-4),
         ({"kind": "lora", "variant": "lora+"}, 384, 1.25e-4),  # and sixteen times as much for B
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pretune.base.config import Choice, Variant
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from torch import Tensor, nn
+
+
+Keep = Literal["auto", "no"]
+"""Whether outputs of frozen blocks are kept."""
 
 
 class Method(Variant):
@@ -27,6 +31,9 @@ class Method(Variant):
     merges: ClassVar[bool] = True
     """Whether a plain model can be made of what it gives."""
 
+    eval_frozen: ClassVar[bool] = False
+    """Whether modules in which nothing trains are in eval mode, so that their dropout is off."""
+
     usual_width: ClassVar[float] = 0
     """Width of a model that learns at this rate; one that is k times as narrow learns at k times the rate, at most at
     AdamW's own (arXiv:2203.03466, table 3; ours: docs/LOG.md). 0: the rate does not depend on the width."""
@@ -39,7 +46,7 @@ class Method(Variant):
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
 
     def check(self, config: Any) -> None:
-        """Raise NotSupported where it cannot adapt a model of this transformers config."""
+        """Raise a PretuneError where it cannot adapt a model of this transformers config."""
 
     def keeps_start(self) -> bool:
         """Whether what it added, switched off, leaves the model that training began with."""
@@ -48,6 +55,10 @@ class Method(Variant):
     def taken(self) -> int:
         """Positions of a row that it needs for itself, so that they are not left for text."""
         return 0
+
+    def keeps(self) -> bool:
+        """Whether what frozen blocks give is kept on disk, where it can be (model/kept.py)."""
+        return False
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.
@@ -108,6 +119,10 @@ METHOD = Choice(
     {
         "full": "pretune.model.methods.full:Full",
         "head": "pretune.model.methods.head:Head",
+        "freeze": "pretune.model.methods.freeze:Freeze",
+        "unfreeze": "pretune.model.methods.unfreeze:Unfreeze",
+        "bitfit": "pretune.model.methods.bitfit:BitFit",
+        "layernorm": "pretune.model.methods.layernorm:LayerNorm",
         "lora": "pretune.model.methods.lora:Lora",
         "adalora": "pretune.model.methods.adalora:AdaLora",
         "ia3": "pretune.model.methods.ia3:Ia3",

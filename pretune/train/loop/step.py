@@ -51,6 +51,7 @@ class TrainState:
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
         trained_at: names of the weights that move at a step; None: all that train.
         around: what the method does to the gradients before weights move, and to the weights after.
+        still: modules that are in eval mode while the others train.
     """
 
     model: nn.Module
@@ -65,6 +66,13 @@ class TrainState:
     extra: Json = field(default_factory=dict)
     trained_at: Callable[[int], Collection[str]] | None = None
     around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
+    still: Sequence[nn.Module] = ()
+
+    def train(self) -> None:
+        """Train mode, but for what stays in eval mode."""
+        self.model.train()
+        for module in self.still:
+            module.training = False
 
     def rate_factor(self) -> float:
         return self.update.settings.rate_factor(self.step, self.total)
