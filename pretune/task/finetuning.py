@@ -13,7 +13,7 @@ import torch
 
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
@@ -26,6 +26,7 @@ from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
+from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
 from pretune.task.rehearsal import Rehearsal, cross_validated, self_trained, texts_without_labels
 from pretune.task.settings import FinetuneSettings
@@ -45,6 +46,8 @@ MICRO_TOKENS = 8192
 """Tokens of a micro-batch, padding not counted."""
 NO_LIMIT = 1 << 20
 """Tokens of a row, for models whose config names no limit."""
+FEWEST_LEFT = 8
+"""Positions that a method must leave for text."""
 LEAST_APART = 15
 """Steps between two looks at the validation split, where an epoch has fewer: no score moves in three steps."""
 FEWEST_STEPS, MOST_EPOCHS = 300, 20.0
@@ -71,7 +74,7 @@ def finetune(
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
-    read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
+    read = read_all(settings.task, places, folder, min(settings.max_length, room_for(settings.method, config)), log)
     read.task.check_rows(read.rows, batch=settings.batch)
     read, found = _rehearsed(settings, folder, config, read, runtime, context, out, unlabelled)
     spec = _spec(settings, folder, config, read, runtime, context)
@@ -86,12 +89,15 @@ def finetune(
     read.task.start(session, read.rows, read.dev_rows)
     session.resume()
     best = Best(settings, session, read, folder, _every(settings, read))
-    with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
+    with (
+        keeping(session, settings.method, read.rows, read.dev_rows),
+        following(settings.track if runtime.rank == 0 else [], context, complete(settings)),
+    ):
         started = time.monotonic()
         session.run(best.after)
+        seen = best.take() if session.leads else {}
     if not session.leads:
         return {}
-    seen = best.take()
     metrics = {**best.metrics(), **seen, **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
@@ -127,7 +133,7 @@ def _rehearsed(
     if runtime.world > 1:
         hint = "run it on one, or without folds and unlabelled"
         raise NotSupported("folds and self-training run on one process", hint=hint)
-    longest = min(settings.max_length, longest_of(config))
+    longest = min(settings.max_length, room_for(settings.method, config))
     rehearsal = Rehearsal(
         settings,
         folder,
@@ -187,6 +193,22 @@ def longest_of(config: Mapping[str, Any]) -> int:
     return num_positions(config) or NO_LIMIT
 
 
+def room_for(method: Method, config: Mapping[str, Any]) -> int:
+    """Tokens of the longest text that a model of this config reads with a method.
+
+    Raises:
+        NotSupported: the method is none for such a model; WrongValue: it leaves hardly any.
+    """
+    method.check(family_named(config["model_type"]).config(config))
+    positions, taken = longest_of(config), method.taken()
+    if taken and positions - taken < FEWEST_LEFT:
+        problem = (
+            f"method.tokens={taken} leaves {max(0, positions - taken)} of the model's {positions} positions for text"
+        )
+        raise WrongValue(problem, hint=f"take at most {positions - FEWEST_LEFT} virtual tokens; 20 are usual")
+    return positions - taken
+
+
 def _every(settings: FinetuneSettings, data: LabelledData) -> int:
     return settings.evaluate_every or max(-(-len(data.rows) // settings.batch), LEAST_APART)
 
@@ -241,7 +263,7 @@ def outlined(
         model, heads = task.outline(copy.deepcopy(known))
         return settings.method.apply(model, heads=heads)
 
-    length = min(settings.max_length, longest_of(known.to_dict()))
+    length = min(settings.max_length, room_for(settings.method, known.to_dict()))
     return TrainSpec(
         settings=settings,
         objective=objective,
@@ -282,10 +304,11 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     rows = max(1, int(tokens / per_row))
     spec = replace(spec, tokens_per_row=per_row, rows=rows, epochs=usual_epochs(task, rows, settings.batch))
     parameters = base.parameters or base.disk_bytes / 4
+    kept = 4.0 * spec.width * tokens if settings.method.keeps() and spec.epochs > 1 else 0.0
     return replace(
         forecast_of(spec, machine),
         tokens=0,
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters + kept,
         parameters=parameters,
         config=base.config,
     )

@@ -19,7 +19,7 @@ class FinetuneStage(Stage, FinetuneSettings):
     """Adapt a pretrained model to a task."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 

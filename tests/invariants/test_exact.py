@@ -37,6 +37,7 @@ def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
     names += ["masked-pairs", "replaced", "hybrid", "denoise", "several", "crf", "embed", "embed-scores", "listwise"]
     names += ["seq2seq", "dpo", "kto", "reward", "moe", "classify-r-drop", "multilabel-mixup", "few-shot"]
+    names += ["classify by freeze", "gpt2 by unfreeze", "chat by dora", "chat by prompt", "classify by prefix"]
     for name, gap in ranks_apart(names, tmp_path).items():
         assert gap < 1e-12, name
 

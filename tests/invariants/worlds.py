@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +17,10 @@ from safetensors.torch import load_file
 
 from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
-from pretune.model.families import Head, family_named
+from pretune.model.families import Head, family_named, plain_model, tops
 from pretune.model.folder import without_pooler
+from pretune.model.methods.method import METHOD
+from pretune.model.methods.own import frozen_modules
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.chain import ChainTags
@@ -238,6 +241,17 @@ def preference_rows(number: int) -> list[Row]:
     return rows
 
 
+def adapted(model: Any, method: str, *, heads: tuple[str, ...] = ()) -> Any:
+    """A tiny model with a method of ADAPTERS applied, in float64; what begins at zero does not stay there."""
+    torch.manual_seed(2)
+    found: Any = METHOD(ADAPTERS[method]).apply(model.float(), heads=heads).double()
+    with torch.no_grad():
+        for parameter in found.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return found
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -250,6 +264,13 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3-moe"), OBJECTIVE(OF_TEXT["hybrid"] if "-" in name else "causal"), packed_rows(8, LENGTH + 1)
     if name == "chat":
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
+    method, _, task = name.partition(" by ")[::-1]
+    if method in ADAPTERS and task == "chat":
+        rows = packed_rows(8, LENGTH + 1, targets=True)
+        return adapted(tiny("qwen3", attention="sdpa"), method), OBJECTIVE("causal"), rows
+    if method in ADAPTERS:
+        model = adapted(tiny_classifier(), method, heads=("classifier",))
+        return model, Labels(kind="labels"), labelled_rows(8)
     if name == "masked":
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "windows":
@@ -345,7 +366,18 @@ OF_TWO: dict[str, Any] = {
     "denoise": {"kind": "denoise", "sentinels": 8},
 }
 """Objectives of encoder-decoders over the same rows."""
+ADAPTERS: dict[str, Any] = {
+    "adalora": {"kind": "adalora", "first_rank": 3, "rank": 2, "every": 1},
+    "ia3": "ia3",
+    "p-tuning": {"kind": "p-tuning", "tokens": 3},
+    "prefix": {"kind": "prefix", "tokens": 3},
+    "prompt": {"kind": "prompt", "tokens": 3},
+    **{v: {"kind": "lora", "variant": v, "rank": 2} for v in ("plain", "rslora", "dora", "pissa", "lora+")},
+}
+"""Methods next to a base, as tiny models take them."""
 CASES = (
+    *(f"chat by {method}" for method in ADAPTERS),
+    *("classify by prefix", "classify by prompt"),
     *(*OF_TEXT, *OF_TWO),
     *("causal", "gpt2", "moe", "moe-hybrid", "chat", "windows"),
     *("masked", "windows-masked", "masked-pairs", "replaced"),
@@ -354,6 +386,19 @@ CASES = (
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
+
+BY_METHOD = (
+    *("classify by head", "classify by freeze", "classify by unfreeze", "classify by bitfit", "classify by layernorm"),
+    *(
+        "gpt2 by freeze",
+        "gpt2 by unfreeze",
+        "gpt2 by bitfit",
+        "gpt2 by layernorm",
+        "several by freeze",
+        "embed by layernorm",
+    ),
+)
+"""Cases by another method than training all."""
 
 
 def trained(
@@ -366,22 +411,47 @@ def trained(
     batch: int = 8,
     kind: torch.dtype = torch.float64,
     rate: float | None = 1e-2,
+    method: Any = None,
 ) -> dict[str, torch.Tensor]:
     """The weights after some steps, cut into micro-batches of `micro` rows.
 
     Args:
+        name: a case, or "CASE by METHOD".
         rate: of the optimizer; None: its usual one.
     """
-    runtime = runtime or Runtime()
-    model, objective, rows = case(name)
-    model.to(kind).train()
-    update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
-    state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
+    base, _, by = name.partition(" by ")
+    runtime, method = runtime or Runtime(), method or by or None
+    model, objective, rows = case(name if by in ADAPTERS else base)
+    state = begun(model.to(kind), objective, method, steps=steps, runtime=runtime, optim=optim, rate=rate)
+    state.train()
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
     for step in range(steps):
         take_step(state, objective, cut.batches(step), runtime)
     return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+def begun(
+    model: Any,
+    objective: Objective,
+    method: Any,
+    *,
+    steps: int,
+    runtime: Runtime | None = None,
+    optim: str = "adamw",
+    rate: float | None = 1e-2,
+) -> TrainState:
+    """A model before its first step, adapted by a method; None: what trains stays as it is, as of ADAPTERS."""
+    is_adapted = method is None or method in ADAPTERS
+    adapting = METHOD(ADAPTERS.get(method, method or "full"))
+    if not is_adapted:
+        core = plain_model(model)
+        adapting.apply(model, heads=tops(core) if core.base_model is not core else ())
+    update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
+    scored = (runtime or Runtime()).wrap(Scored(model, objective))
+    moving = partial(adapting.trained_at, list(update.weights), total=steps)
+    still = frozen_modules(model) if adapting.eval_frozen else ()
+    return TrainState(model, scored, update, total=steps, trained_at=moving, still=still, around=adapting.around)
 
 
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pretune.base.config import Choice, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from torch import Tensor, nn
+
+
+Keep = Literal["auto", "no"]
+"""Whether outputs of frozen blocks are kept."""
 
 
 class Method(Variant):
@@ -23,6 +28,11 @@ class Method(Variant):
     """Whether nothing but new heads trains."""
     keeps_base: ClassVar[bool] = False
     """Whether it writes what it added alone, next to a base that stays as it was."""
+    merges: ClassVar[bool] = True
+    """Whether a plain model can be made of what it gives."""
+
+    eval_frozen: ClassVar[bool] = False
+    """Whether modules in which nothing trains are in eval mode, so that their dropout is off."""
 
     usual_width: ClassVar[float] = 0
     """Width of a model that learns at this rate; one that is k times as narrow learns at k times the rate, at most at
@@ -34,6 +44,21 @@ class Method(Variant):
             return None
         faster = self.usual_rate * max(1.0, self.usual_width / width) if width else self.usual_rate
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
+
+    def check(self, config: Any) -> None:
+        """Raise a PretuneError where it cannot adapt a model of this transformers config."""
+
+    def keeps_start(self) -> bool:
+        """Whether what it added, switched off, leaves the model that training began with."""
+        return self.keeps_base
+
+    def taken(self) -> int:
+        """Positions of a row that it needs for itself, so that they are not left for text."""
+        return 0
+
+    def keeps(self) -> bool:
+        """Whether what frozen blocks give is kept on disk, where it can be (model/kept.py)."""
+        return False
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.
@@ -60,6 +85,15 @@ class Method(Variant):
         """Which of the weights that train move at a step (from 0): all; or a set that grows (gradual unfreezing)."""
         return names
 
+    @contextmanager
+    def around(self, state: Any) -> Iterator[None]:
+        """What it does to the gradients of a whole step before weights move, and to the weights after: here nothing.
+
+        Args:
+            state: train.loop.step.TrainState.
+        """
+        yield
+
     def load(self, model: Any, folder: Path) -> Any:
         """A base model with what `save` wrote into an adapter folder."""
         raise AssertionError("a method that writes adapters has load()")
@@ -85,7 +119,16 @@ METHOD = Choice(
     {
         "full": "pretune.model.methods.full:Full",
         "head": "pretune.model.methods.head:Head",
+        "freeze": "pretune.model.methods.freeze:Freeze",
+        "unfreeze": "pretune.model.methods.unfreeze:Unfreeze",
+        "bitfit": "pretune.model.methods.bitfit:BitFit",
+        "layernorm": "pretune.model.methods.layernorm:LayerNorm",
         "lora": "pretune.model.methods.lora:Lora",
+        "adalora": "pretune.model.methods.adalora:AdaLora",
+        "ia3": "pretune.model.methods.ia3:Ia3",
+        "prefix": "pretune.model.methods.prefix:Prefix",
+        "prompt": "pretune.model.methods.prompt:Prompt",
+        "p-tuning": "pretune.model.methods.p_tuning:PTuning",
     },
     group="pretune.methods",
     default="full",
