@@ -115,7 +115,7 @@ def logistic(
         return whole
 
     with torch.enable_grad():
-        search.step(loss)
+        search.step(loss)  # type: ignore[no-untyped-call]
     return weight_CD.detach() / length, bias_C.detach()
 
 
