@@ -1,0 +1,142 @@
+"""What `pretune tune` does: open the study, say what will be done, search, run the winner, tell the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretune.base.artifact import Artifact
+from pretune.base.config import extras_of
+from pretune.base.errors import BadCommand, NotSupported
+from pretune.base.extras import need
+from pretune.base.json import Json
+from pretune.base.log import Log
+from pretune.base.recipe import Recipe
+from pretune.tune.outcome import facts_json, table_text, values_text, write_best, write_page
+from pretune.tune.proposing import Sampler, grid
+from pretune.tune.space import Space, read_space
+from pretune.tune.study import Study, facts_of, open_study
+from pretune.tune.trials import Parts, Search, Stopping, finish, parts_of, plain, search
+
+USUAL_TRIALS = 16
+ENDLESS = 1_000_000
+"""Trials where only time ends a search."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was typed.
+
+    Args:
+        settings: `setting=values`, or `setting=value` for all trials.
+        trials: of the study in all; None: 16, or as many as fit into `minutes`, or a whole grid.
+        by: `metric` or `stage.metric` of a card; "" for what the stage is chosen by.
+        start: an earlier study to begin with; out: where this one lies, by default next to the recipe's work.
+    """
+
+    recipe: str
+    settings: tuple[str, ...]
+    size: str | None = None
+    trials: int | None = None
+    minutes: float | None = None
+    sampler: Sampler = "tpe"
+    halving: bool = False
+    by: str = ""
+    seed: int = 0
+    start: str | None = None
+    out: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found, for people and as JSON."""
+
+    text: str
+    facts: Json
+
+
+def opened(wanted: Wanted) -> tuple[Search, Study]:
+    """The search and its study, all mistakes told before anything runs.
+
+    Raises:
+        SettingsError, BadCommand, OtherStudy, MissingExtra, and what opening the recipe's inputs raises.
+    """
+    space = read_space(wanted.recipe, wanted.settings, wanted.size)
+    recipe = space.recipe(space.first)
+    need({"tune"}.union(*(extras_of(stage) for stage in recipe.stages.values())))
+    stage, _, by = wanted.by.rpartition(".")
+    parts = parts_of(recipe, space.axes, stage)
+    _refuse(wanted, recipe)
+    metric = by or recipe.stages[parts.scored[0]].chosen_by()
+    job = Search(
+        space, parts, metric, _trials(wanted, space), wanted.sampler, wanted.seed, wanted.minutes, wanted.halving
+    )
+    folder = Path(wanted.out or f"{recipe.head.work.rstrip('.')}.tune")
+    start = Path(wanted.start) if wanted.start else None
+    return job, open_study(folder, facts_of(space, recipe, parts.needed), start)
+
+
+def _refuse(wanted: Wanted, recipe: Recipe) -> None:
+    if recipe.head.nproc > 1:
+        hint = "nproc=1; the best recipe may have more"
+        raise NotSupported(f"a search runs in one process, and the recipe has nproc={recipe.head.nproc}", hint=hint)
+    if wanted.halving and recipe.head.seeds > 1:
+        raise NotSupported("--halving follows one run, and the recipe has several seeds", hint="seeds=1")
+
+
+def _trials(wanted: Wanted, space: Space) -> int:
+    if wanted.sampler == "grid":
+        every = len(grid(space.axes, wanted.seed))
+        return min(every, wanted.trials or every)
+    return wanted.trials or (ENDLESS if wanted.minutes else USUAL_TRIALS)
+
+
+def tuned(job: Search, study: Study, *, log: Log, command: str, stopping: Stopping) -> Outcome:
+    """Search, then run everything once with the best values.
+
+    Raises:
+        BadCommand: no trial has a score; Stopped: the user asked to stop.
+    """
+    log.info(plan_text(job, study))
+    study = search(job, study, log=log, command=command, stopping=stopping, after=lambda found: write_best(job, found))
+    best = study.best(lower=job.lower)
+    if best is None:
+        last = study.trials[-1].problem if study.trials else "--minutes is too short for one"
+        raise BadCommand(f"none of {len(study.trials)} trials has a score: {last}", hint="search milder values")
+    write_best(job, study)
+    log.info(f"the best: {values_text(best.values)}")
+    made = finish(job, best.values, log=log, command=command, stopping=stopping)
+    page = write_page(job, study, made, command)
+    facts = facts_json(job, study, made)
+    steps = f"  page: {page.as_posix()}\n  next: pretune run {facts['recipe']}"
+    return Outcome(
+        "\n".join([table_text(job, study), "", *_importance(facts["importance"]), *_last(job.parts, made), steps]),
+        facts,
+    )
+
+
+def plan_text(job: Search, study: Study) -> str:
+    """What is searched, by what, and which stages are made when."""
+    parts = job.parts
+    less = "lower" if job.lower else "higher"
+    rows = [f"  {axis.path:<{max(len(a.path) for a in job.space.axes)}}  {axis.text()}" for axis in job.space.axes]
+    when = {"once": parts.once, "in every trial": parts.each, "at the end": parts.last}
+    stages = "; ".join(f"{words}: {', '.join(names)}" for words, names in when.items() if names)
+    number = f"{job.trials} trials" if job.trials < ENDLESS else "as many trials as fit"
+    there = f", {len(study.trials)} of them are there" if study.trials else ""
+    return "\n".join([
+        f"{study.folder.as_posix()}: {number}{there}, sampler {job.sampler}, seed {job.seed}",
+        *rows,
+        f"  scored by {job.metric} of {plain(parts.scored[0])}, {less} is better",
+        f"  {stages}",
+    ])  # fmt: skip
+
+
+def _importance(weights: Mapping[str, float]) -> list[str]:
+    told = ", ".join(f"{path} {part:.0%}" for path, part in weights.items())
+    return [f"  what mattered: {told}"] if told else []
+
+
+def _last(parts: Parts, made: Mapping[str, Artifact]) -> list[str]:
+    return [f"  {name}: {made[name].path.as_posix()}" for name in (*parts.scored, *parts.last)]
