@@ -14,7 +14,7 @@ from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.tune.outcome import facts_json, table_text, values_text, write_best, write_page
-from pretune.tune.proposing import Sampler, grid
+from pretune.tune.proposing import Sampler, grid, importance
 from pretune.tune.space import Space, read_space
 from pretune.tune.study import Study, facts_of, open_study
 from pretune.tune.trials import Parts, Search, Stopping, finish, parts_of, plain, search
@@ -107,11 +107,12 @@ def tuned(job: Search, study: Study, *, log: Log, command: str, stopping: Stoppi
     write_best(job, study)
     log.info(f"the best: {values_text(best.values)}")
     made = finish(job, best.values, log=log, command=command, stopping=stopping)
-    page = write_page(job, study, made, command)
-    facts = facts_json(job, study, made)
+    weights = importance(job.space.axes, study.trials, lower=job.lower, seed=job.seed)
+    page = write_page(job, study, made, weights, command)
+    facts = facts_json(job, study, made, weights)
     steps = f"  page: {page.as_posix()}\n  next: pretune run {facts['recipe']}"
     return Outcome(
-        "\n".join([table_text(job, study), "", *_importance(facts["importance"]), *_last(job.parts, made), steps]),
+        "\n".join([table_text(job, study), "", *_importance(weights), *_last(job.parts, made), steps]),
         facts,
     )
 

@@ -17,7 +17,6 @@ from pretune.base.yaml import write_yaml
 from pretune.report.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Bar, Chart, Points, chart
 from pretune.report.numbers import duration, metric, named
 from pretune.report.pages import page
-from pretune.tune.proposing import importance
 from pretune.tune.space import Axis, written
 from pretune.tune.study import Study, Trial
 from pretune.tune.trials import Search
@@ -73,8 +72,8 @@ def table_text(job: Search, study: Study) -> str:
     return "\n".join([*shown, *more])
 
 
-def facts_json(job: Search, study: Study, made: Mapping[str, Artifact]) -> Json:
-    """The outcome as one JSON object."""
+def facts_json(job: Search, study: Study, made: Mapping[str, Artifact], weights: Mapping[str, float]) -> Json:
+    """The outcome as one JSON object; `weights` say how much each setting mattered."""
     best = study.best(lower=job.lower)
     assert best is not None, "there is no outcome without a best trial"
     return {
@@ -82,7 +81,7 @@ def facts_json(job: Search, study: Study, made: Mapping[str, Artifact]) -> Json:
         "best": {"trial": study.trials.index(best) + 1, **asdict(best)},
         "recipe": (study.folder / BEST).as_posix(),
         "page": (study.folder / PAGE).as_posix(),
-        "importance": importance(job.space.axes, study.trials, lower=job.lower, seed=job.seed),
+        "importance": weights,
         "trials": [asdict(trial) for trial in study.trials],
         "made": {name: {"path": one.path.as_posix(), "metrics": one.card.metrics} for name, one in made.items()},
     }
@@ -96,10 +95,10 @@ class Lines:
     """Parallel coordinates: an upright line for each setting and for the score, a bent one for each trial.
 
     Args:
-        axes: (name, lowest, highest, x) of each upright line; trials: (title, "x,y x,y ...", opacity), the best last.
+        axes: (name, x, [(value, y)]) of each upright line; trials: (title, "x,y x,y ...", opacity), the best last.
     """
 
-    axes: list[tuple[str, str, str, float]]
+    axes: list[tuple[str, float, list[tuple[str, float]]]]
     trials: list[tuple[str, str, float]]
 
 
@@ -110,19 +109,26 @@ def parallel(job: Search, study: Study) -> Lines | None:
         return None
     scores = [trial.score or 0.0 for _, trial in done]
     low, high = min(scores), max(scores)
-    score = Axis(job.metric, low=low, high=high if high > low else low + 1.0)
-    axes = [*job.space.axes, score]
-    step = (WIDTH - LEFT - RIGHT - 20) / max(1, len(axes) - 1)
-    xs = [LEFT + k * step for k in range(len(axes))]
+    axes = [*job.space.axes, Axis(job.metric, low=low, high=high if high > low else low + 1.0)]
+    xs = [LEFT + k * (WIDTH - LEFT - RIGHT - 20) / (len(axes) - 1) for k in range(len(axes))]
+    uprights = [
+        (
+            axis.path,
+            x,
+            [(metric(end, axis.path) if axis is axes[-1] else written(end), _y(axis, end)) for end in axis.ends],
+        )
+        for axis, x in zip(axes, xs, strict=True)
+    ]
     lines = []
     for place, (number, trial) in enumerate(done):
         values = {**trial.values, job.metric: trial.score}
-        heights = [TOP + (1 - axis.part(values[axis.path])) * (HEIGHT - TOP - BOTTOM) for axis in axes]
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, heights, strict=True))
+        points = " ".join(f"{x:.1f},{_y(axis, values[axis.path]):.1f}" for axis, x in zip(axes, xs, strict=True))
         lines.append((f"trial {number}: {trial.score:.4g}", points, round(1 - 0.85 * place / (len(done) - 1), 2)))
-    ends = [(axis.path, written(axis.ends[0]), written(axis.ends[-1])) for axis in axes[:-1]]
-    ends.append((named(job.metric), metric(score.low, job.metric), metric(score.high, job.metric)))
-    return Lines([(*end, x) for end, x in zip(ends, xs, strict=True)], lines[::-1])
+    return Lines(uprights, lines[::-1])
+
+
+def _y(axis: Axis, value: Any) -> float:
+    return TOP + (1 - axis.part(value)) * (HEIGHT - TOP - BOTTOM)
 
 
 def best_so_far(scores: Sequence[float | None], *, lower: bool) -> Points:
@@ -143,11 +149,12 @@ def progress_chart(job: Search, study: Study) -> list[Chart]:
     return [replace(drawn, across="trial")] if drawn else []
 
 
-def write_page(job: Search, study: Study, made: Mapping[str, Artifact], command: str) -> Path:
+def write_page(
+    job: Search, study: Study, made: Mapping[str, Artifact], weights: Mapping[str, float], command: str
+) -> Path:
     """The page of a study with a best trial."""
     best = study.best(lower=job.lower)
     assert best is not None, "there is no page without a best trial"
-    weights = importance(job.space.axes, study.trials, lower=job.lower, seed=job.seed)
     html = page(
         "tune",
         f"Search: {study.folder.name}",
