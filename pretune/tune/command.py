@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from pretune.base.extras import need
 from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
+from pretune.base.staging import set_aside, write_durably
+from pretune.base.tidy import size as size_of
+from pretune.report.numbers import size
 from pretune.tune.outcome import facts_json, table_text, values_text, write_best, write_page
 from pretune.tune.proposing import Sampler, grid, importance
 from pretune.tune.space import Space, read_space
@@ -20,8 +24,8 @@ from pretune.tune.study import Study, facts_of, open_study
 from pretune.tune.trials import Parts, Search, Stopping, finish, parts_of, plain, search
 
 USUAL_TRIALS = 16
-ENDLESS = 1_000_000
-"""Trials where only time ends a search."""
+WINNERS = "winners.json"
+"""The values of every winner that was judged."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,11 @@ def _refuse(wanted: Wanted, recipe: Recipe) -> None:
         raise NotSupported("--halving follows one run, and the recipe has several seeds", hint="seeds=1")
 
 
-def _trials(wanted: Wanted, space: Space) -> int:
+def _trials(wanted: Wanted, space: Space) -> int | None:
     if wanted.sampler == "grid":
         every = len(grid(space.axes, wanted.seed))
         return min(every, wanted.trials or every)
-    return wanted.trials or (ENDLESS if wanted.minutes else USUAL_TRIALS)
+    return wanted.trials or (None if wanted.minutes else USUAL_TRIALS)
 
 
 def tuned(job: Search, study: Study, *, log: Log, command: str, stopping: Stopping) -> Outcome:
@@ -106,15 +110,26 @@ def tuned(job: Search, study: Study, *, log: Log, command: str, stopping: Stoppi
         raise BadCommand(f"none of {len(study.trials)} trials has a score: {last}", hint="search milder values")
     write_best(job, study)
     log.info(f"the best: {values_text(best.values)}")
+    _note_winner(job, study, best.values, log)
     made = finish(job, best.values, log=log, command=command, stopping=stopping)
     weights = importance(job.space.axes, study.trials, lower=job.lower, seed=job.seed)
     page = write_page(job, study, made, weights, command)
     facts = facts_json(job, study, made, weights)
+    told = [*_importance(weights), *_last(job.parts, made), *_losers(job, study, made)]
     steps = f"  page: {page.as_posix()}\n  next: pretune run {facts['recipe']}"
-    return Outcome(
-        "\n".join([table_text(job, study), "", *_importance(weights), *_last(job.parts, made), steps]),
-        facts,
-    )
+    return Outcome("\n".join([table_text(job, study), "", *told, steps]), facts)
+
+
+def _note_winner(job: Search, study: Study, values: Json, log: Log) -> None:
+    """Keep whom the last stages judge; of several winners the report that looks best has been lucky."""
+    path = study.folder / WINNERS
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if values in before:
+        return
+    write_durably(path, json.dumps([*before, values], ensure_ascii=False))
+    if before and job.parts.last:
+        told = f"{', '.join(job.parts.last)} ran before, for another winner of this study ({values_text(before[-1])})"
+        log.warn(f"{told}: do not choose between the two by what they say")
 
 
 def plan_text(job: Search, study: Study) -> str:
@@ -124,7 +139,7 @@ def plan_text(job: Search, study: Study) -> str:
     rows = [f"  {axis.path:<{max(len(a.path) for a in job.space.axes)}}  {axis.text()}" for axis in job.space.axes]
     when = {"once": parts.once, "in every trial": parts.each, "at the end": parts.last}
     stages = "; ".join(f"{words}: {', '.join(names)}" for words, names in when.items() if names)
-    number = f"{job.trials} trials" if job.trials < ENDLESS else "as many trials as fit"
+    number = f"{job.trials} trials" if job.trials else f"as many trials as fit into {job.minutes:g} minutes"
     there = f", {len(study.trials)} of them are there" if study.trials else ""
     return "\n".join([
         f"{study.folder.as_posix()}: {number}{there}, sampler {job.sampler}, seed {job.seed}",
@@ -137,6 +152,15 @@ def plan_text(job: Search, study: Study) -> str:
 def _importance(weights: Mapping[str, float]) -> list[str]:
     told = ", ".join(f"{path} {part:.0%}" for path, part in weights.items())
     return [f"  what mattered: {told}"] if told else []
+
+
+def _losers(job: Search, study: Study, made: Mapping[str, Artifact]) -> list[str]:
+    """What the other trials' models take on the disk, and how they go."""
+    outs = [made[name].path for name in job.parts.scored]
+    places = {set_aside(out, key) for trial in study.trials for out, key in zip(outs, trial.keys, strict=False)}
+    there = [place for place in sorted(places) if place.is_dir()]
+    total = size(sum(map(size_of, there)))
+    return [f"  {len(there)} models of other trials: {total}; `pretune tidy {outs[0].parent.as_posix()}` deletes them"]
 
 
 def _last(parts: Parts, made: Mapping[str, Artifact]) -> list[str]:

@@ -153,7 +153,7 @@ def _typed(axis: Axis, value: object) -> Axis:
     """A range of whole numbers, where the setting is one; else of numbers."""
     if axis.choices:
         return axis
-    kind = int if isinstance(value, int) else float
+    kind = int if isinstance(value, int) and axis.low % 1 == axis.high % 1 == 0 else float
     return Axis(axis.path, low=kind(axis.low), high=kind(axis.high), is_log=axis.is_log)
 
 

@@ -15,6 +15,7 @@ taken up again).
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.staging import beside
+from pretune.report.numbers import duration
 from pretune.report.training import METRICS, read_points
 from pretune.tune.proposing import Sampler, propose
 from pretune.tune.space import Axis, Space
@@ -56,14 +58,14 @@ class Search:
     Args:
         parts: which stages do what.
         metric: of the card of the scored stage.
-        trials: of this study, those of earlier commands counted.
+        trials: of this study, those of earlier commands counted; None for no limit.
         minutes: of this command; None for no limit.
     """
 
     space: Space
     parts: Parts
     metric: str
-    trials: int
+    trials: int | None
     sampler: Sampler = "tpe"
     seed: int = 0
     minutes: float | None = None
@@ -145,26 +147,44 @@ def search(
     Args:
         after: called with the study after each trial.
     """
-    started = time.monotonic()
-    guess = 0.0 if study.own else _forecast(job)
-    names = [f"trial {k} of {job.trials}" for k in range(1, job.trials + 1)]
-    with log.over(dict.fromkeys(names[len(study.own) :], guess or _mean(study.own))):
-        while (number := len(study.own)) < job.trials:
-            if late := _late(job, study, time.monotonic() - started):
-                log.info(late)
+    ends = time.monotonic() + 60 * job.minutes if job.minutes else math.inf
+    guess = _mean(study.own) if study.own or log.quiet else _forecast(job)
+    with log.over(expected(job, study, ends - time.monotonic(), guess)):
+        while job.trials is None or len(study.own) < job.trials:
+            if (left := ends - time.monotonic()) < _mean(study.own):
+                log.info(f"another trial would take about {_mean(study.own):.0f} s, and {max(left, 0):.0f} s are left")
                 break
             values = propose(job.space.axes, study.trials, sampler=job.sampler, seed=job.seed, lower=job.lower)
             if values is None:
                 log.info("every combination was tried")
                 break
-            log.entering(names[number])
-            log.info(f"{names[number]}: {_shown(values)}")
+            title = _title(job, len(study.own))
+            log.entering(title)
+            log.info(f"{title}: {_shown(values)}")
             study = study.added(run_trial(job, study, values, log=log, command=command, stopping=stopping))
             after(study)
-            log.info(f"    {_told(job, study)}")
+            to_come = expected(job, study, ends - time.monotonic(), _mean(study.own))
+            log.info(f"    {_told(job, study, sum(to_come.values()))}")
             if log.screen.whole:
-                log.screen.whole.expect(dict.fromkeys(names[len(study.own) :], _mean(study.own)))
+                log.screen.whole.expect(to_come)
     return study
+
+
+def expected(job: Search, study: Study, left: float, each: float) -> dict[str, float]:
+    """Seconds of every trial that is still to come, by its title.
+
+    Args:
+        left: seconds until no further one is begun; each: what one takes.
+    """
+    there = len(study.own)
+    fitting = math.inf if each == 0 else left // each
+    number = min(fitting, math.inf if job.trials is None else job.trials - there)
+    return {_title(job, there + k): each for k in range(int(number) if number < math.inf else 1)}
+
+
+def _title(job: Search, number: int) -> str:
+    """The name of a trial, counted from 0."""
+    return f"trial {number + 1}{f' of {job.trials}' if job.trials else ''}"
 
 
 def run_trial(job: Search, study: Study, values: Json, *, log: Log, command: str, stopping: Stopping) -> Trial:
@@ -284,28 +304,20 @@ def _mean(trials: Sequence[Trial]) -> float:
     return sum(trial.seconds for trial in trials) / len(trials) if trials else 0.0
 
 
-def _late(job: Search, study: Study, spent: float) -> str:
-    """Why no further trial is begun, in words; "" while there is time."""
-    if job.minutes is None or spent + _mean(study.own) <= 60 * job.minutes:
-        return ""
-    return f"another trial would take about {_mean(study.own):.0f} s, and {60 * job.minutes - spent:.0f} s are left"
-
-
 def _shown(values: Mapping[str, object]) -> str:
     return ", ".join(
         f"{path}={value:g}" if isinstance(value, float) else f"{path}={value}" for path, value in values.items()
     )
 
 
-def _told(job: Search, study: Study) -> str:
-    """A line on the last trial."""
+def _told(job: Search, study: Study, left: float) -> str:
+    """A line on the last trial, and on the seconds left."""
     last, best = study.trials[-1], study.best(lower=job.lower)
     ended = {"finished": f"{job.metric} {last.score or 0.0:.4g}", "behind": "stopped: behind the others"}
-    left = (job.trials - len(study.own)) * _mean(study.own)
-    told = [ended.get(last.state, f"failed: {last.problem}"), f"{last.seconds:.1f} s"]
+    told = [ended.get(last.state, f"failed: {last.problem}"), duration(last.seconds)]
     if best and best is not last:
         told.append(f"best so far {best.score:.4g}")
-    return "; ".join([*told, *([f"about {left:.0f} s left"] if left else [])])
+    return "; ".join([*told, *([f"about {duration(left)} left"] if left else [])])
 
 
 def _since(started: float) -> float:

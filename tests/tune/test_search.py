@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pretune.base.recipe import Recipe
 from pretune.tune.command import Outcome, Wanted, opened, tuned
 from pretune.tune.outcome import best_so_far, parallel
 from pretune.tune.study import Study, Trial
-from pretune.tune.trials import Search, falls_behind
+from pretune.tune.trials import Search, expected, falls_behind
 from tests.tune.toys import ACCIDENTS, RUNS
 
 RECIPE = """
@@ -54,6 +55,16 @@ def hills() -> list[str]:
     return [one for one in RUNS if one.startswith("hill")]
 
 
+def test_a_second_winner_is_judged_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(trials=1)
+    assert "warning" not in capsys.readouterr().err
+    second = run(trials=8)
+    assert second.facts["best"]["values"] != first.facts["best"]["values"]
+    assert "exam ran before, for another winner" in capsys.readouterr().err
+    run(trials=8)
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_what_is_not_searched_is_made_once_and_the_exam_is_written_by_the_winner_alone() -> None:
     found = run(trials=6)
     assert RUNS.count("words") == 1
@@ -62,6 +73,7 @@ def test_what_is_not_searched_is_made_once_and_the_exam_is_written_by_the_winner
     assert RUNS[-1] == "exam"
     best = found.facts["best"]
     assert best["score"] == max(one["score"] for one in found.facts["trials"])
+    assert "5 models of other trials" in found.text
     assert found.facts["made"]["hill"]["metrics"]["validation_score"] == best["score"]
 
 
@@ -171,7 +183,9 @@ def test_an_earlier_study_is_gone_on_with_and_another_recipes_or_ranges_are_refu
 
 def test_no_trial_is_begun_that_would_not_fit() -> None:
     job, study = prepared(minutes=1.0)
-    assert job.trials > 1000
+    assert job.trials is None
+    assert expected(job, study, 100.0, 30.0) == {"trial 1": 30.0, "trial 2": 30.0, "trial 3": 30.0}
+    assert expected(replace(job, trials=2), study, 100.0, 30.0) == {"trial 1 of 2": 30.0, "trial 2 of 2": 30.0}
     run(trials=2)
     slow = [Trial({"hill.x": 1.0, "hill.k": 1}, 1.0, seconds=50), Trial({"hill.x": 2.0, "hill.k": 1}, 2.0, seconds=30)]
     study = study.added(*slow)
