@@ -24,6 +24,7 @@ from pretune.base.log import Log  # noqa: E402
 from pretune.base.measurements import processor, usable_cores  # noqa: E402
 from pretune.base.recipe import Recipe  # noqa: E402
 from pretune.base.yaml import write_yaml  # noqa: E402
+from pretune.tune import proposing  # noqa: E402
 from pretune.tune.command import Wanted, opened, tuned  # noqa: E402
 from pretune.tune.outcome import best_so_far  # noqa: E402
 from tests.tune.functions import FUNCTIONS, lowest, tried  # noqa: E402
@@ -104,12 +105,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["functions", "sst2"])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--good", type=float, default=proposing.GOOD, help="of functions: the share of good trials")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, default=Path("runs/tune-benchmark"))
     parser.add_argument("--trials", type=int, default=16, help="of TPE; random takes twice as many")
     parser.add_argument("--smoke", action="store_true", help="80 sentences, 4 steps: seconds, says nothing")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    proposing.GOOD = arguments.good
     rows = functions(arguments.seeds) if arguments.what == "functions" else sst2(arguments)
     machine = f"{processor()}, {usable_cores()} cores"
     print(json.dumps({"machine": machine, "rows": rows}, indent=1) if arguments.json else f"{machine}\n\n{table(rows)}")

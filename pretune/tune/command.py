@@ -160,7 +160,8 @@ def _losers(job: Search, study: Study, made: Mapping[str, Artifact]) -> list[str
     places = {set_aside(out, key) for trial in study.trials for out, key in zip(outs, trial.keys, strict=False)}
     there = [place for place in sorted(places) if place.is_dir()]
     total = size(sum(map(size_of, there)))
-    return [f"  {len(there)} models of other trials: {total}; `pretune tidy {outs[0].parent.as_posix()}` deletes them"]
+    told = f"  {len(there)} models of other trials: {total}; `pretune tidy {outs[0].parent.as_posix()}` deletes them"
+    return [told] if there else []
 
 
 def _last(parts: Parts, made: Mapping[str, Artifact]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.tune.command import Outcome, Wanted, opened, tuned
 from pretune.tune.outcome import best_so_far, parallel
+from pretune.tune.space import read_space
 from pretune.tune.study import Study, Trial
 from pretune.tune.trials import Search, expected, falls_behind
 from tests.tune.toys import ACCIDENTS, RUNS
@@ -151,6 +153,17 @@ def test_halving_stops_what_is_behind_at_its_rung_and_finds_what_the_whole_runs_
     assert not list(Path("work").glob("hill.scratch*")), "the starts of those are cleared away"
 
 
+def test_a_study_with_halving_that_was_stopped_goes_on_as_if_it_had_not_been() -> None:
+    choices = "hill.k=" + ",".join(map(str, range(12)))
+    whole = run(choices, sampler="grid", halving=True, out="whole")
+    ACCIDENTS.append(len(hills()) + 7)
+    for trials in (3, 12, 12):
+        with suppress(KeyboardInterrupt):
+            again = run(choices, "work=other", sampler="grid", halving=True, out="again", trials=trials)
+    assert not ACCIDENTS
+    assert outcomes(again) == outcomes(whole)
+
+
 def test_of_those_at_a_rung_a_third_goes_on() -> None:
     others = [[(1, 0.5), (2, 0.9)], [(1, 0.7)], [(1, 0.6), (3, 0.1)]]
     assert falls_behind([(1, 0.65)], others, lower=False) is False  # second of four: two go on
@@ -209,6 +222,20 @@ def test_the_page_tells_importance_values_and_progress_and_loads_nothing() -> No
     for told in ("What mattered", "hill.x", "hill.k", "Score by trial", "best so far", "trial 8"):
         assert told in page
     assert not re.search(r"""(src|href)=|<script""", page)
+
+
+def test_choices_may_be_blocks_and_lists() -> None:
+    Path("real.yaml").write_text(
+        "stages:\n  tuned: {kind: finetune, model: m, data: d, task: classify}\n", encoding="utf-8"
+    )
+    blocks = "tuned.method={kind: lora, rank: 4},{kind: lora, rank: 8},full"
+    space = read_space("real.yaml", (blocks, "tuned.prompts=[a],[a, b]", "tuned.optim.warmup=0..0.3"))
+    assert space.axes[0].choices == ({"kind": "lora", "rank": 4}, {"kind": "lora", "rank": 8}, "full")
+    assert (space.axes[1].choices, space.axes[2].is_whole) == ((["a"], ["a", "b"]), False)
+    written = space.settings({axis.path: axis.ends[-1] for axis in space.axes})["stages"]["tuned"]
+    assert (written["method"], written["prompts"], written["optim"]) == ("full", ["a", "b"], {"warmup": 0.3})
+    lora = space.recipe({"tuned.method": space.axes[0].choices[1]}).stages["tuned"].model_dump()
+    assert (lora["method"]["kind"], lora["method"]["rank"]) == ("lora", 8)
 
 
 def test_lines_of_the_picture_stand_where_their_values_are() -> None:
