@@ -17,11 +17,12 @@ from pretune.base.recipe import Recipe
 from pretune.base.staging import set_aside, write_durably
 from pretune.base.tidy import size as size_of
 from pretune.report.numbers import size
-from pretune.tune.outcome import facts_json, table_text, values_text, write_best, write_page
+from pretune.tune.halving import Stopping
+from pretune.tune.outcome import facts_json, table_text, write_best, write_page
 from pretune.tune.proposing import Sampler, grid, importance
-from pretune.tune.space import Space, read_space
+from pretune.tune.space import Space, read_space, values_text
 from pretune.tune.study import Study, facts_of, open_study
-from pretune.tune.trials import Parts, Search, Stopping, finish, parts_of, plain, search
+from pretune.tune.trials import Parts, Search, finish, parts_of, plain, search
 
 USUAL_TRIALS = 16
 WINNERS = "winners.json"

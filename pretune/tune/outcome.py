@@ -17,7 +17,7 @@ from pretune.base.yaml import write_yaml
 from pretune.report.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Bar, Chart, Points, chart
 from pretune.report.numbers import duration, metric, named
 from pretune.report.pages import page
-from pretune.tune.space import Axis, written
+from pretune.tune.space import Axis, values_text, written
 from pretune.tune.study import Study, Trial
 from pretune.tune.trials import Search
 
@@ -170,10 +170,6 @@ def write_page(
     path = study.folder / PAGE
     path.write_text(html, encoding="utf-8", newline="\n")
     return path
-
-
-def values_text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{path}={written(value)}" for path, value in values.items())
 
 
 def plain_metrics(artifact: Artifact) -> Json:

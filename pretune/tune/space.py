@@ -102,6 +102,11 @@ def written(value: object) -> str:
     return value if isinstance(value, str) and parse_value(value) == value else json.dumps(value, ensure_ascii=False)
 
 
+def values_text(values: JsonMap) -> str:
+    """Values as they are typed."""
+    return ", ".join(f"{path}={written(value)}" for path, value in values.items())
+
+
 def read_space(path: str | Path, words: tuple[str, ...], size: str | None = None) -> Space:
     """The recipe and what the words `setting=values` search in it.
 

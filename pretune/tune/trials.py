@@ -7,10 +7,6 @@ The artifacts lie where the recipe puts them, by the rule of any run: with other
 and found again by its key. So what the search does not touch is made once, what two trials share is made once, a trial
 that was killed goes on from its checkpoint, and `pretune tidy` clears the losers away. What reads the test split is run
 at the end, for the winner.
-
-A trial that is watched (`halving`) is stopped after its first, third, ninth ... validation unless its score there is
-among the best third of all that came so far (asynchronous successive halving, Li et al. 2020, arXiv:1810.05934; none is
-taken up again).
 """
 
 from __future__ import annotations
@@ -18,9 +14,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pretune.base.artifact import Artifact
 from pretune.base.checking import references
@@ -37,18 +32,14 @@ from pretune.base.errors import (
 from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.base.staging import beside
 from pretune.report.numbers import duration
-from pretune.report.training import METRICS, read_points
+from pretune.tune.halving import Stopping, curve_of, watcher_of
 from pretune.tune.proposing import Sampler, propose
-from pretune.tune.space import Axis, Space
+from pretune.tune.space import Axis, Space, values_text
 from pretune.tune.study import Study, Trial
 
-KEPT = 3
-"""One in so many trials goes on after a rung, and each rung is so many times as far as the one before."""
 LOWER = ("loss", "bits_per_byte", "perplexity", "mae", "rmse", "ece", "nll", "brier", "seconds", "bytes", "parameters")
 """How the names of metrics end of which less is better."""
-Stopping = Callable[[bool], Callable[[], bool]]
 
 
 @dataclass(frozen=True)
@@ -160,7 +151,7 @@ def search(
                 break
             title = _title(job, len(study.own))
             log.entering(title)
-            log.info(f"{title}: {_shown(values)}")
+            log.info(f"{title}: {values_text(values)}")
             study = study.added(run_trial(job, study, values, log=log, command=command, stopping=stopping))
             after(study)
             to_come = expected(job, study, ends - time.monotonic(), _mean(study.own))
@@ -196,17 +187,19 @@ def run_trial(job: Search, study: Study, values: Json, *, log: Log, command: str
     started = time.monotonic()
     inner = Log(quiet=True, silent=bool(study.own))  # what the first trial warns of, the others would warn of too
     recipe = job.space.recipe(values)
-    watcher = Watcher(job, study, recipe.out(job.parts.scored[0])) if job.halving else None
+    curves = [trial.curve for trial in study.trials]
+    watcher = watcher_of(recipe.out(job.parts.scored[0]), job.metric, curves, lower=job.lower) if job.halving else None
     try:
         if watcher:  # what comes before is not watched
             recipe.only(job.parts.needed[:-1]).run(log=inner, command=command, stopping=stopping)
-        flags = watcher.beside(stopping) if watcher else stopping
+        flags = watcher.next_to(stopping) if watcher else stopping
         made = recipe.only(job.parts.needed).run(log=inner, command=command, stopping=flags)
     except Stopped:
         if watcher is None or not watcher.is_behind:
             raise
-        shutil.rmtree(beside(watcher.out, ".scratch"))  # the start of a trial that nobody goes on with
-        return Trial(values, None, "behind", curve=watcher.curve, seconds=_since(started))
+        ended = Trial(values, None, "behind", curve=watcher.curve, seconds=_since(started))
+        shutil.rmtree(watcher.scratch)  # the start of a run that nobody goes on with
+        return ended
     except (NotFinite, OutOfMemory, DoesNotFit, UserError) as error:
         if isinstance(error, UserError) and not any(trial.state == "finished" for trial in study.trials):
             raise
@@ -230,62 +223,6 @@ def score_in(figures: JsonMap, metric: str) -> float:
     return float(figures[metric])
 
 
-@dataclass
-class Watcher:
-    """Follows the validations of a trial while it trains; true once it is behind the others.
-
-    Args:
-        out: where the artifact will lie.
-    """
-
-    job: Search
-    study: Study
-    out: Path
-    seen: int = 0
-    is_behind: bool = False
-
-    @property
-    def curve(self) -> list[tuple[int, float]]:
-        return curve_of(beside(self.out, ".scratch"), self.job.metric)
-
-    def beside(self, stopping: Stopping) -> Stopping:
-        """The user's own flag, or this one."""
-
-        def flags(gentle: bool) -> Callable[[], bool]:
-            asked = stopping(gentle)
-            return lambda: asked() or self()
-
-        return flags
-
-    def __call__(self) -> bool:
-        file = beside(self.out, ".scratch") / METRICS
-        size = file.stat().st_size if file.is_file() else 0
-        if size != self.seen:
-            self.seen = size
-            if curve := self.curve:
-                self.is_behind = falls_behind(curve, [one.curve for one in self.study.trials], lower=self.job.lower)
-        return self.is_behind
-
-
-def falls_behind(
-    curve: Sequence[tuple[int, float]], others: Sequence[Sequence[tuple[int, float]]], *, lower: bool
-) -> bool:
-    """Whether a trial stands at a rung, and not among the best third of those that reached it, itself counted."""
-    at, score = curve[-1]
-    if at not in [KEPT**k for k in range(10)]:
-        return False
-    sign = -1 if lower else 1
-    there = [dict(other)[at] for other in others if at in dict(other)]
-    better = sum(sign * one > sign * score for one in there)
-    return better >= -(-(len(there) + 1) // KEPT)
-
-
-def curve_of(folder: Path, metric: str) -> list[tuple[int, float]]:
-    """(validation from 1, score) of a run, from its metrics.jsonl."""
-    scores = [float(point[metric]) for point in read_points(folder) if isinstance(point.get(metric), int | float)]
-    return list(enumerate(scores, 1))
-
-
 def _means(cards: Sequence[JsonMap]) -> dict[str, float]:
     """The mean of every number that all cards have."""
     numbers = [{n: v for n, v in c.items() if isinstance(v, int | float) and not isinstance(v, bool)} for c in cards]
@@ -302,12 +239,6 @@ def _forecast(job: Search) -> float:
 
 def _mean(trials: Sequence[Trial]) -> float:
     return sum(trial.seconds for trial in trials) / len(trials) if trials else 0.0
-
-
-def _shown(values: Mapping[str, object]) -> str:
-    return ", ".join(
-        f"{path}={value:g}" if isinstance(value, float) else f"{path}={value}" for path, value in values.items()
-    )
 
 
 def _told(job: Search, study: Study, left: float) -> str:

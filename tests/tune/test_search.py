@@ -14,10 +14,11 @@ from pretune.base.errors import OtherStudy, UserError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.tune.command import Outcome, Wanted, opened, tuned
+from pretune.tune.halving import falls_behind
 from pretune.tune.outcome import best_so_far, parallel
 from pretune.tune.space import read_space
 from pretune.tune.study import Study, Trial
-from pretune.tune.trials import Search, expected, falls_behind
+from pretune.tune.trials import Search, expected
 from tests.tune.toys import ACCIDENTS, RUNS
 
 RECIPE = """
@@ -149,6 +150,7 @@ def test_halving_stops_what_is_behind_at_its_rung_and_finds_what_the_whole_runs_
     steps = [int(one.split()[1]) for one in hills()]
     assert [step == 9 for step in steps] == [state == "finished" for state in states]
     assert {*steps} <= {1, 3, 9}
+    assert [one["curve"][-1][0] for one in found.facts["trials"]] == steps, "what was stopped is compared with, too"
     assert sum(steps) < 9 * 12 / 2
     assert not list(Path("work").glob("hill.scratch*")), "the starts of those are cleared away"
 
