@@ -111,20 +111,19 @@ def parallel(job: Search, study: Study) -> Lines | None:
     low, high = min(scores), max(scores)
     axes = [*job.space.axes, Axis(job.metric, low=low, high=high if high > low else low + 1.0)]
     xs = [LEFT + k * (WIDTH - LEFT - RIGHT - 20) / (len(axes) - 1) for k in range(len(axes))]
-    uprights = [
-        (
-            axis.path,
-            x,
-            [(metric(end, axis.path) if axis is axes[-1] else written(end), _y(axis, end)) for end in axis.ends],
-        )
-        for axis, x in zip(axes, xs, strict=True)
-    ]
+    names = [axis.path for axis in axes[:-1]] + [named(job.metric)]
+    uprights = [(name, x, _ends(axis, job.metric)) for name, x, axis in zip(names, xs, axes, strict=True)]
     lines = []
     for place, (number, trial) in enumerate(done):
         values = {**trial.values, job.metric: trial.score}
         points = " ".join(f"{x:.1f},{_y(axis, values[axis.path]):.1f}" for axis, x in zip(axes, xs, strict=True))
         lines.append((f"trial {number}: {trial.score:.4g}", points, round(1 - 0.85 * place / (len(done) - 1), 2)))
     return Lines(uprights, lines[::-1])
+
+
+def _ends(axis: Axis, score: str) -> list[tuple[str, float]]:
+    """What is written at an upright line, and where."""
+    return [(metric(end, score) if axis.path == score else written(end), _y(axis, end)) for end in axis.ends]
 
 
 def _y(axis: Axis, value: Any) -> float:

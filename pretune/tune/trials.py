@@ -38,7 +38,20 @@ from pretune.tune.proposing import Sampler, propose
 from pretune.tune.space import Axis, Space, values_text
 from pretune.tune.study import Study, Trial
 
-LOWER = ("loss", "bits_per_byte", "perplexity", "mae", "rmse", "ece", "nll", "brier", "seconds", "bytes", "parameters")
+LOWER = (
+    "loss",
+    "bits_per_byte",
+    "perplexity",
+    "mae",
+    "rmse",
+    "ece",
+    "nll",
+    "brier",
+    "seconds",
+    "bytes",
+    "parameters",
+    "unfinished",
+)
 """How the names of metrics end of which less is better."""
 
 
@@ -168,9 +181,9 @@ def expected(job: Search, study: Study, left: float, each: float) -> dict[str, f
         left: seconds until no further one is begun; each: what one takes.
     """
     there = len(study.own)
-    fitting = math.inf if each == 0 else left // each
-    number = min(fitting, math.inf if job.trials is None else job.trials - there)
-    return {_title(job, there + k): each for k in range(int(number) if number < math.inf else 1)}
+    limits = [int(left // each)] if each and left < math.inf else []
+    limits += [job.trials - there] if job.trials else []
+    return {_title(job, there + k): each for k in range(min(limits, default=1))}
 
 
 def _title(job: Search, number: int) -> str:

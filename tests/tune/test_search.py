@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from dataclasses import replace
@@ -200,6 +201,8 @@ def test_no_trial_is_begun_that_would_not_fit() -> None:
     job, study = prepared(minutes=1.0)
     assert job.trials is None
     assert expected(job, study, 100.0, 30.0) == {"trial 1": 30.0, "trial 2": 30.0, "trial 3": 30.0}
+    assert expected(replace(job, trials=None), study, math.inf, 30.0) == {"trial 1": 30.0}, "nobody knows how many"
+    assert expected(replace(job, trials=2), study, math.inf, 30.0).keys() == {"trial 1 of 2", "trial 2 of 2"}
     assert expected(replace(job, trials=2), study, 100.0, 30.0) == {"trial 1 of 2": 30.0, "trial 2 of 2": 30.0}
     run(trials=2)
     slow = [Trial({"hill.x": 1.0, "hill.k": 1}, 1.0, seconds=50), Trial({"hill.x": 2.0, "hill.k": 1}, 2.0, seconds=30)]
