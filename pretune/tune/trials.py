@@ -152,6 +152,8 @@ def search(
         after: called with the study after each trial.
     """
     ends = time.monotonic() + 60 * job.minutes if job.minutes else math.inf
+    # Made before the first trial, so that no trial's time counts it; whatever values a trial has, these are the same.
+    job.space.recipe(job.space.first).only(job.parts.once).run(log=log, command=command, stopping=stopping)
     guess = _mean(study.own) if study.own or log.quiet else _forecast(job)
     with log.over(expected(job, study, ends - time.monotonic(), guess)):
         while job.trials is None or len(study.own) < job.trials:

@@ -48,13 +48,13 @@ def lines() -> list[str]:
 def kill_in_the_second_trial() -> None:
     """Start the command, and kill it once the trial after the first has saved a checkpoint."""
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "pretune", "tune", "r.yaml", *SEARCHED, "--trials", "3", "--quiet"]
+    command = [sys.executable, "-m", "pretune", "tune", "r.yaml", *SEARCHED, "--trials", "2", "--quiet"]
     running = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)})
     begun = time.monotonic()
     while not (len(lines()) == 1 and list(Path("work/tuned.scratch").glob("checkpoints/*/*"))):
         assert running.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() - begun < 120
-        time.sleep(0.005)
+        assert time.monotonic() - begun < 300
+        time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
     running.wait()
 
@@ -66,12 +66,12 @@ def test_kill_in_a_trial_loses_no_finished_one_and_the_study_ends_as_if_it_had_n
     for name in ("quiet", "killed"):
         world(tmp_path / name)
     monkeypatch.chdir(tmp_path / "quiet")
-    wanted = [(one["values"], one["score"]) for one in run(3).facts["trials"]]
+    wanted = [(one["values"], one["score"]) for one in run(2).facts["trials"]]
     monkeypatch.chdir(tmp_path / "killed")
     kill_in_the_second_trial()
     before = lines()
     assert len(before) == 1
-    found = run(3)
+    found = run(2)
     assert lines()[0] == before[0]
     assert [(one["values"], one["score"]) for one in found.facts["trials"]] == wanted
     assert {plan.status for plan in Recipe.read(found.facts["recipe"]).plan()} == {"current"}

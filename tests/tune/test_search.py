@@ -72,6 +72,7 @@ def test_a_second_winner_is_judged_with_a_warning(capsys: pytest.CaptureFixture[
 def test_what_is_not_searched_is_made_once_and_the_exam_is_written_by_the_winner_alone() -> None:
     found = run(trials=6)
     assert RUNS.count("words") == 1
+    assert RUNS[0] == "words"
     assert len(hills()) == 6
     assert RUNS.count("exam") == 1
     assert RUNS[-1] == "exam"
