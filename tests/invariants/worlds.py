@@ -341,12 +341,17 @@ def trained(
     runtime: Runtime | None = None,
     batch: int = 8,
     kind: torch.dtype = torch.float64,
+    rate: float | None = 1e-2,
 ) -> dict[str, torch.Tensor]:
-    """The weights after some steps, cut into micro-batches of `micro` rows."""
+    """The weights after some steps, cut into micro-batches of `micro` rows.
+
+    Args:
+        rate: of the optimizer; None: its usual one.
+    """
     runtime = runtime or Runtime()
     model, objective, rows = case(name)
     model.to(kind).train()
-    update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
+    update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
