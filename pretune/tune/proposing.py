@@ -45,8 +45,8 @@ def propose(
     import optuna
 
     own = derive_seed(seed, f"trial {len(trials)}") % 2**32
-    chosen = optuna.samplers.RandomSampler(seed=own) if sampler == "random" else _tpe(own)
-    asked = study_of(axes, trials, lower=lower, sampler=chosen).ask(distributions(axes))
+    chosen, known = (optuna.samplers.RandomSampler(seed=own), ()) if sampler == "random" else (_tpe(own), trials)
+    asked = study_of(axes, known, lower=lower, sampler=chosen).ask(distributions(axes))
     return {axis.path: _value(axis, asked.params[axis.path]) for axis in axes}
 
 
