@@ -23,7 +23,13 @@ from pretune.infer.load import open_model
 from pretune.serve.app import create_app
 from tests.folders import build, write_model
 
-METHODS = ("full", "head", "lora")
+METHODS: dict[str, Any] = {
+    **{name: name for name in ("full", "head", "lora", "adalora", "ia3")},
+    **{f"lora-{variant}": {"kind": "lora", "variant": variant} for variant in ("rslora", "dora", "pissa", "lora+")},
+    **{name: {"kind": name, "tokens": 4} for name in ("prefix", "prompt", "p-tuning")},
+}
+UNMERGED = ("prefix", "prompt", "p-tuning")
+"""Methods of which no bundle is written, since nothing is left of them in a plain model."""
 WORDS = ("cat", "hat", "the", "你好", "🙂")
 NEAR = 1e-3
 """How far numbers of a bundle may be from those of its folder."""
@@ -126,11 +132,11 @@ def made(folder: Path, task: str, base: str, method: str) -> Made:
     data = place / "rows.jsonl"
     data.write_text("\n".join(json.dumps(row) for row in world.rows), encoding="utf-8")
     usual: dict[str, Any] = {"task": task, "steps": 4, "batch": 8, "max_length": 48, "precision": "float32"}
-    usual |= {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "quiet": True, "method": method}
+    usual |= {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "quiet": True, "method": METHODS[method]}
     try:
         found = pretune.fine_tune(write_base(folder, base), data, out=place / "tuned", **usual | dict(world.settings))
     except PretuneError as error:
-        assert not (place / "tuned.scratch").is_dir(), "refused before anything was loaded"
+        assert not (place / "tuned.scratch" / "choices.json").is_file(), "refused before anything was loaded"
         return Made(str(place), {}, refused=error.problem)
     opened = open_model(found.path)
     answers = {"folder": told(opened, world.asked), "server": served(opened, world)}

@@ -42,8 +42,10 @@ class CompressStage(Stage):
             The compressor's figures, `quality_before`, `quality_after`.
         """
         from pretune.model.generate import module_of, open_folder
+        from pretune.model.methods.adapter import check_merges
 
         folder, data = inputs["model"].path, inputs.get("data")
+        check_merges(folder)
         ready = open_folder(folder)
         model = module_of(ready)
         before = _quality(ready, folder, data)

@@ -61,7 +61,9 @@ def _opened(source: Artifact) -> Predictor | None:
     if source.card.kind == "tokens":
         return None
     from pretune.model.generate import open_folder
+    from pretune.model.methods.adapter import check_merges
 
+    check_merges(source.path)
     return open_folder(source.path)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from pretune.base.artifact import Artifact, relative
 from pretune.base.config import complete
+from pretune.base.errors import WrongValue
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
@@ -43,6 +44,8 @@ MICRO_TOKENS = 8192
 """Tokens of a micro-batch, padding not counted."""
 NO_LIMIT = 1 << 20
 """Tokens of a row, for models whose config names no limit."""
+FEWEST_LEFT = 8
+"""Positions that a method must leave for text."""
 LEAST_APART = 15
 """Steps between two looks at the validation split, where an epoch has fewer: no score moves in three steps."""
 FEWEST_STEPS, MOST_EPOCHS = 300, 20.0
@@ -62,7 +65,7 @@ def finetune(
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
-    read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
+    read = read_all(settings.task, places, folder, min(settings.max_length, room_for(settings.method, config)), log)
     read.task.check_rows(read.rows, batch=settings.batch)
     spec = _spec(settings, folder, config, read, runtime, context)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
@@ -141,6 +144,22 @@ def longest_of(config: Mapping[str, Any]) -> int:
     return num_positions(config) or NO_LIMIT
 
 
+def room_for(method: Method, config: Mapping[str, Any]) -> int:
+    """Tokens of the longest text that a model of this config reads with a method.
+
+    Raises:
+        NotSupported: the method is none for such a model; WrongValue: it leaves hardly any.
+    """
+    method.check(family_named(config["model_type"]).config(config))
+    positions, taken = longest_of(config), method.taken()
+    if taken and positions - taken < FEWEST_LEFT:
+        problem = (
+            f"method.tokens={taken} leaves {max(0, positions - taken)} of the model's {positions} positions for text"
+        )
+        raise WrongValue(problem, hint=f"take at most {positions - FEWEST_LEFT} virtual tokens; 20 are usual")
+    return positions - taken
+
+
 def _every(settings: FinetuneSettings, data: LabelledData) -> int:
     return settings.evaluate_every or max(-(-len(data.rows) // settings.batch), LEAST_APART)
 
@@ -195,7 +214,7 @@ def outlined(
         model, heads = task.outline(copy.deepcopy(known))
         return settings.method.apply(model, heads=heads)
 
-    length = min(settings.max_length, longest_of(known.to_dict()))
+    length = min(settings.max_length, room_for(settings.method, known.to_dict()))
     return TrainSpec(
         settings=settings,
         objective=objective,

@@ -23,6 +23,7 @@ from pretune.tokens.rows import Row
 
 if TYPE_CHECKING:
     from pretune.infer.predictor import Predictor
+    from pretune.model.methods.method import Method
     from pretune.text.dataset.example import Preference
     from pretune.train.loop.session import Session
 
@@ -43,6 +44,11 @@ class Prefer(Task):
 
     loss: Annotated[Loss, *chosen(LOSS)] = LOSS("dpo")
     """How preferences are learnt: dpo, ipo, orpo, simpo from pairs; kto from single replies, good or not."""
+
+    def why_not(self, method: Method) -> str | None:
+        if self.loss.reference == "live" and method.keeps_base and not method.keeps_start():
+            return "variant=pissa moves the base, so no start is left to ask: take task.loss.reference=kept"
+        return super().why_not(method)
 
     def load(self, folder: Path, labels: Sequence[str] | None, *, seed: int) -> Topped:
         return load_chat(folder)

@@ -27,7 +27,8 @@ class FinetuneSettings(TrainSettings):
     """What is asked: classify (multilabel where a text has several labels), regress, tag, answer, seq2seq, chat, embed,
     rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
-    """How the weights are adapted: full, head, lora."""
+    """How the weights are adapted: full, head; next to a base that stays as it is lora (with variants), adalora, ia3,
+    prefix, prompt, p-tuning."""
     fresh: Annotated[Shape | None, *chosen(FRESH)] = None
     """Begin with random weights: `same` takes the model's architecture, a shape another (the baselines bag, cnn and
     lstm, or bert-mini ...); the tokenizer is the model's. What pretraining is worth is the difference."""

@@ -36,7 +36,7 @@ def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
     names += ["masked-pairs", "replaced", "hybrid", "denoise", "several", "crf", "embed", "embed-scores", "listwise"]
-    names += ["seq2seq", "dpo", "kto", "reward", "moe"]
+    names += ["seq2seq", "dpo", "kto", "reward", "moe", "chat by dora", "chat by prompt", "classify by prefix"]
     for name, gap in ranks_apart(names, tmp_path).items():
         assert gap < 1e-12, name
 

@@ -18,6 +18,7 @@ from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
 from pretune.model.families import Head, family_named
 from pretune.model.folder import without_pooler
+from pretune.model.methods.method import METHOD
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.chain import ChainTags
@@ -231,6 +232,17 @@ def preference_rows(number: int) -> list[Row]:
     return rows
 
 
+def adapted(model: Any, method: str, *, heads: tuple[str, ...] = ()) -> Any:
+    """A tiny model with a method of ADAPTERS applied, in float64; what begins at zero does not stay there."""
+    torch.manual_seed(2)
+    found: Any = METHOD(ADAPTERS[method]).apply(model.float(), heads=heads).double()
+    with torch.no_grad():
+        for parameter in found.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return found
+
+
 def case(name: str) -> tuple[Any, Objective, list[Row]]:
     """(model, objective, eight rows) of a kind of training."""
     if name == "causal":
@@ -243,6 +255,13 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3-moe"), OBJECTIVE(OF_TEXT["hybrid"] if "-" in name else "causal"), packed_rows(8, LENGTH + 1)
     if name == "chat":
         return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
+    method, _, task = name.partition(" by ")[::-1]
+    if method in ADAPTERS and task == "chat":
+        rows = packed_rows(8, LENGTH + 1, targets=True)
+        return adapted(tiny("qwen3", attention="sdpa"), method), OBJECTIVE("causal"), rows
+    if method in ADAPTERS:
+        model = adapted(tiny_classifier(), method, heads=("classifier",))
+        return model, Labels(kind="labels"), labelled_rows(8)
     if name == "masked":
         return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
     if name == "windows":
@@ -322,7 +341,18 @@ OF_TWO: dict[str, Any] = {
     "denoise": {"kind": "denoise", "sentinels": 8},
 }
 """Objectives of encoder-decoders over the same rows."""
+ADAPTERS: dict[str, Any] = {
+    "adalora": {"kind": "adalora", "first_rank": 3, "rank": 2, "every": 1},
+    "ia3": "ia3",
+    "p-tuning": {"kind": "p-tuning", "tokens": 3},
+    "prefix": {"kind": "prefix", "tokens": 3},
+    "prompt": {"kind": "prompt", "tokens": 3},
+    **{v: {"kind": "lora", "variant": v, "rank": 2} for v in ("plain", "rslora", "dora", "pissa", "lora+")},
+}
+"""Methods next to a base, as tiny models take them."""
 CASES = (
+    *(f"chat by {method}" for method in ADAPTERS),
+    *("classify by prefix", "classify by prompt"),
     *(*OF_TEXT, *OF_TWO),
     *("causal", "gpt2", "moe", "moe-hybrid", "chat", "windows"),
     *("masked", "windows-masked", "masked-pairs", "replaced"),
@@ -353,6 +383,8 @@ def trained(
     model.to(kind).train()
     update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
+    if method := ADAPTERS.get(name.partition(" by ")[2]):
+        state.around = METHOD(method).around
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
     for step in range(steps):

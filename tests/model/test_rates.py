@@ -1,5 +1,7 @@
 """The usual learning rate of a method: by the width of the model, where all of it trains."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -24,9 +26,10 @@ from tests.invariants.worlds import tiny
         ("full", 0, 5e-5),  # not known
         ("head", 384, 1e-3),
         ("lora", 384, 5e-4),
+        ({"kind": "lora", "variant": "lora+"}, 384, 1.25e-4),  # and sixteen times as much for B
     ],
 )
-def test_narrow_models_move_faster_where_all_weights_train(method: str, width: int, rate: float) -> None:
+def test_narrow_models_move_faster_where_all_weights_train(method: Any, width: int, rate: float) -> None:
     assert METHOD(method).rate_for(OPTIM("adamw"), width) == pytest.approx(rate)
 
 

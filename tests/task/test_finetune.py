@@ -78,7 +78,7 @@ def plain_transformers(
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
-        from pretune.model.methods.lora import quiet_peft
+        from pretune.model.methods.by_peft import quiet_peft
 
         labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         plain = AutoModelForSequenceClassification.from_pretrained(

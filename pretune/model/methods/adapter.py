@@ -3,6 +3,7 @@
 adapter_config.json          which method (`peft_type`), which head (`task_type`), where the base is, the method's own
 adapter_model.safetensors    what was trained
 labels.json                  names of the labels, where there are any
+base.json                    digest of the base's weights: no other base is taken
 head.json                    what config.json says of a head (`problem_type`, KEPT), if it says something
 generation_config.json       how answers are looked for, where that is not always by the likeliest token
 tokenizer.json ...           the tokenizer
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.artifact import CARD, Artifact
-from pretune.base.errors import NoSuchFile
+from pretune.base.digest import digest, file_digests
+from pretune.base.errors import Changed, NoSuchFile, NotSupported
 from pretune.base.json import Json
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT
@@ -31,6 +33,7 @@ from pretune.model.folder import (
     load_model,
     read_json,
     read_search,
+    write_json,
     write_safetensors,
 )
 from pretune.model.methods.method import METHOD
@@ -47,6 +50,9 @@ TASK_TYPES: Mapping[str, Head] = {
     "FEATURE_EXTRACTION": "vector",
 }
 """PEFT's name of what an adapted model does -> its head."""
+KINDS = {"prefix_tuning": "prefix", "prompt_tuning": "prompt", "p_tuning": "p-tuning"}
+"""PEFT's names of methods that we call otherwise."""
+BASE = "base.json"
 
 
 def task_type_of(model: Any) -> str | None:
@@ -84,6 +90,26 @@ def write_adapter(
         (out / "head.json").write_text(json.dumps(head, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def write_base(out: Path, base: Path) -> None:
+    """Write which weights the adapter was trained next to."""
+    write_json(out / BASE, {"weights": weights_digest(base)})
+
+
+def weights_digest(folder: Path) -> str:
+    """A digest of the weights of a model folder: of its safetensors files in the order of their names."""
+    files = sorted(folder.glob("*.safetensors"))
+    return digest(file_digests({path.name: path for path in files}))
+
+
+def _check_base(folder: Path, base: Path) -> None:
+    if not (folder / BASE).is_file() or weights_digest(base) == read_json(folder / BASE)["weights"]:
+        return
+    problem = f"the adapter {folder.as_posix()} was trained next to other weights than those in {base.as_posix()}"
+    raise Changed(
+        problem, hint="put the base back that it was trained with; next to another one its answers mean nothing"
+    )
+
+
 def head_facts(config: Any) -> Json:
     """What head.json says of a model's head."""
     found = {"problem_type": getattr(config, "problem_type", None), KEPT: getattr(config, KEPT, None)}
@@ -99,14 +125,31 @@ def open_adapter(folder: Path) -> Any:
         NoSuchFile: the base model is gone; UnknownKind: no method writes such adapters.
     """
     config = read_json(folder / "adapter_config.json")
-    base, kind = _base_model(folder, config), str(config.get("peft_type", "")).lower()
-    method: Any = METHOD.find(kind)(kind=kind)
+    base, method = _base_model(folder, config), _method(config)
     return method.merge(method.load(base, folder))
+
+
+def check_merges(folder: Path) -> None:
+    """Raise NotSupported for the folder of an adapter of which no plain model can be made; nothing is loaded."""
+    if not (folder / "adapter_config.json").is_file():
+        return
+    method = _method(read_json(folder / "adapter_config.json"))
+    if not method.merges:
+        problem = f"{folder.as_posix()} was learnt with method={method.kind}, which cannot be merged into its base"
+        raise NotSupported(problem, hint="serve and evaluate the folder as it is, or train with method=lora")
+
+
+def _method(config: Json) -> Any:
+    said = str(config.get("peft_type", "")).lower()
+    kind = KINDS.get(said, said)
+    return METHOD.find(kind)(kind=kind)
 
 
 def _base_model(folder: Path, config: Json) -> Any:
     """With the head, and the labels, that the adapter was trained with."""
-    base, head = _base(folder, config), TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
+    base = _base(folder, config)
+    _check_base(folder, base)
+    head = TASK_TYPES.get(config.get("task_type") or "CAUSAL_LM", "next")
     more = read_json(folder / "head.json") if (folder / "head.json").is_file() else {}
     if head in LABELLED:
         said = {"problem": more.get("problem_type"), "kept": more.get(KEPT)}

@@ -1,57 +1,56 @@
 """LoRA (arXiv:2106.09685): a low-rank change next to every linear layer, by PEFT.
 
-The result is an adapter folder in PEFT's layout; it names its base model by a path relative to itself.
+    plain    W + (alpha / r) B A          B begins at zero, so training begins with the base itself
+    rslora   W + (alpha / sqrt r) B A     a high rank learns as fast as a low one (arXiv:2312.03732)
+    dora     m * (W + s B A) / |...|      length and direction of each output apart (arXiv:2402.09353)
+    pissa    A, B begin with the largest singular values of W, which go out of W (arXiv:2404.02948)
+    lora+    plain, with B at a multiple of A's rate (arXiv:2402.12354)
+
+Each of them can be merged: what is served is as fast as the base. Price: DoRA takes the norm of every row of every
+layer at each step, PiSSA the singular values of every layer once.
 """
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pretune.model.methods.method import Method
+from pretune.base.errors import WrongValue
+from pretune.model.methods.by_peft import ByPeft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from torch import Tensor
 
-    from torch import Tensor, nn
-
-
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Nothing a user could act on: peft (to 0.21) asks transformers 5.23 by a name that it is about to lose, and says
-    that it mends how GPT-2's matrices lie, and that it looks for experts under two names."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
-        warnings.filterwarnings("ignore", message=".*_pattern keys did not match any", category=RuntimeWarning)
-        yield
+STARTED = "pretune_start"
+"""Where a PiSSA model keeps its first A and B: PEFT has no place for them but a folder."""
 
 
-class Lora(Method):
+class Lora(ByPeft):
     """Train low-rank changes of the linear layers; the base stays as it is."""
 
     usual_rate: ClassVar[float] = 5e-4
-    keeps_base: ClassVar[bool] = True
 
     rank: int = Field(16, gt=0)
     """Rank of the change."""
     alpha: float = Field(32.0, gt=0)
-    """The change is scaled by alpha / rank."""
+    """The change is scaled by alpha / rank (rslora: alpha / sqrt(rank))."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in front of the change."""
     target: str = "all-linear"
     """Which layers: `all-linear`, or a regular expression over module names."""
+    variant: Literal["plain", "rslora", "dora", "pissa", "lora+"] = "plain"
+    """plain; rslora (scaled for high ranks); dora (length and direction apart); pissa (begins with the base's largest
+    singular values); lora+ (B learns faster than A)."""
+    plus_ratio: float = Field(16.0, ge=1)
+    """Of lora+: the rate of B in multiples of A's, which is the learning rate."""
 
-    def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
-        from peft import LoraConfig, get_peft_model
+    def config(self, model: Any, *, heads: tuple[str, ...]) -> Any:
+        from peft import LoraConfig
 
         from pretune.model.methods.adapter import task_type_of
 
-        config = LoraConfig(
+        return LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
@@ -59,38 +58,57 @@ class Lora(Method):
             task_type=task_type_of(model),
             modules_to_save=list(heads) or None,
             exclude_modules=rf".*\b({'|'.join(heads)})\b.*" if heads else None,
+            use_rslora=self.variant == "rslora",
+            use_dora=self.variant == "dora",
+            init_lora_weights="pissa" if self.variant == "pissa" else True,
         )
-        with quiet_peft():
-            return get_peft_model(model, config)  # type: ignore[no-any-return]
 
-    def load(self, model: Any, folder: Path) -> Any:
-        from peft import PeftModel
+    def placed(self, adapted: Any) -> Any:
+        if adapted.peft_config["default"].init_lora_weights == "pissa":
+            setattr(adapted, STARTED, {name: tensor.clone() for name, tensor in _pairs(adapted).items()})
+        return adapted
 
-        with quiet_peft():
-            return PeftModel.from_pretrained(model, str(folder))
+    def learnt(self, model: Any, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+        """Of PiSSA the change from its start, a plain LoRA of twice the rank next to the base as it was.
 
-    def merge(self, model: Any) -> Any:
-        with quiet_peft():
-            return model.merge_and_unload()
+        W + B A - B0 A0 = W + [B, -B0] [A; A0]: section 3 of arXiv:2404.02948, appendix C.
+        """
+        if self.variant != "pissa":
+            return
+        import torch
 
-    def save(self, model: Any, out: Path, *, base: str, tokenizer: Path, weights: Mapping[str, Tensor]) -> None:
-        from peft import get_peft_model_state_dict
+        start = getattr(model, STARTED)
+        for name in start:
+            first = start[name].to(tensors[name])
+            down = "lora_A" in name
+            tensors[name] = torch.cat([tensors[name], first if down else -first], dim=0 if down else 1)
+        config |= {"r": 2 * self.rank, "lora_alpha": 2 * self.alpha, "init_lora_weights": True}
 
-        from pretune.model.families import plain_model
-        from pretune.model.folder import write_search
-        from pretune.model.methods.adapter import head_facts, write_adapter
+    def rate_for(self, optim: Any, width: int) -> float | None:
+        """Of lora+ lower, so that the rates of A and B lie around that of the others (their geometric mean)."""
+        found = super().rate_for(optim, width)
+        return found / self.plus_ratio**0.5 if found and self.variant == "lora+" else found
 
-        state = {**model.state_dict(), **weights}
-        adapter = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
-        config = model.peft_config["default"].to_dict() | {"inference_mode": True}
-        labels = model.config.id2label if model.peft_config["default"].modules_to_save else None
-        head = head_facts(model.config)
-        write_adapter(out, adapter, config, base=base, tokenizer=tokenizer, labels=labels, head=head, plain=_by_value)
-        write_search(plain_model(model), out)
+    def keeps_start(self) -> bool:
+        return self.variant != "pissa"
+
+    def scales(self, model: Any, layer_decay: float) -> dict[str, float] | None:
+        found = super().scales(model, layer_decay)
+        if self.variant != "lora+":
+            return found
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        pace = {name: self.plus_ratio if "lora_B" in name else 1.0 for name in trained}
+        return {name: factor * (found or {}).get(name, 1.0) for name, factor in pace.items()}
 
 
-def _by_value(value: Any) -> Any:
-    """Enums of PEFT by their value; sets sorted. Anything else is a bug."""
-    if isinstance(value, set):
-        return sorted(value)
-    return value.value
+def _pairs(adapted: Any) -> dict[str, Tensor]:
+    """The A and B of each layer by their names in a folder. Raises WrongValue for a rank above a layer's own."""
+    from peft import get_peft_model_state_dict
+
+    found: dict[str, Tensor] = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    rank = adapted.peft_config["default"].r
+    pairs = {name: tensor.detach() for name, tensor in found.items() if "lora_" in name}
+    if low := [name for name, tensor in pairs.items() if min(tensor.shape) < rank]:
+        layer = low[0].partition(".lora_")[0].removeprefix("base_model.model.")
+        raise WrongValue(f"{layer} has {min(pairs[low[0]].shape)} singular values, method.rank={rank} is more")
+    return pairs

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pretune.base.config import Choice, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -23,6 +24,8 @@ class Method(Variant):
     """Whether nothing but new heads trains."""
     keeps_base: ClassVar[bool] = False
     """Whether it writes what it added alone, next to a base that stays as it was."""
+    merges: ClassVar[bool] = True
+    """Whether a plain model can be made of what it gives."""
 
     usual_width: ClassVar[float] = 0
     """Width of a model that learns at this rate; one that is k times as narrow learns at k times the rate, at most at
@@ -34,6 +37,17 @@ class Method(Variant):
             return None
         faster = self.usual_rate * max(1.0, self.usual_width / width) if width else self.usual_rate
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
+
+    def check(self, config: Any) -> None:
+        """Raise NotSupported where it cannot adapt a model of this transformers config."""
+
+    def keeps_start(self) -> bool:
+        """Whether what it added, switched off, leaves the model that training began with."""
+        return self.keeps_base
+
+    def taken(self) -> int:
+        """Positions of a row that it needs for itself, so that they are not left for text."""
+        return 0
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.
@@ -59,6 +73,15 @@ class Method(Variant):
     def trained_at(self, names: Collection[str], step: int, total: int) -> Collection[str]:
         """Which of the weights that train move at a step (from 0): all; or a set that grows (gradual unfreezing)."""
         return names
+
+    @contextmanager
+    def around(self, state: Any) -> Iterator[None]:
+        """What it does to the gradients of a whole step before weights move, and to the weights after: here nothing.
+
+        Args:
+            state: train.loop.step.TrainState.
+        """
+        yield
 
     def load(self, model: Any, folder: Path) -> Any:
         """A base model with what `save` wrote into an adapter folder."""
@@ -86,6 +109,11 @@ METHOD = Choice(
         "full": "pretune.model.methods.full:Full",
         "head": "pretune.model.methods.head:Head",
         "lora": "pretune.model.methods.lora:Lora",
+        "adalora": "pretune.model.methods.adalora:AdaLora",
+        "ia3": "pretune.model.methods.ia3:Ia3",
+        "prefix": "pretune.model.methods.prefix:Prefix",
+        "prompt": "pretune.model.methods.prompt:Prompt",
+        "p-tuning": "pretune.model.methods.p_tuning:PTuning",
     },
     group="pretune.methods",
     default="full",

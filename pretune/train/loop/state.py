@@ -41,7 +41,9 @@ def training_state(
     scored = runtime.wrap(Scored(model, spec.objective))
     total, names = int(choices["steps"]), list(update.weights)
     trained_at = partial(spec.method.trained_at, names, total=total)
-    return TrainState(model=model, scored=scored, update=update, total=total, trained_at=trained_at)
+    return TrainState(
+        model=model, scored=scored, update=update, total=total, trained_at=trained_at, around=spec.method.around
+    )
 
 
 def as_precise(model: Any, precision: str) -> Any:

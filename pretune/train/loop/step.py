@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,7 @@ class TrainState:
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
         trained_at: names of the weights that move at a step; None: all that train.
+        around: what the method does to the gradients before weights move, and to the weights after.
     """
 
     model: nn.Module
@@ -62,6 +64,7 @@ class TrainState:
     seen: dict[str, float] = field(default_factory=dict)
     extra: Json = field(default_factory=dict)
     trained_at: Callable[[int], Collection[str]] | None = None
+    around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
 
     def rate_factor(self) -> float:
         return self.update.settings.rate_factor(self.step, self.total)
@@ -115,10 +118,11 @@ def take_step(
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
     if state.trained_at is not None:
         state.update.keep_gradients(state.trained_at(state.step))
-    norm = state.update.gradient_norm()
-    taken = math.isfinite(norm) and all(map(math.isfinite, loss.values()))
     factor = state.rate_factor()
-    _move(state, norm, factor, taken=taken, where=where, loss=loss)
+    with state.around(state):
+        norm = state.update.gradient_norm()
+        taken = math.isfinite(norm) and all(map(math.isfinite, loss.values()))
+        _move(state, norm, factor, taken=taken, where=where, loss=loss)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
