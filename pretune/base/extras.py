@@ -21,6 +21,7 @@ MODULES = {
     "smote": ("imblearn",),
     "translate": ("sacrebleu",),
     "scale": ("ray",),
+    "tune": ("optuna", "sklearn"),
     "track": ("tensorboard",),
     "wandb": ("wandb",),
     "swanlab": ("swanlab",),

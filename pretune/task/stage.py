@@ -23,6 +23,9 @@ class FinetuneStage(Stage, FinetuneSettings):
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 
+    def chosen_by(self) -> str:
+        return f"validation_{self.task.better}"
+
     def check_ranks(self, world: int) -> None:
         refuse_ranks(self.batch, world)
 

@@ -441,10 +441,11 @@ def begun(
     optim: str = "adamw",
     rate: float | None = 1e-2,
 ) -> TrainState:
-    """A model before its first step, adapted by a method; None: what trains stays as it is, as of ADAPTERS."""
-    is_adapted = method is None or method in ADAPTERS
-    adapting = METHOD(ADAPTERS.get(method, method or "full"))
-    if not is_adapted:
+    """A model before its first step, adapted by a method; None: what trains stays as it is, as with those of ADAPTERS,
+    which `case` has applied."""
+    known = ADAPTERS.get(method) if isinstance(method, str) else None
+    adapting = METHOD(known or method or "full")
+    if method is not None and known is None:
         core = plain_model(model)
         adapting.apply(model, heads=tops(core) if core.base_model is not core else ())
     update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))

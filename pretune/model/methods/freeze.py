@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from pretune.base.errors import WrongValue
-from pretune.model.methods.method import Keep, Method
+from pretune.model.methods.method import HEAD_PACE, Keep, Method
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,7 @@ class Freeze(Method):
     """Train the upper blocks and the head; what is below them is computed once for each row."""
 
     usual_width: ClassVar[float] = 768
+    head_pace: ClassVar[float] = HEAD_PACE
     eval_frozen: ClassVar[bool] = True
 
     blocks: int | None = Field(None, ge=0)

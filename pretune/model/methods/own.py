@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pretune.base.errors import NotSupported
+from pretune.model.methods.method import NEW
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +18,7 @@ def train_only(model: Any, heads: tuple[str, ...], chosen: Callable[[str], bool]
     Raises:
         NotSupported: they are none.
     """
+    setattr(model, NEW, heads)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not set(heads).isdisjoint(name.split(".")) or chosen(name))
     if not any(p.requires_grad for p in model.parameters()):

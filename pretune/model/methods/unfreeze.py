@@ -10,31 +10,25 @@ Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pretune.model.methods.method import Method
+from pretune.model.methods.full import Full
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 FREE_AT = 0.5
 """Share of the run after which all moves, when nothing else is said."""
 
 
-class Unfreeze(Method):
+class Unfreeze(Full):
     """Train the head first, then one block more at a time, from the top down, the embeddings last."""
-
-    usual_width: ClassVar[float] = 768
 
     every: float | None = Field(None, gt=0)
     """After how much one more block is free: a share of the run if it is below 1 (0.1), else steps. None given: evenly,
     so that all is free at half of the run."""
-
-    def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
-        model.requires_grad_(True)
-        return model  # type: ignore[no-any-return]
 
     def trained_at(self, names: Collection[str], step: int, total: int) -> Collection[str]:
         """What lies above the blocks (head, last norm), then as many blocks as their time has come."""

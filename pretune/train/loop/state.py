@@ -43,8 +43,8 @@ def training_state(
     total, names = int(choices["steps"]), list(update.weights)
     trained_at = partial(spec.method.trained_at, names, total=total)
     still = frozen_modules(model) if spec.method.eval_frozen else ()
-    moving = {"trained_at": trained_at, "still": still, "around": spec.method.around}
-    return TrainState(model=model, scored=scored, update=update, total=total, **moving)
+    around = spec.method.around
+    return TrainState(model, scored, update, total=total, trained_at=trained_at, still=still, around=around)
 
 
 def as_precise(model: Any, precision: str) -> Any:

@@ -21,6 +21,9 @@ class PretrainStage(Stage, PretrainSettings):
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 
+    def chosen_by(self) -> str:
+        return "validation_bits_per_byte" if self.objective.tells_bits else "validation_loss"
+
     def check_ranks(self, world: int) -> None:
         refuse_ranks(self.batch, world)
 
