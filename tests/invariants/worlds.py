@@ -325,9 +325,10 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
     if name == "reward":
         return tiny_classifier("qwen3", outputs=1), Rewards(kind="rewards"), preference_rows(8)
-    if name == "several":
+    if name in ("several", "several-mixup"):
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
-        parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
+        mixup = 0.4 if name == "several-mixup" else 0.0
+        parts = {"mood": Labels(kind="labels", mixup=mixup), "names": TokenTags(kind="token-tags")}
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
@@ -382,7 +383,7 @@ CASES = (
     *("causal", "gpt2", "moe", "moe-hybrid", "chat", "windows"),
     *("masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
-    *("few-shot", *OF_LABELS),
+    *("few-shot", "several-mixup", *OF_LABELS),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
