@@ -26,6 +26,9 @@ from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
 from pretune.task.labelled_data import LabelledData
+from pretune.task.remember.earlier import Past
+from pretune.task.remember.remember import Remember
+from pretune.task.remember.watched import before, forgotten, watched
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
 from pretune.task.task import Task
@@ -52,19 +55,29 @@ BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 
 
 def finetune(
-    settings: FinetuneSettings, base: Artifact, data: Mapping[str, Artifact], out: Path, context: Context
+    settings: FinetuneSettings,
+    base: Artifact,
+    data: Mapping[str, Artifact],
+    remembered: Mapping[str, Artifact],
+    watch: Mapping[str, Artifact],
+    out: Path,
+    context: Context,
 ) -> Json:
     """Train and write the model (or adapter) folder; returns the metrics of the card.
 
     Args:
         data: the data set of each task by its name; of one task alone, under "".
+        remembered: what `remember` reads, and watch: what is looked at, by their places.
     """
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
     read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
     read.task.check_rows(read.rows, batch=settings.batch)
-    spec = _spec(settings, folder, config, read, runtime, context)
+    plain = _spec(settings, folder, config, read, runtime, context)
+    past = Past(base, folder, min(settings.max_length, longest_of(config)), context.seed, log)
+    remember = settings.remember or Remember()
+    spec = remember.learnt(plain, past, remembered, read)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
     state = session.state
@@ -74,15 +87,27 @@ def finetune(
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
     )
     read.task.start(session, read.rows, read.dev_rows)
+    remember.start(session, past, remembered, read)
+    things = watched(past, list(watch.values()), session)
+    known = before(things, session)
     session.resume()
-    best = Best(settings, session, read, folder, _every(settings, read))
+    best = Best(settings, session, read, folder, _every(settings, read), plain.objective)
     with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
         started = time.monotonic()
         session.run(best.after)
     if not session.leads:
         return {}
-    seen = best.take()
-    metrics = {**best.metrics(), **seen, **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
+    best.restore()
+    told = remember.finish(best)
+    seen = best.choose()
+    metrics = {
+        **best.metrics(),
+        **seen,
+        **told,
+        **forgotten(things, session, known),
+        **_sizes(state, read),
+        "train_seconds": round(time.monotonic() - started, 1),
+    }
     metrics |= session.summary()
     home, weights = relative(folder, context.home), state.update.final()
     with state.update.exact_weights():
@@ -93,7 +118,7 @@ def finetune(
     for place in sorted(out.rglob("tokenizer_config.json")):
         set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
     keep_samples(context, out)
-    inputs = {"model": base, **{place_of(name): one for name, one in data.items()}}
+    inputs = {"model": base, **{place_of(name): one for name, one in data.items()}, **remembered, **watch}
     write_run_page("finetune", complete(settings), inputs, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
 

@@ -1,0 +1,78 @@
+"""Read some of what was learnt before again, next to the new task.
+
+    loss of a step = (1 - weight) * mean of the task + weight * mean of what is replayed
+
+Of a step's rows the share that is replayed is `weight` too (of 32 rows 2 more with 0.05), so that each target counts
+about alike. General text is learnt by the base's own pretraining, as in  lambda * pretraining + (1 - lambda) * task;
+an earlier data set through the head that it was saved with, which stays as it is: only the body learns of it.
+
+Source: Robins 1995, Catastrophic forgetting, rehearsal and pseudorehearsal; Chaudhry et al. 2019, arXiv:1902.10486
+(a small memory is enough).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from pretune.base.artifact import Artifact
+from pretune.base.config import Input
+from pretune.task.remember.remember import Remember
+
+if TYPE_CHECKING:
+    from pretune.task.labelled_data import LabelledData
+    from pretune.task.remember.earlier import EarlierTask, EarlierText, Past
+    from pretune.train.loop.session import Session
+    from pretune.train.loop.spec import TrainSpec
+    from pretune.train.loop.stream import Stream
+
+
+class Replay(Remember):
+    """Learn some of the earlier data again."""
+
+    changes_loss: ClassVar[bool] = True
+
+    data: Annotated[list[str], Field(min_length=1), Input("dataset|model|tokens", by_name=True)]
+    """What is read again: tokens of general text, data sets that the base was fine-tuned on, or such models."""
+    weight: float = Field(0.05, gt=0, lt=1)
+    """Share of what is replayed in the loss, and in the rows of a step; several are replayed alike."""
+
+    def learnt(self, spec: TrainSpec, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> TrainSpec:
+        from pretune.objective.beside import TASK, Beside
+        from pretune.task.remember.streams import Joined, named
+
+        parts = {f"replay_{k}" if k else "replay": _read(past, one) for k, one in enumerate(given.values())}
+        number = max(1, round(spec.batch * self.weight / (1 - self.weight) / len(parts)))
+        streams = {
+            name: named(_stream(one, number, past.seed + k), name) for k, (name, one) in enumerate(parts.items())
+        }
+        objectives = {TASK: spec.objective, **{name: one.objective for name, one in parts.items()}}
+        shares = {TASK: 1 - self.weight, **dict.fromkeys(parts, self.weight / len(parts))}
+        assert spec.stream is not None, "only a run with data replays"
+        beside = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
+        return replace(spec, objective=beside, stream=Joined([named(spec.stream, TASK), *streams.values()]))
+
+    def start(self, session: Session, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> None:
+        from pretune.objective.beside import Beside
+
+        assert isinstance(session.spec.objective, Beside), "a run that replays learns beside"
+        session.spec.objective.hold(session.state.model)
+
+
+def _read(past: Past, given: Artifact) -> EarlierTask | EarlierText:
+    from pretune.task.remember.earlier import earlier_task, earlier_text
+
+    return earlier_text(past, given) if given.card.kind == "tokens" else earlier_task(past, given)
+
+
+def _stream(earlier: EarlierTask | EarlierText, number: int, seed: int) -> Stream:
+    """So many rows of it at each step."""
+    from pretune.task.remember.earlier import EarlierText
+    from pretune.train.loop.stream import RowStream, StoreStream
+
+    if isinstance(earlier, EarlierText):
+        return StoreStream(earlier.feed.rows, number)
+    return RowStream(earlier.data.rows, number, seed, group=earlier.data.task.grouped)

@@ -1,0 +1,47 @@
+"""The rows of a step from several streams, one behind the other; the steps are those of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pretune.tokens.rows import Row
+from pretune.train.loop.stream import Stream
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several streams as one; speed and messages are the first one's."""
+
+    parts: Sequence[Stream]
+
+    def rows(self, step: int) -> list[Row]:
+        return [row for part in self.parts for row in part.rows(step)]
+
+    def where(self, step: int) -> str:
+        return self.parts[0].where(step)
+
+    def share(self, step: int) -> float:
+        return self.parts[0].share(step)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A stream whose rows are changed one by one."""
+
+    stream: Stream
+    change: Callable[[Row], Row]
+
+    def rows(self, step: int) -> list[Row]:
+        return [self.change(row) for row in self.stream.rows(step)]
+
+    def where(self, step: int) -> str:
+        return self.stream.where(step)
+
+    def share(self, step: int) -> float:
+        return self.stream.share(step)
+
+
+def named(stream: Stream, name: str) -> Changed:
+    """The same rows, of an objective of this name."""
+    return Changed(stream, lambda row: {**row, "of": name})

@@ -1,0 +1,98 @@
+"""What a fine-tuning forgets: earlier tasks and general text, looked at before the first step and after the last one.
+
+earlier task    its score on its validation split, by the head it was saved with on the body that trains now
+general text    bits per byte of a decoder, the loss at masked tokens of an encoder
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pretune.base.artifact import Artifact
+from pretune.base.errors import NotSupported
+from pretune.base.json import Json
+from pretune.task.remember.earlier import EarlierTask, EarlierText, OnBody, Past, earlier_task, earlier_text
+from pretune.train.loop.runtime import evaluating
+from pretune.train.loop.session import Session
+from pretune.train.watch.validate import Loss, bits_per_byte, loss_over
+
+LOWER = ("loss", "bits_per_byte")
+"""Figures of which less is better."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One thing that was known before, on the body that trains."""
+
+    known: EarlierTask | EarlierText
+    module: OnBody
+    past: Past
+
+    @property
+    def name(self) -> str:
+        return self.known.name
+
+    def figures(self, session: Session) -> dict[str, float]:
+        """How well the model does it, with its exact weights; the first figure is the main one."""
+        with session.state.update.exact_weights(), evaluating(session.state.model):
+            module = self.module(session.state.model)
+            known = self.known
+            rows = known.data.dev_rows if isinstance(known, EarlierTask) else known.feed.validation
+            asked = (module, known.objective, rows, session.spec.vocabulary, session.runtime)
+            loss = loss_over(*asked, batch=session.micro)
+            return _task(known, module, self.past, loss) if isinstance(known, EarlierTask) else _text(known, loss)
+
+
+def _task(known: EarlierTask, module: Any, past: Past, loss: Loss) -> dict[str, float]:
+    data = known.data
+    ready = data.task.ready(module, past.folder, data.labels, max_length=past.max_length)
+    scores = {**data.task.score(ready, data.dev_examples), "loss": loss.per_target}
+    return {data.task.better: scores[data.task.better], **scores}
+
+
+def _text(known: EarlierText, loss: Loss) -> dict[str, float]:
+    if (term := known.objective.tells_bits) is None:
+        return {"loss": loss.per_target}
+    return {"bits_per_byte": bits_per_byte(loss.terms[term], **known.feed.held_out), "loss": loss.per_target}
+
+
+def watched(past: Past, given: Sequence[Artifact], session: Session) -> list[Watched]:
+    """What a run looks at: of text nothing where no head for it is there, and of a task where nothing can be scored."""
+    found: list[Watched] = []
+    for one in given:
+        try:
+            known = earlier_text(past, one) if one.card.kind == "tokens" else earlier_task(past, one)
+        except NotSupported as error:
+            if one.card.kind != "tokens":
+                raise
+            past.log.warn(f"watch: what is forgotten of {one.path.name} is not told: {error.problem}")
+            continue
+        if known.feed.validation if isinstance(known, EarlierText) else known.data.dev_examples:
+            found.append(Watched(known, known.on(session.state.model), past))
+        else:
+            past.log.warn(f"watch: {known.name} has no validation split to look at")
+    return found
+
+
+def before(things: Sequence[Watched], session: Session) -> Json:
+    """The figures of the start, by name; looked at once, also of a run that is resumed."""
+    found: Json = session.context.choose("before", lambda: {one.name: one.figures(session) for one in things})
+    return found
+
+
+def forgotten(things: Sequence[Watched], session: Session, before: Mapping[str, Mapping[str, float]]) -> Json:
+    """For the card: figures before and after, and what was lost of the main one of each, in its own unit."""
+    if not things:
+        return {}
+    after = {one.name: one.figures(session) for one in things}
+    lost: dict[str, float] = {}
+    for name, figures in after.items():
+        main = next(iter(figures))
+        worse, better = (figures, before[name]) if main in LOWER else (before[name], figures)
+        lost[name] = worse[main] - better[main]
+        session.context.log.info(
+            f"    {name}: {main.replace('_', ' ')} {before[name][main]:.4f} -> {figures[main]:.4f}"
+        )
+    return {"before": dict(before), "after": after, "forgotten": lost}
