@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pretune.base.artifact import Artifact, relative
+from pretune.base.artifact import Artifact, below, relative
 from pretune.base.config import complete
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
@@ -28,7 +28,7 @@ from pretune.task.fresh import write_fresh
 from pretune.task.labelled_data import LabelledData
 from pretune.task.remember.earlier import Past
 from pretune.task.remember.remember import Remember
-from pretune.task.remember.watched import before, forgotten, watched
+from pretune.task.remember.watched import before, forgotten, knows, watched
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
 from pretune.task.task import Task
@@ -56,28 +56,28 @@ BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 
 def finetune(
     settings: FinetuneSettings,
-    base: Artifact,
+    inputs: Mapping[str, Artifact],
     data: Mapping[str, Artifact],
-    remembered: Mapping[str, Artifact],
-    watch: Mapping[str, Artifact],
     out: Path,
     context: Context,
 ) -> Json:
     """Train and write the model (or adapter) folder; returns the metrics of the card.
 
     Args:
-        data: the data set of each task by its name; of one task alone, under "".
-        remembered: what `remember` reads, and watch: what is looked at, by their places.
+        inputs: by their places.
+        data: those of them that are learnt from, by the name of their task; of one task alone, under "".
     """
+    base = inputs["model"]
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
-    read = read_all(settings.task, places, folder, min(settings.max_length, longest_of(config)), log)
+    longest = min(settings.max_length, longest_of(config))
+    read = read_all(settings.task, places, folder, longest, log)
     read.task.check_rows(read.rows, batch=settings.batch)
     plain = _spec(settings, folder, config, read, runtime, context)
-    past = Past(base, folder, min(settings.max_length, longest_of(config)), context.seed, log)
+    past = Past(base, folder, longest, context.seed, log, below(inputs, "remember.data"))
     remember = settings.remember or Remember()
-    spec = remember.learnt(plain, past, remembered, read)
+    spec = remember.learnt(plain, past, read)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
     state = session.state
@@ -87,8 +87,8 @@ def finetune(
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
     )
     read.task.start(session, read.rows, read.dev_rows)
-    remember.start(session, past, remembered, read)
-    things = watched(past, list(watch.values()), session)
+    remember.start(session, past, read)
+    things = watched(past, below(inputs, "watch"), session, taken=[one.path.name for one in data.values()])
     known = before(things, session)
     session.resume()
     best = Best(settings, session, read, folder, _every(settings, read), plain.objective)
@@ -98,17 +98,10 @@ def finetune(
     if not session.leads:
         return {}
     best.restore()
-    told = remember.finish(best)
-    seen = best.choose()
-    metrics = {
-        **best.metrics(),
-        **seen,
-        **told,
-        **forgotten(things, session, known),
-        **_sizes(state, read),
-        "train_seconds": round(time.monotonic() - started, 1),
-    }
-    metrics |= session.summary()
+    metrics = remember.finish(best)
+    metrics |= {**best.choose(), **best.metrics(), **forgotten(things, session, known)}
+    metrics |= knows(read, data, metrics)
+    metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
     home, weights = relative(folder, context.home), state.update.final()
     with state.update.exact_weights():
         left = read.task.fold(state.model, weights)
@@ -118,7 +111,6 @@ def finetune(
     for place in sorted(out.rglob("tokenizer_config.json")):
         set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
     keep_samples(context, out)
-    inputs = {"model": base, **{place_of(name): one for name, one in data.items()}, **remembered, **watch}
     write_run_page("finetune", complete(settings), inputs, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
 
@@ -146,11 +138,6 @@ def _sizes(state: Any, data: LabelledData) -> Json:
         "examples": data.num_examples,
         **({"examples_left_out": left_out} if left_out else {}),
     }
-
-
-def place_of(name: str) -> str:
-    """The setting that names the data set of a task."""
-    return f"data.{name}" if name else "data"
 
 
 def usual_epochs(task: Task, rows: int, batch: int) -> float:

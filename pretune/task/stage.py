@@ -43,17 +43,12 @@ class FinetuneStage(Stage, FinetuneSettings):
         base, data = inputs["model"], {name: inputs[place] for name, place in _data(inputs).items()}
         if base.card.kind == "tokenizer":
             check_source(self.fresh, None, base.path.as_posix())
-        return finetune(self, base, data, _below(inputs, "remember.data"), _below(inputs, "watch"), out, context)
+        return finetune(self, inputs, data, out, context)
 
 
 def _data(places: Iterable[str]) -> dict[str, str]:
     """The name of each task -> the place of its data set among the inputs; one alone has the name ""."""
     return {place.partition(".")[2]: place for place in places if place.partition(".")[0] == "data"}
-
-
-def _below(inputs: Mapping[str, Artifact], setting: str) -> dict[str, Artifact]:
-    """The inputs of a setting that is a list, by their place in it."""
-    return {place: one for place, one in inputs.items() if place.startswith(f"{setting}.")}
 
 
 def together(forecasts: Sequence[Forecast]) -> Forecast:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PrivateAttr
 
-from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.base.json import Json
 from pretune.task.remember.l2 import anchor
@@ -46,11 +45,11 @@ class Average(Remember):
     _start: dict[str, Tensor] = PrivateAttr(default_factory=dict)
     _watched: list[Watched] = PrivateAttr(default_factory=list)
 
-    def start(self, session: Session, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> None:
+    def start(self, session: Session, past: Past, data: LabelledData) -> None:
         from pretune.task.remember.watched import watched
 
         self._start = anchor(session, new_head=data.task.new_head)
-        self._watched = watched(past, list(given.values()), session)
+        self._watched = watched(past, past.given, session)
 
     def finish(self, best: Best) -> Json:
         update = best.session.state.update

@@ -7,8 +7,9 @@ tokens     the base's own pretraining: the next token of a decoder, masked token
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Past:
         folder: of its weights and tokenizer.
         max_length: tokens of a row.
         seed: of what is drawn of general text.
+        given: what `remember.data` names.
     """
 
     base: Artifact
@@ -54,6 +56,7 @@ class Past:
     max_length: int
     seed: int
     log: Log
+    given: Sequence[Artifact] = ()
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -192,8 +195,8 @@ def earlier_text(past: Past, tokens: Artifact) -> EarlierText:
     name, head = TEXT[family_named(kind).architecture_of(kind)]
     objective = OBJECTIVE(name)
     form = objective.form(past.max_length, past.vocabulary)
-    reading = {"seed": past.seed, "tokenizer": past.folder}
-    feed = open_feed({tokens.path.name: tokens}, form, PACKING("blocks"), Proportions(), **reading)
+    read = partial(open_feed, {tokens.path.name: tokens}, form, PACKING("blocks"), Proportions())
+    feed = read(seed=past.seed, tokenizer=past.folder)
     return EarlierText(tokens.path.name, feed, objective, _with_head(past, head))
 
 

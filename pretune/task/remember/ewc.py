@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.base.sample import evenly
 from pretune.task.remember.l2 import hold
@@ -43,12 +42,12 @@ class Ewc(Remember):
     examples: int = Field(500, gt=0)
     """Examples of each data set that F is the mean of, evenly spread over its training split."""
 
-    def start(self, session: Session, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> None:
+    def start(self, session: Session, past: Past, data: LabelledData) -> None:
         from pretune.task.remember.earlier import earlier_task
 
         def found() -> dict[str, Tensor]:
             session.context.log.info("    asking earlier data which weights they need")
-            earlier = (earlier_task(past, one) for one in given.values())
+            earlier = (earlier_task(past, one) for one in past.given)
             return added([self._of(session, past, one, new_head=data.task.new_head) for one in earlier])
 
         hold(session, self.weight, kept(session.context, "fisher", found), new_head=data.task.new_head)

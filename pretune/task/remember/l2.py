@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pretune.base.artifact import Artifact
 from pretune.task.remember.remember import Remember, kept, known_weights
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class L2(Remember):
     weight: float = Field(0.1, gt=0)
     """How dear it is to leave the start: half of it times the squared distance is added to the loss."""
 
-    def start(self, session: Session, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> None:
+    def start(self, session: Session, past: Past, data: LabelledData) -> None:
         hold(session, self.weight, {}, new_head=data.task.new_head)
 
 

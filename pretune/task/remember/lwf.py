@@ -9,13 +9,12 @@ Source: Li & Hoiem 2016, arXiv:1606.09282, section 3 (temperature 2, weight 1 as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.base.errors import NotSupported
 from pretune.task.remember.remember import Remember, kept
@@ -44,19 +43,23 @@ class Lwf(Remember):
     temperature: float = Field(2.0, gt=0)
     """What logits are divided by before they are compared: the higher, the more the small ones count."""
 
-    def learnt(self, spec: TrainSpec, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> TrainSpec:
+    _rows: dict[str, list[Row]] = PrivateAttr(default_factory=dict)
+
+    def learnt(self, spec: TrainSpec, past: Past, data: LabelledData) -> TrainSpec:
         from pretune.objective.beside import TASK, Beside
         from pretune.task.remember.earlier import earlier_head
-        from pretune.task.remember.streams import Changed, Joined, named
+        from pretune.task.remember.streams import Joined, Named
+        from pretune.train.loop.stream import RowStream
 
-        earlier = [earlier_head(past, one) for one in given.values() or [past.base]]
+        earlier = [earlier_head(past, one) for one in past.given or [past.base]]
         parts = {f"kept_{k}" if k else "kept": one for k, one in enumerate(earlier)}
         objectives = {TASK: spec.objective, **{name: self._objective(one) for name, one in parts.items()}}
         shares = {TASK: 1.0, **dict.fromkeys(parts, self.weight / len(parts))}
-        assert spec.stream is not None, "only a run with data keeps what it says of it"
-        again = [named(Changed(spec.stream, _only(name)), name) for name in parts]
+        assert isinstance(spec.stream, RowStream), "fine-tuning reads rows in memory"
+        self._rows = {name: [read_of(row) for row in data.rows] for name in parts}
+        again = [Named(replace(spec.stream, all_rows=rows), name) for name, rows in self._rows.items()]
         beside = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
-        return replace(spec, objective=beside, stream=Joined([named(spec.stream, TASK), *again]))
+        return replace(spec, objective=beside, stream=Joined([Named(spec.stream, TASK), *again]))
 
     def _objective(self, earlier: EarlierHead) -> Distil:
         """Raises NotSupported where the earlier head gives no labels or number of a whole text."""
@@ -68,33 +71,27 @@ class Lwf(Remember):
             raise NotSupported(problem, hint="remember=replay keeps any earlier task")
         return Distil(kind="distil", temperature=self.temperature, of=kind)
 
-    def start(self, session: Session, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> None:
-        from pretune.objective.beside import TASK, Beside
+    def start(self, session: Session, past: Past, data: LabelledData) -> None:
+        from pretune.objective.beside import Beside
 
         beside, state = session.spec.objective, session.state
         assert isinstance(beside, Beside), "a run that keeps what was said learns beside"
         beside.hold(state.model)
-        parts = [name for name in beside.of if name != TASK]
 
         def found() -> dict[str, Tensor]:
             session.context.log.info(f"    asking the model as it starts about {len(data.rows):,} rows")
             with state.update.exact_weights():
-                heads = {name: beside.learner(state.model, name) for name in parts}
-                return {name: said(head, data.rows, past.vocabulary, session.micro) for name, head in heads.items()}
+                heads = {name: beside.learner(state.model, name) for name in self._rows}
+                return {n: said(head, self._rows[n], past.vocabulary, session.micro) for n, head in heads.items()}
 
         for name, said_RC in kept(session.context, "said", found).items():
-            for row, said_C in zip(data.rows, said_RC.numpy(), strict=True):
-                row[f"said_{name}"] = said_C
-
-
-def _only(name: str) -> Callable[[Row], Row]:
-    """Of a row what is read, and what this part said of it."""
-    return lambda row: {**read_of(row), "said": row[f"said_{name}"]}
+            for row, said_C in zip(self._rows[name], said_RC.numpy(), strict=True):
+                row["said"] = said_C
 
 
 def read_of(row: Row) -> Row:
     """Of a labelled row what a model reads."""
-    return {name: row[name] for name in ("ids", "parts") if name in row}
+    return {"ids": row["ids"], "parts": row["parts"]} if "parts" in row else {"ids": row["ids"]}
 
 
 def said(model: Any, rows: Sequence[Row], vocabulary: Vocabulary, batch: int) -> Tensor:
@@ -109,6 +106,6 @@ def said(model: Any, rows: Sequence[Row], vocabulary: Vocabulary, batch: int) ->
     parts, plain, device = [], Distil(kind="distil"), next(model.parameters()).device
     with evaluating(model):
         for start in range(0, len(order), batch):
-            ready = plain.collate([read_of(rows[k]) for k in order[start : start + batch]], vocabulary)
+            ready = plain.collate([rows[k] for k in order[start : start + batch]], vocabulary)
             parts.append(row_logits(model, {name: t.to(device) for name, t in ready.items()}).cpu())
     return torch.cat(parts)[torch.tensor(order).argsort()]

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pretune.base.artifact import Artifact
 from pretune.base.config import Choice, Variant
 from pretune.base.json import Json
 
@@ -43,15 +42,11 @@ class Remember(Variant):
             return f"remember={self.kind} goes with one task that has a loss of its own rows, not with task={task.kind}"
         return None
 
-    def learnt(self, spec: TrainSpec, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> TrainSpec:
-        """What the run learns.
-
-        Args:
-            given: the inputs below `remember.data`, by their place there.
-        """
+    def learnt(self, spec: TrainSpec, past: Past, data: LabelledData) -> TrainSpec:
+        """What the run learns."""
         return spec
 
-    def start(self, session: Session, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> None:
+    def start(self, session: Session, past: Past, data: LabelledData) -> None:
         """Hears of the model before its first step, also of a run that is then resumed."""
 
     def finish(self, best: Best) -> Json:

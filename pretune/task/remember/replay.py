@@ -12,7 +12,6 @@ Source: Robins 1995, Catastrophic forgetting, rehearsal and pseudorehearsal; Cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -40,22 +39,22 @@ class Replay(Remember):
     weight: float = Field(0.05, gt=0, lt=1)
     """Share of what is replayed in the loss, and in the rows of a step; several are replayed alike."""
 
-    def learnt(self, spec: TrainSpec, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> TrainSpec:
+    def learnt(self, spec: TrainSpec, past: Past, data: LabelledData) -> TrainSpec:
         from pretune.objective.beside import TASK, Beside
-        from pretune.task.remember.streams import Joined, named
+        from pretune.task.remember.streams import Joined, Named
 
-        parts = {f"replay_{k}" if k else "replay": _read(past, one) for k, one in enumerate(given.values())}
+        parts = {f"replay_{k}" if k else "replay": _read(past, one) for k, one in enumerate(past.given)}
         number = max(1, round(spec.batch * self.weight / (1 - self.weight) / len(parts)))
         streams = {
-            name: named(_stream(one, number, past.seed + k), name) for k, (name, one) in enumerate(parts.items())
+            name: Named(_stream(one, number, past.seed + k), name) for k, (name, one) in enumerate(parts.items())
         }
         objectives = {TASK: spec.objective, **{name: one.objective for name, one in parts.items()}}
         shares = {TASK: 1 - self.weight, **dict.fromkeys(parts, self.weight / len(parts))}
         assert spec.stream is not None, "only a run with data replays"
         beside = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
-        return replace(spec, objective=beside, stream=Joined([named(spec.stream, TASK), *streams.values()]))
+        return replace(spec, objective=beside, stream=Joined([Named(spec.stream, TASK), *streams.values()]))
 
-    def start(self, session: Session, past: Past, given: Mapping[str, Artifact], data: LabelledData) -> None:
+    def start(self, session: Session, past: Past, data: LabelledData) -> None:
         from pretune.objective.beside import Beside
 
         assert isinstance(session.spec.objective, Beside), "a run that replays learns beside"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pretune.tokens.rows import Row
@@ -26,22 +26,17 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Changed:
-    """A stream whose rows are changed one by one."""
+class Named:
+    """The rows of a stream, of an objective of this name."""
 
     stream: Stream
-    change: Callable[[Row], Row]
+    name: str
 
     def rows(self, step: int) -> list[Row]:
-        return [self.change(row) for row in self.stream.rows(step)]
+        return [{**row, "of": self.name} for row in self.stream.rows(step)]
 
     def where(self, step: int) -> str:
         return self.stream.where(step)
 
     def share(self, step: int) -> float:
         return self.stream.share(step)
-
-
-def named(stream: Stream, name: str) -> Changed:
-    """The same rows, of an objective of this name."""
-    return Changed(stream, lambda row: {**row, "of": name})

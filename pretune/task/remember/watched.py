@@ -6,13 +6,14 @@ general text    bits per byte of a decoder, the loss at masked tokens of an enco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, unlike
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
+from pretune.task.labelled_data import LabelledData
 from pretune.task.remember.earlier import EarlierTask, EarlierText, OnBody, Past, earlier_task, earlier_text
 from pretune.train.loop.runtime import evaluating
 from pretune.train.loop.session import Session
@@ -26,13 +27,10 @@ LOWER = ("loss", "bits_per_byte")
 class Watched:
     """One thing that was known before, on the body that trains."""
 
+    name: str
     known: EarlierTask | EarlierText
     module: OnBody
     past: Past
-
-    @property
-    def name(self) -> str:
-        return self.known.name
 
     def figures(self, session: Session) -> dict[str, float]:
         """How well the model does it, with its exact weights; the first figure is the main one."""
@@ -58,8 +56,12 @@ def _text(known: EarlierText, loss: Loss) -> dict[str, float]:
     return {"bits_per_byte": bits_per_byte(loss.terms[term], **known.feed.held_out), "loss": loss.per_target}
 
 
-def watched(past: Past, given: Sequence[Artifact], session: Session) -> list[Watched]:
-    """What a run looks at: of text nothing where no head for it is there, and of a task where nothing can be scored."""
+def watched(past: Past, given: Sequence[Artifact], session: Session, *, taken: Collection[str] = ()) -> list[Watched]:
+    """What a run looks at: of text nothing where no head for it is there, and of a task where nothing can be scored.
+
+    Args:
+        taken: names of other data of the run.
+    """
     found: list[Watched] = []
     for one in given:
         try:
@@ -70,7 +72,8 @@ def watched(past: Past, given: Sequence[Artifact], session: Session) -> list[Wat
             past.log.warn(f"watch: what is forgotten of {one.path.name} is not told: {error.problem}")
             continue
         if known.feed.validation if isinstance(known, EarlierText) else known.data.dev_examples:
-            found.append(Watched(known, known.on(session.state.model), past))
+            name = unlike(known.name, [*taken, *(one.name for one in found)])
+            found.append(Watched(name, known, known.on(session.state.model), past))
         else:
             past.log.warn(f"watch: {known.name} has no validation split to look at")
     return found
@@ -96,3 +99,13 @@ def forgotten(things: Sequence[Watched], session: Session, before: Mapping[str, 
             f"    {name}: {main.replace('_', ' ')} {before[name][main]:.4f} -> {figures[main]:.4f}"
         )
     return {"before": dict(before), "after": after, "forgotten": lost}
+
+
+def knows(read: LabelledData, data: Mapping[str, Artifact], metrics: Json) -> Json:
+    """The score of each task that the model can do now, by the name of its data set: its own first, then those that are
+    watched. Scores of which less is better are left out."""
+    better = read.task.better
+    own = {one.path.name: metrics[f"validation_{better}"] for one in data.values() if f"validation_{better}" in metrics}
+    mains = {name: next(iter(figures.items())) for name, figures in metrics.get("after", {}).items()}
+    earlier = {name: value for name, (main, value) in mains.items() if main not in LOWER}
+    return {"knows": {**own, **earlier}} if len(data) == 1 and better not in LOWER else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, below, unlike
 from pretune.base.config import complete
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
@@ -40,7 +40,7 @@ from pretune.train.run.settings import PretrainSettings, resolved_shape
 from pretune.train.run.starting import SHORTEST_WINDOW, Start, fresh, going_on, outlined, tokenizer_for
 from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
-from pretune.train.watch.watching import SHARE_OF_LOOKS, Watch, writer_of
+from pretune.train.watch.watching import DOMAIN, SHARE_OF_LOOKS, Watch, writer_of
 
 MICRO_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
 """Tokens of a micro-batch, by device; on a CPU more of them take memory and win little."""
@@ -53,8 +53,11 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     quiet_transformers()
     runtime = Runtime.start(settings.device)
     stores = {place.removeprefix("tokens."): one for place, one in inputs.items() if place.startswith("tokens")}
-    base, general = inputs.get("base"), inputs.get("watch")
-    tokenizer = one_tokenizer(stores if general is None else {**stores, "watch": general})
+    base = inputs.get("base")
+    general: dict[str, Artifact] = {}
+    for one in below(inputs, "watch"):
+        general[unlike(one.path.name, [DOMAIN, *general])] = one
+    tokenizer = one_tokenizer({**stores, **{f"watch {name}": one for name, one in general.items()}})
     tokenizer = tokenizer_for(base.path, tokenizer) if base else tokenizer
     tokenizer = completed_tokenizer(settings, tokenizer, context)
     vocabulary = vocabulary_of(tokenizer)
@@ -63,7 +66,7 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     form = settings.objective.form(settings.length, vocabulary)
     read = partial(open_feed, form=form, packing=settings.packing, seed=context.seed, tokenizer=tokenizer)
     feed = read(stores, mixture=settings.mixture)
-    watched = read({"watch": general}, mixture=Proportions()) if general else None
+    watched = {name: read({name: one}, mixture=Proportions()) for name, one in general.items()}
     start = _start(settings, base, feed, tokenizer, vocabulary, runtime, context)
     spec = spec_of(settings, start, vocabulary, device=runtime.device, seed=context.seed, rows=feed.rows)
     choices = context.choose("run", lambda: resolve(spec, context.log, context.started))
