@@ -53,20 +53,22 @@ def hold_head(earlier: Any, model: Any, *, name: str) -> HeldHead:
     if earlier.config.model_type != plain.config.model_type:
         problem = f"{name} was learnt by a {earlier.config.model_type} model, this one is a {plain.config.model_type}"
         raise NotSupported(problem, hint="begin with the model that learnt it, or with one that was made from it")
-    setattr(earlier, prefix, _with_missing(plain.base_model, getattr(earlier, prefix)))
+    setattr(earlier, prefix, _as(getattr(earlier, prefix), plain.base_model))
     earlier.tie_weights()
     shared = {id(p) for p in plain.base_model.parameters()}
     own = [p.requires_grad_(False) for p in earlier.parameters() if id(p) not in shared]
     return HeldHead(earlier, own, [p.detach().clone() for p in own])
 
 
-def _with_missing(body: Any, other: Any) -> Any:
-    """The body, with what only the other one has (a pooler): that belongs to the other one's head."""
-    lacking = {name: part for name, part in other._modules.items() if part and body._modules.get(name) is None}
-    if not lacking:
+def _as(other: Any, body: Any) -> Any:
+    """The body with the parts that the other one has: a pooler belongs to the head that reads it."""
+    parts = {name: body._modules.get(name) or part for name, part in other._modules.items()}
+    if parts.keys() == body._modules.keys():
         return body
-    both = copy.copy(body)
-    both._modules = {**body._modules, **lacking}
-    for name in lacking:
-        vars(both).pop(name, None)  # what is None is no module, and would be found first
-    return both
+    found = copy.copy(body)
+    found._modules = parts
+    for name in {*parts, *body._modules}:
+        vars(found).pop(name, None)  # what is None is no module, and would be found first
+    for name in body._modules.keys() - parts.keys():
+        setattr(found, name, None)
+    return found
