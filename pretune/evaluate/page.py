@@ -183,6 +183,7 @@ def course_part(course: Course) -> Json:
         "title": "Learnt one after the other",
         "about": " → ".join(course.models),
         "metrics": course.figures(),
+        "charts": [],
         "course": {"tasks": course.tasks, "rows": rows, "chart": drawn},
     }
 
