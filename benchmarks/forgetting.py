@@ -3,7 +3,7 @@
     python benchmarks/forgetting.py --shared ../shared --out runs/forgetting       every cell that is missing, a table
     python benchmarks/forgetting.py --shared ... --out ... --only ewc --seeds 1    one remedy, one seed
     python benchmarks/forgetting.py --shared ... --out ... --only l2=0.3           another weight
-    python benchmarks/forgetting.py --shared ... --out ... --examples 100          a short try
+    python benchmarks/forgetting.py --shared ... --out ... --examples 40           a short try
 
 A cell is a remedy and a seed: a recipe of pretune's own stages, three fine-tunings of MiniLM in a row, 2,000 training
 examples and two epochs each, that watch the data sets of the earlier ones. Its row, appended to OUT/rows.jsonl, is the
@@ -30,6 +30,8 @@ from pretune.base.stage import STAGE
 
 MINILM = "models/all-MiniLM-L6-v2"
 TASKS = ("sst2", "banking77", "spam")
+SHORT = 500
+"""Fewer examples are a try, whose validation is as short."""
 HELD_OUT = 0.2
 """Of banking77 and sms-spam, which have no validation split of their own."""
 
@@ -53,7 +55,8 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def data_of(shared: Path, examples: int) -> dict[str, Any]:
     sets, more = shared / "data", int(examples / (1 - HELD_OUT))
-    sst2 = [f"{sets / 'sst2' / 'train.jsonl'}#{examples}", str(sets / "sst2" / "dev.jsonl")]
+    dev = sets / "sst2" / "dev.jsonl"
+    sst2 = [f"{sets / 'sst2' / 'train.jsonl'}#{examples}", f"{dev}#{examples}" if examples < SHORT else str(dev)]
     common = {"kind": "dataset", "test": 0}
     return {
         "sst2": {**common, "read": sst2},
