@@ -47,7 +47,7 @@ class Best:
         if not self.data.dev_rows or (report.step % self.every and not last):
             return False
         with log.timing("validation"):
-            scores = self.scores()
+            scores = self.scores(noted=True)
         log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
         shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
         better = is_better(scores, state.extra.get("best"), by=self.data.task.better)
@@ -65,17 +65,18 @@ class Best:
             final = update.final()
             write_safetensors({n: final[n] for n in update.weights}, self.path)
 
-    def scores(self) -> dict[str, float]:
-        """Loss and scores on the validation split, in float32 with the exact weights."""
+    def scores(self, *, noted: bool = False) -> dict[str, float]:
+        """Loss and scores on the validation split, in float32 with the exact weights; what it wrote may be noted."""
         session, task, data = self.session, self.data.task, self.data
         state, spec = session.state, session.spec
         with state.update.exact_weights(), evaluating(state.model):
             inputs = (state.model, self.objective, data.dev_rows, spec.vocabulary, session.runtime)
             loss = self.objective.named(loss_over(*inputs, batch=session.micro).terms)
             ready = task.ready(state.model, self.folder, data.labels, max_length=self.settings.max_length)
-            asked = self.settings.prompts
-            prompts = task.questions(data.dev_examples) if asked is None else asked
-            note_samples(session.context, state.step, task.texts(ready, prompts))
+            if noted:
+                asked = self.settings.prompts
+                prompts = task.questions(data.dev_examples) if asked is None else asked
+                note_samples(session.context, state.step, task.texts(ready, prompts))
             return {**loss, **task.score(ready, data.dev_examples)}
 
     def restore(self) -> None:

@@ -54,21 +54,24 @@ class Average(Remember):
     def finish(self, best: Best) -> Json:
         update = best.session.state.update
         learnt = {name: tensor.clone() for name, tensor in update.final().items() if name in update.weights}
+        seen: dict[str, dict[str, float]] = {}
         curve: dict[str, dict[str, float]] = {}
         for weight in TRIED if self.weight is None else (self.weight,):
             put_between(update, self._start, learnt, weight)
-            curve[f"{weight:g}"] = self._scores(best)
+            seen[f"{weight:g}"] = best.scores() if best.data.dev_rows else {}
+            curve[f"{weight:g}"] = self._told(best, seen[f"{weight:g}"])
         chosen = best_of(curve)
         put_between(update, self._start, learnt, float(chosen))
-        best.session.state.extra |= {"best": best.scores()} if best.data.dev_rows else {}
+        if seen[chosen]:
+            best.session.state.extra["best"] = seen[chosen]
         best.session.context.log.info(f"    averaged with the start: weight {chosen} of what was learnt")
         return {"average_weight": float(chosen), "average_curve": curve}
 
-    def _scores(self, best: Best) -> dict[str, float]:
+    def _told(self, best: Best, scores: Mapping[str, float]) -> dict[str, float]:
         """The score of the new task, those of the earlier ones, and `mean`, by which the weight is chosen."""
         found = {one.name: next(iter(one.figures(best.session).values())) for one in self._watched}
-        if best.data.dev_rows:
-            scores, better = best.scores(), best.data.task.better
+        if scores:
+            better = best.data.task.better
             found = {"task": -scores["loss"] if better == "loss" else scores[better], **found}
         return {**found, "mean": mean(found.values())} if found else {}
 
