@@ -163,7 +163,7 @@ def test_before_the_first_step_the_earlier_head_scores_as_it_did_and_after_the_l
     assert not model.load_state_dict(body, strict=False).unexpected_keys
     data = read_data(TASK("classify"), made["moods"].path, made["first"].path, 32, Log(quiet=True))
     batch = Labels(kind="labels").collate(data.dev_rows, VOCABULARY)
-    loss = Labels(kind="labels").sums(model.eval(), batch)["loss"] / len(data.dev_rows)
+    loss = Labels(kind="labels").sums(model.eval(), batch)["loss"].detach() / len(data.dev_rows)
     assert then["after"]["moods"]["loss"] == pytest.approx(float(loss), abs=1e-5)
     lost = then["before"]["moods"]["accuracy"] - then["after"]["moods"]["accuracy"]
     assert then["forgotten"] == {"moods": pytest.approx(lost)}

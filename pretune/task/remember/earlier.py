@@ -27,10 +27,12 @@ from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.task.labelled_data import LabelledData, read_data
 from pretune.task.task import judging
 from pretune.text.corpus.proportions import Proportions
-from pretune.tokens.rows import Vocabulary, vocabulary_of
+from pretune.tokens.rows import Row, Vocabulary, vocabulary_of
 from pretune.tokens.store.packing import PACKING
 from pretune.train.loop.feed import Feed, open_feed, tokenizer_folder
+from pretune.train.loop.stream import RowStream, StoreStream, Stream
 from pretune.train.run.starting import tokenizer_for
+from pretune.train.watch.validate import Loss, bits_per_byte
 
 TEXT: dict[str, tuple[str, Head]] = {"decoder": ("causal", "next"), "encoder": ("masked", "masked")}
 """Of each architecture the objective that it was pretrained with, and the head of that."""
@@ -97,6 +99,7 @@ class EarlierTask:
         data: what it learnt from, its rows for the body that trains now.
     """
 
+    past: Past
     head: EarlierHead
     data: LabelledData
 
@@ -108,9 +111,24 @@ class EarlierTask:
     def objective(self) -> Objective:
         return self.data.task.objective(self.data.class_weights)
 
+    @property
+    def dev_rows(self) -> Sequence[Row]:
+        return self.data.dev_rows
+
     def on(self, model: Any) -> OnBody:
         """What answers it; the earlier model is used up by that."""
         return self.head.on(model)
+
+    def stream(self, number: int, seed: int) -> Stream:
+        """So many of its training rows at each step."""
+        return RowStream(self.data.rows, number, seed, group=self.data.task.grouped)
+
+    def figures(self, module: Any, loss: Loss) -> dict[str, float]:
+        """What a module with its head is worth on the validation split, the main figure first."""
+        task, examples = self.data.task, self.data.dev_examples
+        ready = task.ready(module, self.past.folder, self.data.labels, max_length=self.past.max_length)
+        scores = {**task.score(ready, examples), "loss": loss.per_target}
+        return {task.better: scores[task.better], **scores}
 
 
 def on_body(earlier: Any, model: Any, *, name: str) -> OnBody:
@@ -138,7 +156,7 @@ def earlier_task(past: Past, given: Artifact) -> EarlierTask:
     head, data = earlier_head(past, given), _data_of(given)
     task, predictor = judging(head.predictor, data.path, name=head.name)
     read = read_data(task, data.path, past.folder, past.max_length, past.log)
-    return EarlierTask(EarlierHead(data.path.name, predictor), read)
+    return EarlierTask(past, EarlierHead(data.path.name, predictor), read)
 
 
 def _learner(past: Past, given: Artifact) -> Artifact:
@@ -179,9 +197,23 @@ class EarlierText:
     objective: Objective
     module: Any
 
+    @property
+    def dev_rows(self) -> Sequence[Row]:
+        return self.feed.validation
+
     def on(self, model: Any) -> OnBody:
         """What predicts it; the module is used up by that."""
         return on_body(self.module, model, name=self.name)
+
+    def stream(self, number: int, seed: int) -> Stream:
+        """So many of its rows at each step; their order is the feed's, whatever the seed."""
+        return StoreStream(self.feed.rows, number)
+
+    def figures(self, module: Any, loss: Loss) -> dict[str, float]:
+        """What the loss says of the validation split, the main figure first."""
+        if (term := self.objective.tells_bits) is None:
+            return {"loss": loss.per_target}
+        return {"bits_per_byte": bits_per_byte(loss.terms[term], **self.feed.held_out), "loss": loss.per_target}
 
 
 def earlier_text(past: Past, tokens: Artifact) -> EarlierText:
@@ -198,6 +230,11 @@ def earlier_text(past: Past, tokens: Artifact) -> EarlierText:
     read = partial(open_feed, {tokens.path.name: tokens}, form, PACKING("blocks"), Proportions())
     feed = read(seed=past.seed, tokenizer=past.folder)
     return EarlierText(tokens.path.name, feed, objective, _with_head(past, head))
+
+
+def earlier(past: Past, given: Artifact) -> EarlierTask | EarlierText:
+    """What the model knew of tokens, or of a data set or model."""
+    return earlier_text(past, given) if given.card.kind == "tokens" else earlier_task(past, given)
 
 
 def _with_head(past: Past, head: Head) -> Any:

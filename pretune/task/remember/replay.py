@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from pretune.base.artifact import Artifact
 from pretune.base.config import Input
 from pretune.task.remember.remember import Remember
 
 if TYPE_CHECKING:
     from pretune.task.labelled_data import LabelledData
-    from pretune.task.remember.earlier import EarlierTask, EarlierText, Past
+    from pretune.task.remember.earlier import Past
     from pretune.train.loop.session import Session
     from pretune.train.loop.spec import TrainSpec
-    from pretune.train.loop.stream import Stream
 
 
 class Replay(Remember):
@@ -41,13 +39,12 @@ class Replay(Remember):
 
     def learnt(self, spec: TrainSpec, past: Past, data: LabelledData) -> TrainSpec:
         from pretune.objective.beside import TASK, Beside
+        from pretune.task.remember.earlier import earlier
         from pretune.task.remember.streams import Joined, Named
 
-        parts = {f"replay_{k}" if k else "replay": _read(past, one) for k, one in enumerate(past.given)}
+        parts = {f"replay_{k}" if k else "replay": earlier(past, one) for k, one in enumerate(past.given)}
         number = max(1, round(spec.batch * self.weight / (1 - self.weight) / len(parts)))
-        streams = {
-            name: Named(_stream(one, number, past.seed + k), name) for k, (name, one) in enumerate(parts.items())
-        }
+        streams = {name: Named(one.stream(number, past.seed + k), name) for k, (name, one) in enumerate(parts.items())}
         objectives = {TASK: spec.objective, **{name: one.objective for name, one in parts.items()}}
         shares = {TASK: 1 - self.weight, **dict.fromkeys(parts, self.weight / len(parts))}
         assert spec.stream is not None, "only a run with data replays"
@@ -59,19 +56,3 @@ class Replay(Remember):
 
         assert isinstance(session.spec.objective, Beside), "a run that replays learns beside"
         session.spec.objective.hold(session.state.model)
-
-
-def _read(past: Past, given: Artifact) -> EarlierTask | EarlierText:
-    from pretune.task.remember.earlier import earlier_task, earlier_text
-
-    return earlier_text(past, given) if given.card.kind == "tokens" else earlier_task(past, given)
-
-
-def _stream(earlier: EarlierTask | EarlierText, number: int, seed: int) -> Stream:
-    """So many rows of it at each step."""
-    from pretune.task.remember.earlier import EarlierText
-    from pretune.train.loop.stream import RowStream, StoreStream
-
-    if isinstance(earlier, EarlierText):
-        return StoreStream(earlier.feed.rows, number)
-    return RowStream(earlier.data.rows, number, seed, group=earlier.data.task.grouped)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pretune.base.artifact import Artifact, unlike
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.task.labelled_data import LabelledData
-from pretune.task.remember.earlier import EarlierTask, EarlierText, OnBody, Past, earlier_task, earlier_text
+from pretune.task.remember.earlier import EarlierTask, EarlierText, OnBody, Past, earlier
 from pretune.train.loop.runtime import evaluating
 from pretune.train.loop.session import Session
-from pretune.train.watch.validate import Loss, bits_per_byte, loss_over
+from pretune.train.watch.validate import loss_over
 
 LOWER = ("loss", "bits_per_byte")
 """Figures of which less is better."""
@@ -30,30 +29,14 @@ class Watched:
     name: str
     known: EarlierTask | EarlierText
     module: OnBody
-    past: Past
 
     def figures(self, session: Session) -> dict[str, float]:
         """How well the model does it, with its exact weights; the first figure is the main one."""
+        known, vocabulary = self.known, session.spec.vocabulary
         with session.state.update.exact_weights(), evaluating(session.state.model):
             module = self.module(session.state.model)
-            known = self.known
-            rows = known.data.dev_rows if isinstance(known, EarlierTask) else known.feed.validation
-            asked = (module, known.objective, rows, session.spec.vocabulary, session.runtime)
-            loss = loss_over(*asked, batch=session.micro)
-            return _task(known, module, self.past, loss) if isinstance(known, EarlierTask) else _text(known, loss)
-
-
-def _task(known: EarlierTask, module: Any, past: Past, loss: Loss) -> dict[str, float]:
-    data = known.data
-    ready = data.task.ready(module, past.folder, data.labels, max_length=past.max_length)
-    scores = {**data.task.score(ready, data.dev_examples), "loss": loss.per_target}
-    return {data.task.better: scores[data.task.better], **scores}
-
-
-def _text(known: EarlierText, loss: Loss) -> dict[str, float]:
-    if (term := known.objective.tells_bits) is None:
-        return {"loss": loss.per_target}
-    return {"bits_per_byte": bits_per_byte(loss.terms[term], **known.feed.held_out), "loss": loss.per_target}
+            asked = (module, known.objective, known.dev_rows, vocabulary, session.runtime)
+            return known.figures(module, loss_over(*asked, batch=session.micro))
 
 
 def watched(past: Past, given: Sequence[Artifact], session: Session, *, taken: Collection[str] = ()) -> list[Watched]:
@@ -65,15 +48,15 @@ def watched(past: Past, given: Sequence[Artifact], session: Session, *, taken: C
     found: list[Watched] = []
     for one in given:
         try:
-            known = earlier_text(past, one) if one.card.kind == "tokens" else earlier_task(past, one)
+            known = earlier(past, one)
         except NotSupported as error:
             if one.card.kind != "tokens":
                 raise
             past.log.warn(f"watch: what is forgotten of {one.path.name} is not told: {error.problem}")
             continue
-        if known.feed.validation if isinstance(known, EarlierText) else known.data.dev_examples:
+        if known.dev_rows:
             name = unlike(known.name, [*taken, *(one.name for one in found)])
-            found.append(Watched(name, known, known.on(session.state.model), past))
+            found.append(Watched(name, known, known.on(session.state.model)))
         else:
             past.log.warn(f"watch: {known.name} has no validation split to look at")
     return found
@@ -81,8 +64,9 @@ def watched(past: Past, given: Sequence[Artifact], session: Session, *, taken: C
 
 def before(things: Sequence[Watched], session: Session) -> Json:
     """The figures of the start, by name; looked at once, also of a run that is resumed."""
-    found: Json = session.context.choose("before", lambda: {one.name: one.figures(session) for one in things})
-    return found
+    return (
+        session.context.choose("before", lambda: {one.name: one.figures(session) for one in things}) if things else {}
+    )
 
 
 def forgotten(things: Sequence[Watched], session: Session, before: Mapping[str, Mapping[str, float]]) -> Json:
