@@ -48,7 +48,7 @@ class Lwf(Remember):
     def learnt(self, spec: TrainSpec, past: Past, data: LabelledData) -> TrainSpec:
         from pretune.objective.beside import TASK, Beside
         from pretune.task.remember.earlier import earlier_head
-        from pretune.task.remember.streams import Joined, Named
+        from pretune.task.remember.streams import Named, beside
         from pretune.train.loop.stream import RowStream
 
         earlier = [earlier_head(past, one) for one in past.given or [past.base]]
@@ -58,8 +58,8 @@ class Lwf(Remember):
         assert isinstance(spec.stream, RowStream), "fine-tuning reads rows in memory"
         self._rows = {name: [read_of(row) for row in data.rows] for name in parts}
         again = [Named(replace(spec.stream, all_rows=rows), name) for name, rows in self._rows.items()]
-        beside = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
-        return replace(spec, objective=beside, stream=Joined([Named(spec.stream, TASK), *again]))
+        objective = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
+        return beside(spec, objective, again, spec.stream.batch * len(parts))
 
     def _objective(self, earlier: EarlierHead) -> Distil:
         """Raises NotSupported where the earlier head gives no labels or number of a whole text."""
@@ -74,14 +74,14 @@ class Lwf(Remember):
     def start(self, session: Session, past: Past, data: LabelledData) -> None:
         from pretune.objective.beside import Beside
 
-        beside, state = session.spec.objective, session.state
-        assert isinstance(beside, Beside), "a run that keeps what was said learns beside"
-        beside.hold(state.model)
+        objective, state = session.spec.objective, session.state
+        assert isinstance(objective, Beside), "a run that keeps what was said learns beside"
+        objective.hold(state.model)
 
         def found() -> dict[str, Tensor]:
             session.context.log.info(f"    asking the model as it starts about {len(data.rows):,} rows")
             with state.update.exact_weights():
-                heads = {name: beside.learner(state.model, name) for name in self._rows}
+                heads = {name: objective.learner(state.model, name) for name in self._rows}
                 return {n: said(head, self._rows[n], past.vocabulary, session.micro) for n, head in heads.items()}
 
         for name, said_RC in kept(session.context, "said", found).items():

@@ -12,7 +12,6 @@ Source: Robins 1995, Catastrophic forgetting, rehearsal and pseudorehearsal; Cha
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -40,16 +39,15 @@ class Replay(Remember):
     def learnt(self, spec: TrainSpec, past: Past, data: LabelledData) -> TrainSpec:
         from pretune.objective.beside import TASK, Beside
         from pretune.task.remember.earlier import earlier
-        from pretune.task.remember.streams import Joined, Named
+        from pretune.task.remember.streams import Named, beside
 
         parts = {f"replay_{k}" if k else "replay": earlier(past, one) for k, one in enumerate(past.given)}
         number = max(1, round(spec.batch * self.weight / (1 - self.weight) / len(parts)))
-        streams = {name: Named(one.stream(number, past.seed + k), name) for k, (name, one) in enumerate(parts.items())}
+        streams = [Named(one.stream(number, past.seed + k), name) for k, (name, one) in enumerate(parts.items())]
         objectives = {TASK: spec.objective, **{name: one.objective for name, one in parts.items()}}
         shares = {TASK: 1 - self.weight, **dict.fromkeys(parts, self.weight / len(parts))}
-        assert spec.stream is not None, "only a run with data replays"
-        beside = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
-        return replace(spec, objective=beside, stream=Joined([Named(spec.stream, TASK), *streams.values()]))
+        objective = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
+        return beside(spec, objective, streams, number * len(parts))
 
     def start(self, session: Session, past: Past, data: LabelledData) -> None:
         from pretune.objective.beside import Beside

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pretune.objective.beside import TASK
+from pretune.objective.objective import Objective
 from pretune.tokens.rows import Row
+from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.stream import Stream
 
 
@@ -40,3 +43,13 @@ class Named:
 
     def share(self, step: int) -> float:
         return self.stream.share(step)
+
+
+def beside(spec: TrainSpec, objective: Objective, streams: Sequence[Stream], rows: int) -> TrainSpec:
+    """The run with other streams behind its own, so many rows a step: a budget in minutes counts them.
+
+    (Learning a row costs what three cost that are only looked at.)
+    """
+    assert spec.stream is not None, "only a run with data learns beside"
+    looks = replace(spec.looks, between=spec.looks.between + 3 * rows)
+    return replace(spec, objective=objective, stream=Joined([Named(spec.stream, TASK), *streams]), looks=looks)
