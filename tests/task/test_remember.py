@@ -246,6 +246,25 @@ def test_tasks_learnt_one_after_the_other_end_with_their_matrix(made: dict[str, 
     assert "Accuracy matrix" in (report.path / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_model_that_learns_on_from_text_tells_what_it_forgot_of_the_tasks_that_it_knew(
+    made: dict[str, Artifact], world: Path
+) -> None:
+    (world / "text.txt").write_text("\n".join(f"the fox {k} jumps over {k * k} dogs" for k in range(300)))
+    first = str(made["first"].path)
+    on = {"kind": "pretrain", "tokens": "$tokens", "base": first, "watch": [str(made["moods"].path)], "steps": 4}
+    stages = {
+        "corpus": {"kind": "corpus", "read": [str(world / "text.txt")], "filters": [], "max_overlap": None},
+        "tokens": {"kind": "tokens", "corpus": "$corpus", "tokenizer": first},
+        "on": {**on, "objective": "masked", "length": 32, "batch": 4, "precision": "float32", "compile": "no"},
+    }
+    found = Recipe.build({"work": str(world / "on"), "stages": stages}).run(log=Log(quiet=True))["on"].card.metrics
+    known = made["first"].card.metrics
+    assert found["before"]["moods"]["accuracy"] == known["validation_accuracy"]
+    assert found["before"]["moods"]["loss"] == pytest.approx(known["validation_loss"], abs=1e-6)
+    assert found["after"]["moods"]["loss"] != found["before"]["moods"]["loss"]
+    assert found["forgotten"].keys() == {"moods"}
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 

@@ -6,8 +6,9 @@ general text    bits per byte of a decoder, the loss at masked tokens of an enco
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pretune.base.artifact import Artifact, unlike
 from pretune.base.errors import NotSupported
@@ -17,6 +18,7 @@ from pretune.task.remember.earlier import EarlierTask, EarlierText, OnBody, Past
 from pretune.train.loop.runtime import evaluating
 from pretune.train.loop.session import Session
 from pretune.train.watch.validate import loss_over
+from pretune.train.watch.watching import DOMAIN
 
 LOWER = ("loss", "bits_per_byte")
 """Figures of which less is better."""
@@ -83,6 +85,13 @@ def forgotten(things: Sequence[Watched], session: Session, before: Mapping[str, 
             f"    {name}: {main.replace('_', ' ')} {before[name][main]:.4f} -> {figures[main]:.4f}"
         )
     return {"before": dict(before), "after": after, "forgotten": lost}
+
+
+def of_pretraining(base: Artifact, given: Sequence[Artifact], session: Session) -> Callable[[], Json]:
+    """The start of a model that learns on from text is looked at; call what is given back when it is trained."""
+    context, length = session.context, session.spec.length
+    things = watched(Past(base, base.path, length, context.seed, context.log), given, session, taken=[DOMAIN])
+    return partial(forgotten, things, session, before(things, session))
 
 
 def knows(read: LabelledData, data: Mapping[str, Artifact], metrics: Json) -> Json:

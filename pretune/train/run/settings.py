@@ -25,8 +25,9 @@ class PretrainSettings(TrainSettings):
     """The tokens to learn from; several stores by name (`{en: $en, zh: $zh}`) are read as a mixture."""
     base: Annotated[str | None, Input("model")] = None
     """A model that learns on from this text, in the place of a new one; its own tokenizer made the tokens."""
-    watch: Annotated[list[str], Input("tokens", by_name=True)] = []
-    """Tokens of general text: what a model that learns on forgets of it is measured on their validation splits."""
+    watch: Annotated[list[str], Input("tokens|dataset|model", by_name=True)] = []
+    """What a model that learns on may forget, measured on validation splits: tokens of general text, data sets that it
+    was fine-tuned on (scored by the head that was saved for each), or such models."""
     mixture: Proportions = Proportions()
     """Of several stores, how many rows of each: by weights, or as they are; nothing is tokenised again."""
     packing: Annotated[Packing, *chosen(PACKING)] = PACKING("blocks")

@@ -110,7 +110,8 @@ class Watch:
         for name, figures in after.items():
             told = [_moved(kind.replace("_", " "), before[name][kind], value) for kind, value in figures.items()]
             self.session.context.log.info(f"    {name} text: {', '.join(told)}")
-        return {"before": before, "after": after}
+        lost = {name: _main(after[name]) - _main(before[name]) for name in after if name != DOMAIN}
+        return {"before": before, "after": after} | ({"forgotten": lost} if lost else {})
 
     def after(self, report: StepReport) -> bool:
         """Validate and write when it is due; never says enough."""
@@ -182,6 +183,10 @@ class Watch:
         state = self.session.state
         if self.writer is not None and not self.session.runtime.rank:
             note_samples(self.session.context, state.step, self.writer.texts(state.model))
+
+
+def _main(figures: Mapping[str, float]) -> float:
+    return figures.get("bits_per_byte", figures["loss"])
 
 
 def _moved(what: str, before: float, after: float) -> str:
