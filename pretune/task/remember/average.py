@@ -19,12 +19,11 @@ from pydantic import Field, PrivateAttr
 from pretune.base.config import Input
 from pretune.base.json import Json
 from pretune.task.remember.l2 import anchor
-from pretune.task.remember.remember import Remember
+from pretune.task.remember.remember import Looks, Remember
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pretune.task.choosing import Best
     from pretune.task.labelled_data import LabelledData
     from pretune.task.remember.earlier import Past
     from pretune.task.remember.watched import Watched
@@ -51,7 +50,7 @@ class Average(Remember):
         self._start = anchor(session, new_head=data.task.new_head)
         self._watched = watched(past, past.given, session)
 
-    def finish(self, best: Best) -> Json:
+    def finish(self, best: Looks) -> Json:
         update = best.session.state.update
         learnt = {name: tensor.clone() for name, tensor in update.final().items() if name in update.weights}
         seen: dict[str, dict[str, float]] = {}
@@ -67,7 +66,7 @@ class Average(Remember):
         best.session.context.log.info(f"    averaged with the start: weight {chosen} of what was learnt")
         return {"average_weight": float(chosen), "average_curve": curve}
 
-    def _told(self, best: Best, scores: Mapping[str, float]) -> dict[str, float]:
+    def _told(self, best: Looks, scores: Mapping[str, float]) -> dict[str, float]:
         """The score of the new task, those of the earlier ones, and `mean`, by which the weight is chosen."""
         found = {one.name: next(iter(one.figures(best.session).values())) for one in self._watched}
         if scores:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class L2(Remember):
     """Hold the weights near those that the run began with."""
 
-    weight: float = Field(0.1, gt=0)
+    weight: float = Field(1.0, gt=0)
     """How dear it is to leave the start: half of it times the squared distance is added to the loss."""
 
     def start(self, session: Session, past: Past, data: LabelledData) -> None:

@@ -10,7 +10,7 @@ No torch at the top: the settings are read with the recipe.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pretune.base.config import Choice, Variant
 from pretune.base.json import Json
@@ -20,12 +20,24 @@ if TYPE_CHECKING:
 
     from pretune.base.stage import Context
     from pretune.model.methods.method import Method
-    from pretune.task.choosing import Best
     from pretune.task.labelled_data import LabelledData
     from pretune.task.remember.earlier import Past
     from pretune.task.task import Task
     from pretune.train.loop.session import Session
     from pretune.train.loop.spec import TrainSpec
+
+
+class Looks(Protocol):
+    """Who looks at a run and keeps its best weights (task/choosing.py)."""
+
+    @property
+    def session(self) -> Session: ...
+
+    @property
+    def data(self) -> LabelledData: ...
+
+    def scores(self) -> dict[str, float]:
+        """Loss and scores on the validation split, with the exact weights."""
 
 
 class Remember(Variant):
@@ -49,7 +61,7 @@ class Remember(Variant):
     def start(self, session: Session, past: Past, data: LabelledData) -> None:
         """Hears of the model before its first step, also of a run that is then resumed."""
 
-    def finish(self, best: Best) -> Json:
+    def finish(self, best: Looks) -> Json:
         """Changes the best weights; what the card says of that."""
         return {}
 
