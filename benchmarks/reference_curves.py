@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parents[1] / "pretune" / "train" / "normal" / "reference.json"
+TARGET = Path(__file__).parents[1] / "pretune" / "train" / "watch" / "diagnosis" / "reference.json"
 TEXTS = {
     "en": "gutenberg-en/*.md",
     "zh": "chinese-poetry/*.jsonl.gz",

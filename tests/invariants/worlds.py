@@ -377,16 +377,18 @@ def trained(
     batch: int = 8,
     kind: torch.dtype = torch.float64,
     penalty: float = 0.0,
+    rate: float | None = 1e-2,
 ) -> dict[str, torch.Tensor]:
     """The weights after some steps, cut into micro-batches of `micro` rows.
 
     Args:
         penalty: weight of what holds the weights near a place off their start, the matrices more than the rest.
+        rate: of the optimizer; None: its usual one.
     """
     runtime = runtime or Runtime()
     model, objective, rows = case(name)
     model.to(kind).train()
-    update = Update(model, OPTIM({"kind": optim, "learning_rate": 1e-2, "clip": 0.5}))
+    update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
     state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
     if penalty:
         matrices = {n: torch.full_like(t, 3.0) for n, t in update.masters.items() if t.dim() > 1}

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pretune.model.families.llama import TABLE_PACE
 from pretune.model.methods.method import METHOD
 from pretune.model.methods.scratch import GoingOn, Scratch
 from pretune.task.finetuning import outlined, usual_epochs
@@ -63,4 +64,4 @@ def test_a_new_t5_moves_its_table_faster_on_top_of_what_its_layers_say_and_one_t
     }
     assert {layers[name] for name in tables} == {0.5}, "the first of two blocks"
     assert GoingOn(kind="going-on").scales(model, 1.0) is None
-    assert Scratch(kind="scratch").scales(tiny("qwen3"), 1.0) is None
+    assert Scratch(kind="scratch").scales(tiny("qwen3"), 1.0) == {"model.embed_tokens.weight": TABLE_PACE}

@@ -79,7 +79,7 @@ class Family:
         zero_init: ends of names of the weights that may begin at zero: the last matrix of every branch.
         separators: that stand between two texts that are compared.
         needs_marks: whether an encoder reads texts in [CLS] and [SEP] alone; otherwise any tokenizer does.
-        paces: ends of names of weights -> factor on their rate in a new model, where they begin larger than is usual.
+        paces: ends of names of weights -> factor on their rate in a new model.
         routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from pretune.base.json import Json
-from pretune.model.families.llama import HeadOnStates
+from pretune.model.families.llama import TABLE_PACE, HeadOnStates
 from pretune.model.shape import Decoder, Layout, Placed
 
 if TYPE_CHECKING:
     from pretune.tokens.encode.tokenizer import Specials
 
-GPT2 = HeadOnStates(architecture="decoder", zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"))
+GPT2 = HeadOnStates(
+    architecture="decoder",
+    paces={"wte.weight": TABLE_PACE},
+    zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"),
+)
 
 
 class Gpt2(Placed, Decoder):

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from pretune.base.json import Json
 from pretune.model.families.family import Family, States
-from pretune.model.families.llama import Rotary
+from pretune.model.families.llama import TABLE_PACE, Rotary
 from pretune.model.shape import Layout
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _as_wide_as_the_weight(router: Any, inputs: tuple[Tensor, ...]) -> tuple[Ten
 
 QWEN3_MOE = Qwen3MoeFamily(
     architecture="decoder",
+    paces={"embed_tokens.weight": TABLE_PACE},
     routes=True,
     zero_init=("o_proj.weight", "experts.down_proj"),
     dropped=("embed_tokens", "o_proj", "mlp"),

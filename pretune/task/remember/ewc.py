@@ -37,7 +37,7 @@ class Ewc(Remember):
 
     data: Annotated[list[str], Field(min_length=1), Input("dataset|model", by_name=True)]
     """The earlier data sets, which the base (or a model that it was made from) was fine-tuned on; or such models."""
-    weight: float = Field(1e5, gt=0)
+    weight: float = Field(1e6, gt=0)
     """How dear it is to leave the start; it stands before squares of gradients, which are small."""
     examples: int = Field(500, gt=0)
     """Examples of each data set that F is the mean of, evenly spread over its training split."""
