@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pretune.base.artifact import Artifact, relative
+from pretune.base.artifact import Artifact, below, relative
 from pretune.base.config import complete
 from pretune.base.errors import WrongValue
 from pretune.base.json import Json
@@ -28,6 +28,9 @@ from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
 from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
+from pretune.task.remember.earlier import Past
+from pretune.task.remember.remember import Remember
+from pretune.task.remember.watched import before, forgotten, knows, watched
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
 from pretune.task.task import Task
@@ -56,19 +59,29 @@ BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 
 
 def finetune(
-    settings: FinetuneSettings, base: Artifact, data: Mapping[str, Artifact], out: Path, context: Context
+    settings: FinetuneSettings,
+    inputs: Mapping[str, Artifact],
+    data: Mapping[str, Artifact],
+    out: Path,
+    context: Context,
 ) -> Json:
     """Train and write the model (or adapter) folder; returns the metrics of the card.
 
     Args:
-        data: the data set of each task by its name; of one task alone, under "".
+        inputs: by their places.
+        data: those of them that are learnt from, by the name of their task; of one task alone, under "".
     """
+    base = inputs["model"]
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
-    read = read_all(settings.task, places, folder, min(settings.max_length, room_for(settings.method, config)), log)
+    longest = min(settings.max_length, room_for(settings.method, config))
+    read = read_all(settings.task, places, folder, longest, log)
     read.task.check_rows(read.rows, batch=settings.batch)
-    spec = _spec(settings, folder, config, read, runtime, context)
+    plain = _spec(settings, folder, config, read, runtime, context)
+    past = Past(base, folder, longest, context.seed, log, below(inputs, "remember.data"))
+    remember = settings.remember or Remember()
+    spec = remember.learnt(plain, past, read)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
     state = session.state
@@ -78,19 +91,23 @@ def finetune(
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
     )
     read.task.start(session, read.rows, read.dev_rows)
+    remember.start(session, past, read)
+    things = watched(past, below(inputs, "watch"), session, taken=[one.path.name for one in data.values()])
+    known = before(things, session)
     session.resume()
-    best = Best(settings, session, read, folder, _every(settings, read))
+    best = Best(settings, session, read, folder, _every(settings, read), plain.objective)
     with (
         keeping(session, settings.method, read.rows, read.dev_rows),
         following(settings.track if runtime.rank == 0 else [], context, complete(settings)),
     ):
         started = time.monotonic()
         session.run(best.after)
-        seen = best.take() if session.leads else {}
+        metrics = _best(best, remember) if session.leads else {}
     if not session.leads:
         return {}
-    metrics = {**best.metrics(), **seen, **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
-    metrics |= session.summary()
+    metrics |= {**best.metrics(), **forgotten(things, session, known)}
+    metrics |= knows(read, data, metrics)
+    metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
     home, weights = relative(folder, context.home), state.update.final()
     with state.update.exact_weights():
         left = read.task.fold(state.model, weights)
@@ -100,9 +117,15 @@ def finetune(
     for place in sorted(out.rglob("tokenizer_config.json")):
         set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
     keep_samples(context, out)
-    inputs = {"model": base, **{place_of(name): one for name, one in data.items()}}
     write_run_page("finetune", complete(settings), inputs, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
+
+
+def _best(best: Best, remember: Remember) -> Json:
+    """Go back to the best weights, and on from there as what is remembered asks; what was measured of it."""
+    best.restore()
+    metrics = remember.finish(best)
+    return metrics | best.choose()
 
 
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
@@ -128,11 +151,6 @@ def _sizes(state: Any, data: LabelledData) -> Json:
         "examples": data.num_examples,
         **({"examples_left_out": left_out} if left_out else {}),
     }
-
-
-def place_of(name: str) -> str:
-    """The setting that names the data set of a task."""
-    return f"data.{name}" if name else "data"
 
 
 def usual_epochs(task: Task, rows: int, batch: int) -> float:

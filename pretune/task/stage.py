@@ -46,7 +46,7 @@ class FinetuneStage(Stage, FinetuneSettings):
         base, data = inputs["model"], {name: inputs[place] for name, place in _data(inputs).items()}
         if base.card.kind == "tokenizer":
             check_source(self.fresh, None, base.path.as_posix())
-        return finetune(self, base, data, out, context)
+        return finetune(self, inputs, data, out, context)
 
 
 def _data(places: Iterable[str]) -> dict[str, str]:
