@@ -37,8 +37,9 @@ from pretune.task.task import Task
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.train.forecast.forecast import forecast_of
 from pretune.train.loop.runtime import Runtime, device_of
-from pretune.train.loop.session import begin, keep_samples
+from pretune.train.loop.session import Session, begin, keep_samples
 from pretune.train.loop.spec import Choices, Looks, TrainSpec
+from pretune.train.loop.step import TrainState
 from pretune.train.loop.stream import RowStream
 from pretune.train.run.resolve import resolve
 from pretune.train.watch.page import write_run_page
@@ -85,11 +86,7 @@ def finetune(
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
     state = session.state
-    log.info(
-        f"    {read.num_examples:,} examples, {count(num_parameters(state.model))} parameters "
-        f"({count(sum(p.numel() for p in state.update.weights.values()))} train), {state.total} steps, "
-        f"{choices['precision']}, micro-batch {choices['micro_batch']}"
-    )
+    log.info(f"    {_told(state, read.num_examples, choices)}")
     read.task.start(session, read.rows, read.dev_rows)
     remember.start(session, past, read)
     things = watched(past, below(inputs, "watch"), session, taken=[one.path.name for one in data.values()])
@@ -108,14 +105,7 @@ def finetune(
     metrics |= {**best.metrics(), **forgotten(things, session, known)}
     metrics |= knows(read, data, metrics)
     metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
-    home, weights = relative(folder, context.home), state.update.final()
-    with state.update.exact_weights():
-        left = read.task.fold(state.model, weights)
-        read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
-    window = longest_of(plain_model(state.model).config.to_dict())
-    is_cut = read.task.grouped and read.task.answers is not Text
-    for place in sorted(out.rglob("tokenizer_config.json")):
-        set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
+    _write(settings, session, read.task, folder, out)
     keep_samples(context, out)
     write_run_page("finetune", complete(settings), inputs, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
@@ -126,6 +116,27 @@ def _best(best: Best, remember: Remember) -> Json:
     best.restore()
     metrics = remember.finish(best)
     return metrics | best.choose()
+
+
+def _told(state: TrainState, examples: int, choices: Choices) -> str:
+    train = count(sum(p.numel() for p in state.update.weights.values()))
+    return (
+        f"{examples:,} examples, {count(num_parameters(state.model))} parameters ({train} train), {state.total} steps, "
+        f"{choices['precision']}, micro-batch {choices['micro_batch']}"
+    )
+
+
+def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Path, out: Path) -> None:
+    """The folder of the model; its tokenizer says how long a text may be."""
+    state, home = session.state, relative(folder, session.context.home)
+    weights = state.update.final()
+    with state.update.exact_weights():
+        left = task.fold(state.model, weights)
+        task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
+    window = longest_of(plain_model(state.model).config.to_dict())
+    is_cut = task.grouped and task.answers is not Text
+    for place in sorted(out.rglob("tokenizer_config.json")):
+        set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
 
 
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
