@@ -82,9 +82,10 @@ class Rehearsal:
         session = begin(spec, choices, self.runtime, inner)
         data.task.start(session, data.rows, data.dev_rows)
         session.resume()
-        best = Best(self.settings, session, data, self.folder, self.every(data))
+        best = Best(self.settings, session, data, self.folder, self.every(data), spec.objective)
         session.run(best.after)
-        best.take()
+        best.restore()
+        best.choose()
         model = session.state.model
         with session.state.update.exact_weights(), evaluating(model):
             return ask(data.task.ready(model, self.folder, data.labels, max_length=self.settings.max_length))

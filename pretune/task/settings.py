@@ -10,6 +10,7 @@ from pretune.base.config import Config, Input, chosen
 from pretune.model.methods.method import METHOD, Method
 from pretune.model.shape import Shape
 from pretune.task.fresh import FRESH
+from pretune.task.remember.remember import REMEMBER, Remember
 from pretune.task.task import TASK, Task
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.settings import TrainSettings
@@ -40,6 +41,12 @@ class FinetuneSettings(TrainSettings):
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, freeze, unfreeze, bitfit, layernorm; next to a base that stays as it is
     lora (with variants), adalora, ia3, prefix, prompt, p-tuning."""
+    remember: Annotated[Remember | None, *chosen(REMEMBER)] = None
+    """What keeps the model from forgetting what it knew: replay (earlier data again), ewc and l2 (weights held near the
+    start), lwf (the earlier head goes on saying what it said), average (with the start, after training)."""
+    watch: Annotated[list[str], Input("tokens|dataset|model", by_name=True)] = []
+    """What the run may forget and is asked for before and after: tokens of general text, data sets that the base was
+    fine-tuned on, or such models."""
     fresh: Annotated[Shape | None, *chosen(FRESH)] = None
     """Begin with random weights: `same` takes the model's architecture, a shape another (the baselines bag, cnn and
     lstm, or bert-mini ...); the tokenizer is the model's. What pretraining is worth is the difference."""
@@ -70,6 +77,8 @@ class FinetuneSettings(TrainSettings):
             raise ValueError(f"unlabelled texts get one label each, and task={self.task.kind} learns something else")
         if (self.folds or self.unlabelled is not None) and self.task.kind == "several":
             raise ValueError("folds are of one task; several share no examples")
+        if (self.folds or self.unlabelled is not None) and self.remember is not None:
+            raise ValueError("the trainings of folds and unlabelled remember nothing; leave out remember")
         return self
 
     @model_validator(mode="after")
@@ -78,4 +87,8 @@ class FinetuneSettings(TrainSettings):
             raise ValueError(f"fresh weights must all train, and method={self.method.kind} leaves some as they are")
         if why := self.task.why_not(self.method):
             raise ValueError(why)
+        if self.remember is not None and (why := self.remember.why_not(self.task, self.method)):
+            raise ValueError(why)
+        if self.fresh is not None and (self.remember is not None or self.watch):
+            raise ValueError("fresh weights know nothing that could be forgotten: leave out remember and watch")
         return self

@@ -46,8 +46,7 @@ class FinetuneStage(Stage, FinetuneSettings):
         base, data = inputs["model"], {name: inputs[place] for name, place in _data(inputs).items()}
         if base.card.kind == "tokenizer":
             check_source(self.fresh, None, base.path.as_posix())
-        unlabelled = inputs["unlabelled"].path if "unlabelled" in inputs else None
-        return finetune(self, base, data, out, context, unlabelled=unlabelled)
+        return finetune(self, inputs, data, out, context)
 
 
 def _data(places: Iterable[str]) -> dict[str, str]:

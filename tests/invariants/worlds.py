@@ -19,13 +19,16 @@ from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
 from pretune.model.families import Head, family_named, plain_model, tops
 from pretune.model.folder import without_pooler
+from pretune.model.held import HeldHead, hold_head
 from pretune.model.methods.method import METHOD
 from pretune.model.methods.own import frozen_modules
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE, Shape
+from pretune.objective.beside import Beside
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
+from pretune.objective.distil import Distil
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
@@ -40,6 +43,7 @@ from pretune.objective.tags import TokenTags
 from pretune.objective.written import Written
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
+from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
@@ -327,16 +331,48 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny_classifier("qwen3", outputs=1), Rewards(kind="rewards"), preference_rows(8)
     if name in ("several", "several-mixup"):
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
-        mixup = 0.4 if name == "several-mixup" else 0.0
-        parts = {"mood": Labels(kind="labels", mixup=mixup), "names": TokenTags(kind="token-tags")}
+        parts = {
+            "mood": Labels(kind="labels", mixup=0.4 if "mixup" in name else 0.0),
+            "names": TokenTags(kind="token-tags"),
+        }
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
+    if name == "beside":
+        return beside()
     if name in ("bag", "cnn", "lstm"):
         return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
+
+
+class Earlier:
+    """A model that learnt something before."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def on(self, model: Any) -> HeldHead:
+        return hold_head(self.model, model, name="earlier")
+
+
+def beside() -> tuple[Any, Objective, list[Row]]:
+    """Labels, next to tags and text that are replayed and what another head said before."""
+    parts = {"task": Labels(kind="labels"), "tags": TokenTags(kind="token-tags"), "text": OBJECTIVE("masked")}
+    heads = {"tags": Earlier(tiny_tagger("bert")), "text": Earlier(tiny("bert")), "kept": Earlier(tiny_classifier())}
+    objective = Beside(
+        kind="beside",
+        of={**parts, "kept": Distil(kind="distil")},
+        shares={"task": 0.7, "tags": 0.3, "text": 0.2, "kept": 2.0},
+    ).coming(heads)
+    model = tiny_classifier()
+    objective.hold(model)
+    said = np.random.default_rng(6).normal(size=(2, 3))
+    rows: list[Row] = [{**row, "of": "task"} for row in labelled_rows(3)]
+    rows += [{**row, "of": "tags"} for row in tagged_rows(2)] + [{"of": "text", **packed_rows(1, LENGTH)[0]}]
+    rows += [{"ids": row["ids"], "said": s, "of": "kept"} for row, s in zip(labelled_rows(2), said, strict=True)]
+    return model, objective, rows
 
 
 PREFERENCES: dict[str, Any] = {
@@ -385,6 +421,7 @@ CASES = (
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("few-shot", "several-mixup", *OF_LABELS),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
+    "beside",
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 
@@ -411,6 +448,7 @@ def trained(
     runtime: Runtime | None = None,
     batch: int = 8,
     kind: torch.dtype = torch.float64,
+    penalty: float = 0.0,
     rate: float | None = 1e-2,
     method: Any = None,
 ) -> dict[str, torch.Tensor]:
@@ -418,6 +456,7 @@ def trained(
 
     Args:
         name: a case, or "CASE by METHOD".
+        penalty: weight of what holds the weights near a place off their start, the matrices more than the rest.
         rate: of the optimizer; None: its usual one.
     """
     base, _, by = name.partition(" by ")
@@ -425,6 +464,10 @@ def trained(
     model, objective, rows = case(name if by in ADAPTERS else base)
     state = begun(model.to(kind), objective, method, steps=steps, runtime=runtime, optim=optim, rate=rate)
     state.train()
+    if penalty:
+        masters = state.update.masters
+        matrices = {n: torch.full_like(t, 3.0) for n, t in masters.items() if t.dim() > 1}
+        state.penalty = Penalty(penalty, {n: t + 0.1 for n, t in masters.items()}, matrices)
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
     for step in range(steps):
@@ -470,7 +513,8 @@ from safetensors.torch import save_file
 torch.set_num_threads(1)
 runtime = Runtime.start("cpu")
 for name in sys.argv[2:]:
-    weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name))
+    held = {"penalty": 0.1} if name == "classify" else {}
+    weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name), **held)
     save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name}-{runtime.rank}.safetensors")
 torch.distributed.barrier()  # the ranks leave together
 """
@@ -494,7 +538,7 @@ def ranks_apart(names: Sequence[str], folder: Path) -> dict[str, float]:
     assert [p.wait(timeout=240) for p in processes] == [0, 0]
     found = {}
     for name in names:
-        alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name))
+        alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name), penalty=0.1 if name == "classify" else 0.0)
         both = (load_file(folder / f"{name}-{rank}.safetensors") for rank in range(2))
         found[name] = max(largest_difference(alone, one) for one in both)
     return found
