@@ -80,7 +80,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tuned(world: Path, name: str, **settings: object) -> Loaded:
-    usual = {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "precision": "float32", "steps": 60, "max_length": 16}
+    usual = {
+        "optim": {"kind": "adamw", "learning_rate": 3e-3},
+        "precision": "float32",
+        "steps": 60,
+        "batch": 8,
+        "max_length": 16,
+    }
     return pretune.fine_tune(world / "model", world / "data", out=world / name, quiet=True, **{**usual, **settings})
 
 
