@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import pretune
 from pretune.api import Loaded
@@ -133,3 +134,16 @@ def test_smote_fits_the_head_to_as_many_vectors_of_each_label() -> None:
     assert np.array_equal(made.numpy(), theirs)
     new, rare = made[34:].numpy(), vectors[labels == 1]
     assert (new.min(0) >= rare.min(0)).all() and (new.max(0) <= rare.max(0)).all(), "between two of the label"
+
+
+def test_smote_leaves_the_body_as_it_was_and_fits_the_head(world: Path) -> None:
+    pytest.importorskip("imblearn", reason="extra smote")
+    found = tuned(world, "smote", task={"kind": "classify", "smote": True}, method="head", steps=2)
+    before, after = (load_file(folder / "model.safetensors") for folder in (world / "model", found.path))
+    same = [
+        name for name in after if name.startswith("bert.") and torch.equal(before.get(name, after[name]), after[name])
+    ]
+    assert same == [name for name in after if name.startswith("bert.")]
+    asked = [row for row in ROWS if row["text"][-1] != "3"]
+    answers = [answer.name for answer in found.predict([row["text"] for row in asked])]
+    assert np.mean([said == row["label"] for said, row in zip(answers, asked, strict=True)]) > 0.6
