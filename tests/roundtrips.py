@@ -23,8 +23,12 @@ from pretune.infer.load import open_model
 from pretune.serve.app import create_app
 from tests.folders import build, write_model
 
+NAMES = (
+    *("full", "head", "lora", "freeze", "unfreeze", "bitfit", "layernorm"),
+    *("adalora", "ia3", "bottleneck"),
+)
 METHODS: dict[str, Any] = {
-    **{name: name for name in ("full", "head", "lora", "adalora", "ia3", "bottleneck")},
+    **{name: name for name in NAMES},
     **{f"lora-{variant}": {"kind": "lora", "variant": variant} for variant in ("rslora", "dora", "pissa", "lora+")},
     **{name: {"kind": name, "tokens": 4} for name in ("prefix", "prompt", "p-tuning")},
 }
@@ -93,6 +97,12 @@ WORLDS = {
         settings={"task": {"kind": "seq2seq", "beams": 3, "length_penalty": 0.5, "no_repeat_ngram": 4}},
     ),
 }
+WORLDS["lopsided"] = World(
+    [{"text": t, "label": "cat" if t.startswith("cat") and k % 3 else "other"} for k, t in enumerate(_texts())],
+    ASKED,
+    "/v1/classify",
+    settings={"task": {"kind": "classify", "thresholds": True, "loss": "focal", "label_smoothing": 0.1}},
+)
 PAIRED = [{"source": f"what is {t}", "target": f"{t} it is"} for t in _texts()]
 PREFERRED = [{"prompt": f"say {t}", "chosen": t.split()[0], "rejected": f"no {t}"} for t in _texts()]
 QUERIED = [{"query": "what is the cat", "candidates": ["the cat it is", "hat and 🙂", "你好"]}]

@@ -22,7 +22,8 @@ METRICS = {
     "micro_f1": "F1 of all decisions together, whatever the label: frequent labels count most.",
     "subset_accuracy": "Share of texts of which every label is right, and none too many.",
     "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for "
-    "best F1 and kept in the model's config.json (pretune.thresholds).",
+    "best F1 and kept in the model's config.json (pretune.thresholds). Of one label (task.thresholds): by what its "
+    "probability is divided before the largest is taken, for best macro-F1; of two labels from which each is given.",
     "ece": "Expected calibration error: the mean distance between the probability of an answer and the share that is "
     "right, in 15 bins of equal width (Guo et al. 2017). 0 where nine in ten of what is called 0.9 are right.",
     "nll": "Mean negative log likelihood of the label, in nats per text in scope.",
@@ -73,9 +74,21 @@ METRICS = {
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
     "balance": "Balance loss of a mixture of experts, mean over blocks: experts times the sum over them of the share "
     "of tokens that chose one times its mean probability. The experts of a token when all are even, more else.",
-    "before": "Of a model that learns on (base=): loss and bits per byte of the text that it learns (domain) and of "
-    "the text that it is not to forget (general, where watch names some), before the first step.",
-    "after": "The same as `before`, after the last step; both on the same validation rows, in float32.",
+    "before": "Of a model that learns on (base=), or is tuned with watch: before the first step, loss and bits per "
+    "byte of the text that it learns (domain) and of the texts that are watched, by the names of their folders; of "
+    "earlier data sets the scores on their validation split, by the head that they were saved with.",
+    "after": "The same as `before`, with the weights that are saved; both on the same validation rows, in float32.",
+    "forgotten": "What was lost of each thing that `watch` names, in the unit of its first figure: the fall of a "
+    "score, or the rise of bits per byte (of masked tokens: nats). Below 0 it has become better.",
+    "knows": "The score of each data set that the model has learnt, its own first, on their validation splits; a "
+    "summary of models that were made one from the other makes the accuracy matrix of them.",
+    "average_accuracy": "Of tasks that were learnt one after the other: the mean of their scores after the last one "
+    "(Lopez-Paz & Ranzato 2017). Each on its validation split, by its own saved head.",
+    "backward_transfer": "Of tasks that were learnt one after the other: the mean over the earlier ones of the score "
+    "after the last task, less that right after their own. -0.05: five points were forgotten.",
+    "average_weight": "remember=average: the weight of what was learnt; 0 is the start, 1 what training gave.",
+    "average_curve": "remember=average: the scores on the validation splits at each weight tried; `mean` chose.",
+    "penalty": "remember=ewc and l2: what the run pays for leaving its start, added to the loss of each step.",
     "router_z": "Mean over tokens and blocks of the square of the log of the sum of exp of a router's logits.",
     "busiest_expert": "Tokens of the busiest expert over an even share, in the block where that is most. 1 is even; "
     "with two of eight experts a token, 4 is the worst. Much more than 2 at the end: raise model.balance.",
@@ -101,7 +114,14 @@ METRICS = {
     "under-fit": "Said by `pretune show RUN --compare`: the loss still fell by more than a sixth in the second "
     "half, or ended above the references, or near guessing. Train longer, or with a larger model.",
     "over-fit": "Said by `pretune show RUN --compare`: after several epochs held-out text is more than a quarter "
-    "harder than text that was read. Fewer epochs, more text, or a smaller model.",
+    "harder than text that was read. Fewer epochs, more text, or a smaller model. Of a fine-tuning also on its page: "
+    "the loss of its examples still fell while that of the validation split rose by more than a tenth.",
+    "over_fit_from": "The step from which the losses of training and validation examples went apart; the weights that "
+    "are kept are those with the best score, perhaps earlier.",
+    "folds": "Scores of training examples by models that have learnt from the others alone: mean, standard deviation, "
+    "and each fold's.",
+    "self_training": "Of each round, how many texts without labels were taken in by label, and a few of them.",
+    "remedy": "The setting that is nearest to keep a fine-tuning from learning its examples by heart; see the guide.",
     "rate-too-high": "Said by `pretune show RUN --compare`: steps were refused, the loss jumped, or it soon stopped "
     "falling with a rate of five times the optimizer's usual and more. Lower the rate tenfold.",
     "leak": "Said by `pretune show RUN --compare`: after several epochs held-out text is known better than any honest "

@@ -5,8 +5,8 @@
 
     y = x W'       W' = whole numbers * scales, made in the forward pass, dropped, and made again in the backward pass
 
-So adapters next to it learn by the exact gradient of the rounded base, as in QLoRA (arXiv:2305.14314, there with another
-grid, NF4). Embeddings, norms, biases and heads stay float32. Works on any machine; price: every pass makes W' again.
+So adapters next to it learn by the exact gradient of the rounded base, as in QLoRA (arXiv:2305.14314, there with
+another grid, NF4). Embeddings, norms, biases and heads stay float32. Works on any machine; price: every pass makes W' again.
 
 O outputs, I inputs, G groups of 64 inputs.
 """
@@ -31,6 +31,9 @@ PLAIN = "float32"
 
 class Rounded(nn.Linear):
     """A linear layer whose weight is kept as whole numbers and scales; `weight` makes it a float matrix [O, I]."""
+
+    codes: Tensor
+    scales: Tensor
 
     def __init__(self, codes: Tensor, scales: Tensor, bias: Any, inputs: int):
         nn.Module.__init__(self)

@@ -35,7 +35,8 @@ def _rounded_up(scale: np.ndarray) -> np.ndarray:
 
 def whole_numbers(weight: np.ndarray, scale: np.ndarray, *, levels: int = LEVELS) -> np.ndarray:
     """int8: the nearest multiples of the scale, in scales."""
-    return np.clip(np.rint(weight.astype(np.float64) / scale), -levels, levels).astype(np.int8)
+    found: np.ndarray = np.clip(np.rint(weight.astype(np.float64) / scale), -levels, levels).astype(np.int8)
+    return found
 
 
 def on_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -58,14 +58,16 @@ class OfParts(Objective):
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         there = split(batch)
         found: dict[str, Tensor] = {}
+        nothing = next(model.parameters()).new_zeros(())
         for name, part in self.parts.items():
             learner = self.learner(model, name)
             if name in there:
                 terms = part.sums(learner, there[name], step_wide)
-            elif learner is model and there:  # another part moves the same weights
-                terms = dict.fromkeys(part.weights, next(model.parameters()).new_zeros(()))
+            elif any(self.learner(model, one) is model for one in there):  # that part moves all weights
+                terms = dict.fromkeys(part.weights, nothing)
             else:  # DDP waits for the gradient of every weight
-                terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in learner.parameters()))
+                left = (0.0 * p.sum() for p in learner.parameters() if p.requires_grad)
+                terms = dict.fromkeys(part.weights, sum(left, nothing))
             found |= {term_of(name, term): terms[term] for term in part.weights if term in terms}
             # What the body adds is one term, whoever called it.
             found |= {t: found.get(t, 0.0) + value for t, value in terms.items() if t not in part.weights}
@@ -83,7 +85,7 @@ class OfParts(Objective):
         return all(part.body_terms for part in self.parts.values())
 
     def passes(self, batch: Batch) -> int:
-        return len(split(batch))
+        return sum(self.parts[name].passes(mine) for name, mine in split(batch).items())
 
     def tokens(self, batch: Batch) -> float:
         return sum(self.parts[name].tokens(mine) for name, mine in split(batch).items())
@@ -119,6 +121,13 @@ class SeveralObjectives(OfParts):
         """name, or name_term where a part has several terms -> its weight."""
         found = {name: part.weights.items() for name, part in self.of.items()}
         return {term_of(n, t): self.shares.get(n, 1.0) * w for n, terms in found.items() for t, w in terms}
+
+    def together(self, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        found: dict[int, Row] = {}
+        for name, part in self.parts.items():
+            mine = [k for k, row in enumerate(rows) if row["of"] == name]
+            found |= zip(mine, part.together([rows[k] for k in mine], rng), strict=True)
+        return [found[k] for k in range(len(rows))]
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         name = list(self.of)[int(rng.integers(len(self.of)))]

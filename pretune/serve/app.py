@@ -273,9 +273,8 @@ class Server:
 
     async def _named(self, name: str | None) -> Served:
         """The model a client means; it need not say when there is one."""
-        names, refused = [*self.served, *(self.shelf.folders if self.shelf else ())], {}
-        if self.shelf is not None:
-            refused = self.shelf.refused
+        names = [*self.served, *(self.shelf.folders if self.shelf else ())]
+        refused: Mapping[str, str] = self.shelf.refused if self.shelf else {}
         if name is None and len(names) == 1:
             name = names[0]
         if name is None:

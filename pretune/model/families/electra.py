@@ -52,7 +52,9 @@ class ElectraFamily(Family):
 
 GENERATOR = "generator"
 """The name of the generator in the model that is trained."""
-ELECTRA = ElectraFamily(classes={"replaced": "AutoModelForPreTraining"}, architecture="encoder", branches=AS_BERT)
+ELECTRA = ElectraFamily(
+    classes={"replaced": "AutoModelForPreTraining"}, architecture="encoder", branches=AS_BERT, keeps=True
+)
 
 
 class Electra(Bert):

@@ -96,6 +96,8 @@ class Family:
         separators: that stand between two texts that are compared.
         needs_marks: whether an encoder reads texts in [CLS] and [SEP] alone; otherwise any tokenizer does.
         paces: ends of names of weights -> factor on their rate in a new model.
+        keeps: whether outputs of its lower blocks may be kept (model/kept.py): a block turns states into states, and
+            nothing else leads from below to above.
         routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
         branches: where the branches of a block end; None: nobody said.
@@ -110,6 +112,7 @@ class Family:
     paces: Mapping[str, float] = field(default_factory=dict)
     routes: bool = False
     branches: Branches | None = None
+    keeps: bool = False
 
     # ---- heads ----
 
@@ -266,6 +269,14 @@ def tops(model: Any) -> tuple[str, ...]:
     """The names of a model's modules above its body that have weights: classifier, score."""
     above = ((name, module) for name, module in model.named_children() if name != model.base_model_prefix)
     return tuple(name for name, module in above if any(True for _ in module.parameters()))
+
+
+def last_linear(model: Any) -> Any:
+    """The layer that gives a classifier's logits, the one that trains where an adapter keeps a second."""
+    from torch import nn
+
+    outputs = model.config.num_labels
+    return [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == outputs][-1]
 
 
 def scores_of(output: Any) -> Tensor:

@@ -17,6 +17,7 @@ GPT2 = HeadOnStates(
     paces={"wte.weight": TABLE_PACE},
     zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"),
     branches=Branches("attn.c_proj", "mlp", "mlp"),
+    keeps=True,
 )
 
 

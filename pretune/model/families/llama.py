@@ -35,6 +35,7 @@ LLAMA = HeadOnStates(
     zero_init=("o_proj.weight", "down_proj.weight"),
     dropped=("embed_tokens", "o_proj", "down_proj"),
     branches=AS_LLAMA,
+    keeps=True,
 )
 
 

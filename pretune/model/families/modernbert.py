@@ -31,7 +31,7 @@ class ModernBertFamily(Family):
         return States(model.head(hidden_ND if at is None else hidden_ND[at]), model.decoder)
 
 
-MODERNBERT = ModernBertFamily(architecture="encoder", branches=Branches("attn.Wo", "mlp", "mlp"))
+MODERNBERT = ModernBertFamily(architecture="encoder", branches=Branches("attn.Wo", "mlp", "mlp"), keeps=True)
 
 
 class ModernBert(Placed):

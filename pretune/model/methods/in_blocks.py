@@ -36,11 +36,13 @@ class Bottle(nn.Module):
 
     def behind(self, module: nn.Module, given: tuple[Any, ...], h_BLD: Tensor) -> Tensor:
         """A forward hook: it reads what the branch gives."""
-        return h_BLD + self(h_BLD)
+        found: Tensor = h_BLD + self(h_BLD)
+        return found
 
     def beside(self, module: nn.Module, given: tuple[Any, ...], h_BLD: Tensor) -> Tensor:
         """A forward hook: it reads what the branch reads."""
-        return h_BLD + self(given[0])
+        found: Tensor = h_BLD + self(given[0])
+        return found
 
     def onto(self, module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
         """A forward pre-hook of what adds a branch to the stream that it starts from."""
