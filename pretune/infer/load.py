@@ -22,6 +22,7 @@ from pretune.infer.pooling import KEPT, pooling_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
 from pretune.infer.several import Several
+from pretune.infer.shelf import Shelf
 from pretune.tokens.encode.tokenizer import chat_template
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MODELS = "pretune.model.generate:open_folder"
+SHELF = "pretune.model.shelf:shelf_of"
 HEADS_OF = "pretune.model.generate:open_heads"
 PREDICTORS = {
     **dict.fromkeys(("label", "labels", "score"), "pretune.infer.classify:of_facts"),
@@ -87,6 +89,12 @@ def open_model(path: str | Path) -> Predictor:
         return found
     hint = "name a folder with config.json or bundle.json"
     raise NotAnArtifact(f"{folder.as_posix()!r} holds neither a model nor a bundle", hint=hint)
+
+
+def open_shelf(models: Mapping[str, Path], adapters: Path) -> Shelf:
+    """The adapter folders in `adapters` next to the one model. Raises UserError: not one, or none that fits."""
+    found: Shelf = _named(SHELF)(models, adapters)
+    return found
 
 
 def open_bundle(folder: Path) -> Predictor:

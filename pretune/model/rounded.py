@@ -6,7 +6,8 @@
     y = x W'       W' = whole numbers * scales, made in the forward pass, dropped, and made again in the backward pass
 
 So adapters next to it learn by the exact gradient of the rounded base, as in QLoRA (arXiv:2305.14314, there with
-another grid, NF4). Embeddings, norms, biases and heads stay float32. Works on any machine; price: every pass makes W' again.
+another grid, NF4). Embeddings, norms, biases and heads stay float32. Works on any machine; price: every pass makes W'
+again.
 
 O outputs, I inputs, G groups of 64 inputs.
 """

@@ -10,7 +10,7 @@
                                                    POST /v1/rerank            {"query": text, "documents": [texts]}
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer. Adapters
-of one base (shelf.py) are opened when they are first asked.
+of one base (model/shelf.py) are opened when they are first asked.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from pretune.infer.embed import Embedder
 from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
+from pretune.infer.shelf import Shelf
 from pretune.infer.streaming import Piece, with_calls
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
-from pretune.serve.shelf import Shelf
 
 WAYS: dict[type[Answer], str] = {
     Label: "/v1/classify",

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from pretune.base.errors import NoKey, PortInUse, UserError
 from pretune.base.extras import need
-from pretune.infer.load import open_model
+from pretune.infer.load import open_model, open_shelf
 from pretune.infer.predictor import Predictor
 from pretune.infer.several import apart
+from pretune.infer.shelf import Shelf
 from pretune.serve.requests import Limits
-from pretune.serve.shelf import Shelf, shelf_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -51,7 +51,7 @@ def serve(
     check_key(host, api_key)
     names = model_names([Path(path) for path in paths])
     with _listening(host, port) as listener:
-        shelf = None if adapters is None else shelf_of(names, Path(adapters))
+        shelf = None if adapters is None else open_shelf(names, Path(adapters))
         if shelf is None:
             models = apart({name: open_model(path) for name, path in names.items()})
         else:

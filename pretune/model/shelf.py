@@ -18,6 +18,9 @@ from typing import Any
 from pretune.base.errors import Changed, NotSupported, UserError
 from pretune.infer.load import HEADS, WITH_TEMPLATE
 from pretune.infer.predictor import Predictor
+from pretune.model.folder import load_model, read_json
+from pretune.model.generate import module_of, open_folder, open_next_to
+from pretune.model.methods.adapter import TASK_TYPES, check_base
 from pretune.tokens.encode.tokenizer import chat_template
 
 TASKS = {head: task for head, task, _ in HEADS.values()}
@@ -25,7 +28,7 @@ TASKS = {head: task for head, task, _ in HEADS.values()}
 
 
 @dataclass
-class Shelf:
+class TorchShelf:
     """The adapters of one base.
 
     Args:
@@ -41,9 +44,6 @@ class Shelf:
 
     def answering(self) -> dict[str, Predictor]:
         """The base itself by its name, where it has a head that answers; its weights are in memory from now on."""
-        from pretune.model.folder import load_model
-        from pretune.model.generate import module_of, open_folder
-
         try:
             found = open_folder(self.base)
         except NotSupported:
@@ -54,23 +54,18 @@ class Shelf:
 
     def open(self, name: str) -> Predictor:
         """What answers with an adapter."""
-        from pretune.model.generate import open_next_to
-
         assert self.body is not None, "the base comes first"
         return open_next_to(self.folders[name], self.base, self.body)
 
     def task_of(self, name: str) -> str:
         """What an adapter was made for, by its files alone."""
-        from pretune.model.folder import read_json
-        from pretune.model.methods.adapter import TASK_TYPES
-
         folder = self.folders[name]
         said = read_json(folder / "adapter_config.json").get("task_type") or "CAUSAL_LM"
         task = TASKS[TASK_TYPES[said]]
         return WITH_TEMPLATE.get(task, task) if chat_template(folder) else task
 
 
-def shelf_of(models: Mapping[str, Path], adapters: Path) -> Shelf:
+def shelf_of(models: Mapping[str, Path], adapters: Path) -> TorchShelf:
     """The adapter folders in `adapters` that fit the one model.
 
     Raises:
@@ -87,13 +82,11 @@ def shelf_of(models: Mapping[str, Path], adapters: Path) -> Shelf:
         told = "; ".join(refused.values()) or "it holds no folder with an adapter_config.json"
         hint = "make some: pretune finetune BASE DATA --out DIR/NAME method=lora"
         raise UserError(f"nothing in {adapters.as_posix()} can be served: {told}", hint=hint)
-    return Shelf(base, folders, refused)
+    return TorchShelf(base, folders, refused)
 
 
 def _misfit(folder: Path, base: Path, base_name: str) -> str | None:
     """Why an adapter is not served next to a base, if so."""
-    from pretune.model.methods.adapter import check_base
-
     if folder.name == base_name:
         return f"the adapter {folder.as_posix()} has the name of its base"
     try:

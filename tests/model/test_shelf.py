@@ -16,9 +16,9 @@ from pretune.infer.load import open_model
 from pretune.model.folder import load_labelled
 from pretune.model.generate import module_of
 from pretune.model.methods.method import METHOD
+from pretune.model.shelf import TorchShelf, shelf_of
 from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
-from pretune.serve.shelf import Shelf, shelf_of
 from tests.folders import write_model
 
 ADAPTERS: dict[str, Any] = {
@@ -50,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shelf_in(world: Path) -> Shelf:
+def shelf_in(world: Path) -> TorchShelf:
     return shelf_of({"base": world / "base"}, world / "users")
 
 
