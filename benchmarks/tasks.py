@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -68,7 +69,7 @@ class Cell:
     Args:
         figure: the one that is told, of the report's.
         bar: what it must reach; "baseline": the best baseline.
-        tuned: settings of stage finetune that are not the defaults.
+        data, tuned: settings of stages dataset and finetune that are not the defaults.
         base: what is fine-tuned.
     """
 
@@ -76,6 +77,7 @@ class Cell:
     task: str
     figure: str
     bar: float | str = "baseline"
+    data: dict[str, Any] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
     base: Base | str = MINILM
@@ -85,7 +87,7 @@ class Cell:
         model = shared / self.base if isinstance(self.base, str) else out.parent / self.base.name / "base"
         tuned = {"kind": "finetune", "model": str(model), "data": "$data", "task": self.task, "max_length": 128}
         stages = {
-            "data": {"kind": "dataset", "read": self.inputs(shared / "data", out.parent / "inputs")},
+            "data": {"kind": "dataset", "read": self.inputs(shared / "data", out.parent / "inputs"), **self.data},
             "tuned": {**tuned, **self.tuned},
             "report": {"kind": "evaluate", "model": "$tuned", "data": "$data", **self.report},
         }
@@ -209,7 +211,7 @@ def rate(peak: float) -> dict[str, Any]:
 
 FEW: dict[str, Any] = {"max_examples": 500}
 CELLS: dict[str, Cell | Other] = {
-    "sms-spam": Cell(data.files("sms-spam/all.jsonl#5000"), "classify", "macro_f1", 0.980),
+    "sms-spam": Cell(data.files("sms-spam/all.jsonl#4000"), "classify", "macro_f1", 0.980),
     "wikigold": Cell(data.files("wikigold/all.conll"), "tag", "f1", tuned={"epochs": 8}),
     "wnut17": Cell(WNUT, "tag", "f1"),
     "goemotions": Cell(data.goemotions, "classify", "macro_f1", tuned={"max_length": 64, **rate(3e-4)}),
@@ -242,23 +244,26 @@ def kept(out: Path) -> dict[str, dict[str, Any]]:
     return {row["cell"]: row for row in rows}
 
 
-def campaign(names: list[str], shared: Path, out: Path) -> None:
+Cells = Mapping[str, Cell | Other]
+
+
+def campaign(cells: Cells, names: list[str], shared: Path, out: Path) -> None:
     versions = {kind: STAGE.find(kind).version for kind in ("dataset", "pretrain", "finetune", "evaluate")}
     for name in names:
-        key = digest([CELLS[name].recipe(shared, out / name), versions])
+        key = digest([cells[name].recipe(shared, out / name), versions])
         if kept(out).get(name, {}).get("key") == key:
             continue
         started = time.time()
-        made = CELLS[name].row(shared, out / name)
+        made = cells[name].row(shared, out / name)
         row = {"cell": name, "key": key, "seconds": round(time.time() - started, 1), **made}
         row |= {"met": row["value"] >= row["bar"], "processor": processor(), "git": git_commit()}
         with (out / "rows.jsonl").open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row) + "\n")
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
+def table(cells: Cells, rows: dict[str, dict[str, Any]]) -> str:
     lines = ["| cell | figure | ours | 95 % | baselines | bar | | dev | steps | seconds |", "|" + "---|" * 10]
-    for name in (name for name in CELLS if name in rows):
+    for name in (name for name in cells if name in rows):
         row = rows[name]
         spread = " to ".join(f"{x:.3f}" for x in row["interval"] or ())
         others = ", ".join(f"{who} {value:.3f}" for who, value in row["baselines"].items())
@@ -273,23 +278,23 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, "", *machines, f"all: {total / 60:.0f} minutes"])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(cells: Cells, described: str | None) -> None:
+    parser = argparse.ArgumentParser(description=described, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the folder with data/ and models/")
     parser.add_argument(
         "--out", type=Path, required=True, help="the folder of what is made; rows.jsonl are the results"
     )
-    parser.add_argument("--only", action="append", choices=CELLS, metavar="CELL", help="this one; may be given again")
+    parser.add_argument("--only", action="append", choices=cells, metavar="CELL", help="this one; may be given again")
     parser.add_argument("--list", action="store_true", help="print the cells, run nothing")
     given = parser.parse_args()
-    names, shared, out = given.only or list(CELLS), given.shared.absolute(), given.out.absolute()
+    names, shared, out = given.only or list(cells), given.shared.absolute(), given.out.absolute()
     if given.list:
         for name in names:
             print(f"{name:16}{'there' if name in kept(out) else 'missing'}")
         return
-    campaign(names, shared, out)
-    print(table(kept(out)))
+    campaign(cells, names, shared, out)
+    print(table(cells, kept(out)))
 
 
 if __name__ == "__main__":
-    main()
+    main(CELLS, __doc__)
