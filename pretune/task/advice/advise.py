@@ -102,13 +102,10 @@ def advise(asked: Asked) -> Json:
     Raises:
         UserError: the data or the model cannot be read; NotSupported: no task learns from such data.
     """
-    artifact = Artifact.open(asked.data, "files|corpus|dataset")
-    if artifact.card.kind != "dataset" and not asked.settings and not recognised(artifact).shape:
+    found = seen_as(asked)
+    if found is None:
         return _of_text(asked)
-    seen = look(artifact, asked.settings)
-    kind = task_for(seen.shape, seen.read_as)
-    assert kind is not None, "a dataset has a shape"
-    task: Task = TASK(kind)
+    seen, task = found
     row = nearest(table(), task, examples=max(1, seen.examples), language=seen.language)
     model, others = _model(asked, task, seen)
     sizes = [] if model else [(name, base, _forecast(asked, task, seen, base)) for name, base in usual(task)]
@@ -129,6 +126,17 @@ def advise(asked: Asked) -> Json:
         "machine": asdict(Machine.here()),
         "command": chosen.command,
     }
+
+
+def seen_as(asked: Asked) -> tuple[Seen, Task] | None:
+    """The data and the task that learns from it; None for text. Raises what `advise` does."""
+    artifact = Artifact.open(asked.data, "files|corpus|dataset")
+    if artifact.card.kind != "dataset" and not asked.settings and not recognised(artifact).shape:
+        return None
+    seen = look(artifact, asked.settings)
+    kind = task_for(seen.shape, seen.read_as)
+    assert kind is not None, "a dataset has a shape"
+    return seen, TASK(kind)
 
 
 # ---- the model ----------------------------------------------------------------------------------

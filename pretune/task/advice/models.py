@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretune.base.artifact import Artifact
@@ -13,6 +13,7 @@ from pretune.base.planning import forecast_of
 from pretune.base.stage import Forecast
 from pretune.infer.answers import Text
 from pretune.model.families import family_named
+from pretune.model.folder import weight_bytes
 from pretune.task.task import Task
 from pretune.tokens.encode.tokenizer import chat_template, encode_texts, load_tokenizer, special_ids
 
@@ -48,8 +49,7 @@ class Candidate:
 
     @property
     def parameters(self) -> int:
-        """As many as the files hold in float32."""
-        return int(self.known.parameters or self.known.disk_bytes / 4)
+        return int(self.known.parameters)
 
     def fact(self) -> Json:
         """As plain JSON."""
@@ -64,8 +64,8 @@ def is_model(folder: Path) -> bool:
 
 def candidate(path: str | Path, task: Task, texts: Sequence[str]) -> Candidate:
     """A model folder with what it makes of the texts; raises a UserError where it is none."""
-    artifact = Artifact.open(path, "model")
-    known, tokenizer = forecast_of(artifact), load_tokenizer(path)
+    known, tokenizer = forecast_of(Artifact.open(path, "model")), load_tokenizer(path)
+    known = replace(known, parameters=float(weight_bytes(Path(path), bytes_per_parameter=1)))
     unk = special_ids(path, tokenizer).unk
     ids = encode_texts(tokenizer, list(texts))
     lengths = tuple(map(len, ids))
