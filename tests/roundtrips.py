@@ -24,7 +24,7 @@ from pretune.serve.app import create_app
 from tests.folders import build, write_model
 
 METHODS: dict[str, Any] = {
-    **{name: name for name in ("full", "head", "lora", "adalora", "ia3")},
+    **{name: name for name in ("full", "head", "lora", "freeze", "unfreeze", "bitfit", "layernorm", "adalora", "ia3")},
     **{f"lora-{variant}": {"kind": "lora", "variant": variant} for variant in ("rslora", "dora", "pissa", "lora+")},
     **{name: {"kind": name, "tokens": 4} for name in ("prefix", "prompt", "p-tuning")},
 }

@@ -15,11 +15,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from glob import has_magic
 from importlib import import_module
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 from pretune.base.digest import digest, file_digests
@@ -191,6 +192,16 @@ class Artifact:
             seen.add(one.card.id)
             yield one
             todo = [a for p in one.card.inputs if (a := one.source(p))] + todo
+
+
+def below(inputs: Mapping[str, Artifact], setting: str) -> list[Artifact]:
+    """The inputs of a setting that is a list, in its order."""
+    return [one for place, one in inputs.items() if place.startswith(f"{setting}.")]
+
+
+def unlike(name: str, taken: Collection[str]) -> str:
+    """A name, with a number behind it where it is taken."""
+    return next(one for k in count(1) if (one := f"{name}-{k}" if k > 1 else name) not in taken)
 
 
 # ---- raw inputs ---------------------------------------------------------------------------------

@@ -123,6 +123,15 @@ class BadReference(SettingsError):
     code = "bad-reference"
 
 
+class OtherStudy(UserError):
+    """A folder of `pretune tune` holds trials of another recipe, other data or other ranges.
+
+    Their scores say nothing about this search. Choose another `--out`, or go on with recipe and ranges as they were.
+    """
+
+    code = "other-study"
+
+
 class BadCommand(UserError):
     """The command line could not be understood."""
 

@@ -73,9 +73,21 @@ METRICS = {
     "gradient_norm": "Length of the gradient before clipping. A jump of a factor of ten is a warning; nan is refused.",
     "balance": "Balance loss of a mixture of experts, mean over blocks: experts times the sum over them of the share "
     "of tokens that chose one times its mean probability. The experts of a token when all are even, more else.",
-    "before": "Of a model that learns on (base=): loss and bits per byte of the text that it learns (domain) and of "
-    "the text that it is not to forget (general, where watch names some), before the first step.",
-    "after": "The same as `before`, after the last step; both on the same validation rows, in float32.",
+    "before": "Of a model that learns on (base=), or is tuned with watch: before the first step, loss and bits per "
+    "byte of the text that it learns (domain) and of the texts that are watched, by the names of their folders; of "
+    "earlier data sets the scores on their validation split, by the head that they were saved with.",
+    "after": "The same as `before`, with the weights that are saved; both on the same validation rows, in float32.",
+    "forgotten": "What was lost of each thing that `watch` names, in the unit of its first figure: the fall of a "
+    "score, or the rise of bits per byte (of masked tokens: nats). Below 0 it has become better.",
+    "knows": "The score of each data set that the model has learnt, its own first, on their validation splits; a "
+    "summary of models that were made one from the other makes the accuracy matrix of them.",
+    "average_accuracy": "Of tasks that were learnt one after the other: the mean of their scores after the last one "
+    "(Lopez-Paz & Ranzato 2017). Each on its validation split, by its own saved head.",
+    "backward_transfer": "Of tasks that were learnt one after the other: the mean over the earlier ones of the score "
+    "after the last task, less that right after their own. -0.05: five points were forgotten.",
+    "average_weight": "remember=average: the weight of what was learnt; 0 is the start, 1 what training gave.",
+    "average_curve": "remember=average: the scores on the validation splits at each weight tried; `mean` chose.",
+    "penalty": "remember=ewc and l2: what the run pays for leaving its start, added to the loss of each step.",
     "router_z": "Mean over tokens and blocks of the square of the log of the sum of exp of a router's logits.",
     "busiest_expert": "Tokens of the busiest expert over an even share, in the block where that is most. 1 is even; "
     "with two of eight experts a token, 4 is the worst. Much more than 2 at the end: raise model.balance.",

@@ -20,6 +20,7 @@ MODULES = {
     "crf": ("pycrfsuite",),
     "translate": ("sacrebleu",),
     "scale": ("ray",),
+    "tune": ("optuna", "sklearn"),
     "track": ("tensorboard",),
     "wandb": ("wandb",),
     "swanlab": ("swanlab",),

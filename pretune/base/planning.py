@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -63,6 +63,8 @@ class Planned:
     source: str = "recipe"
     above: Mapping[str, int] = field(default_factory=dict)
     """How far the seed of a stage is from the recipe's."""
+    main: str = ""
+    """The stage that lies at `work` itself where that ends in a dot; the last one, if none is named."""
 
     @classmethod
     def read(cls, path: str | Path, overrides: tuple[str, ...] = (), size: str | None = None) -> Self:
@@ -113,6 +115,11 @@ class Planned:
         built = {name: STAGE(settings) for name, settings in every.items()}
         return cls(head, in_order(built), source, above)
 
+    def only(self, names: Collection[str]) -> Self:
+        """The same with some of the stages, which lie where they lay; `names` holds what each of them needs."""
+        stages = {name: stage for name, stage in self.stages.items() if name in names}
+        return replace(self, stages=stages, main=self.main or list(self.stages)[-1])
+
     def seed_of(self, name: str) -> int:
         """The seed of a stage."""
         return self.head.seed + self.above.get(name, 0)
@@ -121,7 +128,7 @@ class Planned:
         """Where a stage's artifact lies."""
         if not self.head.work.endswith("."):
             return Path(self.head.work) / name
-        last = list(self.stages)[-1]
+        last = self.main or list(self.stages)[-1]
         return Path(self.head.work[:-1]) if name == last else Path(self.head.work + name)
 
     # ---- plan ---------------------------------------------------------------------------------
@@ -188,7 +195,7 @@ class Planned:
         found: dict[str, Artifact] = {}
         for place, given, mark in inputs_of(stage):
             path = made[given[1:]].path if given.startswith("$") else given
-            found[place] = _opened(path, mark, stage)
+            found[place] = opened_input(path, mark, stage)
             if found[place].sample is not None and not stage.takes_samples:
                 hint = "give the whole file; a sample is for `pretune dataset`"
                 raise BadCommand(f"{stage.kind} takes no sample such as {given!r}", hint=hint)
@@ -203,11 +210,11 @@ class Planned:
             if reference.startswith("$"):
                 given[place] = known[reference[1:]]
             else:
-                given[place] = forecast_of(_opened(reference, mark, stage))
+                given[place] = forecast_of(opened_input(reference, mark, stage))
         return given
 
 
-def _opened(path: str | Path, mark: Input, stage: Stage) -> Artifact:
+def opened_input(path: str | Path, mark: Input, stage: Stage) -> Artifact:
     """An input; of a folder of texts, links that lead out of it are read only where the stage says so."""
     follow = stage.follows_links() if "files" in mark.kind.split("|") else None
     return Artifact.open(path, None if mark.kind == "files" else mark.kind, follow=follow)
@@ -239,7 +246,7 @@ def _old_card(out: Path) -> Card | None:
 
 
 def _setting_changes(card: Card, stage: Stage, seed: int) -> list[str]:
-    before, now = _flat(card.settings), _flat({**complete(stage), "seed": seed})
+    before, now = flat_settings(card.settings), flat_settings({**complete(stage), "seed": seed})
     inputs = {place for place, _, _ in inputs_of(stage)} | set(card.inputs)
     names = [n for n in sorted({*before, *now}) if n not in inputs and before.get(n) != now.get(n)]
     changes = [f"{n} {before.get(n, 'unset')!r} -> {now.get(n, 'unset')!r}" for n in names]
@@ -248,9 +255,14 @@ def _setting_changes(card: Card, stage: Stage, seed: int) -> list[str]:
     return changes
 
 
-def _flat(tree: object, place: str = "") -> Json:
+def flat_settings(tree: object, place: str = "") -> Json:
+    """Settings by their dotted places."""
     if isinstance(tree, dict) and tree:
-        return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{place}.{name}" if place else name).items()}
+        return {
+            k: v
+            for name, sub in tree.items()
+            for k, v in flat_settings(sub, f"{place}.{name}" if place else name).items()
+        }
     if isinstance(tree, list) and any(isinstance(v, dict) for v in tree):
-        return {k: v for i, sub in enumerate(tree) for k, v in _flat(sub, f"{place}.{i}").items()}
+        return {k: v for i, sub in enumerate(tree) for k, v in flat_settings(sub, f"{place}.{i}").items()}
     return {place: tree}

@@ -45,6 +45,10 @@ class Whole:
         self.part, self._entered = part, self._clock()
         self._expected = self._waiting.pop(part, 0.0)
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Reckon anew with the parts that are still to come."""
+        self._waiting = dict(seconds)
+
     @property
     def seconds_left(self) -> float:
         """Expected seconds of what is still to be done."""

@@ -120,6 +120,10 @@ class Stage(Variant):
     def check_ranks(self, world: int) -> None:
         """Raise WrongValue where so many processes cannot run it together."""
 
+    def chosen_by(self) -> str:
+        """The metric of its card that says, of held-out data, how good what it made is; "" where there is none."""
+        return ""
+
     def follows_links(self) -> bool:
         """Whether links that lead out of an input's folder are read."""
         return False

@@ -14,6 +14,7 @@ from pretune.cli.looking import check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
 from pretune.cli.shared import is_follower, print_json
+from pretune.cli.tuning import tune
 
 __all__ = ["STAGES", "cli", "main"]
 
@@ -27,12 +28,13 @@ def cli() -> None:
     pretune quickstart                  raw text -> served model, offline, in a few minutes
     pretune run recipe.yaml             run a recipe; again: only what changed
     pretune finetune MODEL data.csv --out clf task=classify
+    pretune tune recipe.yaml tuned.optim.learning_rate=1e-5..1e-3
 
     Arguments of the form key.path=value are settings; `pretune explain STAGE` lists them.
     """
 
 
-for _command in (run, plan, quickstart, new, advise, predict, chat, serve, show, check, explain, doctor, tidy):
+for _command in (run, plan, quickstart, new, advise, predict, chat, serve, show, check, explain, doctor, tidy, tune):
     cli.add_command(_command)
 for _kind, _summary in STAGES.items():
     cli.add_command(stage_command(_kind, _summary))

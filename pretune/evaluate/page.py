@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
+from pretune.evaluate.continual import Course
 from pretune.evaluate.findings import in_order
 from pretune.evaluate.records import grouped
 from pretune.infer.explain import Explanation
 from pretune.infer.explain import marked as marked_words
-from pretune.report.drawing import Bar, Chart, reliability_chart
+from pretune.report.drawing import Bar, Chart, frame_of, reliability_chart
 from pretune.report.numbers import metric, named
 from pretune.report.pages import marked, weighed
 from pretune.report.training import OF_QUALITY, charts, read_points
@@ -28,7 +29,11 @@ TABLES = {"paradigms": "By paradigm", "sources": "By source", "languages": "By l
 SPREAD = {"mean": "mean", "standard deviation": "std", "least": "least", "most": "most"}
 EMPTY: Json = {
     **dict.fromkeys(
-        ("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes", "seeds", "examples"), ()
+        (
+            *("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes", "seeds", "examples"),
+            "course",
+        ),
+        (),
     ),
     "tables": {},
 }
@@ -166,6 +171,27 @@ def seeds_part(rows: Sequence[Json]) -> Json:
         for row in rows
     ]
     return EMPTY | {"title": f"Over {rows[0]['seeds']} seeds", "about": "", "seeds": shown}
+
+
+def course_part(course: Course) -> Json:
+    """Tasks that were learnt one after the other: the matrix of what is known after each, and its curves."""
+    known = {task: _known(course.matrix, column) for column, task in enumerate(course.tasks)}
+    points = [point for some in known.values() for point in some]
+    drawn = Chart("What is known of each task", "validation split", known, frame_of(points), "tasks learnt")
+    rows = [{"after": model, "scores": row} for model, row in zip(course.models, course.matrix, strict=True)]
+    return EMPTY | {
+        "title": "Learnt one after the other",
+        "about": " → ".join(course.models),
+        "metrics": course.figures(),
+        "charts": [],
+        "course": {"tasks": course.tasks, "rows": rows, "chart": drawn},
+    }
+
+
+def _known(matrix: Sequence[Sequence[float | None]], column: int) -> list[tuple[float, float]]:
+    """The score of a task after each of the tasks, counted from 1, where it is known."""
+    scores = ((number, row[column]) for number, row in enumerate(matrix, 1))
+    return [(float(number), score) for number, score in scores if score is not None]
 
 
 def curves(folder: Path) -> list[Chart]:

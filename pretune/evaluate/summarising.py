@@ -11,7 +11,8 @@ from statistics import mean, stdev
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json, JsonMap
 from pretune.base.stage import Context
-from pretune.evaluate.page import card_part, report_part, seeds_part
+from pretune.evaluate.continual import courses
+from pretune.evaluate.page import card_part, course_part, report_part, seeds_part
 from pretune.evaluate.reporting import FORMAT, read_report
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
@@ -37,10 +38,14 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
             shown.append(report_part(report, rows, model.path if model else None, name))
         else:
             shown.append(card_part(part))
-    seeds = over_seeds({one["name"]: one["metrics"] for one in told if "metrics" in one})
+    learnt = courses(parts)
+    figures = {one["name"]: one["metrics"] for one in told if "metrics" in one} | {c.name: c.figures() for c in learnt}
+    metrics |= {f"{one.name}.{key}": value for one in learnt for key, value in one.figures().items()}
+    seeds = over_seeds(figures)
     for row in seeds:
         metrics |= {f"{row['report']}.{row['figure']}.{name}": row[name] for name in ("mean", "std")}
     tree = {"format": FORMAT, "what": "summary", "title": title, "text": text, "parts": told, "seeds": seeds}
+    tree |= {"courses": [one.told() | one.figures() for one in learnt]} if learnt else {}
     written = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (out / "report.json").write_text(written, encoding="utf-8", newline="\n")
     verdict, mood = verdict_of([part for part in shown if part["groups"]])
@@ -52,7 +57,7 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
         verdict=verdict,
         mood=mood,
         text=text,
-        parts=[*([seeds_part(seeds)] if seeds else []), *shown],
+        parts=[*([seeds_part(seeds)] if seeds else []), *map(course_part, learnt), *shown],
         doctor=(),
         lineage=lineage({part.path.name: part for part in parts}),
         command=context.command or "pretune run RECIPE",

@@ -58,14 +58,16 @@ class OfParts(Objective):
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         there = split(batch)
         found: dict[str, Tensor] = {}
+        nothing = next(model.parameters()).new_zeros(())
         for name, part in self.parts.items():
             learner = self.learner(model, name)
             if name in there:
                 terms = part.sums(learner, there[name], step_wide)
-            elif learner is model and there:  # another part moves the same weights
-                terms = dict.fromkeys(part.weights, next(model.parameters()).new_zeros(()))
+            elif any(self.learner(model, one) is model for one in there):  # that part moves all weights
+                terms = dict.fromkeys(part.weights, nothing)
             else:  # DDP waits for the gradient of every weight
-                terms = dict.fromkeys(part.weights, sum(0.0 * p.sum() for p in learner.parameters()))
+                left = (0.0 * p.sum() for p in learner.parameters() if p.requires_grad)
+                terms = dict.fromkeys(part.weights, sum(left, nothing))
             found |= {term_of(name, term): terms[term] for term in part.weights if term in terms}
             # What the body adds is one term, whoever called it.
             found |= {t: found.get(t, 0.0) + value for t, value in terms.items() if t not in part.weights}

@@ -24,6 +24,18 @@ CHARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
             "validation_discriminator": "discriminator",
         },
     ),
+    (
+        "Loss of each part",
+        "training",
+        {
+            "task": "the task",
+            "replay": "replayed",
+            "replay_": "",
+            "kept": "said at the start",
+            "kept_": "",
+            "penalty": "penalty of leaving the start",
+        },
+    ),
     ("Loss by source", "nats per target, held out", {"validation_loss_by_source/": ""}),
     ("Bits per byte", "held out", {"validation_bits_per_byte": "all", "validation_bits_per_byte_by_source/": ""}),
     (

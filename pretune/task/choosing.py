@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from pretune.base.json import Json
 from pretune.model.folder import write_safetensors
+from pretune.objective.objective import Objective
 from pretune.task.labelled_data import LabelledData
 from pretune.task.settings import FinetuneSettings
 from pretune.train.loop.runtime import evaluating
@@ -25,6 +26,7 @@ class Best:
     Args:
         folder: the model that is fine-tuned.
         every: steps between two looks.
+        objective: that of the task, without what the run learns next to it.
     """
 
     settings: FinetuneSettings
@@ -32,6 +34,7 @@ class Best:
     data: LabelledData
     folder: Path
     every: int
+    objective: Objective
 
     @property
     def path(self) -> Path:
@@ -44,7 +47,7 @@ class Best:
         if not self.data.dev_rows or (report.step % self.every and not last):
             return False
         with log.timing("validation"):
-            scores = self._scores()
+            scores = self.scores(noted=True)
         log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
         shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
         better = is_better(scores, state.extra.get("best"), by=self.data.task.better)
@@ -62,29 +65,32 @@ class Best:
             final = update.final()
             write_safetensors({n: final[n] for n in update.weights}, self.path)
 
-    def _scores(self) -> dict[str, float]:
-        """Loss and scores on the validation split, in float32 with the exact weights."""
+    def scores(self, *, noted: bool = False) -> dict[str, float]:
+        """Loss and scores on the validation split, in float32 with the exact weights; what it wrote may be noted."""
         session, task, data = self.session, self.data.task, self.data
         state, spec = session.state, session.spec
         with state.update.exact_weights(), evaluating(state.model):
-            inputs = (state.model, spec.objective, data.dev_rows, spec.vocabulary, session.runtime)
-            loss = spec.objective.named(loss_over(*inputs, batch=session.micro).terms)
+            inputs = (state.model, self.objective, data.dev_rows, spec.vocabulary, session.runtime)
+            loss = self.objective.named(loss_over(*inputs, batch=session.micro).terms)
             ready = task.ready(state.model, self.folder, data.labels, max_length=self.settings.max_length)
-            asked = self.settings.prompts
-            prompts = task.questions(data.dev_examples) if asked is None else asked
-            note_samples(session.context, state.step, task.texts(ready, prompts))
+            if noted:
+                asked = self.settings.prompts
+                prompts = task.questions(data.dev_examples) if asked is None else asked
+                note_samples(session.context, state.step, task.texts(ready, prompts))
             return {**loss, **task.score(ready, data.dev_examples)}
 
-    def take(self) -> dict[str, float]:
-        """The best weights become those of the model; figures of them for the card."""
+    def restore(self) -> None:
+        """The best weights become those of the model."""
         state = self.session.state
         if "best" in state.extra and state.extra["best_step"] != state.step:
             state.update.replace(load_file(self.path))
-        return self._choose() if self.data.dev_examples else {}
 
-    def _choose(self) -> dict[str, float]:
-        """What is chosen on the validation split, with the best weights, is written into the model's config."""
+    def choose(self) -> dict[str, float]:
+        """What is chosen on the validation split, with the best weights, is written into the model's config; figures of
+        them for the card."""
         task, data, model = self.data.task, self.data, self.session.state.model
+        if not data.dev_examples:
+            return {}
         with self.session.state.update.exact_weights(), evaluating(model):
             ready = task.ready(model, self.folder, data.labels, max_length=self.settings.max_length)
             if found := task.chosen(ready, data.dev_examples):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pretune.base.artifact import Artifact, relative
+from pretune.base.artifact import Artifact, below, relative
 from pretune.base.config import complete
 from pretune.base.errors import WrongValue
 from pretune.base.json import Json
@@ -26,15 +26,20 @@ from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
+from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
+from pretune.task.remember.earlier import Past
+from pretune.task.remember.remember import Remember
+from pretune.task.remember.watched import before, forgotten, knows, watched
 from pretune.task.settings import FinetuneSettings
 from pretune.task.several import read_all
 from pretune.task.task import Task
 from pretune.tokens.rows import Vocabulary, vocabulary_of
 from pretune.train.forecast.forecast import forecast_of
 from pretune.train.loop.runtime import Runtime, device_of
-from pretune.train.loop.session import begin, keep_samples
+from pretune.train.loop.session import Session, begin, keep_samples
 from pretune.train.loop.spec import Choices, Looks, TrainSpec
+from pretune.train.loop.step import TrainState
 from pretune.train.loop.stream import RowStream
 from pretune.train.run.resolve import resolve
 from pretune.train.watch.page import write_run_page
@@ -55,50 +60,83 @@ BYTES_PER_TOKEN, TOKENS_PER_EXAMPLE = 4.0, 60.0
 
 
 def finetune(
-    settings: FinetuneSettings, base: Artifact, data: Mapping[str, Artifact], out: Path, context: Context
+    settings: FinetuneSettings,
+    inputs: Mapping[str, Artifact],
+    data: Mapping[str, Artifact],
+    out: Path,
+    context: Context,
 ) -> Json:
     """Train and write the model (or adapter) folder; returns the metrics of the card.
 
     Args:
-        data: the data set of each task by its name; of one task alone, under "".
+        inputs: by their places.
+        data: those of them that are learnt from, by the name of their task; of one task alone, under "".
     """
+    base = inputs["model"]
     runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
-    read = read_all(settings.task, places, folder, min(settings.max_length, room_for(settings.method, config)), log)
+    longest = min(settings.max_length, room_for(settings.method, config))
+    read = read_all(settings.task, places, folder, longest, log)
     read.task.check_rows(read.rows, batch=settings.batch)
-    spec = _spec(settings, folder, config, read, runtime, context)
+    plain = _spec(settings, folder, config, read, runtime, context)
+    past = Past(base, folder, longest, context.seed, log, below(inputs, "remember.data"))
+    remember = settings.remember or Remember()
+    spec = remember.learnt(plain, past, read)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
     state = session.state
-    log.info(
-        f"    {read.num_examples:,} examples, {count(num_parameters(state.model))} parameters "
-        f"({count(sum(p.numel() for p in state.update.weights.values()))} train), {state.total} steps, "
-        f"{choices['precision']}, micro-batch {choices['micro_batch']}"
-    )
+    log.info(f"    {_told(state, read.num_examples, choices)}")
     read.task.start(session, read.rows, read.dev_rows)
+    remember.start(session, past, read)
+    things = watched(past, below(inputs, "watch"), session, taken=[one.path.name for one in data.values()])
+    known = before(things, session)
     session.resume()
-    best = Best(settings, session, read, folder, _every(settings, read))
-    with following(settings.track if runtime.rank == 0 else [], context, complete(settings)):
+    best = Best(settings, session, read, folder, _every(settings, read), plain.objective)
+    with (
+        keeping(session, settings.method, read.rows, read.dev_rows),
+        following(settings.track if runtime.rank == 0 else [], context, complete(settings)),
+    ):
         started = time.monotonic()
         session.run(best.after)
+        metrics = _best(best, remember) if session.leads else {}
     if not session.leads:
         return {}
-    seen = best.take()
-    metrics = {**best.metrics(), **seen, **_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1)}
-    metrics |= session.summary()
-    home, weights = relative(folder, context.home), state.update.final()
-    with state.update.exact_weights():
-        left = read.task.fold(state.model, weights)
-        read.task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
-    window = longest_of(plain_model(state.model).config.to_dict())
-    is_cut = read.task.grouped and read.task.answers is not Text
-    for place in sorted(out.rglob("tokenizer_config.json")):
-        set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
+    metrics |= {**best.metrics(), **forgotten(things, session, known)}
+    metrics |= knows(read, data, metrics)
+    metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
+    _write(settings, session, read.task, folder, out)
     keep_samples(context, out)
-    inputs = {"model": base, **{place_of(name): one for name, one in data.items()}}
     write_run_page("finetune", complete(settings), inputs, metrics, out, context)
     return metrics | choices | {"micro_batch": session.micro}
+
+
+def _best(best: Best, remember: Remember) -> Json:
+    """Go back to the best weights, and on from there as what is remembered asks; what was measured of it."""
+    best.restore()
+    metrics = remember.finish(best)
+    return metrics | best.choose()
+
+
+def _told(state: TrainState, examples: int, choices: Choices) -> str:
+    train = count(sum(p.numel() for p in state.update.weights.values()))
+    return (
+        f"{examples:,} examples, {count(num_parameters(state.model))} parameters ({train} train), {state.total} steps, "
+        f"{choices['precision']}, micro-batch {choices['micro_batch']}"
+    )
+
+
+def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Path, out: Path) -> None:
+    """The folder of the model; its tokenizer says how long a text may be."""
+    state, home = session.state, relative(folder, session.context.home)
+    weights = state.update.final()
+    with state.update.exact_weights():
+        left = task.fold(state.model, weights)
+        task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
+    window = longest_of(plain_model(state.model).config.to_dict())
+    is_cut = task.grouped and task.answers is not Text
+    for place in sorted(out.rglob("tokenizer_config.json")):
+        set_model_length(place.parent, min(settings.max_length, window) if is_cut else window)
 
 
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
@@ -124,11 +162,6 @@ def _sizes(state: Any, data: LabelledData) -> Json:
         "examples": data.num_examples,
         **({"examples_left_out": left_out} if left_out else {}),
     }
-
-
-def place_of(name: str) -> str:
-    """The setting that names the data set of a task."""
-    return f"data.{name}" if name else "data"
 
 
 def usual_epochs(task: Task, rows: int, batch: int) -> float:
@@ -256,10 +289,11 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     rows = max(1, int(tokens / per_row))
     spec = replace(spec, tokens_per_row=per_row, rows=rows, epochs=usual_epochs(task, rows, settings.batch))
     parameters = base.parameters or base.disk_bytes / 4
+    kept = 4.0 * spec.width * tokens if settings.method.keeps() and spec.epochs > 1 else 0.0
     return replace(
         forecast_of(spec, machine),
         tokens=0,
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters + kept,
         parameters=parameters,
         config=base.config,
     )

@@ -60,7 +60,7 @@ class Several(Task):
     def why_not(self, method: Method) -> str | None:
         if not method.keeps_base:
             return None
-        return f"method={method.kind} adapts a model with one head; several tasks are learnt with full or head"
+        return f"method={method.kind} adapts a model with one head; several tasks are learnt with full, head or freeze"
 
     def knowing(self, parts: Mapping[str, LabelledData]) -> Self:
         """The task with what was read for each of its tasks."""

@@ -19,9 +19,12 @@ class FinetuneStage(Stage, FinetuneSettings):
     """Adapt a pretrained model to a task."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+
+    def chosen_by(self) -> str:
+        return f"validation_{self.task.better}"
 
     def check_ranks(self, world: int) -> None:
         refuse_ranks(self.batch, world)
@@ -43,7 +46,7 @@ class FinetuneStage(Stage, FinetuneSettings):
         base, data = inputs["model"], {name: inputs[place] for name, place in _data(inputs).items()}
         if base.card.kind == "tokenizer":
             check_source(self.fresh, None, base.path.as_posix())
-        return finetune(self, base, data, out, context)
+        return finetune(self, inputs, data, out, context)
 
 
 def _data(places: Iterable[str]) -> dict[str, str]:

@@ -50,6 +50,7 @@ class Row(TypedDict, total=False):
         progress: share of the run's steps before this one, in [0, 1); only rows that are trained on have it.
         written: number of the document that each of the labels belongs to, where they are a row of their own.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
+        said: logits that a head gave of the row before training.
         draws: a number in [0, 1) for each place, by which a token is drawn from a model's distribution.
     """
 
@@ -58,6 +59,7 @@ class Row(TypedDict, total=False):
     targets: NDArray[np.bool_]
     labels: Ids
     label: int
+    said: NDArray[np.floating]
     span: tuple[int, int]
     example: int
     of: str

@@ -98,10 +98,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def recipe_tree() -> dict[str, Any]:
+    return {"c": {"kind": "read", "read": ["in"]}, "n": {"kind": "count", "corpus": "$c"}}
+
+
 def recipe(*overrides: str, size: str | None = None) -> Recipe:
     tree = {
         "work": "w",
-        "stages": {"c": {"kind": "read", "read": ["in"]}, "n": {"kind": "count", "corpus": "$c"}},
+        "stages": recipe_tree(),
         "sizes": {"loud": {"c.upper": True}},
     }
     return Recipe.build(tree, overrides=overrides, size=size)
@@ -252,6 +256,14 @@ def test_unknown_stages_references_and_circles_are_told() -> None:
     ring = {"a": {"kind": "count", "corpus": "$b"}, "b": {"kind": "count", "corpus": "$a"}}
     with pytest.raises(SettingsError):
         Recipe.build({"stages": ring})
+
+
+def test_a_part_of_a_recipe_lies_where_the_whole_lies() -> None:
+    whole = Recipe.build({"work": "w/x.", "stages": recipe_tree()})
+    part = whole.only(["c"])
+    assert [part.out("c"), whole.out("n")] == [whole.out("c"), Path("w/x")]
+    assert list(part.run()) == ["c"]
+    assert [plan.status for plan in whole.plan()] == ["current", "will run"]
 
 
 def test_a_size_takes_its_overrides() -> None:

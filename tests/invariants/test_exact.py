@@ -28,6 +28,12 @@ def test_eight_micro_batches_of_one_move_the_weights_like_one_of_eight(name: str
     assert largest_difference(one, eight) < 1e-12
 
 
+def test_a_penalty_on_weights_is_paid_once_however_a_step_is_cut() -> None:
+    one, eight, free = (trained("classify", micro=m, penalty=p) for m, p in ((8, 0.1), (1, 0.1), (8, 0.0)))
+    assert largest_difference(one, free) > 1e-3
+    assert largest_difference(one, eight) < 1e-12
+
+
 @pytest.mark.parametrize("name", ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel"])
 def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
     assert largest_difference(trained(name, micro=5, batch=5), trained(name, micro=2, batch=5)) < 1e-12
@@ -36,7 +42,8 @@ def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
     names += ["masked-pairs", "replaced", "hybrid", "denoise", "several", "crf", "embed", "embed-scores", "listwise"]
-    names += ["seq2seq", "dpo", "kto", "reward", "moe", "chat by dora", "chat by prompt", "classify by prefix"]
+    names += ["seq2seq", "dpo", "kto", "reward", "moe", "beside", "classify by freeze", "gpt2 by unfreeze"]
+    names += ["chat by dora", "chat by prompt", "classify by prefix"]
     for name, gap in ranks_apart(names, tmp_path).items():
         assert gap < 1e-12, name
 

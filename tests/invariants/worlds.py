@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,14 +17,18 @@ from safetensors.torch import load_file
 
 from pretune.model.build import build_from, build_model
 from pretune.model.chain import NAME, chain_of
-from pretune.model.families import Head, family_named
+from pretune.model.families import Head, family_named, plain_model, tops
 from pretune.model.folder import without_pooler
+from pretune.model.held import HeldHead, hold_head
 from pretune.model.methods.method import METHOD
+from pretune.model.methods.own import frozen_modules
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE, Shape
+from pretune.objective.beside import Beside
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
+from pretune.objective.distil import Distil
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
@@ -38,6 +43,7 @@ from pretune.objective.tags import TokenTags
 from pretune.objective.written import Written
 from pretune.tokens.encode.tokenizer import Specials
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
+from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
@@ -318,11 +324,41 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
+    if name == "beside":
+        return beside()
     if name in ("bag", "cnn", "lstm"):
         return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
     if name == "answer":
         return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
+
+
+class Earlier:
+    """A model that learnt something before."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def on(self, model: Any) -> HeldHead:
+        return hold_head(self.model, model, name="earlier")
+
+
+def beside() -> tuple[Any, Objective, list[Row]]:
+    """Labels, next to tags and text that are replayed and what another head said before."""
+    parts = {"task": Labels(kind="labels"), "tags": TokenTags(kind="token-tags"), "text": OBJECTIVE("masked")}
+    heads = {"tags": Earlier(tiny_tagger("bert")), "text": Earlier(tiny("bert")), "kept": Earlier(tiny_classifier())}
+    objective = Beside(
+        kind="beside",
+        of={**parts, "kept": Distil(kind="distil")},
+        shares={"task": 0.7, "tags": 0.3, "text": 0.2, "kept": 2.0},
+    ).coming(heads)
+    model = tiny_classifier()
+    objective.hold(model)
+    said = np.random.default_rng(6).normal(size=(2, 3))
+    rows: list[Row] = [{**row, "of": "task"} for row in labelled_rows(3)]
+    rows += [{**row, "of": "tags"} for row in tagged_rows(2)] + [{"of": "text", **packed_rows(1, LENGTH)[0]}]
+    rows += [{"ids": row["ids"], "said": s, "of": "kept"} for row, s in zip(labelled_rows(2), said, strict=True)]
+    return model, objective, rows
 
 
 PREFERENCES: dict[str, Any] = {
@@ -358,8 +394,22 @@ CASES = (
     *("masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
+    "beside",
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
+
+BY_METHOD = (
+    *("classify by head", "classify by freeze", "classify by unfreeze", "classify by bitfit", "classify by layernorm"),
+    *(
+        "gpt2 by freeze",
+        "gpt2 by unfreeze",
+        "gpt2 by bitfit",
+        "gpt2 by layernorm",
+        "several by freeze",
+        "embed by layernorm",
+    ),
+)
+"""Cases by another method than training all."""
 
 
 def trained(
@@ -371,25 +421,55 @@ def trained(
     runtime: Runtime | None = None,
     batch: int = 8,
     kind: torch.dtype = torch.float64,
+    penalty: float = 0.0,
     rate: float | None = 1e-2,
+    method: Any = None,
 ) -> dict[str, torch.Tensor]:
     """The weights after some steps, cut into micro-batches of `micro` rows.
 
     Args:
+        name: a case, or "CASE by METHOD".
+        penalty: weight of what holds the weights near a place off their start, the matrices more than the rest.
         rate: of the optimizer; None: its usual one.
     """
-    runtime = runtime or Runtime()
-    model, objective, rows = case(name)
-    model.to(kind).train()
-    update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
-    state = TrainState(model, runtime.wrap(Scored(model, objective)), update, total=steps)
-    if method := ADAPTERS.get(name.partition(" by ")[2]):
-        state.around = METHOD(method).around
+    base, _, by = name.partition(" by ")
+    runtime, method = runtime or Runtime(), method or by or None
+    model, objective, rows = case(name if by in ADAPTERS else base)
+    state = begun(model.to(kind), objective, method, steps=steps, runtime=runtime, optim=optim, rate=rate)
+    state.train()
+    if penalty:
+        masters = state.update.masters
+        matrices = {n: torch.full_like(t, 3.0) for n, t in masters.items() if t.dim() > 1}
+        state.penalty = Penalty(penalty, {n: t + 0.1 for n, t in masters.items()}, matrices)
     ranks = {"rank": runtime.rank, "world": runtime.world}
     cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
     for step in range(steps):
         take_step(state, objective, cut.batches(step), runtime)
     return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+def begun(
+    model: Any,
+    objective: Objective,
+    method: Any,
+    *,
+    steps: int,
+    runtime: Runtime | None = None,
+    optim: str = "adamw",
+    rate: float | None = 1e-2,
+) -> TrainState:
+    """A model before its first step, adapted by a method; None: what trains stays as it is, as with those of ADAPTERS,
+    which `case` has applied."""
+    known = ADAPTERS.get(method) if isinstance(method, str) else None
+    adapting = METHOD(known or method or "full")
+    if method is not None and known is None:
+        core = plain_model(model)
+        adapting.apply(model, heads=tops(core) if core.base_model is not core else ())
+    update = Update(model, OPTIM({"kind": optim, "learning_rate": rate, "clip": 0.5}))
+    scored = (runtime or Runtime()).wrap(Scored(model, objective))
+    moving = partial(adapting.trained_at, list(update.weights), total=steps)
+    still = frozen_modules(model) if adapting.eval_frozen else ()
+    return TrainState(model, scored, update, total=steps, trained_at=moving, still=still, around=adapting.around)
 
 
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
@@ -406,7 +486,8 @@ from safetensors.torch import save_file
 torch.set_num_threads(1)
 runtime = Runtime.start("cpu")
 for name in sys.argv[2:]:
-    weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name))
+    held = {"penalty": 0.1} if name == "classify" else {}
+    weights = trained(name, micro=2, steps=2, runtime=runtime, batch=batch_of_ranks(name), **held)
     save_file({n: t.contiguous() for n, t in weights.items()}, f"{sys.argv[1]}/{name}-{runtime.rank}.safetensors")
 torch.distributed.barrier()  # the ranks leave together
 """
@@ -430,7 +511,7 @@ def ranks_apart(names: Sequence[str], folder: Path) -> dict[str, float]:
     assert [p.wait(timeout=240) for p in processes] == [0, 0]
     found = {}
     for name in names:
-        alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name))
+        alone = trained(name, micro=8, steps=2, batch=batch_of_ranks(name), penalty=0.1 if name == "classify" else 0.0)
         both = (load_file(folder / f"{name}-{rank}.safetensors") for rank in range(2))
         found[name] = max(largest_difference(alone, one) for one in both)
     return found

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from pretune.model.families.llama import TABLE_PACE
-from pretune.model.methods.method import METHOD
+from pretune.model.methods.method import HEAD_PACE, METHOD
 from pretune.model.methods.scratch import GoingOn, Scratch
 from pretune.task.finetuning import outlined, usual_epochs
 from pretune.task.settings import FinetuneSettings
 from pretune.task.task import TASK
 from pretune.tokens.rows import Vocabulary
 from pretune.train.optim.settings import OPTIM
-from tests.invariants.worlds import tiny
+from tests.invariants.worlds import tiny, tiny_classifier
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ from tests.invariants.worlds import tiny
         ("full", 32, 5e-4),  # not above what AdamW takes when all is new
         ("full", 0, 5e-5),  # not known
         ("head", 384, 1e-3),
+        ("freeze", 384, 1e-4),
+        ("bitfit", 384, 4e-3),
         ("lora", 384, 5e-4),
         ({"kind": "lora", "variant": "lora+"}, 384, 1.25e-4),  # and sixteen times as much for B
     ],
@@ -68,3 +70,16 @@ def test_a_new_t5_moves_its_table_faster_on_top_of_what_its_layers_say_and_one_t
     assert {layers[name] for name in tables} == {0.5}, "the first of two blocks"
     assert GoingOn(kind="going-on").scales(model, 1.0) is None
     assert Scratch(kind="scratch").scales(tiny("qwen3"), 1.0) == {"model.embed_tokens.weight": TABLE_PACE}
+
+
+@pytest.mark.parametrize("method", ["full", "freeze", "unfreeze"])
+def test_a_new_head_moves_ten_times_as_fast_and_what_a_model_has_learnt_does_not(method: str) -> None:
+    model = METHOD(method).apply(tiny_classifier(), heads=("classifier",))
+    heads = {"classifier.weight", "classifier.bias"}
+    assert METHOD(method).scales(model, 1.0) == dict.fromkeys(heads, HEAD_PACE)
+    layers, both = METHOD("lora").scales(model, 0.5) or {}, METHOD(method).scales(model, 0.5) or {}
+    assert {name: both[name] / rate for name, rate in layers.items() if both[name] != rate} == dict.fromkeys(
+        heads, HEAD_PACE
+    )
+    assert METHOD(method).scales(METHOD(method).apply(tiny("gpt2"), heads=()), 1.0) is None
+    assert Scratch(kind="scratch").scales(model, 1.0) is None, "with fresh weights all is new"

@@ -240,3 +240,21 @@ def test_a_model_like_roberta_learns_and_labels_texts_that_are_longer_than_it_re
     )
     assert json.loads((found.path / "tokenizer_config.json").read_text(encoding="utf-8"))["model_max_length"] == 94
     assert {label.name for label in found.predict([row["text"] for row in rows])} <= {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "figure"), [("decoder", "lora", "bits_per_byte"), ("encoder", "full", "loss")]
+)
+def test_general_text_is_replayed_and_what_is_forgotten_of_it_is_told_by_the_heads_of_the_base(
+    world: Path, base: str, method: str, figure: str
+) -> None:
+    text = str(world / f"{base}.tokens")
+    found = tuned(
+        world, base, "labels.jsonl", f"watched-{base}", task="classify", method=method, steps=6, precision="float32",
+        watch=[text], remember={"kind": "replay", "data": [text], "weight": 0.5},
+    ).metrics  # fmt: skip
+    before, after = (found[when][f"{base}.tokens"] for when in ("before", "after"))
+    known = pretune.load(world / base).metrics[f"validation_{figure}"]
+    assert before[figure] == pytest.approx(known, rel=1e-4)
+    assert found["forgotten"] == {f"{base}.tokens": pytest.approx(after[figure] - before[figure])}
+    assert abs(after[figure] - before[figure]) > 1e-4, "the body has moved under the head"

@@ -9,6 +9,8 @@ from tests.roundtrips import NEAR, UNMERGED, WITHOUT_BUNDLE, WORLDS, Made, alike
 USUAL = ("full", "head", "lora")
 SOME = [(task, world.bases[k % 2], USUAL[2 * k % 3]) for k, (task, world) in enumerate(WORLDS.items())]
 """Every task once, every base and the usual methods several times."""
+OWN = ("freeze", "unfreeze", "bitfit", "layernorm")
+SOME += [(task, WORLDS[task].bases[k % 2], OWN[k]) for k, task in enumerate([*WORLDS][: len(OWN)])]
 SOME += [("chat", "gpt2-chat", "prefix"), ("tag", "bert-labels", "prompt"), ("classify", "qwen3", "p-tuning")]
 
 

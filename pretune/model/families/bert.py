@@ -28,7 +28,7 @@ class BertFamily(Family):
         return States(head.transform(hidden_ND if at is None else hidden_ND[at]), head.decoder, rows_BC)
 
 
-BERT = BertFamily(classes={"pair": "AutoModelForPreTraining"}, architecture="encoder")
+BERT = BertFamily(classes={"pair": "AutoModelForPreTraining"}, architecture="encoder", keeps=True)
 
 
 class Bert(Placed):

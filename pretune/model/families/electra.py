@@ -52,7 +52,7 @@ class ElectraFamily(Family):
 
 GENERATOR = "generator"
 """The name of the generator in the model that is trained."""
-ELECTRA = ElectraFamily(classes={"replaced": "AutoModelForPreTraining"}, architecture="encoder")
+ELECTRA = ElectraFamily(classes={"replaced": "AutoModelForPreTraining"}, architecture="encoder", keeps=True)
 
 
 class Electra(Bert):

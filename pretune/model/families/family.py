@@ -80,6 +80,8 @@ class Family:
         separators: that stand between two texts that are compared.
         needs_marks: whether an encoder reads texts in [CLS] and [SEP] alone; otherwise any tokenizer does.
         paces: ends of names of weights -> factor on their rate in a new model.
+        keeps: whether outputs of its lower blocks may be kept (model/kept.py): a block turns states into states, and
+            nothing else leads from below to above.
         routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
     """
@@ -92,6 +94,7 @@ class Family:
     needs_marks: bool = True
     paces: Mapping[str, float] = field(default_factory=dict)
     routes: bool = False
+    keeps: bool = False
 
     # ---- heads ----
 

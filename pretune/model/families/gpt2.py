@@ -15,6 +15,7 @@ GPT2 = HeadOnStates(
     architecture="decoder",
     paces={"wte.weight": TABLE_PACE},
     zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"),
+    keeps=True,
 )
 
 

@@ -34,6 +34,7 @@ LLAMA = HeadOnStates(
     paces={"embed_tokens.weight": TABLE_PACE},
     zero_init=("o_proj.weight", "down_proj.weight"),
     dropped=("embed_tokens", "o_proj", "down_proj"),
+    keeps=True,
 )
 
 

@@ -31,7 +31,7 @@ class ModernBertFamily(Family):
         return States(model.head(hidden_ND if at is None else hidden_ND[at]), model.decoder)
 
 
-MODERNBERT = ModernBertFamily(architecture="encoder")
+MODERNBERT = ModernBertFamily(architecture="encoder", keeps=True)
 
 
 class ModernBert(Placed):

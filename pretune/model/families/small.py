@@ -12,6 +12,8 @@ from pretune.model.families.family import Family, Head
 from pretune.model.shape import Layout, Shape
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from pretune.tokens.encode.tokenizer import Specials
 
 
@@ -25,6 +27,10 @@ class SmallFamily(Family):
     def config(self, settings: Mapping[str, Any]) -> Any:
         _register()
         return super().config(settings)
+
+    def stacks(self, model: Any) -> list[list[nn.Module]]:
+        """They have no blocks."""
+        return []
 
 
 def _register() -> None:

@@ -1,4 +1,4 @@
-"""How a pretrained model is adapted: all weights, the head alone, LoRA. No torch here."""
+"""How a pretrained model is adapted: all weights, some of them, or something that is added (LoRA). No torch here."""
 
 from pretune.model.methods.method import METHOD, Method
 

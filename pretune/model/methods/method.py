@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pretune.base.config import Choice, Variant
 
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from torch import Tensor, nn
+
+
+Keep = Literal["auto", "no"]
+"""Whether outputs of frozen blocks are kept."""
+
+
+NEW = "new_modules"
+"""Where a model that a method was applied to says which of its modules are new."""
+HEAD_PACE = 10.0
+"""Of a new head over a body that moves slowly: banking77 with MiniLM in four epochs, validation .923 against .876 at 1,
+and nothing lost on sst2 (docs/LOG.md, 2026-11-30)."""
 
 
 class Method(Variant):
@@ -27,9 +38,15 @@ class Method(Variant):
     merges: ClassVar[bool] = True
     """Whether a plain model can be made of what it gives."""
 
+    eval_frozen: ClassVar[bool] = False
+    """Whether modules in which nothing trains are in eval mode, so that their dropout is off."""
+
     usual_width: ClassVar[float] = 0
     """Width of a model that learns at this rate; one that is k times as narrow learns at k times the rate, at most at
     AdamW's own (arXiv:2203.03466, table 3; ours: docs/LOG.md). 0: the rate does not depend on the width."""
+
+    head_pace: ClassVar[float] = 1.0
+    """How many times as fast new heads learn as the rest: what is random has a longer way to go."""
 
     def rate_for(self, optim: Any, width: int) -> float | None:
         """The usual peak rate of this method with an optimizer, for a model of a width; None: the optimizer's own."""
@@ -39,7 +56,7 @@ class Method(Variant):
         return max(self.usual_rate, min(faster, float(optim.usual_rate)))
 
     def check(self, config: Any) -> None:
-        """Raise NotSupported where it cannot adapt a model of this transformers config."""
+        """Raise a PretuneError where it cannot adapt a model of this transformers config."""
 
     def keeps_start(self) -> bool:
         """Whether what it added, switched off, leaves the model that training began with."""
@@ -48,6 +65,10 @@ class Method(Variant):
     def taken(self) -> int:
         """Positions of a row that it needs for itself, so that they are not left for text."""
         return 0
+
+    def keeps(self) -> bool:
+        """Whether what frozen blocks give is kept on disk, where it can be (model/kept.py)."""
+        return False
 
     def apply(self, model: Any, *, heads: tuple[str, ...]) -> nn.Module:
         """Return the model with `requires_grad` set on what trains.
@@ -65,10 +86,12 @@ class Method(Variant):
         """
         from pretune.model.families import family_of
 
-        if layer_decay == 1:
-            return None
         trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        return family_of(model).layer_scales(trained, layer_decay)
+        found = {} if layer_decay == 1 else dict(family_of(model).layer_scales(trained, layer_decay))
+        if self.head_pace != 1:
+            new = [name for name in trained if not set(getattr(model, NEW, ())).isdisjoint(name.split("."))]
+            found |= {name: self.head_pace * found.get(name, 1.0) for name in new}
+        return found or None
 
     def trained_at(self, names: Collection[str], step: int, total: int) -> Collection[str]:
         """Which of the weights that train move at a step (from 0): all; or a set that grows (gradual unfreezing)."""
@@ -108,6 +131,10 @@ METHOD = Choice(
     {
         "full": "pretune.model.methods.full:Full",
         "head": "pretune.model.methods.head:Head",
+        "freeze": "pretune.model.methods.freeze:Freeze",
+        "unfreeze": "pretune.model.methods.unfreeze:Unfreeze",
+        "bitfit": "pretune.model.methods.bitfit:BitFit",
+        "layernorm": "pretune.model.methods.layernorm:LayerNorm",
         "lora": "pretune.model.methods.lora:Lora",
         "adalora": "pretune.model.methods.adalora:AdaLora",
         "ia3": "pretune.model.methods.ia3:Ia3",

@@ -10,6 +10,8 @@ from pretune.model.methods.full import Full
 class Scratch(Full):
     """Train a new model."""
 
+    head_pace: ClassVar[float] = 1.0
+
     rate: float | None = None
     """Peak rate of AdamW when none is given; None: its own."""
 

@@ -114,7 +114,7 @@ def dry_run(
     tape, found = Tape(), []
     with torch.random.fork_rng(), FakeTensorMode(allow_non_fake_inputs=True) as fakes, tape:
         state = build()
-        state.model.train()
+        state.train()
         for batches in [steps[0][:1], *steps]:
             tape.begin()
             fake: list[Batch] = [

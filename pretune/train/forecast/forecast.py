@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pretune.base.json import Json
 from pretune.base.stage import Forecast, Machine
 from pretune.train.budget import planned_steps, steps_in
@@ -25,7 +27,8 @@ def plan_of(spec: TrainSpec, precision: str, again: int) -> Plan:
 
     def build() -> TrainState:
         model = weightless(lambda: as_precise(spec.outline(), precision), spec.device)
-        return training_state(light, model, choices, Runtime(spec.device))
+        state = training_state(light, model, choices, Runtime(spec.device))
+        return replace(state, trained_at=None)  # the most that a step takes: all that trains moves
 
     return Plan(
         build,

@@ -13,6 +13,7 @@ from torch import nn
 
 from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.families import family_of, plain_model
+from pretune.model.methods.own import frozen_modules
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.step import Scored, TrainState
@@ -41,9 +42,9 @@ def training_state(
     scored = runtime.wrap(Scored(model, spec.objective))
     total, names = int(choices["steps"]), list(update.weights)
     trained_at = partial(spec.method.trained_at, names, total=total)
-    return TrainState(
-        model=model, scored=scored, update=update, total=total, trained_at=trained_at, around=spec.method.around
-    )
+    still = frozen_modules(model) if spec.method.eval_frozen else ()
+    around = spec.method.around
+    return TrainState(model, scored, update, total=total, trained_at=trained_at, still=still, around=around)
 
 
 def as_precise(model: Any, precision: str) -> Any:

@@ -22,10 +22,13 @@ from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
+from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.runtime import Runtime
 from pretune.train.optim.update import Update
 
 REFUSALS_THAT_END = 3
+PENALTY = "penalty"
+"""The term of what a run pays for leaving its start."""
 
 
 class Scored(nn.Module):
@@ -51,6 +54,8 @@ class TrainState:
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
         trained_at: names of the weights that move at a step; None: all that train.
         around: what the method does to the gradients before weights move, and to the weights after.
+        still: modules that are in eval mode while the others train.
+        penalty: what holds the weights near where they were.
     """
 
     model: nn.Module
@@ -65,6 +70,14 @@ class TrainState:
     extra: Json = field(default_factory=dict)
     trained_at: Callable[[int], Collection[str]] | None = None
     around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
+    still: Sequence[nn.Module] = ()
+    penalty: Penalty | None = None
+
+    def train(self) -> None:
+        """Train mode, but for what stays in eval mode."""
+        self.model.train()
+        for module in self.still:
+            module.training = False
 
     def rate_factor(self) -> float:
         return self.update.settings.rate_factor(self.step, self.total)
@@ -116,6 +129,8 @@ def take_step(
         sums.append({t: s.detach() for t, s in scored.items()})
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
+    if state.penalty is not None:
+        loss[PENALTY] = state.penalty.add(state.update)
     if state.trained_at is not None:
         state.update.keep_gradients(state.trained_at(state.step))
     factor = state.rate_factor()

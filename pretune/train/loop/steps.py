@@ -36,7 +36,7 @@ def steps(
         NotFinite: the loss or the gradient was not finite in three steps on end.
         OutOfMemory: not even one row at a time fits into memory.
     """
-    state.model.train()
+    state.train()
     while state.step < until:
         yield fitting_step(state, objective, stream, runtime)
 

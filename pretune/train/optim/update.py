@@ -22,6 +22,9 @@ from pretune.train.optim.moments import CODES, SCALES, Files, is_packed, pack, u
 from pretune.train.optim.settings import Muon, Optim, ScheduleFree
 from pretune.train.optim.update_rules import WeightGroup
 
+BEGAN = "began"
+"""Among the moments of a weight that was set free later: updates that were made before."""
+
 
 class Update:
     """The optimizer of a model's trained parameters.
@@ -150,8 +153,9 @@ class Update:
         named = [n for n in self.moving if self.weights[n].grad is not None]
         assert len(named) == len(self.moving), self._without_gradient()
         grads = {n: self._gradient(n).mul_(clip_scale) for n in named}
-        for names, decay, is_inner in self._groups(named):
-            self.rule(self._group(names, grads, number, factor, decay, is_inner), self.settings)
+        for names, decay, is_inner in self._groups(named, number):
+            own = number - self._began(names[0])
+            self.rule(self._group(names, grads, own, factor, decay, is_inner), self.settings)
             self._close()
         if self.settings.average.kind != "none":
             torch._foreach_lerp_(self._kept(named, "average", torch.clone), [self.masters[n] for n in named], average)
@@ -166,8 +170,19 @@ class Update:
         assert grad is not None
         return grad.to(self.masters[name].device, self.masters[name].dtype)
 
-    def _groups(self, named: list[str]) -> Iterator[tuple[list[str], float, bool]]:
-        """(names, weight decay, are they matrices that Muon moves) of weights that move alike."""
+    def _began(self, name: str) -> int:
+        """Updates that were made before the first one of this weight."""
+        return int(self.moments[name].get(BEGAN, 0))
+
+    def _groups(self, named: list[str], number: int) -> Iterator[tuple[list[str], float, bool]]:
+        """(names, weight decay, are they matrices that Muon moves) of weights that move alike, and have for as long."""
+        if number > 1:  # moments of what is set free later are as young as itself
+            for name in [name for name in named if not self.moments[name]]:
+                self.moments[name][BEGAN] = torch.tensor(number - 1)
+        for began in sorted({self._began(name) for name in named}):
+            yield from self._of_an_age([name for name in named if self._began(name) == began])
+
+    def _of_an_age(self, named: list[str]) -> Iterator[tuple[list[str], float, bool]]:
         plain = [n for n in named if n not in self.matrices]
         for decay, names in _by_decay(self.masters, plain, self.settings.weight_decay):
             # One at a time in eight bits, so that one at a time is unpacked.

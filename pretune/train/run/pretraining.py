@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, below, unlike
 from pretune.base.config import complete
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
@@ -31,7 +32,7 @@ from pretune.train.forecast.forecast import forecast_of
 from pretune.train.forecast.speed import QUIET
 from pretune.train.loop.feed import Feed, one_tokenizer, open_feed
 from pretune.train.loop.runtime import Runtime, device_of
-from pretune.train.loop.session import begin, keep_samples
+from pretune.train.loop.session import Session, begin, keep_samples
 from pretune.train.loop.sources import VALIDATION_ROWS
 from pretune.train.loop.spec import Looks, TrainSpec
 from pretune.train.loop.stream import StoreStream
@@ -40,10 +41,11 @@ from pretune.train.run.settings import PretrainSettings, resolved_shape
 from pretune.train.run.starting import SHORTEST_WINDOW, Start, fresh, going_on, outlined, tokenizer_for
 from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
-from pretune.train.watch.watching import SHARE_OF_LOOKS, Watch, writer_of
+from pretune.train.watch.watching import DOMAIN, SHARE_OF_LOOKS, Watch, writer_of
 
 MICRO_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
 """Tokens of a micro-batch, by device; on a CPU more of them take memory and win little."""
+EARLIER = "pretune.task.remember.watched:of_pretraining"
 USUAL_VOCABULARY = 8192
 """For forecasts from tokens whose vocabulary is not known yet: what the tokenizer stage learns by default."""
 
@@ -53,8 +55,11 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     quiet_transformers()
     runtime = Runtime.start(settings.device)
     stores = {place.removeprefix("tokens."): one for place, one in inputs.items() if place.startswith("tokens")}
-    base, general = inputs.get("base"), inputs.get("watch")
-    tokenizer = one_tokenizer(stores if general is None else {**stores, "watch": general})
+    base = inputs.get("base")
+    general: dict[str, Artifact] = {}
+    for one in (one for one in below(inputs, "watch") if one.card.kind == "tokens"):
+        general[unlike(one.path.name, [DOMAIN, *general])] = one
+    tokenizer = one_tokenizer({**stores, **{f"watch {name}": one for name, one in general.items()}})
     tokenizer = tokenizer_for(base.path, tokenizer) if base else tokenizer
     tokenizer = completed_tokenizer(settings, tokenizer, context)
     vocabulary = vocabulary_of(tokenizer)
@@ -63,7 +68,7 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     form = settings.objective.form(settings.length, vocabulary)
     read = partial(open_feed, form=form, packing=settings.packing, seed=context.seed, tokenizer=tokenizer)
     feed = read(stores, mixture=settings.mixture)
-    watched = read({"watch": general}, mixture=Proportions()) if general else None
+    watched = {name: read({name: one}, mixture=Proportions()) for name, one in general.items()}
     start = _start(settings, base, feed, tokenizer, vocabulary, runtime, context)
     spec = spec_of(settings, start, vocabulary, device=runtime.device, seed=context.seed, rows=feed.rows)
     choices = context.choose("run", lambda: resolve(spec, context.log, context.started))
@@ -78,6 +83,7 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     )
     torch.manual_seed(context.seed)  # dropout draws the same, whether or not measuring has drawn before
     watch = Watch(session, feed, writer_of(spec, feed, tokenizer), watched, goes_on=base is not None)
+    earlier = _earlier(base, [one for one in below(inputs, "watch") if one.card.kind != "tokens"], session)
     session.resume()
     watch.resume()
     watch.begin()
@@ -90,6 +96,8 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
         metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(kept)}
     if not session.leads:
         return metrics
+    for name, figures in earlier().items():
+        metrics[name] = metrics.get(name, {}) | figures
     final = session.state.update.final()
     save_model(kept, out, tokenizer=tokenizer, weights={n: final[n] for n, _ in kept.named_parameters()})
     set_model_length(out, max(settings.length, read_length(base.path, model.config) if base else 0))
@@ -112,6 +120,18 @@ def _start(
         return going_on(base.path, head, tokenizer, vocabulary, length=settings.length, attention=attention)
     shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
     return fresh(shape, head, vocabulary, special_ids(tokenizer), length=settings.length, attention=attention)
+
+
+def _earlier(base: Artifact | None, given: Sequence[Artifact], session: Session) -> Callable[[], Json]:
+    """What is called after training for `before`, `after` and `forgotten` of tasks that the base was fine-tuned on.
+
+    Who knows tasks is found by name: this package knows none.
+    """
+    if not given:
+        return dict
+    module, _, name = EARLIER.partition(":")
+    found: Callable[[], Json] = getattr(import_module(module), name)(base, given, session)
+    return found
 
 
 def completed_tokenizer(settings: PretrainSettings, folder: Path, context: Context) -> Path:

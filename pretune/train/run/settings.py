@@ -25,8 +25,9 @@ class PretrainSettings(TrainSettings):
     """The tokens to learn from; several stores by name (`{en: $en, zh: $zh}`) are read as a mixture."""
     base: Annotated[str | None, Input("model")] = None
     """A model that learns on from this text, in the place of a new one; its own tokenizer made the tokens."""
-    watch: Annotated[str | None, Input("tokens", by_name=True)] = None
-    """Tokens of general text: what a model that learns on forgets of it is measured on their validation split."""
+    watch: Annotated[list[str], Input("tokens|dataset|model", by_name=True)] = []
+    """What a model that learns on may forget, measured on validation splits: tokens of general text, data sets that it
+    was fine-tuned on (scored by the head that was saved for each), or such models."""
     mixture: Proportions = Proportions()
     """Of several stores, how many rows of each: by weights, or as they are; nothing is tokenised again."""
     packing: Annotated[Packing, *chosen(PACKING)] = PACKING("blocks")
@@ -60,7 +61,7 @@ class PretrainSettings(TrainSettings):
     def _one_model(self) -> Any:
         if self.base is not None and "model" in self.model_fields_set:
             raise ValueError("model is the shape of a new model, and base is one that learns on; give one of them")
-        if self.watch is not None and self.base is None:
+        if self.watch and self.base is None:
             raise ValueError("watch measures what a base forgets; name the model as base=MODEL")
         return self
 

@@ -21,17 +21,20 @@ class PretrainStage(Stage, PretrainSettings):
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 
+    def chosen_by(self) -> str:
+        return "validation_bits_per_byte" if self.objective.tells_bits else "validation_loss"
+
     def check_ranks(self, world: int) -> None:
         refuse_ranks(self.batch, world)
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         from pretune.train.run.pretraining import forecast_pretraining
 
-        inputs = dict(inputs)
-        base, _ = inputs.pop("base", None), inputs.pop("watch", None)
-        known = sum(one.tokens or one.text_bytes / 4 for one in inputs.values())
-        vocab_size = int(max((one.vocab_size for one in inputs.values()), default=0))
-        return forecast_pretraining(self, tokens=known, vocab_size=vocab_size, machine=machine, base=base)
+        stores = [one for place, one in inputs.items() if place.startswith("tokens")]
+        known = sum(one.tokens or one.text_bytes / 4 for one in stores)
+        vocab_size = int(max((one.vocab_size for one in stores), default=0))
+        sizes: Json = {"tokens": known, "vocab_size": vocab_size}
+        return forecast_pretraining(self, **sizes, machine=machine, base=inputs.get("base"))
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.train.run.pretraining import pretrain

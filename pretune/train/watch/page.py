@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact, Card
 from pretune.base.json import Json
 from pretune.base.stage import Context
+from pretune.report.drawing import Chart, chart
 from pretune.report.lineage import lineage
-from pretune.report.numbers import figure
+from pretune.report.numbers import figure, metric, named
 from pretune.report.pages import write_page
 from pretune.report.training import charts, read_points
 from pretune.report.view import MODEL_FIGURES
@@ -49,10 +51,31 @@ def write_run_page(
         verdict=verdict,
         mood=mood,
         metrics={name: metrics[name] for name in MODEL_FIGURES if name in metrics},
-        charts=charts(points),
+        charts=[*charts(points), *_averaged(metrics)],
+        changes=_changes(metrics),
         samples=_samples(context.scratch / SAMPLES),
         lineage=lineage(inputs),
     )
+
+
+def _changes(metrics: Mapping[str, Any]) -> list[Json]:
+    """What the model knew before and knows after, a row for each figure; of a run that was not watched nothing."""
+    before, after = metrics.get("before", {}), metrics.get("after", {})
+    pairs = [(name, kind, value) for name, figures in after.items() for kind, value in figures.items()]
+    return [
+        {"of": name, "": named(kind), "before": metric(before[name][kind], kind), "after": metric(value, kind)}
+        for name, kind, value in pairs
+    ]
+
+
+def _averaged(metrics: Mapping[str, Any]) -> list[Chart]:
+    """The scores of means of the start and what was learnt, by the weight of the latter."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for weight, scores in metrics.get("average_curve", {}).items():
+        for name, score in scores.items():
+            series.setdefault(name, []).append((float(weight), score))
+    drawn = chart("Averaged with the start", "validation split", series)
+    return [replace(drawn, across="weight of what was learnt", names_ends=False)] if drawn else []
 
 
 def verdict_of(run: Run) -> tuple[str, str]:

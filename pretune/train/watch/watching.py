@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ ROWS_BETWEEN = 48
 SHARE_OF_LOOKS = 0.05
 """Of the time of the steps, what looking at a run between them may take; a row's loss costs a third of learning it."""
 SAMPLE_TOKENS = 40
+DOMAIN = "domain"
+"""What the text that a model learns on is called next to those that it is not to forget."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ class Watch:
     """Looks at a run between its steps.
 
     Args:
-        general: text that a model which goes on is not to forget.
+        general: texts that a model which goes on is not to forget, by name.
         goes_on: whether the model was trained before: then it is looked at before its first step too.
     """
 
     session: Session
     feed: Feed
     writer: Writer | None
-    general: Feed | None = None
+    general: Mapping[str, Feed] = field(default_factory=dict)
     goes_on: bool = False
 
     @property
@@ -83,12 +85,13 @@ class Watch:
         state = self.session.state
         if self.goes_on and state.step == 0:
             with state.update.exact_weights(), self.session.context.log.timing("validation"):
-                found = {"domain": self._figures(self.feed), "general": self._figures(self.general)}
+                feeds = {DOMAIN: self.feed, **self.general}
+                found = {name: self._figures(feed) for name, feed in feeds.items()}
                 state.extra["before"] = {name: figures for name, figures in found.items() if figures}
 
-    def _figures(self, feed: Feed | None) -> Json:
+    def _figures(self, feed: Feed) -> Json:
         """The loss on a validation split, and bits per byte where they can be told; nothing where there is none."""
-        if feed is None or not feed.validation:
+        if not feed.validation:
             return {}
         loss, term = self._loss(feed.validation, VALIDATION_ROWS), self.objective.tells_bits
         bits = {"bits_per_byte": bits_per_byte(loss.terms[term], **feed.held_out)} if term else {}
@@ -102,12 +105,13 @@ class Watch:
         """
         if not (before := self.session.state.extra.get("before")):
             return {}
-        domain = {kind: seen[f"validation_{kind}"] for kind in before.get("domain", ())}
-        after = {name: one for name, one in (("domain", domain), ("general", self._figures(self.general))) if one}
+        after = {DOMAIN: {kind: seen[f"validation_{kind}"] for kind in before[DOMAIN]}} if DOMAIN in before else {}
+        after |= {name: self._figures(feed) for name, feed in self.general.items() if name in before}
         for name, figures in after.items():
             told = [_moved(kind.replace("_", " "), before[name][kind], value) for kind, value in figures.items()]
             self.session.context.log.info(f"    {name} text: {', '.join(told)}")
-        return {"before": before, "after": after}
+        lost = {name: _main(after[name]) - _main(before[name]) for name in after if name != DOMAIN}
+        return {"before": before, "after": after} | ({"forgotten": lost} if lost else {})
 
     def after(self, report: StepReport) -> bool:
         """Validate and write when it is due; never says enough."""
@@ -179,6 +183,10 @@ class Watch:
         state = self.session.state
         if self.writer is not None and not self.session.runtime.rank:
             note_samples(self.session.context, state.step, self.writer.texts(state.model))
+
+
+def _main(figures: Mapping[str, float]) -> float:
+    return figures.get("bits_per_byte", figures["loss"])
 
 
 def _moved(what: str, before: float, after: float) -> str:
