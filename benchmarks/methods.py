@@ -24,7 +24,7 @@ from statistics import mean
 from typing import Any, get_args
 
 from tasks import MINILM, MINIMIND, Cell, campaign, kept, pretune
-from tasks_data import files, text_of
+from tasks_data import files, text_of, written
 
 from pretune.base.stage import STAGE
 from pretune.model.methods.method import METHOD
@@ -197,6 +197,11 @@ def _way(method: dict[str, Any], rows: list[dict[str, Any]]) -> Way:
     )
 
 
+def _into_guide(guide: Path, told: str) -> None:
+    before, _, rest = text_of(guide).partition("<!-- methods -->")
+    written(guide, f"{before}<!-- methods -->\n{told}\n<!-- /methods -->{rest.partition('<!-- /methods -->')[2]}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the folder with data/ and models/")
@@ -217,6 +222,8 @@ def main() -> None:
     print(table_text(rows))
     if given.write:
         assert given.examples is None, "a try is not what advice rests on"
+        for language in ("en", "zh"):
+            _into_guide(Path(__file__).parents[1] / "docs" / language / "guide.md", table_text(rows))
         PLACE.write_text(json.dumps([row.model_dump() for row in rows], ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 

@@ -130,6 +130,13 @@ def test_what_the_package_says_it_measured_has_settings_that_are_there() -> None
     )
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_table_in_the_guide_is_the_one_that_advice_rests_on(language: str) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / language / "guide.md").read_text(encoding="utf-8")
+    shown = guide.partition("<!-- methods -->\n")[2].partition("\n<!-- /methods -->")[0]
+    assert shown == table_text(table())
+
+
 # ---- the model and the command ------------------------------------------------------------------
 
 
@@ -161,7 +168,7 @@ def test_the_command_that_is_advised_runs(
 ) -> None:
     (tmp_path / "my talk.jsonl").write_text(lines({"question": "What? %", "answer": "That."}), encoding="utf-8")
     model_folder("qwen3", chat=True)
-    told = json.loads(pretune("advise", "my talk.jsonl", "--json"))
+    told = json.loads(pretune("advise", "my talk.jsonl", "--model", ".", "--json"))
     assert (told["task"], told["model"]["path"]) == ("chat", "qwen3-chat")
     assert told["takes"]["seconds"] > 0
     words = shlex.split(told["command"])
