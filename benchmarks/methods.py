@@ -63,7 +63,7 @@ SETS = {
         "chat",
         MINIMIND,
         "validation_loss",
-        settings={"epochs": 3, "batch": 8},
+        settings={"epochs": 3, "batch": 8, "max_length": 512},
         report={"max_examples": 50},
         general="d2l-zh",
     ),
@@ -85,7 +85,7 @@ class MethodCell:
         return f"{name}#{self.examples or number}"
 
     def recipe(self, shared: Path, out: Path) -> dict[str, Any]:
-        tuned = {"max_length": 256, **self.of.settings, "method": self.method}
+        tuned = {"max_length": 256, **self.of.settings, "method": self.method}  # 256: the default of stage finetune
         if self.of.general and "watch" in STAGE.find("finetune").model_fields:
             tuned["watch"] = [str(out.parent / "general" / "tokens")]
         shown = "rouge_l" if self.of.figure.startswith("validation_") else self.of.figure

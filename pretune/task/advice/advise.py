@@ -213,7 +213,8 @@ def _settings(case: Case, way: Way | None) -> list[str]:
 
 def _tried(case: Case, settings: Sequence[str]) -> Chosen:
     """A command with what it takes; raises what building it or its forecast does."""
-    asked, length = case.asked, _length(case)
+    asked = case.asked
+    length = None if any(one.startswith("max_length=") for one in settings) else _length(case)
     words = [f"task={case.task.kind}", *settings, *([f"max_length={length}"] if length else [])]
     of_data = [one if one.startswith("dataset.") else f"dataset.{one}" for one in asked.settings]
     given = [case.model.path if case.model else PLACEHOLDER, asked.data]
