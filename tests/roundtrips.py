@@ -93,6 +93,12 @@ WORLDS = {
         settings={"task": {"kind": "seq2seq", "beams": 3, "length_penalty": 0.5, "no_repeat_ngram": 4}},
     ),
 }
+WORLDS["lopsided"] = World(
+    [{"text": t, "label": "cat" if t.startswith("cat") and k % 3 else "other"} for k, t in enumerate(_texts())],
+    ASKED,
+    "/v1/classify",
+    settings={"task": {"kind": "classify", "thresholds": True, "loss": "focal", "label_smoothing": 0.1}},
+)
 PAIRED = [{"source": f"what is {t}", "target": f"{t} it is"} for t in _texts()]
 PREFERRED = [{"prompt": f"say {t}", "chosen": t.split()[0], "rejected": f"no {t}"} for t in _texts()]
 QUERIED = [{"query": "what is the cat", "candidates": ["the cat it is", "hat and 🙂", "你好"]}]

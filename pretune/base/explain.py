@@ -22,7 +22,8 @@ METRICS = {
     "micro_f1": "F1 of all decisions together, whatever the label: frequent labels count most.",
     "subset_accuracy": "Share of texts of which every label is right, and none too many.",
     "thresholds": "Of several labels: the probability from which each holds, chosen on the validation split for "
-    "best F1 and kept in the model's config.json (pretune.thresholds).",
+    "best F1 and kept in the model's config.json (pretune.thresholds). Of one label (task.thresholds): by what its "
+    "probability is divided before the largest is taken, for best macro-F1; of two labels from which each is given.",
     "ece": "Expected calibration error: the mean distance between the probability of an answer and the share that is "
     "right, in 15 bins of equal width (Guo et al. 2017). 0 where nine in ten of what is called 0.9 are right.",
     "nll": "Mean negative log likelihood of the label, in nats per text in scope.",
@@ -113,7 +114,14 @@ METRICS = {
     "under-fit": "Said by `pretune show RUN --compare`: the loss still fell by more than a sixth in the second "
     "half, or ended above the references, or near guessing. Train longer, or with a larger model.",
     "over-fit": "Said by `pretune show RUN --compare`: after several epochs held-out text is more than a quarter "
-    "harder than text that was read. Fewer epochs, more text, or a smaller model.",
+    "harder than text that was read. Fewer epochs, more text, or a smaller model. Of a fine-tuning also on its page: "
+    "the loss of its examples still fell while that of the validation split rose by more than a tenth.",
+    "over_fit_from": "The step from which the losses of training and validation examples went apart; the weights that "
+    "are kept are those with the best score, perhaps earlier.",
+    "folds": "Scores of training examples by models that have learnt from the others alone: mean, standard deviation, "
+    "and each fold's.",
+    "self_training": "Of each round, how many texts without labels were taken in by label, and a few of them.",
+    "remedy": "The setting that is nearest to keep a fine-tuning from learning its examples by heart; see the guide.",
     "rate-too-high": "Said by `pretune show RUN --compare`: steps were refused, the loss jumped, or it soon stopped "
     "falling with a rate of five times the optimizer's usual and more. Lower the rate tenfold.",
     "leak": "Said by `pretune show RUN --compare`: after several epochs held-out text is known better than any honest "

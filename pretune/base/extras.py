@@ -18,6 +18,7 @@ MODULES = {
     "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),
     "evaluate": ("sklearn",),
     "crf": ("pycrfsuite",),
+    "smote": ("imblearn",),
     "translate": ("sacrebleu",),
     "scale": ("ray",),
     "tune": ("optuna", "sklearn"),

@@ -20,7 +20,7 @@ import numpy as np
 from pretune.base.errors import NotFinite, NotSupported
 from pretune.infer.answers import Answer, Label, Labels, Score, Shares
 from pretune.infer.chat import ChatFormat, reply_ids
-from pretune.infer.compare import compare_rows
+from pretune.infer.compare import compare_rows, handicaps_of, temperature_of
 from pretune.infer.engine import Encoder
 from pretune.infer.predictor import Advance, Difference, Facts, unheard
 from pretune.tokens.encode.tokenizer import chat_template, encode_texts, load_tokenizer, special_ids
@@ -101,11 +101,13 @@ def frame_for(architecture: Architecture, specials: Specials, *, separators: int
 
 
 def label_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
-    """The likeliest label of each row; none, or the one for such texts, where no label is likely enough."""
+    """The likeliest label of each row, its probability over its threshold where there are some; none, or the one for
+    such texts, where no label is likely enough."""
     assert facts.labels is not None, "a classifier has labels"
     chances_BC = softmax(logits_BC / temperature_of(facts))
     columns = {name: number for number, name in enumerate(facts.labels)}
-    best_B, top_B = chances_BC.argmax(axis=1).tolist(), chances_BC.max(axis=1).tolist()
+    best_B = (logits_BC - handicaps_of(facts)).argmax(axis=1).tolist()
+    top_B = chances_BC[np.arange(len(best_B)), best_B].tolist()
     found = [Label(facts.labels[best_B[k]], top_B[k], Shares(columns, chances_BC, k)) for k in range(len(best_B))]
     least = facts.more.get("reject", 0.0)
     return [one if one.score >= least else replace(one, name=facts.more["rejected"], rejected=True) for one in found]
@@ -120,11 +122,6 @@ def labels_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:
     return [
         Labels(tuple(compress(names, holds)), Shares(columns, chances_BC, row)) for row, holds in enumerate(holds_BC)
     ]
-
-
-def temperature_of(facts: Facts) -> float:
-    """By which logits are divided before they become probabilities."""
-    return float(facts.more.get("temperature", 1.0))
 
 
 def score_answers(logits_BC: np.ndarray, facts: Facts) -> list[Answer]:

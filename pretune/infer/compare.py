@@ -167,14 +167,27 @@ def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int,
 
 
 def _labels(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
-    """The best label, and where texts may be rejected, whether this one is."""
-    decisions, different, ties = _best(theirs, ours, facts)
+    """The best label, by its threshold where there are some, and where texts may be rejected, whether this one is."""
+    handicaps = handicaps_of(facts)
+    decisions, different, ties = _best(theirs - handicaps, ours - handicaps, facts)
     least = facts.more.get("reject")
     if least is None:
         return decisions, different, ties
     wanted, found = (_likeliest(logits / facts.more["temperature"]) for logits in (theirs, ours))
     differ, tied = (wanted < least) != (found < least), np.abs(wanted - least) <= TIE
     return 2 * decisions, different + int((differ & ~tied).sum()), ties + int((differ & tied).sum())
+
+
+def temperature_of(facts: Facts) -> float:
+    """By which logits are divided before they become probabilities."""
+    return float(facts.more.get("temperature", 1.0))
+
+
+def handicaps_of(facts: Facts) -> np.ndarray:
+    """What is taken from the logits of one label before they are compared: of the thresholds, temperature x logarithm;
+    0 without any."""
+    thresholds = facts.more.get("thresholds")
+    return np.log(np.asarray(thresholds)) * temperature_of(facts) if thresholds else np.zeros(())
 
 
 def _likeliest(logits: np.ndarray) -> np.ndarray:
@@ -185,7 +198,7 @@ def _likeliest(logits: np.ndarray) -> np.ndarray:
 def _each(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
     """Every label of every row is a decision of its own."""
     thresholds = np.asarray(facts.more.get("thresholds") or (0.5,) * theirs.shape[1])
-    cut = np.log(thresholds / (1 - thresholds)) * facts.more.get("temperature", 1.0)
+    cut = np.log(thresholds / (1 - thresholds)) * temperature_of(facts)
     differ, tied = (ours >= cut) != (theirs >= cut), np.abs(theirs - cut) <= TIE
     return ours.size, int((differ & ~tied).sum()), int((differ & tied).sum())
 

@@ -41,10 +41,11 @@ class Facts:
         before, after, between: control tokens around a text, and between two that are compared.
         more: what a kind of answer needs besides, JSON: of a score `scale` (mean and standard deviation of the numbers
             that were learnt), of labels `temperature` (by which logits are divided), of one label `reject` (the
-            probability below which a text gets no label) and `rejected` (what it gets instead, perhaps ""), of several
-            `thresholds` (the probability from which each of them holds), of spans `stride` and `no_answer`; of tags
-            `crf`, the scores of first, last and neighbouring tags; of texts how they are looked for
-            (`beams` ...), and with what the row of an answer begins, where its source is another row (`apart`).
+            probability below which a text gets no label), `rejected` (what it gets instead, perhaps "") and
+            `thresholds` (by what each probability is divided before the largest is taken), of several `thresholds`
+            (the probability from which each of them holds), of spans `stride` and `no_answer`; of tags `crf`, the
+            scores of first, last and neighbouring tags; of texts how they are looked for (`beams` ...), and with what
+            the row of an answer begins, where its source is another row (`apart`).
     """
 
     task: str

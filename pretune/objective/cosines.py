@@ -10,6 +10,7 @@ import numpy as np
 from pretune.model.families import Head
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.several_texts import blank_texts, by_row, texts_batch
+from pretune.objective.whole_rows import last_inputs, row_logits
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ class Cosines(Objective):
 
     head: ClassVar[Head] = "vector"
 
+    of_classifier: bool = False
+    """The vectors are what the last layer of a classifier reads; else those of a model without a head."""
+
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         return {**blank_texts(length, 2, vocabulary), "score": 0.0}
 
@@ -35,7 +39,8 @@ class Cosines(Objective):
         import torch.nn.functional as F
 
         labels_B = batch["labels"]
-        vectors_BMD = by_row(model, batch, len(labels_B), 2)
+        read = last_inputs if self.of_classifier else row_logits
+        vectors_BMD = by_row(model, batch, len(labels_B), 2, read=read)
         cosines_B = F.cosine_similarity(vectors_BMD[:, 0], vectors_BMD[:, 1])
         errors_B = (cosines_B - labels_B.to(cosines_B.dtype)) * (labels_B != IGNORE)
         return {"loss": (errors_B**2).sum()}

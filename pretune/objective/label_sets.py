@@ -6,48 +6,50 @@ B rows, C labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from pretune.model.families import Head
-from pretune.objective.objective import Objective, StepWide
-from pretune.objective.whole_rows import row_logits, rows_batch
-from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
+from pretune.objective.row_labels import RowLabels, beyond
+from pretune.tokens.rows import IGNORE, Row, Vocabulary
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
-class LabelSets(Objective):
+class LabelSets(RowLabels):
     """Predict which labels of a row hold; each label of each row is a target."""
 
-    head: ClassVar[Head] = "label"
-
-    class_weights: tuple[float, ...] | None = None
-    """Weight of each label, in their order; None: all weigh alike."""
+    place: ClassVar[str] = "holds"
+    dtype: ClassVar[Any] = np.float64
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        return {"ids": [vocabulary.size - 1] * length, "holds": np.zeros(1)}
+        return self.dry({"ids": [vocabulary.size - 1] * length, "holds": np.zeros(1)})
 
-    def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
-        """Rows of `ids` and `holds`."""
-        return rows_batch(rows, vocabulary, np.array([row["holds"] for row in rows], dtype=np.float64))
+    def weights_of(self, labels: Tensor) -> list[float]:
+        of_row = math.fsum(self.class_weights) if self.class_weights else float(labels.shape[1])
+        return [0.0 if n == IGNORE else of_row for n in labels[:, 0].tolist()]
 
-    def counts(self, batch: Batch) -> dict[str, float]:
-        if self.class_weights is None:
-            return super().counts(batch)
-        rows = int((batch["labels"][:, 0] != IGNORE).sum())
-        return {"loss": rows * math.fsum(self.class_weights)}
-
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+    def losses(self, logits_BC: Tensor, labels: Tensor) -> Tensor:
+        """Binary cross-entropy; smoothing moves both answers towards one half."""
         import torch.nn.functional as F
 
-        logits_BC, labels_BC = row_logits(model, batch), batch["labels"]
-        is_target = (labels_BC != IGNORE).to(logits_BC.dtype)
-        if self.class_weights:
-            is_target = is_target * is_target.new_tensor(self.class_weights)
-        holds = labels_BC.to(logits_BC.dtype).clamp(min=0)  # IGNORE must stay finite where it is multiplied away
-        loss = F.binary_cross_entropy_with_logits(logits_BC, holds, weight=is_target, reduction="sum")
-        return {"loss": loss}
+        holds_BC = labels.to(logits_BC.dtype).clamp(min=0)  # IGNORE must stay finite where it is multiplied away
+        wanted_BC = holds_BC * (1 - self.label_smoothing) + self.label_smoothing / 2
+        if self.gamma:
+            yes_BC, no_BC = F.logsigmoid(logits_BC), F.logsigmoid(-logits_BC)
+            loss_BC = -wanted_BC * beyond(yes_BC, self.gamma) * yes_BC
+            loss_BC = loss_BC - (1 - wanted_BC) * beyond(no_BC, self.gamma) * no_BC
+        else:
+            loss_BC = F.binary_cross_entropy_with_logits(logits_BC, wanted_BC, reduction="none")
+        losses_B: Tensor = (loss_BC * self._targets(loss_BC, labels)).sum(-1)
+        return losses_B
+
+    def apart(self, one_BC: Tensor, other_BC: Tensor, labels: Tensor) -> Tensor:
+        both_BC = (one_BC.sigmoid() - other_BC.sigmoid()) * (one_BC - other_BC) / 2
+        return (both_BC * self._targets(both_BC, labels)).sum(-1)
+
+    def _targets(self, like_BC: Tensor, labels: Tensor) -> Tensor:
+        """The weight of each target."""
+        is_target = (labels != IGNORE).to(like_BC.dtype)
+        return is_target * is_target.new_tensor(self.class_weights) if self.class_weights else is_target

@@ -3,7 +3,8 @@
 The loop owns the denominator: it adds the counts of a whole step, over all micro-batches and ranks,
 before the first backward pass. So how a step is cut changes nothing.
 
-    row    prepare (what is random, row by row)   ->  row  ->  collate (padding only)  ->  batch
+    row    together (what rows of a step draw of one another), prepare (what is random, row by row)  ->  row
+    row    collate (padding only)  ->  batch
     batch  counts (before the forward pass), sums (the loss, summed over targets)
 
 B rows, L positions, V vocabulary, D width, N targets.
@@ -67,6 +68,10 @@ class Objective(Variant):
         width = form.length + form.causal
         row: Row = {"ids": np.full(width, vocabulary.size - 1), "segments": np.zeros(width, dtype=np.int64)}
         return self.prepare(row, vocabulary, rng)
+
+    def together(self, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        """The rows of a whole step with what they draw of one another; runs before the step is cut."""
+        return list(rows)
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """Everything random, row by row, so that it does not depend on how a step is cut."""

@@ -85,7 +85,7 @@ class OfParts(Objective):
         return all(part.body_terms for part in self.parts.values())
 
     def passes(self, batch: Batch) -> int:
-        return len(split(batch))
+        return sum(self.parts[name].passes(mine) for name, mine in split(batch).items())
 
     def tokens(self, batch: Batch) -> float:
         return sum(self.parts[name].tokens(mine) for name, mine in split(batch).items())
@@ -121,6 +121,13 @@ class SeveralObjectives(OfParts):
         """name, or name_term where a part has several terms -> its weight."""
         found = {name: part.weights.items() for name, part in self.of.items()}
         return {term_of(n, t): self.shares.get(n, 1.0) * w for n, terms in found.items() for t, w in terms}
+
+    def together(self, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        found: dict[int, Row] = {}
+        for name, part in self.parts.items():
+            mine = [k for k, row in enumerate(rows) if row["of"] == name]
+            found |= zip(mine, part.together([rows[k] for k in mine], rng), strict=True)
+        return [found[k] for k in range(len(rows))]
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         name = list(self.of)[int(rng.integers(len(self.of)))]

@@ -8,7 +8,7 @@ B rows, M texts of a row at most, T texts of the batch, D numbers of a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +54,11 @@ def texts_batch(rows: Sequence[Row], vocabulary: Vocabulary, labels: NDArray[Any
     return {**batch, "places": torch.tensor(places)}
 
 
-def by_row(model: nn.Module, batch: Batch, rows: int, width: int) -> Tensor:
-    """What the model gives each text, [B, M, D], zeros where a row has no further text."""
-    found_TD = row_logits(model, batch)
+def by_row(
+    model: nn.Module, batch: Batch, rows: int, width: int, *, read: Callable[[nn.Module, Batch], Tensor] = row_logits
+) -> Tensor:
+    """What the model gives each text, [B, M, D], zeros where a row has no further text; `read`: how that is asked."""
+    found_TD = read(model, batch)
     empty = found_TD.new_zeros(rows * width, found_TD.shape[1])
     return empty.index_copy(0, batch["places"], found_TD).view(rows, width, -1)
 

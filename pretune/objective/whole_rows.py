@@ -42,3 +42,19 @@ def row_logits(model: nn.Module, batch: Batch) -> Tensor:
     output = model(**{name: batch[name] for name in names if name in batch})
     logits_BC = said(model, output, batch["attention_mask"])
     return logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
+
+
+def last_inputs(model: nn.Module, batch: Batch) -> Tensor:
+    """What the last layer of a classifier reads of each row, [B, D], in float32 (float64 stays); of a decoder at the
+    row's end. That layer has a gradient, of zeros: DDP and the first step look for one."""
+    import torch
+
+    from pretune.model.families.family import last_linear
+
+    heard: list[Tensor] = []
+    with last_linear(model).register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0])):
+        nothing = 0.0 * row_logits(model, batch).sum()
+    (found,) = heard
+    if found.dim() == 3:
+        found = found[torch.arange(len(found), device=found.device), batch["attention_mask"].sum(1) - 1]
+    return (found if found.dtype == torch.float64 else found.float()) + nothing

@@ -65,8 +65,16 @@ class Best:
             final = update.final()
             write_safetensors({n: final[n] for n in update.weights}, self.path)
 
+    def _refit(self) -> None:
+        """What the examples decide by themselves is set before the model is asked."""
+        task, update, model = self.data.task, self.session.state.update, self.session.state.model
+        with update.exact_weights(), evaluating(model):
+            found = task.refit(model, self.data, self.folder, max_length=self.settings.max_length)
+        update.replace(found)
+
     def scores(self, *, noted: bool = False) -> dict[str, float]:
         """Loss and scores on the validation split, in float32 with the exact weights; what it wrote may be noted."""
+        self._refit()
         session, task, data = self.session, self.data.task, self.data
         state, spec = session.state, session.spec
         with state.update.exact_weights(), evaluating(state.model):
@@ -88,6 +96,7 @@ class Best:
     def choose(self) -> dict[str, float]:
         """What is chosen on the validation split, with the best weights, is written into the model's config; figures of
         them for the card."""
+        self._refit()
         task, data, model = self.data.task, self.data, self.session.state.model
         if not data.dev_examples:
             return {}

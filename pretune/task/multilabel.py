@@ -26,7 +26,7 @@ from pretune.task.judge.calibration import best_temperature
 from pretune.task.judge.figures import best_cut, set_figures
 from pretune.task.judge.judge import Judge
 from pretune.task.judge.label_sets import LabelSetJudge, held
-from pretune.task.task import Task
+from pretune.task.labelling import Labelling
 from pretune.task.whole_texts import framed_rows, load_head, ready_head
 from pretune.tokens.rows import Row
 
@@ -40,7 +40,7 @@ DEFAULT, LEAST = 0.5, 1e-6
 """The threshold of a label that no validation text carries; what lies between a threshold and certainty."""
 
 
-class MultiLabel(Task):
+class MultiLabel(Labelling):
     """Tell which labels a text carries: none, one or several."""
 
     shape: ClassVar[str] = "labels"
@@ -98,7 +98,8 @@ class MultiLabel(Task):
         return ready_head(model, folder, max_length=max_length)
 
     def objective(self, class_weights: Sequence[float] | None = None) -> Objective:
-        return LabelSets(kind="label-sets", class_weights=tuple(class_weights) if class_weights else None)
+        weights = tuple(class_weights) if class_weights else None
+        return LabelSets(kind="label-sets", class_weights=weights, **self.of_loss())
 
     def score(self, ready: Predictor, examples: Sequence[MultiLabelled]) -> dict[str, float]:
         """F1 with the model's thresholds; while none are chosen yet, with the best for these examples."""

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pretune.base.config import Input, chosen
+from pretune.base.config import Config, Input, chosen
 from pretune.model.methods.method import METHOD, Method
 from pretune.model.shape import Shape
 from pretune.task.fresh import FRESH
@@ -14,6 +14,17 @@ from pretune.task.remember.remember import REMEMBER, Remember
 from pretune.task.task import TASK, Task
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.settings import TrainSettings
+
+
+class SelfTraining(Config):
+    """How texts without labels are taken in."""
+
+    rounds: int = Field(2, gt=0)
+    """Trainings before the last one; each labels all texts anew."""
+    confidence: float = Field(0.9, gt=0, le=1)
+    """The least probability of a label that is believed."""
+    per_label: int = Field(500, gt=0)
+    """Texts of each label at most, the surest first: else the frequent label is all that is learnt."""
 
 
 class FinetuneSettings(TrainSettings):
@@ -48,6 +59,27 @@ class FinetuneSettings(TrainSettings):
     """Tokens of an input; longer ones are cut (dialogues at turns of the user, early ones first) or read in windows."""
     patience: int = Field(3, gt=0)
     """Evaluations without a better score after which training stops."""
+
+    unlabelled: Annotated[str | None, Input("corpus", by_name=True)] = None
+    """Texts without labels for task=classify: those of which the model is sure are learnt from, too (self-training;
+    Yarowsky 1995, arXiv:1904.12848 for what it can be worth). self_training.jsonl has what was taken in."""
+    self_training: SelfTraining = SelfTraining()
+    """How texts without labels are taken in: rounds, confidence, per_label."""
+    folds: int = Field(0, ge=0)
+    """Of so many parts of the training examples each is answered by a model that has learnt from the others alone
+    (out_of_fold.jsonl; mean and spread on the card); copies and augmentations go with their own. 0: not."""
+
+    @model_validator(mode="after")
+    def _rehearsed(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("folds=1 leaves nothing to learn from; take 2 or more, 5 is usual")
+        if self.unlabelled is not None and self.task.kind != "classify":
+            raise ValueError(f"unlabelled texts get one label each, and task={self.task.kind} learns something else")
+        if (self.folds or self.unlabelled is not None) and self.task.kind == "several":
+            raise ValueError("folds are of one task; several share no examples")
+        if (self.folds or self.unlabelled is not None) and self.remember is not None:
+            raise ValueError("the trainings of folds and unlabelled remember nothing; leave out remember")
+        return self
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pretune.infer.predictor import Predictor
     from pretune.model.methods.method import Method
     from pretune.task.judge.judge import Judge
+    from pretune.task.labelled_data import LabelledData
     from pretune.train.loop.session import Session
 
 
@@ -109,6 +110,11 @@ class Task(Variant):
 
     def start(self, session: Session, rows: Sequence[Row], dev_rows: Sequence[Row]) -> None:
         """Hears of the model as it is before the first step, also of a run that is then resumed; may add to rows."""
+
+    def refit(self, model: Any, data: LabelledData, folder: Path, *, max_length: int) -> Mapping[str, Tensor]:
+        """Weights, by name, that no gradient moves but the training examples decide, before each validation and at the
+        end; called in eval mode with the exact weights."""
+        return {}
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         """The model as the thing that answers, the same code that serves."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Row(TypedDict, total=False):
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
         said: logits that a head gave of the row before training.
         draws: a number in [0, 1) for each place, by which a token is drawn from a model's distribution.
+        partner: another row of the step that this one is mixed with, and `share`, this one's part of the two.
+        readings: a number for each reading of the row, by which its dropout is drawn.
     """
 
     ids: Ids | Sequence[int]
@@ -76,6 +78,9 @@ class Row(TypedDict, total=False):
     written: Ids
     progress: float
     draws: NDArray[np.float64]
+    partner: Any
+    share: float
+    readings: Ids
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names += ["masked-pairs", "replaced", "hybrid", "denoise", "several", "crf", "embed", "embed-scores", "listwise"]
     names += ["seq2seq", "dpo", "kto", "reward", "moe", "beside", "classify by freeze", "gpt2 by unfreeze"]
     names += ["chat by dora", "chat by prompt", "classify by prefix"]
+    names += ["classify-r-drop", "multilabel-mixup", "few-shot"]
     for name, gap in ranks_apart(names, tmp_path).items():
         assert gap < 1e-12, name
 

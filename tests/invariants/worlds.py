@@ -95,10 +95,12 @@ def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | Non
     return model.double()
 
 
-def tiny_classifier(kind: str = "bert", outputs: int = 3) -> Any:
+def tiny_classifier(kind: str = "bert", outputs: int = 3, dropout: float = 0.0) -> Any:
     from transformers import AutoModelForSequenceClassification
 
     config = tiny(kind).config
+    if dropout:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
     config.num_labels, config.pad_token_id = outputs, 0
     torch.manual_seed(1)
     # Not eager: there Qwen3 takes its softmax in float32, which rounds by the length of the padding.
@@ -169,6 +171,11 @@ def paired_rows(number: int) -> list[Row]:
 def labelled_rows(number: int) -> list[Row]:
     rng = np.random.default_rng(3)
     return [{"ids": rng.integers(4, 40, 3 + 2 * i).tolist(), "label": i % 3} for i in range(number)]
+
+
+def sets_of(number: int) -> list[Row]:
+    """Rows with none to all of three labels."""
+    return [{"ids": r["ids"], "holds": np.arange(3) < i % 4} for i, r in enumerate(labelled_rows(number))]
 
 
 def span_rows(number: int) -> list[Row]:
@@ -294,13 +301,17 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
     if name == "regress":
         return tiny_classifier(outputs=1), Scores(kind="scores"), scored_rows(8)
     if name == "multilabel":
-        sets: list[Row] = [{"ids": r["ids"], "holds": np.arange(3) < i % 4} for i, r in enumerate(labelled_rows(8))]
-        return tiny_classifier(), LabelSets(kind="label-sets", class_weights=(0.3, 1.1, 7.0)), sets
+        return tiny_classifier(), LabelSets(kind="label-sets", class_weights=WEIGHTS), sets_of(8)
     if name == "classify-weights":
-        weighted = Labels(kind="labels", class_weights=(0.3, 1.1, 7.0), label_smoothing=0.1)
+        weighted = Labels(kind="labels", class_weights=WEIGHTS, label_smoothing=0.1)
         return tiny_classifier(), weighted, labelled_rows(8)
+    if name in OF_LABELS:
+        rows = sets_of(8) if name.startswith("multilabel") else labelled_rows(8)
+        return tiny_classifier(dropout=0.1 if "r-drop" in name else 0.0), OF_LABELS[name], rows
     if name == "embed":
         return tiny_body("bert", "mean"), Contrast(kind="contrast", negatives=2, temperature=0.5), rows_of_texts(8, 4)
+    if name == "few-shot":
+        return tiny_classifier(), Cosines(kind="cosines", of_classifier=True), rows_of_texts(8, 2)
     if name == "embed-decoder":
         return tiny_body("qwen3", "last"), Contrast(kind="contrast", temperature=0.5), rows_of_texts(8, 2)
     if name == "embed-scores":
@@ -318,9 +329,12 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
     if name == "reward":
         return tiny_classifier("qwen3", outputs=1), Rewards(kind="rewards"), preference_rows(8)
-    if name == "several":
+    if name in ("several", "several-mixup"):
         heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
-        parts = {"mood": Labels(kind="labels"), "names": TokenTags(kind="token-tags")}
+        parts = {
+            "mood": Labels(kind="labels", mixup=0.4 if "mixup" in name else 0.0),
+            "names": TokenTags(kind="token-tags"),
+        }
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
@@ -365,6 +379,18 @@ PREFERENCES: dict[str, Any] = {
     **{name: name for name in ("dpo", "ipo", "orpo", "simpo")},
     "kto": {"kind": "kto", "undesirable": 1.3},
 }
+WEIGHTS = (0.3, 1.1, 7.0)
+"""Of three labels."""
+FOCAL: dict[str, Any] = {"loss": "focal", "focal_gamma": 1.5, "label_smoothing": 0.1, "class_weights": WEIGHTS}
+OF_LABELS: dict[str, Objective] = {
+    "classify-focal": Labels(kind="labels", **FOCAL),
+    "classify-r-drop": Labels(kind="labels", r_drop=4.0, class_weights=WEIGHTS),
+    "classify-mixup": Labels(kind="labels", mixup=0.4, class_weights=WEIGHTS),
+    "multilabel-focal": LabelSets(kind="label-sets", **FOCAL),
+    "multilabel-r-drop": LabelSets(kind="label-sets", r_drop=4.0),
+    "multilabel-mixup": LabelSets(kind="label-sets", mixup=0.4, class_weights=WEIGHTS),
+}
+"""What keeps a classifier from learning its rows by heart."""
 OF_TEXT: dict[str, Any] = {
     "masked-next": {"kind": "masked-next", "rate": 0.4, "last_rate": 0.2},
     "hybrid": {"kind": "hybrid", "share_masked": 0.2, "last_share_masked": 0.7},
@@ -393,6 +419,7 @@ CASES = (
     *("causal", "gpt2", "moe", "moe-hybrid", "chat", "windows"),
     *("masked", "windows-masked", "masked-pairs", "replaced"),
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
+    *("few-shot", "several-mixup", *OF_LABELS),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
     "beside",
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),

@@ -253,6 +253,14 @@ def tops(model: Any) -> tuple[str, ...]:
     return tuple(name for name, module in above if any(True for _ in module.parameters()))
 
 
+def last_linear(model: Any) -> Any:
+    """The layer that gives a classifier's logits, the one that trains where an adapter keeps a second."""
+    from torch import nn
+
+    outputs = model.config.num_labels
+    return [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == outputs][-1]
+
+
 def scores_of(output: Any) -> Tensor:
     """Logits of a head: [B, C] of rows, [B, L, C] of tokens; start and end [B, L, 2] of a head for spans."""
     import torch

@@ -114,6 +114,67 @@ def best_threshold(chances_B: Floats, right_B: NDArray[np.bool_], inside_B: NDAr
     return float((ends[best] + ends[best + 1]) / 2) if best else 0.0
 
 
+def best_thresholds(chances_BC: Floats, gold_B: NDArray[np.int64]) -> list[float]:
+    """By what the probability of each label is divided before the largest is taken, for the best macro-F1 on these.
+
+    They add up to 1, so that of two labels each is the probability from which it is given. One label after the other is
+    set to its best place, half way (in logarithms) between two texts, until none gains anything; a label that no text
+    carries keeps its place. Where equal thresholds are not beaten they stay.
+    """
+    labels = chances_BC.shape[1]
+    logs_BC, places_C = np.log(np.maximum(chances_BC, TINY)), np.zeros(labels)
+    best, is_gold_BC = _macro_f1(logs_BC, gold_B), gold_B[:, None] == np.arange(labels)
+    for _ in range(ROUNDS):
+        before = best
+        for label in np.unique(gold_B):
+            f1, place = _best_place(logs_BC - places_C, is_gold_BC, int(label))
+            if f1 > best + LEAST_GAIN:
+                best, places_C[label] = f1, places_C[label] + place
+        if best == before:
+            break
+    return [float(share) for share in softmax(places_C)]
+
+
+ROUNDS = 10
+LEAST_GAIN = 1e-9
+"""Of macro-F1, so that rounding moves nothing."""
+
+
+def _macro_f1(logs_BC: Floats, gold_B: NDArray[np.int64]) -> float:
+    """Over the labels that are carried."""
+    said_B = logs_BC.argmax(axis=1)
+    carried = np.unique(gold_B)
+    hits = np.array([((said_B == k) & (gold_B == k)).sum() for k in carried])
+    return float((2 * hits / [(said_B == k).sum() + (gold_B == k).sum() for k in carried]).mean())
+
+
+def _best_place(logs_BC: Floats, is_gold_BC: NDArray[np.bool_], label: int) -> tuple[float, float]:
+    """The best macro-F1 that another threshold of one label gives, and the logarithm of its change.
+
+    The texts that are nearest to the label come first; the first k of them get it, the others their next best.
+    """
+    others_BC = logs_BC.copy()
+    others_BC[:, label] = -np.inf
+    lead_B = logs_BC[:, label] - others_BC.max(axis=1)
+    order = np.argsort(-lead_B, kind="stable")
+    lead_B, is_gold_BC = lead_B[order], is_gold_BC[order]
+    next_BC = others_BC[order].argmax(axis=1)[:, None] == np.arange(logs_BC.shape[1])
+    said_KC, hits_KC = (one.sum(axis=0) - _before(one) for one in (next_BC, next_BC & is_gold_BC))
+    said_KC[:, label] = np.arange(len(order) + 1)
+    hits_KC[:, label] = _before(is_gold_BC)[:, label]
+    carried = is_gold_BC.any(axis=0)
+    f1_K = (2 * hits_KC / np.maximum(said_KC + is_gold_BC.sum(axis=0), 1))[:, carried].mean(axis=1)
+    f1_K[1:-1][lead_B[1:] == lead_B[:-1]] = -1.0  # equal ones are on one side
+    edges = np.concatenate([[lead_B[0] + 1], lead_B, [lead_B[-1] - 1]])
+    best = int(f1_K.argmax())
+    return float(f1_K[best]), float((edges[best] + edges[best + 1]) / 2)
+
+
+def _before(counted_BC: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many hold among the first k rows, for k from 0 on, [B + 1, C]."""
+    return np.concatenate([np.zeros((1, counted_BC.shape[1]), np.int64), counted_BC.cumsum(axis=0)])
+
+
 def threshold_keeping(chances_B: Floats, share: float) -> float:
     """A threshold that keeps at least this share of the texts, and few more; half way between two probabilities."""
     dropped = int(np.floor((1 - share) * len(chances_B) + 1e-9))

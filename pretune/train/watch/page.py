@@ -23,7 +23,7 @@ from pretune.report.training import charts, read_points
 from pretune.report.view import MODEL_FIGURES
 from pretune.train.loop.session import SAMPLES
 from pretune.train.watch.diagnosis.reading import Run, text_of
-from pretune.train.watch.diagnosis.rules import diagnosed
+from pretune.train.watch.diagnosis.rules import Finding, diagnosed
 
 PAGE = "curves.html"
 
@@ -35,14 +35,15 @@ def write_run_page(
     metrics: Mapping[str, Any],
     out: Path,
     context: Context,
-) -> None:
-    """Write `curves.html` into the payload as a note; nothing if the run logged nothing."""
+) -> list[Finding]:
+    """Write `curves.html` into the payload as a note, and return what is wrong; nothing if the run logged nothing."""
     points = list(read_points(context.scratch))
     if not points:
-        return
+        return []
     card = Card("model", key="", id="", stage=stage, settings=settings, metrics=dict(metrics))
     stores = [one for one in inputs.values() if one.card.kind == "tokens"]
-    verdict, mood = verdict_of(Run(context.home.name, card, points, text_of(stores)))
+    run = Run(context.home.name, card, points, text_of(stores))
+    verdict, mood = verdict_of(run)
     write_page(
         out / PAGE,
         context,
@@ -56,6 +57,7 @@ def write_run_page(
         samples=_samples(context.scratch / SAMPLES),
         lineage=lineage(inputs),
     )
+    return diagnosed(run)[1]
 
 
 def _changes(metrics: Mapping[str, Any]) -> list[Json]:

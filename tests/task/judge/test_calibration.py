@@ -11,6 +11,7 @@ from pretune.task.judge.calibration import (
     auroc,
     best_temperature,
     best_threshold,
+    best_thresholds,
     brier,
     calibration_error,
     chances_of,
@@ -105,3 +106,33 @@ def test_a_threshold_that_keeps_nine_in_ten_keeps_nine_in_ten() -> None:
     assert threshold_keeping(np.array([0.2, 0.5, 0.5, 0.5]), 0.5) == pytest.approx(0.35), "all of the equal ones"
     assert threshold_keeping(np.array([0.4]), 0.5) == pytest.approx(0.2)
     assert (chances >= threshold_keeping(chances, 0.93)).mean() == 0.95
+
+
+def macro_f1_with(thresholds: np.ndarray, chances: np.ndarray, gold: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    said = (chances / thresholds).argmax(axis=1)
+    return float(f1_score(gold, said, labels=np.unique(gold), average="macro", zero_division=0))
+
+
+def test_the_thresholds_of_two_labels_are_the_best_of_all_cuts() -> None:
+    rng = np.random.default_rng(3)
+    gold = (rng.random(400) < 0.05).astype(np.int64)
+    rare = np.clip(0.08 * gold + rng.beta(1, 12, 400), 0, 1).round(3)  # equal ones among them
+    chances = np.stack([1 - rare, rare], axis=1)
+    found = np.array(best_thresholds(chances, gold))
+    assert found.sum() == pytest.approx(1, abs=1e-12)
+    cuts = np.unique(rare) - 0.0005
+    best = max(macro_f1_with(np.array([1 - cut, cut]), chances, gold) for cut in cuts if cut > 0)
+    assert macro_f1_with(found, chances, gold) == pytest.approx(best, abs=1e-12)
+    assert best > macro_f1_with(np.array([0.5, 0.5]), chances, gold) + 0.1
+    assert ((chances / found).argmax(axis=1) == (rare >= found[1])).all(), "of two labels it is a probability"
+
+
+def test_thresholds_of_many_labels_are_never_worse_and_stay_equal_where_nothing_is_gained() -> None:
+    logits, gold = draws(300, 5)
+    chances = softmax(logits - [0.0, 2.0, 4.0])  # as if the last were hardly ever seen
+    found = np.array(best_thresholds(chances, gold))
+    assert macro_f1_with(found, chances, gold) > macro_f1_with(np.ones(3), chances, gold) + 0.1
+    sure = np.eye(3)[gold] * 0.97 + 0.01
+    assert best_thresholds(sure, gold) == pytest.approx([1 / 3] * 3, abs=1e-12)

@@ -134,6 +134,11 @@ class Run:
         """Of the validation split at the end; nan if it is not known."""
         return float(self.card.metrics.get("validation_bits_per_byte", math.nan))
 
+    def train_until(self, step: float) -> float:
+        """Mean training loss of the tenth of the run up to a step, in nats; nan without points."""
+        some = [loss for at, loss in self.train if step - max(1.0, 0.1 * self.steps) < at <= step]
+        return sum(some) / len(some) if some else math.nan
+
     def train_at_end(self) -> float:
         """Mean training loss of the last tenth of the run, in nats; nan without points."""
         last = [loss for step, loss in self.train if step > 0.9 * self.steps]

@@ -84,6 +84,10 @@ HARDLY = 0.95
 """Of the loss of mere guessing, ln(vocabulary). After 8 steps 0.97; honest runs of 20 steps and more: 0.93 and less."""
 FEW_STEPS = 20
 """Our shortest runs; in fewer the rate rises and falls before anything is learnt."""
+PARTED = 1.1
+"""Validation loss at the end over its lowest: of a few hundred examples a tenth is chance."""
+FEW_EXAMPLES = 128
+"""Up to which examples are few: eight labels of sixteen, the most of SetFit's tables."""
 HIGH_RATE = 5.0
 """Times the optimizer's usual rate."""
 SHORT_TOKENS = 0.6
@@ -210,6 +214,37 @@ def over_fit(case: Case) -> Finding | None:
     )
 
 
+def parted(case: Case) -> Finding | None:
+    """In a fine-tuning, the loss on the examples that are held out rose while that on the others still fell."""
+    run = case.run
+    if run.card.stage != "finetune" or len(run.validation) < 2:
+        return None
+    best, lowest = min(run.validation, key=lambda point: (point[1], point[0]))
+    last, before, after = run.validation[-1][1], run.train_until(best), run.train_at_end()
+    if not (last > PARTED * lowest and after < before):
+        return None
+    remedy = remedy_for(run.card)
+    says = (
+        f"from step {best:,.0f} on the loss of the training examples fell from {before:.3f} to {after:.3f}, that of "
+        f"the validation split rose from {lowest:.3f} to {last:.3f}; the nearest remedy is {remedy}"
+    )
+    seen = {"step": best, "train_before": before, "train": after, "validation_before": lowest, "validation": last}
+    return Finding("over-fit", says, remedy, seen)
+
+
+def remedy_for(card: Card) -> str:
+    """The setting that is nearest to keep a fine-tuning from learning its examples by heart."""
+    task, number = card.settings.get("task", {}), card.metrics.get("examples", math.inf)
+    kind = task.get("kind")
+    if kind == "classify" and number <= FEW_EXAMPLES and not task.get("few_shot"):
+        return "task.few_shot=true"
+    if kind in ("classify", "multilabel") and not (task.get("r_drop") or task.get("mixup") or task.get("few_shot")):
+        return "task.r_drop=1 (task.mixup=0.4 of a model without dropout)"
+    if card.settings.get("method", {}).get("kind") == "full":
+        return "method=lora"
+    return "fewer epochs, or more examples (dataset.augment=eda)"
+
+
 def under_fit(case: Case) -> Finding | None:
     """The loss was still falling fast when the run ended, or ended far above the references."""
     run, fell, losses = case.run, fall(case.run), case.run.validation or case.run.train
@@ -257,7 +292,7 @@ def _settings(case: Case, *names: str) -> str:
 
 
 Rule = Callable[[Case], Finding | None]
-RULES: tuple[Rule, ...] = (tokenizer, rate, duplicates, leak, over_fit, under_fit)
+RULES: tuple[Rule, ...] = (tokenizer, rate, duplicates, leak, over_fit, parted, under_fit)
 """In this order; what an earlier rule explains is not told again by a later one."""
 EXPLAINED: dict[str, set[str]] = {
     "rate-too-high": {"under-fit", "duplicates", "over-fit"},

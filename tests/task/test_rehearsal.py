@@ -1,0 +1,121 @@
+"""Folds and self-training: what is learnt from, what is kept, and what goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pretune
+from pretune.api import Loaded
+from pretune.base.errors import PretuneError
+from pretune.base.log import Log
+from pretune.base.recipe import Recipe
+from pretune.infer.answers import Label
+from pretune.task.rehearsal import Rehearsal, fold_numbers, own_origin, sure_of
+from pretune.text.dataset.example import Labelled
+from tests.folders import write_model
+
+WORDS = {"colour": ("red", "green"), "animal": ("cat", "hat")}
+ROWS = [
+    {"text": f"the {word} {k}", "label": label} for label, words in WORDS.items() for word in words for k in "12345"
+]
+
+
+def test_copies_and_augmentations_are_in_the_fold_of_their_own_example() -> None:
+    assert own_origin("a#b.csv#7/eda 1/copy 2") == "a#b.csv#7" == own_origin("a#b.csv#7")
+    origins = [f"d.csv#{k}{more}" for more in ("", "/copy 2", "/eda 1") for k in range(23)]
+    examples = [Labelled(o, "rare" if int(o[6:].partition("/")[0]) < 6 else "often", origin=o) for o in origins]
+    of = fold_numbers(examples, 5, seed=3)
+    assert of == of[:23] * 3, "no copy of a held-out example is learnt from"
+    assert sorted(Counter(of[:23]).values()) == [4, 4, 5, 5, 5]
+    assert min(Counter(of[:6]).values()) >= 1 and len(set(of[:6])) == 5, "each fold has the rare label"
+
+
+class Sure:
+    """Answers as it was told."""
+
+    def __init__(self, said: list[tuple[str, float]]):
+        self.said = said
+
+    def answer(self, inputs: Any, **how: Any) -> list[Label]:
+        return [Label(name, score, {name: score}) for name, score in self.said]
+
+
+def test_the_surest_texts_of_each_label_are_taken_in_and_no_more() -> None:
+    said = [("a", 0.99), ("b", 0.95), ("a", 0.97), ("a", 0.98), ("b", 0.5)]
+    texts = [(f"c#{k}", f"text {k}") for k in range(5)]
+    taken = sure_of(Sure(said), texts, least=0.9, most=2)  # type: ignore[arg-type]
+    assert [(one["origin"], one["label"]) for one in taken] == [("c#0", "a"), ("c#3", "a"), ("c#1", "b")]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rehearsal")
+    write_model(folder / "model", folder / "words", "bert-labels")
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
+    lines = [json.dumps({"text": f"{word} is the {k}"}) for words in WORDS.values() for word in words for k in "789"]
+    (folder / "more.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def tuned(world: Path, name: str, **settings: Any) -> Loaded:
+    usual = {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "precision": "float32", "steps": 16, "max_length": 16}
+    data = world / "rows.jsonl"
+    return pretune.fine_tune(world / "model", data, out=world / name, task="classify", quiet=True, **usual | settings)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_training_example_is_answered_once_out_of_its_fold(world: Path) -> None:
+    found = tuned(world, "folded", folds=2)
+    lines = lines_of(found.path / "out_of_fold.jsonl")
+    card = json.loads((found.path / "artifact.json").read_text(encoding="utf-8"))
+    assert len({line["origin"] for line in lines}) == len(lines) == card["metrics"]["examples"]
+    told = card["metrics"]["folds"]["accuracy"]
+    each = [np.mean([line["wanted"] == line["label"] for line in lines if line["fold"] == k]) for k in (0, 1)]
+    assert told["each"] == pytest.approx(each) and told["mean"] == pytest.approx(np.mean(each))
+
+
+def test_texts_without_labels_are_taken_in_and_told(world: Path) -> None:
+    how = {"rounds": 1, "confidence": 0.5, "per_label": 3}
+    corpus = {"kind": "corpus", "read": {"text": [str(world / "more.jsonl")]}, "filters": [], "validation": 0}
+    tree = {"work": str(world / "made"), "stages": {"corpus": corpus}}
+    texts = Recipe.build(tree).run(log=Log(quiet=True))["corpus"].path
+    found = tuned(world, "grown", unlabelled=str(texts), self_training=how)
+    metrics = json.loads((found.path / "artifact.json").read_text(encoding="utf-8"))["metrics"]
+    taken = lines_of(found.path / "self_training.jsonl")
+    assert taken and all(one["score"] >= 0.5 and " is the " in one["text"] for one in taken)
+    (told,) = metrics["self_training"]
+    assert told["taken"] == dict(sorted(Counter(one["label"] for one in taken).items()))
+    assert max(told["taken"].values()) <= 3
+    assert metrics["examples"] == len(taken) + 16, "a fifth of 20 is held out"
+
+
+def test_what_cannot_be_rehearsed_is_refused_before_a_model_is_loaded(world: Path) -> None:
+    for settings, why in (
+        ({"folds": 1}, "nothing to learn from"),
+        ({"unlabelled": "rows.jsonl", "task": "tag"}, "one label"),
+    ):
+        with pytest.raises(PretuneError, match=why):
+            pretune.fine_tune(
+                world / "model", world / "rows.jsonl", out=world / "no", **{"task": "classify", **settings}
+            )
+
+
+def test_a_round_that_is_over_is_not_trained_again(tmp_path: Path) -> None:
+    def never(*given: Any) -> Any:
+        raise AssertionError("it is trained again")
+
+    (tmp_path / "round-1").mkdir()
+    (tmp_path / "round-1" / "found.json").write_text('[{"label": "好"}]', encoding="utf-8")
+    context: Any = SimpleNamespace(scratch=tmp_path)
+    rehearsal = Rehearsal(*[None] * 3, context, never, never, never)  # type: ignore[arg-type]
+    assert rehearsal.found("round-1", None, never) == [{"label": "好"}]  # type: ignore[arg-type]
