@@ -26,7 +26,9 @@ from typing import Any, get_args
 from tasks import MINILM, MINIMIND, Cell, campaign, kept, pretune
 from tasks_data import files, text_of, written
 
+from pretune.base.errors import PretuneError
 from pretune.base.stage import STAGE
+from pretune.model.families import family_named
 from pretune.model.methods.method import METHOD
 from pretune.task.advice.measured import PLACE, Measured, Way, table_text
 from pretune.task.task import TASK
@@ -123,24 +125,39 @@ def _general(of: Set, shared: Path, out: Path) -> dict[str, Any]:
     return {"name": "general", "work": str(out), "stages": {"corpus": corpus, "tokens": tokens}}
 
 
-def ways(task: str) -> dict[str, dict[str, Any]]:
-    """Every method that the task can be learnt by, by a name: as the table has them, so a new one is a new cell."""
+def ways(task: str, model: Path) -> dict[str, dict[str, Any]]:
+    """Every method that the task can be learnt by on a model: as the table has them, so a new one is a new cell."""
     found: dict[str, dict[str, Any]] = {}
     for kind in METHOD.kinds():
         fields = METHOD.find(kind).model_fields
-        varied = [(name, value) for name in VARIED if name in fields for value in get_args(fields[name].annotation)]
+        varied = [(name, value) for name in VARIED if name in fields for value in _values(fields[name].annotation)]
         others = [(name, value) for name, value in varied if value not in (fields[name].default, None)]
-        if TASK(task).why_not(METHOD(kind)) is None:
+        if TASK(task).why_not(METHOD(kind)) is None and _takes(METHOD(kind), model):
             found[kind] = {"kind": kind}
             found |= {f"{kind}-{value}": {"kind": kind, name: value} for name, value in others}
     return found
 
 
-def cells(examples: int | None = None) -> dict[str, MethodCell]:
+def _values(annotation: Any) -> list[str]:
+    """The words of a Literal, or of one that may be left out."""
+    every = [value for one in get_args(annotation) for value in (get_args(one) or (one,))]
+    return [value for value in every if isinstance(value, str)]
+
+
+def _takes(method: Any, model: Path) -> bool:
+    config = json.loads(text_of(model / "config.json"))
+    try:
+        method.check(family_named(config["model_type"]).config(config))
+    except PretuneError:
+        return False
+    return True
+
+
+def cells(shared: Path, examples: int | None = None) -> dict[str, MethodCell]:
     return {
         f"{name}-{way}-s{seed}": MethodCell(one, method, seed, examples)
         for name, one in SETS.items()
-        for way, method in ways(one.task).items()
+        for way, method in ways(one.task, shared / one.model).items()
         for seed in range(one.seeds)
     }
 
@@ -211,8 +228,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="run nothing; what is there becomes the package's table")
     parser.add_argument("--examples", type=int, help="of each set: a short try")
     given = parser.parse_args()
-    made, shared, out = cells(given.examples), given.shared.absolute(), given.out.absolute()
+    shared, out = given.shared.absolute(), given.out.absolute()
+    made = cells(shared, given.examples)
     names = given.only or list(made)
+    if strays := [name for name in names if name not in made]:
+        parser.error(f"there is no cell {strays[0]}; --list has their names")
     if given.list:
         print("\n".join(f"{name:32}{'there' if name in kept(out) else 'missing'}" for name in names))
         return
