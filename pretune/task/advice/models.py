@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import UserError
-from pretune.base.json import Json
+from pretune.base.json import Json, JsonMap
 from pretune.base.planning import forecast_of
 from pretune.base.stage import Forecast
 from pretune.infer.answers import Text
@@ -73,7 +73,7 @@ def candidate(path: str | Path, task: Task, texts: Sequence[str]) -> Candidate:
     return Candidate(Path(path).as_posix(), known, lengths, unknown, _why_not(task, known.config, Path(path), unknown))
 
 
-def _why_not(task: Task, config: Json | None, folder: Path, unknown: float) -> str:
+def _why_not(task: Task, config: JsonMap | None, folder: Path, unknown: float) -> str:
     if config is None:
         return "it is an adapter"
     reads = family_named(config.get("model_type", "")).architecture_of(config.get("model_type", ""))
