@@ -81,13 +81,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tuned(world: Path, name: str, **settings: object) -> Loaded:
-    usual = {
-        "optim": {"kind": "adamw", "learning_rate": 3e-3},
-        "precision": "float32",
-        "steps": 60,
-        "batch": 8,
-        "max_length": 16,
-    }
+    usual = {"optim": {"kind": "adamw", "learning_rate": 3e-3}, "precision": "float32", "steps": 60, "max_length": 16}
     return pretune.fine_tune(world / "model", world / "data", out=world / name, quiet=True, **{**usual, **settings})
 
 
@@ -138,7 +132,7 @@ def test_smote_fits_the_head_to_as_many_vectors_of_each_label() -> None:
 
 def test_smote_leaves_the_body_as_it_was_and_fits_the_head(world: Path) -> None:
     pytest.importorskip("imblearn", reason="extra smote")
-    found = tuned(world, "smote", task={"kind": "classify", "smote": True}, method="head", steps=2)
+    found = tuned(world, "smote", task={"kind": "classify", "smote": True}, method="head", steps=2, batch=8)
     before, after = (load_file(folder / "model.safetensors") for folder in (world / "model", found.path))
     same = [
         name for name in after if name.startswith("bert.") and torch.equal(before.get(name, after[name]), after[name])

@@ -71,7 +71,7 @@ def recipe(world: Path, work: str, **settings: Any) -> Recipe:
                 "batch": 8,
                 "precision": "float32",
             },
-            **{"optim": {"kind": "adamw", "learning_rate": 3e-3}, "max_length": 48, **settings},
+            **{"optim": {"kind": "adamw", "learning_rate": 5e-3}, "max_length": 48, **settings},
         },
         "report": {"kind": "evaluate", "model": "$tuned", "data": "$people"},
     }

@@ -84,13 +84,14 @@ class Method(Variant):
         Args:
             layer_decay: factor from each layer to the one below it.
         """
-        from pretune.model.families import family_of
+        from pretune.model.families import family_of, plain_model
 
         trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         found = {} if layer_decay == 1 else dict(family_of(model).layer_scales(trained, layer_decay))
         if self.head_pace != 1:
-            new = [name for name in trained if not set(getattr(model, NEW, ())).isdisjoint(name.split("."))]
-            found |= {name: self.head_pace * found.get(name, 1.0) for name in new}
+            body, new = {id(p) for p in plain_model(model).base_model.parameters()}, set(getattr(model, NEW, ()))
+            above = [name for name, p in model.named_parameters() if id(p) not in body and new & {*name.split(".")}]
+            found |= {name: self.head_pace * found.get(name, 1.0) for name in above}
         return found or None
 
     def trained_at(self, names: Collection[str], step: int, total: int) -> Collection[str]:
