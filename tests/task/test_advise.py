@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pretune.cli import main
-from pretune.task.advice.advise import Asked, seen_as
+from pretune.task.advice.advise import Asked, Case, _method, seen_as
 from pretune.task.advice.measured import PLACE, Measured, Way, how_far, nearest, table, table_text
-from pretune.task.advice.models import _why_not
+from pretune.task.advice.models import _why_not, candidate
 from pretune.task.task import TASK
 
 
@@ -177,3 +177,21 @@ def test_the_command_that_is_advised_runs(
     assert card["metrics"]["steps_taken"] == 1
     text = pretune("advise", "my talk.jsonl", "--model", "qwen3-chat", "--minutes", "0.0001")
     assert "minutes=0.0001" in text.splitlines()[-1] and "chat: a model that answers" in text
+
+
+def test_a_method_that_the_model_does_not_take_is_passed_by_and_the_next_one_is_typed_as_it_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Callable[..., Path]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talk.jsonl").write_text(lines({"question": "What? %", "answer": "That."}), encoding="utf-8")
+    asked, folder = Asked("talk.jsonl"), model_folder("qwen3", chat=True)  # it has no biases
+    found = seen_as(asked)
+    assert found is not None
+    seen, task = found
+    model = candidate(folder.name, task, seen.texts)
+    ways = [way("bitfit", 1, 2.0), way("layernorm", 2, 2.0), way("full", 9, 1.995)]
+    row = measured("validation_loss", *ways, task="chat").model_copy(update={"settings": ["epochs=2"]})
+    chosen = _method(Case(asked, task, seen, row, model, model.known))
+    assert chosen.way == ways[1]
+    assert "no biases" in chosen.passed[0]
+    assert chosen.command.endswith("--out runs/talk task=chat method=layernorm epochs=2")
