@@ -34,6 +34,8 @@ CUT = 0.05
 """Share of texts cut at the usual length from which a longer one is advised."""
 TRIED = 8
 """Methods of which it is asked what they take here."""
+PATIENCE = 3600.0
+"""Seconds that training may take for a size to be advised where no model is there."""
 PLACEHOLDER = "PATH/TO/MODEL"
 PRETRAIN_MINUTES = 10.0
 
@@ -109,7 +111,11 @@ def advise(asked: Asked) -> Json:
     row = nearest(table(), task, examples=max(1, seen.examples), language=seen.language)
     model, others = _model(asked, task, seen)
     sizes = [] if model else [(name, base, _forecast(asked, task, seen, base)) for name, base in usual(task)]
-    base = model.known if model else [sizes[0][1], *(base for _, base, told in sizes if asked.fits(told))][-1]
+    base = (
+        model.known
+        if model
+        else [sizes[0][1], *(base for _, base, told in sizes if asked.fits(told) and told.seconds <= PATIENCE)][-1]
+    )
     case = Case(asked, task, seen, row, model, base)
     chosen = _method(case)
     return {
@@ -148,7 +154,7 @@ def _model(asked: Asked, task: Task, seen: Seen) -> tuple[Candidate | None, list
         given = candidate(asked.model, task, seen.texts)
         return given, [given]
     data = Path(asked.data)
-    places = [Path(), Path(".."), data.parent, data.parent.parent] if asked.model is None else [Path(asked.model)]
+    places = [Path(), Path(".."), *data.parents][:5] if asked.model is None else [Path(asked.model)]
     found = candidates(places, task, seen.texts)
     if asked.model is not None and not found:
         hint = "give the folder of a model (config.json, model.safetensors, tokenizer.json), or one that holds such"

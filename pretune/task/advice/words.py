@@ -55,11 +55,15 @@ def _model(told: Json) -> list[str]:
     model = told["model"]
     if model is None:
         lines = [
-            f"none was found near; {one['name']}, {count(one['parameters'])} parameters, "
+            f"{one['name']}, {count(one['parameters'])} parameters, "
             f"{'fits' if one['fits'] else 'does not fit'}: {_cost(one)}"
             for one in told["sizes"]
         ]
-        return [*lines, f"one that was pretrained on texts in {told['data']['language']}"]
+        return [
+            "none was found near; what would do:",
+            *lines,
+            f"one that was pretrained on texts in {told['data']['language']}",
+        ]
     lines = [f"{model['path']}: {model['model_type']}, {count(model['parameters'])} parameters"]
     lines += [f"but {model['why_not']}"] if model["why_not"] else []
     return (
@@ -96,4 +100,5 @@ def _takes(told: Json) -> list[str]:
 
 
 def _cost(one: Json) -> str:
-    return f"{duration(one['seconds'])} at most, {size(one['memory_bytes'])} of memory"
+    time = f"{duration(one['seconds'])} at most, " if one["seconds"] else ""
+    return f"{time}{size(one['memory_bytes'])} of memory"
