@@ -175,8 +175,8 @@ def test_the_command_that_is_advised_runs(
     pretune(*words[1:], "steps=1", "--quiet")
     card = json.loads((tmp_path / "runs" / "my talk" / "artifact.json").read_text(encoding="utf-8"))
     assert card["metrics"]["steps_taken"] == 1
-    text = pretune("advise", "my talk.jsonl", "--model", "qwen3-chat", "--minutes", "0.0001")
-    assert "minutes=0.0001" in text.splitlines()[-1] and "chat: a model that answers" in text
+    text = pretune("advise", "my talk.jsonl", "--model", "qwen3-chat", "--minutes", "1e-9")
+    assert "minutes=1e-09" in text.splitlines()[-1] and "chat: a model that answers" in text
 
 
 def test_a_method_that_the_model_does_not_take_is_passed_by_and_the_next_one_is_typed_as_it_was_measured(
