@@ -325,7 +325,8 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     task = settings.task.for_model(base.config)
     spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
-    per_row = min(TOKENS_PER_EXAMPLE, spec.length) if task.grouped else float(spec.length)
+    each = tokens / data.documents if data.documents else TOKENS_PER_EXAMPLE
+    per_row = min(each, float(spec.length)) if task.grouped else float(spec.length)
     rows = max(1, int(tokens / per_row))
     spec = replace(spec, tokens_per_row=per_row, rows=rows, epochs=usual_epochs(task, rows, settings.batch))
     parameters = base.parameters or base.disk_bytes / 4

@@ -81,11 +81,25 @@ def visit(
 
 def _of_raw(artifact: Artifact, settings: Sequence[str], lengths: Check) -> list[Finding]:
     with TemporaryDirectory() as folder:
-        tree: Json = {"kind": "dataset", "read": [artifact.scheme or artifact.path.as_posix()]}
-        for setting in settings:
-            override(tree, setting)
-        recipe = Recipe.build({"work": folder, "stages": {"data": tree}}, source="pretune check", main="data")
-        return _of_dataset(recipe.run(log=Log(quiet=True))["data"], lengths)
+        return _of_dataset(as_dataset(artifact, settings, Path(folder), source="pretune check"), lengths)
+
+
+def as_dataset(artifact: Artifact, settings: Sequence[str], folder: Path, *, source: str) -> Artifact:
+    """The dataset that raw files are, made in a folder.
+
+    Args:
+        settings: `label=stars` and the like, of stage dataset.
+        source: the command, for messages.
+
+    Raises:
+        UserError: they cannot be read as labelled data, with the stage's own words.
+    """
+    given = artifact.scheme or artifact.path.as_posix()
+    tree: Json = {"kind": "dataset", "read": [given if artifact.sample is None else f"{given}#{artifact.sample}"]}
+    for setting in settings:
+        override(tree, setting)
+    recipe = Recipe.build({"work": str(folder), "stages": {"data": tree}}, source=source, main="data")
+    return recipe.run(log=Log(quiet=True))["data"]
 
 
 def _labelled_names(artifact: Artifact) -> list[str] | None:
