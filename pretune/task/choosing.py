@@ -67,9 +67,13 @@ class Best:
 
     def _refit(self) -> None:
         """What the examples decide by themselves is set before the model is asked."""
-        task, update, model = self.data.task, self.session.state.update, self.session.state.model
+        update, model, data = self.session.state.update, self.session.state.model, self.data
+        if not data.task.fits_head:
+            return
+        weights, longest = data.class_weights, self.settings.max_length
+        asked = (model, data.examples, self.folder, data.labels)
         with update.exact_weights(), evaluating(model):
-            found = task.refit(model, self.data, self.folder, max_length=self.settings.max_length)
+            found = data.task.refit(*asked, max_length=longest, class_weights=weights)
         update.replace(found)
 
     def scores(self, *, noted: bool = False) -> dict[str, float]:

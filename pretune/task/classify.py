@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from pretune.infer.predictor import Predictor
     from pretune.model.methods.method import Method
-    from pretune.task.labelled_data import LabelledData
     from pretune.text.dataset.example import Labelled
 
 
@@ -69,8 +68,7 @@ class Classify(Labelling):
     ones between two of a rare label (SMOTE; extra smote)."""
 
     @property
-    def fits_head(self) -> bool:
-        """Whether the training examples decide the head by themselves."""
+    def fits_head(self) -> bool:  # type: ignore[override]  # it depends on what is wanted
         return self.few_shot or self.smote
 
     def fitted(self, train: Sequence[Labelled]) -> Self:
@@ -178,12 +176,19 @@ class Classify(Labelling):
         rows = framed_rows(some, folder, max_length)
         return [{**row, "label": number[e.label]} for row, e in zip(rows, some, strict=True)]
 
-    def refit(self, model: Any, data: LabelledData, folder: Path, *, max_length: int) -> Mapping[str, Tensor]:
-        if not self.fits_head:
-            return {}
-        assert data.labels is not None
-        rows = self._rows(data.examples, folder, data.labels, max_length)
-        weights = data.class_weights if self.class_weights == "auto" and not self.smote else None
+    def refit(
+        self,
+        model: Any,
+        examples: Sequence[Any],
+        folder: Path,
+        labels: Sequence[str] | None,
+        *,
+        max_length: int,
+        class_weights: Sequence[float] | None,
+    ) -> Mapping[str, Tensor]:
+        assert labels is not None
+        rows = self._rows(examples, folder, labels, max_length)
+        weights = class_weights if self.class_weights == "auto" and not self.smote else None
         return fitted_head(model, rows, weights, smote=self.smote)
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> TextClassifier:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pretune.infer.predictor import Predictor
     from pretune.model.methods.method import Method
     from pretune.task.judge.judge import Judge
-    from pretune.task.labelled_data import LabelledData
     from pretune.train.loop.session import Session
 
 
@@ -47,6 +46,8 @@ class Task(Variant):
     its longest row."""
     is_alone: ClassVar[bool] = False
     """Whether it cannot be one of several tasks that share a body."""
+    fits_head: ClassVar[bool] = False
+    """Whether the training examples decide the last layer by themselves (`refit`)."""
     new_head: ClassVar[bool] = True
     """Whether it puts a new head on the model."""
     epochs: ClassVar[float] = 3.0
@@ -111,10 +112,19 @@ class Task(Variant):
     def start(self, session: Session, rows: Sequence[Row], dev_rows: Sequence[Row]) -> None:
         """Hears of the model as it is before the first step, also of a run that is then resumed; may add to rows."""
 
-    def refit(self, model: Any, data: LabelledData, folder: Path, *, max_length: int) -> Mapping[str, Tensor]:
+    def refit(
+        self,
+        model: Any,
+        examples: Sequence[Any],
+        folder: Path,
+        labels: Sequence[str] | None,
+        *,
+        max_length: int,
+        class_weights: Sequence[float] | None,
+    ) -> Mapping[str, Tensor]:
         """Weights, by name, that no gradient moves but the training examples decide, before each validation and at the
         end; called in eval mode with the exact weights."""
-        return {}
+        raise AssertionError("a task that fits its head has refit()")
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> Predictor:
         """The model as the thing that answers, the same code that serves."""
