@@ -181,10 +181,17 @@ def _choice(choice: Choice[Variant], rest: list[str], name: str, text: str | Non
     if not rest or rest == ["kind"]:
         told = "\n".join(f"  {kind}: {_first_line(choice.find(kind))}" for kind in kinds)
         return f"{name} (one of several kinds)\n\n{text or ''}\n\n{told}"
+    if rest[0] in kinds:
+        return _setting(choice.find(rest[0]), rest[1:], name)
+    alike: dict[str, list[str]] = {}
     for kind in kinds:
-        if rest[0] == kind or rest[0] in choice.find(kind).model_fields:
-            return _setting(choice.find(kind), rest[1:] if rest[0] == kind else rest, name)
-    raise UnknownSetting(f"there is no setting {name!r}", hint=did_you_mean(rest[0], kinds))
+        if rest[0] in choice.find(kind).model_fields:
+            alike.setdefault(_setting(choice.find(kind), rest, name), []).append(kind)
+    if not alike:
+        raise UnknownSetting(f"there is no setting {name!r}", hint=did_you_mean(rest[0], kinds))
+    if len(alike) == 1:
+        return next(iter(alike))
+    return "\n\n".join(_setting(choice.find(of[0]), rest, f"{name} of {', '.join(of)}") for of in alike.values())
 
 
 def _block(cls: type[Config], name: str) -> str:

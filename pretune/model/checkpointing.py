@@ -9,7 +9,6 @@ The gradients are the same: dropout draws the same numbers again.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from pretune.base.errors import NotSupported
@@ -21,7 +20,6 @@ def checkpoint_blocks(model: Any, number: int | None = None) -> int:
     Raises:
         NotSupported: the architecture has no blocks that can be.
     """
-    from torch.utils.checkpoint import checkpoint
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     blocks: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
@@ -31,5 +29,14 @@ def checkpoint_blocks(model: Any, number: int | None = None) -> int:
     for block in blocks[:number]:
         # By hand: the model's own switch has two names in the versions that are supported, and turns all of them.
         block.gradient_checkpointing = True
-        block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        block._gradient_checkpointing_func = _computed_again
     return len(blocks)
+
+
+def _computed_again(block: Any, *args: Any, **kwargs: Any) -> Any:
+    from torch.utils.checkpoint import checkpoint
+
+    from pretune.model.row_dropout import RowDropout, forward_and_again
+
+    how: dict[str, Any] = {"context_fn": forward_and_again} if RowDropout.active else {}
+    return checkpoint(block, *args, use_reentrant=False, **how, **kwargs)

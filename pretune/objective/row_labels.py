@@ -110,7 +110,7 @@ class RowLabels(Objective):
         return {"loss": losses_B.sum() + self.r_drop / 2 * self.apart(first, second, labels).sum()}
 
     def _read(self, model: nn.Module, batch: Batch, number: int) -> Tensor:
-        from pretune.objective.row_dropout import RowDropout
+        from pretune.model.row_dropout import RowDropout
 
         with RowDropout(batch["readings"][:, number]):
             return row_logits(model, batch)

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pretune.model.row_dropout import RowDropout, numbers
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
-from pretune.objective.row_dropout import RowDropout, numbers
 from tests.invariants.worlds import OF_LABELS, VOCABULARY, WEIGHTS, labelled_rows, sets_of, tiny_classifier
 
 HOW: dict[str, Any] = {"label_smoothing": 0.1, "class_weights": WEIGHTS}

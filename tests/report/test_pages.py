@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
-from pretune.report.drawing import Bar, reliability_chart
+from pretune.report.drawing import Bar, chart, reliability_chart
 from pretune.report.pages import SHOWN_CHARACTERS, marked, page, weighed
 from pretune.report.training import charts
 from pretune.text.dataset.doctor.findings import Finding
@@ -49,7 +49,8 @@ def run(say: Say) -> dict[str, Any]:
     sources = [{"step": k, "validation_loss_by_source": {say("source"): 1.0 * k, "中文": 2.0 * k}} for k in (1, 2)]
     figures = {"peak_memory_bytes": 2_908_041_216, "validation_accuracy": 0.7087, "precision": say("value")}
     samples = {say("prompt"): [{"step": 5, "goes on": say("written")}]}
-    return {"metrics": figures, "charts": charts([*POINTS, *sources]), "samples": samples}
+    changes = [{"of": say("known before"), "": say("figure of it"), "before": "91.0 %", "after": "90.0 %"}]
+    return {"metrics": figures, "charts": charts([*POINTS, *sources]), "samples": samples, "changes": changes}
 
 
 def report(say: Say) -> dict[str, Any]:
@@ -94,6 +95,11 @@ def report(say: Say) -> dict[str, Any]:
         ],
         "notes": [say("note of it")],
         "seeds": [{"report": say("a report"), "": "accuracy", "mean": "91 %"}],
+        "course": {
+            "tasks": [say("a task"), "b"],
+            "rows": [{"after": say("a model"), "scores": [0.9, None]}],
+            "chart": chart("What is known", "score", {say("a task that is drawn"): [(1.0, 0.9), (2.0, 0.8)]}),
+        },
     }
     return {"parts": [shown], "doctor": [finding(say)]}
 
@@ -166,7 +172,7 @@ def test_numbers_on_pages_are_those_that_people_read(kind: str) -> None:
 
 def test_curves_of_one_picture_have_colours_of_their_own() -> None:
     points = [{"step": k, "gradient_norm": 3.0, **{f"gradient_norm_{n}": 1.0 * k for n in range(9)}} for k in (1, 2)]
-    html = page("run", "norms", metrics={}, charts=charts(points), samples={})
+    html = page("run", "norms", metrics={}, charts=charts(points), samples={}, changes=[])
     colours = re.findall(r'<polyline [^>]*stroke="([^"]*)"', html)
     assert len(colours) == len({*colours}) == 10
     assert re.findall(r'<li><span style="background:([^"]*)"', html) == colours

@@ -189,9 +189,9 @@ def test_held_weights_stay_nearer_and_a_new_head_moves_freely(made: dict[str, Ar
 
     assert moved("l2", "bert.") < moved("plain", "bert.") / 2
     assert moved("ewc", "bert.") < moved("plain", "bert.")
-    assert made["lwf"].card.metrics["after"]["moods"]["loss"] == pytest.approx(
-        made["lwf"].card.metrics["before"]["moods"]["loss"], abs=0.05
-    )
+    told = {kind: made[kind].card.metrics for kind in ("plain", "lwf")}
+    drift = {kind: abs(one["after"]["moods"]["loss"] - one["before"]["moods"]["loss"]) for kind, one in told.items()}
+    assert drift["lwf"] < 0.75 * drift["plain"], drift
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

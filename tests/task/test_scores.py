@@ -175,7 +175,7 @@ def test_bad_examples_are_refused_before_a_model_is_loaded(
 
 def test_a_setting_for_one_label_a_text_is_refused_where_there_are_several(tmp_path: Path) -> None:
     with pytest.raises(WrongValue, match="are for examples of shape label"):
-        tuned(tmp_path, "bert-labels", TOPICS, {"kind": "classify", "label_smoothing": 0.1}, steps=1)
+        tuned(tmp_path, "bert-labels", TOPICS, {"kind": "classify", "reject": 0.9}, steps=1)
 
 
 def test_pairs_of_a_file_are_answered_two_at_a_time_in_the_terminal_and_as_json(

@@ -273,7 +273,8 @@ def fall(run: Run) -> float:
     if len(points) < 2:
         return 1.05  # neither steep nor flat: one point tells nothing of the way
     middle = [loss for step, loss in points if step <= run.steps / 2] or [points[0][1]]
-    return middle[-1] / points[-1][1]
+    last = points[-1][1]
+    return middle[-1] / last if last > 0 else math.inf
 
 
 def _band(case: Case) -> str:

@@ -15,7 +15,8 @@ B rows, H heads, L positions, D width of a head.
 from __future__ import annotations
 
 import math
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +33,23 @@ class RowDropout(TorchFunctionMode):
 
     Args:
         draws_B: a number for each row of the batch, int64 in [0, 2^32).
+        calls: dropouts of the model that came before.
     """
 
-    def __init__(self, draws_B: Tensor):
+    active: ClassVar[RowDropout | None] = None
+
+    def __init__(self, draws_B: Tensor, calls: int = 0):
         super().__init__()
-        self.draws_B, self.calls = draws_B, 0
+        self.draws_B, self.calls = draws_B, calls
+
+    def __enter__(self) -> Self:
+        self.outer, RowDropout.active = RowDropout.active, self
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        RowDropout.active = self.outer
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.dropout:
@@ -77,6 +90,12 @@ class RowDropout(TorchFunctionMode):
         elif attn_mask is not None:
             scores_BHLL = scores_BHLL + attn_mask
         return self._dropout(scores_BHLL.softmax(-1), dropout_p) @ value
+
+
+def forward_and_again() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Of a block that is computed again in the backward pass: around each time; the second draws what the first did."""
+    now = RowDropout.active
+    return nullcontext(), RowDropout(now.draws_B, now.calls) if now else nullcontext()
 
 
 def numbers(draws_B: Tensor, call: int, shape: torch.Size) -> Tensor:
