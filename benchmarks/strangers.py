@@ -185,7 +185,7 @@ def show(seed: int, number: int, folder: Path, told_by: Path) -> None:
     print(f"odd: {', '.join(case.odd) or 'nothing'}\nverdict: {verdict.name}\n{verdict.why}\n\nexpected, any order:")
     for row in case.rows:
         marks = [name for name, is_so in (("may be left out", row.optional), ("is told", row.told)) if is_so]
-        print(f"  {row.side or ''} {row.readings!r} {', '.join(marks)}")
+        print(f"  {row.readings!r} {', '.join(marks)}")
     print("\nread:")
     for side, one in verdict.read:
         print(f"  {side or ''} {one!r}")

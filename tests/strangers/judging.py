@@ -171,6 +171,8 @@ def _answer(case: Case) -> str:
         return "files" if case.family in ("documents", "texts") else "doctor"
     if case.family == "texts":
         return "classify" if any("label" in row.values for row in case.rows) else "corpus"
+    if "lists written out" in case.odd:
+        return "multilabel"
     return {"label": "classify", "dialogue": "chat", "documents": "corpus"}[case.family]
 
 

@@ -193,7 +193,6 @@ def object_label(draft: Draft) -> None:
 
 def lists_written(draft: Draft) -> None:
     """Labels as Python, JSON and numpy print a list of them: several labels, no brackets."""
-    draft.readable &= draft.verb != "new"  # which writes recipes for tasks that are learnt
     write = draft.rng.choice((str, json.dumps, lambda many: str(many).replace(",", "")))
     for number, row in enumerate(draft.rows):
         many = ["joy", "love", "你好"][: 1 + number % 3]
