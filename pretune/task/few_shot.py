@@ -52,7 +52,11 @@ def pairs_of(rows: Sequence[Row], labels: Sequence[int]) -> list[Row]:
 def fitted_head(
     model: Any, rows: Sequence[Row], weights: Sequence[float] | None, *, smote: bool = False
 ) -> Mapping[str, Tensor]:
-    """The weights of a classifier's last layer, by name, fitted to rows with a `label`; in eval mode."""
+    """The weights of a classifier's last layer, by name, fitted to rows with a `label`; in eval mode.
+
+    Args:
+        weights: of the labels; smote: fitted to synthetic vectors of rare labels as well.
+    """
     import torch
 
     from pretune.model.families.family import last_linear
@@ -68,10 +72,10 @@ def fitted_head(
             batch = rows_batch(rows[some], vocabulary, labels[some])
             device = next(model.parameters()).device
             parts.append(last_inputs(model, {name: tensor.to(device) for name, tensor in batch.items()}).cpu())
-    layer = last_linear(model)
-    weight, bias = logistic(
-        torch.cat(parts), torch.from_numpy(labels), layer.out_features, weights, layer.bias is not None
-    )
+    layer, vectors_ND, labels_N = last_linear(model), torch.cat(parts), torch.from_numpy(labels)
+    if smote:
+        vectors_ND, labels_N = with_synthetic(vectors_ND, labels_N)
+    weight, bias = logistic(vectors_ND, labels_N, layer.out_features, weights, layer.bias is not None)
     of_layer = {id(layer.weight): weight} | ({id(layer.bias): bias} if layer.bias is not None else {})
     return {name: of_layer[id(p)].to(p.dtype) for name, p in model.named_parameters() if id(p) in of_layer}
 

@@ -18,7 +18,7 @@ from pretune.infer.load import open_model
 from pretune.model.pooling import pooled
 from pretune.objective.whole_rows import last_inputs, rows_batch
 from pretune.task.classify import Classify
-from pretune.task.few_shot import PAIRS, add_mean_block, logistic, pairs_of, with_synthetic
+from pretune.task.few_shot import PAIRS, add_mean_block, fitted_head, logistic, pairs_of, with_synthetic
 from pretune.text.dataset.example import Labelled
 from tests.folders import write_model
 from tests.invariants.worlds import VOCABULARY, labelled_rows, tiny_classifier
@@ -128,6 +128,21 @@ def test_smote_fits_the_head_to_as_many_vectors_of_each_label() -> None:
     assert np.array_equal(made.numpy(), theirs)
     new, rare = made[34:].numpy(), vectors[labels == 1]
     assert (new.min(0) >= rare.min(0)).all() and (new.max(0) <= rare.max(0)).all(), "between two of the label"
+
+
+def test_the_head_of_a_model_is_fitted_to_the_synthetic_vectors_too() -> None:
+    pytest.importorskip("imblearn", reason="extra smote")
+    model, rows = tiny_classifier().eval(), labelled_rows(12)
+    for k, row in enumerate(rows):
+        row["label"] = 1 if k % 4 == 0 else 0
+    labels = torch.tensor([row["label"] for row in rows])
+    with torch.no_grad():
+        vectors = last_inputs(model, rows_batch(rows, VOCABULARY, labels.numpy()))
+    plain, smote = (fitted_head(model, rows, None, smote=which)["classifier.weight"] for which in (False, True))
+    for found, (given, of) in ((plain, (vectors, labels)), (smote, with_synthetic(vectors, labels))):
+        wanted, _ = logistic(given, of, 3)
+        assert torch.allclose(found, wanted.to(found), atol=1e-9)
+    assert (plain - smote).abs().max() > 1e-3
 
 
 def test_smote_leaves_the_body_as_it_was_and_fits_the_head(world: Path) -> None:

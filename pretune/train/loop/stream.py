@@ -128,7 +128,8 @@ class MicroBatches:
 
     def batches(self, step: int) -> list[Batch]:
         """The micro-batches of this rank: rows rank, rank + world, ... of the step."""
-        rows = self.objective.together(self.stream.rows(step), np.random.default_rng([self.seed, step]))
+        # A fourth word: numpy takes [seed, step] for [seed, step, 0], which is what the first row draws from.
+        rows = self.objective.together(self.stream.rows(step), np.random.default_rng([self.seed, step, 0, 1]))
         ready = [self._prepared(rows[slot], step, slot) for slot in range(self.rank, len(rows), self.world)]
         if not ready:
             return [self.objective.idle(self._prepared(rows[0], step, 0), self.vocabulary)]
