@@ -44,7 +44,7 @@ KINDS: dict[str, Any] = {
     "replay": {"kind": "replay", "data": ["$moods"], "weight": 0.4},
     "ewc": {"kind": "ewc", "data": ["$moods"], "weight": 1e4, "examples": 6},
     "l2": {"kind": "l2", "weight": 1.0},
-    "lwf": {"kind": "lwf", "weight": 4.0},
+    "lwf": {"kind": "lwf", "weight": 8.0},
     "average": {"kind": "average", "data": ["$moods"]},
 }
 
@@ -191,7 +191,7 @@ def test_held_weights_stay_nearer_and_a_new_head_moves_freely(made: dict[str, Ar
     assert moved("ewc", "bert.") < moved("plain", "bert.")
     told = {kind: made[kind].card.metrics for kind in ("plain", "lwf")}
     drift = {kind: abs(one["after"]["moods"]["loss"] - one["before"]["moods"]["loss"]) for kind, one in told.items()}
-    assert drift["lwf"] < 0.75 * drift["plain"], drift
+    assert drift["lwf"] < min(0.05, drift["plain"]), drift
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
