@@ -15,11 +15,9 @@ of one base (model/shelf.py) are opened when they are first asked.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -37,7 +35,7 @@ from starlette.types import Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
-from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector
+from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Vector
 from pretune.infer.embed import Embedder
 from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
@@ -46,19 +44,9 @@ from pretune.infer.shelf import Shelf
 from pretune.infer.streaming import Piece, with_calls
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
+from pretune.serve.models import Models, Served
 from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
 
-WAYS: dict[type[Answer], str] = {
-    Label: "/v1/classify",
-    Labels: "/v1/classify",
-    Score: "/v1/score",
-    Tags: "/v1/tag",
-    Span: "/v1/answer",
-    Text: "/v1/chat/completions or /v1/completions",
-    Vector: "/v1/embeddings, /v1/rerank or, two texts at a time, /v1/score",
-    Ranking: "/v1/rerank",
-}
-"""Where a model that answers so is asked."""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -66,16 +54,6 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-
-
-@dataclass
-class Served:
-    """A model with its queue."""
-
-    name: str
-    model: Predictor
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,7 +112,8 @@ def create_app(
         shelf: adapters on one base, served too.
         api_key: needed on every route; without one, only requests whose Host is this machine are answered.
     """
-    server = Server({name: Served(name, model) for name, model in models.items()}, limits or Limits(), shelf)
+    limits = limits or Limits()
+    server = Server(Models(models, shelf, most_open=limits.max_adapters), limits)
     routes = [
         Route("/", server.page),
         Route("/health", server.health),
@@ -156,10 +135,8 @@ def create_app(
 class Server:
     """The routes' functions over the models that are served."""
 
-    def __init__(self, served: Mapping[str, Served], limits: Limits, shelf: Shelf | None = None):
-        self.served, self.limits, self.created = served, limits, int(time.time())
-        self.shelf, self.opening = shelf, asyncio.Lock()
-        self.opened: OrderedDict[str, Served] = OrderedDict()
+    def __init__(self, models: Models, limits: Limits):
+        self.models, self.limits = models, limits
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(files("pretune.serve").joinpath("page.html").read_text("utf-8"), headers=PAGE_HEADERS)
@@ -168,18 +145,14 @@ class Server:
         return JSONResponse({"status": "ok"})
 
     async def list_models(self, request: Request) -> Response:
-        data = [self._about(one) for one in self.served.values()]
-        data += [self._on_shelf(name) for name in self.shelf.folders] if self.shelf else []
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse({"object": "list", "data": self.models.listed()})
 
     async def one_model(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        is_adapter = self.shelf is not None and name in self.shelf.folders
-        return JSONResponse(self._on_shelf(name) if is_adapter else self._about(await self._named(name)))
+        return JSONResponse(self.models.about(request.path_params["name"]))
 
     async def chat(self, request: Request) -> Response:
         asked = await read(request, Chat, self.limits)
-        served, model = await self._streaming(asked.model)
+        served, model = await self.models.streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
         tools = asked.callable()
@@ -189,7 +162,7 @@ class Server:
 
     async def complete(self, request: Request) -> Response:
         asked = await read(request, Complete, self.limits)
-        served, model = await self._streaming(asked.model)
+        served, model = await self.models.streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         texts = asked.prompts(self.limits)
         prompts = await run_sync(lambda: [model.text_prompt(text) for text in texts])
@@ -204,7 +177,7 @@ class Server:
         asked = await read(request, Texts, self.limits)
         inputs = asked.inputs(self.limits)
         pairs = (Vector,) if all(isinstance(one, tuple) for one in inputs) else ()
-        return await self._answered(await self._giving(asked.model, Score, *pairs), inputs)
+        return await self._answered(await self.models.giving(asked.model, Score, *pairs), inputs)
 
     async def tag(self, request: Request) -> Response:
         return await self._each(request, Tags)
@@ -212,16 +185,16 @@ class Server:
     async def _each(self, request: Request, *answers: type[Answer]) -> Response:
         """An answer to each input."""
         asked = await read(request, Texts, self.limits)
-        served, inputs = await self._giving(asked.model, *answers), asked.inputs(self.limits)
+        served, inputs = await self.models.giving(asked.model, *answers), asked.inputs(self.limits)
         return await self._answered(served, inputs, explained=asked.explain)
 
     async def answer(self, request: Request) -> Response:
         asked = await read(request, AnswerIn, self.limits)
-        return await self._answered(await self._giving(asked.model, Span), asked.inputs(self.limits))
+        return await self._answered(await self.models.giving(asked.model, Span), asked.inputs(self.limits))
 
     async def embed(self, request: Request) -> Response:
         asked = await read(request, Embed, self.limits)
-        served, texts = await self._giving(asked.model, Vector), asked.texts(self.limits)
+        served, texts = await self.models.giving(asked.model, Vector), asked.texts(self.limits)
         assert isinstance(served.model, Embedder), "what gives vectors is an embedder"
         answers = await self._told(served, texts)
         number = sum(map(len, await run_sync(served.model.rows, texts)))
@@ -231,7 +204,7 @@ class Server:
 
     async def rerank(self, request: Request) -> Response:
         asked = await read(request, Rerank, self.limits)
-        served, queried = await self._giving(asked.model, Ranking, Vector), asked.queried(self.limits)
+        served, queried = await self.models.giving(asked.model, Ranking, Vector), asked.queried(self.limits)
         (answer,) = await self._told(served, [queried])
         results = asked.results(answer.order, answer.scores)
         return JSONResponse({"id": f"rerank-{secrets.token_hex(12)}", "model": served.name, "results": results})
@@ -246,60 +219,6 @@ class Server:
         answers = await self._told(served, inputs, explained=explained)
         data = [{"index": index, **answer.to_json()} for index, answer in enumerate(answers)]
         return JSONResponse({"object": "list", "model": served.name, "data": data})
-
-    def _about(self, one: Served) -> Json:
-        facts = one.model.facts
-        about = {"id": one.name, "object": "model", "created": self.created, "owned_by": "pretune", "task": facts.task}
-        return {**about, "labels": list(facts.labels)} if facts.labels else about
-
-    def _on_shelf(self, name: str) -> Json:
-        """What is told of an adapter, in memory or not."""
-        assert self.shelf is not None
-        about = {"id": name, "object": "model", "created": self.created, "owned_by": "pretune"}
-        return {**about, "task": self.shelf.task_of(name), "base": self.shelf.base.resolve().name}
-
-    async def _taken(self, shelf: Shelf, name: str) -> Served:
-        """An adapter, opened if it is not in memory; the one that was asked longest ago may have to go.
-
-        Whoever is still answered by that one keeps it until then.
-        """
-        async with self.opening:
-            if name not in self.opened:
-                self.opened[name] = Served(name, await run_sync(shelf.open, name))
-            self.opened.move_to_end(name)
-            while len(self.opened) > self.limits.max_adapters:
-                self.opened.popitem(last=False)
-            return self.opened[name]
-
-    async def _named(self, name: str | None) -> Served:
-        """The model a client means; it need not say when there is one."""
-        names = [*self.served, *(self.shelf.folders if self.shelf else ())]
-        refused: Mapping[str, str] = self.shelf.refused if self.shelf else {}
-        if name is None and len(names) == 1:
-            name = names[0]
-        if name is None:
-            problem = f"say which model: {', '.join(names)}"
-            raise ApiError(400, problem, code="missing_required_parameter", param="model")
-        if name not in names:
-            problem = refused.get(name) or f"there is no model {name!r} here, but {', '.join(names)}"
-            raise ApiError(404, problem, code="model_not_found", param="model")
-        if self.shelf is not None and name in self.shelf.folders:
-            return await self._taken(self.shelf, name)
-        return self.served[name]
-
-    async def _streaming(self, name: str | None) -> tuple[Served, Streams]:
-        """The model a client means, if it writes text."""
-        served = await self._giving(name, Text)
-        assert isinstance(served.model, Streams), "what gives text can stream it"
-        return served, served.model
-
-    async def _giving(self, name: str | None, *answers: type[Answer]) -> Served:
-        """The model a client means, if it answers so."""
-        served = await self._named(name)
-        if served.model.gives not in answers:
-            problem = f"the model {served.name!r} cannot do this; ask it at {WAYS[served.model.gives]}"
-            raise ApiError(400, problem, code="wrong_model_kind", param="model")
-        return served
 
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
