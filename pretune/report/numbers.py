@@ -25,6 +25,17 @@ SHARES = (
 )
 """How the names of metrics end that lie between 0 and 1."""
 
+LOWER = (
+    *("loss", "bits_per_byte", "perplexity", "mae", "rmse", "ece", "nll", "brier"),
+    *("seconds", "bytes", "parameters", "unfinished"),
+)
+"""How the names of metrics end of which less is better."""
+
+
+def is_lower_better(name: str) -> bool:
+    """Whether less is better of the metric of this name."""
+    return name.endswith(LOWER)
+
 
 def count(number: float) -> str:
     """812, 20,806, 1.2 million, 34.5 billion."""

@@ -70,10 +70,8 @@ class Best:
         update, model, data = self.session.state.update, self.session.state.model, self.data
         if not data.task.fits_head:
             return
-        weights, longest = data.class_weights, self.settings.max_length
-        asked = (model, data.examples, self.folder, data.labels)
         with update.exact_weights(), evaluating(model):
-            found = data.task.refit(*asked, max_length=longest, class_weights=weights)
+            found = data.task.refit(model, data, self.folder, max_length=self.settings.max_length)
         update.replace(found)
 
     def scores(self, *, noted: bool = False) -> dict[str, float]:

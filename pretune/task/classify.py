@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pretune.infer.predictor import Predictor
     from pretune.model.methods.method import Method
+    from pretune.task.task import Known
     from pretune.text.dataset.example import Labelled
 
 
@@ -176,19 +177,10 @@ class Classify(Labelling):
         rows = framed_rows(some, folder, max_length)
         return [{**row, "label": number[e.label]} for row, e in zip(rows, some, strict=True)]
 
-    def refit(
-        self,
-        model: Any,
-        examples: Sequence[Any],
-        folder: Path,
-        labels: Sequence[str] | None,
-        *,
-        max_length: int,
-        class_weights: Sequence[float] | None,
-    ) -> Mapping[str, Tensor]:
-        assert labels is not None
-        rows = self._rows(examples, folder, labels, max_length)
-        weights = class_weights if self.class_weights == "auto" and not self.smote else None
+    def refit(self, model: Any, known: Known, folder: Path, *, max_length: int) -> Mapping[str, Tensor]:
+        assert known.labels is not None
+        rows = self._rows(known.examples, folder, known.labels, max_length)
+        weights = known.class_weights if self.class_weights == "auto" and not self.smote else None
         return fitted_head(model, rows, weights, smote=self.smote)
 
     def ready(self, model: Any, folder: Path, labels: Sequence[str] | None, *, max_length: int) -> TextClassifier:

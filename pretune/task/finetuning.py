@@ -13,7 +13,7 @@ import torch
 
 from pretune.base.artifact import Artifact, below, relative
 from pretune.base.config import complete
-from pretune.base.errors import NotSupported, WrongValue
+from pretune.base.errors import WrongValue
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
@@ -29,7 +29,7 @@ from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
 from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
-from pretune.task.rehearsal import Rehearsal, cross_validated, self_trained, texts_without_labels
+from pretune.task.rehearsal import Rehearsal, rehearsed
 from pretune.task.remember.earlier import Past
 from pretune.task.remember.remember import Remember
 from pretune.task.remember.watched import before, forgotten, knows, watched
@@ -81,7 +81,8 @@ def finetune(
     longest = min(settings.max_length, room_for(settings.method, config))
     read = read_all(settings.task, places, folder, longest, log)
     read.task.check_rows(read.rows, batch=settings.batch)
-    read, found = _rehearsed(settings, folder, longest, read, runtime, context, out, inputs.get("unlabelled"))
+    rehearsal = _rehearsal(settings, folder, longest, read, runtime, context)
+    read, found = rehearsed(rehearsal, read, inputs.get("unlabelled"), out)
     plain = _spec(settings, folder, config, read, runtime, context)
     past = Past(base, folder, longest, context.seed, log, below(inputs, "remember.data"))
     remember = settings.remember or Remember()
@@ -117,24 +118,11 @@ def finetune(
     return metrics | found | choices | {"micro_batch": session.micro}
 
 
-def _rehearsed(
-    settings: FinetuneSettings,
-    folder: Path,
-    longest: int,
-    read: LabelledData,
-    runtime: Runtime,
-    context: Context,
-    out: Path,
-    unlabelled: Artifact | None,
-) -> tuple[LabelledData, Json]:
-    """What is learnt from after the trainings inside this one, and what they found. Raises NotSupported on ranks."""
-    if not settings.folds and unlabelled is None:
-        return read, {}
-    if runtime.world > 1:
-        hint = "run it on one, or without folds and unlabelled"
-        raise NotSupported("folds and self-training run on one process", hint=hint)
+def _rehearsal(
+    settings: FinetuneSettings, folder: Path, longest: int, read: LabelledData, runtime: Runtime, context: Context
+) -> Rehearsal:
     config = config_of(folder)
-    rehearsal = Rehearsal(
+    return Rehearsal(
         settings,
         folder,
         runtime,
@@ -143,11 +131,6 @@ def _rehearsed(
         rows=lambda examples: read.task.rows(examples, folder, read.labels, max_length=longest),
         every=lambda data: _every(settings, data),
     )
-    found = cross_validated(rehearsal, read, settings.folds, out) if settings.folds else {}
-    if unlabelled is None:
-        return read, found
-    grown, told = self_trained(rehearsal, read, texts_without_labels(unlabelled.path), out)
-    return grown, found | told
 
 
 def _best(best: Best, remember: Remember) -> Json:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretune.base.artifact import Artifact
+from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.stage import Context
@@ -89,6 +91,22 @@ class Rehearsal:
         model = session.state.model
         with session.state.update.exact_weights(), evaluating(model):
             return ask(data.task.ready(model, self.folder, data.labels, max_length=self.settings.max_length))
+
+
+def rehearsed(
+    rehearsal: Rehearsal, data: LabelledData, unlabelled: Artifact | None, out: Path
+) -> tuple[LabelledData, Json]:
+    """What is learnt from after the trainings inside this one, and what they found. Raises NotSupported on ranks."""
+    folds, found = rehearsal.settings.folds, Json()
+    if (folds or unlabelled) and rehearsal.runtime.world > 1:
+        hint = "run it on one, or without folds and unlabelled"
+        raise NotSupported("folds and self-training run on one process", hint=hint)
+    if folds:
+        found |= cross_validated(rehearsal, data, folds, out)
+    if unlabelled is not None:
+        data, told = self_trained(rehearsal, data, texts_without_labels(unlabelled.path), out)
+        found |= told
+    return data, found
 
 
 # ---- folds --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pretune.base.config import Choice, Variant
 from pretune.base.errors import NotSupported, WrongValue
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from pretune.model.methods.method import Method
     from pretune.task.judge.judge import Judge
     from pretune.train.loop.session import Session
+
+
+class Known(Protocol):
+    """What was read of a data set (LabelledData, which reads by tasks and so lies behind this file)."""
+
+    @property
+    def examples(self) -> Sequence[Any]: ...
+
+    @property
+    def labels(self) -> Sequence[str] | None: ...
+
+    @property
+    def class_weights(self) -> Sequence[float] | None: ...
 
 
 class Task(Variant):
@@ -112,16 +125,7 @@ class Task(Variant):
     def start(self, session: Session, rows: Sequence[Row], dev_rows: Sequence[Row]) -> None:
         """Hears of the model as it is before the first step, also of a run that is then resumed; may add to rows."""
 
-    def refit(
-        self,
-        model: Any,
-        examples: Sequence[Any],
-        folder: Path,
-        labels: Sequence[str] | None,
-        *,
-        max_length: int,
-        class_weights: Sequence[float] | None,
-    ) -> Mapping[str, Tensor]:
+    def refit(self, model: Any, known: Known, folder: Path, *, max_length: int) -> Mapping[str, Tensor]:
         """Weights, by name, that no gradient moves but the training examples decide, before each validation and at the
         end; called in eval mode with the exact weights."""
         raise AssertionError("a task that fits its head has refit()")

@@ -32,27 +32,11 @@ from pretune.base.errors import (
 from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
-from pretune.report.numbers import duration
+from pretune.report.numbers import duration, is_lower_better
 from pretune.tune.halving import Stopping, curve_of, watcher_of
 from pretune.tune.proposing import Sampler, propose
 from pretune.tune.space import Axis, Space, values_text
 from pretune.tune.study import Study, Trial
-
-LOWER = (
-    "loss",
-    "bits_per_byte",
-    "perplexity",
-    "mae",
-    "rmse",
-    "ece",
-    "nll",
-    "brier",
-    "seconds",
-    "bytes",
-    "parameters",
-    "unfinished",
-)
-"""How the names of metrics end of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ class Search:
     @property
     def lower(self) -> bool:
         """Whether a lower score is better."""
-        return self.metric.endswith(LOWER)
+        return is_lower_better(self.metric)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.tune.toys import RECIPE
+
 Run = Callable[..., tuple[int, str, str]]
-RECIPE = """
-work: work
-stages:
-  words: {kind: "tests.tune.toys:Words"}
-  hill:  {kind: "tests.tune.toys:Hill", corpus: $words}
-  exam:  {kind: "tests.tune.toys:Exam", model: $hill}
-"""
 
 
 @pytest.fixture

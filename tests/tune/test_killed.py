@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -55,11 +54,10 @@ def kill_in_the_second_trial() -> None:
         assert running.poll() is None, "it ended before it could be killed"
         assert time.monotonic() - begun < 300
         time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
+    running.kill()
     running.wait()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_kill_in_a_trial_loses_no_finished_one_and_the_study_ends_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,24 +20,15 @@ from pretune.tune.outcome import best_so_far, parallel
 from pretune.tune.space import read_space
 from pretune.tune.study import Study, Trial
 from pretune.tune.trials import Search, expected
-from tests.tune.toys import ACCIDENTS, RUNS
+from tests.tune.toys import ACCIDENTS, RECIPE, RUNS
 
-RECIPE = """
-work: work
-stages:
-  words: {kind: "tests.tune.toys:Words"}
-  hill:  {kind: "tests.tune.toys:Hill", corpus: $words}
-  exam:  {kind: "tests.tune.toys:Exam", model: $hill}
-sizes:
-  low: {hill.steps: 2}
-"""
 SEARCHED = ("hill.x=0..5", "hill.k=1..9")
 
 
 @pytest.fixture(autouse=True)
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("r.yaml").write_text(RECIPE, encoding="utf-8")
+    Path("r.yaml").write_text(f"{RECIPE}sizes:\n  low: {{hill.steps: 2}}\n", encoding="utf-8")
     RUNS.clear()
     ACCIDENTS.clear()
 

@@ -11,6 +11,13 @@ from pretune.base.config import Input
 from pretune.base.errors import NotFinite, Stopped
 from pretune.base.stage import Context, Stage
 
+RECIPE = """
+work: work
+stages:
+  words: {kind: "tests.tune.toys:Words"}
+  hill:  {kind: "tests.tune.toys:Hill", corpus: $words}
+  exam:  {kind: "tests.tune.toys:Exam", model: $hill}
+"""
 RUNS: list[str] = []
 """What ran, in order: the name of the class, of the hill with its steps."""
 ACCIDENTS: list[int] = []

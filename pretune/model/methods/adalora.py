@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from pretune.model.methods.by_peft import ByPeft
+from pretune.model.methods.lora import LowRank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ KINDS = {"importance": "exp_avg_ipt", "uncertainty": "exp_avg_unc"}
 """Kinds of moments -> where PEFT's allocator has them."""
 
 
-class AdaLora(ByPeft):
+class AdaLora(LowRank):
     """Train low-rank changes of the linear layers whose ranks are shared out; the base stays as it is."""
 
     usual_rate: ClassVar[float] = 2e-3
@@ -37,12 +37,6 @@ class AdaLora(ByPeft):
     """Rank of the changes in the end, on average."""
     first_rank: int = Field(12, gt=0)
     """Rank of each change at first."""
-    alpha: float = Field(32.0, gt=0)
-    """The change is scaled by alpha / first_rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout in front of the change."""
-    target: str = "all-linear"
-    """Which layers: `all-linear`, or a regular expression over module names."""
     before: float = Field(0.1, ge=0, lt=1)
     """Share of the steps before the first rank goes."""
     after: float = Field(0.3, ge=0, lt=1)
@@ -63,17 +57,10 @@ class AdaLora(ByPeft):
     def config(self, model: Any, *, heads: tuple[str, ...]) -> Any:
         from peft import AdaLoraConfig
 
-        from pretune.model.methods.adapter import task_type_of
-
         return AdaLoraConfig(
+            **self.of_layers(model, heads),
             init_r=self.first_rank,
             target_r=self.rank,
-            lora_alpha=self.alpha,
-            lora_dropout=self.dropout,
-            target_modules=self.target,
-            task_type=task_type_of(model),
-            modules_to_save=list(heads) or None,
-            exclude_modules=rf".*\b({'|'.join(heads)})\b.*" if heads else None,
             orth_reg_weight=self.orthogonal,
             total_step=1,  # known when the run is, in `around`
         )

@@ -26,19 +26,37 @@ STARTED = "pretune_start"
 """Where a PiSSA model keeps its first A and B: PEFT has no place for them but a folder."""
 
 
-class Lora(ByPeft):
+class LowRank(ByPeft):
+    """Settings of low-rank changes next to linear layers."""
+
+    alpha: float = Field(32.0, gt=0)
+    """A change is scaled by alpha over its rank (of adalora its first one; of rslora over the root of the rank)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout in front of the change."""
+    target: str = "all-linear"
+    """Which layers: `all-linear`, or a regular expression over module names."""
+
+    def of_layers(self, model: Any, heads: tuple[str, ...]) -> dict[str, Any]:
+        """What PEFT's configs of these methods have in common; heads are trained themselves."""
+        from pretune.model.methods.adapter import task_type_of
+
+        return {
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "target_modules": self.target,
+            "task_type": task_type_of(model),
+            "modules_to_save": list(heads) or None,
+            "exclude_modules": rf".*\b({'|'.join(heads)})\b.*" if heads else None,
+        }
+
+
+class Lora(LowRank):
     """Train low-rank changes of the linear layers; the base stays as it is."""
 
     usual_rate: ClassVar[float] = 5e-4
 
     rank: int = Field(16, gt=0)
     """Rank of the change."""
-    alpha: float = Field(32.0, gt=0)
-    """The change is scaled by alpha / rank (rslora: alpha / sqrt(rank))."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout in front of the change."""
-    target: str = "all-linear"
-    """Which layers: `all-linear`, or a regular expression over module names."""
     variant: Literal["plain", "rslora", "dora", "pissa", "lora+"] = "plain"
     """plain; rslora (scaled for high ranks); dora (length and direction apart); pissa (begins with the base's largest
     singular values); lora+ (B learns faster than A)."""
@@ -48,16 +66,9 @@ class Lora(ByPeft):
     def config(self, model: Any, *, heads: tuple[str, ...]) -> Any:
         from peft import LoraConfig
 
-        from pretune.model.methods.adapter import task_type_of
-
         return LoraConfig(
+            **self.of_layers(model, heads),
             r=self.rank,
-            lora_alpha=self.alpha,
-            lora_dropout=self.dropout,
-            target_modules=self.target,
-            task_type=task_type_of(model),
-            modules_to_save=list(heads) or None,
-            exclude_modules=rf".*\b({'|'.join(heads)})\b.*" if heads else None,
             use_rslora=self.variant == "rslora",
             use_dora=self.variant == "dora",
             init_lora_weights="pissa" if self.variant == "pissa" else True,

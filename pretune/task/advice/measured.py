@@ -17,14 +17,12 @@ from statistics import mean
 
 from pretune.base.config import Config
 from pretune.infer.answers import Text
-from pretune.report.numbers import count, figure, size
+from pretune.report.numbers import count, figure, is_lower_better, size
 from pretune.task.task import TASK, Task
 
 PLACE = Path(__file__).with_name("measured.json")
 POINT = 0.01
 """Scores (of a loss: nats) that are nearer to each other are told apart by what they cost."""
-LOWER = ("validation_loss",)
-"""Figures of which less is better."""
 
 
 class Way(Config):
@@ -76,7 +74,7 @@ class Measured(Config):
 
     @property
     def lower(self) -> bool:
-        return self.figure in LOWER
+        return is_lower_better(self.figure)
 
     def behind(self, way: Way) -> float:
         """How far a method is behind the best one, 0 for that one."""

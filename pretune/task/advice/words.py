@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pretune.base.json import Json
 from pretune.base.new import DOES
-from pretune.report.numbers import count, duration, figure, size
+from pretune.report.numbers import count, duration, figure, is_lower_better, size
 from pretune.report.numbers import named as in_words
-from pretune.task.advice.measured import LOWER
 
 MARGIN = 10
 FEW = 3
@@ -89,7 +88,7 @@ def _method(method: Json) -> list[str]:
 
 def _simple(told: Json) -> list[str]:
     rests = told["method"]["rests_on"]
-    if rests is None or rests["simplest"] is None or rests["figure"] in LOWER:
+    if rests is None or rests["simplest"] is None or is_lower_better(rests["figure"]):
         return ["no figure of a simple system; `pretune evaluate` shows it next to the model"]
     name, value = rests["simplest"]["name"], rests["simplest"]["value"]
     return [f"there {in_words(name)} had {figure(value)}; `pretune evaluate` shows it for your data"]

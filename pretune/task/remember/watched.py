@@ -13,15 +13,13 @@ from functools import partial
 from pretune.base.artifact import Artifact, unlike
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
+from pretune.report.numbers import is_lower_better
 from pretune.task.labelled_data import LabelledData
 from pretune.task.remember.earlier import EarlierTask, EarlierText, OnBody, Past, earlier
 from pretune.train.loop.runtime import evaluating
 from pretune.train.loop.session import Session
 from pretune.train.watch.validate import loss_over
 from pretune.train.watch.watching import DOMAIN
-
-LOWER = ("loss", "bits_per_byte")
-"""Figures of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def forgotten(things: Sequence[Watched], session: Session, before: Mapping[str, 
     lost: dict[str, float] = {}
     for name, figures in after.items():
         main = next(iter(figures))
-        worse, better = (figures, before[name]) if main in LOWER else (before[name], figures)
+        worse, better = (figures, before[name]) if is_lower_better(main) else (before[name], figures)
         lost[name] = worse[main] - better[main]
         session.context.log.info(
             f"    {name}: {main.replace('_', ' ')} {before[name][main]:.4f} -> {figures[main]:.4f}"
@@ -100,5 +98,5 @@ def knows(read: LabelledData, data: Mapping[str, Artifact], metrics: Json) -> Js
     better = read.task.better
     own = {one.path.name: metrics[f"validation_{better}"] for one in data.values() if f"validation_{better}" in metrics}
     mains = {name: next(iter(figures.items())) for name, figures in metrics.get("after", {}).items()}
-    earlier = {name: value for name, (main, value) in mains.items() if main not in LOWER}
-    return {"knows": {**own, **earlier}} if len(data) == 1 and better not in LOWER else {}
+    earlier = {name: value for name, (main, value) in mains.items() if not is_lower_better(main)}
+    return {"knows": {**own, **earlier}} if len(data) == 1 and not is_lower_better(better) else {}
