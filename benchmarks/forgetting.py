@@ -16,19 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from pretune.base.digest import digest
-from pretune.base.extras import git_commit
-from pretune.base.measurements import processor
-from pretune.base.stage import STAGE
+from tasks import MINILM, campaign, kept, pretune
+from tasks_data import text_of
 
-MINILM = "models/all-MiniLM-L6-v2"
 TASKS = ("sst2", "banking77", "spam")
 SHORT = 500
 """Fewer examples are a try, whose validation is as short."""
@@ -77,23 +72,37 @@ def step_of(place: int, model: str, method: str, how: dict[str, Any], before: li
     return tuned | how
 
 
-def recipe(shared: Path, out: Path, method: str, how: dict[str, Any], *, seed: int, examples: int) -> dict[str, Any]:
-    """All three in one recipe; the first one is shared by the remedies."""
-    stages, model = data_of(shared, examples), str(shared / MINILM)
-    for place, task in enumerate(TASKS):
-        name = f"{task}_{method}" if place or method == "lora" else f"{task}_first"
-        stages[name] = step_of(place, model, method, how, [f"${earlier}" for earlier in TASKS[:place]])
-        model = f"${name}"
-    return {"name": f"forgetting-{method}", "work": str(out / f"s{seed}"), "seed": seed, "stages": stages}
+@dataclass(frozen=True)
+class Cell:
+    """A remedy and a seed, as tasks.py runs and keeps it."""
+
+    method: str
+    how: dict[str, Any]
+    seed: int
+    examples: int
+
+    def recipe(self, shared: Path, out: Path) -> dict[str, Any]:
+        """All three in one recipe; the first one is shared by the remedies of a seed."""
+        stages, model = data_of(shared, self.examples), str(shared / MINILM)
+        for place, task in enumerate(TASKS):
+            name = f"{task}_{self.method}" if place or self.method == "lora" else f"{task}_first"
+            before = [f"${earlier}" for earlier in TASKS[:place]]
+            stages[name] = step_of(place, model, self.method, self.how, before)
+            model = f"${name}"
+        work = str(out.parent / f"s{self.seed}")
+        return {"name": f"forgetting-{self.method}", "work": work, "seed": self.seed, "stages": stages}
+
+    def row(self, shared: Path, out: Path) -> dict[str, Any]:
+        tree = self.recipe(shared, out)
+        if self.how.get("method") == "lora":
+            run_lora(tree, out)
+        else:
+            pretune(tree, out)
+        found = row_of(tree)
+        return {"method": self.method, "seed": self.seed, "value": found["average_accuracy"], "bar": 0.0, **found}
 
 
-def run(tree: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(tree, indent=1), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "pretune", "run", str(path)], check=True)
-
-
-def run_lora(tree: dict[str, Any], out: Path, name: str) -> None:
+def run_lora(tree: dict[str, Any], out: Path) -> None:
     """One stage after the other; the next one begins with the merged model, and its watch names the adapters."""
     from pretune.model.folder import save_model
     from pretune.model.methods.adapter import open_adapter
@@ -104,7 +113,7 @@ def run_lora(tree: dict[str, Any], out: Path, name: str) -> None:
     model = tree["stages"][f"{TASKS[0]}_lora"]["model"]
     for task in TASKS:
         stage = dict(tree["stages"][f"{task}_lora"], watch=[str(one) for one in made], model=model)
-        run({**tree, "stages": {**data, f"{task}_lora": stage}}, out / f"{name}-{task}.yaml")
+        pretune({**tree, "stages": {**data, f"{task}_lora": stage}}, out / task)
         made.append(work / f"{task}_lora")
         merged = made[-1].with_name(f"{task}_lora_merged")
         model = str(merged)
@@ -116,7 +125,7 @@ def run_lora(tree: dict[str, Any], out: Path, name: str) -> None:
 def row_of(tree: dict[str, Any]) -> dict[str, Any]:
     """The matrix and what follows from it (Lopez-Paz & Ranzato 2017, arXiv:1706.08840)."""
     tuned = [name for name, stage in tree["stages"].items() if stage["kind"] == "finetune"]
-    cards = [json.loads((Path(tree["work"]) / name / "artifact.json").read_text(encoding="utf-8")) for name in tuned]
+    cards = [json.loads(text_of(Path(tree["work"]) / name / "artifact.json")) for name in tuned]
     known = [card["metrics"]["knows"] for card in cards]
     matrix = [[known[k][task] for task in TASKS[: k + 1]] for k in range(len(TASKS))]
     lost = [matrix[j][j] - matrix[-1][j] for j in range(len(TASKS) - 1)]
@@ -129,30 +138,6 @@ def row_of(tree: dict[str, Any]) -> dict[str, Any]:
         "seconds_of_stages": [card["made"]["seconds"] for card in cards],
         "precision": cards[-1]["metrics"]["precision"],
     }
-
-
-def kept(out: Path) -> dict[str, dict[str, Any]]:
-    """The last row of each cell."""
-    path = out / "rows.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    return {row["cell"]: row for row in rows}
-
-
-def cell(shared: Path, out: Path, method: str, how: dict[str, Any], *, seed: int, examples: int) -> None:
-    """Make it, unless its row is there."""
-    name, started = f"{method}-s{seed}", time.time()
-    tree = recipe(shared, out, method, how, seed=seed, examples=examples)
-    key = digest([tree, {kind: STAGE.find(kind).version for kind in ("dataset", "finetune")}])
-    if kept(out).get(name, {}).get("key") == key:
-        return
-    if how.get("method") == "lora":
-        run_lora(tree, out, name)
-    else:
-        run(tree, out / f"{name}.yaml")
-    row = {"cell": name, "method": method, "seed": seed, "key": key, **row_of(tree)}
-    row |= {"seconds": round(time.time() - started, 1), "processor": processor(), "git": git_commit()}
-    with (out / "rows.jsonl").open("a", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -183,13 +168,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--examples", type=int, default=2000, help="for training, of each data set")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     shared, out = given.shared.absolute(), given.out.absolute()
+    cells = {}
     for seed in range(given.seeds):
         for asked in given.only or METHODS:
             method, _, weight = asked.partition("=")
-            how = remedy(method, float(weight)) if weight else METHODS[method]
-            cell(shared, out, asked.replace("=", "_"), how, seed=seed, examples=given.examples)
+            how, name = remedy(method, float(weight)) if weight else METHODS[method], asked.replace("=", "_")
+            cells[f"{name}-s{seed}"] = Cell(name, how, seed, given.examples)
+    campaign(cells, list(cells), shared, out)
     print(table(list(kept(out).values())))
 
 

@@ -27,7 +27,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import tasks_data as data
 from tasks_data import Inputs, text_of, written
@@ -244,7 +244,16 @@ def kept(out: Path) -> dict[str, dict[str, Any]]:
     return {row["cell"]: row for row in rows}
 
 
-Cells = Mapping[str, Cell | Other]
+class Kept(Protocol):
+    """What a campaign runs and keeps: a cell of any benchmark."""
+
+    def recipe(self, shared: Path, out: Path) -> dict[str, Any]: ...
+
+    def row(self, shared: Path, out: Path) -> dict[str, Any]:
+        """With `value` and `bar`."""
+
+
+Cells = Mapping[str, Kept]
 
 
 def campaign(cells: Cells, names: list[str], shared: Path, out: Path) -> None:
