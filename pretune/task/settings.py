@@ -54,8 +54,8 @@ class FinetuneSettings(TrainSettings):
     """Begin with random weights: `same` takes the model's architecture, a shape another (the baselines bag, cnn and
     lstm, or bert-mini ...); the tokenizer is the model's. What pretraining is worth is the difference."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
-    """Optimizer and schedule; AdamW takes a rate that suits the method (and, where a body trains, the model's width) when none is
-    given. With full, freeze and unfreeze a new head moves ten times as fast."""
+    """Optimizer and schedule; AdamW takes a rate that suits the method (and, where a body trains, the model's width)
+    when none is given. With full, freeze and unfreeze a new head moves ten times as fast."""
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Factor on the learning rate from each layer to the one below it (0.9, say); 1.0: all layers move alike."""
     max_length: int = Field(256, gt=1)
