@@ -40,6 +40,16 @@ def test_labels_come_in_the_order_of_the_texts_with_probabilities_that_sum_to_on
     assert model.answer([]) == []
 
 
+def test_each_probability_is_divided_by_its_threshold_before_the_largest_is_taken(tokenizer: Tokenizer) -> None:
+    # Logits of 8 and 4 at temperature 3: probabilities of 0.79 and 0.21.
+    likely = 1 / (1 + np.exp(-4 / 3))
+    for thresholds, name, chance in (([0.85, 0.15], "短", 1 - likely), ([0.75, 0.25], "long", likely)):
+        more = {"temperature": 3.0, "thresholds": thresholds}
+        facts = Facts("classify", "label", 8, ("long", "短"), (), (1,), (2,), more=more)
+        (found,) = TextClassifier(Lengths(), tokenizer, facts).answer(["one two three one two three one"])
+        assert (found.name, found.score) == (name, pytest.approx(chance, rel=1e-6))
+
+
 def test_logits_that_are_no_numbers_become_no_label() -> None:
     with pytest.raises(NotFinite):
         softmax(np.array([[np.nan, 0.0]]))

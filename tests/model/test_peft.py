@@ -142,10 +142,8 @@ def test_packed_documents_move_the_weights_as_a_plain_loop_with_peft_over_each_a
     trained = [p for p in after.values() if p.requires_grad]
     wanted = [p for p in plain.parameters() if p.requires_grad]
     assert sorted(p.numel() for p in trained) == sorted(p.numel() for p in wanted)
-    by_shape = {tuple(p.shape): p for p in wanted}
-    for parameter in trained:
-        if len(by_shape) == len(wanted):
-            assert torch.allclose(parameter, by_shape[tuple(parameter.shape)], atol=1e-7)
+    for parameter, other in zip(trained, wanted, strict=True):
+        assert torch.allclose(parameter, other, atol=1e-7)
 
 
 def test_of_lora_plus_b_moves_at_the_multiple_that_pefts_own_optimizer_takes() -> None:

@@ -82,4 +82,6 @@ def test_a_new_head_moves_ten_times_as_fast_and_what_a_model_has_learnt_does_not
         heads, HEAD_PACE
     )
     assert METHOD(method).scales(METHOD(method).apply(tiny("gpt2"), heads=()), 1.0) is None
+    learnt = METHOD(method).apply(tiny_classifier(), heads=())
+    assert METHOD(method).scales(learnt, 1.0) is None, "a head that is there has learnt, too"
     assert Scratch(kind="scratch").scales(model, 1.0) is None, "with fresh weights all is new"

@@ -13,6 +13,7 @@ import torch
 
 from pretune.base.errors import UserError
 from pretune.infer.load import open_model
+from pretune.infer.predictor import Predictor
 from pretune.model.folder import load_labelled
 from pretune.model.generate import module_of
 from pretune.model.methods.method import METHOD
@@ -80,6 +81,22 @@ def test_requests_at_the_same_time_get_the_answers_of_each_folder_alone_though_s
             assert reply["model"] == name and one["label"] == wanted["label"]
             assert one["scores"] == pytest.approx(wanted["scores"], abs=1e-6)
     assert all(torch.equal(tensor, before[name]) for name, tensor in shelf.body.state_dict().items())
+
+
+def test_the_adapter_that_was_asked_longest_ago_is_pushed_out_and_opened_anew(world: Path) -> None:
+    opened: list[str] = []
+
+    class Told(TorchShelf):
+        def open(self, name: str) -> Predictor:
+            opened.append(name)
+            return super().open(name)
+
+    plain = shelf_in(world)
+    shelf = Told(plain.base, plain.folders, plain.refused)
+    app = create_app(shelf.answering(), shelf=shelf, limits=Limits(max_adapters=2))
+    for name in ("alice", "bob", "alice", "dave", "alice", "bob"):
+        assert asked(app, [name])[0]["data"][0]["label"].startswith(name)
+    assert opened == ["alice", "bob", "dave", "bob"]
 
 
 def test_the_weights_of_the_base_are_in_memory_once(world: Path) -> None:

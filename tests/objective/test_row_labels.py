@@ -10,9 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pretune.model.row_dropout import RowDropout, numbers
+from pretune.base.errors import NotSupported
+from pretune.model.row_dropout import RowDropout, forward_and_again, numbers
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
+from pretune.task.classify import Classify
 from tests.invariants.worlds import OF_LABELS, VOCABULARY, WEIGHTS, labelled_rows, sets_of, tiny_classifier
 
 HOW: dict[str, Any] = {"label_smoothing": 0.1, "class_weights": WEIGHTS}
@@ -36,6 +38,22 @@ def test_focal_sets_at_gamma_0_are_binary_cross_entropy() -> None:
         for gamma in (0.0, 1e-300)
     )
     assert torch.allclose(plain, focal, rtol=1e-12, atol=1e-12)
+
+
+def test_smoothed_sets_are_torchs_binary_cross_entropy_of_targets_that_lean_towards_one_half() -> None:
+    holds = torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=torch.float64)
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+    found = LabelSets(kind="label-sets", **HOW).losses(LOGITS, holds)
+    leaning = holds * 0.9 + 0.05
+    theirs = F.binary_cross_entropy_with_logits(LOGITS, leaning, weights, reduction="none").sum(-1)
+    assert torch.allclose(found, theirs, rtol=1e-12)
+
+
+def test_focal_sets_by_hand() -> None:
+    # One label holds, with p = 0.9; the other does not, and has p = 0.2: errors of 0.1 and 0.2, squared.
+    logits = torch.tensor([[math.log(9), -math.log(4)]], dtype=torch.float64)
+    loss = LabelSets(kind="label-sets", loss="focal").losses(logits, torch.tensor([[1.0, 0.0]]))
+    assert loss.item() == pytest.approx(-0.01 * math.log(0.9) - 0.04 * math.log(0.8), rel=1e-12)
 
 
 def test_focal_of_a_row_by_hand() -> None:
@@ -73,6 +91,33 @@ def test_two_equal_readings_cost_what_one_costs(name: str) -> None:
     assert twice == pytest.approx(once, rel=1e-12), "without dropout nothing disagrees"
 
 
+@pytest.mark.parametrize("name", ["classify-r-drop", "multilabel-r-drop"])
+def test_two_readings_cost_their_mean_and_half_the_weight_times_how_far_they_are_apart(name: str) -> None:
+    objective, model = OF_LABELS[name], tiny_classifier(dropout=0.3).train()
+    assert isinstance(objective, Labels | LabelSets) and objective.r_drop == 4.0
+    rows = sets_of(6) if name.startswith("multilabel") else labelled_rows(6)
+    drawn = [objective.prepare(row, VOCABULARY, np.random.default_rng(k)) for k, row in enumerate(rows)]
+    batch, heard = objective.collate(drawn, VOCABULARY), []
+    assert bool((batch["readings"][:, 0] != batch["readings"][:, 1]).all()), "other dropout each time"
+    for number in range(2):
+        with RowDropout(batch["readings"][:, number]):
+            heard.append(model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits)
+    losses = [objective.losses(logits, batch["labels"]) for logits in heard]
+    apart = objective.apart(*heard, batch["labels"])
+    assert apart.min() > 1e-6
+    found = objective.sums(model, batch)["loss"].item()
+    assert found == pytest.approx((sum(losses) / 2 + 4 / 2 * apart).sum().item(), rel=1e-12)
+
+
+def test_disagreement_on_sets_is_that_of_each_label_alone() -> None:
+    one, other = LOGITS[:2], LOGITS[1:].flip(0) / 3
+    log_p, log_q = (torch.stack([F.logsigmoid(x), F.logsigmoid(-x)], -1) for x in (one, other))
+    pairs = ((log_q, log_p), (log_p, log_q))
+    theirs: Any = sum(F.kl_div(a, b, reduction="none", log_target=True).sum(-1) for a, b in pairs) / 2
+    weighed = LabelSets(kind="label-sets", class_weights=WEIGHTS).apart(one, other, torch.ones(2, 3))
+    assert torch.allclose(weighed, (theirs * torch.tensor(WEIGHTS, dtype=torch.float64)).sum(-1), rtol=1e-12)
+
+
 def test_disagreement_is_the_mean_of_both_divergences() -> None:
     one, other = LOGITS[:2], LOGITS[1:].flip(0) / 3
     log_p, log_q = one.log_softmax(-1), other.log_softmax(-1)
@@ -94,6 +139,65 @@ def test_a_rows_dropout_depends_on_neither_its_neighbours_nor_its_padding() -> N
     plain = model.eval()(input_ids=ids, attention_mask=mask).logits
     assert torch.allclose(together[:1], alone, atol=1e-12)
     assert (together - plain).abs().max() > 1e-2, "something is dropped"
+
+
+def test_what_is_dropped_is_a_share_of_p_other_places_each_time_and_the_rest_makes_up_for_it() -> None:
+    ones = torch.ones(20, 5000, dtype=torch.float64)
+    with RowDropout(torch.arange(20)):
+        one, other = (F.dropout(ones, 0.2) for _ in range(2))
+        assert F.dropout(ones, 0.2, training=False) is ones
+    for found in (one, other):
+        assert found.unique().tolist() == [0.0, 1.25]
+        assert abs((found == 0).double().mean().item() - 0.2) < 0.0064, "100,000 numbers: five deviations"
+    both = ((one == 0) & (other == 0)).double().mean().item()
+    assert abs(both - 0.04) < 0.0031, "two calls are independent"
+
+
+@pytest.mark.parametrize("how", ["plain", "causal", "mask", "added", "scaled"])
+def test_attention_by_row_is_torchs_where_next_to_nothing_is_dropped(how: str) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, h, 5, 8, dtype=torch.float64, generator=drawn) for h in (4, 2, 2))
+    seen = torch.rand(2, 1, 5, 5, generator=drawn) > 0.3
+    seen[..., 0] = True
+    given: dict[str, Any] = {
+        "plain": {},
+        "causal": {"is_causal": True},
+        "mask": {"attn_mask": seen},
+        "added": {"attn_mask": torch.where(seen, 0.0, -1e4).double()},
+        "scaled": {"scale": 0.7},
+    }[how]
+    theirs = F.scaled_dot_product_attention(q, k, v, enable_gqa=True, **given)
+    with RowDropout(torch.arange(2)):
+        found = F.scaled_dot_product_attention(q, k, v, dropout_p=1e-12, enable_gqa=True, **given)
+        less = F.scaled_dot_product_attention(q, k, v, dropout_p=0.5, enable_gqa=True, **given)
+    assert torch.allclose(found, theirs, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(less, theirs, atol=0.1)
+
+
+def test_a_block_that_is_computed_again_drops_what_it_dropped() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    x, heard = torch.ones(3, 50, dtype=torch.float64, requires_grad=True), []
+
+    def block(states: torch.Tensor) -> torch.Tensor:
+        heard.append(F.dropout(states, 0.5))
+        return heard[-1] * states
+
+    with RowDropout(torch.tensor([5, 6, 7])):
+        F.dropout(x, 0.5)  # of a block before
+        found: Any = checkpoint(block, x, use_reentrant=False, context_fn=forward_and_again)
+    found.sum().backward()
+    first, again = heard
+    assert torch.equal(first, again) and 0 < int((first == 0).sum()) < 150
+    assert x.grad is not None and torch.equal(x.grad, 2 * first)
+
+
+def test_two_readings_are_refused_where_the_model_has_no_dropout() -> None:
+    task = Classify(kind="classify", r_drop=1.0)
+    for config in ({"hidden_dropout_prob": 0.1}, {"resid_pdrop": 0.1, "attention_dropout": 0.0}):
+        assert task.for_model(config) == task
+    with pytest.raises(NotSupported, match="no dropout, so two readings of a row are alike"):
+        task.for_model({"hidden_dropout_prob": 0.0, "attention_dropout": 0, "hidden_size": 32})
 
 
 def test_the_numbers_of_dropout_are_evenly_spread_and_unlike_by_row_and_call() -> None:

@@ -6,13 +6,16 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pretune.base.stage import STAGE, Forecast, Machine
 from pretune.cli import main
-from pretune.task.advice.advise import Asked, Case, _method, seen_as
+from pretune.task.advice.advise import Asked, Case, _length, _method, advise, seen_as
 from pretune.task.advice.measured import PLACE, Measured, Way, how_far, nearest, table, table_text
-from pretune.task.advice.models import _why_not, candidate
+from pretune.task.advice.models import Candidate, _why_not, candidate
 from pretune.task.task import TASK
 
 
@@ -40,11 +43,8 @@ def test_data_in_the_form_of_a_known_set_has_its_task(tmp_path: Path, name: str,
     found = seen_as(Asked(str(tmp_path / name)))
     assert found is not None
     seen, named = found
-    assert (named.kind, sum(seen.splits.values()) > 0, seen.language) == (
-        task,
-        True,
-        "zh" if "zh" in name or name == "classical.jsonl" else seen.language,
-    )
+    chinese = "zh" in name or name == "classical.jsonl"
+    assert (named.kind, seen.examples > 0, seen.language == "zh") == (task, True, chinese)
 
 
 def test_text_without_labels_is_none_of_them(tmp_path: Path) -> None:
@@ -113,7 +113,6 @@ def test_how_far_a_set_is_names_every_difference() -> None:
 
 
 def test_what_the_package_says_it_measured_has_settings_that_are_there() -> None:
-    from pretune.base.stage import STAGE
     from pretune.base.yaml import override
 
     for row in table():
@@ -195,3 +194,59 @@ def test_a_method_that_the_model_does_not_take_is_passed_by_and_the_next_one_is_
     assert chosen.way == ways[1]
     assert "no biases" in chosen.passed[0]
     assert chosen.command.endswith("--out runs/talk task=chat method=layernorm epochs=2")
+
+
+def test_of_the_models_that_suit_the_largest_is_taken_and_the_others_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Callable[..., Path]
+) -> None:
+    (tmp_path / "talk.jsonl").write_text(lines({"question": "What? %", "answer": "That."}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for kind in ("qwen3", "gpt2", "bert-labels"):
+        model_folder(kind, chat=True)
+    found = advise(Asked("talk.jsonl"))
+    size = {name: (tmp_path / name / "model.safetensors").stat().st_size for name in ("qwen3-chat", "gpt2-chat")}
+    assert found["model"]["path"] == max(size, key=lambda name: size[name])
+    told = {one["path"]: one["why_not"] for one in found["other_models"]}
+    assert told == {
+        min(size, key=lambda name: size[name]): "",
+        "bert-labels-chat": "it is an encoder, and writes no text",
+    }
+
+
+def test_what_does_not_fit_into_memory_or_minutes_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(2, 8 << 30, 8 << 30, 8 << 30)
+    monkeypatch.setattr(Machine, "here", lambda: machine)
+    asked = Asked("d", minutes=2)
+    sizes = [(120, 8 << 30), (121, 1 << 30), (1, (8 << 30) + 1)]
+    assert [asked.fits(Forecast(seconds=s, memory_bytes=m)) for s, m in sizes] == [True, False, False]
+    assert Asked("d").fits(Forecast(seconds=1e9))
+
+
+def test_what_was_measured_of_another_task_gives_its_method_alone(
+    tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    (tmp_path / "tags.conll").write_text(SETS[3][1], encoding="utf-8")
+    asked = Asked(str(tmp_path / "tags.conll"))
+    found = seen_as(asked)
+    assert found is not None
+    seen, task = found
+    model = candidate(model_folder("bert-labels"), task, seen.texts)
+    row = measured("accuracy", way("lora", 1, 0.9)).model_copy(update={"settings": ["task.label_smoothing=0.1"]})
+    chosen = _method(Case(asked, task, seen, row, model, model.known))
+    assert "method=lora" in chosen.command and "smoothing" not in chosen.command
+
+
+def test_a_longer_row_is_advised_where_more_than_a_few_texts_would_be_cut_and_no_longer_one_than_is_read() -> None:
+    usual = int(STAGE.find("finetune").model_fields["max_length"].default)
+    seen: Any = SimpleNamespace(texts=[])
+
+    def advised(*lengths: int, positions: int = 512) -> int | None:
+        base = Forecast(config={"model_type": "bert", "max_position_embeddings": positions})
+        model = Candidate("m", base, lengths, 0.0, "")
+        return _length(Case(Asked("d"), TASK("classify"), seen, None, model, base))
+
+    assert advised(*[usual - 2] * 10) is None
+    assert advised(*[10] * 19, usual) is None, "one in twenty may be cut"
+    assert usual < (advised(*[10] * 8, usual + 40, usual + 50) or 0) <= 512
+    assert advised(*[2000] * 10) == 512
+    assert advised(*[2000] * 10, positions=usual) is None

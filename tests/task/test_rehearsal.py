@@ -17,7 +17,9 @@ from pretune.base.errors import PretuneError
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.infer.answers import Label
-from pretune.task.rehearsal import Rehearsal, fold_numbers, own_origin, sure_of
+from pretune.task.labelled_data import LabelledData
+from pretune.task.rehearsal import Rehearsal, cross_validated, fold_numbers, own_origin, self_trained, sure_of
+from pretune.task.task import TASK
 from pretune.text.dataset.example import Labelled
 from tests.folders import write_model
 
@@ -35,6 +37,28 @@ def test_copies_and_augmentations_are_in_the_fold_of_their_own_example() -> None
     assert of == of[:23] * 3, "no copy of a held-out example is learnt from"
     assert sorted(Counter(of[:23]).values()) == [4, 4, 5, 5, 5]
     assert min(Counter(of[:6]).values()) >= 1 and len(set(of[:6])) == 5, "each fold has the rare label"
+
+
+def test_the_model_of_a_fold_learns_from_no_copy_of_what_it_is_asked_about(tmp_path: Path) -> None:
+    examples = [Labelled(f"{k}{more}", "ab"[k % 2], origin=f"d#{k}{more}") for more in ("", "/eda 1") for k in range(8)]
+    data = LabelledData(TASK("classify"), ["a", "b"], None, examples, [], [], [])
+    learnt: list[set[str]] = []
+    held: list[set[str]] = []
+
+    def found(name: str, part: LabelledData, ask: Any) -> Any:
+        learnt.append({own_origin(e.origin) for e in part.examples})
+        assert part.rows == [e.text for e in part.examples], "the rows are those of the examples"
+        held.append({e.origin for e in ask.args[1]})
+        assert len(ask.args[1]) == len(held[-1])
+        return {"scores": {"accuracy": 1.0}, "lines": []}
+
+    context = SimpleNamespace(seed=0, log=Log(quiet=True), notes=set())
+    rehearsal: Any = SimpleNamespace(context=context, found=found, rows=lambda some: [e.text for e in some])
+    cross_validated(rehearsal, data, 3, tmp_path)
+    every = {f"d#{k}" for k in range(8)}
+    assert [one | other for one, other in zip(learnt, held, strict=True)] == [every] * 3
+    assert not any(one & other for one, other in zip(learnt, held, strict=True))
+    assert sorted(len(one) for one in held) == [2, 3, 3] and set().union(*held) == every, "each once, and no copy"
 
 
 class Sure:
@@ -119,3 +143,32 @@ def test_a_round_that_is_over_is_not_trained_again(tmp_path: Path) -> None:
     context: Any = SimpleNamespace(scratch=tmp_path)
     rehearsal = Rehearsal(*[None] * 3, context, never, never, never)  # type: ignore[arg-type]
     assert rehearsal.found("round-1", None, never) == [{"label": "好"}]  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rehearsal, "_trained", lambda *given: [{"label": "坏"}])
+        first = rehearsal.found("round-2", None, never)  # type: ignore[arg-type]
+    assert rehearsal.found("round-2", None, never) == first == [{"label": "坏"}]  # type: ignore[arg-type]
+
+
+def test_texts_that_are_examples_are_not_asked_and_each_round_labels_all_others_anew(tmp_path: Path) -> None:
+    examples = [Labelled("red", "a", origin="d#0"), Labelled("cat", "b", origin="d#1")]
+    data = LabelledData(TASK("classify"), ["a", "b"], None, examples, [], [Labelled("hat", "b", origin="v#0")], [])
+    texts = [("c#0", "red"), ("c#1", "green"), ("c#2", "hat"), ("c#3", "dog")]
+    taken = [[("c#1", "green", "b"), ("c#3", "dog", "b")], [("c#1", "green", "a")]]
+    begun: list[list[tuple[str, str]]] = []
+
+    def found(name: str, part: LabelledData, ask: Any) -> Any:
+        begun.append([(e.text, e.label) for e in part.examples])
+        assert ask.keywords == {"texts": [texts[1], texts[3]], "least": 0.8, "most": 7}
+        return [{"origin": o, "text": t, "label": label, "score": 0.9} for o, t, label in taken[len(begun) - 1]]
+
+    how = SimpleNamespace(rounds=2, confidence=0.8, per_label=7)
+    context = SimpleNamespace(log=Log(quiet=True), notes=set())
+    rehearsal: Any = SimpleNamespace(
+        settings=SimpleNamespace(self_training=how), context=context, found=found, rows=list
+    )
+    grown, told = self_trained(rehearsal, data, texts, tmp_path)
+    own = [("red", "a"), ("cat", "b")]
+    assert begun == [own, [*own, ("green", "b"), ("dog", "b")]]
+    assert [(e.text, e.label) for e in grown.examples] == [*own, ("green", "a")], "the first round's labels are gone"
+    assert grown.rows == grown.examples
+    assert [one["taken"] for one in told["self_training"]] == [{"b": 2}, {"a": 1}]

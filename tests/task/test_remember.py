@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,20 +25,25 @@ from pretune.base.errors import NotSupported, Stopped
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.evaluate.continual import courses
+from pretune.infer.answers import Label
 from pretune.model.folder import load_labelled
 from pretune.model.held import hold_head
+from pretune.objective.beside import Beside
 from pretune.objective.distil import Distil
 from pretune.objective.labels import Labels
 from pretune.task.labelled_data import read_data
 from pretune.task.remember.ewc import fisher
 from pretune.task.remember.lwf import said
+from pretune.task.remember.remember import REMEMBER
 from pretune.task.stage import FinetuneStage
 from pretune.task.task import TASK
 from pretune.train.loop.penalty import Penalty
+from pretune.train.loop.stream import RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from tests.folders import write_model
 from tests.invariants.worlds import VOCABULARY, labelled_rows, tiny_classifier
+from tests.train.test_resolve import spec as plain_spec
 
 RATE = {"kind": "adamw", "learning_rate": 3e-3}
 RUN = {"kind": "finetune", "task": "classify", "precision": "float32", "batch": 8, "max_length": 32, "optim": RATE}
@@ -118,6 +126,48 @@ def test_what_is_kept_is_the_divergence_at_the_temperature_times_its_square() ->
     assert float(Distil(kind="distil", temperature=4.0, of="labels").apart(now, then)) == pytest.approx(float(both), rel=1e-6)  # fmt: skip
 
 
+class Named:
+    """What was learnt before, by these rows."""
+
+    name, predictor, objective = "moods", SimpleNamespace(gives=Label), Labels(kind="labels")
+
+    def stream(self, number: int, seed: int) -> RowStream:
+        return RowStream(labelled_rows(12), number, seed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "parts", "shares"),
+    [
+        ("replay", {"weight": 0.2}, {"task": 8, "replay": 2}, {"task": 0.8, "replay": 0.2}),
+        ("replay", {"weight": 0.4}, {"task": 8, "replay": 5}, {"task": 0.6, "replay": 0.4}),
+        ("lwf", {"weight": 3.0, "temperature": 5.0}, {"task": 8, "kept": 8}, {"task": 1.0, "kept": 3.0}),
+    ],
+)
+@pytest.mark.parametrize("of", [1, 2])
+def test_what_is_remembered_has_its_weight_in_the_loss_and_its_rows_in_each_step(
+    monkeypatch: pytest.MonkeyPatch, kind: str, settings: Any, parts: dict[str, int], shares: dict[str, float], of: int
+) -> None:
+    for name in ("earlier", "earlier_head"):
+        monkeypatch.setattr(f"pretune.task.remember.earlier.{name}", lambda past, one: Named())
+    rows = labelled_rows(16)
+    spec = replace(plain_spec(), objective=Labels(kind="labels"), stream=RowStream(rows, 8, 1))
+    data: Any = SimpleNamespace(rows=rows)
+    past: Any = SimpleNamespace(given=[None] * of, seed=3)
+    found = REMEMBER({"kind": kind, "data": ["$moods"], **settings}).learnt(spec, past, data)
+    assert isinstance(found.objective, Beside) and found.stream is not None
+    if of == 2:  # alike, and together as much as one; replayed rows are rounded to whole ones of each
+        name = [*parts][1]
+        shares = {"task": shares["task"], name: shares[name] / 2, f"{name}_1": shares[name] / 2}
+        each = parts[name] if kind == "lwf" else round(parts[name] / 2 + 0.1)
+        parts = {"task": 8, name: each, f"{name}_1": each}
+    assert found.objective.shares == pytest.approx(shares)
+    assert Counter(row["of"] for row in found.stream.rows(0)) == parts
+    own = [row["ids"] for row in found.stream.rows(0) if row["of"] == "task"]
+    assert own == [row["ids"] for row in spec.stream.rows(0)], "the task's own rows are what they were"
+    for part in found.objective.of.values():
+        assert not isinstance(part, Distil) or (part.temperature, part.of) == (5.0, "label")
+
+
 # ---- runs ----------------------------------------------------------------------------------------
 
 
@@ -192,6 +242,14 @@ def test_held_weights_stay_nearer_and_a_new_head_moves_freely(made: dict[str, Ar
     told = {kind: made[kind].card.metrics for kind in ("plain", "lwf")}
     drift = {kind: abs(one["after"]["moods"]["loss"] - one["before"]["moods"]["loss"]) for kind, one in told.items()}
     assert drift["lwf"] < min(0.05, drift["plain"]), drift
+
+
+def test_what_is_held_by_nothing_to_speak_of_moves_as_what_is_free(made: dict[str, Artifact], world: Path) -> None:
+    faint = {"kind": "ewc", "data": ["$moods"], "weight": 1e-9, "examples": 6}
+    found = weights(recipe(world, "out", "faint", remember=faint).run(log=Log(quiet=True))["faint"])
+    plain, held = weights(made["plain"]), weights(made["ewc"])
+    assert max(float((t - plain[n]).abs().max()) for n, t in found.items()) < 1e-5
+    assert max(float((t - plain[n]).abs().max()) for n, t in held.items()) > 1e-3
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

@@ -189,6 +189,20 @@ def test_an_earlier_study_is_gone_on_with_and_another_recipes_or_ranges_are_refu
         run("hill.x=0..5", "hill.k=1..8", start="work.tune", out="third")
 
 
+def test_trials_on_other_data_are_another_study() -> None:
+    def made(**settings: Any) -> None:
+        tree = {"work": "made", "stages": {"words": {"kind": "tests.tune.toys:Words", **settings}}}
+        Recipe.build(tree).run(log=Log(quiet=True))
+
+    Path("r.yaml").write_text(RECIPE.replace("corpus: $words", "corpus: made/words"), encoding="utf-8")
+    made()
+    first = run("hill.k=1,2", sampler="grid")
+    assert outcomes(run("hill.k=1,2", sampler="grid")) == outcomes(first)
+    made(upper=True)
+    with pytest.raises(OtherStudy, match=r"another recipe: hill\.inputs"):
+        run("hill.k=1,2", sampler="grid")
+
+
 def test_no_trial_is_begun_that_would_not_fit() -> None:
     job, study = prepared(minutes=1.0)
     assert job.trials is None
