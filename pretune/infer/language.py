@@ -14,15 +14,16 @@ import numpy as np
 
 from pretune.base.errors import BadMessages, NotSupported, TooLong
 from pretune.base.json import Json
-from pretune.infer.answers import Answer, Finish, Text
+from pretune.infer.answers import Answer, Text
 from pretune.infer.chat import ChatFormat, Message, Talk
 from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
+from pretune.infer.draft import Draft, finish
 from pretune.infer.engine import ROWS_AT_ONCE, Decoder
 from pretune.infer.predictor import Advance, Difference, Facts, Streams, unheard
-from pretune.infer.sampling import GREEDY, Sampling, check_finite, choose
+from pretune.infer.sampling import GREEDY, Sampling, check_finite
 from pretune.infer.searching import PLAIN, Search, likeliest
-from pretune.infer.streaming import Characters, Piece, StopText, behind
+from pretune.infer.streaming import Characters, Piece, behind
 from pretune.tokens.encode.tokenizer import chat_template, encode_text, end_id, load_tokenizer, special_ids
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ class LanguageModel:
         for start in range(0, len(fits), PROMPTS_AT_ONCE):
             part = fits[start : start + PROMPTS_AT_ONCE]
             for k, ids in zip(part, self.generate_many([prompts[k] for k in part], max_tokens), strict=True):
-                finish = self._finish(len(ids), len(prompts[k]), max_tokens)
-                found[k] = Text(self.text_of(prompts[k], ids), finish, len(prompts[k]), len(ids))
+                why = finish(len(ids), max_tokens, self._room(len(prompts[k])))
+                found[k] = Text(self.text_of(prompts[k], ids), why, len(prompts[k]), len(ids))
             advance(len(part))
         return list(found)
 
@@ -107,50 +108,42 @@ class LanguageModel:
         return compare_written(self, other, [*prompts, longest_prompt(self)], num_tokens=num_tokens)
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Pieces of the answer, one per token; close the iterator to stop early.
+        """Pieces of the answer, one per token, the last of which says why it ended; close the iterator to stop early.
 
         Raises:
             TooLong: the prompt fills the model's window.
         """
-        characters, stop = self._characters(prompt_ids), StopText(sampling.stop)
-        num_tokens, ended = 0, False
-        for token in self._tokens(list(prompt_ids), sampling):
-            if token in self.eos_ids:
-                ended = True
-                break
-            num_tokens += 1
-            yield Piece(stop.push(characters.push(token)), num_tokens)
-            if stop.stopped:
-                break
-        rest = "" if stop.stopped else stop.push(characters.finish()) + stop.finish()
-        finish = self._finish(num_tokens, len(prompt_ids), sampling.max_tokens)
-        yield Piece(rest, num_tokens, "stop" if stop.stopped or ended else finish)
+        draft = self.draft(prompt_ids, sampling)
+        if draft.most < 1:
+            yield draft.last("", "length")
+        else:
+            yield from self._searched(draft) if self.searches(sampling) else self._fed(draft)
 
-    def _finish(self, written: int, num_prompt: int, max_tokens: int) -> Finish:
-        """Why an answer of so many tokens, the end token not counted, went no further."""
-        room = self._room(num_prompt)
-        return "stop" if written < min(max_tokens, room) else "length" if written < room else "window"
+    def draft(self, prompt_ids: Sequence[int], sampling: Sampling) -> Draft:
+        """The answer to a prompt before its first token. Raises TooLong: the prompt fills the model's window."""
+        room = self.room(prompt_ids)
+        return Draft(list(prompt_ids), sampling, self._characters(prompt_ids), self.eos_ids, room)
 
-    def _tokens(self, prompt_ids: list[int], sampling: Sampling) -> Iterator[int]:
-        """At most `max_tokens` tokens, fewer where the window ends; the end token is among them."""
-        if self.search != PLAIN and sampling.temperature == 0 and sampling.repetition_penalty == 1:
-            yield from self._searched(prompt_ids, sampling.max_tokens)
-            return
-        rng, state, fresh = np.random.default_rng(sampling.seed), self.decoder.start(), prompt_ids
-        written = list(prompt_ids)
-        for _ in range(min(sampling.max_tokens, self.room(prompt_ids))):
+    def searches(self, sampling: Sampling) -> bool:
+        """Whether such an answer is whole before its first token is known: the likeliest, by the model's own search."""
+        return self.search != PLAIN and sampling.temperature == 0 and sampling.repetition_penalty == 1
+
+    def _fed(self, draft: Draft) -> Iterator[Piece]:
+        state, fresh = self.decoder.start(), list(draft.written)
+        while True:
             logits_BV, state = self.decoder.feed(state, np.asarray([fresh], dtype=np.int64))
-            token = choose(logits_BV[0], written, sampling, rng)
-            written.append(token)
-            fresh = [token]
-            yield token
+            yield (piece := draft.take(logits_BV[0]))
+            if piece.finish:
+                return
+            fresh = draft.written[-1:]
 
-    def _searched(self, prompt_ids: list[int], max_tokens: int) -> Iterator[int]:
-        """The tokens of an answer that is whole before its first token is known, and its end."""
-        (found,) = self.generate_many([prompt_ids], max_tokens)
-        yield from found
-        if len(found) < min(max_tokens, self.room(prompt_ids)):
-            yield self.eos_ids[0]
+    def _searched(self, draft: Draft) -> Iterator[Piece]:
+        (found,) = self.generate_many([draft.written], draft.sampling.max_tokens)
+        ends = self.eos_ids[:1] if len(found) < draft.most else ()
+        for token in (*found, *ends):
+            yield (piece := draft.push(token))
+            if piece.finish:
+                return
 
     def _room(self, num_tokens: int) -> int:
         """How many tokens an answer to a prompt of so many may have; less than 1 where there is no room."""
@@ -213,9 +206,9 @@ class LanguageModel:
     def write(self, prompt_ids: Sequence[int], sampling: Sampling) -> Text:
         """The stream, joined."""
         pieces = list(self.stream(prompt_ids, sampling))
-        finish = pieces[-1].finish
-        assert finish is not None, "the last piece of a stream says why it ended"
-        return Text("".join(piece.text for piece in pieces), finish, len(prompt_ids), pieces[-1].num_tokens)
+        why = pieces[-1].finish
+        assert why is not None, "the last piece of a stream says why it ended"
+        return Text("".join(piece.text for piece in pieces), why, len(prompt_ids), pieces[-1].num_tokens)
 
     def reply(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Text:
         """The next turn of a dialogue."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from pretune.infer.chat import ChatFormat, Message, Talk
+    from pretune.infer.draft import Draft
     from pretune.infer.engine import Decoder, Encoder
     from pretune.infer.sampling import Sampling
     from pretune.infer.streaming import Piece
@@ -171,6 +172,12 @@ class Streams(Predictor, Protocol):
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         """Pieces of the answer, one per token; close the iterator to stop early."""
+
+    def draft(self, prompt_ids: Sequence[int], sampling: Sampling) -> Draft:
+        """The answer to a prompt before its first token. Raises TooLong."""
+
+    def searches(self, sampling: Sampling) -> bool:
+        """Whether such an answer is whole before its first token is known."""
 
     def generate_many(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
         """Greedy tokens for every prompt, without the end token."""
