@@ -334,6 +334,16 @@ class BadMessages(UserError):
     code = "bad-messages"
 
 
+class BadGrammar(UserError):
+    """An answer cannot be kept to what was asked for: a JSON schema, a regular expression, or choices.
+
+    It is none; nothing can fulfil it (a number above 5 and below 3); it has parts that cannot be kept to token by token
+    (`uniqueItems`, `not`, look-around), which are refused and never passed over; or it is too large, deep or complex.
+    """
+
+    code = "bad-grammar"
+
+
 class NotSupported(UserError):
     """This combination of model and action is not supported; the message says which are."""
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pretune.base.errors import BadMessages, NotSupported, TooLong
+from pretune.base.errors import BadGrammar, BadMessages, NotSupported, TooLong
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Text
 from pretune.infer.chat import ChatFormat, Message, Talk
@@ -20,6 +21,7 @@ from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
 from pretune.infer.draft import Draft, finish
 from pretune.infer.engine import ROWS_AT_ONCE, Decoder
+from pretune.infer.grammar import Guides
 from pretune.infer.predictor import Advance, Difference, Facts, Streams, unheard
 from pretune.infer.sampling import GREEDY, Sampling, check_finite
 from pretune.infer.searching import PLAIN, Search, likeliest
@@ -28,6 +30,8 @@ from pretune.tokens.encode.tokenizer import chat_template, encode_text, end_id, 
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from pretune.infer.grammar import Guide
 
 PROMPTS_AT_ONCE = 64
 
@@ -120,13 +124,37 @@ class LanguageModel:
             yield from self._searched(draft) if self.searches(sampling) else self._fed(draft)
 
     def draft(self, prompt_ids: Sequence[int], sampling: Sampling) -> Draft:
-        """The answer to a prompt before its first token. Raises TooLong: the prompt fills the model's window."""
-        room = self.room(prompt_ids)
-        return Draft(list(prompt_ids), sampling, self._characters(prompt_ids), self.eos_ids, room)
+        """The answer to a prompt before its first token.
+
+        Raises:
+            TooLong: the prompt fills the model's window; what `Guides.start` raises, where there is a grammar.
+        """
+        room, guide = self.room(prompt_ids), self._guide(prompt_ids, sampling)
+        return Draft(list(prompt_ids), sampling, self._characters(prompt_ids), self.eos_ids, room, guide)
+
+    def _guide(self, prompt_ids: Sequence[int], sampling: Sampling) -> Guide | None:
+        if sampling.grammar is None:
+            return None
+        if sampling.stop:
+            problem = "a stop text could end an answer before it is what the schema or pattern says"
+            raise BadGrammar(problem, hint="leave stop out: such an answer ends by itself")
+        lead = self.chat.lead(prompt_ids) if self.chat else ""
+        return self.guides.start(sampling.grammar, lead=lead or self._space(prompt_ids))
+
+    def _space(self, prompt_ids: Sequence[int]) -> str:
+        """The space in front of an answer that is not shown, where this tokenizer takes one away."""
+        token = self.guides.spaced
+        shown = " " if token is None else self._characters(prompt_ids).push(token)
+        return "" if shown.startswith(" ") else " "
+
+    @cached_property
+    def guides(self) -> Guides:
+        """What this tokenizer can write under a grammar."""
+        return Guides(self.tokenizer, self.eos_ids, self.decoder.vocab_size)
 
     def searches(self, sampling: Sampling) -> bool:
         """Whether such an answer is whole before its first token is known: the likeliest, by the model's own search."""
-        return self.search != PLAIN and sampling.temperature == 0 and sampling.repetition_penalty == 1
+        return self.search != PLAIN and sampling.is_plain
 
     def _fed(self, draft: Draft) -> Iterator[Piece]:
         state, fresh = self.decoder.start(), list(draft.written)

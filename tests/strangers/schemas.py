@@ -1,0 +1,116 @@
+"""JSON schemas as strangers write them, drawn by a small grammar; and a handful of the usual ones.
+
+Only keywords that answers can be kept to: others are refused, which is tested apart.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+Schema = dict[str, Any]
+WORDS = ["name", "age", "城市", "items", "is_open", "créé", "a b", 'quo"te', "🙂", "x/y"]
+PATTERNS = ["^[A-Z]{2}[0-9]{3}$", "^(red|green|蓝色)$", "^[a-z]+(-[a-z]+)?$", "[0-9]", "^.{2,4}$"]
+USUAL: list[Schema] = [
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "age": {"type": "integer", "minimum": 0, "maximum": 150},
+            "email": {"type": ["string", "null"]},
+        },
+        "required": ["name", "age", "email"],
+        "additionalProperties": False,
+    },
+    {
+        "type": "object",
+        "properties": {
+            "sentiment": {"enum": ["positive", "negative", "neutral"]},
+            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        },
+        "required": ["sentiment", "confidence"],
+        "additionalProperties": False,
+    },
+    {
+        "type": "object",
+        "properties": {"steps": {"type": "array", "items": {"$ref": "#/$defs/step"}, "maxItems": 4}},
+        "required": ["steps"],
+        "additionalProperties": False,
+        "$defs": {
+            "step": {
+                "type": "object",
+                "properties": {"explanation": {"type": "string", "maxLength": 12}, "output": {"type": "string"}},
+                "required": ["explanation", "output"],
+                "additionalProperties": False,
+            }
+        },
+    },
+    {
+        "type": "object",
+        "properties": {"value": {"type": "integer"}, "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+        "required": ["value", "next"],
+        "additionalProperties": False,
+    },
+    {"type": "string", "format": "date-time"},
+    {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 1, "maxItems": 2},
+]
+
+
+def drawn(seed: int) -> Schema:
+    """A schema; the same seed draws the same one."""
+    rng = random.Random(seed)
+    parts = {f"d{k}": _one(rng, 1, []) for k in range(rng.randrange(3))}
+    schema = _one(rng, 3, [f"#/$defs/{name}" for name in parts])
+    return {**schema, **({"$defs": parts} if parts else {})}
+
+
+def _one(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    kinds: list[Callable[[random.Random, int, list[str]], Schema]] = [_string, _number, _closed]
+    kinds += [_array, _object, _object, _any] if depth else []
+    if refs and rng.random() < 0.25:
+        return {"$ref": rng.choice(refs)}
+    return rng.choice(kinds)(rng, depth, refs)
+
+
+def _string(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    if rng.random() < 0.4:
+        return {"type": "string", "pattern": rng.choice(PATTERNS)}
+    least = rng.randrange(4)
+    bounds = {"minLength": least} if rng.random() < 0.3 else {}
+    return {"type": "string", **bounds, **({"maxLength": least + rng.randrange(9)} if rng.random() < 0.6 else {})}
+
+
+def _number(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    kind, low = rng.choice(["integer", "number"]), rng.randrange(-50, 50)
+    bounds: Schema = {rng.choice(["minimum", "exclusiveMinimum"]): low} if rng.random() < 0.6 else {}
+    if rng.random() < 0.6:
+        bounds[rng.choice(["maximum", "exclusiveMaximum"])] = low + rng.randrange(3, 400)
+    if kind == "integer" and rng.random() < 0.3:
+        bounds = {"multipleOf": rng.choice([2, 3, 5])}
+    return {"type": kind, **bounds}
+
+
+def _closed(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    values: list[Any] = ["red", "蓝", "🙂", 'a"b', "line\nend", 3, -1.5, True, None, {"k": [1, "x"]}, []]
+    return rng.choice([{"type": "boolean"}, {"const": rng.choice(values)}, {"enum": rng.sample(values, 3)}])
+
+
+def _array(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    least = rng.randrange(3)
+    schema: Schema = {"type": "array", "items": _one(rng, depth - 1, refs), "minItems": least}
+    if rng.random() < 0.3:
+        schema |= {"prefixItems": [_one(rng, depth - 1, refs)], "minItems": 1}
+    return {**schema, "maxItems": schema["minItems"] + rng.randrange(4)}
+
+
+def _object(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    names = rng.sample(WORDS, rng.randrange(1, 5))
+    schema: Schema = {"type": "object", "properties": {name: _one(rng, depth - 1, refs) for name in names}}
+    if rng.random() < 0.7:
+        schema["required"] = [name for name in names if rng.random() < 0.7]
+    return {**schema, "additionalProperties": rng.choice([False, False, {"type": "integer"}])}
+
+
+def _any(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    return {"anyOf": [_one(rng, depth - 1, refs) for _ in range(rng.randrange(2, 4))]}
