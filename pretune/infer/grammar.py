@@ -153,7 +153,7 @@ class Guides:
         made = LLMatcher.grammar_from_lark(rule)
         found = LLMatcher(self._tokens(), made, log_level=0, limits=limits)
         if found.is_error():
-            raise BadGrammar(f"the answer cannot be kept to this: {_first_line(found.get_error())}")
+            raise BadGrammar(f"the answer cannot be kept to this: {_reason(found.get_error())}")
         return found
 
     def _tokens(self) -> LLTokenizer:
@@ -197,7 +197,7 @@ class Guide:
     def _check(self) -> None:
         if not self.matcher.is_error():
             return
-        told = _first_line(self.matcher.get_error())
+        told = _reason(self.matcher.get_error())
         if told.startswith("NoExtension"):
             hint = "look for parts that exclude or contain one another without end"
             raise BadGrammar("no text of this model's tokens fulfils this schema or pattern", hint=hint)
@@ -300,6 +300,8 @@ def _in_time(make: Callable[[], LLMatcher]) -> LLMatcher:
     return found[0]
 
 
-def _first_line(text: str) -> str:
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "no reason is given")
-    return WHERE.sub("", line)[:300]
+def _reason(told: str) -> str:
+    """What is wrong, of an error of several lines with a drawing of the place."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["no reason is given"]
+    why = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), "")
+    return f"{WHERE.sub('', lines[0])} {why}".partition(". Enable ")[0].strip()[:300]

@@ -11,6 +11,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 WORDS = ["name", "age", "城市", "items", "is_open", "créé", "a b", 'quo"te', "🙂", "x/y"]
+FORMATS = ["date", "email", "ipv4", "uuid"]
 PATTERNS = ["^[A-Z]{2}[0-9]{3}$", "^(red|green|蓝色)$", "^[a-z]+(-[a-z]+)?$", "[0-9]", "^.{2,4}$"]
 USUAL: list[Schema] = [
     {
@@ -74,8 +75,8 @@ def _one(rng: random.Random, depth: int, refs: list[str]) -> Schema:
 
 
 def _string(rng: random.Random, depth: int, refs: list[str]) -> Schema:
-    if rng.random() < 0.4:
-        return {"type": "string", "pattern": rng.choice(PATTERNS)}
+    if rng.random() < 0.5:
+        return {"type": "string", **rng.choice([{"pattern": rng.choice(PATTERNS)}, {"format": rng.choice(FORMATS)}])}
     least = rng.randrange(4)
     bounds = {"minLength": least} if rng.random() < 0.3 else {}
     return {"type": "string", **bounds, **({"maxLength": least + rng.randrange(9)} if rng.random() < 0.6 else {})}
@@ -109,8 +110,12 @@ def _object(rng: random.Random, depth: int, refs: list[str]) -> Schema:
     schema: Schema = {"type": "object", "properties": {name: _one(rng, depth - 1, refs) for name in names}}
     if rng.random() < 0.7:
         schema["required"] = [name for name in names if rng.random() < 0.7]
+    if rng.random() < 0.15:
+        return {"type": "object", "patternProperties": {"^k[0-9]$": _one(rng, depth - 1, refs)}, "minProperties": 1}
     return {**schema, "additionalProperties": rng.choice([False, False, {"type": "integer"}])}
 
 
 def _any(rng: random.Random, depth: int, refs: list[str]) -> Schema:
+    if rng.random() < 0.2:
+        return {"allOf": [_object(rng, depth, []), {"type": "object", "properties": {"age": {"type": "integer"}}}]}
     return {"anyOf": [_one(rng, depth - 1, refs) for _ in range(rng.randrange(2, 4))]}
