@@ -66,7 +66,7 @@ class Draft:
         Raises:
             NotFinite: the model gave no numbers; BadGrammar: the guide cannot go on.
         """
-        allowed_V = self.guide.allowed() if self.guide else None
+        allowed_V = self.guide.allowed(len(logits_V)) if self.guide else None
         settings = self.sampling
         token = choose(logits_V, self.written, settings, self.rng, num_prompt=self.num_prompt, allowed_V=allowed_V)
         if settings.top_logprobs is not None and token not in self.ends:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -42,6 +43,8 @@ MAX_MULTIPLE = 10_000
 SECONDS = 10.0
 """How long a grammar may take to make. It cannot be stopped then, but no more than AT_ONCE are left to themselves."""
 AT_ONCE = 2
+KEPT = 16
+"""Grammars of each tokenizer that are not made again: the same schema comes with many requests."""
 SPACES = r"\n?[ ]{0,12}"
 """White space between two parts of JSON, as `json.dumps` writes it with or without `indent`; unbounded, a model that
 has nothing to say goes on with spaces for ever."""
@@ -60,8 +63,10 @@ class Grammar:
 
     rule: str
 
-    def __or__(self, other: Grammar) -> Grammar:
-        return Grammar(f"({self.rule}) | ({other.rule})")
+    @classmethod
+    def any_of(cls, several: Sequence[Grammar]) -> Grammar:
+        """What one of them allows. Raises BadGrammar: too long together."""
+        return several[0] if len(several) == 1 else cls(_within(" | ".join(f"({one.rule})" for one in several)))
 
 
 def json_schema(schema: Json | bool) -> Grammar:
@@ -74,8 +79,9 @@ def json_schema(schema: Json | bool) -> Grammar:
         raise BadGrammar(f"a schema is a JSON object, not {schema!r}", hint='for example {"type": "object"}')
     tree = schema if isinstance(schema, dict) else {}
     _check_tree(tree)
+    _within(json.dumps(tree))
     # llguidance takes options from here, and a client's could be `lenient`.
-    return Grammar(f"%json {_within(json.dumps({**tree, 'x-guidance': OPTIONS}))}")
+    return Grammar(f"%json {json.dumps({**tree, 'x-guidance': OPTIONS})}")
 
 
 def json_object() -> Grammar:
@@ -113,13 +119,13 @@ class Guides:
 
     Args:
         ends: tokens that end an answer.
-        size: V, the width of the logits.
     """
 
-    def __init__(self, tokenizer: Tokenizer, ends: Sequence[int], size: int):
-        self.tokenizer, self.ends, self.size = tokenizer, tuple(ends), size
+    def __init__(self, tokenizer: Tokenizer, ends: Sequence[int]):
+        self.tokenizer, self.ends = tokenizer, tuple(ends)
         self._lock = threading.Lock()
         self._table: LLTokenizer | None = None
+        self._made: OrderedDict[tuple[Grammar, str], LLMatcher] = OrderedDict()
 
     def start(self, grammar: Grammar, *, lead: str = "") -> Guide:
         """A guide before the first token.
@@ -133,21 +139,41 @@ class Guides:
                 have no bytes of their own; MissingExtra.
         """
         need(["structured"])
-        guide = Guide(_in_time(lambda: self._matcher(grammar, lead)), self.size, self.ends)
-        guide.allowed()
+        with self._lock:
+            known = self._made.get((grammar, lead))
+        made = known or _in_time(lambda: self._matcher(grammar, lead))
+        guide = Guide(made.deep_copy(), self.ends)
+        guide.allowed(len(self.octets or ()))
+        self._keep(grammar, lead, made)
         return guide
+
+    def _keep(self, grammar: Grammar, lead: str, made: LLMatcher) -> None:
+        with self._lock:
+            self._made[grammar, lead] = made
+            self._made.move_to_end((grammar, lead))
+            while len(self._made) > KEPT:
+                self._made.popitem(last=False)
+
+    @cached_property
+    def octets(self) -> list[bytes] | None:
+        """The bytes of every token (`octets_of`)."""
+        return octets_of(self.tokenizer)
 
     @cached_property
     def spaced(self) -> int | None:
         """A token of a space and a letter, if there is one."""
-        octets = octets_of(self.tokenizer) or []
-        return next((k for k, text in enumerate(octets) if len(text) > 1 and text[:1] == b" " != text[1:2]), None)
+        found = enumerate(self.octets or ())
+        return next((k for k, text in found if len(text) > 1 and text[:1] == b" " != text[1:2]), None)
 
     def _matcher(self, grammar: Grammar, lead: str) -> LLMatcher:
         from llguidance import LLMatcher, LLParserLimits
 
         limits = LLParserLimits(
-            max_grammar_size=20_000, initial_lexer_fuel=200_000, step_lexer_fuel=50_000, verbose_errors=False
+            max_grammar_size=20_000,
+            initial_lexer_fuel=200_000,
+            step_lexer_fuel=50_000,
+            max_lexer_states=20_000,
+            verbose_errors=False,
         )
         rule = f"start: {literal(lead)} body\nbody: {grammar.rule}" if lead else f"start: {grammar.rule}"
         made = LLMatcher.grammar_from_lark(rule)
@@ -161,7 +187,7 @@ class Guides:
 
         with self._lock:
             if self._table is None:
-                known = TokenizerWrapper(_Vocabulary(self.tokenizer, self.ends))
+                known = TokenizerWrapper(_Vocabulary(self.tokenizer, self.octets, self.ends))
                 self._table = LLTokenizer(known, eos_token=list(self.ends))
             return self._table
 
@@ -171,7 +197,6 @@ class Guide:
     """Where one answer stands in its grammar."""
 
     matcher: LLMatcher
-    size: int
     ends: tuple[int, ...]
 
     @property
@@ -179,12 +204,16 @@ class Guide:
         """Whether nothing can follow; the answer is whole."""
         return bool(self.matcher.is_stopped())
 
-    def allowed(self) -> np.ndarray:
-        """bool [V]: the tokens that may come next, ends where the answer is whole. Raises BadGrammar: there is none."""
+    def allowed(self, size: int) -> np.ndarray:
+        """bool [V], V = size: the tokens that may come next, ends where the answer is whole.
+
+        Raises:
+            BadGrammar: there is none, or it takes too many steps to find out.
+        """
         bits = np.frombuffer(self.matcher.compute_bitmask(), dtype=np.uint8)
         self._check()
-        found = np.zeros(self.size, dtype=bool)
-        told = np.unpackbits(bits, bitorder="little")[: self.size]
+        found = np.zeros(size, dtype=bool)
+        told = np.unpackbits(bits, bitorder="little")[:size]
         found[: len(told)] = told
         return found
 
@@ -207,8 +236,7 @@ class Guide:
 class _Vocabulary:
     """A tokenizer as llguidance asks for it: bytes of tokens, and how a text that is certain is written."""
 
-    def __init__(self, tokenizer: Tokenizer, ends: Sequence[int]):
-        octets = octets_of(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, octets: list[bytes] | None, ends: Sequence[int]):
         if octets is None:
             hint = "a byte-level tokenizer (algorithm=bpe), or one with byte fallback, can"
             raise NotSupported(

@@ -150,7 +150,7 @@ class LanguageModel:
     @cached_property
     def guides(self) -> Guides:
         """What this tokenizer can write under a grammar."""
-        return Guides(self.tokenizer, self.eos_ids, self.decoder.vocab_size)
+        return Guides(self.tokenizer, self.eos_ids)
 
     def searches(self, sampling: Sampling) -> bool:
         """Whether such an answer is whole before its first token is known: the likeliest, by the model's own search."""
