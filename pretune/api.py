@@ -25,6 +25,7 @@ from pretune.base.recipe import Recipe
 
 if TYPE_CHECKING:
     from pretune.infer.answers import Answer
+    from pretune.infer.bulk import Journal
     from pretune.infer.explain import Explanation
     from pretune.infer.predictor import Predictor
 
@@ -69,6 +70,36 @@ class Loaded:
             TooLong: a prompt fills the model's window; nothing is answered then.
         """
         return self.model.answer([inputs] if isinstance(inputs, str | Mapping) else list(inputs), max_tokens=max_tokens)
+
+    def predict_file(
+        self,
+        source: str | Path | None,
+        output: str | Path,
+        *,
+        first: Sequence[Asked] = (),
+        column: str | None = None,
+        max_tokens: int = 256,
+        explain: bool = False,
+        log: Log | None = None,
+    ) -> Journal:
+        """Write the answers to a file of any length; stopped anywhere, the same call goes on.
+
+        See `pretune.infer.bulk.answer_file` for arguments and errors; the journal says how many rows there are, and
+        how many of them have no answer.
+        """
+        from pretune.infer.bulk import answer_file
+
+        return answer_file(
+            self.model,
+            self.artifact.card.id,
+            None if source is None else Path(source),
+            Path(output),
+            first=first,
+            column=column,
+            max_tokens=max_tokens,
+            explained=explain,
+            log=log or Log(quiet=True),
+        )
 
     def explain(self, inputs: Asked | Sequence[Asked]) -> list[Explanation]:
         """Answers to texts with the words that spoke for and against each (labels, sets of labels, and numbers).

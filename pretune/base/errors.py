@@ -132,6 +132,15 @@ class OtherStudy(UserError):
     code = "other-study"
 
 
+class OtherAnswers(UserError):
+    """The file for the answers of `pretune predict` was begun, or made, with another input, model or setting.
+
+    Rows of both would stand in one file. Choose another `--output`, or delete what is there.
+    """
+
+    code = "other-answers"
+
+
 class BadCommand(UserError):
     """The command line could not be understood."""
 

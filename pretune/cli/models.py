@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--question", help="Asked about each TEXT, of a model that finds answers in a context.")
 @click.option("--query", help="The TEXTs are its candidates: they are put in order.")
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
-@click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
+@click.option("--output", "output_file", type=click.Path(), help="Where the answers go: .csv, else jsonl. Resumed.")
 @click.option("--explain", is_flag=True, help="Which words spoke for each label or score, and which against.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
 @common
@@ -51,8 +51,8 @@ def predict(
     """Labels, scores, tags or vectors for texts, answers to prompts or to a question, candidates in order."""
     take_flags(rehash)
     from pretune.api import load
-    from pretune.infer.answers import shown_given
-    from pretune.infer.given import check_output, write_answers
+    from pretune.infer.bulk import row_of
+    from pretune.infer.given import check_output
     from pretune.text.read.values import mend_surrogates
 
     if output_file:
@@ -63,17 +63,21 @@ def predict(
         given = [{"question": mend_surrogates(question), "context": str(text)} for text in given]
     if query is not None:
         given = [{"query": mend_surrogates(query), "candidates": given}] if given else []
+    if not given and not input_file:
+        raise click.UsageError("give TEXT or --input FILE")
+    if output_file:
+        made = opened.predict_file(
+            input_file, output_file, first=given, column=column, max_tokens=max_tokens, explain=explain, log=log
+        )
+        if as_json:
+            print_json({"output": output_file, "rows": made.rows, "failed": made.failed})
+        return
     if input_file:
         given += _read(Path(input_file), opened, column, log)
-    if not given:
-        raise click.UsageError("give TEXT or --input FILE")
     answers = _answers(opened, given, max_tokens, explained=explain)
-    rows = [{**shown_given(one), **answer.to_json()} for one, answer in zip(given, answers, strict=True)]
-    if output_file:
-        write_answers(rows, Path(output_file))
     if as_json:
-        print_json(rows)
-    elif not output_file:
+        print_json([row_of(*one) for one in zip(given, answers, strict=True)])
+    else:
         for one, answer in zip(given, answers, strict=True):
             click.echo(_line(answer, one))
 
@@ -111,14 +115,11 @@ def _weighed(text: str, words: Sequence[Word]) -> str:
     return "".join(shown(piece, weight) for piece, weight in marked(text, words))
 
 
-def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Sequence[Given]:
+def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Iterator[Given]:
     """What a file asks of a model: texts, or what its answers need besides."""
-    from pretune.infer.given import records_of, texts_of
+    from pretune.infer.given import given_in
 
-    roles = opened.model.gives.reads
-    if roles == ("text",):
-        return texts_of(path, column, tell=log.info, warn=log.warn)
-    return records_of(path, roles, warn=log.warn)
+    return given_in(path, opened.model.gives.reads, column, tell=log.info, warn=log.warn)
 
 
 @click.command()
