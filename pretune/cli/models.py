@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from pretune.base.log import Log
     from pretune.infer.answers import Answer, Given
     from pretune.infer.explain import Explanation, Word
+
+def forms(command: Callable[..., None]) -> Callable[..., None]:
+    """--schema, --choices and --regex: what every answer of a model that writes must be."""
+    for option in (
+        click.option("--regex", help="A model that writes answers with what this pattern matches."),
+        click.option("--choices", help="A model that writes answers with one of these: a,b,c."),
+        click.option("--schema", type=click.Path(), help="A model that writes answers with JSON of the schema in a file."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--output", "output_file", type=click.Path(), help="Where the answers go: .csv, else jsonl. Resumed.")
 @click.option("--explain", is_flag=True, help="Which words spoke for each label or score, and which against.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
+@forms
 @common
 def predict(
     model: str,
@@ -44,6 +55,9 @@ def predict(
     output_file: str | None,
     explain: bool,
     max_tokens: int,
+    schema: str | None,
+    choices: str | None,
+    regex: str | None,
     as_json: bool,
     quiet: bool,
     rehash: bool,
@@ -57,7 +71,7 @@ def predict(
 
     if output_file:
         check_output(Path(output_file))
-    log, opened = log_of(quiet), load(model)
+    log, opened = log_of(quiet), _kept_to(load(model), schema, choices, regex)
     given: list[Given] = [mend_surrogates(text) for text in texts]
     if question is not None:
         given = [{"question": mend_surrogates(question), "context": str(text)} for text in given]
@@ -80,6 +94,16 @@ def predict(
     else:
         for one, answer in zip(given, answers, strict=True):
             click.echo(_line(answer, one))
+
+
+def _kept_to(opened: Loaded, schema: str | None, choices: str | None, regex: str | None) -> Loaded:
+    """The model, kept to the form that is asked for."""
+    if schema is None and choices is None and regex is None:
+        return opened
+    from pretune.infer.grammar import read_schema
+
+    texts = None if choices is None else choices.split(",")
+    return opened.keeping_to(schema=None if schema is None else read_schema(Path(schema)), choices=texts, regex=regex)
 
 
 def _answers(
@@ -127,15 +151,25 @@ def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Iterator[
 @click.option("--system", default=None, help="A system message.")
 @click.option("--max-tokens", default=512, show_default=True)
 @click.option("--temperature", default=0.7, show_default=True, help="0 always takes the likeliest token.")
+@forms
 @common
 def chat(
-    model: str, system: str | None, max_tokens: int, temperature: float, as_json: bool, quiet: bool, rehash: bool
+    model: str,
+    system: str | None,
+    max_tokens: int,
+    temperature: float,
+    schema: str | None,
+    choices: str | None,
+    regex: str | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
 ) -> None:
     """Talk with a model in the terminal."""
     take_flags(rehash)
     from pretune.api import load
 
-    load(model).chat(system=system, max_tokens=max_tokens, temperature=temperature)
+    _kept_to(load(model), schema, choices, regex).chat(system=system, max_tokens=max_tokens, temperature=temperature)
 
 
 @click.command()

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretune.base.errors import BadGrammar, NotSupported
+from pretune.base.errors import BadGrammar, NoSuchFile, NotSupported
 from pretune.base.extras import need
 from pretune.base.json import Json
 from pretune.tokens.encode.octets import octets_of
@@ -58,7 +59,7 @@ _making = threading.BoundedSemaphore(AT_ONCE)
 class Grammar:
     """What a whole answer must be, as the right side of a rule in llguidance's form of Lark.
 
-    Made by `json_schema`, `json_object`, `pattern`, `choices` and `calls_of`, which bound it.
+    Made by `json_schema`, `json_object`, `pattern`, `one_of` and `calls_of`, which bound it.
     """
 
     rule: str
@@ -98,15 +99,39 @@ def pattern(regex: str) -> Grammar:
     need(["structured"])
     from llguidance import regex_to_lark
 
-    return Grammar(f"/{regex_to_lark(_within(regex), use_ascii='d')}/") if regex else choices([""])
+    return Grammar(f"/{regex_to_lark(_within(regex), use_ascii='d')}/") if regex else one_of([""])
 
 
-def choices(texts: Sequence[str]) -> Grammar:
+def one_of(texts: Sequence[str]) -> Grammar:
     """One of these texts. Raises BadGrammar: none, or too long together."""
     if not texts:
         raise BadGrammar("there is nothing to choose from", hint="give one text at least")
     _within("".join(texts))
     return Grammar(" | ".join(map(literal, dict.fromkeys(texts))))
+
+
+def read_schema(path: Path) -> Json:
+    """The schema in a file. Raises NoSuchFile; BadGrammar: no JSON object."""
+    if not path.is_file():
+        raise NoSuchFile(f"there is no file {path.as_posix()!r}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadGrammar(f"{path.as_posix()!r} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise BadGrammar(f"{path.as_posix()!r} holds no JSON object", hint='a schema is one: {"type": "object", ...}')
+    return found
+
+
+def form_of(*, schema: Json | None = None, choices: Sequence[str] | None = None, regex: str | None = None) -> Grammar:
+    """The one of these that is given. Raises BadGrammar: none, or several; as the functions above."""
+    given = {"schema": schema, "choices": choices, "regex": regex}
+    found = [name for name, value in given.items() if value is not None]
+    if len(found) != 1:
+        raise BadGrammar(f"give a schema, choices or a regex, one of them, not {' and '.join(found) or 'none'}")
+    if schema is not None:
+        return json_schema(schema)
+    return one_of(choices) if choices is not None else pattern(regex or "")
 
 
 def literal(text: str) -> str:

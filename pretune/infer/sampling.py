@@ -107,7 +107,7 @@ def penalised(scores_V: np.ndarray, written: Sequence[int], penalty: float) -> n
 
 
 def adjusted(scores_V: np.ndarray, answer: Sequence[int], sampling: Sampling) -> np.ndarray:
-    """Logits with the biases added, and presence and frequency penalties of the answer's tokens taken off."""
+    """Logits with the biases added, and presence and frequency penalties of the answer's tokens taken off, in place."""
     for token, bias in sampling.logit_bias:
         scores_V[token] += bias
     if answer and (sampling.presence_penalty or sampling.frequency_penalty):

@@ -31,7 +31,7 @@ from typing_extensions import TypedDict
 
 from pretune.base.json import Json
 from pretune.infer.calling import one_call
-from pretune.infer.grammar import Grammar, choices, json_object, json_schema, pattern
+from pretune.infer.grammar import Grammar, json_object, json_schema, one_of, pattern
 from pretune.infer.predictor import Streams
 from pretune.infer.sampling import Sampling
 from pretune.serve.errors import ApiError
@@ -159,7 +159,7 @@ class ResponseFormat(_Strict):
 
     def grammar(self) -> Grammar:
         """Of a type other than text."""
-        schema = self.json_schema and self.json_schema.schema_
+        schema = self.json_schema.schema_ if self.json_schema else None
         return json_object() if schema is None else json_schema(schema)
 
 
@@ -221,7 +221,7 @@ class Generate(_Strict):
         if self.guided_regex is not None:
             found["guided_regex"] = partial(pattern, self.guided_regex)
         if self.guided_choice is not None:
-            found["guided_choice"] = partial(choices, self.guided_choice)
+            found["guided_choice"] = partial(one_of, self.guided_choice)
         return found
 
     def biases(self, vocab_size: int) -> tuple[tuple[int, float], ...]:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from pretune.base.errors import BadGrammar, NotSupported
 from pretune.infer import grammar as grammars
-from pretune.infer.grammar import Grammar, choices, json_object, json_schema, pattern
+from pretune.infer.grammar import Grammar, json_object, json_schema, one_of, pattern
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
 from pretune.tokens.encode.octets import octets_of
@@ -87,7 +87,7 @@ def test_what_max_tokens_cuts_off_is_told_as_cut_off() -> None:
 
 
 def test_an_answer_ends_where_nothing_can_follow_without_an_end_token_even_at_the_last() -> None:
-    text, finish = wrote(choices(["ab"]), max_tokens=len(encode_text(talker().tokenizer, "ab")))
+    text, finish = wrote(one_of(["ab"]), max_tokens=len(encode_text(talker().tokenizer, "ab")))
     assert (text, finish) == ("ab", "stop")
 
 
@@ -96,7 +96,7 @@ def test_an_answer_ends_where_nothing_can_follow_without_an_end_token_even_at_th
 )
 def test_choices_have_all_their_characters_also_where_a_space_in_front_is_not_shown(kind: str, prompt: str) -> None:
     texts = ["yes", " no", "你好 🙂", 'say "no"\n', "a/b\\c", "  "]
-    found = [wrote(choices(texts), seed=seed, kind=kind, prompt=prompt) for seed in range(40)]
+    found = [wrote(one_of(texts), seed=seed, kind=kind, prompt=prompt) for seed in range(40)]
     assert {finish for _, finish in found} == {"stop"}
     assert len({text for text, _ in found}) > 1 and {text for text, _ in found} <= set(texts)
 
@@ -151,8 +151,8 @@ def nested(depth: int) -> dict[str, Any]:
         (lambda: json_schema({"enum": ["x" * 40_000]}), "bytes"),
         (lambda: json_schema({"allOf": [{"multipleOf": k} for k in (97, 89, 0.83)]}), "multipleOf"),
         (lambda: pattern("a" * 40_000), "bytes"),
-        (lambda: choices(["a" * 20_000, "b" * 20_000]), "bytes"),
-        (lambda: choices([]), "choose"),
+        (lambda: one_of(["a" * 20_000, "b" * 20_000]), "bytes"),
+        (lambda: one_of([]), "choose"),
     ],
 )
 def test_what_is_too_large_is_refused_before_it_is_read(make: Any, said: str) -> None:
@@ -191,4 +191,4 @@ def test_the_model_chooses_among_what_is_allowed_as_it_would() -> None:
     logits = model.decoder.feed(model.decoder.start(), np.array([prompt]))[0][0]
     texts = ["a", "b", "c"]
     best = max(texts, key=lambda text: logits[encode_text(model.tokenizer, text)[0]])
-    assert model.write(prompt, Sampling(grammar=choices(texts))).text == best
+    assert model.write(prompt, Sampling(grammar=one_of(texts))).text == best
