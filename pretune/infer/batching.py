@@ -35,7 +35,6 @@ from pretune.base.errors import TooLong
 from pretune.infer.draft import Draft
 from pretune.infer.engine import ROWS_AT_ONCE, Joins
 from pretune.infer.predictor import Streams
-from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 
 READ_AT_ONCE = 256
@@ -111,24 +110,17 @@ class Batching:
 
     # ---- from any thread ----
 
-    def ask(
-        self,
-        prompt_ids: Sequence[int],
-        sampling: Sampling,
-        tell: Callable[[Piece | Exception], object],
-        *,
-        client: Hashable = None,
-    ) -> Job:
-        """Begin an answer; its pieces come in the engine's thread.
-
-        Raises:
-            TooLong: the prompt fills the window, or prompt and answer together more memory than there may be.
-        """
-        job = Job(self.model.draft(prompt_ids, sampling), tell, client, next(self.numbers))
-        needed = (job.num_tokens + job.draft.most) * self.position_bytes
+    def check(self, draft: Draft) -> None:
+        """Raise TooLong where prompt and answer together need more memory than there may be."""
+        needed = (len(draft.written) + draft.most) * self.position_bytes
         if needed > self.max_bytes:
-            problem = f"{job.num_tokens} tokens and {job.draft.most} of an answer need {needed:,} bytes of cache"
+            problem = f"{len(draft.written)} tokens and {draft.most} of an answer need {needed:,} bytes of cache"
             raise TooLong(f"{problem}; {self.max_bytes:,} is all there may be", hint="ask for a shorter answer")
+
+    def ask(self, draft: Draft, tell: Callable[[Piece | Exception], object], *, client: Hashable = None) -> Job:
+        """Write an answer; its pieces come in the engine's thread. Raises TooLong as `check` does."""
+        self.check(draft)
+        job = Job(draft, tell, client, next(self.numbers))
         with self.bell:
             self.inbox.append(job)
             self.bell.notify()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pretune.base.errors import TooLong
-from pretune.infer.batching import Batching
+from pretune.infer.batching import Batching, Job
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
@@ -60,6 +60,10 @@ def by_hand(model: LanguageModel, **settings: Any) -> Batching:
     return Batching(model, own_thread=False, **settings)
 
 
+def ask(engine: Batching, prompt: list[int], sampling: Sampling, tell: Callable[[Any], object], client: Any = 0) -> Job:
+    return engine.ask(engine.model.draft(prompt, sampling), tell, client=client)
+
+
 def finish(engine: Batching, watch: Callable[[], object] = lambda: None) -> None:
     while engine.active or engine.waiting or engine.inbox:
         engine.step()
@@ -68,14 +72,15 @@ def finish(engine: Batching, watch: Callable[[], object] = lambda: None) -> None
 
 def test_answers_that_join_and_leave_one_another_are_those_of_each_alone(model: LanguageModel) -> None:
     engine = by_hand(model, read_at_once=7)
-    jobs = []
+    jobs, together = [], []
     for prompt, sampling in zip(PROMPTS, SETTINGS, strict=True):
         heard = Heard()
-        jobs.append((engine.ask(prompt, sampling, heard.tell, client=len(jobs)), heard))
+        jobs.append((ask(engine, prompt, sampling, heard.tell, client=len(jobs)), heard))
         engine.step()
         engine.step()
-    assert len(engine.rows) > 2
-    finish(engine)
+        together.append(len(engine.rows))
+    finish(engine, lambda: together.append(len(engine.rows)))
+    assert max(together) > 2
     for (job, heard), prompt, sampling in zip(jobs, PROMPTS, SETTINGS, strict=True):
         alone = list(model.stream(prompt, sampling))
         assert [(p.text, p.finish) for p in heard.pieces] == [(p.text, p.finish) for p in alone]
@@ -93,7 +98,7 @@ def test_what_has_to_wait_for_room_goes_on_with_the_same_draws_and_memory_stays_
     settings = [Sampling(temperature=1.1, seed=k, max_tokens=35) for k in range(6)]
     for prompt, sampling in zip(PROMPTS, settings, strict=True):
         heard.append(Heard())
-        engine.ask(prompt, sampling, heard[-1].tell, client=len(heard))
+        ask(engine, prompt, sampling, heard[-1].tell, client=len(heard))
     largest = []
     finish(engine, lambda: largest.append(held_bytes(engine)))
     assert taken and 60 * size < max(largest) <= 130 * size
@@ -110,14 +115,14 @@ def held_bytes(engine: Batching) -> int:
 
 def test_a_prompt_and_answer_that_no_memory_holds_are_refused_at_once(model: LanguageModel) -> None:
     engine = by_hand(model, max_bytes=20 * model.engine.position_bytes)  # type: ignore[attr-defined]
-    engine.ask([5] * 10, Sampling(max_tokens=10), print)
+    ask(engine, [5] * 10, Sampling(max_tokens=10), print)
     with pytest.raises(TooLong, match="10 tokens and 11 of an answer need"):
-        engine.ask([5] * 10, Sampling(max_tokens=11), print)
+        ask(engine, [5] * 10, Sampling(max_tokens=11), print)
 
 
 def test_who_has_left_is_gone_by_the_next_round_and_frees_the_slot(model: LanguageModel) -> None:
     engine, heard = by_hand(model, max_rows=2), [Heard() for _ in range(3)]
-    jobs = [engine.ask([5, 6 + k], Sampling(max_tokens=20), heard[k].tell, client=k) for k in range(3)]
+    jobs = [ask(engine, [5, 6 + k], Sampling(max_tokens=20), heard[k].tell, client=k) for k in range(3)]
     engine.step()
     assert engine.rows == jobs[:2] and engine.num_waiting == 1
     engine.leave(jobs[0])
@@ -130,11 +135,11 @@ def test_who_has_left_is_gone_by_the_next_round_and_frees_the_slot(model: Langua
 
 def test_the_next_turn_of_a_chat_reads_only_what_is_new(model: LanguageModel) -> None:
     engine, first, second = by_hand(model), Heard(), Heard()
-    job = engine.ask(PROMPTS[1], Sampling(max_tokens=8), first.tell)
+    job = ask(engine, PROMPTS[1], Sampling(max_tokens=8), first.tell)
     finish(engine)
     assert engine.num_fed == len(PROMPTS[1])
     turn = [*job.draft.written, 70, 71, 72]
-    engine.ask(turn, Sampling(max_tokens=8), second.tell)
+    ask(engine, turn, Sampling(max_tokens=8), second.tell)
     finish(engine)
     # The last token of an answer was chosen, but not read.
     assert engine.num_fed == len(PROMPTS[1]) + 4 and engine.num_shared == len(turn) - 4
@@ -145,7 +150,7 @@ def test_choices_of_one_prompt_read_it_once(model: LanguageModel) -> None:
     engine, heard = by_hand(model), [Heard() for _ in range(4)]
     settings = [Sampling(temperature=1.5, seed=k, max_tokens=6) for k in range(4)]
     for one, sampling in zip(heard, settings, strict=True):
-        engine.ask(PROMPTS[1], sampling, one.tell)
+        ask(engine, PROMPTS[1], sampling, one.tell)
     finish(engine)
     assert engine.num_fed == len(PROMPTS[1]) + 3
     assert [one.text for one in heard] == [model.write(PROMPTS[1], sampling).text for sampling in settings]
@@ -153,9 +158,9 @@ def test_choices_of_one_prompt_read_it_once(model: LanguageModel) -> None:
 
 def test_a_long_prompt_is_read_in_pieces_between_the_tokens_of_the_others(model: LanguageModel) -> None:
     engine, short, long = by_hand(model, read_at_once=5), Heard(), Heard()
-    engine.ask([5, 6], Sampling(max_tokens=20), short.tell, client="short")
+    ask(engine, [5, 6], Sampling(max_tokens=20), short.tell, client="short")
     engine.step()
-    engine.ask([9] * 20, Sampling(max_tokens=2), long.tell, client="long")
+    ask(engine, [9] * 20, Sampling(max_tokens=2), long.tell, client="long")
     told = []
     while not long.pieces:
         engine.step()
@@ -167,11 +172,11 @@ def test_a_client_with_many_answers_gives_one_up_for_a_client_with_none(model: L
     engine, many, other = by_hand(model, max_rows=3), [Heard() for _ in range(6)], Heard()
     settings = [Sampling(temperature=1.0, seed=k, max_tokens=15) for k in range(6)]
     for one, sampling in zip(many, settings, strict=True):
-        engine.ask([5, 6, 7], sampling, one.tell, client="many")
+        ask(engine, [5, 6, 7], sampling, one.tell, client="many")
     engine.step()
     engine.step()
     assert len(engine.rows) == 3
-    engine.ask([8, 9], Sampling(max_tokens=3), other.tell, client="other")
+    ask(engine, [8, 9], Sampling(max_tokens=3), other.tell, client="other")
     engine.step()
     assert [job.client for job in engine.rows].count("many") == 2 and other.pieces
     finish(engine)
@@ -186,8 +191,8 @@ def test_an_error_in_one_answer_ends_that_one_alone(model: LanguageModel) -> Non
         if len(bad) == 3:
             raise RuntimeError("the socket is gone")
 
-    engine.ask([5, 6], Sampling(max_tokens=10), breaks, client=1)
-    engine.ask([7, 8], Sampling(max_tokens=10), good.tell, client=2)
+    ask(engine, [5, 6], Sampling(max_tokens=10), breaks, client=1)
+    ask(engine, [7, 8], Sampling(max_tokens=10), good.tell, client=2)
     finish(engine)
     assert len(bad) == 4 and isinstance(bad[-1], RuntimeError)
     assert good.text == model.write([7, 8], Sampling(max_tokens=10)).text
@@ -199,21 +204,21 @@ def test_many_threads_may_ask_and_the_one_that_owns_the_model_ends_when_idle(
     monkeypatch.setattr("pretune.infer.batching.IDLE_SECONDS", 0.01)
     engine, heard, done = Batching(model), [Heard() for _ in range(6)], threading.Semaphore(0)
 
-    def ask(k: int) -> None:
+    def begin(k: int) -> None:
         def tell(item: Piece | Exception) -> None:
             heard[k].tell(item)
             if isinstance(item, Exception) or item.finish:
                 done.release()
 
-        engine.ask(PROMPTS[k], SETTINGS[k], tell, client=k)
+        ask(engine, PROMPTS[k], SETTINGS[k], tell, client=k)
 
     for k in range(6):
-        threading.Thread(target=ask, args=(k,)).start()
-    assert all(done.acquire(timeout=60) for _ in range(6))
+        threading.Thread(target=begin, args=(k,)).start()
+    assert all(done.acquire(timeout=20) for _ in range(6))
     assert [one.text for one in heard] == [model.write(p, s).text for p, s in zip(PROMPTS, SETTINGS, strict=True)]
     for thread in threading.enumerate():
         if thread.name == "pretune-batching":
-            thread.join(timeout=60)
+            thread.join(timeout=20)
     assert not engine.is_running
 
 
