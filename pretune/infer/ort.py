@@ -18,7 +18,7 @@ import numpy as np
 from pretune.base.errors import BadFile
 from pretune.base.extras import need
 from pretune.base.json import JsonMap
-from pretune.infer.engine import by_length, padded, token_types
+from pretune.infer.engine import by_length, left_padded, padded, token_types
 from pretune.tokens.encode.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 
 Cache = dict[str, "OrtValue"]
 """Keys and values of every layer, by the names of the graph's inputs."""
+
+
+@dataclass(frozen=True)
+class OrtState:
+    """Rows that were read.
+
+    Args:
+        lengths_B: their tokens; in the cache they are padded on the left to the longest.
+    """
+
+    cache: Cache
+    lengths_B: np.ndarray
 
 
 def of_bundle(folder: Path, about: JsonMap) -> OrtDecoder | OrtEncoder:
@@ -85,21 +97,46 @@ class OrtDecoder:
     num_kv_heads: int
     head_dim: int
 
-    def start(self) -> Cache:
-        """Nothing yet; the number of rows is known with the first tokens."""
-        return {}
+    @property
+    def joins(self) -> bool:
+        """Graphs of decoders have masks that hide padding."""
+        return True
 
-    def feed(self, state: Cache, ids_BL: np.ndarray) -> tuple[np.ndarray, Cache]:
+    @property
+    def position_bytes(self) -> int:
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * np.dtype(np.float32).itemsize
+
+    def start(self) -> OrtState:
+        """Nothing yet; the number of rows is known with the first tokens."""
+        return OrtState({}, np.zeros(0, dtype=np.int64))
+
+    def feed(self, state: OrtState, ids_BL: np.ndarray) -> tuple[np.ndarray, OrtState]:
         """float32 logits_BV of the last position, and the cache."""
-        past = state or self._empty(len(ids_BL))
-        inputs = self._inputs(ids_BL.astype(np.int64), past["past_key_values.0.key"].shape()[2])
+        rows, length = ids_BL.shape
+        past, lengths_B = (state.cache, state.lengths_B) if state.cache else self._empty(rows)
+        mask_BT, positions_BL = left_padded(lengths_B, length)
+        usual = {"input_ids": ids_BL.astype(np.int64), "attention_mask": mask_BT, "position_ids": positions_BL}
+        inputs = {i.name: _value(usual[i.name]) for i in self.session.get_inputs() if i.name in usual}
         names = [output.name for output in self.session.get_outputs()]
         found = dict(zip(names, self.session.run_with_ort_values(names, {**inputs, **past}), strict=True))
         logits_BV = np.asarray(found["logits"].numpy()[:, -1], dtype=np.float32)
-        return logits_BV, {n.replace("present", "past_key_values"): v for n, v in found.items() if n != "logits"}
+        cache = {n.replace("present", "past_key_values"): v for n, v in found.items() if n != "logits"}
+        return logits_BV, OrtState(cache, lengths_B + length)
 
-    def select(self, state: Cache, rows: np.ndarray) -> Cache:
-        return {name: _value(value.numpy()[rows]) for name, value in state.items()}
+    def select(self, state: OrtState, rows: np.ndarray) -> OrtState:
+        lengths_B = state.lengths_B[rows]
+        first = state.lengths_B.max() - lengths_B.max()
+        return OrtState({n: _value(v.numpy()[rows, :, first:]) for n, v in state.cache.items()}, lengths_B)
+
+    def join(self, states: Sequence[OrtState]) -> OrtState:
+        lengths_B = np.concatenate([state.lengths_B for state in states])
+        sides = {n: [state.cache[n].numpy() for state in states] for n in states[0].cache}
+        return OrtState({n: _value(_stacked(parts, lengths_B.max())) for n, parts in sides.items()}, lengths_B)
+
+    def cut(self, state: OrtState, row: int, length: int) -> OrtState:
+        first = state.lengths_B.max() - state.lengths_B[row]
+        part = slice(row, row + 1), slice(None), slice(first, first + length)
+        return OrtState({n: _value(v.numpy()[part]) for n, v in state.cache.items()}, np.array([length]))
 
     def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
         """float32 logits_BKV of the last `keep` positions, step by step: the graph gives those of the last one only."""
@@ -110,18 +147,10 @@ class OrtDecoder:
             found.append(logits_BV)
         return np.stack(found, axis=1)
 
-    def _inputs(self, ids_BL: np.ndarray, num_past: int) -> dict[str, OrtValue]:
-        """What the graph asks for, of the usual three."""
-        rows, length = ids_BL.shape
-        positions_BL = np.tile(np.arange(num_past, num_past + length, dtype=np.int64), (rows, 1))
-        mask = np.ones((rows, num_past + length), dtype=np.int64)
-        usual = {"input_ids": ids_BL, "attention_mask": mask, "position_ids": positions_BL}
-        return {i.name: _value(usual[i.name]) for i in self.session.get_inputs() if i.name in usual}
-
-    def _empty(self, rows: int) -> Cache:
+    def _empty(self, rows: int) -> tuple[Cache, np.ndarray]:
         shape = (rows, self.num_kv_heads, 0, self.head_dim)
         names = [f"past_key_values.{i}.{part}" for i in range(self.num_layers) for part in ("key", "value")]
-        return {name: _value(np.zeros(shape, dtype=np.float32)) for name in names}
+        return {name: _value(np.zeros(shape, dtype=np.float32)) for name in names}, np.zeros(rows, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -149,4 +178,10 @@ class OrtEncoder:
 def _value(array: np.ndarray) -> OrtValue:
     import onnxruntime
 
-    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+
+
+def _stacked(parts: Sequence[np.ndarray], width: int) -> np.ndarray:
+    """Keys or values of several states [B, H, P, D], padded on the left to one width."""
+    wide = [np.pad(part, ((0, 0), (0, 0), (width - part.shape[2], 0), (0, 0))) for part in parts]
+    return np.concatenate(wide)

@@ -129,6 +129,8 @@ def distribution(scores_V: np.ndarray, sampling: Sampling) -> np.ndarray:
     probabilities_V = np.exp(np.maximum(scaled_V, -745.0))
     probabilities_V[scaled_V < -745.0] = 0.0
     probabilities_V /= probabilities_V.sum()
+    if not sampling.top_k and sampling.top_p >= 1:  # all of them: sorting takes longer than the rest
+        return np.asarray(probabilities_V / probabilities_V.sum())
     order = np.argsort(-probabilities_V, kind="stable")
     keep = order[: _num_kept(probabilities_V[order], sampling)]
     kept_V = np.zeros_like(probabilities_V)

@@ -15,7 +15,7 @@ answer is decoded behind the last tokens of its prompt, and the prompt's own tex
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -177,17 +177,14 @@ class Held:
         content, calls = read_calls(self.text)
         return self._show(content), calls
 
+    def piece(self, piece: Piece) -> Piece:
+        """The next piece without what may be a call; the last has the calls, and what else was held back."""
+        shown, calls = self.push(piece.text), piece.calls
+        if piece.finish:
+            rest, calls = self.finish()
+            shown += rest
+        return replace(piece, text=shown, calls=calls)
+
     def _show(self, content: str) -> str:
         new, self.shown = content[self.shown :], max(self.shown, len(content))
         return new
-
-
-def with_calls(stream: Iterator[Piece]) -> Iterator[Piece]:
-    """A stream that shows nothing which may be a call; its last piece has the calls, and what else was held back."""
-    held = Held()
-    for piece in stream:
-        shown, calls = held.push(piece.text), piece.calls
-        if piece.finish:
-            rest, calls = held.finish()
-            shown += rest
-        yield replace(piece, text=shown, calls=calls)

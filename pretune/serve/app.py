@@ -9,12 +9,14 @@
                                                    POST /v1/embeddings        {"input": text or [texts]}
                                                    POST /v1/rerank            {"query": text, "documents": [texts]}
 
-A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer. Adapters
-of one base (model/shelf.py) are opened when they are first asked.
+A model that writes gives all requests their next tokens together (infer/batching.py); others answer one request at a
+time, in a thread. A client that leaves stops its answer. Adapters of one base (model/shelf.py) are opened when they are
+first asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -36,12 +38,14 @@ from starlette.types import Receive, Scope, Send
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Vector
+from pretune.infer.batching import Batching
+from pretune.infer.draft import Draft
 from pretune.infer.embed import Embedder
 from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.shelf import Shelf
-from pretune.infer.streaming import Piece, with_calls
+from pretune.infer.streaming import Held, Piece
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.models import Models, Served
@@ -77,13 +81,10 @@ class Completion:
     def is_chat(self) -> bool:
         return self.object == "chat.completion"
 
-    def choices(self) -> list[tuple[int, list[int], Sampling]]:
-        """Number, prompt and settings of every choice; the k-th answer to a prompt is drawn with seed + k."""
-        n = self.asked.n or 1
-        rounds = [
-            (prompt, replace(self.sampling, seed=self.sampling.seed + k)) for prompt in self.prompts for k in range(n)
-        ]
-        return [(index, prompt, sampling) for index, (prompt, sampling) in enumerate(rounds)]
+    def drafts(self, model: Streams) -> list[Draft]:
+        """The answer of every choice, before its first token; the k-th to a prompt is drawn with seed + k."""
+        choices = [replace(self.sampling, seed=self.sampling.seed + k) for k in range(self.asked.n or 1)]
+        return [model.draft(prompt, sampling) for prompt in self.prompts for sampling in choices]
 
     def head(self, *, chunk: bool) -> Json:
         """What every answer begins with."""
@@ -222,11 +223,15 @@ class Server:
 
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
-        if served.waiting >= self.limits.max_waiting:
+        if served.num_waiting >= self.limits.max_waiting:
             raise _busy()
+        drafts = await run_sync(answer.drafts, model)
+        for draft in drafts:
+            served.batching.check(draft)
+        pieces = self._pieces(served.batching, answer, drafts)
         if answer.asked.stream:
-            return EventStream(self._events(served, model, answer), media_type="text/event-stream")
-        return await self._plain(request, served, model, answer)
+            return EventStream(self._events(pieces, answer, len(drafts)), media_type="text/event-stream")
+        return await self._plain(request, pieces, answer)
 
     def _check_size(self, model: Streams, answer: Completion) -> None:
         """Raise ApiError when a prompt leaves no room, or there are too many answers in one request."""
@@ -241,11 +246,11 @@ class Server:
             param = "messages" if answer.is_chat else "prompt"
             raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
-    async def _plain(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
+    async def _plain(self, request: Request, told: Pieces, answer: Completion) -> Response:
         """All choices in one object; a client that leaves is noticed between two tokens."""
         texts: dict[int, list[str]] = {}
         finishes: dict[int, Piece] = {}
-        async with aclosing(self._pieces(served, model, answer)) as pieces:
+        async with aclosing(told) as pieces:
             async for index, piece in pieces:
                 texts.setdefault(index, []).append(piece.text)
                 finishes[index] = piece
@@ -255,14 +260,14 @@ class Server:
         usage = answer.usage(sum(piece.num_tokens for piece in finishes.values()))
         return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
 
-    async def _events(self, served: Served, model: Streams, answer: Completion) -> AsyncGenerator[str, None]:
+    async def _events(self, told: Pieces, answer: Completion, num_choices: int) -> AsyncGenerator[str, None]:
         """Server-sent events: a chunk per piece, then perhaps the usage, then [DONE]; an error is whole JSON too."""
         num_tokens = 0
         try:
             if answer.is_chat:
-                for index, _, _ in answer.choices():
+                for index in range(num_choices):
                     yield _event({**answer.head(chunk=True), "choices": [_opening(index)]})
-            async with aclosing(self._pieces(served, model, answer)) as pieces:
+            async with aclosing(told) as pieces:
                 async for index, piece in pieces:
                     if piece.text or piece.finish:
                         yield _event({**answer.head(chunk=True), "choices": [_delta(answer, index, piece)]})
@@ -274,21 +279,28 @@ class Server:
             yield _event(translated(error).body())
         yield "data: [DONE]\n\n"
 
-    async def _pieces(
-        self, served: Served, model: Streams, answer: Completion
-    ) -> AsyncGenerator[tuple[int, Piece], None]:
-        """The pieces of every choice, one choice after the other, each token made in a thread."""
-        async with self._turn(served):
-            for index, prompt, sampling in answer.choices():
-                stream = model.stream(prompt, sampling)
-                stream = with_calls(stream) if answer.calls else stream
-                while (piece := await run_sync(next, stream, None)) is not None:
-                    yield index, piece
+    async def _pieces(self, batching: Batching, answer: Completion, drafts: Sequence[Draft]) -> Pieces:
+        """The pieces of every choice, as they come; none is made for who has gone."""
+        loop, heard = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Piece | Exception]]()
+        held, jobs, going = [Held() for _ in drafts], [], len(drafts)
+        try:
+            for index, draft in enumerate(drafts):
+                tell = partial(_hand_over, loop, heard, index)
+                jobs.append(batching.ask(draft, tell, client=answer.id))
+            while going:
+                index, piece = await heard.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                going -= piece.finish is not None
+                yield index, held[index].piece(piece) if answer.calls else piece
+        finally:
+            for job in jobs:
+                batching.leave(job)
 
     @asynccontextmanager
     async def _turn(self, served: Served) -> AsyncIterator[None]:
         """Wait for the model; it answers one request at a time."""
-        if served.waiting >= self.limits.max_waiting:
+        if served.num_waiting >= self.limits.max_waiting:
             raise _busy()
         served.waiting += 1
         try:
@@ -298,6 +310,10 @@ class Server:
             served.waiting -= 1
 
 
+Pieces = AsyncGenerator[tuple[int, Piece], None]
+"""Pieces of several choices, each with its number."""
+
+
 class EventStream(StreamingResponse):
     """A stream that is closed with its client, so that the model is free for the next one at once."""
 
@@ -305,6 +321,16 @@ class EventStream(StreamingResponse):
         events: Any = self.body_iterator
         async with aclosing(events):
             await super().__call__(scope, receive, send)
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop,
+    heard: asyncio.Queue[tuple[int, Piece | Exception]],
+    index: int,
+    piece: Piece | Exception,
+) -> None:
+    """From the engine's thread to the server's."""
+    loop.call_soon_threadsafe(heard.put_nowait, (index, piece))
 
 
 def _seed() -> int:

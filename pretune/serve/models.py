@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector
+from pretune.infer.batching import Batching
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.shelf import Shelf
 from pretune.serve.errors import ApiError
@@ -31,12 +32,33 @@ WAYS: dict[type[Answer], str] = {
 
 @dataclass
 class Served:
-    """A model with its queue."""
+    """A model with its queue.
+
+    Args:
+        writing: the engine of a model that writes.
+        waiting: requests to a model that does not.
+    """
 
     name: str
     model: Predictor
+    writing: Batching | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
+
+    @property
+    def batching(self) -> Batching:
+        assert self.writing is not None, "what streams has an engine"
+        return self.writing
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for this model."""
+        return self.writing.num_waiting if self.writing else self.waiting
+
+
+def served(name: str, model: Predictor, max_cache_bytes: int) -> Served:
+    """A model with its queue, and its engine if it writes."""
+    return Served(name, model, Batching(model, max_cache_bytes) if isinstance(model, Streams) else None)
 
 
 class Models:
@@ -44,10 +66,19 @@ class Models:
 
     Args:
         shelf: adapters on one base, served too; at most `most_open` of them are in memory.
+        max_cache_bytes: keys and values of each model that writes.
     """
 
-    def __init__(self, models: Mapping[str, Predictor], shelf: Shelf | None = None, *, most_open: int = 1):
-        self.served = {name: Served(name, model) for name, model in models.items()}
+    def __init__(
+        self,
+        models: Mapping[str, Predictor],
+        shelf: Shelf | None = None,
+        *,
+        most_open: int = 1,
+        max_cache_bytes: int = 1 << 30,
+    ):
+        self.max_cache_bytes = max_cache_bytes
+        self.served = {name: served(name, model, max_cache_bytes) for name, model in models.items()}
         self.shelf, self.most_open, self.created = shelf, most_open, int(time.time())
         self.opening, self.opened = asyncio.Lock(), OrderedDict[str, Served]()
 
@@ -99,6 +130,9 @@ class Models:
             problem = refused or f"there is no model {name!r} here, but {', '.join(self.names)}"
             raise ApiError(404, problem, code="model_not_found", param="model")
 
+    def _open(self, shelf: Shelf, name: str) -> Served:
+        return served(name, shelf.open(name), self.max_cache_bytes)
+
     async def _taken(self, shelf: Shelf, name: str) -> Served:
         """An adapter, opened if it is not in memory; the one that was asked longest ago may have to go.
 
@@ -107,7 +141,7 @@ class Models:
         if name not in self.opened:
             async with self.opening:
                 if name not in self.opened:  # who waited in front may have opened it
-                    self.opened[name] = Served(name, await run_sync(shelf.open, name))
+                    self.opened[name] = await run_sync(self._open, shelf, name)
         found = self.opened[name]
         self.opened.move_to_end(name)
         while len(self.opened) > self.most_open:
