@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from pretune.infer.answers import Answer, Given
     from pretune.infer.explain import Explanation, Word
 
+
 def forms(command: Callable[..., None]) -> Callable[..., None]:
     """--schema, --choices and --regex: what every answer of a model that writes must be."""
     for option in (
         click.option("--regex", help="A model that writes answers with what this pattern matches."),
         click.option("--choices", help="A model that writes answers with one of these: a,b,c."),
-        click.option("--schema", type=click.Path(), help="A model that writes answers with JSON of the schema in a file."),
+        click.option(
+            "--schema", type=click.Path(), help="A model that writes answers with JSON of the schema in a file."
+        ),
     ):
         command = option(command)
     return command

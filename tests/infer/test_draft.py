@@ -20,7 +20,9 @@ def logits_of(model: LanguageModel, prompt: list[int], written: list[int]) -> np
 
 
 @pytest.mark.parametrize("asked", [{}, {"temperature": 1.7, "top_p": 0.5, "frequency_penalty": 1.0, "seed": 3}])
-def test_log_probabilities_are_log_softmax_of_the_models_own_logits(tokenizer: Tokenizer, asked: dict[str, float]) -> None:
+def test_log_probabilities_are_log_softmax_of_the_models_own_logits(
+    tokenizer: Tokenizer, asked: dict[str, float]
+) -> None:
     model = LanguageModel(Table(tokenizer.get_vocab_size()), tokenizer, (0,))
     sampling = Sampling(max_tokens=12, top_logprobs=3, **asked)  # type: ignore[arg-type]
     told = [one for piece in model.stream([5, 6], sampling) for one in piece.chosen]
