@@ -167,10 +167,8 @@ class Guides:
         with self._lock:
             known = self._made.get((grammar, lead))
         made = known or _in_time(lambda: self._matcher(grammar, lead))
-        guide = Guide(made.deep_copy(), self.ends)
-        guide.allowed(len(self.octets or ()))
         self._keep(grammar, lead, made)
-        return guide
+        return Guide(made.deep_copy(), self.ends)
 
     def _keep(self, grammar: Grammar, lead: str, made: LLMatcher) -> None:
         with self._lock:
@@ -187,10 +185,10 @@ class Guides:
     @cached_property
     def spaced(self) -> int | None:
         """A token of a space and a letter, if there is one."""
-        found = enumerate(self.octets or ())
-        return next((k for k, text in found if len(text) > 1 and text[:1] == b" " != text[1:2]), None)
+        return next((k for k, text in enumerate(self.octets or ()) if re.match(rb" [a-zA-Z]+\Z", text)), None)
 
     def _matcher(self, grammar: Grammar, lead: str) -> LLMatcher:
+        """A matcher under which an answer can begin."""
         from llguidance import LLMatcher, LLParserLimits
 
         limits = LLParserLimits(
@@ -205,6 +203,7 @@ class Guides:
         found = LLMatcher(self._tokens(), made, log_level=0, limits=limits)
         if found.is_error():
             raise BadGrammar(f"the answer cannot be kept to this: {_reason(found.get_error())}")
+        self._matcher(grammar, "") if lead else Guide(found.deep_copy(), self.ends).allowed(0)
         return found
 
     def _tokens(self) -> LLTokenizer:

@@ -29,6 +29,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 from typing_extensions import TypedDict
 
+from pretune.base.errors import BadGrammar
 from pretune.base.json import Json
 from pretune.infer.calling import one_call
 from pretune.infer.grammar import Grammar, json_object, json_schema, one_of, pattern
@@ -204,12 +205,17 @@ class Generate(_Strict):
         return None
 
     def form(self, model: Streams) -> Grammar | None:
-        """What the whole answer must be. Raises ApiError: several things at once; BadGrammar: none that there is."""
+        """What the whole answer must be. Raises ApiError: several things at once, or what cannot be kept to."""
         found = self.forms(model)
         if len(found) > 1:
             problem = f"{' and '.join(found)} ask for different answers; send one of them"
             raise ApiError(400, problem, code="invalid_value", param=list(found)[1])
-        return next((make() for make in found.values()), None)
+        for name, make in found.items():
+            try:
+                return make()
+            except BadGrammar as error:
+                raise ApiError(400, error.problem, code=error.code, param=name) from None
+        return None
 
     def forms(self, model: Streams) -> dict[str, Callable[[], Grammar]]:
         """What makes a grammar, by the setting that asks for it."""
@@ -402,7 +408,7 @@ class Rerank(_Strict):
 
 
 KINDS = ("string_type", "list_type", "dict_type")
-BRANCHES = ("constrained", "list[", "function-", "Compared", "Asked", "Document")
+BRANCHES = ("constrained", "list[", "literal[", "function-", "Compared", "Asked", "Document", "NamedTool")
 """How pydantic names what a value may be: `list[constrained-str]`."""
 Read = TypeVar("Read", bound=_Strict)
 
