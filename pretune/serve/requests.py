@@ -32,6 +32,7 @@ from typing_extensions import TypedDict
 from pretune.base.errors import BadGrammar
 from pretune.base.json import Json
 from pretune.infer.calling import one_call
+from pretune.infer.chat import ChatFormat
 from pretune.infer.grammar import Grammar, json_object, json_schema, one_of, pattern
 from pretune.infer.predictor import Streams
 from pretune.infer.sampling import Sampling
@@ -285,16 +286,24 @@ class Chat(Generate):
         return found
 
     def forms(self, model: Streams) -> dict[str, Callable[[], Grammar]]:
+        """Where tools may be called, a call is as good as an answer of the form."""
         found, chat = super().forms(model), model.chat
+        tools = self.callable()
         if chat is not None and (self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)):
-            return {**found, "tool_choice": lambda: one_call(chat, self.callable())}
-        return found
+            return {**found, "tool_choice": lambda: one_call(chat, tools)}
+        if chat is None or not tools:
+            return found
+        return {name: partial(_or_a_call, make, chat, tools) for name, make in found.items()}
 
     def asked_tokens(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     def num_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
+
+
+def _or_a_call(make: Callable[[], Grammar], chat: ChatFormat, tools: list[Json]) -> Grammar:
+    return Grammar.any_of([make(), one_call(chat, tools)])
 
 
 class Complete(Generate):

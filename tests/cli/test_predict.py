@@ -52,6 +52,39 @@ def test_a_file_of_answers_says_which_row_has_none_and_is_written_once(pretune: 
     assert pretune("predict", "model", "--input", "b.jsonl", "--output", "b.jsonl")[0] == 2
 
 
+def test_answers_keep_to_choices_a_pattern_or_a_schema(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "qwen3")
+    Path("s.json").write_text('{"enum": ["the cat", 5, "好"]}', encoding="utf-8")
+    ways = {("--choices", "the cat,好 🙂"): ["the cat", "好 🙂"], ("--regex", "(the )?hat"): ["the hat", "hat"]}
+    ways |= {("--schema", "s.json"): ['"the cat"', "5", '"好"']}
+    for way, allowed in ways.items():
+        code, out, _ = pretune("predict", "model", "the", *way)
+        assert code == 0 and out.rstrip("\n") in allowed
+    Path("a.txt").write_text("the\nhat\n", encoding="utf-8")
+    words = ("predict", "model", "--input", "a.txt", "--output", "b.jsonl", "--choices")
+    assert pretune(*words, "x,y")[0] == 0
+    assert {json.loads(line)["answer"] for line in Path("b.jsonl").read_text("utf-8").splitlines()} <= {"x", "y"}
+    code, _, err = pretune(*words, "x,z")
+    assert code == 2 and "[other-answers]" in err
+
+
+def test_a_form_that_cannot_be_kept_to_is_told_with_a_hint(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "qwen3")
+    write_model(Path("labels"), Path("words"), "bert-labels")
+    Path("s.json").write_text('{"not": {}}', encoding="utf-8")
+    Path("t.json").write_text("[1]", encoding="utf-8")
+    for words, told in [
+        (("model", "the", "--schema", "s.json"), '["not"]'),
+        (("model", "the", "--schema", "t.json"), "no JSON object"),
+        (("model", "the", "--schema", "gone.json"), "[no-such-file]"),
+        (("model", "the", "--regex", "("), "[bad-grammar]"),
+        (("model", "the", "--regex", "a", "--choices", "b"), "choices and regex"),
+        (("labels", "the", "--choices", "b"), "[not-supported]"),
+    ]:
+        code, out, err = pretune("predict", *words)
+        assert (code, out) == (2, "") and told in err
+
+
 @pytest.mark.parametrize("output", ["nowhere/b.jsonl", "."])
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(pretune: Run, output: str) -> None:
     code, _, err = pretune("predict", "no-model", "--input", "no-input.txt", "--output", output)

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,8 +14,10 @@ from tokenizers import Tokenizer
 
 from pretune.base.errors import BadGrammar, NotSupported
 from pretune.infer import grammar as grammars
+from pretune.infer.answers import Text
+from pretune.infer.classify import Frame
 from pretune.infer.grammar import Grammar, json_object, json_schema, one_of, pattern
-from pretune.infer.language import LanguageModel
+from pretune.infer.language import LanguageModel, kept_to
 from pretune.infer.sampling import Sampling
 from pretune.tokens.encode.octets import octets_of
 from pretune.tokens.encode.tokenizer import encode_text, encode_with_controls
@@ -192,3 +195,18 @@ def test_the_model_chooses_among_what_is_allowed_as_it_would() -> None:
     texts = ["a", "b", "c"]
     best = max(texts, key=lambda text: logits[encode_text(model.tokenizer, text)[0]])
     assert model.write(prompt, Sampling(grammar=one_of(texts))).text == best
+
+
+def test_an_answer_apart_from_its_source_keeps_to_a_form_too() -> None:
+    model = talker("llama2")
+    apart = replace(model, source=Frame((), (2,)), apart=(2,))
+    for seed in range(5):
+        found = apart.complete("Hello", Sampling(1.0, seed=seed, grammar=one_of(["the cat", " zebra"])))
+        assert (found.text, found.finish) in [("the cat", "stop"), (" zebra", "stop")]
+
+
+def test_a_model_is_kept_to_a_form_whatever_it_is_asked() -> None:
+    model = kept_to(talker(), one_of(["yes", "no"]))
+    answers = model.answer(["Hello", "one two", "x"])
+    assert {answer.text for answer in answers if isinstance(answer, Text)} <= {"yes", "no"} and len(answers) == 3
+    assert isinstance(model, LanguageModel) and model.complete("Hi", Sampling(1.0)).text in ("yes", "no")

@@ -156,8 +156,22 @@ def test_a_tool_that_must_be_called_is(client: openai.OpenAI, choice: Any, strea
     assert json.loads(call.function.arguments)["city"] in ("北京", "Oslo")
 
 
+@pytest.mark.parametrize(("begin", "is_called"), [("<", True), ('"', False)])
+def test_a_form_and_tools_give_one_or_the_other(
+    client: openai.OpenAI, tokenizer: Tokenizer, begin: str, is_called: bool
+) -> None:
+    (token,) = encode_text(tokenizer, begin)
+    asked: Any = {"model": "table", "messages": HI, "tools": TOOLS, "response_format": form({"enum": ["no call"]})}
+    (choice,) = client.chat.completions.create(**asked, max_tokens=200, logit_bias={str(token): 50}).choices
+    assert bool(choice.message.tool_calls) is is_called
+    assert is_called or choice.message.content == '"no call"'
+
+
 def test_logprobs_of_chat_are_the_models_own(client: openai.OpenAI, models: dict[str, Any]) -> None:
-    model, asked = models["table"], {"logprobs": True, "top_logprobs": 2, "temperature": 1.5, "seed": 1, "max_tokens": 6}
+    model, asked = (
+        models["table"],
+        {"logprobs": True, "top_logprobs": 2, "temperature": 1.5, "seed": 1, "max_tokens": 6},
+    )
     found = client.chat.completions.create(model="table", messages=HI, **asked)  # type: ignore[call-overload]
     told = found.choices[0].logprobs.content
     ours = Sampling(temperature=1.5, seed=1, max_tokens=6, top_logprobs=2)
@@ -218,7 +232,7 @@ def test_every_class_of_errors(client: openai.OpenAI, url: str) -> None:
     assert (bad.code, bad.param) == ("bad-grammar", "response_format")
     error_of(lambda: ask(model="nobody", messages=HI), openai.NotFoundError)
     with client_of(url, "wrong") as wrong:
-        error_of(lambda: wrong.models.list(), openai.AuthenticationError)
+        error_of(wrong.models.list, openai.AuthenticationError)
     failed = error_of(lambda: ask(model="broken", messages=HI), openai.InternalServerError)
     assert "secret" not in str(failed)
     large: Any = [{"role": "user", "content": "x" * 30_000}]
@@ -229,6 +243,6 @@ def test_errors_of_a_server_that_is_busy_elsewhere_or_gone(models: dict[str, Any
     with serving({"table": models["table"]}, limits=Limits(max_waiting=0)) as url, client_of(url) as client:
         error_of(lambda: client.chat.completions.create(model="table", messages=HI), openai.RateLimitError)
         with httpx.Client(headers={"Host": "example.com"}) as http, client_of(url, http_client=http) as rebound:
-            error_of(lambda: rebound.models.list(), openai.PermissionDeniedError)
+            error_of(rebound.models.list, openai.PermissionDeniedError)
     with client_of(url) as client, pytest.raises(openai.APIConnectionError):
         client.models.list()
