@@ -164,9 +164,10 @@ class Guides:
                 have no bytes of their own; MissingExtra.
         """
         need(["structured"])
+        tokens = self._tokens()
         with self._lock:
             known = self._made.get((grammar, lead))
-        made = known or _in_time(lambda: self._matcher(grammar, lead))
+        made = known or _in_time(lambda: _matcher(tokens, grammar, lead))
         self._keep(grammar, lead, made)
         return Guide(made.deep_copy(), self.ends)
 
@@ -187,26 +188,8 @@ class Guides:
         """A token of a space and a letter, if there is one."""
         return next((k for k, text in enumerate(self.octets or ()) if re.match(rb" [a-zA-Z]+\Z", text)), None)
 
-    def _matcher(self, grammar: Grammar, lead: str) -> LLMatcher:
-        """A matcher under which an answer can begin."""
-        from llguidance import LLMatcher, LLParserLimits
-
-        limits = LLParserLimits(
-            max_grammar_size=20_000,
-            initial_lexer_fuel=200_000,
-            step_lexer_fuel=50_000,
-            max_lexer_states=20_000,
-            verbose_errors=False,
-        )
-        rule = f"start: {literal(lead)} body\nbody: {grammar.rule}" if lead else f"start: {grammar.rule}"
-        made = LLMatcher.grammar_from_lark(rule)
-        found = LLMatcher(self._tokens(), made, log_level=0, limits=limits)
-        if found.is_error():
-            raise BadGrammar(f"the answer cannot be kept to this: {_reason(found.get_error())}")
-        self._matcher(grammar, "") if lead else Guide(found.deep_copy(), self.ends).allowed(0)
-        return found
-
     def _tokens(self) -> LLTokenizer:
+        """The tokens as llguidance knows them: made once, in a second for 150,000."""
         from llguidance import LLTokenizer, TokenizerWrapper
 
         with self._lock:
@@ -255,6 +238,26 @@ class Guide:
             hint = "look for parts that exclude or contain one another without end"
             raise BadGrammar("no text of this model's tokens fulfils this schema or pattern", hint=hint)
         raise BadGrammar(f"this schema or pattern is too complex: {told}")
+
+
+def _matcher(tokens: LLTokenizer, grammar: Grammar, lead: str) -> LLMatcher:
+    """A matcher under which an answer can begin."""
+    from llguidance import LLMatcher, LLParserLimits
+
+    limits = LLParserLimits(
+        max_grammar_size=20_000,
+        initial_lexer_fuel=200_000,
+        step_lexer_fuel=50_000,
+        max_lexer_states=20_000,
+        verbose_errors=False,
+    )
+    rule = f"start: {literal(lead)} body\nbody: {grammar.rule}" if lead else f"start: {grammar.rule}"
+    made = LLMatcher.grammar_from_lark(rule)
+    found = LLMatcher(tokens, made, log_level=0, limits=limits)
+    if found.is_error():
+        raise BadGrammar(f"the answer cannot be kept to this: {_reason(found.get_error())}")
+    _matcher(tokens, grammar, "") if lead else Guide(found.deep_copy(), ()).allowed(0)
+    return found
 
 
 class _Vocabulary:
