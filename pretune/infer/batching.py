@@ -82,7 +82,8 @@ class Batching:
         max_bytes: of keys and values, padding and what is kept included.
         max_rows: answers that are written together.
         own_thread: whether rounds are turned by a thread of its own; else whoever asks calls `step`.
-        num_fed: tokens that prompts have cost so far; `num_shared`: that were there already.
+        num_fed: tokens of prompts that were read so far; `num_shared`: that were there already.
+        most_rows: answers that were written together at most.
     """
 
     model: Streams
@@ -92,6 +93,7 @@ class Batching:
     own_thread: bool = True
     num_fed: int = 0
     num_shared: int = 0
+    most_rows: int = 0
     waiting: list[Job] = field(default_factory=list)
     reading: list[Job] = field(default_factory=list)
     read: list[Job] = field(default_factory=list)
@@ -330,6 +332,7 @@ class Batching:
         for job in self.read:
             job.state = None
         self.rows, self.read = [*self.rows, *self.read], []
+        self.most_rows = max(self.most_rows, len(self.rows))
 
     def _write(self) -> None:
         """A token for every row."""

@@ -114,7 +114,9 @@ def create_app(
         api_key: needed on every route; without one, only requests whose Host is this machine are answered.
     """
     limits = limits or Limits()
-    server = Server(Models(models, shelf, most_open=limits.max_adapters), limits)
+    server = Server(
+        Models(models, shelf, most_open=limits.max_adapters, max_cache_bytes=limits.max_cache_bytes), limits
+    )
     routes = [
         Route("/", server.page),
         Route("/health", server.health),

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import psutil
 from anyio.to_thread import run_sync
 
 from pretune.base.json import Json
@@ -66,7 +67,7 @@ class Models:
 
     Args:
         shelf: adapters on one base, served too; at most `most_open` of them are in memory.
-        max_cache_bytes: keys and values of each model that writes.
+        max_cache_bytes: keys and values of each model that writes; None: a quarter of the memory that is free.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class Models:
         shelf: Shelf | None = None,
         *,
         most_open: int = 1,
-        max_cache_bytes: int = 1 << 30,
+        max_cache_bytes: int | None = None,
     ):
-        self.max_cache_bytes = max_cache_bytes
-        self.served = {name: served(name, model, max_cache_bytes) for name, model in models.items()}
+        self.max_cache_bytes = max_cache_bytes or psutil.virtual_memory().available // 4
+        self.served = {name: served(name, model, self.max_cache_bytes) for name, model in models.items()}
         self.shelf, self.most_open, self.created = shelf, most_open, int(time.time())
         self.opening, self.opened = asyncio.Lock(), OrderedDict[str, Served]()
 

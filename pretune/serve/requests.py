@@ -56,6 +56,7 @@ class Limits:
         max_explained: texts per request whose words are weighed, each of which takes as long as a hundred.
         max_adapters: adapters of one base in memory at a time.
         max_waiting: requests in the queue of a model; the next is told to come back.
+        max_cache_bytes: keys and values of a model that writes; None: a quarter of the memory that is free.
     """
 
     max_body_bytes: int = 1 << 20
@@ -66,6 +67,7 @@ class Limits:
     max_explained: int = 16
     max_adapters: int = 8
     max_waiting: int = 64
+    max_cache_bytes: int | None = None
 
 
 class _Strict(BaseModel):
