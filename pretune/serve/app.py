@@ -3,10 +3,10 @@
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
-    GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
-                                                   POST /v1/score, /v1/tag    the same
-                                                   POST /v1/answer            {"input": {question, context} or several}
-                                                   POST /v1/embeddings        {"input": text or [texts]}
+    GET  /ready                or 503              POST /v1/classify           {"input": text or [texts]}
+    GET  /metrics              for Prometheus      POST /v1/score, /v1/tag    the same
+    GET  /openapi.json         this, for programs  POST /v1/answer            {"input": {question, context} or several}
+    GET  /v1/models            what is served      POST /v1/embeddings        {"input": text or [texts]}
                                                    POST /v1/rerank            {"query": text, "documents": [texts]}
 
 A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer. Adapters
@@ -18,20 +18,20 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
+from threading import Event
 from typing import Any
 
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pretune.base.errors import TooLong
 from pretune.base.json import Json, JsonMap
@@ -42,9 +42,15 @@ from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.shelf import Shelf
 from pretune.infer.streaming import Piece, with_calls
+from pretune.serve.deadline import Deadline
+from pretune.serve.documents import document, template
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
-from pretune.serve.models import Models, Served
+from pretune.serve.kept import Kept, Served
+from pretune.serve.keys import Key, Keys
+from pretune.serve.logs import Watch, counted, current
+from pretune.serve.metrics import CONTENT_TYPE, Metrics
+from pretune.serve.models import Models
 from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
 
 PAGE_HEADERS = {
@@ -98,51 +104,91 @@ class Completion:
         return {"prompt_tokens": read_tokens, "completion_tokens": num_tokens, "total_tokens": total}
 
 
+@dataclass(frozen=True)
+class Logging:
+    """The log of requests.
+
+    Args:
+        write: takes a line of JSON.
+        prompts: whether lines have the whole request, texts too.
+    """
+
+    write: Callable[[str], object]
+    prompts: bool = False
+
+
 def create_app(
     models: Mapping[str, Predictor],
     *,
     api_key: str | None = None,
+    keys: Sequence[Key] = (),
     limits: Limits | None = None,
     shelf: Shelf | None = None,
-) -> Starlette:
+    kept: Kept | None = None,
+    logging: Logging | None = None,
+    leaving: Event | None = None,
+) -> ASGIApp:
     """The server as an ASGI application.
 
     Args:
         models: what is served, by the names that clients use.
         shelf: adapters on one base, served too.
-        api_key: needed on every route; without one, only requests whose Host is this machine are answered.
+        kept: models that are in memory as long as there is room, served too.
+        api_key: a key for everything; keys: others, with what each is good for. Every route but the probes needs one;
+            without any, only requests whose Host is this machine are answered.
+        leaving: set when the server takes no more requests: /ready says so.
     """
     limits = limits or Limits()
-    server = Server(Models(models, shelf, most_open=limits.max_adapters), limits)
-    routes = [
-        Route("/", server.page),
-        Route("/health", server.health),
-        Route("/v1/models", server.list_models),
-        Route("/v1/models/{name:path}", server.one_model),
-        Route("/v1/chat/completions", server.chat, methods=["POST"]),
-        Route("/v1/completions", server.complete, methods=["POST"]),
-        Route("/v1/classify", server.classify, methods=["POST"]),
-        Route("/v1/score", server.score, methods=["POST"]),
-        Route("/v1/answer", server.answer, methods=["POST"]),
-        Route("/v1/tag", server.tag, methods=["POST"]),
-        Route("/v1/embeddings", server.embed, methods=["POST"]),
-        Route("/v1/rerank", server.rerank, methods=["POST"]),
-    ]
-    guard = Middleware(Guard, api_key=api_key)
-    return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
+    server = Server(Models(models, shelf, most_open=limits.max_adapters, kept=kept), limits, leaving or Event())
+    app = Starlette(routes=server.routes(), exception_handlers=HANDLERS)
+    all_keys = Keys([*keys, *([] if api_key is None else [Key.of(api_key, "PRETUNE_API_KEY")])])
+    guarded = Guard(Deadline(app, limits.max_seconds), all_keys)
+    write, prompts = (logging.write, logging.prompts) if logging else (None, False)
+    return Watch(guarded, server.metrics, routes=template, write=write, prompts=prompts)
 
 
 class Server:
     """The routes' functions over the models that are served."""
 
-    def __init__(self, models: Models, limits: Limits):
-        self.models, self.limits = models, limits
+    def __init__(self, models: Models, limits: Limits, leaving: Event):
+        self.models, self.limits, self.leaving, self.metrics = models, limits, leaving, Metrics()
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self.page),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.measured),
+            Route("/openapi.json", self.document),
+            Route("/v1/models", self.list_models),
+            Route("/v1/models/{name:path}", self.one_model),
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
+            Route("/v1/classify", self.classify, methods=["POST"]),
+            Route("/v1/score", self.score, methods=["POST"]),
+            Route("/v1/answer", self.answer, methods=["POST"]),
+            Route("/v1/tag", self.tag, methods=["POST"]),
+            Route("/v1/embeddings", self.embed, methods=["POST"]),
+            Route("/v1/rerank", self.rerank, methods=["POST"]),
+        ]
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(files("pretune.serve").joinpath("page.html").read_text("utf-8"), headers=PAGE_HEADERS)
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether to send requests here: the models were opened before this was asked; 503 once it is leaving."""
+        if self.leaving.is_set():
+            return JSONResponse({"status": "leaving"}, 503)
+        return JSONResponse({"status": "ready"})
+
+    async def measured(self, request: Request) -> Response:
+        return Response(self.metrics.text(self.models.gauges()), media_type=CONTENT_TYPE)
+
+    async def document(self, request: Request) -> Response:
+        return JSONResponse(document(self.limits))
 
     async def list_models(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": self.models.listed()})
@@ -152,6 +198,7 @@ class Server:
 
     async def chat(self, request: Request) -> Response:
         asked = await read(request, Chat, self.limits)
+        asked.check(self.limits)
         served, model = await self.models.streaming(asked.model)
         sampling = asked.sampling(self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
@@ -222,6 +269,7 @@ class Server:
 
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
+        current().read(sum(map(len, answer.prompts)))
         if served.waiting >= self.limits.max_waiting:
             raise _busy()
         if answer.asked.stream:
@@ -245,7 +293,7 @@ class Server:
         """All choices in one object; a client that leaves is noticed between two tokens."""
         texts: dict[int, list[str]] = {}
         finishes: dict[int, Piece] = {}
-        async with aclosing(self._pieces(served, model, answer)) as pieces:
+        async with aclosing(counted(self._pieces(served, model, answer))) as pieces:
             async for index, piece in pieces:
                 texts.setdefault(index, []).append(piece.text)
                 finishes[index] = piece
@@ -262,7 +310,7 @@ class Server:
             if answer.is_chat:
                 for index, _, _ in answer.choices():
                     yield _event({**answer.head(chunk=True), "choices": [_opening(index)]})
-            async with aclosing(self._pieces(served, model, answer)) as pieces:
+            async with aclosing(counted(self._pieces(served, model, answer))) as pieces:
                 async for index, piece in pieces:
                     if piece.text or piece.finish:
                         yield _event({**answer.head(chunk=True), "choices": [_delta(answer, index, piece)]})
@@ -312,7 +360,9 @@ def _seed() -> int:
 
 
 def _busy() -> ApiError:
-    return ApiError(429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded")
+    return ApiError(
+        429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded", retry_after=1
+    )
 
 
 def _event(tree: JsonMap) -> str:
