@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from pretune import __version__
+from pretune.base.extras import versions
 from pretune.base.json import Json
 from pretune.serve.keys import OPEN
 from pretune.serve.metrics import CONTENT_TYPE
@@ -83,7 +83,7 @@ def document(limits: Limits) -> Json:
     about = f"Requests of at most {limits.max_body_bytes} bytes; answers of at most {limits.max_tokens} tokens."
     return {
         "openapi": "3.1.0",
-        "info": {"title": "pretune", "version": __version__, "description": about},
+        "info": {"title": "pretune", "version": versions().get("pretune", "unknown"), "description": about},
         "security": [{"key": []}],
         "paths": {path: _path(path, route) for path, route in PATHS.items()},
         "components": {

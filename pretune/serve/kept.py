@@ -39,6 +39,11 @@ class Served:
     users: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def busy(self) -> int:
+        """Answers that are being made."""
+        return int(self.lock.locked())
+
     def hold(self) -> None:
         """Keep it in memory until the request that is being answered ends."""
         self.users += 1

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import uvicorn
 
+TAKING = 0.1
+"""Seconds from the signal to the last connection that is taken."""
 READING = 0.5
 """Seconds from the last connection that is taken to the moment when those that asked nothing are closed."""
 TICK = 0.2
@@ -52,8 +54,10 @@ class Running:
         self.server.leaving.set()
         if reading and self.server.uvicorn.started:
             for one in self.server.uvicorn.servers:
-                one.get_loop().call_soon_threadsafe(one.close)
-            time.sleep(reading)
+                # Not at once: a close runs before what has connected is accepted, and whoever waits there is reset.
+                loop = one.get_loop()
+                loop.call_soon_threadsafe(loop.call_later, TAKING, one.close)
+            time.sleep(TAKING + reading)
         self.server.uvicorn.should_exit = True
 
     def join(self, seconds: float | None = None) -> None:
@@ -65,7 +69,7 @@ class Running:
 
 def until_told(server: LeavingServer, listener: socket.socket, write: Callable[[str], object]) -> None:
     """Serve until a signal comes, then leave."""
-    with _signals() as told:
+    with signals() as told:
         running = Running(server, listener)
         while running.thread.is_alive() and not told.is_set():
             told.wait(TICK)
@@ -76,7 +80,7 @@ def until_told(server: LeavingServer, listener: socket.socket, write: Callable[[
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
+def signals() -> Iterator[threading.Event]:
     """Set by the first SIGINT or SIGTERM; the second ends the process."""
     told = threading.Event()
 

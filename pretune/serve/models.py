@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from pretune.base.json import Json
@@ -64,15 +64,17 @@ class Models:
 
     def gauges(self) -> list[tuple[str, str, list[Sample]]]:
         """For /metrics: what is waiting, answered and in memory now."""
-        named = [({"model": one.name}, one) for one in self.open()]
-        busy = [(labels, int(one.lock.locked())) for labels, one in named]
-        waiting = [(labels, max(one.waiting - now, 0)) for (labels, one), (_, now) in zip(named, busy, strict=True)]
-        weights = [({"model": name}, self.kept.models[name].takes) for name in self.kept.opened]
+        each = self.open()
+
+        def of_each(value: Callable[[Served], int]) -> list[Sample]:
+            return [({"model": one.name}, value(one)) for one in each]
+
+        weights: list[Sample] = [({"model": name}, self.kept.models[name].takes) for name in self.kept.opened]
         return [
-            ("model_open", "Whether a model is in memory.", [(labels, 1) for labels, _ in named]),
-            ("queue_length", "Requests that wait for a model.", waiting),
-            ("slots", "Answers that a model makes at a time.", [(labels, 1) for labels, _ in named]),
-            ("slots_busy", "Answers that a model is making.", busy),
+            ("model_open", "Whether a model is in memory.", of_each(lambda _: 1)),
+            ("queue_length", "Requests that wait for a model.", of_each(lambda one: one.waiting - one.busy)),
+            ("slots", "Answers that a model makes at a time.", of_each(lambda _: 1)),
+            ("slots_busy", "Answers that a model is making.", of_each(lambda one: one.busy)),
             ("model_bytes", "Memory of the weights of a model, where --memory caps it.", weights),
         ]
 
