@@ -43,8 +43,8 @@ LEAST_SHARED = 8
 """Tokens of a common beginning that are worth a copy."""
 AHEAD = 32
 """Tokens that an answer must have room for before it begins, so that it is not taken out again at once."""
-IDLE_SECONDS = 5.0
-"""How long the thread waits for work before it ends; the next request starts one."""
+IDLE_SECONDS = 0.1
+"""How long the thread waits for work before it ends, and with it its hold on the model; the next request starts one."""
 
 
 @dataclass(eq=False)
@@ -140,6 +140,11 @@ class Batching:
         """Clients none of whose answers has begun."""
         begun = {job.client for job in (*self.reading, *self.read, *self.rows)}
         return len({job.client for job in (*self.waiting, *self.inbox)} - begun)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of keys and values, padding counted, as if all that is being read were rows already."""
+        return self._needed() + self.kept_bytes
 
     # ---- the engine's thread ----
 
@@ -247,7 +252,7 @@ class Batching:
 
     @property
     def kept_bytes(self) -> int:
-        return sum(map(len, self.kept)) * self.position_bytes
+        return sum(map(len, list(self.kept))) * self.position_bytes
 
     def _make_room(self) -> None:
         """Before rows grow: forget what is kept, the oldest first; then the youngest answers have to wait."""

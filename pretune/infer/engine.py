@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +18,8 @@ import numpy as np
 from pretune.tokens.rows import Ids
 
 ROWS_AT_ONCE = 32
+METER: ContextVar[Callable[[int], object]] = ContextVar("METER", default=int)
+"""Hears how many tokens an encoder reads; who answers a request sets it, for whatever runs in its context."""
 
 
 class Decoder(Protocol):
@@ -117,6 +120,7 @@ def by_length(
     rows: Sequence[Sequence[int]], run: Callable[[list[Sequence[int]]], np.ndarray], *, at_once: int = ROWS_AT_ONCE
 ) -> list[np.ndarray]:
     """The result of each row, in their order; rows of like length run together."""
+    METER.get()(sum(map(len, rows)))
     order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
     groups = [order[i : i + at_once] for i in range(0, len(order), at_once)]
     found = {k: result for group in groups for k, result in zip(group, run([rows[k] for k in group]), strict=True)}

@@ -14,14 +14,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
+import psutil
+from anyio import fail_after
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator, with_config
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 from typing_extensions import TypedDict
 
+from pretune.base.errors import UserError, did_you_mean
 from pretune.base.json import Json
 from pretune.infer.sampling import Sampling
 from pretune.serve.errors import ApiError
+from pretune.serve.logs import current
 
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "frequency_penalty": (0,),
@@ -56,7 +60,11 @@ class Limits:
         max_explained: texts per request whose words are weighed, each of which takes as long as a hundred.
         max_adapters: adapters of one base in memory at a time.
         max_waiting: requests in the queue of a model; the next is told to come back.
-        max_cache_bytes: keys and values of a model that writes; None: a quarter of the memory that is free.
+        max_cache_bytes: keys and values of each model that writes; 0: a GiB, or a quarter of the free memory if that is
+            less.
+        max_messages: messages of a dialogue.
+        max_seconds: from the first byte of a request to the last of its answer, the queue counted (504).
+        max_body_seconds: in which a request must have come (408).
     """
 
     max_body_bytes: int = 1 << 20
@@ -67,7 +75,27 @@ class Limits:
     max_explained: int = 16
     max_adapters: int = 8
     max_waiting: int = 64
-    max_cache_bytes: int | None = None
+    max_cache_bytes: int = 0
+    max_messages: int = 1024
+    max_seconds: int = 600
+    max_body_seconds: int = 30
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of each model that writes."""
+        return self.max_cache_bytes or min(1 << 30, psutil.virtual_memory().available // 4)
+
+    @classmethod
+    def of(cls, given: Sequence[str]) -> Limits:
+        """From `name=number`. Raises UserError."""
+        found: dict[str, int] = {}
+        for name, _, number in (one.partition("=") for one in given):
+            if name not in cls.__dataclass_fields__:
+                raise UserError(f"there is no limit {name!r}", hint=did_you_mean(name, cls.__dataclass_fields__))
+            if not number.isdecimal():
+                raise UserError(f"the limit {name} is {number!r}, no number", hint=f"write {name}=100")
+            found[name] = int(number)
+        return cls(**found)
 
 
 class _Strict(BaseModel):
@@ -170,6 +198,9 @@ class Chat(Generate):
     tools: list[Annotated[Json, AfterValidator(_tool)]] | None = None
     tool_choice: Literal["none", "auto"] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    def check(self, limits: Limits) -> None:
+        _within(len(self.messages), limits.max_messages, "messages")
 
     def callable(self) -> list[Json]:
         """The tools that may be called."""
@@ -286,7 +317,8 @@ Read = TypeVar("Read", bound=_Strict)
 
 async def read(request: Request, kind: type[Read], limits: Limits) -> Read:
     """The request's body as `kind`. Raises ApiError: too big, no JSON, a wrong or unknown setting."""
-    tree = _parsed(request, await _body(request, limits.max_body_bytes))
+    tree = _parsed(request, await _body(request, limits))
+    current().asked = tree
     known = {name: value for name, value in tree.items() if name not in SILENT and not _says_nothing(name, value)}
     try:
         return kind.model_validate(known)
@@ -294,14 +326,18 @@ async def read(request: Request, kind: type[Read], limits: Limits) -> Read:
         raise _refusal(error) from None
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """At most `most` bytes, counted as they come: what a client says of the length need not be true."""
-    body = bytearray()
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The bytes, counted as they come: what a client says of the length need not be true."""
+    body, most = bytearray(), limits.max_body_bytes
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
+        with fail_after(limits.max_body_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
+    except TimeoutError:
+        problem = f"the request took more than {limits.max_body_seconds} seconds to come"
+        raise ApiError(408, problem, code="request_timeout") from None
     except ClientDisconnect:
         raise ApiError(499, "the client left", code="client_left") from None
     return bytes(body)

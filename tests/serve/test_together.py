@@ -8,10 +8,11 @@ import httpx
 import pytest
 from tokenizers import Tokenizer
 
+from pretune.infer.batching import Batching
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
 from pretune.model.generate import TorchDecoder
-from pretune.serve.app import Server, create_app
+from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
 from tests.infer.test_torch_engine import causal
 
@@ -23,12 +24,6 @@ def writer(tokenizer: Tokenizer) -> LanguageModel:
     return LanguageModel(TorchDecoder(causal("qwen3").double()), tokenizer, (0,))
 
 
-def server_of(app: Any) -> Server:
-    route = next(route for route in app.routes if route.path == TEXT)
-    server: Server = route.endpoint.__self__
-    return server
-
-
 def all_at_once(app: Any, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
     async def ask() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app=app)
@@ -38,8 +33,11 @@ def all_at_once(app: Any, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
     return asyncio.run(ask())
 
 
-def test_many_clients_plain_and_streaming_with_choices_get_the_answers_of_each_alone(writer: LanguageModel) -> None:
+def test_many_clients_plain_and_streaming_with_choices_get_the_answers_of_each_alone(
+    writer: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = create_app({"m": writer})
+    engines = watched(monkeypatch)
     bodies: list[dict[str, Any]] = [
         {"prompt": "Hello 你好" * (k + 1), "n": 1 + k % 3, "temperature": 1.1, "seed": k, "max_tokens": 12 + k, "stream": k % 2 == 1}
         for k in range(6)
@@ -49,8 +47,20 @@ def test_many_clients_plain_and_streaming_with_choices_get_the_answers_of_each_a
         for index in range(body["n"]):
             sampling = Sampling(temperature=1.1, seed=body["seed"] + index, max_tokens=body["max_tokens"])
             assert texts_of(reply)[index] == writer.write(prompt, sampling).text
-    engine = server_of(app).models.served["m"].batching
+    (engine,) = engines
     assert engine.most_rows > 4 and not engine.active
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[Batching]:
+    """The engines that are made from now on."""
+    found: list[Batching] = []
+
+    def made(*args: Any) -> Batching:
+        found.append(Batching(*args))
+        return found[-1]
+
+    monkeypatch.setattr("pretune.serve.kept.Batching", made)
+    return found
 
 
 def texts_of(reply: httpx.Response) -> list[str]:
