@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,14 +178,25 @@ def chat(
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, type=click.Path())
+@click.argument("models", nargs=-1, type=click.Path())
 @click.option(
     "--adapters", type=click.Path(exists=True, file_okay=False), help="A folder of adapters of the one MODEL."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Anything but loopback needs an API key.")
 @click.option("--port", default=8000, show_default=True)
-@click.option("--api-key-file", type=click.Path(exists=True), help="File that holds the API key.")
+@click.option(
+    "--api-key-file",
+    type=click.Path(exists=True),
+    help="File of API keys: one a line, or a YAML list of {name, hash, scopes, rate, tokens}.",
+)
 @click.option("--api-key", help="The API key itself; better: PRETUNE_API_KEY or --api-key-file.")
+@click.option("--new-key", metavar="NAME", help="Print a new key, once, and its entry for --api-key-file.")
+@click.option("--memory", metavar="SIZE", help="2GB: models are opened when asked, as many as fit into this.")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="max_seconds=60; an unknown name lists all."
+)
+@click.option("--log", "log_lines", is_flag=True, help="A line of JSON for every request, on standard error.")
+@click.option("--log-prompts", is_flag=True, help="--log, with the texts that were sent.")
 @common
 def serve(
     models: tuple[str, ...],
@@ -192,6 +205,11 @@ def serve(
     port: int,
     api_key_file: str | None,
     api_key: str | None,
+    new_key: str | None,
+    memory: str | None,
+    limits: tuple[str, ...],
+    log_lines: bool,
+    log_prompts: bool,
     as_json: bool,
     quiet: bool,
     rehash: bool,
@@ -201,16 +219,43 @@ def serve(
     from pretune.base.extras import need
 
     need(["serve"])
+    if new_key is not None:
+        _print_key(new_key, as_json=as_json)
+        return
+    if not models:
+        raise click.UsageError("Missing argument 'MODELS...'.")
+    from pretune.serve.kept import num_bytes
+    from pretune.serve.keys import read_keys
+    from pretune.serve.requests import Limits
+    from pretune.serve.run import Options
     from pretune.serve.run import serve as start
 
+    options = Options(
+        keys=read_keys(Path(api_key_file)) if api_key_file and api_key is None else (),
+        limits=Limits.of(limits),
+        memory=None if memory is None else num_bytes(memory),
+        log=partial(click.echo, err=True) if log_lines or log_prompts else None,
+        log_prompts=log_prompts,
+    )
     key = _api_key(api_key, api_key_file)
-    start(list(models), host=host, port=port, api_key=key, adapters=adapters)
+    start(list(models), host=host, port=port, api_key=key, adapters=adapters, options=options)
+
+
+def _print_key(name: str, *, as_json: bool) -> None:
+    from pretune.serve.keys import new_key
+
+    secret, key = new_key(name)
+    entry = key.model_dump(exclude_none=True)
+    if as_json:
+        print_json({"key": secret, "entry": entry})
+        return
+    click.echo(secret)
+    click.echo("this is the only time it is shown; for --api-key-file:", err=True)
+    click.echo(f"- {json.dumps(entry, ensure_ascii=False)}", err=True)
 
 
 def _api_key(given: str | None, file: str | None) -> str | None:
     if given is not None:
         click.echo("warning: --api-key can be read by others in the list of processes; use --api-key-file", err=True)
         return given
-    if file is not None:
-        return Path(file).read_text(encoding="utf-8").strip()
-    return os.environ.get("PRETUNE_API_KEY") or None
+    return None if file is not None else os.environ.get("PRETUNE_API_KEY") or None

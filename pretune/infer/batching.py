@@ -43,8 +43,8 @@ LEAST_SHARED = 8
 """Tokens of a common beginning that are worth a copy."""
 AHEAD = 32
 """Tokens that an answer must have room for before it begins, so that it is not taken out again at once."""
-IDLE_SECONDS = 5.0
-"""How long the thread waits for work before it ends; the next request starts one."""
+IDLE_SECONDS = 0.1
+"""How long the thread waits for work before it ends, and with it its hold on the model; the next request starts one."""
 
 
 @dataclass(eq=False)
@@ -82,7 +82,8 @@ class Batching:
         max_bytes: of keys and values, padding and what is kept included.
         max_rows: answers that are written together.
         own_thread: whether rounds are turned by a thread of its own; else whoever asks calls `step`.
-        num_fed: tokens that prompts have cost so far; `num_shared`: that were there already.
+        num_fed: tokens of prompts that were read so far; `num_shared`: that were there already.
+        most_rows: answers that were written together at most.
     """
 
     model: Streams
@@ -92,6 +93,7 @@ class Batching:
     own_thread: bool = True
     num_fed: int = 0
     num_shared: int = 0
+    most_rows: int = 0
     waiting: list[Job] = field(default_factory=list)
     reading: list[Job] = field(default_factory=list)
     read: list[Job] = field(default_factory=list)
@@ -138,6 +140,11 @@ class Batching:
         """Clients none of whose answers has begun."""
         begun = {job.client for job in (*self.reading, *self.read, *self.rows)}
         return len({job.client for job in (*self.waiting, *self.inbox)} - begun)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of keys and values, padding counted, as if all that is being read were rows already."""
+        return self._needed() + self.kept_bytes
 
     # ---- the engine's thread ----
 
@@ -245,7 +252,7 @@ class Batching:
 
     @property
     def kept_bytes(self) -> int:
-        return sum(map(len, self.kept)) * self.position_bytes
+        return sum(map(len, list(self.kept))) * self.position_bytes
 
     def _make_room(self) -> None:
         """Before rows grow: forget what is kept, the oldest first; then the youngest answers have to wait."""
@@ -330,6 +337,7 @@ class Batching:
         for job in self.read:
             job.state = None
         self.rows, self.read = [*self.rows, *self.read], []
+        self.most_rows = max(self.most_rows, len(self.rows))
 
     def _write(self) -> None:
         """A token for every row."""

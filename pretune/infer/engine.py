@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -19,6 +20,8 @@ from pretune.tokens.rows import Ids
 ROWS_AT_ONCE = 32
 T = TypeVar("T")
 R = TypeVar("R")
+METER: ContextVar[Callable[[int], object]] = ContextVar("METER", default=int)
+"""Hears how many tokens an encoder reads; who answers a request sets it, for whatever runs in its context."""
 
 
 class Decoder(Protocol):
@@ -123,6 +126,7 @@ def by_length(
     size: Callable[[T], int] = len,  # type: ignore[assignment]
 ) -> list[R]:
     """The result of each row, in their order; rows of like size run together."""
+    METER.get()(sum(map(size, rows)))
     order = sorted(range(len(rows)), key=lambda k: size(rows[k]))
     groups = [order[i : i + at_once] for i in range(0, len(order), at_once)]
     found = {k: result for group in groups for k, result in zip(group, run([rows[k] for k in group]), strict=True)}

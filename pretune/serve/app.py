@@ -3,10 +3,10 @@
 
     GET  /                     the page            POST /v1/chat/completions   plain, or streaming as SSE
     GET  /health               {"status": "ok"}    POST /v1/completions        the same for text
-    GET  /v1/models            what is served      POST /v1/classify           {"input": text or [texts]}
-                                                   POST /v1/score, /v1/tag    the same
-                                                   POST /v1/answer            {"input": {question, context} or several}
-                                                   POST /v1/embeddings        {"input": text or [texts]}
+    GET  /ready                or 503              POST /v1/classify           {"input": text or [texts]}
+    GET  /metrics              for Prometheus      POST /v1/score, /v1/tag    the same
+    GET  /openapi.json         this, for programs  POST /v1/answer            {"input": {question, context} or several}
+    GET  /v1/models            what is served      POST /v1/embeddings        {"input": text or [texts]}
                                                    POST /v1/rerank            {"query": text, "documents": [texts]}
 
 A model that writes gives all requests their next tokens together (infer/batching.py); others answer one request at a
@@ -20,20 +20,20 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
+from threading import Event
 from typing import Any
 
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pretune.base.errors import BadGrammar, TooLong
 from pretune.base.json import Json, JsonMap
@@ -46,10 +46,16 @@ from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.shelf import Shelf
 from pretune.infer.streaming import Held, Piece
+from pretune.serve.deadline import Deadline
+from pretune.serve.documents import document, template
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
+from pretune.serve.kept import Kept, Served
+from pretune.serve.keys import Key, Keys
 from pretune.serve.logprobs import Logprobs
-from pretune.serve.models import Models, Served
+from pretune.serve.logs import Watch, counted, current
+from pretune.serve.metrics import CONTENT_TYPE, Metrics
+from pretune.serve.models import Models
 from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
 
 PAGE_HEADERS = {
@@ -115,51 +121,91 @@ class Completion:
         return {"prompt_tokens": read_tokens, "completion_tokens": num_tokens, "total_tokens": total}
 
 
+@dataclass(frozen=True)
+class Logging:
+    """The log of requests.
+
+    Args:
+        write: takes a line of JSON.
+        prompts: whether lines have the whole request, texts too.
+    """
+
+    write: Callable[[str], object]
+    prompts: bool = False
+
+
 def create_app(
     models: Mapping[str, Predictor],
     *,
     api_key: str | None = None,
+    keys: Sequence[Key] = (),
     limits: Limits | None = None,
     shelf: Shelf | None = None,
-) -> Starlette:
+    kept: Kept | None = None,
+    logging: Logging | None = None,
+    leaving: Event | None = None,
+) -> ASGIApp:
     """The server as an ASGI application.
 
     Args:
         models: what is served, by the names that clients use.
         shelf: adapters on one base, served too.
-        api_key: needed on every route; without one, only requests whose Host is this machine are answered.
+        kept: models that are in memory as long as there is room, served too.
+        api_key: a key for everything; keys: others, with what each is good for. Every route but the probes needs one;
+            without any, only requests whose Host is this machine are answered.
+        leaving: set when the server takes no more requests: /ready says so.
     """
     limits = limits or Limits()
-    server = Server(Models(models, shelf, most_open=limits.max_adapters), limits)
-    routes = [
-        Route("/", server.page),
-        Route("/health", server.health),
-        Route("/v1/models", server.list_models),
-        Route("/v1/models/{name:path}", server.one_model),
-        Route("/v1/chat/completions", server.chat, methods=["POST"]),
-        Route("/v1/completions", server.complete, methods=["POST"]),
-        Route("/v1/classify", server.classify, methods=["POST"]),
-        Route("/v1/score", server.score, methods=["POST"]),
-        Route("/v1/answer", server.answer, methods=["POST"]),
-        Route("/v1/tag", server.tag, methods=["POST"]),
-        Route("/v1/embeddings", server.embed, methods=["POST"]),
-        Route("/v1/rerank", server.rerank, methods=["POST"]),
-    ]
-    guard = Middleware(Guard, api_key=api_key)
-    return Starlette(routes=routes, middleware=[guard], exception_handlers=HANDLERS)
+    server = Server(Models(models, shelf, most_open=limits.max_adapters, kept=kept), limits, leaving or Event())
+    app = Starlette(routes=server.routes(), exception_handlers=HANDLERS)
+    all_keys = Keys([*keys, *([] if api_key is None else [Key.of(api_key, "PRETUNE_API_KEY")])])
+    guarded = Guard(Deadline(app, limits.max_seconds), all_keys)
+    write, prompts = (logging.write, logging.prompts) if logging else (None, False)
+    return Watch(guarded, server.metrics, routes=template, write=write, prompts=prompts)
 
 
 class Server:
     """The routes' functions over the models that are served."""
 
-    def __init__(self, models: Models, limits: Limits):
-        self.models, self.limits = models, limits
+    def __init__(self, models: Models, limits: Limits, leaving: Event):
+        self.models, self.limits, self.leaving, self.metrics = models, limits, leaving, Metrics()
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self.page),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.measured),
+            Route("/openapi.json", self.document),
+            Route("/v1/models", self.list_models),
+            Route("/v1/models/{name:path}", self.one_model),
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
+            Route("/v1/classify", self.classify, methods=["POST"]),
+            Route("/v1/score", self.score, methods=["POST"]),
+            Route("/v1/answer", self.answer, methods=["POST"]),
+            Route("/v1/tag", self.tag, methods=["POST"]),
+            Route("/v1/embeddings", self.embed, methods=["POST"]),
+            Route("/v1/rerank", self.rerank, methods=["POST"]),
+        ]
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(files("pretune.serve").joinpath("page.html").read_text("utf-8"), headers=PAGE_HEADERS)
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether to send requests here: the models were opened before this was asked; 503 once it is leaving."""
+        if self.leaving.is_set():
+            return JSONResponse({"status": "leaving"}, 503)
+        return JSONResponse({"status": "ready"})
+
+    async def measured(self, request: Request) -> Response:
+        return Response(self.metrics.text(self.models.gauges()), media_type=CONTENT_TYPE)
+
+    async def document(self, request: Request) -> Response:
+        return JSONResponse(document(self.limits))
 
     async def list_models(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": self.models.listed()})
@@ -169,6 +215,7 @@ class Server:
 
     async def chat(self, request: Request) -> Response:
         asked = await read(request, Chat, self.limits)
+        asked.check(self.limits)
         served, model = await self.models.streaming(asked.model)
         sampling = asked.sampling(model, self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
@@ -240,7 +287,9 @@ class Server:
 
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
-        if served.num_waiting >= self.limits.max_waiting:
+        current().read(sum(map(len, answer.prompts)))
+        engine = served.batching(self.limits.cache_bytes)
+        if engine.num_waiting >= self.limits.max_waiting:
             raise _busy()
         try:
             drafts = await run_sync(answer.drafts, model)
@@ -248,8 +297,8 @@ class Server:
             param = next(iter(answer.asked.forms(model)), None)
             raise ApiError(400, error.problem, code=error.code, param=param) from None
         for draft in drafts:
-            served.batching.check(draft)
-        pieces = self._pieces(served.batching, answer, drafts)
+            engine.check(draft)
+        pieces = counted(self._pieces(engine, answer, drafts))
         if answer.asked.stream:
             return EventStream(self._events(pieces, answer, len(drafts)), media_type="text/event-stream")
         return await self._plain(request, pieces, answer)
@@ -297,14 +346,14 @@ class Server:
             yield _event(translated(error).body())
         yield "data: [DONE]\n\n"
 
-    async def _pieces(self, batching: Batching, answer: Completion, drafts: Sequence[Draft]) -> Pieces:
+    async def _pieces(self, engine: Batching, answer: Completion, drafts: Sequence[Draft]) -> Pieces:
         """The pieces of every choice, as they come; none is made for who has gone."""
         loop, heard = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Piece | Exception]]()
         held, jobs, going = [Held() for _ in drafts], [], len(drafts)
         try:
             for index, draft in enumerate(drafts):
                 tell = partial(_hand_over, loop, heard, index)
-                jobs.append(batching.ask(draft, tell, client=answer.id))
+                jobs.append(engine.ask(draft, tell, client=answer.id))
             while going:
                 index, piece = await heard.get()
                 if isinstance(piece, Exception):
@@ -313,12 +362,12 @@ class Server:
                 yield index, held[index].piece(piece) if answer.calls else piece
         finally:
             for job in jobs:
-                batching.leave(job)
+                engine.leave(job)
 
     @asynccontextmanager
     async def _turn(self, served: Served) -> AsyncIterator[None]:
         """Wait for the model; it answers one request at a time."""
-        if served.num_waiting >= self.limits.max_waiting:
+        if served.waiting >= self.limits.max_waiting:
             raise _busy()
         served.waiting += 1
         try:
@@ -356,7 +405,9 @@ def _seed() -> int:
 
 
 def _busy() -> ApiError:
-    return ApiError(429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded")
+    return ApiError(
+        429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded", retry_after=1
+    )
 
 
 def _event(tree: JsonMap) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,11 +14,14 @@ from pretune.base.json import Json
 
 
 class ApiError(Exception):
-    """A request that is refused, with its HTTP status."""
+    """A request that is refused, with its HTTP status; `retry_after` says in how many seconds it may come again."""
 
-    def __init__(self, status: int, message: str, *, code: str, param: str | None = None):
+    def __init__(
+        self, status: int, message: str, *, code: str, param: str | None = None, retry_after: int | None = None
+    ):
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
+        self.retry_after = retry_after
 
     def body(self) -> Json:
         """The JSON object."""
@@ -26,8 +29,9 @@ class ApiError(Exception):
         kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(self.status, kind)
         return {"error": {"message": self.message, "type": kind, "code": self.code, "param": self.param}}
 
-    def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse(self.body(), self.status, headers=headers)
+    def response(self, headers: Mapping[str, str] | None = None) -> JSONResponse:
+        later = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return JSONResponse(self.body(), self.status, headers={**later, **(headers or {})})
 
 
 def translated(error: Exception) -> ApiError:

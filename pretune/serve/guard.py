@@ -1,21 +1,23 @@
 """Who may come in: checked on every route, before anything is read.
 
-With a key, every request needs it: `Authorization: Bearer KEY`, or, for a browser, the password of HTTP Basic
-(the browser asks for it when it opens the page). Without a key the server is bound to loopback, and the
-Host header must say so: otherwise a web page whose name is pointed at 127.0.0.1 could read the answers (DNS rebinding).
+With keys, every request but the two probes needs one (serve/keys.py): `Authorization: Bearer KEY`, or, for a browser,
+the password of HTTP Basic (the browser asks for it when it opens the page). Without keys the server is bound to
+loopback, and the Host header must say so: otherwise a web page whose name is pointed at 127.0.0.1 could read the
+answers (DNS rebinding).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import re
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pretune.serve.errors import ApiError
+from pretune.serve.keys import OPEN, Keys
+from pretune.serve.logs import current
 
 LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 
@@ -23,14 +25,11 @@ LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 class Guard:
     """Lets through who may come in; answers the others."""
 
-    def __init__(self, app: ASGIApp, api_key: str | None):
-        self.app, self.api_key = app, api_key
+    def __init__(self, app: ASGIApp, keys: Keys):
+        self.app, self.keys = app, keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        refused = refusal(Headers(scope=scope), self.api_key)
+        refused = None if scope["type"] == "lifespan" else self._refusal(scope["path"], Headers(scope=scope))
         if refused is None:
             await self.app(scope, receive, send)
             return
@@ -38,19 +37,21 @@ class Guard:
         headers = asks_browser if refused.status == 401 and scope["path"] == "/" else None
         await refused.response(headers)(scope, receive, send)
 
-
-def refusal(headers: Headers, api_key: str | None) -> ApiError | None:
-    """Why a request may not come in, or None."""
-    if api_key is None:
-        host = headers.get("host", "")
-        if LOCAL.fullmatch(host):
+    def _refusal(self, path: str, headers: Headers) -> ApiError | None:
+        """Why a request may not come in, or None."""
+        if not self.keys:
+            host = headers.get("host", "")
+            problem = f"this server answers to localhost only, not to {host!r}"
+            return None if LOCAL.fullmatch(host) else ApiError(403, problem, code="wrong_host")
+        if path in OPEN:
             return None
-        return ApiError(403, f"this server answers to localhost only, not to {host!r}", code="wrong_host")
-    given = given_key(headers.get("authorization", ""))
-    if given is not None and hmac.compare_digest(given, api_key.encode("utf-8")):
-        return None
-    problem = "no API key was sent (Authorization: Bearer KEY)" if given is None else "the API key is wrong"
-    return ApiError(401, problem, code="invalid_api_key")
+        given = given_key(headers.get("authorization", ""))
+        holder = None if given is None else self.keys.find(given)
+        if holder is None:
+            problem = "no API key was sent (Authorization: Bearer KEY)" if given is None else "the API key is wrong"
+            return ApiError(401, problem, code="invalid_api_key")
+        current().holder = holder
+        return holder.refusal(path)
 
 
 def given_key(authorization: str) -> bytes | None:

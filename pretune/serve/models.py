@@ -1,21 +1,19 @@
-"""The models that a server holds: which one a request means, and adapters of one base, opened when first asked."""
+"""The models that a server holds, and which one a request means (kept.py: those that are opened when first asked)."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from anyio.to_thread import run_sync
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Text, Vector
-from pretune.infer.batching import Batching
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.shelf import Shelf
 from pretune.serve.errors import ApiError
+from pretune.serve.kept import Closed, Kept, Served
+from pretune.serve.logs import current
+from pretune.serve.metrics import Sample
 
 WAYS: dict[type[Answer], str] = {
     Label: "/v1/classify",
@@ -30,43 +28,13 @@ WAYS: dict[type[Answer], str] = {
 """Where a model that answers so is asked."""
 
 
-@dataclass
-class Served:
-    """A model with its queue.
-
-    Args:
-        writing: the engine of a model that writes.
-        waiting: requests to a model that does not.
-    """
-
-    name: str
-    model: Predictor
-    writing: Batching | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: int = 0
-
-    @property
-    def batching(self) -> Batching:
-        assert self.writing is not None, "what streams has an engine"
-        return self.writing
-
-    @property
-    def num_waiting(self) -> int:
-        """Requests that wait for this model."""
-        return self.writing.num_waiting if self.writing else self.waiting
-
-
-def served(name: str, model: Predictor, max_cache_bytes: int) -> Served:
-    """A model with its queue, and its engine if it writes."""
-    return Served(name, model, Batching(model, max_cache_bytes) if isinstance(model, Streams) else None)
-
-
 class Models:
     """Models by the names that clients use.
 
     Args:
+        models: in memory for good.
         shelf: adapters on one base, served too; at most `most_open` of them are in memory.
-        max_cache_bytes: keys and values of each model that writes.
+        kept: models that are opened when there is room for them.
     """
 
     def __init__(
@@ -75,20 +43,41 @@ class Models:
         shelf: Shelf | None = None,
         *,
         most_open: int = 1,
-        max_cache_bytes: int = 1 << 30,
+        kept: Kept | None = None,
     ):
-        self.max_cache_bytes = max_cache_bytes
-        self.served = {name: served(name, model, max_cache_bytes) for name, model in models.items()}
-        self.shelf, self.most_open, self.created = shelf, most_open, int(time.time())
-        self.opening, self.opened = asyncio.Lock(), OrderedDict[str, Served]()
+        self.served = {name: Served(name, model) for name, model in models.items()}
+        self.shelf, self.created = shelf, int(time.time())
+        self.adapters = Kept({name: Closed(partial(_opened, shelf, name)) for name in _adapters(shelf)}, most_open)
+        self.kept = kept or Kept({}, 0)
 
     @property
     def names(self) -> list[str]:
-        return [*self.served, *(self.shelf.folders if self.shelf else ())]
+        return [*self.served, *self.kept.models, *self.adapters.models]
+
+    def open(self) -> list[Served]:
+        """Those in memory."""
+        return [*self.served.values(), *self.kept.opened.values(), *self.adapters.opened.values()]
 
     def listed(self) -> list[Json]:
         """What is told of each."""
         return [self.about(name) for name in self.names]
+
+    def gauges(self) -> list[tuple[str, str, list[Sample]]]:
+        """For /metrics: what is waiting, answered and in memory now."""
+        each = self.open()
+
+        def of_each(value: Callable[[Served], int]) -> list[Sample]:
+            return [({"model": one.name}, value(one)) for one in each]
+
+        weights: list[Sample] = [({"model": name}, self.kept.models[name].takes) for name in self.kept.opened]
+        return [
+            ("model_open", "Whether a model is in memory.", of_each(lambda _: 1)),
+            ("queue_length", "Requests that wait for a model.", of_each(lambda one: one.num_waiting)),
+            ("slots", "Answers that a model makes at a time.", of_each(lambda one: one.slots)),
+            ("slots_busy", "Answers that a model is making.", of_each(lambda one: one.busy)),
+            ("cache_bytes", "Keys and values of a model that writes.", of_each(lambda one: one.cache_bytes)),
+            ("model_bytes", "Memory of the weights of a model, where --memory caps it.", weights),
+        ]
 
     def about(self, name: str) -> Json:
         """What is told of a model; of an adapter, in memory or not, by its files. Raises ApiError: there is none."""
@@ -96,7 +85,7 @@ class Models:
         about = {"id": name, "object": "model", "created": self.created, "owned_by": "pretune"}
         if self.shelf is not None and name in self.shelf.folders:
             return {**about, "task": self.shelf.task_of(name), "base": self.shelf.base.resolve().name}
-        facts = self.served[name].model.facts
+        facts = self.kept.facts[name] if name in self.kept.models else self.served[name].model.facts
         return {**about, "task": facts.task, **({"labels": list(facts.labels)} if facts.labels else {})}
 
     async def giving(self, name: str | None, *answers: type[Answer]) -> Served:
@@ -120,8 +109,14 @@ class Models:
             problem = f"say which model: {', '.join(self.names)}"
             raise ApiError(400, problem, code="missing_required_parameter", param="model")
         self._check(name)
-        if self.shelf is not None and name in self.shelf.folders:
-            return await self._taken(self.shelf, name)
+        served = await self._found(name)
+        current().model = served.name
+        return served
+
+    async def _found(self, name: str) -> Served:
+        for kept in (self.adapters, self.kept):
+            if name in kept.models:
+                return await kept.take(name)
         return self.served[name]
 
     def _check(self, name: str) -> None:
@@ -130,20 +125,11 @@ class Models:
             problem = refused or f"there is no model {name!r} here, but {', '.join(self.names)}"
             raise ApiError(404, problem, code="model_not_found", param="model")
 
-    def _open(self, shelf: Shelf, name: str) -> Served:
-        return served(name, shelf.open(name), self.max_cache_bytes)
 
-    async def _taken(self, shelf: Shelf, name: str) -> Served:
-        """An adapter, opened if it is not in memory; the one that was asked longest ago may have to go.
+def _adapters(shelf: Shelf | None) -> Iterable[str]:
+    return shelf.folders if shelf else ()
 
-        Whoever is still answered by that one keeps it until then. One that is in memory waits for no other to open.
-        """
-        if name not in self.opened:
-            async with self.opening:
-                if name not in self.opened:  # who waited in front may have opened it
-                    self.opened[name] = await run_sync(self._open, shelf, name)
-        found = self.opened[name]
-        self.opened.move_to_end(name)
-        while len(self.opened) > self.most_open:
-            self.opened.popitem(last=False)
-        return found
+
+def _opened(shelf: Shelf | None, name: str) -> Predictor:
+    assert shelf is not None, "who has adapters has a shelf"
+    return shelf.open(name)

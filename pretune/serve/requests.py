@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
+import psutil
+from anyio import fail_after
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,7 +31,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 from typing_extensions import TypedDict
 
-from pretune.base.errors import BadGrammar
+from pretune.base.errors import BadGrammar, UserError, did_you_mean
 from pretune.base.json import Json
 from pretune.infer.calling import one_call
 from pretune.infer.chat import ChatFormat
@@ -37,6 +39,7 @@ from pretune.infer.grammar import Grammar, json_object, json_schema, one_of, pat
 from pretune.infer.predictor import Streams
 from pretune.infer.sampling import Sampling
 from pretune.serve.errors import ApiError
+from pretune.serve.logs import current
 
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "functions": ([],),
@@ -64,6 +67,11 @@ class Limits:
         max_explained: texts per request whose words are weighed, each of which takes as long as a hundred.
         max_adapters: adapters of one base in memory at a time.
         max_waiting: requests in the queue of a model; the next is told to come back.
+        max_cache_bytes: keys and values of each model that writes; 0: a GiB, or a quarter of the free memory if that is
+            less.
+        max_messages: messages of a dialogue.
+        max_seconds: from the first byte of a request to the last of its answer, the queue counted (504).
+        max_body_seconds: in which a request must have come (408).
     """
 
     max_body_bytes: int = 1 << 20
@@ -74,6 +82,27 @@ class Limits:
     max_explained: int = 16
     max_adapters: int = 8
     max_waiting: int = 64
+    max_cache_bytes: int = 0
+    max_messages: int = 1024
+    max_seconds: int = 600
+    max_body_seconds: int = 30
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of each model that writes."""
+        return self.max_cache_bytes or min(1 << 30, psutil.virtual_memory().available // 4)
+
+    @classmethod
+    def of(cls, given: Sequence[str]) -> Limits:
+        """From `name=number`. Raises UserError."""
+        found: dict[str, int] = {}
+        for name, _, number in (one.partition("=") for one in given):
+            if name not in cls.__dataclass_fields__:
+                raise UserError(f"there is no limit {name!r}", hint=did_you_mean(name, cls.__dataclass_fields__))
+            if not number.isdecimal():
+                raise UserError(f"the limit {name} is {number!r}, no number", hint=f"write {name}=100")
+            found[name] = int(number)
+        return cls(**found)
 
 
 class _Strict(BaseModel):
@@ -274,6 +303,9 @@ class Chat(Generate):
             raise ValueError("top_logprobs needs logprobs: true")
         return self
 
+    def check(self, limits: Limits) -> None:
+        _within(len(self.messages), limits.max_messages, "messages")
+
     def callable(self) -> list[Json]:
         """The tools that may be called. Raises ApiError: one that must be, and is not there."""
         tools = self.tools or []
@@ -424,7 +456,8 @@ Read = TypeVar("Read", bound=_Strict)
 
 async def read(request: Request, kind: type[Read], limits: Limits) -> Read:
     """The request's body as `kind`. Raises ApiError: too big, no JSON, a wrong or unknown setting."""
-    tree = _parsed(request, await _body(request, limits.max_body_bytes))
+    tree = _parsed(request, await _body(request, limits))
+    current().asked = tree
     known = {name: value for name, value in tree.items() if name not in SILENT and not _says_nothing(name, value)}
     try:
         return kind.model_validate(known)
@@ -432,14 +465,18 @@ async def read(request: Request, kind: type[Read], limits: Limits) -> Read:
         raise _refusal(error) from None
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """At most `most` bytes, counted as they come: what a client says of the length need not be true."""
-    body = bytearray()
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The bytes, counted as they come: what a client says of the length need not be true."""
+    body, most = bytearray(), limits.max_body_bytes
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
+        with fail_after(limits.max_body_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
+    except TimeoutError:
+        problem = f"the request took more than {limits.max_body_seconds} seconds to come"
+        raise ApiError(408, problem, code="request_timeout") from None
     except ClientDisconnect:
         raise ApiError(499, "the client left", code="client_left") from None
     return bytes(body)

@@ -1,29 +1,50 @@
-"""Serving: the socket first, then the models, then the loop until Ctrl-C.
+"""Serving: the socket first, then the models, then the loop until Ctrl-C or SIGTERM (leaving.py).
 
 A port in use or a missing key is told before gigabytes are read.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pretune.base.errors import NoKey, PortInUse, UserError
+from pretune.base.errors import NoKey, NotSupported, PortInUse, UserError
 from pretune.base.extras import need
 from pretune.infer.load import open_model, open_shelf
 from pretune.infer.predictor import Predictor
-from pretune.infer.several import apart
+from pretune.infer.several import Several, apart
 from pretune.infer.shelf import Shelf
+from pretune.infer.size import weight_bytes
+from pretune.serve.kept import Closed, Kept, check_fits
+from pretune.serve.keys import Key
+from pretune.serve.leaving import LeavingServer, Running, until_told
 from pretune.serve.requests import Limits
 
-if TYPE_CHECKING:
-    import uvicorn
+
+@dataclass(frozen=True)
+class Options:
+    """How a server runs.
+
+    Args:
+        keys: one of them is needed unless `host` is loopback.
+        memory: bytes that the models' weights may take together; the one that was asked longest ago goes. None: all
+            of them stay.
+        log: takes a line of JSON for every request; with `log_prompts` it has the whole request.
+    """
+
+    keys: Sequence[Key] = ()
+    limits: Limits = field(default_factory=Limits)
+    memory: int | None = None
+    log: Callable[[str], object] | None = None
+    log_prompts: bool = False
 
 
 def serve(
@@ -32,64 +53,62 @@ def serve(
     port: int = 8000,
     *,
     api_key: str | None = None,
-    limits: Limits | None = None,
     adapters: str | Path | None = None,
+    options: Options | None = None,
     write: Callable[[str], object] = print,
 ) -> None:
-    """Serve models under their folders' names until Ctrl-C.
+    """Serve models under their folders' names until Ctrl-C or SIGTERM, then finish what was accepted.
 
     Args:
         port: 0 takes any that is free.
-        api_key: needed unless `host` is loopback.
+        api_key: a key for everything, next to those of the options.
         adapters: a folder of adapter folders, each served under its own name; the only model is their base.
 
     Raises:
-        UserError: adapters without one base, or none of them fits it; MissingExtra, NoKey, PortInUse, and what
-            `open_model` raises.
+        UserError: adapters without one base, or none of them fits it; DoesNotFit: a model larger than `memory`;
+            MissingExtra, NoKey, PortInUse, and what `open_model` raises.
     """
     need(["serve"])
-    check_key(host, api_key)
+    options = with_key(options or Options(), api_key)
+    check_key(host, options.keys)
     names = model_names([Path(path) for path in paths])
     with _listening(host, port) as listener:
-        shelf = None if adapters is None else open_shelf(names, Path(adapters))
-        if shelf is None:
-            models = apart({name: open_model(path) for name, path in names.items()})
-        else:
-            models = shelf.answering()
-            for problem in shelf.refused.values():
-                write(f"not served: {problem}")
-        server = _server(models, api_key, limits, shelf)
-        names_told = ", ".join([*models, *(shelf.folders if shelf else ())])
-        write(f"serving {names_told} at {address(listener)}  (Ctrl-C stops)")
-        with suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+        opened = _opened(names, adapters, options, write)
+        server = _server(opened, options)
+        write(f"serving {', '.join(opened.names)} at {address(listener)}  (Ctrl-C stops)")
+        until_told(server, listener, write)
 
 
 @contextmanager
 def serving(
-    models: Mapping[str, Predictor], *, api_key: str | None = None, limits: Limits | None = None, port: int = 0
+    models: Mapping[str, Predictor],
+    *,
+    api_key: str | None = None,
+    options: Options | None = None,
+    port: int = 0,
 ) -> Iterator[str]:
     """A server in a thread of this process, on loopback, for as long as the block lasts; gives its address."""
     need(["serve"])
-    check_key("127.0.0.1", api_key)
     with _listening("127.0.0.1", port) as listener:
-        server = _server(models, api_key, limits)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        # The socket listens already: whoever connects before the loop runs waits in its queue.
-        listener.listen()
-        thread.start()
+        options = with_key(options or Options(), api_key)
+        running = Running(_server(Opened(models), options), listener)
         try:
             yield address(listener)
         finally:
-            server.should_exit = True
-            thread.join(timeout=30)
+            running.leave(0)
+            running.join(30)
 
 
-def check_key(host: str, api_key: str | None) -> None:
-    """Raise NoKey when other machines could come in without a key, or the key is blank."""
-    if api_key is not None and not api_key.strip():
-        raise NoKey("the API key is empty", hint="set PRETUNE_API_KEY to a long random text")
-    if api_key is None and not is_loopback(host):
+def with_key(options: Options, api_key: str | None) -> Options:
+    """The options with a key for everything among their keys. Raises NoKey: a blank one."""
+    if api_key is None:
+        return options
+    return replace(options, keys=[*options.keys, Key.of(api_key, "PRETUNE_API_KEY")])
+
+
+def check_key(host: str, keys: Sequence[Key]) -> None:
+    """Raise NoKey when other machines could come in without a key."""
+    if not keys and not is_loopback(host):
         hint = "set PRETUNE_API_KEY or give --api-key-file; or bind to 127.0.0.1"
         raise NoKey(f"a server on {host!r} can be reached from other machines and needs an API key", hint=hint)
 
@@ -142,15 +161,73 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UserError:
     return UserError(f"cannot listen on {host}:{port}: {error.strerror}", hint="use 127.0.0.1 and a port above 1023")
 
 
-def _server(
-    models: Mapping[str, Predictor], api_key: str | None, limits: Limits | None, shelf: Shelf | None = None
-) -> uvicorn.Server:
+@dataclass(frozen=True)
+class Opened:
+    """What is served: models in memory for good, adapters on a shelf, models that are in memory as there is room."""
+
+    models: Mapping[str, Predictor]
+    shelf: Shelf | None = None
+    kept: Kept | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.models, *(self.shelf.folders if self.shelf else ()), *(self.kept.models if self.kept else ())]
+
+
+def _opened(
+    names: Mapping[str, Path], adapters: str | Path | None, options: Options, write: Callable[[str], object]
+) -> Opened:
+    if adapters is not None and options.memory is not None:
+        hint = "--limit max_adapters=N says how many adapters may be open"
+        raise UserError("--memory is for whole models, not for adapters of one base", hint=hint)
+    if adapters is not None:
+        shelf = open_shelf(names, Path(adapters))
+        models = shelf.answering()
+        for problem in shelf.refused.values():
+            write(f"not served: {problem}")
+        return Opened(models, shelf)
+    if options.memory is None:
+        return Opened(apart({name: open_model(path) for name, path in names.items()}))
+    return Opened({}, kept=kept_in(names, options.memory))
+
+
+def kept_in(names: Mapping[str, Path], memory: int) -> Kept:
+    """Models that share so many bytes, each opened once: what is damaged is told before the first request.
+
+    Raises:
+        DoesNotFit: one is larger; NotSupported: one of several tasks, whose heads share a body.
+    """
+    closed = {name: Closed(partial(open_model, path), weight_bytes(path)) for name, path in names.items()}
+    check_fits(closed, memory)
+    kept = Kept(closed, memory)
+
+    async def each() -> None:
+        for name in closed:
+            if isinstance((await kept.open(name)).model, Several):
+                hint = f"serve {name}/HEAD, or leave out --memory"
+                raise NotSupported(f"{name!r} is a model of several tasks, which --memory cannot hold", hint=hint)
+
+    asyncio.run(each())
+    return kept
+
+
+def _server(opened: Opened, options: Options) -> LeavingServer:
     import uvicorn
 
-    from pretune.serve.app import create_app
+    from pretune.serve.app import Logging, create_app
 
+    leaving = threading.Event()
+    app = create_app(
+        opened.models,
+        keys=options.keys,
+        limits=options.limits,
+        shelf=opened.shelf,
+        kept=opened.kept,
+        logging=Logging(options.log, options.log_prompts) if options.log else None,
+        leaving=leaving,
+    )
     config = uvicorn.Config(
-        create_app(models, api_key=api_key, limits=limits, shelf=shelf),
+        app,
         http="h11",
         ws="none",
         lifespan="off",
@@ -158,6 +235,6 @@ def _server(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=options.limits.max_seconds + 1,
     )
-    return uvicorn.Server(config)
+    return LeavingServer(uvicorn.Server(config), leaving, options.limits.max_body_seconds)

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from pretune.base.errors import TooLong
 from pretune.infer.batching import Batching, Job
 from pretune.infer.language import LanguageModel
+from pretune.infer.load import open_model
+from pretune.infer.ort import OrtState
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.model.generate import from_objects
+from tests.folders import write_model
 from tests.infer.test_torch_engine import causal
 
 PROMPTS = [[5, 6, 7], [9] * 20, [200, 201, 202, 203], [30, 31], [5, 6, 7], list(range(40, 65))]
@@ -31,11 +33,24 @@ SETTINGS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["qwen3", "llama", "gpt2", "gemma3"])
-def model(request: pytest.FixtureRequest, folder: Path) -> LanguageModel:
+@pytest.fixture(scope="module", params=["qwen3", "llama", "gpt2", "gemma3", "onnx"])
+def model(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    """In float64 on torch; Qwen3 in float32 on onnxruntime."""
+    if request.param == "onnx":
+        return on_onnxruntime(tmp_path_factory.mktemp("onnx"))
     made = from_objects(causal(request.param).double(), folder)
     assert isinstance(made, LanguageModel)
     return made
+
+
+def on_onnxruntime(folder: Path) -> LanguageModel:
+    pytest.importorskip("onnx", reason="extra export is not installed")
+    from tests.export.test_parity import export
+
+    export(write_model(folder / "model", folder / "words", "qwen3"), folder / "bundle")
+    opened = open_model(folder / "bundle")
+    assert isinstance(opened, LanguageModel)
+    return opened
 
 
 @dataclass
@@ -109,8 +124,14 @@ def test_what_has_to_wait_for_room_goes_on_with_the_same_draws_and_memory_stays_
 def held_bytes(engine: Batching) -> int:
     """Bytes of all keys and values that the engine holds."""
     states = [engine.state, *engine.kept.values(), *(job.state for job in (*engine.reading, *engine.read))]
-    pairs = [(layer.keys, layer.values) for state in states if state is not None for layer in state.cache.layers]
-    return sum(part.nbytes for pair in pairs for part in pair if part is not None)
+    return sum(part.nbytes for state in states if state is not None for part in parts_of(state))
+
+
+def parts_of(state: Any) -> list[Any]:
+    """Keys and values of every layer."""
+    if isinstance(state, OrtState):
+        return [value.numpy() for value in state.cache.values()]
+    return [part for layer in state.cache.layers for part in (layer.keys, layer.values) if part is not None]
 
 
 def test_a_prompt_and_answer_that_no_memory_holds_are_refused_at_once(model: LanguageModel) -> None:
@@ -229,17 +250,16 @@ def test_joined_rows_have_the_logits_of_each_alone_and_cut_ones_too(model: Langu
     fresh = np.array([[7], [8], [9]])
     found, state = engine.feed(state, fresh)
     wanted = [engine.feed(engine.start(), np.array([[*p, int(f)]]))[0][0] for p, f in zip(PROMPTS, fresh[:, 0])]  # noqa: B905
-    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
     part = engine.cut(state, 1, 12)
     np.testing.assert_allclose(
         engine.feed(part, np.array([[50, 51]]))[0],
         engine.feed(engine.start(), np.array([[*PROMPTS[1][:12], 50, 51]]))[0],
-        rtol=1e-6,
-        atol=1e-6,
+        rtol=1e-5,
+        atol=1e-5,
     )
     two = engine.select(state, np.array([2, 0]))
-    assert two.lengths_B.tolist() == [5, 4] and two.cache.get_seq_length() == 5
+    assert two.lengths_B.tolist() == [5, 4] and parts_of(two)[0].shape[2] == 5
     found, _ = engine.feed(two, np.array([[3], [4]]))
     wanted = [engine.feed(engine.start(), np.array([row]))[0][0] for row in ([*PROMPTS[2], 9, 3], [*PROMPTS[0], 7, 4])]
-    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
-    assert torch.is_tensor(part.cache.layers[0].keys)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)

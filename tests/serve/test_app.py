@@ -28,7 +28,14 @@ ANSWER = "/v1/answer"
 HI = [{"role": "user", "content": "你好"}]
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "北京"}'}}
-ROUTES = [("GET", "/"), ("GET", "/health"), ("GET", "/v1/models"), ("GET", "/v1/models/talker"), ("GET", "/nowhere")]
+ROUTES = [
+    ("GET", "/"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/talker"),
+    ("GET", "/nowhere"),
+]
 ROUTES += [("POST", CHAT), ("POST", TEXT), ("POST", CLASSIFY), ("POST", TAG), ("POST", ANSWER), ("DELETE", CHAT)]
 
 
@@ -322,7 +329,7 @@ def test_browser_is_asked_for_the_key_and_may_send_it_as_a_password(client: Clie
 
 @pytest.mark.parametrize("header", ["Basic !!!", "Basic", "Bearer", "Bearer  ", "Digest x", "secret"])
 def test_broken_authorization_is_refused(client: Client, header: str) -> None:
-    error_of(client(key="secret").get("/health", headers={"Authorization": header}), 401)
+    error_of(client(key="secret").get("/v1/models", headers={"Authorization": header}), 401)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pretune.infer.language import LanguageModel
 from pretune.infer.predictor import Facts
 from pretune.infer.sampling import Sampling
 from pretune.serve.requests import Limits
-from pretune.serve.run import serving
+from pretune.serve.run import Options, serving
 from pretune.tokens.encode.tokenizer import Specials, encode_text
 from tests.infer.conftest import Script, Table
 from tests.infer.test_calls import HERMES
@@ -62,7 +62,7 @@ def models(tokenizer: Tokenizer) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def url(models: dict[str, Any]) -> Iterator[str]:
-    with serving(models, api_key="secret", limits=Limits(max_body_bytes=20_000)) as address:
+    with serving(models, api_key="secret", options=Options(limits=Limits(max_body_bytes=20_000))) as address:
         yield address
 
 
@@ -240,7 +240,7 @@ def test_every_class_of_errors(client: openai.OpenAI, url: str) -> None:
 
 
 def test_errors_of_a_server_that_is_busy_elsewhere_or_gone(models: dict[str, Any]) -> None:
-    with serving({"table": models["table"]}, limits=Limits(max_waiting=0)) as url, client_of(url) as client:
+    with serving({"table": models["table"]}, options=Options(limits=Limits(max_waiting=0))) as url, client_of(url) as client:
         error_of(lambda: client.chat.completions.create(model="table", messages=HI), openai.RateLimitError)
         with httpx.Client(headers={"Host": "example.com"}) as http, client_of(url, http_client=http) as rebound:
             error_of(rebound.models.list, openai.PermissionDeniedError)

@@ -1,0 +1,113 @@
+"""Models that share memory: who goes, who stays, and what is never there together."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from pretune.base.errors import DoesNotFit, UserError
+from pretune.infer.classify import TextClassifier
+from pretune.serve.app import create_app
+from pretune.serve.kept import Closed, Kept, check_fits, num_bytes
+from pretune.serve.logs import RECORD, Record
+
+
+def several(counter: TextClassifier, sizes: dict[str, int], most: int) -> tuple[Kept, list[str]]:
+    """Models of these sizes, and the order in which they were opened."""
+    order: list[str] = []
+
+    def opener(name: str) -> Callable[[], TextClassifier]:
+        return lambda: order.append(name) or counter  # type: ignore[func-returns-value]
+
+    return Kept({name: Closed(opener(name), takes) for name, takes in sizes.items()}, most), order
+
+
+def test_the_one_asked_longest_ago_goes_before_another_is_opened(counter: TextClassifier) -> None:
+    kept, order = several(counter, {"a": 4, "b": 4, "c": 6}, 10)
+
+    async def ask() -> None:
+        for name in ("a", "b", "a", "c", "a", "b"):
+            await kept.open(name)
+            assert kept.taken <= 10
+
+    asyncio.run(ask())
+    assert order == ["a", "b", "c", "b"]  # c needs one of them gone: b, asked longest ago; then c is older than a
+
+
+def test_a_model_in_use_is_waited_for_and_given_to_nobody_else_meanwhile(counter: TextClassifier) -> None:
+    kept, order = several(counter, {"a": 1, "b": 1}, 1)
+
+    async def ask() -> list[str]:
+        told: list[str] = []
+
+        async def hold(name: str, seconds: float) -> None:
+            record = Record()
+            RECORD.set(record)
+            await kept.take(name)
+            assert kept.taken == 1
+            told.append(name)
+            await asyncio.sleep(seconds)
+            for call in record.done:
+                call()
+
+        first = asyncio.create_task(hold("a", 0.05))
+        await asyncio.sleep(0.01)
+        others = [asyncio.create_task(hold(name, 0)) for name in ("b", "a")]
+        await asyncio.sleep(0.01)
+        assert told == ["a"]
+        await asyncio.gather(first, *others)
+        return told
+
+    assert asyncio.run(ask()) == ["a", "b", "a"] == order
+
+
+def test_who_leaves_while_waiting_for_room_changes_nothing(counter: TextClassifier) -> None:
+    kept, order = several(counter, {"a": 1, "b": 1}, 1)
+
+    async def ask() -> None:
+        record = Record()
+        RECORD.set(record)
+        await kept.take("a")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(kept.take("b"), 0.01)
+        assert list(kept.opened) == ["a"]
+        for call in record.done:
+            call()
+        await kept.take("b")
+
+    asyncio.run(ask())
+    assert order == ["a", "b"]
+
+
+def test_requests_for_models_that_do_not_fit_together_are_all_answered(counter: TextClassifier) -> None:
+    kept, order = several(counter, {"a": 3, "b": 3, "c": 3}, 6)
+
+    async def ask() -> list[Any]:
+        for name in kept.models:
+            await kept.open(name)
+        transport = httpx.ASGITransport(app=create_app({}, kept=kept))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            listed = (await client.get("/v1/models")).json()["data"]
+            assert [one["task"] for one in listed] == ["classify"] * 3  # of the one that had to go too
+            calls = [client.post("/v1/classify", json={"model": n, "input": "a"}) for n in "abcabc"]
+            return [reply.status_code for reply in await asyncio.gather(*calls)]
+
+    assert asyncio.run(ask()) == [200] * 6
+    assert all(not served.users for served in kept.opened.values()) and kept.taken <= 6 and len(order) > 3
+
+
+def test_a_model_that_can_never_fit_is_named(counter: TextClassifier) -> None:
+    kept, _ = several(counter, {"small": 10**9, "large": 3 * 10**9}, 2 * 10**9)
+    with pytest.raises(DoesNotFit, match=r"more than the 2\.00 GB of --memory: large \(3\.00 GB\)"):
+        check_fits(kept.models, kept.most)
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    assert [num_bytes(text) for text in ("2GB", "500 MB", "1.5GiB", "7", "1k")] == [
+        2 * 10**9, 5 * 10**8, 3 << 29, 7, 1000,
+    ]  # fmt: skip
+    for text in ("", "GB", "-1", "2 XB", "1,5GB"):
+        with pytest.raises(UserError, match="is no size"):
+            num_bytes(text)
