@@ -2,6 +2,7 @@
 
     python benchmarks/structured.py                     200 schemas, three kinds of tokenizers: 600 answers
     python benchmarks/structured.py --case 17           one schema, and what was written for it
+    python benchmarks/structured.py --hostile           schemas that want to hang it: seconds, and what became of each
 
 The schemas are drawn from tests/strangers/schemas.py; the model is a table of random numbers, asked with temperature 1
 and a bias for what closes a text, list or object. Verdicts: valid (it ended by itself and is valid), cut (by
@@ -27,7 +28,7 @@ from pretune.base.errors import BadGrammar
 from pretune.infer.grammar import json_schema
 from pretune.infer.sampling import Sampling
 from tests.infer.test_grammar import closers, talker
-from tests.strangers.schemas import USUAL, drawn
+from tests.strangers.schemas import USUAL, drawn, hostile
 
 KINDS = ("bytes", "llama2", "first")
 
@@ -38,6 +39,12 @@ def main() -> None:
     if options.case is not None:
         print(json.dumps(schemas[options.case], ensure_ascii=False, indent=1))
         print(*(judged(schemas[options.case], options.case, kind) for kind in KINDS), sep="\n")
+        return
+    if options.hostile:
+        for what, schema in hostile().items():
+            verdict, told, start, each = judged(schema, 0, "bytes")
+            seconds = f"{start:.2f} s to begin, {max(each, default=0.0):.3f} s at most a token"
+            print(f"{what}: {verdict}, {seconds}{f': {told[:90]}' if verdict == 'refused' else ''}")
         return
     verdicts, times, starts = Counter[str](), list[float](), list[float]()
     for seed, schema in enumerate(schemas):
@@ -56,12 +63,13 @@ def main() -> None:
 
 def judged(schema: dict[str, Any], seed: int, kind: str) -> tuple[str, str, float, list[float]]:
     """The verdict, the answer or the error, seconds before the first token, and seconds of each token."""
-    model, times, before = talker(kind), list[float](), time.perf_counter()
+    model, times = talker(kind), list[float]()
+    start = before = time.perf_counter()
     try:
         grammar = json_schema(schema)
         sampling = Sampling(1.0, seed=seed, max_tokens=600, grammar=grammar, logit_bias=closers(kind))
         model.draft([5], sampling)
-        start = time.perf_counter() - before
+        start = time.perf_counter() - start
         text, finish = "", None
         before = time.perf_counter()
         for piece in model.stream([5], sampling):
@@ -89,6 +97,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--schemas", type=int, default=200)
     parser.add_argument("--case", type=int)
+    parser.add_argument("--hostile", action="store_true")
     return parser.parse_args()
 
 

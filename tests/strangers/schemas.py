@@ -119,3 +119,36 @@ def _any(rng: random.Random, depth: int, refs: list[str]) -> Schema:
     if rng.random() < 0.2:
         return {"allOf": [_object(rng, depth, []), {"type": "object", "properties": {"age": {"type": "integer"}}}]}
     return {"anyOf": [_one(rng, depth - 1, refs) for _ in range(rng.randrange(2, 4))]}
+
+
+def hostile() -> dict[str, Any]:
+    """Schemas that are large, deep, without end, or cost far more than their length, by what they try."""
+    nested: Any = {}
+    for _ in range(30):
+        nested = {"type": "array", "items": nested}
+    twice = {f"a{k}": {"allOf": [{"$ref": f"#/$defs/a{k + 1}"}] * 2} for k in range(12)}
+    parts = [{"type": "object", "properties": {f"p{k}": {"type": "integer"}}} for k in range(3)]
+    many = {"type": "string", "pattern": "(a|b)*a(a|b){12}"}
+    return {
+        "a thousand properties": {"type": "object", "properties": {f"v{k}": {"type": "string"} for k in range(1000)}},
+        "properties with hard patterns": {"type": "object", "properties": {f"v{k}": many for k in range(200)}},
+        "2,000 values": {"enum": [f"v{k}" for k in range(2000)]},
+        "a text of 30,000 characters": {"const": "x" * 30_000},
+        "three to the sixth": {"allOf": [{"anyOf": parts}] * 6},
+        "two to the tenth": {"allOf": [{"anyOf": parts[:2]}] * 10},
+        "references that double": {"$defs": {**twice, "a12": {"type": "integer"}}, "$ref": "#/$defs/a0"},
+        "patterns that meet": {"allOf": [{"type": "string", "pattern": f"(a|b)*a(a|b){{{k}}}"} for k in range(1, 12)]},
+        "a pattern in a pattern": {"type": "string", "pattern": "(((((a{9}){9}){9}){9}){9}){9}"},
+        "optional letters": {"type": "string", "pattern": "^(a?){300}a{300}$"},
+        "a product of remainders": {"allOf": [{"type": "integer", "multipleOf": k} for k in (97, 101)]},
+        "one remainder": {"type": "integer", "multipleOf": 9973},
+        "a million remainders": {"type": "integer", "multipleOf": 1_000_003},
+        "small steps": {"type": "number", "multipleOf": 1e-9, "maximum": 1e300},
+        "a billion items": {"type": "array", "minItems": 10**9},
+        "a billion characters": {"type": "string", "minLength": 10**9},
+        "thirty levels": nested,
+        "itself": {"$ref": "#"},
+        "itself, required": {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        "a far reference": {"$ref": "http://169.254.169.254/latest"},
+        "names of options": {"x-guidance": {"lenient": True}, "uniqueItems": True},
+    }
