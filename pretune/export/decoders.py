@@ -1,14 +1,15 @@
-"""The graphs of causal models: Llama, Qwen2, Qwen3, Mistral, Gemma 3 (rotary positions), GPT-2 (learned positions).
+"""The graphs of causal models: Llama, Qwen2, Qwen3, Qwen3-MoE, Mistral, Gemma 3 (rotary positions), GPT-2 (learned ones).
 
 One graph reads a prompt and goes on token by token, so there is one copy of the weights:
 
     input_ids [B, L], attention_mask [B, P + L], position_ids [B, L], past_key_values.{i}.key/.value [B, Hkv, P, D]
-        ──▶  logits [B, 1, V] of the last position, present.{i}.key/.value [B, Hkv, P + L, D]
+        ──▶  logits [B, K, V] of the last K positions, present.{i}.key/.value [B, Hkv, P + L, D]
 
-P may be 0. The mask is part of the graph: rows padded on the left give what they give alone. A classifier on a
-decoder reads whole rows (input_ids, attention_mask) and scores the last position that is not padding.
+P may be 0. K is 1 unless `num_logits` is given, an input with a default, which other programs need not know. The mask is
+part of the graph: rows padded on the left give what they give alone. A classifier on a decoder reads whole rows
+(input_ids, attention_mask) and scores the last position that is not padding; for tags and spans every position is scored.
 
-*B rows, L positions, P positions in the cache, T = P + L, D width of a head, H heads, V vocabulary.*
+*B rows, L positions, P positions in the cache, T = P + L, D width of a head, H heads, V vocabulary, N tokens.*
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from pretune.base.errors import NotSupported
 from pretune.export.pooling import pooled
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+from pretune.infer.ort import NUM_LOGITS
 from pretune.infer.pooling import KEPT
 from pretune.model.families import SEES_ALL, SEES_WINDOW, tops
 
@@ -114,13 +116,16 @@ def causal_mask(w: GraphWriter, ids_BL: str, mask_BT: str, window: int | None = 
 def _rotary_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str, attend: Attend) -> str:
     config, trunk = model.config, model.base_model
     angles = _rotation(w, trunk.rotary_emb.inv_freq, trunk.rotary_emb.attention_scaling, positions)
+    windows = _windows(config)
     x = w.lookup("model.embed_tokens.weight", ids)
     for i in range(config.num_hidden_layers):
         at = f"model.layers.{i}"
         normed = w.rms_norm(x, f"{at}.input_layernorm", config.rms_norm_eps)
-        x = w.op("Add", x, _rotary_attention(w, normed, at, i, angles, attend, _Turned(config.rms_norm_eps)))
+        kind = _Turned(config.rms_norm_eps, near=windows[i])
+        x = w.op("Add", x, _rotary_attention(w, normed, at, i, angles, attend, kind))
         normed = w.rms_norm(x, f"{at}.post_attention_layernorm", config.rms_norm_eps)
-        x = w.op("Add", x, _gated(w, normed, f"{at}.mlp", config.hidden_act))
+        mixed = _experts if f"{at}.mlp.gate.weight" in w.weights else _gated
+        x = w.op("Add", x, mixed(w, normed, f"{at}.mlp", config))
     return w.rms_norm(x, "model.norm", config.rms_norm_eps)
 
 
@@ -166,14 +171,46 @@ def _gemma_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: st
         branch = _rotary_attention(w, normed, at, i, angles[name], attend, kind)
         x = w.op("Add", x, w.rms_norm(branch, f"{at}.post_attention_layernorm", epsilon, above=1.0))
         normed = w.rms_norm(x, f"{at}.pre_feedforward_layernorm", epsilon, above=1.0)
-        branch = _gated(w, normed, f"{at}.mlp", config.hidden_activation)
+        branch = _gated(w, normed, f"{at}.mlp", config)
         x = w.op("Add", x, w.rms_norm(branch, f"{at}.post_feedforward_layernorm", epsilon, above=1.0))
     return w.rms_norm(x, "model.norm", epsilon, above=1.0)
 
 
-def _gated(w: GraphWriter, x: str, at: str, activation: str) -> str:
-    gate = w.activation(w.linear(x, f"{at}.gate_proj"), activation)
+def _gated(w: GraphWriter, x: str, at: str, config: PreTrainedConfig) -> str:
+    gate = w.activation(w.linear(x, f"{at}.gate_proj"), _activation_of(config))
     return w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
+
+
+def _experts(w: GraphWriter, x_BLD: str, at: str, config: PreTrainedConfig) -> str:
+    """The tokens of each expert are picked, pass it, and are added up with their shares; one without tokens costs nothing."""
+    x_ND = w.reshape(x_BLD, [-1, config.hidden_size])
+    chances = w.op("Softmax", w.op("MatMul", x_ND, w.matrix(f"{at}.gate.weight", transposed=True)), axis=-1)
+    shares_Nk, chosen_Nk = w.ops("TopK", 2, chances, w.constant([config.num_experts_per_tok]), axis=-1)
+    if config.norm_topk_prob:
+        shares_Nk = w.op("Div", shares_Nk, w.op("ReduceSum", shares_Nk, w.constant([-1]), keepdims=1))
+    found_ND = w.op("ConstantOfShape", w.op("Shape", x_ND))
+    for e in range(config.num_experts):
+        places_n2 = w.op("Transpose", w.op("NonZero", w.op("Equal", chosen_Nk, w.constant(e))), perm=[1, 0])
+        tokens_n1, _ = w.ops("Split", 2, places_n2, axis=1)
+        gate, up = w.ops(
+            "Split", 2, w.stacked(w.op("GatherND", x_ND, tokens_n1), f"{at}.experts.gate_up_proj", e), axis=-1
+        )
+        inner = w.op("Mul", w.activation(gate, config.hidden_act), up)
+        share_n1 = w.op("Unsqueeze", w.op("GatherND", shares_Nk, places_n2), w.constant([1]))
+        given = w.op("Mul", w.stacked(inner, f"{at}.experts.down_proj", e), share_n1)
+        found_ND = w.op("ScatterND", found_ND, tokens_n1, given, reduction="add")
+    return w.op("Reshape", found_ND, w.op("Shape", x_BLD))
+
+
+def _activation_of(config: PreTrainedConfig) -> str:
+    return str(config.hidden_activation if config.model_type == "gemma3_text" else config.hidden_act)
+
+
+def _windows(config: PreTrainedConfig) -> list[bool]:
+    """Of each layer, whether it sees a window only; where the config names no kinds, `sliding_window` counts for all."""
+    said = getattr(config, "layer_types", None)
+    every = config.model_type in ("mistral", "qwen3_moe") and config.sliding_window is not None
+    return [one == SEES_WINDOW for one in said] if said else [every] * config.num_hidden_layers
 
 
 def _rotation(w: GraphWriter, pace: Tensor, factor: float, positions_BL: str) -> tuple[str, str]:
@@ -203,12 +240,9 @@ def _check_rotary(config: PreTrainedConfig) -> None:
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope in ("dynamic", "longrope"):
         raise NotSupported(f"rotary positions of kind {rope!r} change with the length and cannot be exported")
-    kinds = set(getattr(config, "layer_types", None) or [SEES_ALL])
-    window = getattr(config, "sliding_window", None) or config.max_position_embeddings
-    uses_window = kinds != {SEES_ALL} or (config.model_type == "mistral" and window < config.max_position_embeddings)
-    if uses_window:
-        raise NotSupported(f"sliding-window attention ({config.model_type}) cannot be exported yet")
-    _check_activation(config.hidden_act)
+    if odd := sorted(set(getattr(config, "layer_types", None) or ()) - {SEES_ALL, SEES_WINDOW}):
+        raise NotSupported(f"layers of kind {odd[0]!r} ({config.model_type}) cannot be exported")
+    _check_activation(_activation_of(config))
 
 
 def _check_gemma(config: PreTrainedConfig) -> None:
@@ -217,7 +251,7 @@ def _check_gemma(config: PreTrainedConfig) -> None:
         raise NotSupported(f"rotary positions of kind {odd[0]!r} change with the length and cannot be exported")
     if config.final_logit_softcapping is not None or config.use_bidirectional_attention:
         raise NotSupported("a Gemma 3 whose logits are capped, or that sees both sides, cannot be exported")
-    _check_activation(config.hidden_activation)
+    _check_activation(_activation_of(config))
 
 
 def _check_activation(kind: str) -> None:
@@ -269,6 +303,7 @@ FAMILIES = {
     "mistral": _ROTARY,
     "qwen2": _ROTARY,
     "qwen3": _ROTARY,
+    "qwen3_moe": _ROTARY,
     "gemma3_text": Family("model", "model.embed_tokens.weight", _rotary_heads, _gemma_trunk, _check_gemma),
     "gpt2": Family("transformer", "transformer.wte.weight", _gpt2_heads, _gpt2_trunk, _check_gpt2),
 }
@@ -300,17 +335,18 @@ def decoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = F
         w.input(name, ["batch", heads.key, "past", heads.width], np.float32)
     attend = _attend(w, model.config, heads, ids, mask, cached=True)
     hidden = family.trunk(w, model, ids, positions, attend)
-    last_BD = w.op("Gather", hidden, w.constant(-1), axis=1)
-    logits = w.op("Unsqueeze", w.scores(last_BD, _head_name(family, weights, model)), w.constant([1]))
-    w.output("logits", logits, ["batch", 1, model.config.vocab_size])
+    first = w.op("Neg", w.optional(NUM_LOGITS, [1]))
+    last_BKD = w.op("Slice", hidden, first, w.constant([2**31]), w.constant([1]))
+    logits_ND = w.scores(w.reshape(last_BKD, [-1, model.config.hidden_size]), _head_name(family, weights, model))
+    sides = w.op("Concat", w.side(last_BKD, 0), w.side(last_BKD, 1), w.constant([-1]), axis=0)
+    w.output("logits", w.op("Reshape", logits_ND, sides), ["batch", "kept", model.config.vocab_size])
     _outputs_of_cache(w, attend, heads)
     return w
 
 
 def _attend(w: GraphWriter, config: PreTrainedConfig, heads: Heads, ids: str, mask: str, *, cached: bool) -> Attend:
     whole = causal_mask(w, ids, mask)
-    has_windows = SEES_WINDOW in (getattr(config, "layer_types", None) or ())
-    near = causal_mask(w, ids, mask, config.sliding_window) if has_windows else whole
+    near = causal_mask(w, ids, mask, config.sliding_window) if any(_windows(config)) else whole
     return Attend(w, heads, whole, near, cached=cached)
 
 
@@ -326,8 +362,8 @@ def _outputs_of_cache(w: GraphWriter, attend: Attend, heads: Heads) -> None:
 
 
 def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; or of a
-    tagger (`tags`): every position is; or of a body alone (`vector`): its states are pooled."""
+    """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; for `tags`
+    and `span` every position is; of a body alone (`vector`) the states are pooled."""
     family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))
@@ -342,7 +378,7 @@ def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: b
         scored = w.op("GatherND", hidden, _last_text(w, ids, mask, model.config.pad_token_id), batch_dims=1)
         sides = ["batch"]
     (name,) = tops(model)
-    w.output("logits", w.linear(scored, name), [*sides, model.config.num_labels])
+    w.output("logits", w.linear(scored, name), [*sides, len(weights[f"{name}.weight"])])
     return w
 
 

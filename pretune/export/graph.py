@@ -3,7 +3,7 @@
 chat, complete   decoder with a cache      pretune.export.decoders
 classify, tag    decoder or encoder        pretune.export.decoders, pretune.export.encoders
 embed            decoder or encoder        the same, pooled by pretune.export.pooling
-answer           encoder                   pretune.export.encoders
+answer           decoder or encoder        the same
 bag, cnn, lstm   with a classifier         pretune.export.small
 """
 
@@ -47,8 +47,7 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
         NotSupported: a model of a family, or with settings, that no graph is written for; or over 2 GiB.
     """
     head, kind = head_of([type(model).__name__]), model.config.model_type
-    at = f"{model.base_model_prefix}." if head == "vector" else ""  # a body alone names its weights without it
-    weights = Weights(_named(_arrays(model), at), _named(scales, at))
+    weights = Weights(_named(model, _arrays(model), head), _named(model, scales, head))
     if head == "next":
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
     if head == "text":
@@ -56,9 +55,6 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
         raise NotSupported(problem, hint="serve the model folder itself, or fine-tune a decoder on the same pairs")
     if head not in (*SCORED, "vector"):
         raise NotSupported(f"a {type(model).__name__} cannot be exported as ONNX yet")
-    if kind in FAMILIES and head == "span":
-        hint = "fine-tune an encoder, or serve the model folder itself"
-        raise NotSupported(f"a {kind} decoder that finds answers cannot be exported as ONNX yet", hint=hint)
     if kind in FAMILIES:
         return _with_facts(row_graph(model, weights, head, dynamic=dynamic), {})
     if kind in STATES:
@@ -84,8 +80,12 @@ def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:
     return {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
-def _named(arrays: Mapping[str, np.ndarray], before: str) -> dict[str, np.ndarray]:
-    return {before + name: array for name, array in arrays.items()}
+def _named(model: PreTrainedModel, arrays: Mapping[str, np.ndarray], head: str | None) -> dict[str, np.ndarray]:
+    """By the names of the graphs: a body alone leaves its own name out, and some heads give it another."""
+    own = "" if head == "vector" else f"{model.base_model_prefix}."
+    kind = model.config.model_type
+    at = f"{FAMILIES[kind].prefix if kind in FAMILIES else model.base_model_prefix}."
+    return {at + name[len(own) :] if name.startswith(own) else name: array for name, array in arrays.items()}
 
 
 def _with_facts(writer: GraphWriter, facts: Json) -> Graph:

@@ -24,7 +24,7 @@ class ExportStage(Stage):
     """Write a model in formats that other programs run."""
 
     makes: ClassVar[str] = "bundle"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     extras: ClassVar[tuple[str, ...]] = ("export",)
 
     model: Annotated[str, Input("model|tokens")]

@@ -72,6 +72,7 @@ class GraphWriter:
         self._initializers: dict[str, TensorProto] = {}
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
+        self._defaults: list[ValueInfoProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     # ---- nodes ----------------------------------------------------------------------------------
@@ -160,6 +161,13 @@ class GraphWriter:
         flat = self.op("Reshape", scale, self.constant([-1]))
         return self.op("Mul", product, self.op("Mul", step, flat))
 
+    def stacked(self, x: str, name: str, number: int) -> str:
+        """x @ W.T of one of the matrices [out, in] that lie on each other in a parameter."""
+        stored = f"{name}.{number}.T"
+        if stored not in self._initializers:
+            self._store(stored, self.weights[name][number].T)
+        return self.op("MatMul", x, stored)
+
     def scores(self, x_BD: str, name: str) -> str:
         """x @ W.T of a head [V, D] that may also be the embedding: one copy serves both."""
         if self.dynamic and name in self.weights.scales:
@@ -216,6 +224,12 @@ class GraphWriter:
         self._inputs.append(_value(name, shape, dtype))
         return name
 
+    def optional(self, name: str, default: ArrayLike) -> str:
+        """An int64 input that need not be given."""
+        array = np.asarray(default, dtype=np.int64)
+        self._defaults.append(_value(self._store(name, array), array.shape, np.int64))
+        return name
+
     def output(self, name: str, x: str, shape: Shape) -> None:
         from onnx import helper
 
@@ -237,7 +251,7 @@ class GraphWriter:
         initializers = list(self._initializers.values())
         if sum(len(one.raw_data) for one in initializers) > LARGEST_BYTES:
             raise NotSupported("an ONNX file ends at 2 GiB and this model is larger", hint="compress it to int8 first")
-        graph = helper.make_graph(self._nodes, "pretune", self._inputs, self._outputs, initializers)
+        graph = helper.make_graph(self._nodes, "pretune", [*self._inputs, *self._defaults], self._outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="pretune", opset_imports=opsets, ir_version=IR_VERSION)
         return bytes(model.SerializeToString(deterministic=True))

@@ -24,6 +24,8 @@ from pretune.tokens.encode.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
 
+NUM_LOGITS = "num_logits"
+"""The input of a decoder's graph that says of how many last positions logits are wanted; of one without it is given."""
 Cache = dict[str, "OrtValue"]
 """Keys and values of every layer, by the names of the graph's inputs."""
 
@@ -102,7 +104,12 @@ class OrtDecoder:
         return {name: _value(value.numpy()[rows]) for name, value in state.items()}
 
     def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
-        """float32 logits_BKV of the last `keep` positions, step by step: the graph gives those of the last one only."""
+        """float32 logits_BKV of the last `keep` positions; step by step by a graph that gives those of the last one only."""
+        if any(one.name == NUM_LOGITS for one in self.session.get_overridable_initializers()):
+            wide_BL = ids_BL.astype(np.int64)
+            asked = {**self._inputs(wide_BL, 0), **self._empty(len(wide_BL)), NUM_LOGITS: _value(np.array([keep]))}
+            (logits,) = self.session.run_with_ort_values(["logits"], asked)
+            return np.asarray(logits.numpy(), dtype=np.float32)
         state, found = self.start(), []
         first = ids_BL.shape[1] - keep + 1
         for fresh_BL in np.split(ids_BL, range(first, ids_BL.shape[1]), axis=1):
