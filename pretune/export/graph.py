@@ -17,14 +17,16 @@ import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
+from pretune.export.blocks import Blocks, in_blocks
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
 from pretune.export.encoders import SCORED, encoder_graph, is_written
 from pretune.export.small import STATES, small_graph
 from pretune.export.traced import OUTPUTS, inputs_of, traced_encoder
-from pretune.export.writer import GraphWriter, Weights
+from pretune.export.writer import GraphWriter, Weights, serialized
 from pretune.infer.load import head_of
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
@@ -36,18 +38,31 @@ class Graph:
     facts: Json
 
 
-def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynamic: bool = False) -> Graph:
+def graph_of(
+    model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynamic: bool = False, blocks: Blocks | None = None
+) -> Graph:
     """Write the graph of a float32 torch model.
 
     Args:
         scales: int8 scales of the weights that lie on an int8 grid; those are stored as int8.
         dynamic: compute linear layers that have scales with int8 activations too.
+        blocks: store the weights in blocks.
 
     Raises:
         NotSupported: a model of a family, or with settings, that no graph is written for; or over 2 GiB.
     """
-    head, kind = head_of([type(model).__name__]), model.config.model_type
-    weights = Weights(_named(model, _arrays(model), head), _named(model, scales, head))
+    head = head_of([type(model).__name__])
+    named = _named(model, scales, head)
+    written, facts = _written(model, head, {} if blocks else named, dynamic=dynamic)
+    if blocks:
+        in_blocks(written, blocks, named)
+    return Graph(serialized(written), facts)
+
+
+def _written(
+    model: PreTrainedModel, head: str | None, scales: Mapping[str, np.ndarray], *, dynamic: bool
+) -> tuple[ModelProto, Json]:
+    kind, weights = model.config.model_type, Weights(_named(model, _arrays(model), head), scales)
     if head == "next":
         return _with_facts(decoder_graph(model, weights, dynamic=dynamic), _decoder_facts(model.config))
     if head == "text":
@@ -64,7 +79,7 @@ def graph_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynami
     return _traced(model, dynamic=dynamic)
 
 
-def _traced(model: PreTrainedModel, *, dynamic: bool) -> Graph:
+def _traced(model: PreTrainedModel, *, dynamic: bool) -> tuple[ModelProto, Json]:
     """Any other encoder; its weights are stored as float32 even where they lie on an int8 grid."""
     from pretune.model.generate import architecture_of
 
@@ -72,8 +87,8 @@ def _traced(model: PreTrainedModel, *, dynamic: bool) -> Graph:
     if architecture_of(kind) != "encoder":
         raise NotSupported(f"a {kind} decoder cannot be exported", hint=f"these can: {', '.join(FAMILIES)}")
     if dynamic:
-        raise NotSupported(f"precision=dynamic is not written for {kind}", hint="use precision=weights")
-    return Graph(traced_encoder(model), {"inputs": inputs_of(model), "outputs": OUTPUTS})
+        raise NotSupported(f"precision=dynamic is not written for {kind}", hint="use precision=int8 or weights")
+    return traced_encoder(model), {"inputs": inputs_of(model), "outputs": OUTPUTS}
 
 
 def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:
@@ -88,8 +103,8 @@ def _named(model: PreTrainedModel, arrays: Mapping[str, np.ndarray], head: str |
     return {at + name[len(own) :] if name.startswith(own) else name: array for name, array in arrays.items()}
 
 
-def _with_facts(writer: GraphWriter, facts: Json) -> Graph:
-    return Graph(writer.serialized(), {**facts, "inputs": writer.input_names, "outputs": writer.output_names})
+def _with_facts(writer: GraphWriter, facts: Json) -> tuple[ModelProto, Json]:
+    return writer.model(), {**facts, "inputs": writer.input_names, "outputs": writer.output_names}
 
 
 def _decoder_facts(config: PreTrainedConfig) -> Json:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from pretune.base.json import Json
+from pretune.export.blocks import Blocks
 from pretune.export.exporter import Exporter, Job, Proof
 
 if TYPE_CHECKING:
@@ -20,16 +21,23 @@ GRAPH = "model.onnx"
 class Onnx(Exporter):
     """An ONNX graph with one copy of the weights."""
 
-    precision: Literal["weights", "dynamic"] = "weights"
-    """weights: the folder's own function, with int8 weights stored as int8; dynamic: int8 activations too (inexact)."""
+    precision: Literal["weights", "dynamic", "int8", "int4"] = "weights"
+    """weights: the folder's own function, with int8 weights stored as int8. Inexact, and judged by min_agreement:
+    dynamic, int8 activations too; int8 and int4, weights in blocks (an int8 folder's own scales are taken)."""
+    block: Literal[32, 128] = 32
+    """Weights that share a scale, of precision=int8 and int4; a larger block is smaller and less exact."""
+    symmetric: bool = True
+    """Whether the weights of precision=int8 and int4 are counted from 0; else each block has a zero point too."""
+    activations: Literal["int8", "float32"] = "int8"
+    """What the products of precision=int8 and int4 read: int8 with a scale for each block is several times faster."""
     prompts: int = Field(20, gt=0)
     """Prompts on which a language model's greedy answers are compared."""
     tokens: int = Field(32, gt=0)
     """Tokens of each answer that is compared."""
     max_logit_difference: float = Field(1e-3, gt=0)
-    """How far a logit may lie from the model's; not asked of precision=dynamic."""
+    """How far a logit may lie from the model's; asked of precision=weights alone."""
     min_agreement: float = Field(0.9, gt=0, le=1)
-    """Share of labels or greedy tokens that must agree with precision=dynamic; otherwise all must."""
+    """Share of labels or greedy tokens that must agree with the model's in another precision than weights, where all must."""
 
     def write(self, job: Job) -> Json:
         from pretune.compress.quantise import read_scales
@@ -43,9 +51,13 @@ class Onnx(Exporter):
         scales: Mapping[str, np.ndarray] = read_scales(job.source)
         if self.precision == "dynamic" and not scales:
             model, scales = rounded_copy(model)
-        graph = graph_of(model, scales, dynamic=self.precision == "dynamic")
+        graph = graph_of(model, scales, dynamic=self.precision == "dynamic", blocks=self._blocks())
         (job.out / GRAPH).write_bytes(graph.content)
         return {**graph.facts, "graph": GRAPH, "precision": self.precision}
+
+    def _blocks(self) -> Blocks | None:
+        bits = {"int8": 8, "int4": 4}.get(self.precision)
+        return bits and Blocks(bits, self.block, self.symmetric, self.activations == "float32")
 
     def prove(self, job: Job) -> Proof:
         from pretune.export.parity import Parity, Thresholds, inputs_for
@@ -53,7 +65,7 @@ class Onnx(Exporter):
 
         assert job.ready is not None, "a model is opened before it is exported"
         exact = Thresholds(self.max_logit_difference, 1.0)
-        limits = Thresholds(None, self.min_agreement) if self.precision == "dynamic" else exact
+        limits = Thresholds(None, self.min_agreement) if self.precision != "weights" else exact
         made, asked = open_bundle(job.out.parent), inputs_for(job.data, job.ready)
         found = job.ready.compare(made, asked, most_written=self.prompts, num_tokens=self.tokens)
         parity = Parity(found, limits).demand()

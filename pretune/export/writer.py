@@ -24,7 +24,7 @@ from pretune.base.errors import BadFile, NotSupported
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
-    from onnx import NodeProto, TensorProto, ValueInfoProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 OPSET = 17
 IR_VERSION = 8
@@ -244,17 +244,22 @@ class GraphWriter:
     def output_names(self) -> list[str]:
         return [value.name for value in self._outputs]
 
-    def serialized(self) -> bytes:
-        """The bytes of the .onnx file: the same weights give the same bytes. Raises NotSupported past 2 GiB."""
+    def model(self) -> ModelProto:
+        """The graph as ONNX has it."""
         from onnx import helper
 
         initializers = list(self._initializers.values())
-        if sum(len(one.raw_data) for one in initializers) > LARGEST_BYTES:
-            raise NotSupported("an ONNX file ends at 2 GiB and this model is larger", hint="compress it to int8 first")
-        graph = helper.make_graph(self._nodes, "pretune", [*self._inputs, *self._defaults], self._outputs, initializers)
+        inputs = [*self._inputs, *self._defaults]
+        graph = helper.make_graph(self._nodes, "pretune", inputs, self._outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, producer_name="pretune", opset_imports=opsets, ir_version=IR_VERSION)
-        return bytes(model.SerializeToString(deterministic=True))
+        return helper.make_model(graph, producer_name="pretune", opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def serialized(model: ModelProto) -> bytes:
+    """The bytes of the .onnx file: the same weights give the same bytes. Raises NotSupported past 2 GiB."""
+    if sum(len(one.raw_data) for one in model.graph.initializer) > LARGEST_BYTES:
+        raise NotSupported("an ONNX file ends at 2 GiB and this model is larger", hint="use precision=int8 or int4")
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _gelu(w: GraphWriter, x: str) -> str:
