@@ -1,13 +1,13 @@
-"""The graphs of causal models: Llama, Qwen2, Qwen3, Qwen3-MoE, Mistral, Gemma 3 (rotary positions), GPT-2 (learned ones).
+"""The graphs of causal models: Llama, Qwen2, Qwen3, Qwen3-MoE, Mistral, Gemma 3 (rotary positions), GPT-2 (learned).
 
 One graph reads a prompt and goes on token by token, so there is one copy of the weights:
 
     input_ids [B, L], attention_mask [B, P + L], position_ids [B, L], past_key_values.{i}.key/.value [B, Hkv, P, D]
         ──▶  logits [B, K, V] of the last K positions, present.{i}.key/.value [B, Hkv, P + L, D]
 
-P may be 0. K is 1 unless `num_logits` is given, an input with a default, which other programs need not know. The mask is
-part of the graph: rows padded on the left give what they give alone. A classifier on a decoder reads whole rows
-(input_ids, attention_mask) and scores the last position that is not padding; for tags and spans every position is scored.
+P may be 0. K is 1 unless `num_logits` is given, an input with a default, which other programs need not know. The mask
+is part of the graph: rows padded on the left give what they give alone. A classifier on a decoder reads whole rows
+(input_ids, attention_mask) and scores the last position that is not padding; for tags and spans every one is scored.
 
 *B rows, L positions, P positions in the cache, T = P + L, D width of a head, H heads, V vocabulary, N tokens.*
 """
@@ -182,7 +182,7 @@ def _gated(w: GraphWriter, x: str, at: str, config: PreTrainedConfig) -> str:
 
 
 def _experts(w: GraphWriter, x_BLD: str, at: str, config: PreTrainedConfig) -> str:
-    """The tokens of each expert are picked, pass it, and are added up with their shares; one without tokens costs nothing."""
+    """The tokens of each expert are picked, pass it, and are added up with their shares."""
     x_ND = w.reshape(x_BLD, [-1, config.hidden_size])
     chances = w.op("Softmax", w.op("MatMul", x_ND, w.matrix(f"{at}.gate.weight", transposed=True)), axis=-1)
     shares_Nk, chosen_Nk = w.ops("TopK", 2, chances, w.constant([config.num_experts_per_tok]), axis=-1)
@@ -207,7 +207,7 @@ def _activation_of(config: PreTrainedConfig) -> str:
 
 
 def _windows(config: PreTrainedConfig) -> list[bool]:
-    """Of each layer, whether it sees a window only; where the config names no kinds, `sliding_window` counts for all."""
+    """Of each layer, whether it sees a window only; where no kinds are named, `sliding_window` counts for all."""
     said = getattr(config, "layer_types", None)
     every = config.model_type in ("mistral", "qwen3_moe") and config.sliding_window is not None
     return [one == SEES_WINDOW for one in said] if said else [every] * config.num_hidden_layers
@@ -362,8 +362,8 @@ def _outputs_of_cache(w: GraphWriter, attend: Attend, heads: Heads) -> None:
 
 
 def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; for `tags`
-    and `span` every position is; of a body alone (`vector`) the states are pooled."""
+    """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; for
+    `tags` and `span` every position is; of a body alone (`vector`) the states are pooled."""
     family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))

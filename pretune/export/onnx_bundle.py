@@ -30,14 +30,14 @@ class Onnx(Exporter):
     """Whether the weights of precision=int8 and int4 are counted from 0; else each block has a zero point too."""
     activations: Literal["int8", "float32"] = "int8"
     """What the products of precision=int8 and int4 read: int8 with a scale for each block is several times faster."""
-    prompts: int = Field(20, gt=0)
+    prompts: int = Field(50, gt=0)
     """Prompts on which a language model's greedy answers are compared."""
-    tokens: int = Field(32, gt=0)
+    tokens: int = Field(64, gt=0)
     """Tokens of each answer that is compared."""
     max_logit_difference: float = Field(1e-3, gt=0)
     """How far a logit may lie from the model's; asked of precision=weights alone."""
     min_agreement: float = Field(0.9, gt=0, le=1)
-    """Share of labels or greedy tokens that must agree with the model's in another precision than weights, where all must."""
+    """Share of labels or greedy tokens that must agree with the model's; with precision=weights all must."""
 
     def write(self, job: Job) -> Json:
         from pretune.compress.quantise import read_scales
@@ -51,21 +51,23 @@ class Onnx(Exporter):
         scales: Mapping[str, np.ndarray] = read_scales(job.source)
         if self.precision == "dynamic" and not scales:
             model, scales = rounded_copy(model)
-        graph = graph_of(model, scales, dynamic=self.precision == "dynamic", blocks=self._blocks())
+        graph = graph_of(model, scales, dynamic=self.precision == "dynamic", blocks=self.blocks)
         (job.out / GRAPH).write_bytes(graph.content)
         return {**graph.facts, "graph": GRAPH, "precision": self.precision}
 
-    def _blocks(self) -> Blocks | None:
+    @property
+    def blocks(self) -> Blocks | None:
         bits = {"int8": 8, "int4": 4}.get(self.precision)
         return bits and Blocks(bits, self.block, self.symmetric, self.activations == "float32")
 
     def prove(self, job: Job) -> Proof:
-        from pretune.export.parity import Parity, Thresholds, inputs_for
+        from pretune.export.parity import Parity, Thresholds, inputs_for, same_tokens
         from pretune.infer.load import open_bundle
 
         assert job.ready is not None, "a model is opened before it is exported"
         exact = Thresholds(self.max_logit_difference, 1.0)
         limits = Thresholds(None, self.min_agreement) if self.precision != "weights" else exact
+        tokens = same_tokens(job.source, job.out.parent)
         made, asked = open_bundle(job.out.parent), inputs_for(job.data, job.ready)
         found = job.ready.compare(made, asked, most_written=self.prompts, num_tokens=self.tokens)
         parity = Parity(found, limits).demand()
@@ -73,7 +75,7 @@ class Onnx(Exporter):
         same = f"{found.decisions - found.different} of {found.decisions} {found.compared}"
         told = f"onnx: {same} as the model's, logits within {near:.1e}, {size / 1e6:.1f} MB"
         metrics = {"bytes": size, "agreement": found.agreement, "max_logit_difference": near}
-        return Proof(parity.to_json(), metrics, told)
+        return Proof({**parity.to_json(), "tokens": tokens}, metrics, told)
 
 
 def rounded_copy(model: PreTrainedModel) -> tuple[PreTrainedModel, Mapping[str, np.ndarray]]:

@@ -104,7 +104,7 @@ class OrtDecoder:
         return {name: _value(value.numpy()[rows]) for name, value in state.items()}
 
     def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
-        """float32 logits_BKV of the last `keep` positions; step by step by a graph that gives those of the last one only."""
+        """float32 logits_BKV of the last `keep` positions; step by step if the graph gives those of the last only."""
         if any(one.name == NUM_LOGITS for one in self.session.get_overridable_initializers()):
             wide_BL = ids_BL.astype(np.int64)
             asked = {**self._inputs(wide_BL, 0), **self._empty(len(wide_BL)), NUM_LOGITS: _value(np.array([keep]))}
