@@ -14,13 +14,14 @@ is part of the graph: rows padded on the left give what they give alone. A class
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import NotSupported
+from pretune.export.adapters import num_virtual, virtual_pairs
 from pretune.export.pooling import pooled
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
 from pretune.infer.ort import NUM_LOGITS
@@ -67,10 +68,13 @@ class Attend:
     Args:
         mask: [B, 1, L, T] as 0 or the lowest float32; near: the same of layers that see a window only.
         cached: whether the graph has a cache; then `present` collects (key, value) of every layer.
+        ahead: [B, Hkv, n, D] of each layer: keys and values of virtual tokens, which are in the mask and in no cache.
     """
 
-    def __init__(self, writer: GraphWriter, heads: Heads, mask: str, near: str, *, cached: bool):
-        self.writer, self.heads, self.cached = writer, heads, cached
+    def __init__(
+        self, writer: GraphWriter, heads: Heads, mask: str, near: str, *, cached: bool, ahead: Sequence[Sequence[str]]
+    ):
+        self.writer, self.heads, self.cached, self.ahead = writer, heads, cached, ahead
         groups = heads.query // heads.key
         kinds = dict.fromkeys((mask, near))
         grouped = {one: writer.op("Concat", *[one] * groups, axis=2) if groups > 1 else one for one in kinds}
@@ -85,6 +89,8 @@ class Attend:
                 w.op("Concat", past, new, axis=2) for past, new in zip(cache_names(layer), (key, value), strict=True)
             )
             self.present.append((key, value))
+        if self.ahead:
+            key, value = (w.op("Concat", *pair, axis=2) for pair in zip(self.ahead[layer], (key, value), strict=True))
         grouped = w.reshape(query, [0, heads.key, -1, heads.width])
         mask = self.near if near else self.mask
         return w.attention(grouped, key, value, mask, heads=heads.query, width=heads.width, scale=scale)
@@ -178,7 +184,8 @@ def _gemma_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: st
 
 def _gated(w: GraphWriter, x: str, at: str, config: PreTrainedConfig) -> str:
     gate = w.activation(w.linear(x, f"{at}.gate_proj"), _activation_of(config))
-    return w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
+    y = w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
+    return w.bottled(y, x, at)
 
 
 def _experts(w: GraphWriter, x_BLD: str, at: str, config: PreTrainedConfig) -> str:
@@ -199,7 +206,7 @@ def _experts(w: GraphWriter, x_BLD: str, at: str, config: PreTrainedConfig) -> s
         share_n1 = w.op("Unsqueeze", w.op("GatherND", shares_Nk, places_n2), w.constant([1]))
         given = w.op("Mul", w.stacked(inner, f"{at}.experts.down_proj", e), share_n1)
         found_ND = w.op("ScatterND", found_ND, tokens_n1, given, reduction="add")
-    return w.op("Reshape", found_ND, w.op("Shape", x_BLD))
+    return w.bottled(w.op("Reshape", found_ND, w.op("Shape", x_BLD)), x_BLD, at)
 
 
 def _activation_of(config: PreTrainedConfig) -> str:
@@ -242,7 +249,7 @@ def _check_rotary(config: PreTrainedConfig) -> None:
         raise NotSupported(f"rotary positions of kind {rope!r} change with the length and cannot be exported")
     if odd := sorted(set(getattr(config, "layer_types", None) or ()) - {SEES_ALL, SEES_WINDOW}):
         raise NotSupported(f"layers of kind {odd[0]!r} ({config.model_type}) cannot be exported")
-    _check_activation(_activation_of(config))
+    check_activation(_activation_of(config))
 
 
 def _check_gemma(config: PreTrainedConfig) -> None:
@@ -251,10 +258,11 @@ def _check_gemma(config: PreTrainedConfig) -> None:
         raise NotSupported(f"rotary positions of kind {odd[0]!r} change with the length and cannot be exported")
     if config.final_logit_softcapping is not None or config.use_bidirectional_attention:
         raise NotSupported("a Gemma 3 whose logits are capped, or that sees both sides, cannot be exported")
-    _check_activation(_activation_of(config))
+    check_activation(_activation_of(config))
 
 
-def _check_activation(kind: str) -> None:
+def check_activation(kind: str) -> None:
+    """Raise NotSupported for an activation that is not written."""
     if kind not in ACTIVATIONS:
         known = ", ".join(sorted(ACTIVATIONS))
         raise NotSupported(f"the activation {kind!r} cannot be exported", hint=f"these can: {known}")
@@ -272,7 +280,8 @@ def _gpt2_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str
         x = w.op("Add", _gpt2_attention(w, config, normed, at, i, attend), x)
         normed = w.layer_norm(x, f"{at}.ln_2", config.layer_norm_epsilon)
         inner = w.activation(w.linear(normed, f"{at}.mlp.c_fc", columns=True), config.activation_function)
-        x = w.op("Add", x, w.linear(inner, f"{at}.mlp.c_proj", columns=True))
+        y = w.linear(inner, f"{at}.mlp.c_proj", columns=True)
+        x = w.op("Add", x, w.bottled(y, normed, f"{at}.mlp"))
     return w.layer_norm(x, "transformer.ln_f", config.layer_norm_epsilon)
 
 
@@ -294,7 +303,7 @@ def _gpt2_heads(config: PreTrainedConfig) -> Heads:
 def _check_gpt2(config: PreTrainedConfig) -> None:
     if config.add_cross_attention:
         raise NotSupported("GPT-2 with cross attention cannot be exported")
-    _check_activation(config.activation_function)
+    check_activation(config.activation_function)
 
 
 _ROTARY = Family("model", "model.embed_tokens.weight", _rotary_heads, _rotary_trunk, _check_rotary)
@@ -333,21 +342,40 @@ def decoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = F
     positions = w.input("position_ids", ["batch", "length"])
     for name in (name for i in range(heads.layers) for name in cache_names(i)):
         w.input(name, ["batch", heads.key, "past", heads.width], np.float32)
-    attend = _attend(w, model.config, heads, ids, mask, cached=True)
-    hidden = family.trunk(w, model, ids, positions, attend)
-    first = w.op("Neg", w.optional(NUM_LOGITS, [1]))
-    last_BKD = w.op("Slice", hidden, first, w.constant([2**31]), w.constant([1]))
-    logits_ND = w.scores(w.reshape(last_BKD, [-1, model.config.hidden_size]), _head_name(family, weights, model))
-    sides = w.op("Concat", w.side(last_BKD, 0), w.side(last_BKD, 1), w.constant([-1]), axis=0)
-    w.output("logits", w.op("Reshape", logits_ND, sides), ["batch", "kept", model.config.vocab_size])
+    attend = _attend(w, model, heads, ids, mask, cached=True)
+    hidden = family.trunk(w, model, ids, _behind(w, model, positions), attend)
+    head = _head_name(family, weights, model)
+    last_logits(w, hidden, head, width=model.config.hidden_size, words=model.config.vocab_size)
     _outputs_of_cache(w, attend, heads)
     return w
 
 
-def _attend(w: GraphWriter, config: PreTrainedConfig, heads: Heads, ids: str, mask: str, *, cached: bool) -> Attend:
+def last_logits(w: GraphWriter, hidden_BLD: str, head: str, *, width: int, words: int) -> None:
+    """The output `logits` of the last K positions; `head`: the name of a weight [V, D]."""
+    first = w.op("Neg", w.optional(NUM_LOGITS, [1]))
+    last_BKD = w.op("Slice", hidden_BLD, first, w.constant([2**31]), w.constant([1]))
+    logits_ND = w.scores(w.reshape(last_BKD, [-1, width]), head)
+    sides = w.op("Concat", w.side(last_BKD, 0), w.side(last_BKD, 1), w.constant([-1]), axis=0)
+    w.output("logits", w.op("Reshape", logits_ND, sides), ["batch", "kept", words])
+
+
+def _attend(w: GraphWriter, model: PreTrainedModel, heads: Heads, ids: str, mask: str, *, cached: bool) -> Attend:
+    config, number = model.config, num_virtual(model)
     whole = causal_mask(w, ids, mask)
-    near = causal_mask(w, ids, mask, config.sliding_window) if any(_windows(config)) else whole
-    return Attend(w, heads, whole, near, cached=cached)
+    if not number:
+        near = causal_mask(w, ids, mask, config.sliding_window) if any(_windows(config)) else whole
+        return Attend(w, heads, whole, near, cached=cached, ahead=())
+    # Every position sees the virtual tokens. Models with windows have none.
+    seen = w.op("Pad", whole, w.constant([0, 0, 0, number, 0, 0, 0, 0]))
+    sides = w.op("Concat", w.side(ids, 0), w.constant([1, 1, 1]), axis=0)
+    ahead = [[w.op("Expand", w.constant(one, np.float32), sides) for one in pair] for pair in virtual_pairs(model)]
+    return Attend(w, heads, seen, seen, cached=cached, ahead=ahead)
+
+
+def _behind(w: GraphWriter, model: PreTrainedModel, positions: str) -> str:
+    """The text begins behind the virtual tokens."""
+    number = num_virtual(model)
+    return w.op("Add", positions, w.constant(number)) if number else positions
 
 
 def _head_name(family: Family, weights: Weights, model: PreTrainedModel) -> str:
@@ -368,8 +396,8 @@ def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: b
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))
     positions = w.op("Max", counted, w.constant(0))
-    attend = _attend(w, model.config, family.heads(model.config), ids, mask, cached=False)
-    hidden = family.trunk(w, model, ids, positions, attend)
+    attend = _attend(w, model, family.heads(model.config), ids, mask, cached=False)
+    hidden = family.trunk(w, model, ids, _behind(w, model, positions), attend)
     if head == "vector":
         w.output("vectors", pooled(w, hidden, mask, getattr(model.config, KEPT)), ["batch", model.config.hidden_size])
         return w

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,8 @@ GRAPH = "model.onnx"
 
 class Onnx(Exporter):
     """An ONNX graph with one copy of the weights."""
+
+    keeps_adapters: ClassVar[bool] = True
 
     precision: Literal["weights", "dynamic", "int8", "int4"] = "weights"
     """weights: the folder's own function, with int8 weights stored as int8. Inexact, and judged by min_agreement:
@@ -42,17 +44,16 @@ class Onnx(Exporter):
     def write(self, job: Job) -> Json:
         from pretune.compress.quantise import read_scales
         from pretune.export.graph import graph_of
-        from pretune.model.folder import check_plain
         from pretune.model.generate import module_of
 
         assert job.ready is not None, "a model is opened before it is exported"
         model = module_of(job.ready)
-        check_plain(model)
         scales: Mapping[str, np.ndarray] = read_scales(job.source)
         if self.precision == "dynamic" and not scales:
             model, scales = rounded_copy(model)
         graph = graph_of(model, scales, dynamic=self.precision == "dynamic", blocks=self.blocks)
-        (job.out / GRAPH).write_bytes(graph.content)
+        for name, content in {GRAPH: graph.content, **graph.more}.items():
+            (job.out / name).write_bytes(content)
         return {**graph.facts, "graph": GRAPH, "precision": self.precision}
 
     @property
@@ -71,7 +72,7 @@ class Onnx(Exporter):
         made, asked = open_bundle(job.out.parent), inputs_for(job.data, job.ready)
         found = job.ready.compare(made, asked, most_written=self.prompts, num_tokens=self.tokens)
         parity = Parity(found, limits).demand()
-        size, near = (job.out / GRAPH).stat().st_size, found.max_logit_difference
+        size, near = sum(path.stat().st_size for path in job.out.glob("*.onnx")), found.max_logit_difference
         same = f"{found.decisions - found.different} of {found.decisions} {found.compared}"
         told = f"onnx: {same} as the model's, logits within {near:.1e}, {size / 1e6:.1f} MB"
         metrics = {"bytes": size, "agreement": found.agreement, "max_logit_difference": near}

@@ -39,10 +39,16 @@ class Weights:
 
     Args:
         scales: shaped like the weight with one axis left: [out, 1] for rows, [1, out] for columns.
+        bottles: names of modules with a bottleneck (model/methods/in_blocks.py) -> its activation and scale.
     """
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], scales: Mapping[str, np.ndarray]):
-        self.tensors, self.scales = tensors, scales
+    def __init__(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        scales: Mapping[str, np.ndarray],
+        bottles: Mapping[str, tuple[str, float]] | None = None,
+    ):
+        self.tensors, self.scales, self.bottles = tensors, scales, bottles or {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
@@ -153,7 +159,17 @@ class GraphWriter:
             y = self._integer_product(x, *self._grid(weight, transposed=not columns))
         else:
             y = self.op("MatMul", x, self.matrix(weight, transposed=not columns))
-        return self.op("Add", y, self.vector(f"{name}.bias")) if f"{name}.bias" in self.weights else y
+        y = self.op("Add", y, self.vector(f"{name}.bias")) if f"{name}.bias" in self.weights else y
+        return self.bottled(y, x, name)
+
+    def bottled(self, y: str, x: str, name: str) -> str:
+        """What a module gives, with its bottleneck if it has one: that reads y, or x if it is parallel."""
+        if name not in self.weights.bottles:
+            return y
+        activation, scale = self.weights.bottles[name]
+        narrow = self.activation(self.linear(y if scale == 1 else x, f"{name}.bottleneck.down"), activation)
+        added = self.linear(narrow, f"{name}.bottleneck.up")
+        return self.op("Add", y, added if scale == 1 else self.op("Mul", added, self.number(scale)))
 
     def _integer_product(self, x: str, grid: str, scale: str) -> str:
         whole, step, zero = self.ops("DynamicQuantizeLinear", 3, x)
