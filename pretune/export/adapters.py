@@ -1,10 +1,10 @@
 """What adapters that cannot be merged leave in a model, as a graph has it.
 
-    bottlenecks       two more products at their places                       decoders: GraphWriter.bottled
+    bottlenecks       two more products at their places                       GraphWriter.bottled
     virtual tokens    keys and values in front of those of the text           decoders: Attend.ahead
 
 A decoder's virtual tokens see each other and no text, so their keys and values are constants, whatever they were learnt
-as. Encoders with either are traced.
+as. Encoders with virtual tokens are traced, hooks and all.
 """
 
 from __future__ import annotations
@@ -15,11 +15,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-def has_adapter(model: PreTrainedModel) -> bool:
-    """Whether a model is more than its class."""
-    return bool(num_virtual(model) or bottles_of(model))
 
 
 def bottles_of(model: PreTrainedModel) -> dict[str, tuple[str, float]]:

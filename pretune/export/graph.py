@@ -18,7 +18,7 @@ import numpy as np
 
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
-from pretune.export.adapters import bottles_of, has_adapter
+from pretune.export.adapters import bottles_of, num_virtual
 from pretune.export.blocks import Blocks, in_blocks
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
 from pretune.export.encoders import SCORED, encoder_graph, is_written
@@ -86,7 +86,7 @@ def _written(model: PreTrainedModel, head: str | None, weights: Weights, *, dyna
         return _with_facts(row_graph(model, weights, head, dynamic=dynamic), {})
     if kind in STATES:
         return _with_facts(small_graph(model, weights, head, dynamic=dynamic), {})
-    if is_written(model.config) and not has_adapter(model):
+    if is_written(model.config) and not num_virtual(model):
         return _with_facts(encoder_graph(model, weights, head, dynamic=dynamic), {})
     return _traced(model, dynamic=dynamic)
 
