@@ -13,6 +13,7 @@ steps of making a grammar and of each token by llguidance, and the wall clock be
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections import OrderedDict
@@ -294,7 +295,10 @@ class _Vocabulary:
 
 
 def _within(text: str) -> str:
-    size = len(text.encode("utf-8"))
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise BadGrammar(f"{text[:80]!r} holds half a character") from None
     if size > MAX_BYTES:
         raise BadGrammar(
             f"{size} bytes of schema, pattern or choices; at most {MAX_BYTES}", hint="ask for less at once"
@@ -313,7 +317,7 @@ def _check_tree(schema: Json) -> None:
     if level:
         raise BadGrammar(f"the schema is more than {MAX_DEPTH} levels deep", hint="name its parts: $defs and $ref")
     if product > MAX_MULTIPLE:
-        raise BadGrammar(f"all multipleOf of the schema together count up to {product:f}, more than {MAX_MULTIPLE}")
+        raise BadGrammar(f"all multipleOf of the schema together count up to {product:.3g}, more than {MAX_MULTIPLE}")
 
 
 def _multiples(trees: Sequence[Any]) -> Decimal:
@@ -321,9 +325,9 @@ def _multiples(trees: Sequence[Any]) -> Decimal:
     found = Decimal(1)
     for tree in trees:
         given = tree.get("multipleOf") if isinstance(tree, dict) else None
-        if isinstance(given, int | float) and not isinstance(given, bool):
-            digits = "".join(map(str, Decimal(str(given)).normalize().as_tuple().digits))
-            found *= max(Decimal(digits), Decimal(1)) if np.isfinite(given) else 1
+        if isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < math.inf:
+            digits = Decimal(str(given)).normalize().as_tuple().digits
+            found *= max(Decimal("".join(map(str, digits))), Decimal(1))
     return found
 
 

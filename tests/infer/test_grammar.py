@@ -3,12 +3,15 @@
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from tokenizers import Tokenizer
 
@@ -173,6 +176,44 @@ def test_a_grammar_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPat
 def test_a_broken_pattern_is_refused(regex: str) -> None:
     with pytest.raises(BadGrammar):
         talker().draft([5], Sampling(grammar=pattern(regex)))
+
+
+WORDS = [
+    "type",
+    "properties",
+    "items",
+    "enum",
+    "pattern",
+    "minimum",
+    "multipleOf",
+    "$ref",
+    "allOf",
+    "anyOf",
+    "maxLength",
+]
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["string", "#"])
+)
+TREES = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3)
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.dictionaries(st.sampled_from(WORDS), TREES, max_size=4), st.text(max_size=12), st.lists(st.text(max_size=4)))
+def test_whatever_is_asked_for_is_begun_or_refused(schema: dict[str, Any], regex: str, texts: list[str]) -> None:
+    for make in (lambda: json_schema(schema), lambda: pattern(regex), lambda: one_of(texts)):
+        with suppress(BadGrammar):
+            talker().draft([5], Sampling(grammar=make()))
+
+
+def test_half_characters_and_endless_numbers_are_refused() -> None:
+    for make in (lambda: one_of(["\ud800"]), lambda: pattern("\udc80"), lambda: json_schema({"const": "\ud800"})):
+        with pytest.raises(BadGrammar):
+            talker().draft([5], Sampling(grammar=make()))
+    for number in (10**400, float("inf"), float("nan"), 1e300):
+        with pytest.raises(BadGrammar):
+            talker().draft([5], Sampling(grammar=json_schema({"type": "number", "multipleOf": number})))
 
 
 def test_stop_texts_and_a_grammar_exclude_one_another() -> None:

@@ -240,7 +240,10 @@ def test_every_class_of_errors(client: openai.OpenAI, url: str) -> None:
 
 
 def test_errors_of_a_server_that_is_busy_elsewhere_or_gone(models: dict[str, Any]) -> None:
-    with serving({"table": models["table"]}, options=Options(limits=Limits(max_waiting=0))) as url, client_of(url) as client:
+    with (
+        serving({"table": models["table"]}, options=Options(limits=Limits(max_waiting=0))) as url,
+        client_of(url) as client,
+    ):
         error_of(lambda: client.chat.completions.create(model="table", messages=HI), openai.RateLimitError)
         with httpx.Client(headers={"Host": "example.com"}) as http, client_of(url, http_client=http) as rebound:
             error_of(rebound.models.list, openai.PermissionDeniedError)
