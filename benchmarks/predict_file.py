@@ -32,7 +32,7 @@ from pretune.infer.bulk import answer_file
 from pretune.infer.given import given_in
 from pretune.infer.load import open_model
 
-TURN = 2000
+TURN = 1000
 
 
 def main() -> None:
