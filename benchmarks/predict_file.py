@@ -2,18 +2,22 @@
 
     python benchmarks/predict_file.py speed --model ../shared/models/all-MiniLM-L6-v2 --data ../shared/data/sst2
     python benchmarks/predict_file.py memory
+    python benchmarks/predict_file.py kills --rows 100000
 
 speed: a classifier of two labels on MiniLM's body (a new head: what is measured does not depend on it), sentences of
 sst2 over and over, in turn: ours with the reading and writing of files; the pipeline as most write it, a text at a
 time; and the pipeline with batches of 32. Every side writes the same columns. Ratios
 are of seconds of CPU, which other programs on the machine disturb least.
 memory: peak of a process that answers 20,000 and 400,000 rows; the network is left out, the rest is as it is.
+kills: a process that answers is killed (SIGKILL) after a drawn time, twenty times, then left to end; its bytes next to
+those of a run that nothing stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -21,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -28,27 +33,31 @@ from typing import Any
 import numpy as np
 
 from pretune.base.log import Log
-from pretune.infer.bulk import answer_file
+from pretune.infer.bulk import Journal, answer_file
 from pretune.infer.given import given_in
 from pretune.infer.load import open_model
 
-TURN = 1000
+TURN, KILLS = 1000, 20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "memory", "peak"])
+    parser.add_argument("what", choices=["speed", "memory", "kills", "answer"])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
-    if asked.what == "speed":
-        speed(asked.model, asked.data, asked.rows, asked.threads)
-    elif asked.what == "memory":
-        memory()
-    else:
-        peak(asked.rows)
+    with tempfile.TemporaryDirectory() as scratch:
+        if asked.what == "speed":
+            speed(asked.model, asked.data, asked.rows, asked.threads)
+        elif asked.what == "memory":
+            memory(Path(scratch))
+        elif asked.what == "kills":
+            kills(Path(scratch), asked.rows)
+        else:
+            answer(asked.data, asked.output)
 
 
 # ---- speed --------------------------------------------------------------------------------------
@@ -122,7 +131,7 @@ def pipelines(folder: Path, scratch: Path) -> dict[str, Callable[[Sequence[str]]
     }
 
 
-# ---- memory -------------------------------------------------------------------------------------
+# ---- memory and kills ---------------------------------------------------------------------------
 
 
 class Zeros:
@@ -134,14 +143,51 @@ class Zeros:
         return list(np.zeros((len(rows), 2), dtype=np.float32))
 
 
-def memory() -> None:
-    command = [sys.executable, __file__, "peak", "--rows"]
-    few, many = (float(subprocess.check_output([*command, str(rows)], text=True)) for rows in (20_000, 400_000))
+def memory(scratch: Path) -> None:
+    few, many = (peak_of(written(scratch, rows), scratch / f"{rows}.jsonl") for rows in (20_000, 400_000))
     print(f"20,000 rows {few:.1f} MiB, 400,000 rows {many:.1f} MiB: {many - few:.1f} MiB more")
 
 
-def peak(rows: int) -> None:
-    """Print the MiB that this process held at most."""
+def kills(scratch: Path, rows: int) -> None:
+    source, rng, killed, safe = written(scratch, rows), random.Random(0), 0, list[int]()
+    began = time.perf_counter()
+    peak_of(source, scratch / "whole.jsonl")
+    seconds = time.perf_counter() - began
+    while killed < KILLS:
+        child = subprocess.Popen(command(source, scratch / "killed.jsonl"), stdout=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(rng.uniform(0.3, 0.7) * seconds)
+        killed += child.poll() is None
+        child.kill()
+        child.wait()
+        if (at := Journal.read(scratch / "killed.jsonl.scratch" / "journal")) is not None:
+            safe.append(at.rows)
+        if (scratch / "killed.jsonl").exists():
+            break
+    peak_of(source, scratch / "killed.jsonl")
+    same = (scratch / "killed.jsonl").read_bytes() == (scratch / "whole.jsonl").read_bytes()
+    print(
+        f"killed {killed} times of {rows:,} rows, when {sorted(set(safe))} were safe: the bytes are {'the same' if same else 'OTHERS'}"
+    )
+
+
+def written(scratch: Path, rows: int) -> Path:
+    source = scratch / f"{rows}-rows.jsonl"
+    with source.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text": f"the film {k} " * (k % 9 + 1)}) + "\n" for k in range(rows))
+    return source
+
+
+def command(source: Path, output: Path) -> list[str]:
+    return [sys.executable, __file__, "answer", "--data", str(source), "--output", str(output)]
+
+
+def peak_of(source: Path, output: Path) -> float:
+    """MiB that a process holds at most which answers a file."""
+    return float(subprocess.check_output(command(source, output), text=True))
+
+
+def answer(source: Path, output: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     from pretune.infer.classify import TextClassifier
@@ -150,11 +196,7 @@ def peak(rows: int) -> None:
     words = Tokenizer(models.WordLevel({"the": 0, "film": 1, "?": 2}, unk_token="?"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     model = TextClassifier(Zeros(), words, Facts("classify", "label", 128, ("good", "bad")))
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "a.jsonl"
-        with source.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps({"text": f"the film {k} " * (k % 9 + 1)}) + "\n" for k in range(rows))
-        answer_file(model, "0", source, Path(scratch) / "b.jsonl", log=Log(silent=True))
+    answer_file(model, "0", source, output, log=Log(silent=True))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
