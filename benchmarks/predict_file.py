@@ -9,8 +9,8 @@ sst2 over and over, in turn: ours with the reading and writing of files; the pip
 time; and the pipeline with batches of 32. Every side writes the same columns. Ratios
 are of seconds of CPU, which other programs on the machine disturb least.
 memory: peak of a process that answers 20,000 and 400,000 rows; the network is left out, the rest is as it is.
-kills: a process that answers is killed (SIGKILL) after a drawn time, twenty times, then left to end; its bytes next to
-those of a run that nothing stopped.
+kills: a process that answers is killed (SIGKILL) within a drawn window, twenty times, then left to end; its bytes next
+to those of a run that nothing stopped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from pretune.base.log import Log
-from pretune.infer.bulk import Journal, answer_file
+from pretune.infer.bulk import WINDOW, Journal, answer_file
 from pretune.infer.given import given_in
 from pretune.infer.load import open_model
 
@@ -149,26 +148,25 @@ def memory(scratch: Path) -> None:
 
 
 def kills(scratch: Path, rows: int) -> None:
-    source, rng, killed, safe = written(scratch, rows), random.Random(0), 0, list[int]()
-    began = time.perf_counter()
-    peak_of(source, scratch / "whole.jsonl")
-    seconds = time.perf_counter() - began
-    while killed < KILLS:
-        child = subprocess.Popen(command(source, scratch / "killed.jsonl"), stdout=subprocess.DEVNULL)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(rng.uniform(0.3, 0.7) * seconds)
-        killed += child.poll() is None
+    source, rng, safe = written(scratch, rows), random.Random(0), [0]
+    whole, output = scratch / "whole.jsonl", scratch / "killed.jsonl"
+    peak_of(source, whole)
+    while len(safe) <= KILLS and not output.exists():
+        child = subprocess.Popen(command(source, output), stdout=subprocess.DEVNULL)
+        while child.poll() is None and rows_safe(output) < safe[-1] + WINDOW * rng.randint(1, 2):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
         child.kill()
         child.wait()
-        if (at := Journal.read(scratch / "killed.jsonl.scratch" / "journal")) is not None:
-            safe.append(at.rows)
-        if (scratch / "killed.jsonl").exists():
-            break
-    peak_of(source, scratch / "killed.jsonl")
-    same = (scratch / "killed.jsonl").read_bytes() == (scratch / "whole.jsonl").read_bytes()
-    print(
-        f"killed {killed} times of {rows:,} rows, when {sorted(set(safe))} were safe: the bytes are {'the same' if same else 'OTHERS'}"
-    )
+        safe.append(rows_safe(output))
+    peak_of(source, output)
+    same = "the same" if output.read_bytes() == whole.read_bytes() else "OTHERS"
+    print(f"{rows:,} rows, killed when these were safe: {safe[1:]}; the bytes are {same}")
+
+
+def rows_safe(output: Path) -> int:
+    journal = Journal.read(output.with_name(f"{output.name}.scratch") / "journal")
+    return 0 if journal is None else journal.rows
 
 
 def written(scratch: Path, rows: int) -> Path:
