@@ -93,6 +93,7 @@ def url(tokenizer: Tokenizer, slow: Says) -> Iterator[str]:
         "talker": LanguageModel(Says(size, says), tokenizer, ends, chat),
         "slow": LanguageModel(slow, tokenizer, ends, chat),
         "begins": LanguageModel(Says(size, [*tokenizer.encode("*two*").ids, 0]), tokenizer, (0,)),
+        "turns": LanguageModel(Says(size, [*tokenizer.encode("two").ids, 0]), tokenizer, (0,), source=Frame((), (0,))),
         "labels": TextClassifier(Counter(), tokenizer, Facts("classify", "label", 64, ("long", "短"))),
         "number": TextClassifier(Counter(), tokenizer, Facts("regress", "score", 64)),
         "tags": Tagger(Words(), tokenizer, Facts("tag", "tags", 64, ("O", "B-PER"), before=(0,), after=(0,))),
@@ -195,6 +196,15 @@ def test_settings_go_with_the_question_which_is_asked_again_or_edited(opened: Op
     settings = {"model": "talker", "stream": True, "temperature": 0.2, "top_p": 0.9, "max_tokens": 5}
     first = {**settings, "seed": 7, "messages": [*question]}
     assert asked == [first, first, {**settings, "messages": [question[0], {"role": "user", "content": "Ho"}]}]
+
+
+def test_a_text_that_is_turned_into_another_is_asked_for_in_its_likeliest_form(opened: Open) -> None:
+    page = opened("turns")
+    assert page.input_value("#temperature") == "0"
+    ask(page, "one")
+    assert answered(page).inner_text() == "two"
+    page.select_option("#model", "talker")
+    assert page.input_value("#temperature") == "0.7"
 
 
 def test_escape_stops_an_answer_and_what_there_is_stays(opened: Open, slow: Says) -> None:
