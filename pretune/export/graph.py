@@ -66,8 +66,9 @@ def graph_of(
     weights = Weights(_named(model, _arrays(model), head), {} if blocks else named, bottles)
     written, facts = _written(model, head, weights, dynamic=dynamic)
     more = {READER: reader_graph(model, weights, dynamic=dynamic).model()} if head == "text" else {}
-    for one in (written, *more.values()) if blocks else ():
-        in_blocks(one, blocks, named)
+    if blocks:
+        for one in (written, *more.values()):
+            in_blocks(one, blocks, named)
     return Graph(serialized(written), facts, {name: serialized(one) for name, one in more.items()})
 
 

@@ -151,7 +151,8 @@ def compare_written(model: Streams, other: Streams, prompts: Sequence[Sequence[i
 def _forced(model: Streams, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
     """logits_LV of the reference at every token of an answer: in one pass, where prompt and answer are one row."""
     if not model.facts.more.get("apart"):
-        return model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))[0]
+        whole_BLV = model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))
+        return np.asarray(whole_BLV[0])
     state, found = model.engine.start(), []
     for fresh in (list(prompt), *([token] for token in answer[:-1])):
         logits_BV, state = model.engine.feed(state, np.asarray([fresh], dtype=np.int64))
