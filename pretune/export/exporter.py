@@ -74,6 +74,7 @@ EXPORTER = Choice(
     Exporter,
     {
         "onnx": "pretune.export.onnx_bundle:Onnx",
+        "gguf": "pretune.export.gguf_bundle:Gguf",
         "nanogpt": "pretune.export.token_files:NanoGPT",
         "megatron": "pretune.export.token_files:Megatron",
         "arrow": "pretune.export.token_files:Arrow",
@@ -81,4 +82,3 @@ EXPORTER = Choice(
     group="pretune.exporters",
     default="onnx",
 )
-"""Later: gguf."""

@@ -104,6 +104,10 @@ class ChatFormat:
         """
         return self._ids(messages, tools, reply_follows=True)
 
+    def prompt_text(self, messages: Sequence[Message], tools: Sequence[Json] | None = None) -> str:
+        """What `prompt_ids` encodes, as other programs write it. Raises BadMessages."""
+        return self._render([self._turn(message) for message in messages], tools, reply_follows=True)
+
     def dialogue_ids(
         self, messages: Sequence[Message], tools: Sequence[Json] | None = None, *, learnt: Sequence[bool] | None = None
     ) -> tuple[list[int], list[bool]]:
