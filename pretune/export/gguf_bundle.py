@@ -63,6 +63,7 @@ class Gguf(Exporter):
         from gguf import GGUFWriter
 
         from pretune.export.gguf_tensors import kind_of
+        from pretune.export.gguf_tokenizer import DIFFERS
 
         made = _Made(job, self.type)
         writer = GGUFWriter(job.out / FILE, kind_of(made.model.config).architecture)
@@ -73,9 +74,11 @@ class Gguf(Exporter):
             writer.add_tensor(name, array, raw_dtype=kind)
             types[kind.name] += 1
         _finish(writer)
-        return {"file": FILE, "architecture": writer.arch, "type": self.type, "tensors": dict(sorted(types.items()))}
+        facts = {"file": FILE, "architecture": writer.arch, "type": self.type, "tensors": dict(sorted(types.items()))}
+        return facts | ({"differs": DIFFERS[made.words.differs]} if made.words.differs else {})
 
     def prove(self, job: Job) -> Proof:
+        from pretune.export.gguf_tokenizer import DIFFERS
         from pretune.export.llama_cpp import has_llama_cpp
         from pretune.export.parity import Parity
 
@@ -83,6 +86,7 @@ class Gguf(Exporter):
         parity = {"read again": _read_again(job.out / FILE, made), "type": self.type}
         metrics: Json = {"bytes": size}
         told = f"gguf: {parity['read again']['tensors']} tensors of {self.type} read again, {size / 1e6:.1f} MB"
+        told += f"; {DIFFERS[made.words.differs]}" if made.words.differs else ""
         if not has_llama_cpp():
             hint = "not tried in llama.cpp: pip install 'pretune[llamacpp]'"
             return Proof(parity | {"llama.cpp": hint}, metrics, f"{told}; {hint}")
@@ -298,14 +302,16 @@ def compare_ids(ready: Streams, engine: LlamaCpp, words: Vocabulary) -> int:
 
 
 def torture(ready: Streams, words: Vocabulary) -> list[str]:
-    """Texts in many scripts, white space, control tokens as text, drawn from Unicode; as the tokenizer would mend them."""
+    """Texts in many scripts, white space, control tokens as text, drawn from Unicode; without those of which it is known."""
     import unicodedata
 
     from pretune.infer.compare import TEXTS
     from pretune.tokens.encode.encoding import probes
 
-    texts = [*TEXTS, "\n".join(TEXTS) * 8, *probes(ready.tokenizer)]
-    return [unicodedata.normalize("NFC", text) for text in texts] if words.normalizes else texts
+    texts = [*TEXTS, "\n".join(TEXTS) * 8, *(" " * n + "x" for n in range(40)), *probes(ready.tokenizer)]
+    if words.differs == "space":
+        return [text for text in texts if not text.startswith(" ")]
+    return [unicodedata.normalize("NFC", text) for text in texts] if words.differs == "nfc" else texts
 
 
 def _demand_ids(wanted: list[int], found: list[int], text: str) -> None:

@@ -12,9 +12,8 @@ refused, for it would give other ids without an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,11 @@ SPACE = "▁"
 WHOLE_WORDS = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"})
 WHOLE_WORDS |= {"jina-v5-nano", "tekken", "youtu", "llama4"}
 """Names with which llama.cpp takes a word that is a token as it is, before any merge (llama-vocab.cpp, ignore_merges)."""
+DIFFERS = {
+    "nfc": "a text that is not in Unicode's form NFC (é as two characters) may get other ids",
+    "space": "a text that begins with a space gets one token more",
+}
+"""What is known to be otherwise in llama.cpp, and is rare enough to be told and not refused."""
 HINT = "serve it as to=onnx; algorithm=bpe makes a tokenizer that GGUF knows"
 
 
@@ -42,7 +46,7 @@ class Vocabulary:
         model: gpt2 (bytes) or llama (pieces); pre: the name of the pattern of words.
         tokens, types: by id; merges: of bytes; scores: of pieces.
         space_prefix: whether a text begins with a space that it has not.
-        normalizes: what the tokenizer does to a text first that llama.cpp does not do: NFC or "".
+        differs: texts of which llama.cpp gives other ids than the tokenizer: a key of DIFFERS, or "".
     """
 
     model: str
@@ -52,7 +56,7 @@ class Vocabulary:
     merges: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     space_prefix: bool = False
-    normalizes: str = ""
+    differs: str = ""
 
 
 def vocabulary_of(folder: Path, size: int) -> Vocabulary:
@@ -83,6 +87,10 @@ def _tokens(tokenizer: Tokenizer, size: int) -> tuple[list[str], list[int]]:
     if len(by_id) and max(by_id) >= size:
         raise NotSupported(f"the tokenizer has ids up to {max(by_id)}, and the model has a vocabulary of {size}")
     tokens = [by_id.get(number, f"[PAD{number}]") for number in range(size)]
+    if ended := [token for token in tokens if "\0" in token]:
+        raise _refusal(f"the token {ended[0]!r} has a NUL, which ends a text in llama.cpp")
+    if len(set(tokens)) < size:  # llama.cpp ends the process over it
+        raise _refusal("it names a token as ids without a token are named, [PAD1]")
     types = [NORMAL if number in by_id else UNUSED for number in range(size)]
     for number, token in tokenizer.get_added_tokens_decoder().items():
         if token.lstrip or token.rstrip or token.single_word:
@@ -99,7 +107,7 @@ def _of_bytes(tree: JsonMap, tokens: list[str], types: list[int]) -> Vocabulary:
     if normalizer and normalizer["type"] != "NFC":
         raise _refusal(f"it has the normalizer {normalizer['type']}")
     merges = [" ".join(one) if isinstance(one, list) else one for one in tree["model"]["merges"]]
-    return Vocabulary("gpt2", _pre(tree), tokens, types, merges, normalizes="NFC" if normalizer else "")
+    return Vocabulary("gpt2", _pre(tree), tokens, types, merges, differs="nfc" if normalizer else "")
 
 
 def _pre(tree: JsonMap) -> str:
@@ -152,23 +160,27 @@ def _of_pieces(tree: JsonMap, tokens: list[str], types: list[int]) -> Vocabulary
     if unknown is not None:
         types[unknown] = UNKNOWN
     scores = _scores(model)
-    return Vocabulary(
-        "llama", "default", tokens, types, scores=[scores.get(t, 0.0) for t in tokens], space_prefix=_spaces(tree)
-    )
+    prefix, differs = _spaces(tree)
+    by_id = [scores.get(token, 0.0) for token in tokens]
+    return Vocabulary("llama", "default", tokens, types, scores=by_id, space_prefix=prefix, differs=differs)
 
 
-def _spaces(tree: JsonMap) -> bool:
-    """Whether a space is put first; NotSupported where spaces become `▁` in another way than llama.cpp's."""
+def _spaces(tree: JsonMap) -> tuple[bool, str]:
+    """Whether a space is put first, and the key of DIFFERS.
+
+    Raises:
+        NotSupported: spaces become `▁` in another way than llama.cpp's.
+    """
     normalizer, words = tree["normalizer"] or {}, tree["pre_tokenizer"] or {}
     steps = [_step(one) for one in normalizer.get("normalizers", [normalizer] if normalizer else [])]
-    first = words.get("prepend_scheme", "always")
-    if words.get("type") == "Metaspace" and not words["split"] and words["replacement"] == SPACE and first != "first":
-        steps += [*(["prepend"] if first == "always" else []), "replace"]
-    elif words:
-        raise _refusal(f"its pieces come from {words['type']}")
-    if steps not in (["prepend", "replace"], ["replace"]):
-        raise _refusal(f"it writes spaces by {normalizer or 'nothing'}")
-    return "prepend" in steps
+    if words.get("type") == "Metaspace" and not (steps or words["split"]) and words["replacement"] == SPACE:
+        if words["prepend_scheme"] == "first":
+            raise _refusal("it puts a space before the first piece of a text alone")
+        is_put = words["prepend_scheme"] == "always"  # but not where there is one
+        return is_put, "space" if is_put else ""
+    if words or steps not in (["prepend", "replace"], ["replace"]):
+        raise _refusal(f"it writes spaces by {words.get('type') or normalizer or 'nothing'}")
+    return "prepend" in steps, ""
 
 
 def _step(part: JsonMap) -> str:
@@ -178,20 +190,37 @@ def _step(part: JsonMap) -> str:
 
 
 def _scores(model: JsonMap) -> dict[str, float]:
-    """Minus the rank of each token's merge.
+    """Minus the place of each token's merges.
 
     Raises:
         NotSupported: llama.cpp would join others than these, or in another order: it joins whatever makes a token.
     """
     merges = [_pair(one) for one in model["merges"]]
-    ranks = {pair: rank for rank, pair in enumerate(merges)}
-    made = [token for token, _ in groupby(left + right for left, right in merges)]
-    vocab: Mapping[str, int] = model["vocab"]
-    cuts = ((token[:k], token[k:]) for token in set(made) for k in range(1, len(token)))
-    missed = next((cut for cut in cuts if cut not in ranks and cut[0] in vocab and cut[1] in vocab), None)
-    if len(made) != len(set(made)) or missed:
+    known, vocab = set(merges), model["vocab"]
+    groups = _groups([left + right for left, right in merges])
+    cuts = ((token[:k], token[k:]) for group in groups for token in group for k in range(1, len(token)))
+    missed = any(cut not in known and cut[0] in vocab and cut[1] in vocab for cut in cuts)
+    # Tokens of one score are joined from the left, as runs of spaces are by any order of their merges.
+    if missed or any(len(set("".join(group))) > 1 for group in groups if len(group) > 1):
         raise _refusal("its merges are not what the scores of its pieces say")
-    return {token: -float(rank) for rank, token in enumerate(made, 1)}
+    return {token: -float(place) for place, group in enumerate(groups, 1) for token in group}
+
+
+def _groups(made: Sequence[str]) -> list[set[str]]:
+    """Tokens in the order of their merges; those whose merges are mixed are one group.
+
+    Args:
+        made: what each merge makes, by rank.
+    """
+    last = {token: rank for rank, token in enumerate(made)}
+    groups: list[set[str]] = []
+    end = -1
+    for rank, token in enumerate(made):
+        if rank > end:
+            groups.append(set())
+        groups[-1].add(token)
+        end = max(end, last[token])
+    return groups
 
 
 def fields_of(words: Vocabulary) -> dict[str, Any]:

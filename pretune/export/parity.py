@@ -56,7 +56,8 @@ class Parity:
         near = rounded_up(self.found.max_logit_difference)
         told = {"is_same": self.is_same, "reference": "the model folder, torch, float32"}
         told |= {"agreement": self.found.agreement, "thresholds": asdict(self.thresholds)}
-        return {**asdict(self.found), **told, "max_logit_difference": near}
+        found = {name: value for name, value in asdict(self.found).items() if value != ""}
+        return {**found, **told, "max_logit_difference": near}
 
     def demand(self) -> Parity:
         """This, or NoParity with what differed."""
@@ -66,7 +67,7 @@ class Parity:
         raise NoParity(
             f"the export differs from its model: {found.different} of {found.decisions} {found.compared} differ, logits"
             f" by up to {found.max_logit_difference:.2g} (allowed: agreement {limits.agreement:g}, logits"
-            f" {limits.logit_difference})",
+            f" {limits.logit_difference})" + (f"; {found.first}" if found.first else ""),
             hint="please report it with the model's config.json; the model folder itself can be served",
         )
 

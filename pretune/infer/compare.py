@@ -92,17 +92,26 @@ def compare_written(model: Streams, other: Streams, prompts: Sequence[Sequence[i
         prompts: token ids; each leaves room for at least one more token.
     """
     decisions = different = ties = 0
-    largest = 0.0
-    for prompt in prompts:
+    largest, first = 0.0, ""
+    for number, prompt in enumerate(prompts, 1):
         with refusing(len(prompt)):
             answer, logits_LV = greedy(other, prompt, num_tokens)
         reference_LV = model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))[0]
         largest = _larger(largest, np.abs(logits_LV - reference_LV).max())
         near, tied = _compared(reference_LV, np.asarray(answer))
+        first = first or _first(reference_LV, answer, f"of the answer to prompt {number}")
         decisions, different, ties = decisions + len(answer), different + len(answer) - near, ties + tied
-    return Difference(
-        "greedy tokens", len(prompts), decisions, different, ties, largest, longest=max(map(len, prompts))
-    )
+    longest = max(map(len, prompts))
+    return Difference("greedy tokens", len(prompts), decisions, different, ties, largest, longest, first)
+
+
+def _first(reference_LV: np.ndarray, answer: Sequence[int], where: str) -> str:
+    """The first token that is neither the reference's best nor tied with it; "" where all are."""
+    for place, (logits_V, token) in enumerate(zip(reference_LV, answer, strict=True)):
+        best = int(logits_V.argmax())
+        if not logits_V[best] - logits_V[token] <= TIE:
+            return f"token {place + 1} {where} is {token}, and the model's {best}"
+    return ""
 
 
 def greedy(model: Streams, prompt: Sequence[int], num_tokens: int) -> tuple[list[int], np.ndarray]:

@@ -85,6 +85,7 @@ class Difference:
         compared: labels, scores, or greedy tokens.
         decisions: how many of them; `different`: that differ, ties aside.
         longest: tokens of the longest input.
+        first: of what is written, the first token that differs, and where; "" where none does.
     """
 
     compared: str
@@ -94,6 +95,7 @@ class Difference:
     ties: int
     max_logit_difference: float
     longest: int = 0
+    first: str = ""
 
     @property
     def agreement(self) -> float:
