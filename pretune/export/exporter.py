@@ -75,6 +75,7 @@ EXPORTER = Choice(
     {
         "onnx": "pretune.export.onnx_bundle:Onnx",
         "gguf": "pretune.export.gguf_bundle:Gguf",
+        "huggingface": "pretune.export.huggingface:HuggingFace",
         "nanogpt": "pretune.export.token_files:NanoGPT",
         "megatron": "pretune.export.token_files:Megatron",
         "arrow": "pretune.export.token_files:Arrow",

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -43,7 +43,9 @@ Type = Literal["f32", "f16", "bf16", "q8_0", "q5_0", "q4_0", "q6_k", "q5_k", "q4
 
 
 class Gguf(Exporter):
-    """One GGUF file: weights, tokenizer and chat template."""
+    """One GGUF file: weights, tokenizer and chat template; and what Ollama needs (Modelfile)."""
+
+    extras: ClassVar[tuple[str, ...]] = ("gguf",)
 
     type: Type = "f32"
     """How matrices are stored: f32, f16, bf16; q8_0, q5_0, q4_0 (blocks of 32); q6_k, q5_k, q4_k (blocks of 256,
@@ -59,7 +61,7 @@ class Gguf(Exporter):
     """Share of greedy tokens that must agree with a type that rounds; of f32 all must."""
 
     def write(self, job: Job) -> Json:
-        need(["gguf", *(["kquants"] if self.type.endswith("_k") else [])])
+        need(["kquants"] if self.type.endswith("_k") else [])
         from gguf import GGUFWriter
 
         from pretune.export.gguf_tensors import kind_of
@@ -74,6 +76,7 @@ class Gguf(Exporter):
             writer.add_tensor(name, array, raw_dtype=kind)
             types[kind.name] += 1
         _finish(writer)
+        write_beside(made.ready, job.out)
         facts = {"file": FILE, "architecture": writer.arch, "type": self.type, "tensors": dict(sorted(types.items()))}
         return facts | ({"differs": DIFFERS[made.words.differs]} if made.words.differs else {})
 
@@ -274,6 +277,21 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _short(value: object) -> str:
     return repr(value)[:80]
+
+
+def write_beside(ready: Streams, out: Path) -> None:
+    """A Modelfile for Ollama, and how llama.cpp and Ollama are started with the file."""
+    from pretune.export.go_template import parts_of
+    from pretune.export.handover import GGUF_TOOLS, readme
+
+    parts = parts_of(ready.chat) if ready.chat else None
+    template = parts.go() if parts else None
+    lines = [f"FROM ./{FILE}", f"PARAMETER num_ctx {ready.facts.max_length}"]
+    lines += [f'PARAMETER stop "{ready.tokenizer.id_to_token(token)}"' for token in ready.eos_ids]
+    lines += [f'TEMPLATE """{template}"""'] if template else [] if ready.chat else ['TEMPLATE """{{ .Prompt }}"""']
+    (out / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    about = readme(GGUF_TOOLS, type(ready).__name__, ready.facts, first=f"`{FILE}`: weights, tokenizer and chat template.")
+    (out / "README.md").write_text(about, encoding="utf-8")
 
 
 # ---- ids ----------------------------------------------------------------------------------------

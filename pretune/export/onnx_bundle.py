@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,8 @@ GRAPH = "model.onnx"
 
 class Onnx(Exporter):
     """An ONNX graph with one copy of the weights."""
+
+    extras: ClassVar[tuple[str, ...]] = ("export",)
 
     precision: Literal["weights", "dynamic"] = "weights"
     """weights: the folder's own function, with int8 weights stored as int8; dynamic: int8 activations too (inexact)."""
