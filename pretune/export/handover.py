@@ -68,7 +68,7 @@ FOLDER_TOOLS = (
         },
         None,
         "huggingface.co/docs/optimum-intel/openvino/export and .../models",
-        "pip install 'optimum-intel[openvino]'. A classifier's thresholds, and tags chosen together (CRF), stay behind.",
+        "pip install 'optimum-intel[openvino]'.",
     ),
     Tool(
         "sentence-transformers",
@@ -109,6 +109,16 @@ GGUF_TOOLS = (
 )
 
 
+BESIDE = {
+    "temperature": "Its logits are divided by a temperature before they become probabilities.",
+    "thresholds": "Its labels have thresholds of their own.",
+    "reject": "It gives no label where none is likely enough.",
+    "crf": "Its tags are chosen together (CRF).",
+    "scale": "Its number is counted in standard deviations of the training data.",
+}
+"""What stays behind in other tools: it is in config.json under `pretune`, and they do not read that."""
+
+
 def readme(tools: Sequence[Tool], class_name: str, facts: Facts, *, first: str) -> str:
     """A README: for each tool the command, or why it does not read the model.
 
@@ -116,6 +126,9 @@ def readme(tools: Sequence[Tool], class_name: str, facts: Facts, *, first: str) 
         class_name: the model's class in transformers; first: what the folder is.
     """
     said = [_section(tool, class_name, facts) for tool in tools]
+    kept = sorted(set(facts.more) & BESIDE.keys())
+    if kept:
+        first = " ".join([first, *(BESIDE[name] for name in kept), "These tools do not know of it: see config.json."])
     proven = "The commands follow each tool's documentation. They were not run when this was written; run them here."
     return "\n\n".join(["# For other programs", first, proven, *said]) + "\n"
 
