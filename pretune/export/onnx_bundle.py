@@ -22,6 +22,7 @@ BITS = {"int8": 8, "int4": 4}
 class Onnx(Exporter):
     """An ONNX graph with one copy of the weights."""
 
+    extras: ClassVar[tuple[str, ...]] = ("export",)
     keeps_adapters: ClassVar[bool] = True
 
     precision: Literal["weights", "dynamic", "int8", "int4"] = "weights"

@@ -40,7 +40,7 @@ TIE = 1e-4
 NEAR_SCORE = 0.1
 """Standard deviations of the training data by which two scores may differ and still count as the same."""
 NEAR_COSINE = 0.9
-"""Of two vectors of one text that may count as the same; where a bundle is exact, the threshold of logits is stricter."""
+"""Of two vectors of a text that may count as the same; where a bundle is exact, the threshold of logits is stricter."""
 SHOWN = 200
 """Characters of an input that are shown where it differs."""
 SCORES_SHOWN = 8
