@@ -356,7 +356,7 @@ def test_another_models_answers_are_refused_with_the_first_token_that_differs(wr
     model = open_folder(written("llama")[0])
     other = predictor_of(opened(written("mistral")[1]), written("mistral")[0], model.facts)
     found = compare_written(model, other, [[9, 8, 7], [11, 12]], num_tokens=8)
-    with pytest.raises(NoParity, match=r"token \d+ of the answer to prompt 1 is \d+, and the model's \d+"):
+    with pytest.raises(NoParity, match=r"first at input 0, token \d+, prompt "):
         Parity(found, Thresholds(1e-3, 1.0)).demand()
 
 
