@@ -314,7 +314,8 @@ def compare_vectors(model: Rows, other: Rows, texts: Sequence[str]) -> Differenc
 def _likeness(vectors_ND: np.ndarray) -> np.ndarray:
     """Cosines [N, N] of vectors with each other; those with themselves count for nothing."""
     units = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    return units @ units.T - 2 * np.eye(len(units), dtype=units.dtype)
+    found: np.ndarray = units @ units.T - 2 * np.eye(len(units), dtype=units.dtype)
+    return found
 
 
 def _logits(model: Rows, texts: Sequence[str | tuple[str, str]], long: str) -> tuple[np.ndarray, int]:
