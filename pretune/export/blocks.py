@@ -6,8 +6,9 @@
 
 A pass over a finished graph, written by hand or traced: products with a weight become MatMulNBits (com.microsoft), and
 the table of the words is unpacked after its rows are picked, so that a tied head and its table are one copy. Routers of
-experts stay float32. Whole numbers are found by rounding to the nearest, symmetric ones as llama.cpp's q4_0 has them;
-where a folder brings its own int8 scales, those are taken and int8 is exact.
+experts stay float32. Whole numbers are found by rounding to the nearest. The scale of a symmetric block of 4 bits is
+that of llama.cpp's q4_0 or one near it, whichever loses least in squares; with 4 bits the table of the words and the
+head keep 8 (what both win: docs/LOG.md). Where a folder brings its own int8 scales, int8 is exact.
 
 *N outputs, K inputs of a weight, b blocks of a row, B rows, L positions.*
 """
@@ -15,7 +16,7 @@ where a folder brings its own int8 scales, those are taken and int8 is exact.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 DOMAIN = "com.microsoft"
+NEAR = (1.0, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
+"""Factors on the scale of a block that are tried."""
+HEAD = "lm_head.weight"
 ROUTER = ".mlp.gate.weight"
 WORDS = "input_ids"
 INT8_ACTIVATIONS = 4
 """MatMulNBits' `accuracy_level` of products with activations in int8, a scale for each block; 1: float32."""
-INT32, FLOAT = 6, 1
-"""ONNX's numbers of types."""
+FLOAT = 1
+"""ONNX's number of float32."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Blocks:
     block: int = 32
     symmetric: bool = True
     exact: bool = False
+
+    @property
+    def of_words(self) -> Blocks:
+        """How the table of the words and the head are stored."""
+        return replace(self, bits=8)
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,26 @@ def stored(weight_NK: np.ndarray, kind: Blocks, row_scales: np.ndarray | None = 
         scale, zero = np.broadcast_to(row_scales.reshape(-1, 1), low.shape), None
     elif kind.symmetric:
         scale, zero = np.where(-low > high, low, high) / -half, None  # the largest number gets a place of its own
+        scale = _fitted(x, scale, half) if kind.bits == 4 else scale
     else:
         scale = (high - low) / most
         zero = np.clip(np.rint(-low / np.where(scale == 0, 1, scale)), 0, most).astype(np.uint8)
     scale = np.where(scale == 0, 1, scale).astype(np.float32)
     middle = half if zero is None else zero[..., None]
     return Stored(np.clip(np.rint(x / scale[..., None]) + middle, 0, most).astype(np.uint8), scale, zero)
+
+
+def _fitted(x: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:
+    """Of scales near the given ones [N, b] those with the least sum of squares, each fitted to its own rounding."""
+    best, least = scale, np.full(scale.shape, np.inf, dtype=np.float32)
+    for factor in NEAR:
+        tried = np.where(scale == 0, 1, scale * np.float32(factor))[..., None]
+        whole = np.clip(np.rint(x / tried), -half, half - 1)
+        squares = (whole * whole).sum(2)
+        found = (whole * x).sum(2) / np.where(squares == 0, 1, squares)
+        lost = ((whole * found[..., None] - x) ** 2).sum(2)
+        best, least = np.where(lost < least, found, best), np.minimum(lost, least)
+    return best
 
 
 def packed(whole: np.ndarray, bits: int) -> np.ndarray:
@@ -129,6 +152,7 @@ class _Pass:
         self.kind, self.row_scales = kind, row_scales
         self.given = {one.name: one for one in model.graph.initializer}
         self.opset = next((one.version for one in model.opset_import if not one.domain), OPSET)
+        self.words = {node.input[0] for node in model.graph.node if node.op_type == "Gather" and node.input[1] == WORDS}
         self.made: list[Any] = []
         self._names: dict[tuple[str, bool], tuple[str, int, int]] = {}
 
@@ -163,16 +187,22 @@ class _Pass:
         from onnx import helper
 
         name, outputs, inputs = self._stored(weight, transposed=transposed)
+        kind = self.kind_of(weight)
         parts = [name, f"{name}.scale", *([f"{name}.zero"] if self._has_zeros(weight) else [])]
-        sizes = {"N": outputs, "K": inputs, "bits": self.kind.bits, "block_size": self.kind.block}
-        level = 1 if self.kind.exact else INT8_ACTIVATIONS
+        sizes = {"N": outputs, "K": inputs, "bits": kind.bits, "block_size": kind.block}
+        level = 1 if kind.exact else INT8_ACTIVATIONS
         return helper.make_node("MatMulNBits", [x, *parts], [out], domain=DOMAIN, accuracy_level=level, **sizes)
+
+    def kind_of(self, weight: str) -> Blocks:
+        """How a weight is stored."""
+        name = weight.removesuffix(".T")
+        return self.kind.of_words if name in self.words or name.endswith(HEAD) else self.kind
 
     def _has_zeros(self, weight: str) -> bool:
         return not (self.kind.symmetric or self._scales_of(weight) is not None)
 
     def _scales_of(self, weight: str) -> np.ndarray | None:
-        return self.row_scales.get(weight.removesuffix(".T")) if self.kind.bits == 8 else None
+        return self.row_scales.get(weight.removesuffix(".T")) if self.kind_of(weight).bits == 8 else None
 
     def _stored(self, weight: str, *, transposed: bool) -> tuple[str, int, int]:
         """The name of a weight [N, K] in blocks, N and K."""
@@ -181,12 +211,13 @@ class _Pass:
         if (weight, transposed) not in self._names:
             array = numpy_helper.to_array(self.given[weight])
             array = array.T if transposed else array
-            found = stored(array, self.kind, self._scales_of(weight))
+            kind = self.kind_of(weight)
+            found = stored(array, kind, self._scales_of(weight))
             name = f"{weight}.blocks"
-            self.keep(name, packed(found.whole, self.kind.bits))
+            self.keep(name, packed(found.whole, kind.bits))
             self.keep(f"{name}.scale", found.scale)
             if found.zero is not None:
-                self.keep(f"{name}.zero", packed(found.zero, self.kind.bits))
+                self.keep(f"{name}.zero", packed(found.zero, kind.bits))
             self._names[weight, transposed] = (name, *array.shape)
         return self._names[weight, transposed]
 
@@ -197,21 +228,18 @@ class _Pass:
         return name
 
     def _rows(self, gather: NodeProto) -> list[NodeProto]:
-        """Rows of a table [B, L, K]: picked as they are stored, then made float32."""
+        """Rows of a table [B, L, K]: picked as they are stored, in 8 bits, then made float32."""
         name, _, inputs = self._stored(gather.input[0], transposed=False)
-        blocks = -(-inputs // self.kind.block)
-        steps = _Steps(self, gather.output[0])
-        ids = gather.input[1]
-        whole = steps.unpacked(steps.add("Gather", name, ids), [0, 0, blocks, self.kind.block])
-        zero = steps.constant(2 ** (self.kind.bits - 1), np.float32)
+        blocks, ids, steps = -(-inputs // self.kind.block), gather.input[1], _Steps(self, gather.output[0])
+        whole = steps.add("Cast", steps.add("Gather", name, ids), to=FLOAT)
+        zero = steps.constant(2**7, np.float32)
         if self._has_zeros(gather.input[0]):
-            filled = blocks + blocks % 2 if self.kind.bits == 4 else blocks
-            zeros = steps.unpacked(steps.add("Gather", f"{name}.zero", ids), [0, 0, filled])
-            zero = steps.add("Unsqueeze", steps.cut(zeros, blocks), steps.constant([-1]))
+            zeros = steps.add("Cast", steps.add("Gather", f"{name}.zero", ids), to=FLOAT)
+            zero = steps.add("Unsqueeze", zeros, steps.constant([-1]))
         scale = steps.add("Unsqueeze", steps.add("Gather", f"{name}.scale", ids), steps.constant([-1]))
         found = steps.add("Mul", steps.add("Sub", whole, zero), scale)
         flat = steps.add("Reshape", found, steps.constant([0, 0, blocks * self.kind.block]))
-        steps.cut(flat, inputs)
+        steps.add("Slice", flat, steps.constant([0]), steps.constant([inputs]), steps.constant([-1]))
         steps.nodes[-1].output[0] = gather.output[0]
         return steps.nodes
 
@@ -231,18 +259,6 @@ class _Steps:
 
     def constant(self, value: Any, dtype: Any = np.int64) -> str:
         return self.work.keep(f"{self.out}/constant_{len(self.work.made)}", np.asarray(value, dtype))
-
-    def unpacked(self, bytes_: str, sides: list[int]) -> str:
-        """float32 of the numbers in bytes, in these sides."""
-        if self.work.kind.bits == 4:
-            wide, sixteen = self.add("Cast", bytes_, to=INT32), self.constant(16, np.int32)
-            halves = (self.add(kind, wide, sixteen) for kind in ("Mod", "Div"))
-            bytes_ = self.add("Concat", *(self.add("Unsqueeze", half, self.constant([-1])) for half in halves), axis=-1)
-        return self.add("Reshape", self.add("Cast", bytes_, to=FLOAT), self.constant(sides))
-
-    def cut(self, x: str, length: int) -> str:
-        """The first so many of the last axis."""
-        return self.add("Slice", x, self.constant([0]), self.constant([length]), self.constant([-1]))
 
 
 def _is_plain(settings: Mapping[str, Any]) -> bool:

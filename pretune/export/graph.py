@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 READER = "encoder.onnx"
+OLD = ".original_module."
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ def graph_of(
     weights = Weights(_named(model, _arrays(model), head), {} if blocks else named, bottles)
     written, facts = _written(model, head, weights, dynamic=dynamic)
     more = {READER: reader_graph(model, weights, dynamic=dynamic).model()} if head == "text" else {}
-    for one in (written, *more.values()) if blocks else ():
-        in_blocks(one, blocks, named)
+    if blocks:
+        for one in (written, *more.values()):
+            in_blocks(one, blocks, named)
     return Graph(serialized(written), facts, {name: serialized(one) for name, one in more.items()})
 
 
@@ -104,7 +106,9 @@ def _traced(model: PreTrainedModel, *, dynamic: bool) -> tuple[ModelProto, Json]
 
 
 def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
+    """All weights by name; of a head that PEFT keeps twice, the one that was learnt."""
+    learnt = ((n.replace(".modules_to_save.default", ""), t) for n, t in model.state_dict().items() if OLD not in n)
+    return {name: tensor.detach().float().cpu().numpy() for name, tensor in learnt}
 
 
 def _named(model: PreTrainedModel, arrays: Mapping[str, T], head: str | None) -> dict[str, T]:
