@@ -40,7 +40,9 @@ def main() -> None:
         exporter = Gguf(kind="gguf", type=type, prompts=asked.prompts, min_agreement=1e-9)
         try:
             with tempfile.TemporaryDirectory() as out:
-                found = write_bundle([exporter], Job(asked.model, ready, asked.data, Path(out)), Log(quiet=True))["gguf"]
+                found = write_bundle([exporter], Job(asked.model, ready, asked.data, Path(out)), Log(quiet=True))[
+                    "gguf"
+                ]
         except PretuneError as error:
             print(f"{type:6}  {error.problem}")
             continue

@@ -57,7 +57,7 @@ class Gguf(Exporter):
     max_logit_difference: float | None = Field(None, gt=0)
     """How far a logit of type=f32 may be from the model's; null: 0.001, or 0.01 where llama.cpp computes GELU (from a
     table in 16 bits)."""
-    min_agreement: float = Field(0.8, gt=0, le=1)
+    min_agreement: float = Field(0.7, gt=0, le=1)
     """Share of greedy tokens that must agree with a type that rounds; of f32 all must."""
 
     def write(self, job: Job) -> Json:
@@ -86,9 +86,10 @@ class Gguf(Exporter):
         from pretune.export.parity import Parity
 
         made, size = _Made(job, self.type), (job.out / FILE).stat().st_size
-        parity = {"read again": _read_again(job.out / FILE, made), "type": self.type}
+        again = _read_again(job.out / FILE, made)
+        parity: Json = {"read again": again, "type": self.type}
         metrics: Json = {"bytes": size}
-        told = f"gguf: {parity['read again']['tensors']} tensors of {self.type} read again, {size / 1e6:.1f} MB"
+        told = f"gguf: {again['tensors']} tensors of {self.type} read again, {size / 1e6:.1f} MB"
         told += f"; {DIFFERS[made.words.differs]}" if made.words.differs else ""
         if not has_llama_cpp():
             hint = "not tried in llama.cpp: pip install 'pretune[llamacpp]'"
@@ -260,7 +261,9 @@ def _read_again(file: Path, made: _Made) -> Json:
         found = reader.fields[key].contents() if key in reader.fields else None
         wanted = float(np.float32(value)) if isinstance(value, float) else value
         if found != wanted:
-            raise NoParity(f"{file.name} says another {key} than the model: {_short(found)} instead of {_short(wanted)}")
+            raise NoParity(
+                f"{file.name} says another {key} than the model: {_short(found)} instead of {_short(wanted)}"
+            )
     tensors = {one.name: one for one in reader.tensors}
     number = 0
     for name, array, kind in made.tensors():
@@ -290,7 +293,9 @@ def write_beside(ready: Streams, out: Path) -> None:
     lines += [f'PARAMETER stop "{ready.tokenizer.id_to_token(token)}"' for token in ready.eos_ids]
     lines += [f'TEMPLATE """{template}"""'] if template else [] if ready.chat else ['TEMPLATE """{{ .Prompt }}"""']
     (out / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    about = readme(GGUF_TOOLS, type(ready).__name__, ready.facts, first=f"`{FILE}`: weights, tokenizer and chat template.")
+    about = readme(
+        GGUF_TOOLS, type(ready).__name__, ready.facts, first=f"`{FILE}`: weights, tokenizer and chat template."
+    )
     (out / "README.md").write_text(about, encoding="utf-8")
 
 
@@ -320,7 +325,7 @@ def compare_ids(ready: Streams, engine: LlamaCpp, words: Vocabulary) -> int:
 
 
 def torture(ready: Streams, words: Vocabulary) -> list[str]:
-    """Texts in many scripts, white space, control tokens as text, drawn from Unicode; without those of which it is known."""
+    """Texts in many scripts, white space, control tokens as text, drawn from Unicode; without what DIFFERS names."""
     import unicodedata
 
     from pretune.infer.compare import TEXTS

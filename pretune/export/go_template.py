@@ -56,7 +56,11 @@ def parts_of(chat: ChatFormat) -> Parts | None:
         found = _found(chat)
     except (BadMessages, ValueError):  # a dialogue that it refuses, or whose messages it writes twice or not at all
         return None
-    return found if found and all(_same(chat, found, roles) for roles in TRIED if set(roles) <= set(found.around)) else None
+    return (
+        found
+        if found and all(_same(chat, found, roles) for roles in TRIED if set(roles) <= set(found.around))
+        else None
+    )
 
 
 def _found(chat: ChatFormat) -> Parts | None:

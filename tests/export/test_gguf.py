@@ -106,11 +106,16 @@ def test_a_chat_template_and_its_end_go_with_the_file_and_the_bytes_are_the_same
     folder, file = written("qwen3")
     reader = gguf.GGUFReader(file)
     assert reader.fields["tokenizer.chat_template"].contents() == (folder / "chat_template.jinja").read_text("utf-8")
-    assert [reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("eos_token_id", "add_bos_token")] == [1, False]
+    assert [reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("eos_token_id", "add_bos_token")] == [
+        1,
+        False,
+    ]
     assert exported(folder, tmp_path / "again").read_bytes() == file.read_bytes()
 
 
-@pytest.mark.parametrize(("type", "bits"), [("q8_0", 8), ("q5_0", 5), ("q4_0", 4), ("q6_k", 6), ("q5_k", 5), ("q4_k", 4)])
+@pytest.mark.parametrize(
+    ("type", "bits"), [("q8_0", 8), ("q5_0", 5), ("q4_0", 4), ("q6_k", 6), ("q5_k", 5), ("q4_k", 4)]
+)
 def test_a_rounded_matrix_is_as_near_as_its_bits_allow(type: Any, bits: int) -> None:
     if type.endswith("_k"):
         pytest.importorskip("libgguf")
@@ -245,7 +250,13 @@ def tokenized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
 
 @pytest.mark.parametrize(
     ("kind", "name", "bos"),
-    [("gpt-2", "gpt-2", False), ("one", "qwen2", False), ("nfc", "qwen2", False), ("three", "dbrx", False), ("pieces", "default", True)],
+    [
+        ("gpt-2", "gpt-2", False),
+        ("one", "qwen2", False),
+        ("nfc", "qwen2", False),
+        ("three", "dbrx", False),
+        ("pieces", "default", True),
+    ],
 )
 def test_ids_of_a_tokenizer_that_cuts_much_are_those_of_llama_cpp(
     kind: str, name: str, bos: bool, tokenized: Any

@@ -40,7 +40,11 @@ def chat_of(template: str, folder: Path) -> ChatFormat:
 def as_jinja(go: str) -> str:
     """The constructs of Go's templates that are written here, in Jinja."""
     go = go.replace("{{ range .Messages }}", "{% for m in messages %}").replace("{{ .Content }}", "{{ m.content }}")
-    go = re.sub(r'\{\{ (else )?if eq \.Role "(\w+)" \}\}', lambda found: f'{{% {"el" * bool(found[1])}if m.role == "{found[2]}" %}}', go)
+    go = re.sub(
+        r'\{\{ (else )?if eq \.Role "(\w+)" \}\}',
+        lambda found: f'{{% {"el" * bool(found[1])}if m.role == "{found[2]}" %}}',
+        go,
+    )
     go = go.replace("{{ if .System }}{{ else }}", '{% if messages[0].role != "system" %}')
     head, _, tail = go.rpartition("{{ end }}{{ end }}")
     found = f"{head}{{% endif %}}{{% endfor %}}{tail}".replace("{{ end }}", "{% endif %}")
@@ -150,7 +154,9 @@ def test_a_classifier_gives_its_scores_in_the_pipeline_of_transformers(
     from transformers import pipeline
 
     folder, texts = model_folder("bert-labels"), ["the cat", "你好 and the hat 🙂"]
-    theirs = pipeline("text-classification", str(handed_over(folder, tmp_path / "out")), device="cpu", top_k=None)(texts)
+    theirs = pipeline("text-classification", str(handed_over(folder, tmp_path / "out")), device="cpu", top_k=None)(
+        texts
+    )
     for found, answer in zip(theirs, open_folder(folder).answer(texts), strict=True):
         assert {one["label"]: one["score"] for one in found} == pytest.approx(dict(answer.scores), abs=1e-5)
 
@@ -179,9 +185,13 @@ def test_a_bundle_holds_both_and_says_so(model_folder: Callable[..., Path], stag
     pytest.importorskip("gguf")
     few = {"prompts": 2, "tokens": 6}
     made = stage_run(
-        "export", model=str(model_folder("qwen3", chat=True)), to=[{"kind": "gguf", **few}, {"kind": "huggingface", **few}]
+        "export",
+        model=str(model_folder("qwen3", chat=True)),
+        to=[{"kind": "gguf", **few}, {"kind": "huggingface", **few}],
     )
-    assert {"gguf/model.gguf", "gguf/Modelfile", "gguf/README.md", "huggingface/model.safetensors"} <= set(made.card.files)
+    assert {"gguf/model.gguf", "gguf/Modelfile", "gguf/README.md", "huggingface/model.safetensors"} <= set(
+        made.card.files
+    )
     told = json.loads((made.path / "bundle.json").read_text(encoding="utf-8"))["formats"]
     assert told["gguf"]["tensors"] == {"F32": 24}
     assert told["huggingface"] == {"class": "Qwen3ForCausalLM"}
