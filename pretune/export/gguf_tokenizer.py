@@ -33,6 +33,7 @@ WHOLE_WORDS |= {"jina-v5-nano", "tekken"}
 DIFFERS = {
     "nfc": "a text that is not in Unicode's form NFC (é as two characters) may get other ids",
     "space": "a text that begins with a space gets one token more",
+    "bos": "a text that is gone on with gets no bos, since dialogues have none",
 }
 """What is known to be otherwise in llama.cpp, and is rare enough to be told and not refused."""
 HINT = "serve it as to=onnx; algorithm=bpe makes a tokenizer that GGUF knows"

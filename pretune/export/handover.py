@@ -129,6 +129,8 @@ def readme(tools: Sequence[Tool], class_name: str, facts: Facts, *, first: str) 
     kept = sorted(set(facts.more) & BESIDE.keys())
     if kept:
         first = " ".join([first, *(BESIDE[name] for name in kept), "These tools do not know of it: see config.json."])
+    if facts.answers == "text" and facts.after:
+        first += " A source is read between control tokens (`before`, `after` in bundle.json): write them around it."
     proven = "The commands follow each tool's documentation. They were not run when this was written; run them here."
     return "\n\n".join(["# For other programs", first, proven, *said]) + "\n"
 
