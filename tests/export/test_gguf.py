@@ -1,6 +1,7 @@
 """GGUF: what llama.cpp makes of the file next to what torch makes of the folder."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -275,9 +276,21 @@ def test_ids_of_a_tokenizer_that_cuts_much_are_those_of_llama_cpp(
 def test_what_is_known_to_differ_is_told_in_the_bundle(tokenized: Any) -> None:
     folder, file = tokenized("pieces-metaspace")
     told = json.loads((file.parents[1] / "bundle.json").read_text(encoding="utf-8"))["formats"]["gguf"]
-    assert told["differs"] == "a text that begins with a space gets one token more"
+    assert told["differs"] == ["a text that begins with a space gets one token more"]
     model, engine = open_folder(folder), opened(file)
     assert len(engine.encode(" x", start=True)) == len(model.text_prompt(" x")) + 1
+
+
+def test_a_bos_is_put_first_where_dialogues_have_one_and_nowhere_else(tokenized: Any, tmp_path: Path) -> None:
+    turn = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
+    for name, template in (("without", turn), ("with", "{{ bos_token }}" + turn)):
+        folder = tmp_path / name
+        shutil.copytree(tokenized("pieces")[0], folder)
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        file = exported(folder, tmp_path / f"{name}-out")  # the ids of a dialogue are compared there
+        told = json.loads((file.parents[1] / "bundle.json").read_text(encoding="utf-8"))["formats"]["gguf"]
+        assert gguf.GGUFReader(file).fields["tokenizer.ggml.add_bos_token"].contents() == (name == "with")
+        assert ("differs" in told) == (name == "without")
 
 
 @pytest.mark.parametrize(
