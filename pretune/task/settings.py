@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pretune.base.config import Config, Input, chosen
 from pretune.model.methods.method import METHOD, Method
 from pretune.model.shape import Shape
+from pretune.objective.distil import TAUGHT, Taught, why_not
 from pretune.task.fresh import FRESH
 from pretune.task.remember.remember import REMEMBER, Remember
 from pretune.task.task import TASK, Task
@@ -38,6 +39,8 @@ class FinetuneSettings(TrainSettings):
     task: Annotated[Task, *chosen(TASK)]
     """What is asked: classify (multilabel where a text has several labels), regress, tag, answer, seq2seq, chat, embed,
     rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
+    objective: Annotated[Taught | None, *chosen(TAUGHT)] = None
+    """What is learnt from the examples; when not given, the task's own. distil: what a teacher says of them, too."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, freeze, unfreeze, bitfit, layernorm; next to a base that stays as it is
     lora (with variants), adalora, ia3, bottleneck, prefix, prompt, p-tuning."""
@@ -80,8 +83,8 @@ class FinetuneSettings(TrainSettings):
             raise ValueError(f"unlabelled texts get one label each, and task={self.task.kind} learns something else")
         if (self.folds or self.unlabelled is not None) and self.task.kind == "several":
             raise ValueError("folds are of one task; several share no examples")
-        if (self.folds or self.unlabelled is not None) and self.remember is not None:
-            raise ValueError("the trainings of folds and unlabelled remember nothing; leave out remember")
+        if (self.folds or self.unlabelled is not None) and (self.remember or self.objective) is not None:
+            raise ValueError("the trainings of folds and unlabelled are plain ones; leave out remember and objective")
         return self
 
     @model_validator(mode="after")
@@ -95,6 +98,8 @@ class FinetuneSettings(TrainSettings):
             raise ValueError(why)
         if self.remember is not None and (why := self.remember.why_not(self.task, self.method)):
             raise ValueError(why)
+        if self.objective is not None and not (own := self.task.objective()).read_once:
+            raise ValueError("{}; {}".format(*why_not(own)))
         if self.fresh is not None and (self.remember is not None or self.watch):
             raise ValueError("fresh weights know nothing that could be forgotten: leave out remember and watch")
         return self

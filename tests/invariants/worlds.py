@@ -28,7 +28,7 @@ from pretune.objective.beside import Beside
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
-from pretune.objective.distil import Distil
+from pretune.objective.said_before import SaidBefore
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
@@ -363,7 +363,7 @@ def beside() -> tuple[Any, Objective, list[Row]]:
     heads = {"tags": Earlier(tiny_tagger("bert")), "text": Earlier(tiny("bert")), "kept": Earlier(tiny_classifier())}
     objective = Beside(
         kind="beside",
-        of={**parts, "kept": Distil(kind="distil")},
+        of={**parts, "kept": SaidBefore(kind="said-before")},
         shares={"task": 0.7, "tags": 0.3, "text": 0.2, "kept": 2.0},
     ).coming(heads)
     model = tiny_classifier()
