@@ -20,6 +20,7 @@ from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
 from pretune.model.families import family_named, num_positions, plain_model
 from pretune.model.folder import config_of, quiet_transformers, set_model_length
+from pretune.model.layers import with_layers
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.model.rounded import round_base
@@ -186,7 +187,7 @@ def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Pat
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
     """The folder of the model that training begins with: what is given, or one with new weights."""
     if settings.fresh is None:
-        return base.path
+        return with_layers(base.path, settings.take_layers, context)
     folder, shape = context.scratch / "fresh", settings.fresh
 
     def write() -> bool:

@@ -56,6 +56,9 @@ class FinetuneSettings(TrainSettings):
     fresh: Annotated[Shape | None, *chosen(FRESH)] = None
     """Begin with random weights: `same` takes the model's architecture, a shape another (the baselines bag, cnn and
     lstm, or bert-mini ...); the tokenizer is the model's. What pretraining is worth is the difference."""
+    take_layers: int | tuple[int, ...] | None = None
+    """Of the model's blocks so many are taken, evenly spread from the first to the last, or these (numbers from 0): a
+    student of the same width, which learns more from a teacher (objective=distil)."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
     """Optimizer and schedule; AdamW takes a rate that suits the method (and, where a body trains, the model's width)
     when none is given. With full, freeze and unfreeze a new head moves ten times as fast."""
@@ -91,6 +94,9 @@ class FinetuneSettings(TrainSettings):
     def _go_together(self) -> Self:
         if self.fresh is not None and self.method.kind != "full":
             raise ValueError(f"fresh weights must all train, and method={self.method.kind} leaves some as they are")
+        if self.take_layers is not None and (self.fresh is not None or self.method.keeps_base):
+            other = "fresh" if self.fresh is not None else f"method={self.method.kind}"
+            raise ValueError(f"take_layers begins with a new, shallower model, and {other} with another one")
         if self.base_precision != "float32" and not (self.method.keeps_base and self.method.keeps_start()):
             told = f"base_precision={self.base_precision} is for a base that stays as it is"
             raise ValueError(f"{told}; method={self.method.kind} moves it, as lora does with variant=pissa")

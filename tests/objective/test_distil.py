@@ -111,6 +111,7 @@ def test_a_loss_is_weighed_between_the_own_one_and_the_teachers() -> None:
     assert float(found["hard"]) == pytest.approx(float(losses_and_gradients(model, of, rows)["loss"]), rel=1e-12)
 
 
+@torch.no_grad()
 def test_states_and_attention_are_compared_block_by_block_by_hand() -> None:
     model, of, rows = case("classify")
     model.set_attn_implementation("eager")

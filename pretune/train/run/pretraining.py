@@ -20,6 +20,7 @@ from pretune.model.build import num_parameters
 from pretune.model.families import family_of
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.generate import read_length
+from pretune.model.layers import with_layers
 from pretune.model.shape import SHAPE
 from pretune.objective.distil import Distil, drop_projection
 from pretune.report.numbers import count
@@ -122,7 +123,8 @@ def _start(
 ) -> Start:
     head, attention = settings.objective.head, attention_for(runtime.device)
     if base is not None:
-        return going_on(base.path, head, tokenizer, vocabulary, length=settings.length, attention=attention)
+        folder = with_layers(base.path, settings.take_layers, context)
+        return going_on(folder, head, tokenizer, vocabulary, length=settings.length, attention=attention)
     shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
     return fresh(shape, head, vocabulary, special_ids(tokenizer), length=settings.length, attention=attention)
 
