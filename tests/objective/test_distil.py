@@ -12,8 +12,8 @@ import torch
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.objective.distil import Distil, Taught, block_map
 from pretune.objective.divergence import apart, chances_apart, likeliest, some_chances
-from pretune.objective.objective import Objective
-from tests.invariants.worlds import VOCABULARY, case, largest_difference
+from pretune.objective.objective import OBJECTIVE, Objective
+from tests.invariants.worlds import VOCABULARY, case, largest_difference, packed_rows, tiny
 
 OF = ("causal", "masked", "classify", "multilabel", "regress", "tag", "answer", "seq2seq", "listwise", "embed")
 
@@ -145,3 +145,28 @@ def test_a_teacher_with_fewer_blocks_or_blocks_that_are_not_there_is_refused() -
 def test_what_is_not_one_loss_of_one_reading_cannot_be_taught(name: str) -> None:
     with pytest.raises(NotSupported, match="not one loss of one reading"):
         taught(case(name)[1], None)
+
+
+@torch.no_grad()
+def test_packed_documents_are_taught_as_they_are_alone() -> None:
+    model, of = tiny("gpt2"), OBJECTIVE("causal")
+    objective = taught(of, other(tiny("gpt2", seed=1)), hidden=1.0, attention=1.0)
+    (row,) = packed_rows(1, 13, seed=8)
+    together = objective.sums(model.eval(), objective.collate([row], VOCABULARY))
+    pieces = [{n: v[row["segments"] == k] for n, v in row.items()} for k in sorted({*row["segments"].tolist()} - {-1})]
+    alone = [objective.sums(model, objective.collate([one], VOCABULARY)) for one in pieces if len(one["ids"]) > 1]
+    assert float(together["distil"]) == pytest.approx(float(sum(one["distil"] for one in alone)), rel=1e-10)
+    assert float(together["distil"]) > 0.1
+
+
+@torch.no_grad()
+def test_padding_changes_nothing_of_what_is_taught() -> None:
+    model, of, rows = case("classify")
+    model.set_attn_implementation("eager")
+    teacher = other(case("classify")[0])
+    teacher.set_attn_implementation("eager")
+    objective = taught(of, teacher, hidden=1.0, attention=1.0)
+    together = objective.sums(model.eval(), objective.collate(rows, VOCABULARY))
+    alone = [objective.sums(model, objective.collate([row], VOCABULARY)) for row in rows]
+    for term in ("distil", "hidden", "attention"):
+        assert float(together[term]) == pytest.approx(float(sum(one[term] for one in alone)), rel=1e-12)

@@ -30,8 +30,8 @@ from pretune.model.folder import load_labelled
 from pretune.model.held import hold_head
 from pretune.objective.beside import Beside
 from pretune.objective.divergence import apart
-from pretune.objective.said_before import SaidBefore
 from pretune.objective.labels import Labels
+from pretune.objective.said_before import SaidBefore
 from pretune.task.labelled_data import read_data
 from pretune.task.remember.ewc import fisher
 from pretune.task.remember.lwf import said
