@@ -22,14 +22,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pretune.base.config import Choice, Input, Variant, chosen
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.model.families import Head, States, family_of, plain_model
 from pretune.objective.objective import OBJECTIVE, Objective, StepWide
+from pretune.objective.pretraining.causal import Causal
 from pretune.objective.several import term_of
-from pretune.tokens.rows import Batch, Row, Vocabulary
+from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Taught(Variant):
     """For each block of the student the block of the teacher that it is compared with, from 0; when not given, evenly
     spread up to the last."""
 
+    on_policy: float = Field(0.0, ge=0, le=1)
+    """Share of the rows whose replies the student writes itself, token by token, to be judged by the teacher alone; of
+    a decoder that chats or writes (GKD, arXiv:2306.13649). What such a step costs is about one reading of a row more
+    in arithmetic, and one call of the model for each of its positions."""
+
     def around(self, objective: Objective) -> Distil:
         """Learn this objective from the teacher. Raises NotSupported where it cannot be."""
         if not objective.read_once:
@@ -98,6 +104,12 @@ class Distil(Taught, Objective):
         if not of.read_once:
             raise ValueError("{}; {}".format(*why_not(of)))
         return of
+
+    @model_validator(mode="after")
+    def _is_written(self) -> Self:
+        if self.on_policy and not isinstance(self.of, Causal):
+            raise ValueError(f"on_policy is for replies of a decoder, and {self.of.kind} writes none")
+        return self
 
     def hold(self, teacher: Any) -> Self:
         """The same, with the model that is learnt from; None: what it says is in the rows."""
@@ -169,7 +181,10 @@ class Distil(Taught, Objective):
         return self.of.together(rows, rng)
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
-        return self.of.prepare(row, vocabulary, rng)
+        found = self.of.prepare(row, vocabulary, rng)
+        if self.on_policy and rng.random() < self.on_policy:
+            found[OWN] = rng.random(len(found["ids"]) - 1)  # type: ignore[literal-required]
+        return found
 
     def idle(self, row: Row, vocabulary: Vocabulary) -> Batch:
         told = {name: tensor[:0] for name, tensor in told_batch([row]).items()}
@@ -191,20 +206,32 @@ class Distil(Taught, Objective):
 
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         """As the objective, with what was `told` of the rows, where it is kept."""
-        return self.of.collate(rows, vocabulary) | told_batch(rows)
+        import torch
+
+        found = self.of.collate(rows, vocabulary) | told_batch(rows)
+        if any(OWN in row for row in rows):
+            nobody = np.full(found["labels"].shape[1], -1.0)
+            found[OWN] = torch.from_numpy(np.stack([row.get(OWN, nobody) for row in rows]))  # type: ignore[call-overload]
+        return found
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        own = {term_of(HARD, term): number for term, number in self.of.counts(batch).items()}
+        """Places behind an end that the student writes count for the teacher: where it ends is not known before."""
+        own = {term_of(HARD, term): number for term, number in self.of.counts(_of_examples(batch)).items()}
         inside = dict.fromkeys(self.listens, self.of.tokens(batch) if self.listens else 0.0)
         return {**own, SOFT: float(self.of.is_target(batch).sum()), **inside}
 
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         import torch
 
+        examples = _of_examples(batch)
+        if OWN in batch:
+            from pretune.objective.own_words import in_own_words
+
+            batch = in_own_words(model, batch, batch[OWN])
         own: dict[str, list[Tensor]] = {}
         with listening(model, own, self.listens):
             states = self.of.asked(model, batch)
-        found = self.of.judged(model, states, batch, step_wide)
+        found = self.of.judged(model, states, examples, step_wide)
         found = {term_of(HARD, t) if t in self.of.weights else t: loss for t, loss in found.items()}
         theirs: dict[str, list[Tensor]] = {}
         said: States | None = None
@@ -293,6 +320,17 @@ class Distil(Taught, Objective):
 
         assert self.top_k is not None
         return likeliest(logits_NC, self.top_k, self.temperature)
+
+
+OWN = "own"
+"""Of a row whose replies the student writes, the numbers by which its tokens are drawn."""
+
+
+def _of_examples(batch: Batch) -> Batch:
+    """The batch with the targets alone that examples have."""
+    if OWN not in batch:
+        return batch
+    return {**batch, "labels": batch["labels"].masked_fill(batch[OWN] >= 0, IGNORE)}
 
 
 TOLD, TOLD_IDS = "told", "told_ids"

@@ -387,6 +387,9 @@ def distilled(name: str) -> tuple[Any, Objective, list[Row]]:
     elif name == "distil-kept":
         model, of, rows = case("chat")
         how, teacher = Taught(kind="distil", teacher="t", top_k=3, divergence="reverse"), tiny("qwen3", seed=1)
+    elif name == "distil-own":
+        model, of, rows = case("chat")
+        how, teacher = Taught(kind="distil", teacher="t", on_policy=0.6), tiny("qwen3", seed=1)
     else:
         model, of, rows = case("classify")
         how = Taught(kind="distil", teacher="t", hidden=0.5, attention=0.5)
@@ -400,9 +403,9 @@ def distilled(name: str) -> tuple[Any, Objective, list[Row]]:
             parameter.add_(0.1)
     objective = how.around(of).hold(teacher.eval().requires_grad_(False))
     if name == "distil-kept":
-        for name, parts in objective.told_by_row(rows, VOCABULARY).items():
+        for place, parts in objective.told_by_row(rows, VOCABULARY).items():
             for row, part in zip(rows, parts, strict=True):
-                row[name] = part.numpy()  # type: ignore[literal-required]
+                row[place] = part.numpy()  # type: ignore[literal-required]
         objective.hold(None)
     return model, objective, rows
 
@@ -454,7 +457,7 @@ CASES = (
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("few-shot", "several-mixup", *OF_LABELS),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
-    *("beside", "distil", "distil-kept", "distil-states"),
+    *("beside", "distil", "distil-kept", "distil-own", "distil-states"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 

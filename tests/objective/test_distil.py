@@ -10,9 +10,14 @@ import pytest
 import torch
 
 from pretune.base.errors import NotSupported, WrongValue
+from pretune.model.families import States
+from pretune.objective.cross_entropy import drawn_ids, logits_of
 from pretune.objective.distil import Distil, Taught, block_map
 from pretune.objective.divergence import apart, chances_apart, likeliest, some_chances
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.objective.own_words import in_own_words
+from pretune.objective.packed import packed_states
+from pretune.tokens.rows import IGNORE
 from tests.invariants.worlds import VOCABULARY, case, largest_difference, packed_rows, tiny
 
 OF = ("causal", "masked", "classify", "multilabel", "regress", "tag", "answer", "seq2seq", "listwise", "embed")
@@ -170,3 +175,45 @@ def test_padding_changes_nothing_of_what_is_taught() -> None:
     alone = [objective.sums(model, objective.collate([row], VOCABULARY)) for row in rows]
     for term in ("distil", "hidden", "attention"):
         assert float(together[term]) == pytest.approx(float(sum(one[term] for one in alone)), rel=1e-12)
+
+
+def own_batch(share: float, **settings: Any) -> tuple[Any, Distil, dict[str, torch.Tensor]]:
+    model, of, rows = case("chat")
+    objective = taught(of, other(tiny("qwen3", seed=1)), on_policy=share, **settings)
+    rows = [objective.prepare(row, VOCABULARY, np.random.default_rng(k)) for k, row in enumerate(rows)]
+    return model.eval(), objective, objective.collate(rows, VOCABULARY)
+
+
+@torch.no_grad()
+def test_a_student_writes_what_its_numbers_draw_from_all_that_stands_before() -> None:
+    """Read again as a whole, without a cache, each drawn token is the one in whose part its number falls."""
+    model, _, batch = own_batch(1.0)
+    found = in_own_words(model, batch, batch["own"])
+    states = packed_states(model, {n: t for n, t in found.items() if n != "at"}, causal=True)
+    drawn = drawn_ids(States(torch.cat(list(logits_of(states)))), batch["own"].flatten()).view_as(found["labels"])
+    written = found["labels"] != IGNORE
+    assert torch.equal(drawn[written], found["labels"][written])
+    assert not torch.equal(found["labels"], batch["labels"]) and bool((batch["labels"] != IGNORE)[written].all())
+    follows = written[:, :-1]
+    assert torch.equal(found["input_ids"][:, 1:][follows], found["labels"][:, :-1][follows])
+
+
+@torch.no_grad()
+def test_a_reply_is_over_where_the_student_ends_it() -> None:
+    model, _, batch = own_batch(1.0)
+    ids = torch.tensor([[5, 6, 7, 8, 3, 9, 6, 8, 3]])
+    labels = torch.tensor([[IGNORE, 7, 8, 9, 3, IGNORE, 8, 9, 3]])
+    batch = {"input_ids": ids, "labels": labels, "segments": torch.zeros_like(ids), "positions": torch.arange(9)[None]}
+    model.lm_head = torch.nn.Linear(32, 40).double()
+    model.lm_head.weight.zero_(), model.lm_head.bias.fill_(-50.0)
+    model.lm_head.bias[3] = 50.0  # it always ends
+    found = in_own_words(model, batch, torch.full_like(ids, 0.5, dtype=torch.float64))
+    assert found["labels"].tolist() == [[IGNORE, 3, IGNORE, IGNORE, IGNORE, IGNORE, 3, IGNORE, IGNORE]]
+
+
+def test_rows_that_the_student_writes_have_no_hard_loss() -> None:
+    _, objective, batch = own_batch(0.5)
+    is_own = (batch["own"] >= 0).any(1)
+    assert 0 < int(is_own.sum()) < len(is_own)
+    counts, asked = objective.counts(batch), batch["labels"] != IGNORE
+    assert counts == {"hard": float(asked[~is_own].sum()), "distil": float(asked.sum())}

@@ -56,14 +56,14 @@ def keep_told(objective: Distil, rows: Sequence[Row], vocabulary: Vocabulary, co
     computed it is kept in the run's scratch, so that a resumed run has the same bits.
 
     Returns:
-        Whether it does: not where its blocks are listened to, nor where its answers are too many.
+        Whether it does: not where its blocks are listened to, it judges what the student writes, or its answers are too many.
     """
     from safetensors.torch import load_file, save_file
 
     path = context.scratch / "told.safetensors"
 
     def write() -> bool:
-        found = None if objective.listens else told_of(objective, rows, vocabulary, batch=batch)
+        found = None if objective.listens or objective.on_policy else told_of(objective, rows, vocabulary, batch=batch)
         if found is not None:
             save_file(found, path)
             context.log.info(f"    the teacher was asked about {len(rows):,} rows; kept: {size(path.stat().st_size)}")
