@@ -1,7 +1,7 @@
 """Making good by learning: a compressed model says again what the float one said.
 
     weights W = f(few numbers)        int4: scales times whole numbers; low rank: a product; pruned: zeros stay zeros
-    loss      what the model says of the train split's text, next to what its teacher says (objective/distil.py)
+    loss      what the model says of the train split's text, next to what its teacher says (objective/divergence.py)
 
 The numbers learn by the gradient of W, which is put through f; the model itself stays plain, tied weights too.
 """
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from pretune.infer.load import head_of
-from pretune.objective.distil import Distil
+from pretune.objective.divergence import apart
+from pretune.objective.objective import Outputs
 
 if TYPE_CHECKING:
     from pretune.compress.calibration import Calibration, Given
@@ -51,17 +52,16 @@ def far(model: Any, teacher: Any, given: Given) -> Tensor:
         wanted = said_of(teacher, given)
     said = said_of(model, given)
     places = said.numel() // said.shape[-1]
-    return _objective(model).apart(said.reshape(places, -1), wanted.reshape(places, -1)).mean()
+    return apart(said.reshape(places, -1), wanted.reshape(places, -1), of=_outputs(model)).mean()
 
 
-def _objective(model: Any) -> Distil:
+def _outputs(model: Any) -> Outputs:
     """Chances of one label or token, of each of several labels, or numbers (vectors, scores, places of spans)."""
-    chances = head_of([type(model).__name__]) in ("next", "masked", "label", "tags")
+    head = head_of([type(model).__name__])
+    if head not in ("next", "masked", "label", "tags") or (head == "label" and model.config.num_labels == 1):
+        return "score"
     several = getattr(model.config, "problem_type", None) == "multi_label_classification"
-    numbers = getattr(model.config, "num_labels", 2) == 1
-    return Distil(
-        kind="distil", temperature=1.0, of="labels" if several else "label" if chances and not numbers else "score"
-    )
+    return "labels" if several else "label"
 
 
 @torch.no_grad()

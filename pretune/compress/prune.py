@@ -131,9 +131,10 @@ def _heads(prune: Prune, model: Any, text: Calibration | None) -> tuple[Any, Jso
 
 def _layers(prune: Prune, model: Any, text: Calibration | None) -> tuple[Any, Json]:
     from pretune.compress.calibration import turns
-    from pretune.model.cuts import blocks_of, without_blocks
+    from pretune.model.cuts import without_blocks
+    from pretune.model.families import family_of
 
-    total = len(blocks_of(model))
+    total = len(family_of(model).stacks(model)[0])
     gone = min(total - 1, max(1, round(total * prune.ratio)))
     if gone < 1:
         raise NotSupported("the model has one layer, and none can go", hint="take method.what=ffn")

@@ -12,7 +12,6 @@ O outputs, I inputs, F units of the feed-forward part, K key heads.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -24,6 +23,7 @@ from pretune.base.errors import NotSupported
 from pretune.model.families import family_of
 from pretune.model.families.family import Cuts
 from pretune.model.folder import without_pooler
+from pretune.model.layers import config_of_taken, renumbered
 
 Kept = Sequence[Tensor]
 """Of each block, the numbers of what is kept, in rising order."""
@@ -91,7 +91,7 @@ def without_units(model: Any, kept: Kept) -> Any:
             _take_outputs(model, state, name, gives)
         for name in inside(at, block, cuts.hidden_out):
             _take_inputs(model, state, name, units)
-    return _made(model, state, {cuts.hidden_size: len(kept[0])})
+    return _made(model, state, _with(model, **{cuts.hidden_size: len(kept[0])}))
 
 
 def without_heads(model: Any, kept: Kept) -> Any:
@@ -103,36 +103,21 @@ def without_heads(model: Any, kept: Kept) -> Any:
                 _take_outputs(model, state, name, rows_of(heads, each))
         _take_inputs(model, state, f"{at}.{cuts.heads_out}", rows_of(heads, group * width))
     number = len(kept[0])
-    heads_of = {"num_attention_heads": number * group, "num_key_value_heads": number, "head_dim": width}
-    return _made(model, state, heads_of)
+    heads = _with(model, num_attention_heads=number * group, num_key_value_heads=number, head_dim=width)
+    return _made(model, state, heads)
 
 
 def without_blocks(model: Any, kept: Sequence[int]) -> Any:
-    """The model with these of its blocks, of which the first must be one: it may differ from the others.
+    """The model with these of its blocks (of each stack, where it has two), of which the first must be one: it may
+    hold what no other has.
 
     Raises:
-        NotSupported: it has two stacks.
+        NotSupported: two stacks of different depth.
     """
-    if len(family_of(model).stacks(model)) > 1:
-        problem = f"a {model.config.model_type} model has two stacks of blocks, and what one says the other reads"
-        raise NotSupported(problem, hint="take method.what=ffn")
     assert kept[0] == 0, "the first block may hold what no other has"
-    names = list(blocks_of(model))
-    moved = {f"{names[old]}.": f"{names[new]}." for new, old in enumerate(kept)}
-    kinds = getattr(model.config, "layer_types", None)
-    settings: dict[str, Any] = {"num_hidden_layers": len(kept)}
-    settings |= {"layer_types": [kinds[old] for old in kept]} if kinds else {}
-    return _made(model, _renamed(model.state_dict(), names, moved), settings)
-
-
-def _renamed(state: Mapping[str, Tensor], names: Sequence[str], moved: Mapping[str, str]) -> dict[str, Tensor]:
-    block = re.compile("|".join(re.escape(f"{name}.") for name in sorted(names, key=len, reverse=True)))
-    found = {}
-    for name, tensor in state.items():
-        at = block.match(name)
-        if at is None or at[0] in moved:
-            found[name if at is None else moved[at[0]] + name[at.end() :]] = tensor
-    return found
+    settings, blocks = config_of_taken(model.config.to_dict(), kept)
+    state = {new: tensor for name, tensor in model.state_dict().items() if (new := renumbered(name, blocks))}
+    return _made(model, state, family_of(model).config(settings))
 
 
 def _turned(model: Any, name: str) -> bool:
@@ -151,11 +136,14 @@ def _take_inputs(model: Any, state: dict[str, Tensor], name: str, kept: Tensor) 
     state[f"{name}.weight"] = state[f"{name}.weight"].index_select(0 if _turned(model, name) else 1, kept)
 
 
-def _made(model: Any, state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Any:
+def _with(model: Any, **settings: Any) -> Any:
     config = deepcopy(model.config)
     for name, value in settings.items():
-        if hasattr(config, name) or name in ("head_dim", "num_key_value_heads"):
-            setattr(config, name, value)
+        setattr(config, name, value)
+    return config
+
+
+def _made(model: Any, state: Mapping[str, Tensor], config: Any) -> Any:
     made = type(model)(config)
     if getattr(model, "pooler", True) is None:
         made = without_pooler(made)

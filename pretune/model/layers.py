@@ -80,13 +80,13 @@ def write_taken(source: Path, out: Path, take: int | Sequence[int]) -> None:
     if 0 not in blocks and any("relative_attention_bias" in name for name in tensors):
         raise WrongValue("the first block holds the table of distances that all read", hint="take block 0, too")
     out.mkdir(parents=True, exist_ok=True)
-    found = {new: t for name, t in tensors.items() if (new := _renumbered(name, blocks))}
+    found = {new: t for name, t in tensors.items() if (new := renumbered(name, blocks))}
     write_safetensors(found, out / "model.safetensors")
     write_json(out / "config.json", config)
     copy_tokenizer(source, out)
 
 
-def _renumbered(name: str, blocks: Sequence[int]) -> str | None:
+def renumbered(name: str, blocks: Sequence[int]) -> str | None:
     """The name of a weight in the shallower model; None: it is left out."""
     if not (found := BLOCK.search(name)):
         return name
