@@ -1,7 +1,7 @@
 """A ladder: compressors one after the other, each measured; the smallest model within the budget is the result.
 
     before ── prune ──▶ rung 1 ── distil ──▶ rung 2 ── int4 ──▶ rung 3        each goes on from the one before it
-    .912                .871                 .908               .905          max_drop=1.0: rung 3
+    as it was           worse                nearly as good     smaller       of those within max_drop the smallest
 
 One compressor is a ladder of one rung.
 """
