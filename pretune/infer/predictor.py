@@ -85,6 +85,8 @@ class Difference:
         compared: labels, scores, or greedy tokens.
         decisions: how many of them; `different`: that differ, ties aside.
         longest: tokens of the longest input.
+        first: where a decision first differs, what each of both gave there, and JSON's other facts of it.
+        worst: the same of where logits lie furthest apart.
     """
 
     compared: str
@@ -94,6 +96,8 @@ class Difference:
     ties: int
     max_logit_difference: float
     longest: int = 0
+    first: JsonMap | None = None
+    worst: JsonMap | None = None
 
     @property
     def agreement(self) -> float:
