@@ -25,6 +25,7 @@ from pretune.base.sample import evenly
 from pretune.compress.measure import documents_of, loss_of, rows_of
 from pretune.infer.predictor import Predictor
 from pretune.model.families import plain_model
+from pretune.model.folder import check_memory
 from pretune.model.generate import module_of
 from pretune.objective.objective import Objective
 from pretune.objective.pretraining.causal import Causal
@@ -114,12 +115,17 @@ def listening(modules: Mapping[str, nn.Module], hear: Callable[[str, Tensor], No
 
 
 @torch.no_grad()
-def moments(model: Any, modules: Mapping[str, nn.Module], calibration: Calibration) -> dict[str, Tensor]:
+def moments(model: Any, modules: Mapping[str, Any], calibration: Calibration) -> dict[str, Tensor]:
     """X'X / N [I, I] of what each module reads at N places of all rows.
 
     What an error of a matrix costs is then trace(D X'X D') / N, D being the error [O, I]: the mean square of what its
     outputs are off by, summed over them.
+
+    Raises:
+        DoesNotFit: all of them together are more than the memory that is free.
     """
+    inputs = [layer.weight.shape[0 if is_turned(layer) else 1] for layer in modules.values()]
+    check_memory(sum(4.0 * number**2 for number in inputs), "what the matrices read of the text")
     sums: dict[str, Tensor] = {}
     places: dict[str, int] = {}
 

@@ -9,6 +9,7 @@ One compressor is a ladder of one rung.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -133,10 +134,12 @@ def _rung(way: Compressor, below: Rung, first: Rung, data: Artifact | None, out:
     text = read_by(ready, below.folder, data, most=way.reads) if data and way.reads else None
     teacher = module_of(open_folder(first.folder)) if way.reads and below is not first else None
     source = words if below.folder == first.folder else below.folder
+    start = time.perf_counter()
     compressed = way.compress(model, source=below.folder, tokenizer=source, text=text, teacher=teacher)
+    metrics = {**compressed.metrics, "seconds_to_compress": round(time.perf_counter() - start, 2)}
     out.mkdir(parents=True, exist_ok=True)
     _write(compressed.model or model, compressed, below.folder, out, tokenizer=source)
-    return _measured(way.kind, out, data, stored=compressed.stored, metrics=compressed.metrics)
+    return _measured(way.kind, out, data, stored=compressed.stored, metrics=metrics)
 
 
 def _measured(
@@ -217,10 +220,10 @@ def _write_page(rungs: Sequence[Rung], best: Rung, out: Path, context: Context) 
             "rung": rung.name + (" (chosen)" if rung is best else ""),
             name: rung.quality[name],
             "points_lost": round(lost(rungs[0].quality, rung.quality), 3),
-            "megabytes": round(size, 3),
-            "milliseconds": round(1e3 * rung.seconds, 3),
+            "bytes": rung.stored,
+            "ms_a_row": round(1e3 * rung.seconds, 2),
         }
-        for rung, (size, _) in zip(rungs, megabytes, strict=True)
+        for rung in rungs
     ]
     smaller, points = rungs[0].stored / best.stored, lost(rungs[0].quality, best.quality)
     verdict = f"{smaller:.3g} times smaller for {points:.3g} {'points' if sign > 0 else 'per cent'} of {named(name)}"
