@@ -1,7 +1,7 @@
 """Quality against size for every way to compress: perplexity of language models, accuracy of a classifier.
 
-    python benchmarks/smaller.py --shared ../shared --out runs/smaller                  every cell that is missing, tables
-    python benchmarks/smaller.py --shared ... --out ... --only stories-int8 ...          these cells
+    python benchmarks/smaller.py --shared ../shared --out runs/smaller               every cell that is missing, tables
+    python benchmarks/smaller.py --shared ... --out ... --only stories-int8 ...       these cells
 
 Models: stories15M on stories that it wrote itself (temperature 1: there are none of its training text here),
 minimind2-small on replies of alpaca-zh, all-MiniLM-L6-v2 fine-tuned on 4,000 sentences of sst2. A cell is a recipe of
@@ -24,6 +24,8 @@ from pretune.base.measurements import processor
 from pretune.base.recipe import Recipe
 
 INT4: dict[str, Any] = {"kind": "int4", "group": 32}
+WEIGHTS: dict[str, Any] = {"kind": "prune", "what": "weights"}
+HEADER = "perplexity or accuracy | MB | bits | ms a row | seconds to make |\n|---|---|---|---|---|---|"
 LANGUAGE: dict[str, Any] = {
     "int8": "int8",
     **{f"int4-{group}-nearest": {**INT4, "group": group, "by": "nearest"} for group in (32, 64, 128)},
@@ -41,8 +43,9 @@ LANGUAGE: dict[str, Any] = {
     "layers-0.25": {"kind": "prune", "what": "layers", "ratio": 0.25},
     "layers-0.25-last": {"kind": "prune", "what": "layers", "ratio": 0.25, "by": "last"},
     "layers-0.25-distil": [{"kind": "prune", "what": "layers", "ratio": 0.25}, {"kind": "distil", "steps": 300}],
-    **{f"weights-{by}-0.5": {"kind": "prune", "what": "weights", "ratio": 0.5, "by": by} for by in ("activations", "magnitude")},
-    "weights-2:4": {"kind": "prune", "what": "weights", "pattern": "2:4"},
+    "weights-wanda": {**WEIGHTS, "ratio": 0.5},
+    "weights-magnitude": {**WEIGHTS, "ratio": 0.5, "by": "magnitude"},
+    "weights-two-of-four": {**WEIGHTS, "pattern": "2:4"},
 }
 CLASSIFIER = {name: how for name, how in LANGUAGE.items() if "heads" not in name} | {
     "ladder": [{"kind": "prune", "ratio": 0.5}, {"kind": "distil"}, INT4],
@@ -96,11 +99,11 @@ def sst2(shared: Path, out: Path, rows: int = 4000) -> dict[str, Any]:
 
 def cell(name: str, way: str, shared: Path, out: Path, stories: Path) -> dict[str, Any]:
     """The card's figures of one way; kept as a file."""
-    kept = out / "cells" / f"{name}-{way}.json".replace(":", "of")
+    kept = out / "cells" / f"{name}-{way}.json"
     shared_stages, model, ways = stages_of(name, shared, out, stories)
     if not kept.is_file():
         small = {"kind": "compress", "model": model, "data": "$data", "method": ways[way]}
-        recipe = {"work": str(out / name), "stages": {**shared_stages, f"{way.replace(':', 'of').replace('.', '')}": small}}
+        recipe = {"work": str(out / name), "stages": {**shared_stages, "small": small}}
         made = Recipe.build(recipe).run(log=Log(quiet=True))
         card = list(made.values())[-1].card
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -124,12 +127,13 @@ def main() -> None:
         ways = CLASSIFIER if name == "minilm" else LANGUAGE
         chosen = [way for way in ways if not asked.only or f"{name}-{way}" in asked.only]
         if chosen:
-            print(f"| {name} | perplexity or accuracy | MB | bits | ms a row | seconds to make |\n|---|---|---|---|---|---|")
+            print(f"| {name} | {HEADER}")
         for number, way in enumerate(chosen):
             m = cell(name, way, asked.shared, asked.out, asked.stories)
             whole = m["bytes_before"]
             if not number:
-                print(f"| float32 | {shown(m['quality_before'])} | {whole / 1e6:.2f} | 32 | {1e3 * m['seconds_per_row_before']:.1f} | |")
+                size, read = f"{whole / 1e6:.2f} | 32", f"{1e3 * m['seconds_per_row_before']:.1f}"
+                print(f"| float32 | {shown(m['quality_before'])} | {size} | {read} | |")
             size = f"{m['bytes_after'] / 1e6:.2f} | {32 * m['bytes_after'] / whole:.2f}"
             took = sum(one["metrics"].get("seconds_to_compress", 0) for one in m.get("rungs", [{"metrics": m}]))
             told = f"{1e3 * m['seconds_per_row_after']:.1f} | {took:.0f}"

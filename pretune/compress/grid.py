@@ -1,8 +1,7 @@
 """Whole numbers of four bits: sixteen steps for each group of inputs; and how a folder keeps them.
 
-    group       0.80  -0.30   0.10   0.42       scale = 0.80 / -8 = -0.1, zero 8: the largest weight is number 0
+    group       0.80  -0.30   0.10   0.40       scale = 0.80 / -8 = -0.1, zero 8: the largest weight is number 0
     numbers     0      11      7      4         weight = (number - zero) * scale
-    rounded     0.80  -0.30   0.10   0.40
 
 **The layout of rounded folders.** The folder is plain Hugging Face in float32 with the rounded weights, so any reader
 gives the rounded model's answers. Files next to it hold what an exporter needs to store fewer bytes, by the names of
@@ -30,6 +29,7 @@ from torch import Tensor
 
 from pretune.base.errors import BadFile
 from pretune.compress.quantise import INT4_SCALES, INT4_ZEROS
+from pretune.model.rounding import fitted
 
 MIDDLE, TOP = 8, 15
 """The number that stands for 0 in a symmetric group, and the largest number."""
@@ -69,14 +69,14 @@ def _spread(each_OG: Tensor, size: int, inputs: int) -> Tensor:
 
 
 def grid_of(weight_OI: Tensor, size: int, *, symmetric: bool) -> Grid:
-    """The grid of a matrix: of each group its weight of largest size is on it, or (not symmetric) its two ends.
-
-    A group of zeros has scale 1.
+    """The grid of a matrix: of each group its two ends are on it; or (symmetric) its weight of largest size is, on
+    step 0, or near it, where another scale loses fewer squares. A group of zeros has scale 1.
     """
     groups_OGS = _in_groups(weight_OI, size)
     low, high = groups_OGS.amin(2).clamp(max=0), groups_OGS.amax(2).clamp(min=0)
     if symmetric:
-        scale = as_kept(torch.where(high > -low, high, low) / -MIDDLE)
+        largest = torch.where(high > -low, high, low) / -MIDDLE
+        scale = as_kept(torch.from_numpy(fitted(groups_OGS.numpy(), largest.numpy(), MIDDLE)))
         return Grid(scale, torch.full_like(scale, MIDDLE), size)
     scale = as_kept((high - low) / TOP)
     return Grid(scale, (-low / scale).round().clamp(0, TOP), size)

@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretune.export.writer import OPSET
+from pretune.model.rounding import fitted
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 DOMAIN = "com.microsoft"
-NEAR = (1.0, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
-"""Factors on the scale of a block that are tried."""
 HEAD = "lm_head.weight"
 ROUTER = ".mlp.gate.weight"
 WORDS = "input_ids"
@@ -124,26 +123,13 @@ def stored(
         scale, zero = np.broadcast_to(row_scales.reshape(-1, 1), low.shape), None
     elif kind.symmetric:
         scale, zero = np.where(-low > high, low, high) / -half, None  # the largest number gets a place of its own
-        scale = _fitted(x, scale, half) if kind.bits == 4 else scale
+        scale = fitted(x, scale, half) if kind.bits == 4 else scale
     else:
         scale = (high - low) / most
         zero = np.clip(np.rint(-low / np.where(scale == 0, 1, scale)), 0, most).astype(np.uint8)
     scale = np.where(scale == 0, 1, scale).astype(np.float32)
     middle = half if zero is None else zero[..., None]
     return Stored(np.clip(np.rint(x / scale[..., None]) + middle, 0, most).astype(np.uint8), scale, zero)
-
-
-def _fitted(x: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:
-    """Of scales near the given ones [N, b] those with the least sum of squares, each fitted to its own rounding."""
-    best, least = scale, np.full(scale.shape, np.inf, dtype=np.float32)
-    for factor in NEAR:
-        tried = np.where(scale == 0, 1, scale * np.float32(factor))[..., None]
-        whole = np.clip(np.rint(x / tried), -half, half - 1)
-        squares = (whole * whole).sum(2)
-        found = (whole * x).sum(2) / np.where(squares == 0, 1, squares)
-        lost = ((whole * found[..., None] - x) ** 2).sum(2)
-        best, least = np.where(lost < least, found, best), np.minimum(lost, least)
-    return best
 
 
 def packed(whole: np.ndarray, bits: int) -> np.ndarray:
