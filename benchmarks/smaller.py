@@ -9,6 +9,7 @@ pretune's own stages; figures are the card's, on validation splits: what is cali
 Bytes are those of the weights in an exported file; bits are 8 x bytes / parameters of the float32 model.
 
 `--stories` is a copy of stories15M's folder with the `tokenizer.json` that transformers' LlamaTokenizer writes.
+`--classifier MODEL DATA` are folders of a fine-tuned classifier and its data set, instead of training one.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def written(stories: Path, out: Path, *, texts: int = 160, tokens: int = 128) ->
     return path
 
 
-def stages_of(name: str, shared: Path, out: Path, stories: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
+def stages_of(
+    name: str, shared: Path, out: Path, stories: Path, classifier: list[str]
+) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """The stages that a model's cells share, the model, and the ways that are tried."""
     if name == "stories":
         corpus = {"kind": "corpus", "read": [str(written(stories, out))], "filters": [], "validation": 0.25, "test": 0}
@@ -82,6 +85,8 @@ def stages_of(name: str, shared: Path, out: Path, stories: Path) -> tuple[dict[s
     if name == "minimind":
         data = {"kind": "dataset", "read": [f"{shared}/data/alpaca-zh/train.jsonl.gz#2000"]}
         return {"data": data}, f"{shared}/models/minimind2-small", LANGUAGE
+    if classifier:
+        return {}, classifier[0], CLASSIFIER
     data = sst2(shared, out)
     tuned = {"kind": "finetune", "model": f"{shared}/models/all-MiniLM-L6-v2", "data": "$data", "task": "classify"}
     return {"data": data, "tuned": tuned | {"max_length": 64, "seed": 0}}, "$tuned", CLASSIFIER
@@ -97,12 +102,17 @@ def sst2(shared: Path, out: Path, rows: int = 4000) -> dict[str, Any]:
     return {"kind": "dataset", "read": [str(folder)]}
 
 
-def cell(name: str, way: str, shared: Path, out: Path, stories: Path) -> dict[str, Any]:
+def cell(name: str, way: str, shared: Path, out: Path, *, stories: Path, classifier: list[str]) -> dict[str, Any]:
     """The card's figures of one way; kept as a file."""
     kept = out / "cells" / f"{name}-{way}.json"
-    shared_stages, model, ways = stages_of(name, shared, out, stories)
+    shared_stages, model, ways = stages_of(name, shared, out, stories, classifier)
     if not kept.is_file():
-        small = {"kind": "compress", "model": model, "data": "$data", "method": ways[way]}
+        small = {
+            "kind": "compress",
+            "model": model,
+            "data": classifier[1] if name == "minilm" and classifier else "$data",
+        }
+        small |= {"method": ways[way]}
         recipe = {"work": str(out / name), "stages": {**shared_stages, "small": small}}
         made = Recipe.build(recipe).run(log=Log(quiet=True))
         card = list(made.values())[-1].card
@@ -120,6 +130,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--stories", type=Path, default=Path("models/stories15M"))
+    parser.add_argument("--classifier", nargs=2, default=[], help="MODEL DATA")
     parser.add_argument("--only", nargs="*", action="extend", default=[], help="names of cells: MODEL-WAY")
     asked = parser.parse_args()
     print(f"{processor()}\n")
@@ -129,7 +140,8 @@ def main() -> None:
         if chosen:
             print(f"| {name} | {HEADER}")
         for number, way in enumerate(chosen):
-            m = cell(name, way, asked.shared, asked.out, asked.stories)
+            given = {"stories": asked.stories, "classifier": asked.classifier}
+            m = cell(name, way, asked.shared, asked.out, **given)
             whole = m["bytes_before"]
             if not number:
                 size, read = f"{whole / 1e6:.2f} | 32", f"{1e3 * m['seconds_per_row_before']:.1f}"
