@@ -83,7 +83,7 @@ def calibration_of(model: Any, objective: Objective, rows: Sequence[Row]) -> Cal
     core = plain_model(model)
     if core.config.is_encoder_decoder:
         problem = f"a {type(core).__name__} is an encoder-decoder, and calibration reads one row, not two"
-        raise NotSupported(problem, hint="take a method that needs no text: int8, int4.by=nearest, prune by=magnitude")
+        raise NotSupported(problem, hint="what needs no text: int8, int4 method.by=nearest, prune method.by=magnitude")
     heard: list[Given] = []
 
     def listen(module: nn.Module, args: tuple[Any, ...], given: dict[str, Any]) -> None:

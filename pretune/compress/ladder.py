@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pretune.infer.predictor import Predictor
 
 PAGE = "ladder.html"
+LAST = ("int8", "int4", "low-rank")
+"""What rounds or factors weights, which nothing may change afterwards."""
 ROW = 64
 """Tokens of the row that is read to see how long a model takes."""
 
@@ -51,6 +53,8 @@ class Ladder(Compressor):
     def _can_climb(self) -> Self:
         if odd := [rung.kind for rung in self.rungs if rung.kind in ("ladder", "vocabulary")]:
             raise ValueError(f"method={odd[0]} is no rung of a ladder; run it as a stage of its own before")
+        if early := [rung.kind for rung in self.rungs[:-1] if rung.kind in LAST]:
+            raise ValueError(f"method={early[0]} is the last rung of a ladder: what changed its weights would undo it")
         return self
 
 

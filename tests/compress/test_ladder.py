@@ -87,4 +87,6 @@ def test_a_rounded_model_is_not_rounded_in_another_way(
 
 def test_a_vocabulary_is_no_rung() -> None:
     with pytest.raises(ValueError, match="method=vocabulary is no rung"):
-        COMPRESSOR({"kind": "ladder", "rungs": ["int8", {"kind": "vocabulary", "tokenizer": "words"}]})
+        COMPRESSOR({"kind": "ladder", "rungs": ["prune", {"kind": "vocabulary", "tokenizer": "words"}]})
+    with pytest.raises(ValueError, match="method=int4 is the last rung"):
+        COMPRESSOR({"kind": "ladder", "rungs": ["int4", "distil"]})
