@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretune.export.writer import OPSET
+from pretune.model.rounding import fitted
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 DOMAIN = "com.microsoft"
-NEAR = (1.0, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
-"""Factors on the scale of a block that are tried."""
 HEAD = "lm_head.weight"
 ROUTER = ".mlp.gate.weight"
 WORDS = "input_ids"
@@ -79,41 +78,58 @@ class Stored:
         return found.reshape(len(found), -1)[:, :inputs]
 
 
-def stored(weight_NK: np.ndarray, kind: Blocks, row_scales: np.ndarray | None = None) -> Stored:
+@dataclass(frozen=True)
+class Given:
+    """What an int4 folder brings for a weight (compress/grid.py): it lies on these steps.
+
+    Args:
+        scale: float32 [N, b]; zero: float32 whole numbers [N, b]; block: weights that share them.
+    """
+
+    scale: np.ndarray
+    zero: np.ndarray
+    block: int
+
+    def kind(self, usual: Blocks, *, words: bool) -> Blocks:
+        """How the weight is stored; in the table of words 8 bits hold the same steps."""
+        symmetric = words or bool((self.zero == 2**3).all())
+        return replace(usual, bits=8 if words else 4, block=self.block, symmetric=symmetric)
+
+    def stored(self, x_NbB: np.ndarray, kind: Blocks) -> Stored:
+        """The whole numbers of a weight in its blocks; nothing is rounded."""
+        half = 2 ** (kind.bits - 1)
+        zero = self.zero if kind.bits == 4 else np.full_like(self.zero, half)
+        whole = np.rint(x_NbB / self.scale[..., None]) + zero[..., None]
+        return Stored(whole.astype(np.uint8), self.scale, None if kind.symmetric else zero.astype(np.uint8))
+
+
+def stored(
+    weight_NK: np.ndarray, kind: Blocks, row_scales: np.ndarray | None = None, given: Given | None = None
+) -> Stored:
     """A weight in blocks, rounded to the nearest.
 
     Args:
         row_scales: of an int8 folder, [N, 1]; the weight lies on their grid, so it is kept as it is.
+        given: the same of an int4 folder.
     """
     most, half = 2**kind.bits - 1, 2 ** (kind.bits - 1)
     blocks = -(-weight_NK.shape[1] // kind.block)
     padded = np.pad(weight_NK, [(0, 0), (0, blocks * kind.block - weight_NK.shape[1])])
     x = padded.reshape(len(padded), blocks, kind.block)
+    if given is not None:
+        return given.stored(x, kind)
     low, high = np.minimum(x.min(2), 0), np.maximum(x.max(2), 0)
     if row_scales is not None and kind.bits == 8:
         scale, zero = np.broadcast_to(row_scales.reshape(-1, 1), low.shape), None
     elif kind.symmetric:
         scale, zero = np.where(-low > high, low, high) / -half, None  # the largest number gets a place of its own
-        scale = _fitted(x, scale, half) if kind.bits == 4 else scale
+        scale = fitted(x, scale, half) if kind.bits == 4 else scale
     else:
         scale = (high - low) / most
         zero = np.clip(np.rint(-low / np.where(scale == 0, 1, scale)), 0, most).astype(np.uint8)
     scale = np.where(scale == 0, 1, scale).astype(np.float32)
     middle = half if zero is None else zero[..., None]
     return Stored(np.clip(np.rint(x / scale[..., None]) + middle, 0, most).astype(np.uint8), scale, zero)
-
-
-def _fitted(x: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:
-    """Of scales near the given ones [N, b] those with the least sum of squares, each fitted to its own rounding."""
-    best, least = scale, np.full(scale.shape, np.inf, dtype=np.float32)
-    for factor in NEAR:
-        tried = np.where(scale == 0, 1, scale * np.float32(factor))[..., None]
-        whole = np.clip(np.rint(x / tried), -half, half - 1)
-        squares = (whole * whole).sum(2)
-        found = (whole * x).sum(2) / np.where(squares == 0, 1, squares)
-        lost = ((whole * found[..., None] - x) ** 2).sum(2)
-        best, least = np.where(lost < least, found, best), np.minimum(lost, least)
-    return best
 
 
 def packed(whole: np.ndarray, bits: int) -> np.ndarray:
@@ -125,15 +141,22 @@ def packed(whole: np.ndarray, bits: int) -> np.ndarray:
     return found
 
 
-def in_blocks(model: ModelProto, kind: Blocks, row_scales: Mapping[str, np.ndarray]) -> None:
+def in_blocks(
+    model: ModelProto,
+    kind: Blocks | None,
+    row_scales: Mapping[str, np.ndarray],
+    given: Mapping[str, Given] | None = None,
+) -> None:
     """Store the weights of a graph in blocks, in place.
 
     Args:
+        kind: of those that are not given; None: those stay as they are, and products with the others are exact.
         row_scales: of an int8 folder, by parameter name; shaped as `writer.Weights` has them.
+        given: what an int4 folder brings, by parameter name.
     """
     from onnx import helper
 
-    work = _Pass(model, kind, row_scales)
+    work = _Pass(model, kind or Blocks(4, exact=True), row_scales, given or {}, all_weights=kind is not None)
     nodes = [new for node in model.graph.node for new in work.replaced(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -148,8 +171,16 @@ def in_blocks(model: ModelProto, kind: Blocks, row_scales: Mapping[str, np.ndarr
 class _Pass:
     """One walk over a graph; what it stores is shared by name."""
 
-    def __init__(self, model: ModelProto, kind: Blocks, row_scales: Mapping[str, np.ndarray]):
-        self.kind, self.row_scales = kind, row_scales
+    def __init__(
+        self,
+        model: ModelProto,
+        kind: Blocks,
+        row_scales: Mapping[str, np.ndarray],
+        grids: Mapping[str, Given],
+        *,
+        all_weights: bool,
+    ):
+        self.kind, self.row_scales, self.grids, self.all_weights = kind, row_scales, grids, all_weights
         self.given = {one.name: one for one in model.graph.initializer}
         self.opset = next((one.version for one in model.opset_import if not one.domain), OPSET)
         self.words = {node.input[0] for node in model.graph.node if node.op_type == "Gather" and node.input[1] == WORDS}
@@ -172,7 +203,8 @@ class _Pass:
     def _is_weight(self, name: str) -> bool:
         one = self.given.get(name)
         is_matrix = one is not None and one.data_type == FLOAT and len(one.dims) == 2
-        return is_matrix and not name.removesuffix(".T").endswith(ROUTER)
+        plain = name.removesuffix(".T")
+        return is_matrix and (plain in self.grids or (self.all_weights and not plain.endswith(ROUTER)))
 
     def _gemm(self, node: NodeProto, *, transposed: bool) -> list[NodeProto]:
         from onnx import helper
@@ -196,10 +228,13 @@ class _Pass:
     def kind_of(self, weight: str) -> Blocks:
         """How a weight is stored."""
         name = weight.removesuffix(".T")
-        return self.kind.of_words if name in self.words or name.endswith(HEAD) else self.kind
+        if name in self.grids:
+            return self.grids[name].kind(self.kind, words=name in self.words)
+        kept = bool(self.grids) and name in self.row_scales  # what an int4 folder left in int8
+        return self.kind.of_words if kept or name in self.words or name.endswith(HEAD) else self.kind
 
     def _has_zeros(self, weight: str) -> bool:
-        return not (self.kind.symmetric or self._scales_of(weight) is not None)
+        return not (self.kind_of(weight).symmetric or self._scales_of(weight) is not None)
 
     def _scales_of(self, weight: str) -> np.ndarray | None:
         return self.row_scales.get(weight.removesuffix(".T")) if self.kind_of(weight).bits == 8 else None
@@ -212,7 +247,7 @@ class _Pass:
             array = numpy_helper.to_array(self.given[weight])
             array = array.T if transposed else array
             kind = self.kind_of(weight)
-            found = stored(array, kind, self._scales_of(weight))
+            found = stored(array, kind, self._scales_of(weight), self.grids.get(weight.removesuffix(".T")))
             name = f"{weight}.blocks"
             self.keep(name, packed(found.whole, kind.bits))
             self.keep(f"{name}.scale", found.scale)
@@ -230,7 +265,8 @@ class _Pass:
     def _rows(self, gather: NodeProto) -> list[NodeProto]:
         """Rows of a table [B, L, K]: picked as they are stored, in 8 bits, then made float32."""
         name, _, inputs = self._stored(gather.input[0], transposed=False)
-        blocks, ids, steps = -(-inputs // self.kind.block), gather.input[1], _Steps(self, gather.output[0])
+        block, ids, steps = self.kind_of(gather.input[0]).block, gather.input[1], _Steps(self, gather.output[0])
+        blocks = -(-inputs // block)
         whole = steps.add("Cast", steps.add("Gather", name, ids), to=FLOAT)
         zero = steps.constant(2**7, np.float32)
         if self._has_zeros(gather.input[0]):
@@ -238,7 +274,7 @@ class _Pass:
             zero = steps.add("Unsqueeze", zeros, steps.constant([-1]))
         scale = steps.add("Unsqueeze", steps.add("Gather", f"{name}.scale", ids), steps.constant([-1]))
         found = steps.add("Mul", steps.add("Sub", whole, zero), scale)
-        flat = steps.add("Reshape", found, steps.constant([0, 0, blocks * self.kind.block]))
+        flat = steps.add("Reshape", found, steps.constant([0, 0, blocks * block]))
         steps.add("Slice", flat, steps.constant([0]), steps.constant([inputs]), steps.constant([-1]))
         steps.nodes[-1].output[0] = gather.output[0]
         return steps.nodes

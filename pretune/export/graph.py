@@ -19,9 +19,10 @@ import numpy as np
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.export.adapters import bottles_of, num_virtual
-from pretune.export.blocks import Blocks, in_blocks
+from pretune.export.blocks import Blocks, Given, in_blocks
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
 from pretune.export.encoders import SCORED, encoder_graph, is_written
+from pretune.export.factors import Factors, in_factors
 from pretune.export.small import STATES, small_graph
 from pretune.export.traced import OUTPUTS, inputs_of, traced_encoder
 from pretune.export.two_stacks import check_written, reader_graph, writer_graph
@@ -48,7 +49,13 @@ class Graph:
 
 
 def graph_of(
-    model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynamic: bool = False, blocks: Blocks | None = None
+    model: PreTrainedModel,
+    scales: Mapping[str, np.ndarray],
+    *,
+    dynamic: bool = False,
+    blocks: Blocks | None = None,
+    steps: Mapping[str, Given] | None = None,
+    factors: Mapping[str, Factors] | None = None,
 ) -> Graph:
     """Write the graph of a float32 torch model.
 
@@ -56,6 +63,8 @@ def graph_of(
         scales: int8 scales of the weights that lie on an int8 grid; those are stored as int8.
         dynamic: compute linear layers that have scales with int8 activations too.
         blocks: store the weights in blocks.
+        steps: of an int4 folder; those weights are stored in blocks whatever `blocks` says.
+        factors: of a low-rank folder; those products become two.
 
     Raises:
         NotSupported: a model of a family, or with settings, that no graph is written for; or over 2 GiB.
@@ -66,9 +75,11 @@ def graph_of(
     weights = Weights(_named(model, _arrays(model), head), {} if blocks else named, bottles)
     written, facts = _written(model, head, weights, dynamic=dynamic)
     more = {READER: reader_graph(model, weights, dynamic=dynamic).model()} if head == "text" else {}
-    if blocks:
-        for one in (written, *more.values()):
-            in_blocks(one, blocks, named)
+    for one in (written, *more.values()):
+        if factors:
+            in_factors(one, _named(model, factors, head))
+        if blocks or steps:
+            in_blocks(one, blocks, named, _named(model, steps or {}, head))
     return Graph(serialized(written), facts, {name: serialized(one) for name, one in more.items()})
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.model.layers import config_of_taken
 from pretune.task.fresh import check_source, fresh_forecast
 from pretune.task.settings import FinetuneSettings
 from pretune.train.settings import refuse_ranks
@@ -33,6 +34,8 @@ class FinetuneStage(Stage, FinetuneSettings):
         base, data = inputs["model"], together([inputs[place] for place in _data(inputs).values()])
         if self.fresh is not None:
             base = fresh_forecast(self.fresh, base, max_length=self.max_length)
+        if base.config is not None and self.take_layers is not None:
+            base = replace(base, config=config_of_taken(base.config, self.take_layers)[0])
         if base.config is not None:
             from pretune.task.finetuning import forecast_finetuning
 
