@@ -24,7 +24,7 @@ from pretune.model.layers import with_layers
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.model.rounded import round_base
-from pretune.objective.distil import PROJECTION, drop_projection
+from pretune.objective.blocks import PROJECTION, drop_projection
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best

@@ -128,6 +128,7 @@ def test_a_teacher_who_means_something_else_is_refused(world: Path, why: str) ->
         ({"task": {"kind": "classify", "r_drop": 1.0}}, "not one loss of one reading"),
         ({"task": "prefer"}, "not one loss of one reading"),
         ({"take_layers": 1, "method": "lora"}, "shallower"),
+        ({"method": "prompt", "objective": {"kind": "distil", "teacher": "t", "hidden": 1.0}}, "virtual tokens"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], why: str) -> None:
