@@ -343,7 +343,7 @@ def _wide(logits: Tensor) -> Tensor:
 
 def told_batch(rows: Sequence[Row]) -> Batch:
     """What was told of the rows' targets, in one piece; nothing where it is not kept."""
-    kept = {
+    kept: dict[str, list[NDArray[Any]]] = {
         TOLD: [row[TOLD] for row in rows if TOLD in row],
         TOLD_IDS: [row[TOLD_IDS] for row in rows if TOLD_IDS in row],
     }

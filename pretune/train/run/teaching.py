@@ -89,7 +89,7 @@ def keep_told(objective: Distil, rows: Sequence[Row], vocabulary: Vocabulary, co
         starts, widths = (kept[f"{name}_{what}"].tolist() for what in ("sizes", "widths"))
         parts = torch.split(kept[name], starts)
         for row, part, width in zip(rows, parts, widths, strict=True):
-            row[name] = part.view(-1, width).numpy()  # type: ignore[literal-required]
+            row[name] = part.view(-1, width).numpy()
     objective.hold(None)
     return True
 
