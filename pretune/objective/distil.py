@@ -14,7 +14,7 @@ B rows, L positions, N places, C outputs, D width, H heads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,8 @@ TAUGHT = Choice(Taught, {"distil": "pretune.objective.distil:Taught"}, group="pr
 
 class Distil(Taught, Objective):
     """Predict what an objective asks for, and what a teacher says of it."""
+
+    is_alone: ClassVar[bool] = True
 
     of: Annotated[Objective, *chosen(OBJECTIVE)] = OBJECTIVE("causal")
     """The objective whose places are looked at, with its own loss."""
