@@ -93,20 +93,21 @@ def block_map(mine: int, theirs: int, layers: Sequence[int] | None = None) -> li
 
 def inside(name: str, mine: Tensor, theirs: Tensor, there_BL: Tensor, project: Any = None) -> Tensor:
     """The squared distance of one block's states (mean over the width) or attention (sum over what is looked at, mean
-    over heads), summed over tokens."""
+    over heads), summed over tokens, in float32 (float64 stays).
+
+    Raises:
+        NotSupported: the two have other numbers of heads.
+    """
     import torch
 
-    if name == "attention":
-        if mine.shape[1] != theirs.shape[1]:
-            raise NotSupported(
-                f"the student's blocks have {mine.shape[1]} heads, the teacher's {theirs.shape[1]}",
-                hint="leave out attention, or take a student with as many heads",
-            )
-        far_BL = (mine - theirs.to(mine.dtype)).square().sum(-1).mean(1)
-    else:
-        mine = mine if project is None else project(mine)
-        far_BL = (mine - theirs.to(mine.dtype)).square().mean(-1)
-    return (far_BL.to(torch.promote_types(far_BL.dtype, torch.float32)) * there_BL).sum()
+    if name == "attention" and mine.shape[1] != theirs.shape[1]:
+        problem = f"the student's blocks have {mine.shape[1]} heads, the teacher's {theirs.shape[1]}"
+        raise NotSupported(problem, hint="leave out attention, or take a student with as many heads")
+    mine = mine if project is None or name == "attention" else project(mine)
+    wide = torch.promote_types(mine.dtype, torch.float32)
+    far = (mine.to(wide) - theirs.to(wide)).square()
+    far_BL = far.sum(-1).mean(1) if name == "attention" else far.mean(-1)
+    return (far_BL * there_BL).sum()
 
 
 def projected(student: Any, teacher: Any) -> Any:

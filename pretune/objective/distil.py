@@ -179,7 +179,7 @@ class Distil(Taught, Objective):
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         found = self.of.prepare(row, vocabulary, rng)
-        if self.on_policy and rng.random() < self.on_policy:
+        if self.on_policy and "progress" in row and rng.random() < self.on_policy:  # not in validation
             return {**found, OWN: rng.random(len(found["ids"]) - 1)}
         return found
 

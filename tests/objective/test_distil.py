@@ -181,7 +181,9 @@ def test_padding_changes_nothing_of_what_is_taught() -> None:
 def own_batch(share: float, **settings: Any) -> tuple[Any, Distil, dict[str, torch.Tensor]]:
     model, of, rows = case("chat")
     objective = taught(of, other(tiny("qwen3", seed=1)), on_policy=share, **settings)
-    rows = [objective.prepare(row, VOCABULARY, np.random.default_rng(k)) for k, row in enumerate(rows)]
+    rows = [
+        objective.prepare({**row, "progress": 0.5}, VOCABULARY, np.random.default_rng(k)) for k, row in enumerate(rows)
+    ]
     return model.eval(), objective, objective.collate(rows, VOCABULARY)
 
 

@@ -109,16 +109,16 @@ def other_words(world: Path) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("why", ["another vocabulary", "the outputs of the teacher", "no weights of a head"])
+REFUSED = ("another vocabulary", "the outputs of the teacher", "no weights of a head", "nothing says how")
+
+
+@pytest.mark.parametrize("why", REFUSED)
 def test_a_teacher_who_means_something_else_is_refused(world: Path, why: str) -> None:
-    if why == "another vocabulary":
-        teacher = other_words(world)
-    elif why == "no weights of a head":
-        teacher = str(write_base(world, "qwen3"))
-    else:
-        teacher = str(write_base(world, "bert-labels"))
+    base = {"no weights of a head": "qwen3"}.get(why, "bert-labels")
+    teacher = other_words(world) if why == "another vocabulary" else str(write_base(world, base))
+    told, task = {"kind": "distil", "teacher": teacher}, "embed" if why == "nothing says how" else "classify"
     with pytest.raises(NotSupported, match=why) as refused:
-        tuned(world, f"refused {why}", "classify", "bert-labels", objective={"kind": "distil", "teacher": teacher})
+        tuned(world, f"refused {why}", task, "bert-labels", objective=told)
     assert teacher in refused.value.problem
 
 

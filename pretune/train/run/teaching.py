@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pretune.base.errors import NotSupported
 from pretune.base.stage import Context
-from pretune.model.families import family_of, plain_model
+from pretune.model.families import family_of, num_positions, plain_model
 from pretune.objective.blocks import projected
 from pretune.objective.distil import TOLD, TOLD_IDS, Distil
 from pretune.objective.teacher import check_outputs, open_teacher
@@ -37,12 +38,16 @@ def with_teacher(
         narrow: whether the teacher reads in the narrow type of the run, where it has one.
 
     Raises:
-        NotSupported: as `open_teacher`.
+        NotSupported: as `open_teacher`; it reads shorter rows, or its outputs mean something else.
     """
     told = spec.settings.precision
     attention = "eager" if objective.attention else spec.attention or None
     exact = told == "float64"
     teacher = open_teacher(folder, objective.head, tokenizer, device=spec.device, exact=exact, attention=attention)
+    longest = num_positions(plain_model(teacher).config.to_dict())
+    if longest is not None and longest < spec.length:
+        problem = f"the teacher {folder.as_posix()} reads {longest} tokens, and rows have up to {spec.length}"
+        raise NotSupported(problem, hint=f"take a teacher that reads as many, or rows of {longest}")
     if spec.make is not None:
         check_outputs(teacher, spec.make(), objective.of, name=folder.as_posix())
     dtype = compute_dtype_of(resolved_precision(told, spec.device, QUIET))
