@@ -15,6 +15,7 @@ from pretune.base.errors import MissingExtra
 MODULES = {
     "serve": ("starlette", "uvicorn"),
     "structured": ("llguidance",),
+    "bundle": ("onnxruntime",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "gguf": ("gguf",),
     "kquants": ("libgguf",),
