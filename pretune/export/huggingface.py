@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pretune.base.errors import NoParity
+from pretune.base.errors import NoParity, NotSupported
 from pretune.base.json import Json
 from pretune.export.exporter import Exporter, Job, Proof
 from pretune.infer.predictor import Facts
@@ -35,6 +35,9 @@ class HuggingFace(Exporter):
 
         assert job.ready is not None, "a model is opened before it is exported"
         model = module_of(job.ready)
+        if not type(model).__module__.startswith("transformers."):
+            problem = f"a {type(model).__name__} is no class of transformers, so no other tool reads its folder"
+            raise NotSupported(problem, hint="serve it here, or export it with to=onnx")
         save_model(model, job.out, tokenizer=job.source)
         if job.ready.facts.answers != "text":
             write_frame(job.out, job.ready.facts)
