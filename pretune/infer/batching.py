@@ -16,7 +16,7 @@ there is no room, a client with several answers on the way gives up the youngest
 again later and goes on where it was, with the same draws.
 
 A decoder whose states do not join (T5 and other encoder-decoders; layers that keep a summary) writes one answer after
-the other, and keeps nothing.
+the other, and keeps nothing. While an answer is searched for by beams, the others wait.
 """
 
 from __future__ import annotations
@@ -317,6 +317,8 @@ class Batching:
         written = tuple(job.draft.written[:-1])
         shared, state, row = max(self._known(written), key=lambda one: one[0], default=(0, None, 0))
         if shared >= LEAST_SHARED:
+            if ids := next((ids for ids, one in self.kept.items() if one is state), None):
+                self.kept.move_to_end(ids)
             job.state, job.num_read = self.joining.cut(state, row, shared), shared
             self.num_shared += shared
         self._make_room()
