@@ -16,7 +16,7 @@ there is no room, a client with several answers on the way gives up the youngest
 again later and goes on where it was, with the same draws.
 
 A decoder whose states do not join (T5 and other encoder-decoders; layers that keep a summary) writes one answer after
-the other, and keeps nothing.
+the other, and keeps nothing. While an answer is searched for by beams, the others wait.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from pretune.base.errors import TooLong
 from pretune.infer.draft import Draft
 from pretune.infer.engine import ROWS_AT_ONCE, Joins
 from pretune.infer.predictor import Streams
+from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 
 READ_AT_ONCE = 256
@@ -82,6 +83,7 @@ class Batching:
         max_bytes: of keys and values, padding and what is kept included.
         max_rows: answers that are written together.
         own_thread: whether rounds are turned by a thread of its own; else whoever asks calls `step`.
+        keeps: whether what was read is kept for who goes on with it.
         num_fed: tokens of prompts that were read so far; `num_shared`: that were there already.
         most_rows: answers that were written together at most.
     """
@@ -91,6 +93,7 @@ class Batching:
     max_rows: int = ROWS_AT_ONCE
     read_at_once: int = READ_AT_ONCE
     own_thread: bool = True
+    keeps: bool = True
     num_fed: int = 0
     num_shared: int = 0
     most_rows: int = 0
@@ -145,6 +148,36 @@ class Batching:
     def num_bytes(self) -> int:
         """Of keys and values, padding counted, as if all that is being read were rows already."""
         return self._needed() + self.kept_bytes
+
+    # ---- in the thread of who asks ----
+
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
+        """As `Streams.stream`, but for what is kept of earlier prompts; `own_thread` is false."""
+        told = deque[Piece | Exception]()
+        job = self.ask(self.model.draft(prompt_ids, sampling), told.append)
+        try:
+            while True:
+                while not told:
+                    self.step()
+                if isinstance(piece := told.popleft(), Exception):
+                    raise piece
+                yield piece
+                if piece.finish:
+                    return
+        finally:
+            self.leave(job)
+
+    def likeliest(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
+        """The likeliest tokens for every prompt, without the end token; `own_thread` is false."""
+        told = list[Piece | Exception]()
+        sampling = Sampling(max_tokens=max_tokens)
+        jobs = [self.ask(self.model.draft(ids, sampling), told.append, client=k) for k, ids in enumerate(prompts)]
+        while self.inbox or self.waiting or self.active:
+            self.step()
+        if error := next((one for one in told if isinstance(one, Exception)), None):
+            raise error
+        written = [job.draft.written[len(ids) :] for job, ids in zip(jobs, prompts, strict=True)]
+        return [ids[: job.draft.num_tokens] for job, ids in zip(jobs, written, strict=True)]
 
     # ---- the engine's thread ----
 
@@ -266,7 +299,7 @@ class Batching:
         ids = tuple(job.draft.written[:-1])
         free = self.max_bytes - self._needed()
         is_there = any(one[: len(ids)] == ids for one in self.kept)
-        if self.joining is None or is_there or len(ids) * self.position_bytes > free:
+        if self.joining is None or not self.keeps or is_there or len(ids) * self.position_bytes > free:
             return
         for shorter in [one for one in self.kept if ids[: len(one)] == one]:
             del self.kept[shorter]
@@ -284,6 +317,8 @@ class Batching:
         written = tuple(job.draft.written[:-1])
         shared, state, row = max(self._known(written), key=lambda one: one[0], default=(0, None, 0))
         if shared >= LEAST_SHARED:
+            if ids := next((ids for ids, one in self.kept.items() if one is state), None):
+                self.kept.move_to_end(ids)
             job.state, job.num_read = self.joining.cut(state, row, shared), shared
             self.num_shared += shared
         self._make_room()

@@ -16,6 +16,7 @@ import numpy as np
 from pretune.base.errors import BadGrammar, BadMessages, NotSupported, TooLong
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Text
+from pretune.infer.batching import Batching
 from pretune.infer.chat import ChatFormat, Message, Talk
 from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pretune.infer.grammar import Grammar, Guide
 
 PROMPTS_AT_ONCE = 64
+NO_CAP = 1 << 62
+"""Bytes of a cache whose rows are no more than may be together anyway."""
 
 
 @dataclass(frozen=True)
@@ -270,11 +273,15 @@ class LanguageModel:
     def generate_many(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
         """The likeliest tokens for every prompt, without the end token.
 
-        Prompts of one length go together, so no padding is needed and each answer is the one it gets alone.
+        All go together where the decoder's rows join; else those of one length do. Each answer is the one it gets
+        alone, but for ties that float32 may order either way.
 
         Raises:
             TooLong: a prompt fills the model's window.
         """
+        together = Batching(self, NO_CAP, own_thread=False, keeps=False)
+        if together.joining and self.search == PLAIN:
+            return together.likeliest(prompts, max_tokens)
         answers: list[list[int]] = [[] for _ in prompts]
         for group in equal_lengths(prompts):
             rows, room = [list(prompts[k]) for k in group], min(max_tokens, self.room(prompts[group[0]]))

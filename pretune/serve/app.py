@@ -298,10 +298,10 @@ class Server:
             raise ApiError(400, error.problem, code=error.code, param=param) from None
         for draft in drafts:
             engine.check(draft)
-        pieces = counted(self._pieces(engine, answer, drafts))
+        pieces = counted(self._pieces(engine, answer, drafts, None if answer.asked.stream else request))
         if answer.asked.stream:
             return EventStream(self._events(pieces, answer, len(drafts)), media_type="text/event-stream")
-        return await self._plain(request, pieces, answer)
+        return await self._plain(pieces, answer)
 
     def _check_size(self, model: Streams, answer: Completion) -> None:
         """Raise ApiError when a prompt leaves no room, or there are too many answers in one request."""
@@ -316,14 +316,12 @@ class Server:
             param = "messages" if answer.is_chat else "prompt"
             raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
-    async def _plain(self, request: Request, told: Pieces, answer: Completion) -> Response:
-        """All choices in one object; a client that leaves is noticed between two tokens."""
+    async def _plain(self, told: Pieces, answer: Completion) -> Response:
+        """All choices in one object."""
         heard: dict[int, list[Piece]] = {}
         async with aclosing(told) as pieces:
             async for index, piece in pieces:
                 heard.setdefault(index, []).append(piece)
-                if await request.is_disconnected():
-                    return Response(status_code=499)
         choices = [_choice(answer, index, heard[index]) for index in sorted(heard)]
         usage = answer.usage(sum(pieces[-1].num_tokens for pieces in heard.values()))
         return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
@@ -346,14 +344,20 @@ class Server:
             yield _event(translated(error).body())
         yield "data: [DONE]\n\n"
 
-    async def _pieces(self, engine: Batching, answer: Completion, drafts: Sequence[Draft]) -> Pieces:
-        """The pieces of every choice, as they come; none is made for who has gone."""
-        loop, heard = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Piece | Exception]]()
+    async def _pieces(
+        self, engine: Batching, answer: Completion, drafts: Sequence[Draft], request: Request | None
+    ) -> Pieces:
+        """The pieces of every choice, as they come; none is made for who has gone.
+
+        Args:
+            request: to hear that its client has gone, where nothing is sent to it meanwhile.
+        """
+        loop, heard = asyncio.get_running_loop(), Heard()
         held, jobs, going = [Held() for _ in drafts], [], len(drafts)
+        watch = request and loop.create_task(_watched(request, heard))
         try:
             for index, draft in enumerate(drafts):
-                tell = partial(_hand_over, loop, heard, index)
-                jobs.append(engine.ask(draft, tell, client=answer.id))
+                jobs.append(engine.ask(draft, partial(_hand_over, loop, heard, index), client=answer.id))
             while going:
                 index, piece = await heard.get()
                 if isinstance(piece, Exception):
@@ -363,6 +367,8 @@ class Server:
         finally:
             for job in jobs:
                 engine.leave(job)
+            if watch:
+                watch.cancel()
 
     @asynccontextmanager
     async def _turn(self, served: Served) -> AsyncIterator[None]:
@@ -379,6 +385,8 @@ class Server:
 
 Pieces = AsyncGenerator[tuple[int, Piece], None]
 """Pieces of several choices, each with its number."""
+Heard = asyncio.Queue[tuple[int, Piece | Exception]]
+"""What the engine's thread tells, with the number of the choice."""
 
 
 class EventStream(StreamingResponse):
@@ -390,14 +398,16 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def _hand_over(
-    loop: asyncio.AbstractEventLoop,
-    heard: asyncio.Queue[tuple[int, Piece | Exception]],
-    index: int,
-    piece: Piece | Exception,
-) -> None:
+def _hand_over(loop: asyncio.AbstractEventLoop, heard: Heard, index: int, piece: Piece | Exception) -> None:
     """From the engine's thread to the server's."""
     loop.call_soon_threadsafe(heard.put_nowait, (index, piece))
+
+
+async def _watched(request: Request, heard: Heard) -> None:
+    """Tell when the client has gone; what it asked was read to its end before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    heard.put_nowait((0, ApiError(499, "the client has gone", code="client_closed_request")))
 
 
 def _seed() -> int:

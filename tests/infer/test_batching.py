@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from pretune.base.errors import TooLong
 from pretune.infer.batching import Batching, Job
@@ -263,3 +264,32 @@ def test_joined_rows_have_the_logits_of_each_alone_and_cut_ones_too(model: Langu
     found, _ = engine.feed(two, np.array([[3], [4]]))
     wanted = [engine.feed(engine.start(), np.array([row]))[0][0] for row in ([*PROMPTS[2], 9, 3], [*PROMPTS[0], 7, 4])]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_likeliest_answers_of_prompts_of_any_length_are_those_of_each_alone(model: LanguageModel) -> None:
+    together = model.generate_many(PROMPTS, 10)
+    for prompt, ids in zip(PROMPTS, together, strict=True):
+        assert len(ids) <= 10 and not {*ids} & {*model.eos_ids}
+        alone = list(model.stream(prompt, Sampling(max_tokens=10)))
+        assert model.text_of(prompt, ids) == "".join(piece.text for piece in alone)
+
+
+def test_a_stream_of_the_engine_is_that_of_the_model_and_a_second_one_reads_what_is_new(model: LanguageModel) -> None:
+    engine = by_hand(model)
+    for prompt in (PROMPTS[1], [*PROMPTS[1], 3, 4]):
+        found, wanted = (list(one.stream(prompt, SETTINGS[1])) for one in (engine, model))
+        assert found == wanted
+    assert engine.num_fed == len(PROMPTS[1]) + 2
+    assert not engine.active
+
+
+def test_a_decoder_whose_states_do_not_join_writes_one_answer_after_the_other(
+    tokenizer: Tokenizer, table: type
+) -> None:
+    model = LanguageModel(table(300), tokenizer, (0,))
+    engine, heard = by_hand(model), [Heard() for _ in PROMPTS]
+    for one, prompt, sampling in zip(heard, PROMPTS, SETTINGS, strict=True):
+        ask(engine, prompt, sampling, one.tell)
+    finish(engine)
+    assert engine.most_rows == 1 and not engine.kept
+    assert [one.text for one in heard] == [model.write(p, s).text for p, s in zip(PROMPTS, SETTINGS, strict=True)]

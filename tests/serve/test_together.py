@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
 import pytest
 from tokenizers import Tokenizer
 
+from pretune.base.errors import DoesNotFit
 from pretune.infer.batching import Batching
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
 from pretune.model.generate import TorchDecoder
 from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
+from pretune.serve.run import cache_told
 from tests.infer.test_torch_engine import causal
 
 TEXT = "/v1/completions"
@@ -81,3 +84,26 @@ def test_an_answer_that_no_cache_holds_is_refused_before_its_first_piece(writer:
     fine, refused = all_at_once(app, [short, long])
     assert fine.status_code == 200 and refused.status_code == 400
     assert "is all there may be" in refused.json()["error"]["message"]
+
+
+def test_a_plain_client_that_leaves_while_it_waits_is_not_answered(
+    writer: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines, body = watched(monkeypatch), {"prompt": "Hello", "max_tokens": 50}
+    monkeypatch.setattr("pretune.infer.batching.Batching.step", lambda engine: time.sleep(0.01))
+
+    async def ask(app: Any) -> None:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.post(TEXT, json=body), 0.5)
+
+    asyncio.run(ask(create_app({"m": writer})))
+    assert [job.has_left for job in engines[0].inbox] == [True]
+    engines[0].inbox.clear()
+
+
+def test_a_cache_larger_than_the_memory_is_refused_at_the_start() -> None:
+    with pytest.raises(DoesNotFit, match=r"keys and values of 9\.00 GB do not fit into the 4\.00 GB"):
+        cache_told(Limits(max_cache_bytes=9 * 10**9), 4 * 10**9)
+    assert "at most 3.00 GB" in cache_told(Limits(max_cache_bytes=3 * 10**9), 4 * 10**9)
