@@ -69,10 +69,10 @@ def test_an_encoder_with_bottlenecks_is_written_with_them(method: str) -> None:
 def test_what_cannot_be_merged_goes_into_a_graph_and_is_refused_by_a_plain_format_of_the_same_bundle(
     model_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    base = load_model(model_folder("gpt2"), "next")
+    base = load_model(model_folder("qwen3"), "next")
     by = METHOD(METHODS["prefix"])
     (out := tmp_path / "adapter").mkdir()
-    by.save(by.apply(base, heads=()), out, base="../gpt2", tokenizer=tmp_path / "words", weights={})
+    by.save(by.apply(base, heads=()), out, base="../qwen3", tokenizer=tmp_path / "qwen3", weights={})
     (made := tmp_path / "bundle").mkdir()
     exporters = [Onnx(kind="onnx", prompts=3, tokens=6), EXPORTER("huggingface")]
     metrics = write_bundle(exporters, Job(out, open_folder(out), None, made), Log(quiet=True))
