@@ -17,7 +17,9 @@ from pretune.base.errors import NotSupported, Stopped
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
+from pretune.infer.answers import Text, shown_given
 from pretune.task.settings import FinetuneSettings
+from pretune.text.dataset.example import read_split
 from pretune.train.run.settings import PretrainSettings
 from tests.folders import write_model
 from tests.roundtrips import WORLDS, write_base
@@ -164,5 +166,17 @@ def test_text_is_learnt_from_a_teacher_and_bits_per_byte_are_those_of_the_own_lo
 def test_a_teacher_teaches_no_part_of_several_objectives_and_no_two() -> None:
     told = {"kind": "distil", "teacher": "t"}
     for objective in ({"a": "causal", "b": told}, {**told, "of": {"a": "causal", "b": "masked-next"}}):
-        with pytest.raises(ValidationError, match="one of several|not one loss"):
+        with pytest.raises(ValidationError, match=r"one of several|not one loss"):
             PretrainSettings.model_validate({"tokens": "t", "objective": objective})
+
+
+def test_what_a_teacher_wrote_is_read_as_examples_for_a_student(tmp_path: Path) -> None:
+    """Lines of `predict --output` become dialogues with its words as replies."""
+    said = {f"say {word} {k}": f"{word}, {k}!" for k, word in enumerate(("cat", "hat", "你好", "🙂"))}
+    lines = [json.dumps({**shown_given(asked), **Text(text).to_json()}) for asked, text in said.items()]
+    (tmp_path / "said.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    stage = {"kind": "dataset", "read": [str(tmp_path / "said.jsonl")], "validation": 0, "test": 0}
+    stages = {"data": {**stage, "columns": {"prompt": "text", "reply": "answer"}}}
+    data = Recipe.build({"work": str(tmp_path / "out"), "stages": stages}).run(log=Log(quiet=True))["data"]
+    found = [[(m.role, m.content) for m in one.messages] for one in read_split(data.path, "train")]
+    assert sorted(found) == sorted([("user", asked), ("assistant", text)] for asked, text in said.items())
