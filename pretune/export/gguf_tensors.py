@@ -219,6 +219,10 @@ def _gemma(config: PreTrainedConfig) -> Json:
     every = next((n for n in range(1, layers + 2) if types == kinds_of(layers, n, first_full=False)), None)
     if every is None or config.final_logit_softcapping is not None or config.use_bidirectional_attention:
         raise NotSupported("llama.cpp's gemma3 has one layer in so many that sees all, and no cap on its logits")
+    if len(set(types)) == 1:  # it ends the process
+        raise NotSupported(
+            "llama.cpp's gemma3 has layers that see a window and layers that see all, this model one kind"
+        )
     _check_activation(config.hidden_activation, "gelu_pytorch_tanh")
     near, far = (config.rope_parameters[name] for name in (SEES_WINDOW, SEES_ALL))
     if near.get("rope_type", "default") != "default":

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json, JsonMap
 from pretune.tokens.encode.tokenizer import load_tokenizer
-from pretune.tokens.encode.words import BYTE
+from pretune.tokens.encode.words import BYTE, byte_names
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTES = range(1, 7)
 """llama.cpp's kinds of tokens, as its header numbers them."""
@@ -108,6 +108,8 @@ def _of_bytes(tree: JsonMap, tokens: list[str], types: list[int]) -> Vocabulary:
     if normalizer and normalizer["type"] != "NFC":
         raise _refusal(f"it has the normalizer {normalizer['type']}")
     merges = [" ".join(one) if isinstance(one, list) else one for one in tree["model"]["merges"]]
+    if not merges:  # llama.cpp asks for one; no text has the byte 0xFF
+        merges = [f"{byte_names()[255]} {byte_names()[255]}"]
     return Vocabulary("gpt2", _pre(tree), tokens, types, merges, differs="nfc" if normalizer else "")
 
 

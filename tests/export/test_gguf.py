@@ -18,7 +18,7 @@ from pretune.export.gguf_bundle import Gguf, compare_ids, stored, whole_blocks
 from pretune.export.gguf_tensors import Weight
 from pretune.export.gguf_tokenizer import vocabulary_of
 from pretune.model.generate import open_folder
-from tests.folders import SIZES, build, write_model
+from tests.folders import SIZES, WINDOWS, build, write_model
 
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("cyllama", reason="llama.cpp is not installed: pretune[llamacpp]")
@@ -273,6 +273,44 @@ def test_ids_of_a_tokenizer_that_cuts_much_are_those_of_llama_cpp(
     assert (engine.encode(text, start=True)[0] == 1) == bos
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "name", "shape"),
+    [
+        ({"kind": "bpe"}, "qwen2", "qwen3"),
+        ({"kind": "bpe", "digits": "three"}, "dbrx", "gpt2"),
+        ({"kind": "byte"}, "qwen2", "gemma3"),
+    ],
+)
+def test_what_pretune_learns_and_builds_itself_chats_in_llama_cpp(
+    algorithm: dict[str, str], name: str, shape: str, tmp_path: Path
+) -> None:
+    from pretune.infer.compare import TEXTS
+    from pretune.model.build import build_model
+    from pretune.model.folder import save_model
+    from pretune.model.shape import SHAPE
+    from pretune.tokens.encode.encoding import PROBES
+    from pretune.tokens.encode.tokenizer import special_ids
+    from pretune.tokens.learn.algorithm import ALGORITHM, Learning
+    from pretune.tokens.learn.stage import save_tokenizer
+
+    for folder in (words := tmp_path / "words", made := tmp_path / "made"):
+        folder.mkdir()
+    learnt = ALGORITHM(algorithm).learn(Learning(lambda: iter([*TEXTS, *PROBES] * 3), 900))
+    save_tokenizer(learnt, words)
+    heads: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2}
+    heads |= {} if shape == "gpt2" else {"head_width": 16, "hidden": 48}
+    heads |= {"pattern": 2} if shape == "gemma3" else {}
+    sizes = {"vocab_size": 960, "max_length": 96, "specials": special_ids(words), "seed": 1}
+    model = build_model(SHAPE({"kind": shape, **heads}), "next", **sizes)  # type: ignore[arg-type]
+    save_model(model.eval(), made, tokenizer=words)
+    file = exported(made, tmp_path / "out")
+    fields, engine, ready = gguf.GGUFReader(file).fields, opened(file), open_folder(made)
+    assert fields["tokenizer.ggml.pre"].contents() == name
+    assert compare_ids(ready, engine, vocabulary_of(made, 960)) > 900
+    assert set(ready.eos_ids) <= engine.ends()
+    assert "<|im_start|>user" in (file.parent / "Modelfile").read_text(encoding="utf-8")
+
+
 def test_what_is_known_to_differ_is_told_in_the_bundle(tokenized: Any) -> None:
     folder, file = tokenized("pieces-metaspace")
     told = json.loads((file.parents[1] / "bundle.json").read_text(encoding="utf-8"))["formats"]["gguf"]
@@ -397,6 +435,17 @@ def test_what_llama_cpp_computes_otherwise_is_refused(change: dict[str, Any], sa
 
     model = MistralForCausalLM(MistralConfig(**{**SIZES, "sliding_window": None, **change}))
     with pytest.raises(NotSupported, match=said):
+        keys_of(model, 96)
+
+
+@pytest.mark.parametrize("kind", ["sliding_attention", "full_attention"])
+def test_layers_of_one_kind_over_which_llama_cpp_ends_the_process_are_refused(kind: str) -> None:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    from pretune.export.gguf_tensors import keys_of
+
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**{**SIZES, **WINDOWS, "layer_types": [kind] * 2}))
+    with pytest.raises(NotSupported, match="this model one kind"):
         keys_of(model, 96)
 
 
