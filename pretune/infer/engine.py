@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from pretune.tokens.rows import Ids
 
 ROWS_AT_ONCE = 32
+T = TypeVar("T")
+R = TypeVar("R")
 METER: ContextVar[Callable[[int], object]] = ContextVar("METER", default=int)
 """Hears how many tokens an encoder reads; who answers a request sets it, for whatever runs in its context."""
 
@@ -117,11 +119,15 @@ class Attributes(Encoder, Protocol):
 
 
 def by_length(
-    rows: Sequence[Sequence[int]], run: Callable[[list[Sequence[int]]], np.ndarray], *, at_once: int = ROWS_AT_ONCE
-) -> list[np.ndarray]:
-    """The result of each row, in their order; rows of like length run together."""
-    METER.get()(sum(map(len, rows)))
-    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
+    rows: Sequence[T],
+    run: Callable[[list[T]], Iterable[R]],
+    *,
+    at_once: int = ROWS_AT_ONCE,
+    size: Callable[[T], int] = len,  # type: ignore[assignment]
+) -> list[R]:
+    """The result of each row, in their order; rows of like size run together."""
+    METER.get()(sum(map(size, rows)))
+    order = sorted(range(len(rows)), key=lambda k: size(rows[k]))
     groups = [order[i : i + at_once] for i in range(0, len(order), at_once)]
     found = {k: result for group in groups for k, result in zip(group, run([rows[k] for k in group]), strict=True)}
     return [found[k] for k in range(len(rows))]

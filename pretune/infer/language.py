@@ -6,13 +6,14 @@ The plain answer is the stream joined, so the two cannot differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pretune.base.errors import BadMessages, NotSupported, TooLong
+from pretune.base.errors import BadGrammar, BadMessages, NotSupported, TooLong
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Text
 from pretune.infer.batching import Batching
@@ -21,7 +22,8 @@ from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
 from pretune.infer.draft import Draft, finish
 from pretune.infer.engine import ROWS_AT_ONCE, Decoder
-from pretune.infer.predictor import Advance, Difference, Facts, Streams, unheard
+from pretune.infer.grammar import Guides
+from pretune.infer.predictor import Advance, Difference, Facts, Predictor, Streams, unheard
 from pretune.infer.sampling import GREEDY, Sampling, check_finite
 from pretune.infer.searching import PLAIN, Search, likeliest
 from pretune.infer.streaming import Characters, Piece, behind
@@ -29,6 +31,8 @@ from pretune.tokens.encode.tokenizer import chat_template, encode_text, end_id, 
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from pretune.infer.grammar import Grammar, Guide
 
 PROMPTS_AT_ONCE = 64
 NO_CAP = 1 << 62
@@ -45,6 +49,7 @@ class LanguageModel:
         search: how the likeliest answer is looked for.
         source: the control tokens around a text that is answered with another; None: it is gone on with.
         apart: with what the row of an answer begins, where such a text and its answer are rows of their own.
+        form: what every answer must be, where its sampling does not say another.
     """
 
     decoder: Decoder
@@ -54,6 +59,7 @@ class LanguageModel:
     search: Search = PLAIN
     source: Frame | None = None
     apart: tuple[int, ...] = ()
+    form: Grammar | None = None
 
     @property
     def facts(self) -> Facts:
@@ -93,11 +99,19 @@ class LanguageModel:
         advance(len(prompts) - len(fits))
         for start in range(0, len(fits), PROMPTS_AT_ONCE):
             part = fits[start : start + PROMPTS_AT_ONCE]
-            for k, ids in zip(part, self.generate_many([prompts[k] for k in part], max_tokens), strict=True):
-                why = finish(len(ids), max_tokens, self._room(len(prompts[k])))
-                found[k] = Text(self.text_of(prompts[k], ids), why, len(prompts[k]), len(ids))
+            for k, text in zip(part, self._likeliest([prompts[k] for k in part], max_tokens), strict=True):
+                found[k] = text
             advance(len(part))
         return list(found)
+
+    def _likeliest(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Text]:
+        """The likeliest answers: of all prompts together, or, where each has a form to keep to, one after the other."""
+        if self.form is not None:
+            yield from (self.write(prompt, Sampling(max_tokens=max_tokens)) for prompt in prompts)
+            return
+        for prompt, ids in zip(prompts, self.generate_many(prompts, max_tokens), strict=True):
+            why = finish(len(ids), max_tokens, self._room(len(prompt)))
+            yield Text(self.text_of(prompt, ids), why, len(prompt), len(ids))
 
     def compare(
         self,
@@ -123,13 +137,38 @@ class LanguageModel:
             yield from self._searched(draft) if self.searches(sampling) else self._fed(draft)
 
     def draft(self, prompt_ids: Sequence[int], sampling: Sampling) -> Draft:
-        """The answer to a prompt before its first token. Raises TooLong: the prompt fills the model's window."""
-        room = self.room(prompt_ids)
-        return Draft(list(prompt_ids), sampling, self._characters(prompt_ids), self.eos_ids, room)
+        """The answer to a prompt before its first token.
+
+        Raises:
+            TooLong: the prompt fills the model's window; what `Guides.start` raises, where there is a grammar.
+        """
+        room, guide = self.room(prompt_ids), self._guide(prompt_ids, sampling)
+        return Draft(list(prompt_ids), sampling, self._characters(prompt_ids), self.eos_ids, room, guide)
+
+    def _guide(self, prompt_ids: Sequence[int], sampling: Sampling) -> Guide | None:
+        grammar = sampling.grammar or self.form
+        if grammar is None:
+            return None
+        if sampling.stop:
+            problem = "a stop text could end an answer before it is what the schema or pattern says"
+            raise BadGrammar(problem, hint="leave stop out: such an answer ends by itself")
+        lead = self.chat.lead(prompt_ids) if self.chat else ""
+        return self.guides.start(grammar, lead=lead or self._space(prompt_ids))
+
+    def _space(self, prompt_ids: Sequence[int]) -> str:
+        """The space in front of an answer that is not shown, where this tokenizer takes one away."""
+        token = self.guides.spaced
+        shown = " " if token is None else self._characters(prompt_ids).push(token)
+        return "" if shown.startswith(" ") else " "
+
+    @cached_property
+    def guides(self) -> Guides:
+        """What this tokenizer can write under a grammar."""
+        return Guides(self.tokenizer, self.eos_ids)
 
     def searches(self, sampling: Sampling) -> bool:
         """Whether such an answer is whole before its first token is known: the likeliest, by the model's own search."""
-        return self.search != PLAIN and sampling.temperature == 0 and sampling.repetition_penalty == 1
+        return self.search != PLAIN and sampling.is_plain and self.form is None
 
     def _fed(self, draft: Draft) -> Iterator[Piece]:
         state, fresh = self.decoder.start(), list(draft.written)
@@ -262,6 +301,19 @@ def of_facts(decoder: Decoder, folder: Path, facts: Facts) -> LanguageModel:
     source = Frame(facts.before, facts.after) if facts.after else None
     search, apart = Search.of(facts.more), tuple(facts.more.get("apart", ()))
     return LanguageModel(decoder, tokenizer, ends, chat, search, source, apart)
+
+
+def kept_to(model: Predictor, form: Grammar) -> Predictor:
+    """The same model, every answer of which keeps to a form.
+
+    Raises:
+        NotSupported: a model that does not write; what `Guides.start` raises.
+    """
+    if not isinstance(model, LanguageModel):
+        hint = "a schema, choices or a pattern are for models that write"
+        raise NotSupported(f"this model gives {model.gives.plural}, which have their form already", hint=hint)
+    model.guides.start(form)
+    return replace(model, form=form)
 
 
 def own_start(tokenizer: Tokenizer, ends: Sequence[int]) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pretune.infer.chat import ChatFormat, Message, Talk
     from pretune.infer.draft import Draft
     from pretune.infer.engine import Decoder, Encoder
+    from pretune.infer.grammar import Guides
     from pretune.infer.sampling import Sampling
     from pretune.infer.streaming import Piece
 
@@ -161,6 +162,10 @@ class Streams(Predictor, Protocol):
     @property
     def chat(self) -> ChatFormat | None:
         """How messages are written; None for a model that only completes text."""
+
+    @property
+    def guides(self) -> Guides:
+        """What its tokenizer can write under a grammar."""
 
     def prompt(self, asked: Talk) -> list[int]:
         """The tokens of a text or of messages, as `answer` reads them."""

@@ -38,18 +38,33 @@ PERHAPS = re.compile(
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A token that was written, and how likely the model found it.
+
+    Args:
+        log_p: of this token; `top`: the likeliest in its place, each with its own, the likeliest first.
+    """
+
+    token: int
+    log_p: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Piece:
     """Some text of an answer, perhaps empty; the last piece says why the answer ended.
 
     Args:
         num_tokens: tokens written so far, the end token not counted.
         calls: of tools, in the last piece, where they are looked for.
+        chosen: the tokens whose text begins in the pieces up to this one and that were not told yet, where asked for.
     """
 
     text: str
     num_tokens: int
     finish: Finish | None = None
     calls: tuple[Call, ...] = ()
+    chosen: tuple[Chosen, ...] = ()
 
 
 def behind(tokenizer: Tokenizer, prompt_ids: Sequence[int], *, lead: str = "") -> Characters:

@@ -35,7 +35,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pretune.base.errors import TooLong
+from pretune.base.errors import BadGrammar, TooLong
 from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Vector
 from pretune.infer.batching import Batching
@@ -52,6 +52,7 @@ from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.kept import Kept, Served
 from pretune.serve.keys import Key, Keys
+from pretune.serve.logprobs import Logprobs
 from pretune.serve.logs import Watch, counted, current
 from pretune.serve.metrics import CONTENT_TYPE, Metrics
 from pretune.serve.models import Models
@@ -71,7 +72,9 @@ class Completion:
     """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n.
 
     Args:
+        told: of each token that is written, where the client asks for it.
         calls: whether an answer may call tools.
+        echoed: texts of the prompts, where answers begin with them.
     """
 
     object: str
@@ -79,7 +82,9 @@ class Completion:
     model: str
     prompts: list[list[int]]
     sampling: Sampling
+    told: Logprobs
     calls: bool = False
+    echoed: Sequence[str] = ()
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -91,6 +96,17 @@ class Completion:
         """The answer of every choice, before its first token; the k-th to a prompt is drawn with seed + k."""
         choices = [replace(self.sampling, seed=self.sampling.seed + k) for k in range(self.asked.n or 1)]
         return [model.draft(prompt, sampling) for prompt in self.prompts for sampling in choices]
+
+    def opening(self, index: int) -> Json | None:
+        """What a stream gives of a choice before its first token."""
+        if self.is_chat:
+            return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+        text = self.echo(index)
+        return {"index": index, "text": text, "logprobs": None, "finish_reason": None} if text else None
+
+    def echo(self, index: int) -> str:
+        """The text of a choice's prompt, where the answer begins with it."""
+        return self.echoed[index // (self.asked.n or 1)] if self.echoed else ""
 
     def head(self, *, chunk: bool) -> Json:
         """What every answer begins with."""
@@ -201,22 +217,23 @@ class Server:
         asked = await read(request, Chat, self.limits)
         asked.check(self.limits)
         served, model = await self.models.streaming(asked.model)
-        sampling = asked.sampling(self.limits, _seed)
+        sampling = asked.sampling(model, self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
         tools = asked.callable()
         prompt = await run_sync(model.chat_prompt, messages, tools)
-        answer = Completion("chat.completion", asked, served.name, [prompt], sampling, calls=bool(tools))
+        told = Logprobs(model, sampling, is_chat=True)
+        answer = Completion("chat.completion", asked, served.name, [prompt], sampling, told, calls=bool(tools))
         return await self._generated(request, served, model, answer)
 
     async def complete(self, request: Request) -> Response:
         asked = await read(request, Complete, self.limits)
         served, model = await self.models.streaming(asked.model)
-        sampling = asked.sampling(self.limits, _seed)
+        sampling = asked.sampling(model, self.limits, _seed)
         texts = asked.prompts(self.limits)
         prompts = await run_sync(lambda: [model.text_prompt(text) for text in texts])
-        return await self._generated(
-            request, served, model, Completion("text_completion", asked, served.name, prompts, sampling)
-        )
+        told, echoed = Logprobs(model, sampling, is_chat=False), texts if asked.echo else ()
+        answer = Completion("text_completion", asked, served.name, prompts, sampling, told, echoed=echoed)
+        return await self._generated(request, served, model, answer)
 
     async def classify(self, request: Request) -> Response:
         return await self._each(request, Label, Labels)
@@ -274,7 +291,11 @@ class Server:
         engine = served.batching(self.limits.cache_bytes)
         if engine.num_waiting >= self.limits.max_waiting:
             raise _busy()
-        drafts = await run_sync(answer.drafts, model)
+        try:
+            drafts = await run_sync(answer.drafts, model)
+        except BadGrammar as error:
+            param = next(iter(answer.asked.forms(model)), None)
+            raise ApiError(400, error.problem, code=error.code, param=param) from None
         for draft in drafts:
             engine.check(draft)
         pieces = counted(self._pieces(engine, answer, drafts, None if answer.asked.stream else request))
@@ -297,26 +318,23 @@ class Server:
 
     async def _plain(self, told: Pieces, answer: Completion) -> Response:
         """All choices in one object."""
-        texts: dict[int, list[str]] = {}
-        finishes: dict[int, Piece] = {}
+        heard: dict[int, list[Piece]] = {}
         async with aclosing(told) as pieces:
             async for index, piece in pieces:
-                texts.setdefault(index, []).append(piece.text)
-                finishes[index] = piece
-        choices = [_choice(answer, k, "".join(texts[k]), finishes[k]) for k in sorted(texts)]
-        usage = answer.usage(sum(piece.num_tokens for piece in finishes.values()))
+                heard.setdefault(index, []).append(piece)
+        choices = [_choice(answer, index, heard[index]) for index in sorted(heard)]
+        usage = answer.usage(sum(pieces[-1].num_tokens for pieces in heard.values()))
         return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
 
     async def _events(self, told: Pieces, answer: Completion, num_choices: int) -> AsyncGenerator[str, None]:
         """Server-sent events: a chunk per piece, then perhaps the usage, then [DONE]; an error is whole JSON too."""
         num_tokens = 0
         try:
-            if answer.is_chat:
-                for index in range(num_choices):
-                    yield _event({**answer.head(chunk=True), "choices": [_opening(index)]})
+            for opening in filter(None, map(answer.opening, range(num_choices))):
+                yield _event({**answer.head(chunk=True), "choices": [opening]})
             async with aclosing(told) as pieces:
                 async for index, piece in pieces:
-                    if piece.text or piece.finish:
+                    if piece.text or piece.chosen or piece.finish:
                         yield _event({**answer.head(chunk=True), "choices": [_delta(answer, index, piece)]})
                     num_tokens += piece.num_tokens if piece.finish else 0
             if answer.asked.stream_options and answer.asked.stream_options.include_usage:
@@ -406,21 +424,20 @@ def _event(tree: JsonMap) -> str:
     return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
 
 
-def _choice(answer: Completion, index: int, text: str, last: Piece) -> Json:
+def _choice(answer: Completion, index: int, pieces: Sequence[Piece]) -> Json:
+    text, last = answer.echo(index) + "".join(piece.text for piece in pieces), pieces[-1]
     calls = _calls(last)
     message = {"role": "assistant", "content": text or None, "tool_calls": calls} if calls else None
     said: Json = {"message": message or {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(last)}
-
-
-def _opening(index: int) -> Json:
-    return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    told = answer.told.of(index, [one for piece in pieces for one in piece.chosen])
+    return {"index": index, **said, "logprobs": told, "finish_reason": _reason(last)}
 
 
 def _delta(answer: Completion, index: int, piece: Piece) -> Json:
     calls = {"tool_calls": [{"index": k, **call} for k, call in enumerate(_calls(piece))]} if piece.calls else {}
     said: Json = {"delta": {"content": piece.text, **calls}} if answer.is_chat else {"text": piece.text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(piece)}
+    told = answer.told.of(index, piece.chosen)
+    return {"index": index, **said, "logprobs": told, "finish_reason": _reason(piece)}
 
 
 def _calls(piece: Piece) -> list[Json]:
