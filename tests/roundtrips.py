@@ -147,7 +147,7 @@ def made(folder: Path, task: str, base: str, method: str) -> Made:
     opened = open_model(found.path)
     answers = {"folder": told(opened, world.asked), "server": served(opened, world)}
     try:
-        bundle = found.export(out=place / "bundle")
+        bundle = found.export(out=place / "bundle", to=[{"kind": "onnx", "prompts": 5, "tokens": 16}])
     except PretuneError as error:
         return Made(str(found.path), answers, unexported=error.problem)
     return Made(str(found.path), {**answers, "bundle": told(open_model(bundle.path), world.asked)})

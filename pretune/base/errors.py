@@ -331,6 +331,15 @@ class NoParity(PretuneError):
     code = "no-parity"
 
 
+class TooMuchLost(UserError):
+    """No compressed model stays within the loss of quality that `max_drop` allows, so none was written.
+
+    The one that came nearest is named with its figures.
+    """
+
+    code = "too-much-lost"
+
+
 class TooLong(UserError):
     """A prompt leaves the model no room to answer: it has as many tokens as the model can read, or more."""
 

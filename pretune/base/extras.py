@@ -15,7 +15,11 @@ from pretune.base.errors import MissingExtra
 MODULES = {
     "serve": ("starlette", "uvicorn"),
     "structured": ("llguidance",),
+    "bundle": ("onnxruntime",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "gguf": ("gguf",),
+    "kquants": ("libgguf",),
+    "llamacpp": ("cyllama",),
     "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),
     "evaluate": ("sklearn",),
     "crf": ("pycrfsuite",),

@@ -45,7 +45,12 @@ def forms(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--question", help="Asked about each TEXT, of a model that finds answers in a context.")
 @click.option("--query", help="The TEXTs are its candidates: they are put in order.")
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
-@click.option("--output", "output_file", type=click.Path(), help="Where the answers go: .csv, else jsonl. Resumed.")
+@click.option(
+    "--output",
+    "output_file",
+    type=click.Path(),
+    help="Where the answers go, as jsonl or .csv; stopped, the same command goes on.",
+)
 @click.option("--explain", is_flag=True, help="Which words spoke for each label or score, and which against.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
 @forms

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from pretune.compress.calibration import Calibration
+
 
 @dataclass(frozen=True)
 class Compressed:
@@ -21,30 +23,54 @@ class Compressed:
     Args:
         files: safetensors next to the model's own: file name -> tensors.
         metrics: figures for the card.
+        model: another model, where the given one was not only changed in place.
+        stored: bytes of the weights in an exported file; None: four for each parameter.
     """
 
     files: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     metrics: Json = field(default_factory=dict)
+    model: PreTrainedModel | None = None
+    stored: int | None = None
 
 
 class Compressor(Variant):
     """Makes a model smaller; its function may change, and the stage reports by how much."""
 
+    @property
+    def reads(self) -> int:
+        """Rows of the data's train split that it must be given."""
+        return 0
+
     def compress(
-        self, model: PreTrainedModel, *, source: Path | None = None, tokenizer: Path | None = None
+        self,
+        model: PreTrainedModel,
+        *,
+        source: Path | None = None,
+        tokenizer: Path | None = None,
+        text: Calibration | None = None,
+        teacher: PreTrainedModel | None = None,
     ) -> Compressed:
-        """Change a float32 torch model in place.
+        """Change a float32 torch model in place, or make another.
 
         Args:
             source: the folder that it comes from; tokenizer: that of the tokenizer it gets, its own if none is given.
+            text: what it reads to see which weights matter, where `reads` asks for it.
+            teacher: the model before anything was compressed; None: this one, as it is given.
         """
         raise AssertionError(f"{type(self).__name__} has no compress()")
 
 
 COMPRESSOR = Choice(
     Compressor,
-    {"int8": "pretune.compress.quantise:Int8", "vocabulary": "pretune.compress.vocabulary:Vocabulary"},
+    {
+        "int8": "pretune.compress.quantise:Int8",
+        "int4": "pretune.compress.int4:Int4",
+        "prune": "pretune.compress.prune:Prune",
+        "low-rank": "pretune.compress.low_rank:LowRank",
+        "distil": "pretune.compress.distil:Distil",
+        "vocabulary": "pretune.compress.vocabulary:Vocabulary",
+        "ladder": "pretune.compress.ladder:Ladder",
+    },
     group="pretune.compressors",
     default="int8",
 )
-"""Later: pruning, distillation, low rank."""

@@ -10,8 +10,11 @@ validation split (the test split where there is no other), stands for the whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +28,9 @@ from pretune.task.task import Task, judging
 from pretune.text.dataset.example import Example, read_split
 from pretune.tokens.rows import Row, Vocabulary
 from pretune.tokens.store.store import Store
+
+if TYPE_CHECKING:
+    from pretune.train.watch.validate import Loss
 
 MOST_EXAMPLES = 1000
 MOST_ROWS = 128
@@ -46,7 +52,21 @@ def quality(ready: Predictor, folder: Path, data: Artifact) -> dict[str, float]:
     examples = read_split(data.path, "validation") or read_split(data.path, "test")
     if not examples:
         raise EmptyInput(f"{data.path.as_posix()} has neither a validation nor a test split")
-    return _loss_of(task, ready, examples, folder) if task.better == "loss" else _score_of(task, ready, examples)
+    if task.better != "loss":
+        return _score_of(task, ready, examples)
+    return _loss(ready, task.objective(), rows_of(task, ready, examples, folder, MOST_ROWS))
+
+
+def better_of(figures: Mapping[str, float]) -> tuple[str, float]:
+    """The figure that counts, and its sign: 1 where more is better, -1 of a loss."""
+    name = next(iter(figures))
+    return name, -1.0 if name == "loss" else 1.0
+
+
+def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """How much worse a model became, in points: hundredths of a score, or per cent of a loss; below 0: it is better."""
+    name, sign = better_of(before)
+    return sign * 100 * (before[name] - after[name]) / (1.0 if sign > 0 else before[name])
 
 
 def _score_of(task: Task, ready: Predictor, examples: Sequence[Example]) -> dict[str, float]:
@@ -58,39 +78,64 @@ def _score_of(task: Task, ready: Predictor, examples: Sequence[Example]) -> dict
     return {task.better: task.score(ready, chosen)[task.better], "examples": len(chosen)}
 
 
-def _loss_of(task: Task, ready: Predictor, examples: Sequence[Example], folder: Path) -> dict[str, float]:
+def rows_of(task: Task, ready: Predictor, examples: Sequence[Example], folder: Path, most: int) -> list[Row]:
+    """At most so many rows of examples, evenly spread, as the task makes them."""
     room = min(ready.facts.max_length, MOST_LENGTH)
-    labels = ready.facts.labels
-    rows = task.rows(evenly(examples, MOST_ROWS), folder, labels, max_length=room - 1)
-    return _loss(ready, task.objective(), rows)
+    return task.rows(evenly(examples, most), folder, ready.facts.labels, max_length=room - 1)
 
 
 def _on_tokens(ready: Predictor, folder: Path) -> dict[str, float]:
-    if not isinstance(ready, Streams) or ready.facts.more.get("apart"):
-        problem = f"the model gives {ready.gives.plural} and cannot be measured on tokens"
-        raise NotSupported(problem, hint="give a dataset with what it answers")
     splits = (Store.open(folder, split) for split in ("validation", "test"))
     store = next((s for s in splits if s.num_tokens > 1), None)
     if store is None:
         raise EmptyInput(f"{folder.as_posix()} has neither a validation nor a test split")
-    room = min(ready.facts.max_length, MOST_LENGTH)
-    documents = (store.document(k)[:room] for k in evenly(range(store.num_documents), MOST_ROWS))
-    rows: list[Row] = [{"ids": ids, "segments": np.zeros(len(ids), np.int64)} for ids in documents if len(ids) > 1]
-    found = _loss(ready, Causal(kind="causal"), rows)
+    found = _loss(ready, Causal(kind="causal"), documents_of(ready, store, MOST_ROWS))
     per_byte = (store.num_tokens - store.num_documents) / store.num_bytes
     return {**found, "bits_per_byte": found["loss"] * per_byte / math.log(2)}
+
+
+def documents_of(ready: Predictor, store: Store, most: int) -> list[Row]:
+    """At most so many rows of documents, evenly spread. Raises NotSupported for a model that does not write."""
+    if not isinstance(ready, Streams) or ready.facts.more.get("apart"):
+        problem = f"the model gives {ready.gives.plural} and cannot be measured on tokens"
+        raise NotSupported(problem, hint="give a dataset with what it answers")
+    room = min(ready.facts.max_length, MOST_LENGTH)
+    documents = (store.document(k)[:room] for k in evenly(range(store.num_documents), most))
+    return [{"ids": ids, "segments": np.zeros(len(ids), np.int64)} for ids in documents if len(ids) > 1]
 
 
 def _loss(ready: Predictor, objective: Objective, rows: Sequence[Row]) -> dict[str, float]:
     """Nats per target of rows computed one by one."""
     from pretune.model.generate import module_of
-    from pretune.train.loop.runtime import Runtime
-    from pretune.train.watch.validate import loss_over
 
-    model = module_of(ready)
-    vocabulary = Vocabulary(size=model.config.vocab_size, pad=0)
-    found = loss_over(model, objective, rows, vocabulary, Runtime(), batch=1)
+    found = loss_of(module_of(ready), objective, rows)
     targets = sum(number for term, number in found.targets.items() if found.weights[term])
     if not targets:
         raise EmptyInput("no row of the data has a target")
     return {"loss": found.per_target, "targets": int(targets)}
+
+
+def loss_of(model: Any, objective: Objective, rows: Sequence[Row]) -> Loss:
+    """The loss of a torch model over rows, one by one."""
+    from pretune.train.loop.runtime import Runtime
+    from pretune.train.watch.validate import loss_over
+
+    vocabulary = Vocabulary(size=model.config.vocab_size, pad=0)
+    return loss_over(model, objective, rows, vocabulary, Runtime(), batch=1)
+
+
+def seconds_of(ready: Predictor, ids: Sequence[int], *, repeats: int = 5) -> float:
+    """Median seconds in which the torch model of a predictor reads one row, after a reading to warm up."""
+    import torch
+
+    from pretune.model.generate import module_of
+
+    model, row = module_of(ready), torch.tensor([list(ids)])
+    given = {"input_ids": row} | ({"decoder_input_ids": row} if model.config.is_encoder_decoder else {})
+    taken = []
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            model(**given)
+            taken.append(time.perf_counter() - start)
+    return statistics.median(taken[1:])

@@ -26,14 +26,24 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from pretune.compress.calibration import Calibration
+
 SCALES = "int8-scales.safetensors"
+INT4_SCALES, INT4_ZEROS = "int4-scales.safetensors", "int4-zeros.safetensors"
+"""Of groups of inputs (compress/grid.py)."""
 
 
 class Int8(Compressor):
     """Weights rounded to int8, one scale per output channel."""
 
     def compress(
-        self, model: PreTrainedModel, *, source: Path | None = None, tokenizer: Path | None = None
+        self,
+        model: PreTrainedModel,
+        *,
+        source: Path | None = None,
+        tokenizer: Path | None = None,
+        text: Calibration | None = None,
+        teacher: PreTrainedModel | None = None,
     ) -> Compressed:
         """Round every matrix in place; a tied head and its embedding are one matrix.
 
@@ -53,7 +63,9 @@ class Int8(Compressor):
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(rounded))
             scales[name] = torch.from_numpy(scale)
-        return Compressed({SCALES: scales}, {**_sizes(model, scales), "largest_change_in_scales": largest})
+        sizes = _sizes(model, scales)
+        metrics = {**sizes, "largest_change_in_scales": largest}
+        return Compressed({SCALES: scales}, metrics, stored=sizes["bytes_int8"])
 
 
 def matrices(model: PreTrainedModel) -> list[tuple[str, Tensor, int]]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input, chosen
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
-from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
+from pretune.compress.compressor import COMPRESSOR, Compressor
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
-    from pretune.infer.predictor import Predictor
+def _rungs(value: object) -> object:
+    """A list of compressors is short for a ladder of them."""
+    return {"kind": "ladder", "rungs": value} if isinstance(value, list) else value
 
 
 class CompressStage(Stage):
@@ -26,9 +28,14 @@ class CompressStage(Stage):
     model: Annotated[str, Input("model")]
     """The model; an adapter is merged into its base first."""
     data: Annotated[str | None, Input("dataset|tokens")] = None
-    """Data that quality is measured on before and after: a dataset or tokens, their validation split."""
-    method: Annotated[Compressor, *chosen(COMPRESSOR)] = COMPRESSOR("int8")
-    """How: int8, or the vocabulary of another tokenizer."""
+    """Data that quality is measured on before and after: a dataset or tokens, their validation split. What a method
+    reads or learns is of the train split."""
+    method: Annotated[Compressor, *chosen(COMPRESSOR), BeforeValidator(_rungs)] = COMPRESSOR("int8")
+    """How: int8, int4, prune, low-rank, distil, or the vocabulary of another tokenizer. Several in a list are a ladder:
+    each goes on from the one before it, and the smallest model within `max_drop` is the result."""
+    max_drop: float | None = Field(None, ge=0)
+    """How much worse than before the model may be: points of a score (hundredths), or per cent of a loss. Beyond it
+    nothing is written."""
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         model = inputs["model"]
@@ -39,36 +46,16 @@ class CompressStage(Stage):
         """Writes a plain Hugging Face folder and the compressor's own files.
 
         Returns:
-            The compressor's figures, `quality_before`, `quality_after`.
+            The compressor's figures, `quality_before`, `quality_after`, and what the weights take as they are stored in
+            an exported file; of a ladder its rungs.
+
+        Raises:
+            TooMuchLost: no model is within `max_drop`; MissingSetting: text is needed and there is no `data`.
         """
-        from pretune.model.generate import module_of, open_folder
+        from pretune.compress.ladder import climb
         from pretune.model.methods.adapter import check_merges
 
-        folder, data = inputs["model"].path, inputs.get("data")
+        folder = inputs["model"].path
         check_merges(folder)
-        ready = open_folder(folder)
-        model = module_of(ready)
-        before = _quality(ready, folder, data)
         words = inputs["method.tokenizer"].path if "method.tokenizer" in inputs else folder
-        compressed = self.method.compress(model, source=folder, tokenizer=words)
-        _write(model, compressed, folder, out, tokenizer=words)
-        after = _quality(ready if words == folder else open_folder(out), out, data)
-        for name in before:
-            context.log.info(f"    {name}: {before[name]:.4g} before, {after[name]:.4g} after")
-        return {**compressed.metrics, "quality_before": before, "quality_after": after}
-
-
-def _quality(ready: Predictor, folder: Path, data: Artifact | None) -> dict[str, float]:
-    from pretune.compress.measure import quality
-
-    return quality(ready, folder, data) if data else {}
-
-
-def _write(model: PreTrainedModel, compressed: Compressed, folder: Path, out: Path, *, tokenizer: Path) -> None:
-    from pretune.model.folder import save_model, write_safetensors
-
-    save_model(model, out, tokenizer=tokenizer)
-    for name, tensors in compressed.files.items():
-        write_safetensors(tensors, out / name)
-    if (folder / "labels.json").is_file():
-        (out / "labels.json").write_bytes((folder / "labels.json").read_bytes())
+        return climb(self.method, folder, inputs.get("data"), out, context, words=words, max_drop=self.max_drop)

@@ -11,6 +11,8 @@ from pretune.compress.compressor import Compressed, Compressor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from pretune.compress.calibration import Calibration
+
 
 class Vocabulary(Compressor):
     """Take the tokenizer made by `algorithm=extend` or `algorithm=cut`; a new word's row is the mean of its pieces'."""
@@ -20,7 +22,13 @@ class Vocabulary(Compressor):
     """The tokenizer that the model gets."""
 
     def compress(
-        self, model: PreTrainedModel, *, source: Path | None = None, tokenizer: Path | None = None
+        self,
+        model: PreTrainedModel,
+        *,
+        source: Path | None = None,
+        tokenizer: Path | None = None,
+        text: Calibration | None = None,
+        teacher: PreTrainedModel | None = None,
     ) -> Compressed:
         from pretune.model.vocabulary import refit
 

@@ -6,8 +6,9 @@
 
 A pass over a finished graph, written by hand or traced: products with a weight become MatMulNBits (com.microsoft), and
 the table of the words is unpacked after its rows are picked, so that a tied head and its table are one copy. Routers of
-experts stay float32. Whole numbers are found by rounding to the nearest, symmetric ones as llama.cpp's q4_0 has them;
-where a folder brings its own int8 scales, those are taken and int8 is exact.
+experts stay float32. Whole numbers are found by rounding to the nearest. The scale of a symmetric block of 4 bits is
+that of llama.cpp's q4_0 or one near it, whichever loses least in squares; with 4 bits the table of the words and the
+head keep 8 (what both win: docs/LOG.md). Where a folder brings its own int8 scales, int8 is exact.
 
 *N outputs, K inputs of a weight, b blocks of a row, B rows, L positions.*
 """
@@ -15,23 +16,25 @@ where a folder brings its own int8 scales, those are taken and int8 is exact.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pretune.export.writer import OPSET
+from pretune.model.rounding import fitted
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 DOMAIN = "com.microsoft"
+HEAD = "lm_head.weight"
 ROUTER = ".mlp.gate.weight"
 WORDS = "input_ids"
 INT8_ACTIVATIONS = 4
 """MatMulNBits' `accuracy_level` of products with activations in int8, a scale for each block; 1: float32."""
-INT32, FLOAT = 6, 1
-"""ONNX's numbers of types."""
+FLOAT = 1
+"""ONNX's number of float32."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Blocks:
     block: int = 32
     symmetric: bool = True
     exact: bool = False
+
+    @property
+    def of_words(self) -> Blocks:
+        """How the table of the words and the head are stored."""
+        return replace(self, bits=8)
 
 
 @dataclass(frozen=True)
@@ -70,21 +78,52 @@ class Stored:
         return found.reshape(len(found), -1)[:, :inputs]
 
 
-def stored(weight_NK: np.ndarray, kind: Blocks, row_scales: np.ndarray | None = None) -> Stored:
+@dataclass(frozen=True)
+class Given:
+    """What an int4 folder brings for a weight (compress/grid.py): it lies on these steps.
+
+    Args:
+        scale: float32 [N, b]; zero: float32 whole numbers [N, b]; block: weights that share them.
+    """
+
+    scale: np.ndarray
+    zero: np.ndarray
+    block: int
+
+    def kind(self, usual: Blocks, *, words: bool) -> Blocks:
+        """How the weight is stored; in the table of words 8 bits hold the same steps."""
+        symmetric = words or bool((self.zero == 2**3).all())
+        return replace(usual, bits=8 if words else 4, block=self.block, symmetric=symmetric)
+
+    def stored(self, x_NbB: np.ndarray, kind: Blocks) -> Stored:
+        """The whole numbers of a weight in its blocks; nothing is rounded."""
+        half = 2 ** (kind.bits - 1)
+        zero = self.zero if kind.bits == 4 else np.full_like(self.zero, half)
+        whole = np.rint(x_NbB / self.scale[..., None]) + zero[..., None]
+        return Stored(whole.astype(np.uint8), self.scale, None if kind.symmetric else zero.astype(np.uint8))
+
+
+def stored(
+    weight_NK: np.ndarray, kind: Blocks, row_scales: np.ndarray | None = None, given: Given | None = None
+) -> Stored:
     """A weight in blocks, rounded to the nearest.
 
     Args:
         row_scales: of an int8 folder, [N, 1]; the weight lies on their grid, so it is kept as it is.
+        given: the same of an int4 folder.
     """
     most, half = 2**kind.bits - 1, 2 ** (kind.bits - 1)
     blocks = -(-weight_NK.shape[1] // kind.block)
     padded = np.pad(weight_NK, [(0, 0), (0, blocks * kind.block - weight_NK.shape[1])])
     x = padded.reshape(len(padded), blocks, kind.block)
+    if given is not None:
+        return given.stored(x, kind)
     low, high = np.minimum(x.min(2), 0), np.maximum(x.max(2), 0)
     if row_scales is not None and kind.bits == 8:
         scale, zero = np.broadcast_to(row_scales.reshape(-1, 1), low.shape), None
     elif kind.symmetric:
         scale, zero = np.where(-low > high, low, high) / -half, None  # the largest number gets a place of its own
+        scale = fitted(x, scale, half) if kind.bits == 4 else scale
     else:
         scale = (high - low) / most
         zero = np.clip(np.rint(-low / np.where(scale == 0, 1, scale)), 0, most).astype(np.uint8)
@@ -102,15 +141,22 @@ def packed(whole: np.ndarray, bits: int) -> np.ndarray:
     return found
 
 
-def in_blocks(model: ModelProto, kind: Blocks, row_scales: Mapping[str, np.ndarray]) -> None:
+def in_blocks(
+    model: ModelProto,
+    kind: Blocks | None,
+    row_scales: Mapping[str, np.ndarray],
+    given: Mapping[str, Given] | None = None,
+) -> None:
     """Store the weights of a graph in blocks, in place.
 
     Args:
+        kind: of those that are not given; None: those stay as they are, and products with the others are exact.
         row_scales: of an int8 folder, by parameter name; shaped as `writer.Weights` has them.
+        given: what an int4 folder brings, by parameter name.
     """
     from onnx import helper
 
-    work = _Pass(model, kind, row_scales)
+    work = _Pass(model, kind or Blocks(4, exact=True), row_scales, given or {}, all_weights=kind is not None)
     nodes = [new for node in model.graph.node for new in work.replaced(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -125,10 +171,19 @@ def in_blocks(model: ModelProto, kind: Blocks, row_scales: Mapping[str, np.ndarr
 class _Pass:
     """One walk over a graph; what it stores is shared by name."""
 
-    def __init__(self, model: ModelProto, kind: Blocks, row_scales: Mapping[str, np.ndarray]):
-        self.kind, self.row_scales = kind, row_scales
+    def __init__(
+        self,
+        model: ModelProto,
+        kind: Blocks,
+        row_scales: Mapping[str, np.ndarray],
+        grids: Mapping[str, Given],
+        *,
+        all_weights: bool,
+    ):
+        self.kind, self.row_scales, self.grids, self.all_weights = kind, row_scales, grids, all_weights
         self.given = {one.name: one for one in model.graph.initializer}
         self.opset = next((one.version for one in model.opset_import if not one.domain), OPSET)
+        self.words = {node.input[0] for node in model.graph.node if node.op_type == "Gather" and node.input[1] == WORDS}
         self.made: list[Any] = []
         self._names: dict[tuple[str, bool], tuple[str, int, int]] = {}
 
@@ -148,7 +203,8 @@ class _Pass:
     def _is_weight(self, name: str) -> bool:
         one = self.given.get(name)
         is_matrix = one is not None and one.data_type == FLOAT and len(one.dims) == 2
-        return is_matrix and not name.removesuffix(".T").endswith(ROUTER)
+        plain = name.removesuffix(".T")
+        return is_matrix and (plain in self.grids or (self.all_weights and not plain.endswith(ROUTER)))
 
     def _gemm(self, node: NodeProto, *, transposed: bool) -> list[NodeProto]:
         from onnx import helper
@@ -163,16 +219,25 @@ class _Pass:
         from onnx import helper
 
         name, outputs, inputs = self._stored(weight, transposed=transposed)
+        kind = self.kind_of(weight)
         parts = [name, f"{name}.scale", *([f"{name}.zero"] if self._has_zeros(weight) else [])]
-        sizes = {"N": outputs, "K": inputs, "bits": self.kind.bits, "block_size": self.kind.block}
-        level = 1 if self.kind.exact else INT8_ACTIVATIONS
+        sizes = {"N": outputs, "K": inputs, "bits": kind.bits, "block_size": kind.block}
+        level = 1 if kind.exact else INT8_ACTIVATIONS
         return helper.make_node("MatMulNBits", [x, *parts], [out], domain=DOMAIN, accuracy_level=level, **sizes)
 
+    def kind_of(self, weight: str) -> Blocks:
+        """How a weight is stored."""
+        name = weight.removesuffix(".T")
+        if name in self.grids:
+            return self.grids[name].kind(self.kind, words=name in self.words)
+        kept = bool(self.grids) and name in self.row_scales  # what an int4 folder left in int8
+        return self.kind.of_words if kept or name in self.words or name.endswith(HEAD) else self.kind
+
     def _has_zeros(self, weight: str) -> bool:
-        return not (self.kind.symmetric or self._scales_of(weight) is not None)
+        return not (self.kind_of(weight).symmetric or self._scales_of(weight) is not None)
 
     def _scales_of(self, weight: str) -> np.ndarray | None:
-        return self.row_scales.get(weight.removesuffix(".T")) if self.kind.bits == 8 else None
+        return self.row_scales.get(weight.removesuffix(".T")) if self.kind_of(weight).bits == 8 else None
 
     def _stored(self, weight: str, *, transposed: bool) -> tuple[str, int, int]:
         """The name of a weight [N, K] in blocks, N and K."""
@@ -181,12 +246,13 @@ class _Pass:
         if (weight, transposed) not in self._names:
             array = numpy_helper.to_array(self.given[weight])
             array = array.T if transposed else array
-            found = stored(array, self.kind, self._scales_of(weight))
+            kind = self.kind_of(weight)
+            found = stored(array, kind, self._scales_of(weight), self.grids.get(weight.removesuffix(".T")))
             name = f"{weight}.blocks"
-            self.keep(name, packed(found.whole, self.kind.bits))
+            self.keep(name, packed(found.whole, kind.bits))
             self.keep(f"{name}.scale", found.scale)
             if found.zero is not None:
-                self.keep(f"{name}.zero", packed(found.zero, self.kind.bits))
+                self.keep(f"{name}.zero", packed(found.zero, kind.bits))
             self._names[weight, transposed] = (name, *array.shape)
         return self._names[weight, transposed]
 
@@ -197,21 +263,19 @@ class _Pass:
         return name
 
     def _rows(self, gather: NodeProto) -> list[NodeProto]:
-        """Rows of a table [B, L, K]: picked as they are stored, then made float32."""
+        """Rows of a table [B, L, K]: picked as they are stored, in 8 bits, then made float32."""
         name, _, inputs = self._stored(gather.input[0], transposed=False)
-        blocks = -(-inputs // self.kind.block)
-        steps = _Steps(self, gather.output[0])
-        ids = gather.input[1]
-        whole = steps.unpacked(steps.add("Gather", name, ids), [0, 0, blocks, self.kind.block])
-        zero = steps.constant(2 ** (self.kind.bits - 1), np.float32)
+        block, ids, steps = self.kind_of(gather.input[0]).block, gather.input[1], _Steps(self, gather.output[0])
+        blocks = -(-inputs // block)
+        whole = steps.add("Cast", steps.add("Gather", name, ids), to=FLOAT)
+        zero = steps.constant(2**7, np.float32)
         if self._has_zeros(gather.input[0]):
-            filled = blocks + blocks % 2 if self.kind.bits == 4 else blocks
-            zeros = steps.unpacked(steps.add("Gather", f"{name}.zero", ids), [0, 0, filled])
-            zero = steps.add("Unsqueeze", steps.cut(zeros, blocks), steps.constant([-1]))
+            zeros = steps.add("Cast", steps.add("Gather", f"{name}.zero", ids), to=FLOAT)
+            zero = steps.add("Unsqueeze", zeros, steps.constant([-1]))
         scale = steps.add("Unsqueeze", steps.add("Gather", f"{name}.scale", ids), steps.constant([-1]))
         found = steps.add("Mul", steps.add("Sub", whole, zero), scale)
-        flat = steps.add("Reshape", found, steps.constant([0, 0, blocks * self.kind.block]))
-        steps.cut(flat, inputs)
+        flat = steps.add("Reshape", found, steps.constant([0, 0, blocks * block]))
+        steps.add("Slice", flat, steps.constant([0]), steps.constant([inputs]), steps.constant([-1]))
         steps.nodes[-1].output[0] = gather.output[0]
         return steps.nodes
 
@@ -231,18 +295,6 @@ class _Steps:
 
     def constant(self, value: Any, dtype: Any = np.int64) -> str:
         return self.work.keep(f"{self.out}/constant_{len(self.work.made)}", np.asarray(value, dtype))
-
-    def unpacked(self, bytes_: str, sides: list[int]) -> str:
-        """float32 of the numbers in bytes, in these sides."""
-        if self.work.kind.bits == 4:
-            wide, sixteen = self.add("Cast", bytes_, to=INT32), self.constant(16, np.int32)
-            halves = (self.add(kind, wide, sixteen) for kind in ("Mod", "Div"))
-            bytes_ = self.add("Concat", *(self.add("Unsqueeze", half, self.constant([-1])) for half in halves), axis=-1)
-        return self.add("Reshape", self.add("Cast", bytes_, to=FLOAT), self.constant(sides))
-
-    def cut(self, x: str, length: int) -> str:
-        """The first so many of the last axis."""
-        return self.add("Slice", x, self.constant([0]), self.constant([length]), self.constant([-1]))
 
 
 def _is_plain(settings: Mapping[str, Any]) -> bool:

@@ -19,9 +19,10 @@ import numpy as np
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.export.adapters import bottles_of, num_virtual
-from pretune.export.blocks import Blocks, in_blocks
+from pretune.export.blocks import Blocks, Given, in_blocks
 from pretune.export.decoders import FAMILIES, decoder_graph, family_of, row_graph
 from pretune.export.encoders import SCORED, encoder_graph, is_written
+from pretune.export.factors import Factors, in_factors
 from pretune.export.small import STATES, small_graph
 from pretune.export.traced import OUTPUTS, inputs_of, traced_encoder
 from pretune.export.two_stacks import check_written, reader_graph, writer_graph
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 READER = "encoder.onnx"
+OLD = ".original_module."
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class Graph:
 
 
 def graph_of(
-    model: PreTrainedModel, scales: Mapping[str, np.ndarray], *, dynamic: bool = False, blocks: Blocks | None = None
+    model: PreTrainedModel,
+    scales: Mapping[str, np.ndarray],
+    *,
+    dynamic: bool = False,
+    blocks: Blocks | None = None,
+    steps: Mapping[str, Given] | None = None,
+    factors: Mapping[str, Factors] | None = None,
 ) -> Graph:
     """Write the graph of a float32 torch model.
 
@@ -55,6 +63,8 @@ def graph_of(
         scales: int8 scales of the weights that lie on an int8 grid; those are stored as int8.
         dynamic: compute linear layers that have scales with int8 activations too.
         blocks: store the weights in blocks.
+        steps: of an int4 folder; those weights are stored in blocks whatever `blocks` says.
+        factors: of a low-rank folder; those products become two.
 
     Raises:
         NotSupported: a model of a family, or with settings, that no graph is written for; or over 2 GiB.
@@ -65,8 +75,11 @@ def graph_of(
     weights = Weights(_named(model, _arrays(model), head), {} if blocks else named, bottles)
     written, facts = _written(model, head, weights, dynamic=dynamic)
     more = {READER: reader_graph(model, weights, dynamic=dynamic).model()} if head == "text" else {}
-    for one in (written, *more.values()) if blocks else ():
-        in_blocks(one, blocks, named)
+    for one in (written, *more.values()):
+        if factors:
+            in_factors(one, _named(model, factors, head))
+        if blocks or steps:
+            in_blocks(one, blocks, named, _named(model, steps or {}, head))
     return Graph(serialized(written), facts, {name: serialized(one) for name, one in more.items()})
 
 
@@ -104,7 +117,9 @@ def _traced(model: PreTrainedModel, *, dynamic: bool) -> tuple[ModelProto, Json]
 
 
 def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
+    """All weights by name; of a head that PEFT keeps twice, the one that was learnt."""
+    learnt = ((n.replace(".modules_to_save.default", ""), t) for n, t in model.state_dict().items() if OLD not in n)
+    return {name: tensor.detach().float().cpu().numpy() for name, tensor in learnt}
 
 
 def _named(model: PreTrainedModel, arrays: Mapping[str, T], head: str | None) -> dict[str, T]:

@@ -9,23 +9,29 @@ import numpy as np
 from pydantic import Field
 
 from pretune.base.json import Json
-from pretune.export.blocks import Blocks
+from pretune.export.blocks import Blocks, Given
 from pretune.export.exporter import Exporter, Job, Proof
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
+    from pretune.export.factors import Factors
+
 GRAPH = "model.onnx"
+BITS = {"int8": 8, "int4": 4}
 
 
 class Onnx(Exporter):
     """An ONNX graph with one copy of the weights."""
 
+    extras: ClassVar[tuple[str, ...]] = ("export",)
     keeps_adapters: ClassVar[bool] = True
 
     precision: Literal["weights", "dynamic", "int8", "int4"] = "weights"
-    """weights: the folder's own function, with int8 weights stored as int8. Inexact, and judged by min_agreement:
-    dynamic, int8 activations too; int8 and int4, weights in blocks (an int8 folder's own scales are taken)."""
+    """weights: the folder's own function, with what was rounded stored as it was rounded. Inexact, and judged by min_agreement:
+    dynamic, int8 activations too; int8 and int4, weights in blocks (a rounded folder's own scales are taken)."""
     block: Literal[32, 128] = 32
     """Weights that share a scale, of precision=int8 and int4; a larger block is smaller and less exact."""
     symmetric: bool = True
@@ -51,15 +57,19 @@ class Onnx(Exporter):
         scales: Mapping[str, np.ndarray] = read_scales(job.source)
         if self.precision == "dynamic" and not scales:
             model, scales = rounded_copy(model)
-        graph = graph_of(model, scales, dynamic=self.precision == "dynamic", blocks=self.blocks)
+        steps, factors = _given(job.source)
+        dynamic = self.precision == "dynamic"
+        graph = graph_of(model, scales, dynamic=dynamic, blocks=self.blocks, steps=steps, factors=factors)
         for name, content in {GRAPH: graph.content, **graph.more}.items():
             (job.out / name).write_bytes(content)
         return {**graph.facts, "graph": GRAPH, "precision": self.precision}
 
     @property
     def blocks(self) -> Blocks | None:
-        bits = {"int8": 8, "int4": 4}.get(self.precision)
-        return bits and Blocks(bits, self.block, self.symmetric, self.activations == "float32")
+        """How weights are stored in blocks, if they are."""
+        if self.precision not in BITS:
+            return None
+        return Blocks(BITS[self.precision], self.block, self.symmetric, self.activations == "float32")
 
     def prove(self, job: Job) -> Proof:
         from pretune.export.parity import Parity, Thresholds, inputs_for, same_tokens
@@ -77,6 +87,16 @@ class Onnx(Exporter):
         told = f"onnx: {same} as the model's, logits within {near:.1e}, {size / 1e6:.1f} MB"
         metrics = {"bytes": size, "agreement": found.agreement, "max_logit_difference": near}
         return Proof({**parity.to_json(), "tokens": tokens}, metrics, told)
+
+
+def _given(folder: Path) -> tuple[dict[str, Given], dict[str, Factors]]:
+    """What a folder's compressor brings: steps of int4 weights, and factors of low rank."""
+    from pretune.compress.grid import read_grids
+    from pretune.compress.low_rank import read_factors
+
+    grids = read_grids(folder)
+    steps = {name: Given(one.scales_OG.numpy(), one.zeros_OG.numpy(), one.size) for name, one in grids.items()}
+    return steps, {name: (left.numpy(), right.numpy()) for name, (left, right) in read_factors(folder).items()}
 
 
 def rounded_copy(model: PreTrainedModel) -> tuple[PreTrainedModel, Mapping[str, np.ndarray]]:

@@ -35,7 +35,7 @@ from pretune.base.staging import Workspace, beside, disk_errors, fsync, scratch_
 from pretune.infer.answers import Answer, Given, Text, failure, shown_given
 from pretune.infer.engine import by_length
 from pretune.infer.explain import Explanation, explain
-from pretune.infer.given import as_file, given_in
+from pretune.infer.given import as_file, check_output, given_in
 from pretune.infer.predictor import Advance, Predictor, unheard
 
 Answering: TypeAlias = Callable[[Sequence[Given], Advance], Sequence[Answer | Explanation]]
@@ -105,8 +105,10 @@ def answer_file(
 
     Raises:
         OtherAnswers: the output was begun, or made, of another input, by another model or with other settings.
-        Changed: the output is not as it was left. Locked: another process writes it. Else as `given_in`.
+        Changed: the output is not as it was left. Locked: another process writes it. Else as `given_in` and
+            `check_output`.
     """
+    check_output(output)
     size = EXPLAINED if explained else WRITTEN if model.gives is Text else WINDOW
     settings = {"column": column, "max_tokens": max_tokens, "explain": explained, "window": size}
     with ExitStack() as stack:

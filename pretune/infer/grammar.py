@@ -60,7 +60,7 @@ _making = threading.BoundedSemaphore(AT_ONCE)
 class Grammar:
     """What a whole answer must be, as the right side of a rule in llguidance's form of Lark.
 
-    Made by `json_schema`, `json_object`, `pattern`, `one_of` and `calls_of`, which bound it.
+    Made by `json_schema`, `json_object`, `pattern`, `one_of` and `one_call` (calling.py), which bound it.
     """
 
     rule: str
@@ -75,7 +75,7 @@ def json_schema(schema: Json | bool) -> Grammar:
     """JSON that is valid by a schema (draft 2020-12). Keys that cannot be kept to are refused, never passed over.
 
     Raises:
-        BadGrammar: too large, too deep, or no object; what cannot be fulfilled is found by `Guides.check`.
+        BadGrammar: too large, too deep, or no object; what cannot be fulfilled is found by `Guides.start`.
     """
     if schema is False or not isinstance(schema, dict | bool):
         raise BadGrammar(f"a schema is a JSON object, not {schema!r}", hint='for example {"type": "object"}')
@@ -326,8 +326,8 @@ def _multiples(trees: Sequence[Any]) -> Decimal:
     for tree in trees:
         given = tree.get("multipleOf") if isinstance(tree, dict) else None
         if isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < math.inf:
-            digits = Decimal(str(given)).normalize().as_tuple().digits
-            found *= max(Decimal("".join(map(str, digits))), Decimal(1))
+            number = Decimal(int(given) if given % 1 == 0 else str(given)).as_tuple()
+            found *= max(Decimal((0, number.digits, max(int(number.exponent), 0))), Decimal(1))
     return found
 
 

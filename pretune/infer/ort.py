@@ -81,7 +81,7 @@ def open_session(graph: Path) -> InferenceSession:
         MissingExtra: onnxruntime is not installed.
         BadFile: the graph cannot be read.
     """
-    need(["export"])
+    need(["bundle"])
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -98,7 +98,7 @@ def rounded(weight: Tensor, precision: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(packed), torch.from_numpy(scale_R1.reshape(outputs, groups, 1))
 
 
-def _matrices(model: Any) -> list[tuple[str, Any, bool]]:
+def matrices_in_blocks(model: Any) -> list[tuple[str, Any, bool]]:
     """(name, layer, whether its weight is [I, O]) of the linear layers inside the blocks. Raises NotSupported: none."""
     from transformers.pytorch_utils import Conv1D
 
@@ -113,7 +113,7 @@ def _matrices(model: Any) -> list[tuple[str, Any, bool]]:
 
 def round_base(model: Any, precision: str) -> Any:
     """The model with the matrices of its blocks rounded, in place; as it is where `precision` is float32."""
-    for name, layer, turned in _matrices(model) if precision != PLAIN else ():
+    for name, layer, turned in matrices_in_blocks(model) if precision != PLAIN else ():
         weight = layer.weight.T if turned else layer.weight
         device = weight.device
         codes, scales = rounded(weight, precision)
@@ -124,7 +124,7 @@ def round_base(model: Any, precision: str) -> Any:
 @torch.no_grad()
 def put_on_grid(model: Any, precision: str) -> Any:
     """The model with plain layers whose weights are what `round_base` computes with, in place."""
-    for _, layer, turned in _matrices(model) if precision != PLAIN else ():
+    for _, layer, turned in matrices_in_blocks(model) if precision != PLAIN else ():
         weight = layer.weight.T if turned else layer.weight
         found = floats(*rounded(weight, precision), weight.shape[1])
         layer.weight.copy_(found.T if turned else found)

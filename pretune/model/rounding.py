@@ -12,6 +12,8 @@ import numpy as np
 LEVELS = 127
 """The largest whole number of int8; that of int4 is 7."""
 SPARE_BITS = 8
+NEAR = (1.0, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
+"""Factors on the scale of a block that are tried."""
 
 
 def scales_of(weight: np.ndarray, axis: int, *, levels: int = LEVELS) -> np.ndarray:
@@ -42,3 +44,20 @@ def whole_numbers(weight: np.ndarray, scale: np.ndarray, *, levels: int = LEVELS
 def on_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """The nearest multiples of the scale, float32; no weight moves by more than half a scale."""
     return np.asarray((whole_numbers(weight, scale) * scale.astype(np.float32)).astype(np.float32))
+
+
+def fitted(x: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:
+    """Of scales near the given ones [N, b] those with the least sum of squares, each fitted to its own rounding.
+
+    Args:
+        x: blocks [N, b, block]; half: whole numbers go from -half to half - 1.
+    """
+    best, least = scale, np.full(scale.shape, np.inf, dtype=np.float32)
+    for factor in NEAR:
+        tried = np.where(scale == 0, 1, scale * np.float32(factor))[..., None]
+        whole = np.clip(np.rint(x / tried), -half, half - 1)
+        squares = (whole * whole).sum(2)
+        found = (whole * x).sum(2) / np.where(squares == 0, 1, squares)
+        lost = ((whole * found[..., None] - x) ** 2).sum(2)
+        best, least = np.where(lost < least, found, best), np.minimum(lost, least)
+    return best

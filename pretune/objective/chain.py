@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 class ChainTags(TokenTags):
     """Predict the tags of a row's words together; counted by words, so that the loss is next to that of `TokenTags`."""
 
+    @property
+    def read_once(self) -> bool:
+        return False  # its loss is of whole chains, not of places
+
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         import torch
 

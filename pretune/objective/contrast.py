@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from pretune.model.families import Head
-from pretune.objective.objective import Objective, StepWide
+from pretune.model.families import Head, States
+from pretune.objective.objective import Objective, Outputs, StepWide
 from pretune.objective.several_texts import blank_texts, by_row, texts_batch
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 
@@ -40,6 +40,7 @@ class Contrast(Objective):
     """Tell the text that belongs to a query from all others of the step."""
 
     head: ClassVar[Head] = "vector"
+    outputs: ClassVar[Outputs] = "vector"
     gathers: ClassVar[bool] = True
 
     temperature: float = Field(0.05, gt=0)
@@ -74,11 +75,24 @@ class Contrast(Objective):
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return {"vectors": self._vectors(model, batch), "names": batch["names"]}
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+    @property
+    def read_once(self) -> bool:
+        return True
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        """The vectors of all texts, [B * M, D]; zeros where a row has no further text."""
+        return States(self._vectors(model, batch).flatten(0, 1))
+
+    def is_target(self, batch: Batch) -> Tensor:
+        return (batch["names"] != NOBODY).flatten()
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
         """The value is that of these rows; the gradient that of all, of which these rows' vectors are a part."""
         import torch
 
-        mine_BMD = self._vectors(model, batch)
+        mine_BMD = states.hidden_ND.view(-1, self.width, states.hidden_ND.shape[-1])
         wide = step_wide or StepWide({"vectors": mine_BMD, "names": batch["names"]}, 0)
         start, end, all_NMD = wide.first, wide.first + len(mine_BMD), wide.tensors["vectors"]
         whole_NMD = torch.cat([all_NMD[:start], mine_BMD, all_NMD[end:]])

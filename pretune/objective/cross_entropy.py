@@ -38,12 +38,13 @@ def loss_sum(states: States, labels_N: Tensor) -> Tensor:
 def logits_of(states: States) -> Iterator[Tensor]:
     """The logits at the places that are asked, [C, V] each, in float32 (float64 stays), as many at once as suit."""
     hidden_ND, last = states.hidden_ND, states.last
-    for hidden_CD in torch.split(hidden_ND, _places_at_once(states)):
+    for hidden_CD in torch.split(hidden_ND, places_at_once(states)):
         logits_CV = hidden_CD if last is None else last(hidden_CD)
         yield logits_CV.to(torch.promote_types(logits_CV.dtype, torch.float32))
 
 
-def _places_at_once(states: States) -> int:
+def places_at_once(states: States) -> int:
+    """Places whose logits suit the device in float32 at one time."""
     outputs = states.last.out_features if isinstance(states.last, nn.Linear) else states.hidden_ND.shape[-1]
     return max(64, CHUNK_BYTES.get(states.hidden_ND.device.type, 2**27) // (4 * outputs))
 
@@ -59,7 +60,7 @@ def num_right(states: States, labels_N: Tensor) -> tuple[float, float]:
 def drawn_ids(states: States, numbers_N: Tensor) -> Tensor:
     """A token of each place's distribution, [N]: the one in whose part of the cumulative sum its number in [0, 1)
     falls. So what is drawn depends on nothing but the number and the distribution."""
-    size, found = _places_at_once(states), [numbers_N.new_zeros(0, dtype=torch.int64)]
+    size, found = places_at_once(states), [numbers_N.new_zeros(0, dtype=torch.int64)]
     for logits_CV, numbers_C in zip(logits_of(states), torch.split(numbers_N, size), strict=True):
         ends_CV = logits_CV.softmax(-1).cumsum(-1)
         wanted_C = numbers_C.to(ends_CV.dtype) * ends_CV[:, -1]
@@ -74,7 +75,7 @@ def label_log_probs(states: States, labels_N: Tensor) -> Tensor:
     """
     from torch.utils.checkpoint import checkpoint
 
-    hidden_ND, last, size = states.hidden_ND, states.last, _places_at_once(states)
+    hidden_ND, last, size = states.hidden_ND, states.last, places_at_once(states)
     chunks = zip(torch.split(hidden_ND, size), torch.split(labels_N, size), strict=True)
     return torch.cat([checkpoint(_log_probs, last, *chunk, use_reentrant=False) for chunk in chunks])
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pretune.objective.objective import Outputs
 from pretune.objective.row_labels import RowLabels, beyond
-from pretune.tokens.rows import IGNORE, Row, Vocabulary
+from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +23,13 @@ class LabelSets(RowLabels):
 
     place: ClassVar[str] = "holds"
     dtype: ClassVar[Any] = np.float64
+    outputs: ClassVar[Outputs] = "labels"
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         return self.dry({"ids": [vocabulary.size - 1] * length, "holds": np.zeros(1)})
+
+    def is_target(self, batch: Batch) -> Tensor:
+        return batch["labels"][:, 0] != IGNORE
 
     def weights_of(self, labels: Tensor) -> list[float]:
         of_row = math.fsum(self.class_weights) if self.class_weights else float(labels.shape[1])

@@ -14,17 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from pretune.base.config import Choice, Variant
-from pretune.model.families import Head
+from pretune.model.families import Head, States
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+Outputs = Literal["label", "labels", "score", "vector"]
+"""Chances of one label (or token, or place), of each of several, a number, or a vector of length 1."""
 
 
 class Objective(Variant):
@@ -49,10 +53,20 @@ class Objective(Variant):
     """Of each token of the text, how many an encoder reads and a decoder writes; of one stack 1 and 1."""
     one_shape: ClassVar[bool] = True
     """Whether all full batches have one shape: code is compiled for a shape."""
+    is_alone: ClassVar[bool] = False
+    """Whether it cannot be one of several."""
     gathers: ClassVar[bool] = False
     """Whether the loss of a row depends on the other rows of the step: then `gather` runs first, over all of them."""
     body_terms: ClassVar[bool] = False
     """Whether `sums` has the terms that a model's body adds (router losses); then `gather` counts what they need."""
+
+    outputs: ClassVar[Outputs] = "label"
+    """What the outputs of a place are."""
+
+    @property
+    def read_once(self) -> bool:
+        """Whether `sums` is what `judged` makes of what `asked` gives."""
+        return False
 
     def remark(self) -> str:
         """What a user should know before the run, in a line; "" if nothing."""
@@ -120,13 +134,29 @@ class Objective(Variant):
         """What other rows need to know of these, [rows, ...] each; called without gradient, in eval mode or not."""
         raise AssertionError("an objective that gathers has gather()")
 
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        """What the model says at each place that may have a target, in one reading: what another model's answers can be
+        compared with."""
+        raise AssertionError("an objective that is read once has asked()")
+
+    def is_target(self, batch: Batch) -> Tensor:
+        """Which of the places of `asked` have a target [N]; those of a row stand together, in the order of the rows."""
+        labels_N, at = batch["labels"].flatten(), batch.get("at")
+        return (labels_N if at is None else labels_N[at]) != IGNORE
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
+        """`sums` of what `asked` gave."""
+        raise AssertionError("an objective that is read once has judged()")
+
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         """Summed (not averaged) loss of each term, float32 scalars with gradient.
 
         Args:
             step_wide: what was gathered, where the objective gathers.
         """
-        raise AssertionError("an objective has sums()")
+        return self.judged(model, self.asked(model, batch), batch, step_wide)
 
 
 @dataclass(frozen=True)
@@ -155,6 +185,7 @@ OBJECTIVE = Choice(
         "prefix": "pretune.objective.pretraining.prefix:Prefix",
         "denoise": "pretune.objective.pretraining.denoise:Denoise",
         "several": "pretune.objective.pretraining.several:SeveralOfText",
+        "distil": "pretune.objective.distil:Distil",
     },
     group="pretune.objectives",
     default="causal",

@@ -79,16 +79,16 @@ def packed_batch(rows: Sequence[Row], labels_BL: np.ndarray[Any, Any], pad: int)
     return batch
 
 
-def packed_sums(
-    model: nn.Module, batch: Batch, *, causal: bool, step_wide: StepWide | None = None
+def packed_judged(
+    model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
 ) -> dict[str, Tensor]:
     """Summed cross-entropy in float32 of the next (or hidden) token at the labelled places of packed rows, as `loss`;
     and the terms that the body adds.
 
     Args:
+        states: what `packed_states` gave.
         step_wide: what `packed_loads` gave for the whole step; None where these rows are all of it.
     """
-    states = packed_states(model, batch, causal=causal)
     found = {"loss": target_sum(states, batch), **states.extra}
     if states.routers_SNE is not None:
         loads_SE = step_wide.tensors[LOADS].sum(0) if step_wide else None

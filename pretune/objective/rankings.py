@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pretune.model.families import Head
+from pretune.model.families import Head, States
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.several_texts import blank_texts, by_row, texts_batch
+from pretune.objective.spans import NOWHERE
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 
 if TYPE_CHECKING:
@@ -54,9 +55,23 @@ class Rankings(Objective):
     def counts(self, batch: Batch) -> dict[str, float]:
         return {"loss": float((batch["labels"] != IGNORE).any(1).sum())}
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+    @property
+    def read_once(self) -> bool:
+        return True
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        """A place a row, of which the outputs are the candidates."""
         gains_BM = batch["labels"]
         scores_BM = by_row(model, batch, *gains_BM.shape)[:, :, 0]
+        return States(scores_BM.masked_fill(gains_BM == IGNORE, NOWHERE))
+
+    def is_target(self, batch: Batch) -> Tensor:
+        return (batch["labels"] != IGNORE).any(1)
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
+        gains_BM, scores_BM = batch["labels"], states.hidden_ND
         loss = listwise if self.loss == "listwise" else pairwise
         return {"loss": loss(scores_BM, gains_BM.to(scores_BM.dtype), gains_BM != IGNORE).sum()}
 

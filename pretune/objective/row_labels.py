@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pretune.model.families import Head
+from pretune.model.families import Head, States
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.whole_rows import row_logits, rows_batch
 from pretune.tokens.rows import Batch, Row, Vocabulary
@@ -99,12 +99,24 @@ class RowLabels(Objective):
     def passes(self, batch: Batch) -> int:
         return 2 if "readings" in batch else 1
 
+    @property
+    def read_once(self) -> bool:
+        return not (self.r_drop or self.mixup)
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        return States(row_logits(model, batch))
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
+        return {"loss": self.losses(states.hidden_ND, batch["labels"]).sum()}
+
     def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
         labels = batch["labels"]
         if "shares" in batch:
             return {"loss": self._of_mixed(row_logits(model, batch), labels, batch["shares"])}
         if not ("readings" in batch and model.training):
-            return {"loss": self.losses(row_logits(model, batch), labels).sum()}
+            return self.judged(model, self.asked(model, batch), batch)
         first, second = (self._read(model, batch, k) for k in range(2))
         losses_B = (self.losses(first, labels) + self.losses(second, labels)) / 2
         return {"loss": losses_B.sum() + self.r_drop / 2 * self.apart(first, second, labels).sum()}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pretune.infer.engine import padded
-from pretune.model.families import Head, scores_of
+from pretune.model.families import Head, States, scores_of
 from pretune.objective.objective import Objective, StepWide
 from pretune.tokens.rows import Batch, Row, Vocabulary
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+NOWHERE = -1e30
+"""The score of padding: finite, so that two models can be compared at it."""
 HEAD_BIASES = ("qa_outputs.bias", "classifier.bias", "classifier.out_proj.bias", "score.bias")
 
 
@@ -52,11 +54,22 @@ class Spans(Objective):
         ids, mask = map(torch.from_numpy, padded([row["ids"] for row in rows], vocabulary.pad))
         return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["span"] for row in rows])}
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+    @property
+    def read_once(self) -> bool:
+        return True
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        """Two places a row, its start and its end, of which the outputs are the row's tokens."""
         import torch
-        import torch.nn.functional as F
 
         scores_BL2 = scores_of(model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]))
-        wide = scores_BL2.to(torch.promote_types(scores_BL2.dtype, torch.float32))
-        there = wide.masked_fill(batch["attention_mask"][..., None] == 0, -torch.inf)
-        return {"loss": F.cross_entropy(there, batch["labels"], reduction="sum")}
+        wide_B2L = scores_BL2.to(torch.promote_types(scores_BL2.dtype, torch.float32)).mT
+        there_B2L = wide_B2L.masked_fill(batch["attention_mask"][:, None] == 0, NOWHERE)
+        return States(there_B2L.flatten(0, 1))
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
+        from pretune.objective.cross_entropy import loss_sum
+
+        return {"loss": loss_sum(states, batch["labels"].flatten())}

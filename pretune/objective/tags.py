@@ -32,8 +32,17 @@ class TokenTags(Objective):
         labels, _ = padded([row["labels"] for row in rows], IGNORE)
         return {"input_ids": ids, "attention_mask": mask, "labels": torch.from_numpy(labels)}
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+    @property
+    def read_once(self) -> bool:
+        return True
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        logits_BLT = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        return States(logits_BLT.flatten(0, 1))
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
         from pretune.objective.cross_entropy import loss_sum
 
-        logits_BLT = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        return {"loss": loss_sum(States(logits_BLT.flatten(0, 1)), batch["labels"].flatten())}
+        return {"loss": loss_sum(states, batch["labels"].flatten())}

@@ -45,17 +45,26 @@ class Written(Objective):
             batch |= {name: torch.from_numpy(padded(numbers, -1)[0]) for name, numbers in of.items()}
         return batch
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        """The loss that transformers gives the same labels, times their number."""
-        from pretune.objective.cross_entropy import loss_sum
+    @property
+    def read_once(self) -> bool:
+        return True
 
+    def asked(self, model: nn.Module, batch: Batch) -> States:
         core: Any = plain_model(model)
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         inputs["decoder_input_ids"] = core.prepare_decoder_input_ids_from_labels(batch["labels"])
         if "written" in batch:
             inputs = _apart(core, inputs, batch)
         logits_BTV = model(**inputs, use_cache=False).logits
-        return {"loss": loss_sum(States(logits_BTV.flatten(0, 1)), batch["labels"].flatten())}
+        return States(logits_BTV.flatten(0, 1))
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
+        """The loss that transformers gives the same labels, times their number."""
+        from pretune.objective.cross_entropy import loss_sum
+
+        return {"loss": loss_sum(states, batch["labels"].flatten())}
 
 
 def _apart(core: Any, inputs: dict[str, Any], batch: Batch) -> dict[str, Any]:

@@ -205,7 +205,7 @@ class Server:
         return Response(self.metrics.text(self.models.gauges()), media_type=CONTENT_TYPE)
 
     async def document(self, request: Request) -> Response:
-        return JSONResponse(document(self.limits))
+        return JSONResponse(document(self.limits, self.models.names))
 
     async def list_models(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": self.models.listed()})

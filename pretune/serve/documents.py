@@ -5,7 +5,7 @@ What a request may be comes from the same types that check it (requests.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -71,13 +71,16 @@ def template(path: str) -> str:
     return path if path in PATHS else "other"
 
 
-def document(limits: Limits) -> Json:
-    """The whole document."""
+def document(limits: Limits, names: Sequence[str]) -> Json:
+    """The whole document, with the names of the models that are served."""
     kinds = {route.reads for route in PATHS.values() if route.reads}
     _, schemas = models_json_schema(
         [(kind, "validation") for kind in sorted(kinds, key=lambda kind: kind.__name__)],
         ref_template="#/components/schemas/{model}",
     )
+    for schema in schemas["$defs"].values():
+        if "model" in schema["properties"]:
+            schema["properties"]["model"] = {"enum": [*names, None], "title": "Model"}
     refusal = {name: {"type": ["string", "null"]} for name in ("message", "type", "code", "param")}
     error = {"type": "object", "required": list(refusal), "properties": refusal}
     about = f"Requests of at most {limits.max_body_bytes} bytes; answers of at most {limits.max_tokens} tokens."

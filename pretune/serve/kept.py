@@ -11,8 +11,10 @@ together, are opened over and over.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -134,7 +136,16 @@ class Kept:
                 self.opened.move_to_end(name, last=False)
                 raise
             del served
-            await run_sync(gc.collect)
+            await run_sync(_given_back)
+
+
+def _given_back() -> None:
+    """Free what nobody refers to, and give it to the system: glibc would keep it for what may come."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # musl has none
+            trim(0)
 
 
 def check_fits(models: Mapping[str, Closed], most: int) -> None:

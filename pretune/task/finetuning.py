@@ -20,9 +20,11 @@ from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
 from pretune.model.families import family_named, num_positions, plain_model
 from pretune.model.folder import config_of, quiet_transformers, set_model_length
+from pretune.model.layers import with_layers
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.model.rounded import round_base
+from pretune.objective.blocks import PROJECTION, drop_projection
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
@@ -44,6 +46,7 @@ from pretune.train.loop.spec import Choices, Looks, TrainSpec
 from pretune.train.loop.step import TrainState
 from pretune.train.loop.stream import RowStream
 from pretune.train.run.resolve import resolve
+from pretune.train.run.teaching import keep_told, with_teacher
 from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
 
@@ -86,7 +89,8 @@ def finetune(
     plain = _spec(settings, folder, config, read, runtime, context)
     past = Past(base, folder, longest, context.seed, log, below(inputs, "remember.data"))
     remember = settings.remember or Remember()
-    spec = remember.learnt(plain, past, read)
+    spec = _taught(settings, plain, inputs, read, folder, context)
+    spec = remember.learnt(spec, past, read)
     choices: Choices = context.choose("run", lambda: resolve(spec, log, context.started))
     session = begin(spec, choices, runtime, context)
     state = session.state
@@ -106,6 +110,7 @@ def finetune(
         metrics = _best(best, remember) if session.leads else {}
     if not session.leads:
         return {}
+    drop_projection(state.model)
     metrics |= {**best.metrics(), **forgotten(things, session, known)}
     metrics |= knows(read, data, metrics)
     metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
@@ -116,6 +121,23 @@ def finetune(
             log.warn(f"over-fit: {one.says}")
             metrics |= {"over_fit_from": int(one.evidence["step"]), "remedy": one.do}
     return metrics | found | choices | {"micro_batch": session.micro}
+
+
+def _taught(
+    settings: FinetuneSettings,
+    spec: TrainSpec,
+    inputs: Mapping[str, Artifact],
+    read: LabelledData,
+    folder: Path,
+    context: Context,
+) -> TrainSpec:
+    """The run with a teacher, where it has one; the teacher goes when all that it says of the rows is kept."""
+    if settings.objective is None:
+        return spec
+    objective = settings.objective.around(spec.objective)
+    found = with_teacher(spec, objective, inputs["objective.teacher"].path, folder)
+    keep_told(objective, read.rows, spec.vocabulary, context, batch=spec.usual_micro)
+    return found
 
 
 def _rehearsal(
@@ -152,6 +174,7 @@ def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Pat
     """The folder of the model; its tokenizer says how long a text may be."""
     state, home = session.state, relative(folder, session.context.home)
     weights = state.update.final()
+    weights = {name: weight for name, weight in weights.items() if PROJECTION not in name}
     with state.update.exact_weights():
         left = task.fold(state.model, weights)
         task.save(settings.method, state.model, out, base=home, tokenizer=folder, weights=left)
@@ -164,7 +187,7 @@ def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Pat
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
     """The folder of the model that training begins with: what is given, or one with new weights."""
     if settings.fresh is None:
-        return base.path
+        return with_layers(base.path, settings.take_layers, context)
     folder, shape = context.scratch / "fresh", settings.fresh
 
     def write() -> bool:
@@ -306,7 +329,9 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     size = int(base.config.get("vocab_size") or base.vocab_size or 1)
     vocabulary = Vocabulary(size=size, pad=0, mask=1, cls=2, specials=(0, 1, 2))
     task = settings.task.for_model(base.config)
-    spec = outlined(settings, task, base.config, task.objective(), vocabulary, device_of(settings.device))
+    own = task.objective()
+    objective = settings.objective.around(own) if settings.objective else own
+    spec = outlined(settings, task, base.config, objective, vocabulary, device_of(settings.device))
     tokens = data.tokens or data.text_bytes / BYTES_PER_TOKEN
     each = tokens / data.documents if data.documents else TOKENS_PER_EXAMPLE
     per_row = min(each, float(spec.length)) if task.grouped else float(spec.length)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pretune.base.config import Config, Input, chosen
 from pretune.model.methods.method import METHOD, Method
 from pretune.model.shape import Shape
+from pretune.objective.distil import TAUGHT, Taught, why_not
 from pretune.task.fresh import FRESH
 from pretune.task.remember.remember import REMEMBER, Remember
 from pretune.task.task import TASK, Task
@@ -38,6 +39,8 @@ class FinetuneSettings(TrainSettings):
     task: Annotated[Task, *chosen(TASK)]
     """What is asked: classify (multilabel where a text has several labels), regress, tag, answer, seq2seq, chat, embed,
     rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
+    objective: Annotated[Taught | None, *chosen(TAUGHT)] = None
+    """What is learnt from the examples; when not given, the task's own. distil: what a teacher says of them, too."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
     """How the weights are adapted: full, head, freeze, unfreeze, bitfit, layernorm; next to a base that stays as it is
     lora (with variants), adalora, ia3, bottleneck, prefix, prompt, p-tuning."""
@@ -53,6 +56,9 @@ class FinetuneSettings(TrainSettings):
     fresh: Annotated[Shape | None, *chosen(FRESH)] = None
     """Begin with random weights: `same` takes the model's architecture, a shape another (the baselines bag, cnn and
     lstm, or bert-mini ...); the tokenizer is the model's. What pretraining is worth is the difference."""
+    take_layers: int | tuple[int, ...] | None = None
+    """Of the model's blocks so many are taken, evenly spread from the first to the last, or these (numbers from 0): a
+    student of the same width, which learns more from a teacher (objective=distil)."""
     optim: Annotated[Optim, *chosen(OPTIM)] = OPTIM("adamw")
     """Optimizer and schedule; AdamW takes a rate that suits the method (and, where a body trains, the model's width)
     when none is given. With full, freeze and unfreeze a new head moves ten times as fast."""
@@ -80,14 +86,17 @@ class FinetuneSettings(TrainSettings):
             raise ValueError(f"unlabelled texts get one label each, and task={self.task.kind} learns something else")
         if (self.folds or self.unlabelled is not None) and self.task.kind == "several":
             raise ValueError("folds are of one task; several share no examples")
-        if (self.folds or self.unlabelled is not None) and self.remember is not None:
-            raise ValueError("the trainings of folds and unlabelled remember nothing; leave out remember")
+        if (self.folds or self.unlabelled is not None) and (self.remember or self.objective) is not None:
+            raise ValueError("the trainings of folds and unlabelled are plain ones; leave out remember and objective")
         return self
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         if self.fresh is not None and self.method.kind != "full":
             raise ValueError(f"fresh weights must all train, and method={self.method.kind} leaves some as they are")
+        if self.take_layers is not None and (self.fresh is not None or self.method.keeps_base):
+            other = "fresh" if self.fresh is not None else f"method={self.method.kind}"
+            raise ValueError(f"take_layers begins with a new, shallower model, and {other} with another one")
         if self.base_precision != "float32" and not (self.method.keeps_base and self.method.keeps_start()):
             told = f"base_precision={self.base_precision} is for a base that stays as it is"
             raise ValueError(f"{told}; method={self.method.kind} moves it, as lora does with variant=pissa")
@@ -95,6 +104,10 @@ class FinetuneSettings(TrainSettings):
             raise ValueError(why)
         if self.remember is not None and (why := self.remember.why_not(self.task, self.method)):
             raise ValueError(why)
+        if self.objective is not None and not (own := self.task.objective()).read_once:
+            raise ValueError("{}; {}".format(*why_not(own)))
+        if (taught := self.objective) and (taught.listens or taught.on_policy) and self.method.taken():
+            raise ValueError(f"virtual tokens (method={self.method.kind}) go without hidden, attention and on_policy")
         if self.fresh is not None and (self.remember is not None or self.watch):
             raise ValueError("fresh weights know nothing that could be forgotten: leave out remember and watch")
         return self

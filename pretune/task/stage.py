@@ -10,9 +10,10 @@ from typing import ClassVar
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.model.layers import config_of_taken
 from pretune.task.fresh import check_source, fresh_forecast
 from pretune.task.settings import FinetuneSettings
-from pretune.train.settings import refuse_ranks
+from pretune.train.settings import refuse_ranks, with_teacher_in_memory
 
 
 class FinetuneStage(Stage, FinetuneSettings):
@@ -33,10 +34,12 @@ class FinetuneStage(Stage, FinetuneSettings):
         base, data = inputs["model"], together([inputs[place] for place in _data(inputs).values()])
         if self.fresh is not None:
             base = fresh_forecast(self.fresh, base, max_length=self.max_length)
+        if base.config is not None and self.take_layers is not None:
+            base = replace(base, config=config_of_taken(base.config, self.take_layers)[0])
         if base.config is not None:
             from pretune.task.finetuning import forecast_finetuning
 
-            return forecast_finetuning(self, base, data, machine)
+            return with_teacher_in_memory(forecast_finetuning(self, base, data, machine), inputs)
         parameters = base.parameters or base.disk_bytes / 4
         return Forecast(disk_bytes=4.0 * parameters + 2 * 12.0 * parameters, parameters=parameters)
 

@@ -26,7 +26,9 @@ def rounded(kind: str, blocks: Blocks) -> tuple[Any, Any]:
         for module in same.modules():
             if isinstance(module, torch.nn.Linear | Conv1D) or module is same.get_input_embeddings():
                 weight = module.weight.T if isinstance(module, Conv1D) else module.weight
-                found = torch.from_numpy(stored(weight.numpy(), blocks).weight(blocks, weight.shape[1]).copy())
+                is_head = module in (same.get_input_embeddings(), same.get_output_embeddings())
+                kind_of = blocks.of_words if is_head else blocks
+                found = torch.from_numpy(stored(weight.numpy(), kind_of).weight(kind_of, weight.shape[1]).copy())
                 module.weight = torch.nn.Parameter(found.T if isinstance(module, Conv1D) else found)
         if getattr(same.config, "tie_word_embeddings", False) and same.get_output_embeddings() is not None:
             same.get_output_embeddings().weight = same.get_input_embeddings().weight
@@ -44,16 +46,24 @@ def test_four_bits_of_a_block_by_hand() -> None:
     assert (shifted.scale[0, 0], shifted.zero, shifted.whole[0, 0, :4].tolist()) == (0.5, [[8]], [0, 15, 10, 8])
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
+WEIGHT = np.random.default_rng(0).normal(size=(7, 48)).astype(np.float32)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
-def test_no_weight_moves_by_more_than_half_a_step_of_its_block(bits: int, symmetric: bool) -> None:
-    kind, weight = Blocks(bits, 32, symmetric), np.random.default_rng(0).normal(size=(7, 48)).astype(np.float32)
-    found = stored(weight, kind)
+def test_with_a_zero_point_no_weight_moves_by_more_than_half_a_step_of_its_block(bits: int) -> None:
+    kind = Blocks(bits, symmetric=False)
+    found = stored(WEIGHT, kind)
     steps = np.repeat(np.abs(found.scale), 32, axis=1)[:, :48]
-    gone = np.abs(found.weight(kind, 48) - weight)
-    # Symmetric numbers end at 7 of 8 on one side: what is there may lose a whole step.
-    assert (gone <= steps * (1.0 if symmetric else 0.5) + 1e-6).all()
-    assert (gone <= steps * 0.5 + 1e-6).mean() > 0.9
+    assert (np.abs(found.weight(kind, 48) - WEIGHT) <= steps * 0.5 + 1e-6).all()
+
+
+def test_the_scale_of_a_symmetric_block_of_four_bits_loses_no_more_squares_than_the_usual_one() -> None:
+    lost = (stored(WEIGHT, Blocks(4)).weight(Blocks(4), 48) - WEIGHT) ** 2
+    x = WEIGHT[:, :32]
+    largest = x[np.arange(7), np.abs(x).argmax(1)][:, None]
+    usual = np.clip(np.rint(x / (largest / -8)), -8, 7) * (largest / -8)  # q4_0
+    ratio = lost[:, :32].sum(1) / ((usual - x) ** 2).sum(1)
+    assert (ratio <= 1 + 1e-6).all() and ratio.mean() < 0.95
 
 
 @pytest.mark.parametrize("blocks", KINDS, ids=lambda b: f"{b.bits}-{b.block}-{b.symmetric}")
@@ -93,6 +103,13 @@ def test_a_router_stays_float32_and_experts_are_in_blocks() -> None:
 def test_a_tied_head_and_its_table_are_one_copy_in_blocks() -> None:
     graph = onnx.load_from_string(graph_of(build("qwen3"), {}, blocks=Blocks(8)).content).graph
     assert sum(one.dims[:1] == [300] and len(one.dims) == 3 for one in graph.initializer) == 1
+
+
+def test_with_four_bits_the_table_of_the_words_keeps_eight() -> None:
+    graph = onnx.load_from_string(graph_of(build("qwen2"), {}, blocks=Blocks(4)).content).graph
+    bytes_of = {one.name: one.dims[-1] for one in graph.initializer if one.name.endswith(".blocks")}
+    eight = {name.removesuffix(".blocks").removesuffix(".T") for name, number in bytes_of.items() if number == 32}
+    assert eight == {"model.embed_tokens.weight", "lm_head.weight"}
 
 
 def test_int8_blocks_of_a_folder_with_scales_of_its_own_hold_its_weights_exactly() -> None:

@@ -42,7 +42,18 @@ def test_a_short_last_step_counts_only_its_own_targets(name: str) -> None:
 def test_two_processes_move_the_weights_like_one(tmp_path: Path) -> None:
     names = ["causal", "masked", "classify", "classify-weights", "chat", "regress", "multilabel", "tag", "answer"]
     names += ["masked-pairs", "replaced", "hybrid", "denoise", "several", "crf", "embed", "embed-scores", "listwise"]
-    names += ["seq2seq", "dpo", "kto", "reward", "moe", "beside", "classify by freeze", "gpt2 by unfreeze"]
+    names += [
+        "seq2seq",
+        "dpo",
+        "kto",
+        "reward",
+        "moe",
+        "beside",
+        "distil",
+        "distil-states",
+        "classify by freeze",
+        "gpt2 by unfreeze",
+    ]
     names += ["chat by dora", "chat by prompt", "classify by prefix"]
     names += ["classify-r-drop", "multilabel-mixup", "few-shot"]
     for name, gap in ranks_apart(names, tmp_path).items():

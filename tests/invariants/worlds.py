@@ -25,16 +25,18 @@ from pretune.model.methods.own import frozen_modules
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.beside import Beside
+from pretune.objective.blocks import projected
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
-from pretune.objective.distil import Distil
+from pretune.objective.distil import Taught
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.objective.preference import LOSS
 from pretune.objective.rankings import Rankings
 from pretune.objective.rewards import Rewards
+from pretune.objective.said_before import SaidBefore
 from pretune.objective.scores import Scores
 from pretune.objective.several import SeveralObjectives
 from pretune.objective.several_texts import joined_row
@@ -338,8 +340,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
-    if name == "beside":
-        return beside()
+    if name == "beside" or name.startswith("distil"):
+        return beside() if name == "beside" else distilled(name)
     if name in ("bag", "cnn", "lstm"):
         return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
     if name == "answer":
@@ -363,7 +365,7 @@ def beside() -> tuple[Any, Objective, list[Row]]:
     heads = {"tags": Earlier(tiny_tagger("bert")), "text": Earlier(tiny("bert")), "kept": Earlier(tiny_classifier())}
     objective = Beside(
         kind="beside",
-        of={**parts, "kept": Distil(kind="distil")},
+        of={**parts, "kept": SaidBefore(kind="said-before")},
         shares={"task": 0.7, "tags": 0.3, "text": 0.2, "kept": 2.0},
     ).coming(heads)
     model = tiny_classifier()
@@ -372,6 +374,38 @@ def beside() -> tuple[Any, Objective, list[Row]]:
     rows: list[Row] = [{**row, "of": "task"} for row in labelled_rows(3)]
     rows += [{**row, "of": "tags"} for row in tagged_rows(2)] + [{"of": "text", **packed_rows(1, LENGTH)[0]}]
     rows += [{"ids": row["ids"], "said": s, "of": "kept"} for row, s in zip(labelled_rows(2), said, strict=True)]
+    return model, objective, rows
+
+
+def distilled(name: str) -> tuple[Any, Objective, list[Row]]:
+    """A student next to a teacher that says something else: of tokens, whole or a few; of labels, and by its blocks, to
+    whose width the student is projected; and what a teacher said, kept."""
+    if name == "distil":
+        model, of, rows = case("causal")
+        how, teacher = Taught(kind="distil", teacher="t", top_k=5), tiny("qwen3", seed=1)
+    elif name == "distil-kept":
+        model, of, rows = case("chat")
+        how, teacher = Taught(kind="distil", teacher="t", top_k=3, divergence="reverse"), tiny("qwen3", seed=1)
+    elif name == "distil-own":
+        model, of, rows = case("chat")
+        how, teacher = Taught(kind="distil", teacher="t", on_policy=0.6), tiny("qwen3", seed=1)
+    else:
+        model, of, rows = case("classify")
+        how = Taught(kind="distil", teacher="t", hidden=0.5, attention=0.5)
+        settings = {**model.config.to_dict(), "hidden_size": 48, "num_labels": 3}
+        teacher = build_from(settings, "label", tiny_shape("bert"), seed=4).double()
+        model.set_attn_implementation("eager"), teacher.set_attn_implementation("eager")
+        torch.manual_seed(6)
+        projected(model, teacher)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.add_(0.1)
+    objective = how.around(of).hold(teacher.eval().requires_grad_(False))
+    if name == "distil-kept":
+        for place, parts in objective.told_by_row(rows, VOCABULARY).items():
+            for row, part in zip(rows, parts, strict=True):
+                row[place] = part.numpy()  # type: ignore[literal-required]
+        objective.hold(None)
     return model, objective, rows
 
 
@@ -422,7 +456,7 @@ CASES = (
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("few-shot", "several-mixup", *OF_LABELS),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
-    "beside",
+    *("beside", "distil", "distil-kept", "distil-own", "distil-states"),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 

@@ -1,17 +1,23 @@
 """Models that share memory: who goes, who stays, and what is never there together."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from pretune.base.errors import DoesNotFit, UserError
+from pretune.base.errors import BadFile, DoesNotFit, UserError
 from pretune.infer.classify import TextClassifier
+from pretune.infer.size import weight_bytes
 from pretune.serve.app import create_app
 from pretune.serve.kept import Closed, Kept, check_fits, num_bytes
 from pretune.serve.logs import RECORD, Record
+from pretune.serve.run import kept_in
 
 
 def several(counter: TextClassifier, sizes: dict[str, int], most: int) -> tuple[Kept, list[str]]:
@@ -111,3 +117,39 @@ def test_sizes_are_read_as_people_write_them() -> None:
     for text in ("", "GB", "-1", "2 XB", "1,5GB"):
         with pytest.raises(UserError, match="is no size"):
             num_bytes(text)
+
+
+def test_weights_are_counted_by_the_files_as_they_are_once_opened(tmp_path: Path) -> None:
+    """float16 in a folder is opened as float32; of a bundle, the graph of the format that is answered with."""
+    model, adapter, bundle = (tmp_path / name for name in ("model", "adapter", "bundle"))
+    for folder in (model, adapter, bundle / "onnx", bundle / "gguf"):
+        folder.mkdir(parents=True)
+    save_file({"a": np.zeros((3, 5), np.float16), "b": np.zeros(7, np.float32)}, model / "model.safetensors")
+    assert weight_bytes(model) == 4 * (15 + 7)
+    save_file({"a": np.zeros((2, 2), np.float32)}, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model)}), encoding="utf-8")
+    assert weight_bytes(adapter) == 4 * 4 + weight_bytes(model)
+    (bundle / "bundle.json").write_text("{}", encoding="utf-8")
+    for name, size in (("onnx/model.onnx", 10), ("onnx/model.onnx.data", 100), ("gguf/model.gguf", 1000)):
+        (bundle / name).write_bytes(b"x" * size)
+    assert weight_bytes(bundle) == 110
+    (model / "model.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(BadFile, match="no readable safetensors"):
+        weight_bytes(model)
+
+
+def test_models_under_a_cap_are_opened_by_their_folders_and_a_damaged_one_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counter: TextClassifier
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        save_file({"w": np.zeros(25, np.float32)}, tmp_path / name / "model.safetensors")
+    names = {name: tmp_path / name for name in ("a", "b")}
+    monkeypatch.setattr("pretune.serve.run.open_model", lambda path: counter)
+    kept = kept_in(names, 150)
+    assert list(kept.opened) == ["b"] and set(kept.facts) == {"a", "b"}
+    with pytest.raises(DoesNotFit, match=r"a .* b "):
+        kept_in(names, 99)
+    (tmp_path / "a" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(BadFile):
+        kept_in(names, 150)

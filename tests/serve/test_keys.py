@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from starlette.testclient import TestClient
 
-from pretune.base.errors import BadFile, NoKey
+from pretune.base.errors import BadFile, NoKey, UserError
+from pretune.cli.models import serve
 from pretune.infer.classify import TextClassifier
 from pretune.infer.language import LanguageModel
 from pretune.serve.app import create_app
@@ -135,3 +137,26 @@ def test_tokens_read_and_written_are_counted_and_the_next_request_waits_for_them
     per_token = 86_400 / (read + 5)
     assert (read + 4 - 1) * per_token <= wait + 5 and wait <= (read + 4) * per_token + 1
     assert client.post(CHAT, json=body, headers=bearer(other)).status_code == 200
+
+
+def test_the_command_prints_a_new_key_once_and_apart_from_its_entry(tmp_path: Path) -> None:
+    told = CliRunner().invoke(serve, ["--new-key", "website"])
+    assert told.exit_code == 0
+    secret = told.stdout.strip()
+    path = tmp_path / "keys.yaml"
+    path.write_text(told.stderr.splitlines()[-1], encoding="utf-8")
+    assert read_keys(path) == [Key.of(secret, "website")] and secret not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--limit", "max_second=1"], "did you mean 'max_seconds'"),
+        (["--limit", "max_n=many"], "the limit max_n is 'many'"),
+        (["--memory", "much"], "'much' is no size"),
+        (["--memory", "1GB", "--adapters", "."], "for whole models"),
+    ],
+)
+def test_a_wrong_option_of_the_server_is_told_before_a_model_is_read(words: list[str], told: str) -> None:
+    found = CliRunner().invoke(serve, ["no-such-model", "--port", "0", *words]).exception
+    assert isinstance(found, UserError) and told in f"{found} {found.hint}"

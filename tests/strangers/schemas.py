@@ -143,6 +143,7 @@ def hostile() -> dict[str, Any]:
         "a product of remainders": {"allOf": [{"type": "integer", "multipleOf": k} for k in (97, 101)]},
         "one remainder": {"type": "integer", "multipleOf": 9973},
         "a million remainders": {"type": "integer", "multipleOf": 1_000_003},
+        "a round million": {"type": "integer", "multipleOf": 1e6},
         "small steps": {"type": "number", "multipleOf": 1e-9, "maximum": 1e300},
         "a billion items": {"type": "array", "minItems": 10**9},
         "a billion characters": {"type": "string", "minLength": 10**9},

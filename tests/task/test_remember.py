@@ -29,8 +29,9 @@ from pretune.infer.answers import Label
 from pretune.model.folder import load_labelled
 from pretune.model.held import hold_head
 from pretune.objective.beside import Beside
-from pretune.objective.distil import Distil
+from pretune.objective.divergence import apart
 from pretune.objective.labels import Labels
+from pretune.objective.said_before import SaidBefore
 from pretune.task.labelled_data import read_data
 from pretune.task.remember.ewc import fisher
 from pretune.task.remember.lwf import said
@@ -107,7 +108,7 @@ def test_the_fisher_of_a_logistic_regression_is_the_mean_of_its_squared_residual
 
 @pytest.mark.parametrize("of", ["label", "labels", "score"])
 def test_what_is_kept_has_no_loss_and_no_gradient_at_the_first_step(of: Any) -> None:
-    model, objective = tiny_classifier(), Distil(kind="distil", of=of)
+    model, objective = tiny_classifier(), SaidBefore(kind="said-before", of=of)
     rows = [{"ids": row["ids"]} for row in labelled_rows(6)]
     kept = [{**row, "said": s.numpy()} for row, s in zip(rows, said(model, rows, VOCABULARY, 4), strict=True)]  # type: ignore[typeddict-item]
     loss = objective.sums(model, objective.collate(kept, VOCABULARY))["loss"]
@@ -120,10 +121,10 @@ def test_what_is_kept_is_the_divergence_at_the_temperature_times_its_square() ->
     then, now = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     p, q = (torch.softmax(one / 4, -1) for one in (then, now))
     wanted = 16 * float((p * (p / q).log()).sum())
-    assert float(Distil(kind="distil", temperature=4.0).apart(now, then)) == pytest.approx(wanted, rel=1e-6)
+    assert float(apart(now, then, temperature=4.0)) == pytest.approx(wanted, rel=1e-6)
     p, q = (torch.sigmoid(one / 4) for one in (then, now))
     both = 16 * (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum()
-    assert float(Distil(kind="distil", temperature=4.0, of="labels").apart(now, then)) == pytest.approx(float(both), rel=1e-6)  # fmt: skip
+    assert float(apart(now, then, temperature=4.0, of="labels")) == pytest.approx(float(both), rel=1e-6)  # fmt: skip
 
 
 class Named:
@@ -165,7 +166,7 @@ def test_what_is_remembered_has_its_weight_in_the_loss_and_its_rows_in_each_step
     own = [row["ids"] for row in found.stream.rows(0) if row["of"] == "task"]
     assert own == [row["ids"] for row in spec.stream.rows(0)], "the task's own rows are what they were"
     for part in found.objective.of.values():
-        assert not isinstance(part, Distil) or (part.temperature, part.of) == (5.0, "label")
+        assert not isinstance(part, SaidBefore) or (part.temperature, part.of) == (5.0, "label")
 
 
 # ---- runs ----------------------------------------------------------------------------------------

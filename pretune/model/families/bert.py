@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from pretune.base.json import Json
-from pretune.model.families.family import AS_BERT, Family, States
+from pretune.model.families.family import AS_BERT, CUTS_AS_BERT, Family, States
 from pretune.model.shape import Layout, Placed
 
 if TYPE_CHECKING:
@@ -28,7 +28,13 @@ class BertFamily(Family):
         return States(head.transform(hidden_ND if at is None else hidden_ND[at]), head.decoder, rows_BC)
 
 
-BERT = BertFamily(classes={"pair": "AutoModelForPreTraining"}, architecture="encoder", branches=AS_BERT, keeps=True)
+BERT = BertFamily(
+    classes={"pair": "AutoModelForPreTraining"},
+    architecture="encoder",
+    branches=AS_BERT,
+    cuts=CUTS_AS_BERT,
+    keeps=True,
+)
 
 
 class Bert(Placed):

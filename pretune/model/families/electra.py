@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.model.families.bert import Bert
-from pretune.model.families.family import AS_BERT, Family, Head, States, plain_model
+from pretune.model.families.family import AS_BERT, CUTS_AS_BERT, Family, Head, States, plain_model
 from pretune.model.shape import Layout
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ class ElectraFamily(Family):
 GENERATOR = "generator"
 """The name of the generator in the model that is trained."""
 ELECTRA = ElectraFamily(
-    classes={"replaced": "AutoModelForPreTraining"}, architecture="encoder", branches=AS_BERT, keeps=True
+    classes={"replaced": "AutoModelForPreTraining"},
+    architecture="encoder",
+    branches=AS_BERT,
+    cuts=CUTS_AS_BERT,
+    keeps=True,
 )
 
 

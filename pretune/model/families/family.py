@@ -86,6 +86,28 @@ class Branches:
 
 
 @dataclass(frozen=True)
+class Cuts:
+    """Names, inside a block, of the matrices that a narrower block has fewer rows or columns of.
+
+    Args:
+        hidden: those that give the units of the feed-forward part; `hidden_out`: those that read them.
+        hidden_size: the setting that says how many.
+        gated: how many units of one number each matrix of `hidden` gives, one part after the other.
+        queries, keys: those that give query heads, and key and value heads; none where the width of a head follows
+            from their number, so that transformers has no config for fewer of them.
+        heads_out: that which reads the heads.
+    """
+
+    hidden: tuple[str, ...]
+    hidden_out: tuple[str, ...]
+    hidden_size: str = "intermediate_size"
+    gated: int = 1
+    queries: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    heads_out: str = ""
+
+
+@dataclass(frozen=True)
 class Family:
     """An architecture family. What is not said is found out, by the names that most families use.
 
@@ -101,6 +123,7 @@ class Family:
         routes: whether a router sends tokens to experts; then a step must know how many each of them got.
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
         branches: where the branches of a block end; None: nobody said.
+        cuts: what a narrower block has less of; None: nobody said.
     """
 
     classes: Mapping[Head, str] = field(default_factory=dict)
@@ -112,6 +135,7 @@ class Family:
     paces: Mapping[str, float] = field(default_factory=dict)
     routes: bool = False
     branches: Branches | None = None
+    cuts: Cuts | None = None
     keeps: bool = False
 
     # ---- heads ----
@@ -289,6 +313,14 @@ def scores_of(output: Any) -> Tensor:
 
 AS_BERT = Branches("attention.output.dense", "output.dense", "output")
 AS_LLAMA = Branches("self_attn.o_proj", "mlp", "mlp")
+CUTS_AS_BERT = Cuts(("intermediate.dense",), ("output.dense",))
+CUTS_AS_LLAMA = Cuts(
+    ("mlp.gate_proj", "mlp.up_proj"),
+    ("mlp.down_proj",),
+    queries=("self_attn.q_proj",),
+    keys=("self_attn.k_proj", "self_attn.v_proj"),
+    heads_out="self_attn.o_proj",
+)
 PLAIN = Family()
 """Of architectures that have no file."""
 

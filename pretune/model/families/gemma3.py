@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.base.json import Json
-from pretune.model.families.family import AS_LLAMA, SEES_ALL, SEES_WINDOW, Family, States
+from pretune.model.families.family import AS_LLAMA, CUTS_AS_LLAMA, SEES_ALL, SEES_WINDOW, Family, States
 from pretune.model.families.llama import Grouped, HeadOnStates
 from pretune.model.shape import divides
 
@@ -36,6 +36,7 @@ GEMMA3 = Gemma3Family(
     architecture="decoder",
     dropped=("embed_tokens", "post_attention_layernorm", "post_feedforward_layernorm"),
     branches=AS_LLAMA,
+    cuts=CUTS_AS_LLAMA,
 )
 
 

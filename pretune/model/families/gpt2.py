@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from pretune.base.json import Json
-from pretune.model.families.family import Branches
+from pretune.model.families.family import Branches, Cuts
 from pretune.model.families.llama import TABLE_PACE, HeadOnStates
 from pretune.model.shape import Decoder, Layout, Placed
 
@@ -17,6 +17,7 @@ GPT2 = HeadOnStates(
     paces={"wte.weight": TABLE_PACE},
     zero_init=("attn.c_proj.weight", "mlp.c_proj.weight"),
     branches=Branches("attn.c_proj", "mlp", "mlp"),
+    cuts=Cuts(("mlp.c_fc",), ("mlp.c_proj",), "n_inner"),
     keeps=True,
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.base.json import Json
-from pretune.model.families.family import AS_LLAMA, Family, States
+from pretune.model.families.family import AS_LLAMA, CUTS_AS_LLAMA, Family, States
 from pretune.model.shape import Decoder, Layout, Shape, divides
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ LLAMA = HeadOnStates(
     zero_init=("o_proj.weight", "down_proj.weight"),
     dropped=("embed_tokens", "o_proj", "down_proj"),
     branches=AS_LLAMA,
+    cuts=CUTS_AS_LLAMA,
     keeps=True,
 )
 

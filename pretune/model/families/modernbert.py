@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.base.json import Json
-from pretune.model.families.family import SEES_ALL, SEES_WINDOW, Branches, Family, States
+from pretune.model.families.family import SEES_ALL, SEES_WINDOW, Branches, Cuts, Family, States
 from pretune.model.families.gemma3 import kinds_of
 from pretune.model.shape import Layout, Placed, divides
 
@@ -31,7 +31,12 @@ class ModernBertFamily(Family):
         return States(model.head(hidden_ND if at is None else hidden_ND[at]), model.decoder)
 
 
-MODERNBERT = ModernBertFamily(architecture="encoder", branches=Branches("attn.Wo", "mlp", "mlp"), keeps=True)
+MODERNBERT = ModernBertFamily(
+    architecture="encoder",
+    branches=Branches("attn.Wo", "mlp", "mlp"),
+    cuts=Cuts(("mlp.Wi",), ("mlp.Wo",), gated=2),
+    keeps=True,
+)
 
 
 class ModernBert(Placed):

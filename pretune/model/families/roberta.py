@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pretune.model.families.family import AS_BERT, Family
+from pretune.model.families.family import AS_BERT, CUTS_AS_BERT, Family
 
 
 class PositionsAfterPad(Family):
@@ -22,4 +22,4 @@ class PositionsAfterPad(Family):
         return found - int(pad or 0) - 1 if found else None
 
 
-ROBERTA = PositionsAfterPad(architecture="encoder", separators=2, branches=AS_BERT)
+ROBERTA = PositionsAfterPad(architecture="encoder", separators=2, branches=AS_BERT, cuts=CUTS_AS_BERT)

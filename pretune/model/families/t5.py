@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from pretune.base.json import Json
-from pretune.model.families.family import Family, plain_model
+from pretune.model.families.family import Cuts, Family, plain_model
 from pretune.model.shape import Layout, Shape
 
 if TYPE_CHECKING:
@@ -30,7 +30,16 @@ class T5Family(Family):
 
 # The table begins with a spread of 1, fifty times that of other families, and the head divides what it says by the root
 # of the width: at the usual rate a new T5 learns not even how frequent words are in its first minutes (docs/LOG.md).
-T5 = T5Family(paces={"shared.weight": 100.0, "relative_attention_bias.weight": 10.0})
+# The feed-forward part is the second of an encoder's block and the third of a decoder's.
+FORWARD = [f"layer.{place}.DenseReluDense" for place in (1, 2)]
+T5 = T5Family(
+    paces={"shared.weight": 100.0, "relative_attention_bias.weight": 10.0},
+    cuts=Cuts(
+        tuple(f"{at}.{name}" for at in FORWARD for name in ("wi", "wi_0", "wi_1")),
+        tuple(f"{at}.wo" for at in FORWARD),
+        "d_ff",
+    ),
+)
 
 
 class TwoStacks(Layout):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from pretune.model.families import Head
+from pretune.model.families import Head, States
 from pretune.objective.objective import Objective, StepWide
-from pretune.objective.packed import packed_batch, packed_loads, packed_sums
+from pretune.objective.packed import packed_batch, packed_judged, packed_loads, packed_states
 from pretune.objective.pretraining.hiding import hideable
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
@@ -62,8 +62,17 @@ class Causal(Objective):
         heads: list[Row] = [{"ids": r.get("read", r["ids"])[:-1], "segments": r["segments"][:-1]} for r in rows]
         return packed_batch(heads, labels, vocabulary.pad)
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        return packed_sums(model, batch, causal=True, step_wide=step_wide)
+    @property
+    def read_once(self) -> bool:
+        return True
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        return packed_states(model, batch, causal=True)
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
+        return packed_judged(model, states, batch, step_wide)
 
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return packed_loads(model, batch, causal=True)

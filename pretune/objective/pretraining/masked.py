@@ -24,7 +24,7 @@ from pydantic import Field
 
 from pretune.model.families import Head, States
 from pretune.objective.objective import Objective, StepWide
-from pretune.objective.packed import packed_batch, packed_states, packed_sums, target_sum
+from pretune.objective.packed import packed_batch, packed_judged, packed_states, target_sum
 from pretune.objective.pretraining.hiding import (
     along,
     chosen_spans,
@@ -165,12 +165,20 @@ class Masked(Hiding):
             return found
         return {"masked": found["loss"], self.pairs: float((batch["strangers"] != IGNORE).sum())}
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
+    @property
+    def read_once(self) -> bool:
+        return self.pairs == "no"
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        return packed_states(model, batch, causal=False) if self.pairs == "no" else self._states(model, batch)
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
         from pretune.objective.cross_entropy import loss_sum
 
         if self.pairs == "no":
-            return packed_sums(model, batch, causal=False)
-        states = self._states(model, batch)
+            return packed_judged(model, states, batch)
         pair = loss_sum(_of_rows(states), batch["strangers"])
         return {"masked": target_sum(states, batch), self.pairs: pair}
 

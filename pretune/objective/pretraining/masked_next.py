@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pretune.model.families import Head
+from pretune.model.families import Head, States
 from pretune.objective.objective import StepWide
-from pretune.objective.packed import packed_batch, packed_loads, packed_sums
+from pretune.objective.packed import packed_batch, packed_judged, packed_loads, packed_states
 from pretune.objective.pretraining.masked import Hiding
 from pretune.tokens.rows import IGNORE, Batch, Row, Vocabulary
 from pretune.tokens.store.packing import RowForm
@@ -48,8 +48,17 @@ class MaskedNext(Hiding):
     def collate(self, rows: Sequence[Row], vocabulary: Vocabulary) -> Batch:
         return packed_batch(rows, np.stack([row["labels"] for row in rows]), vocabulary.pad)
 
-    def sums(self, model: nn.Module, batch: Batch, step_wide: StepWide | None = None) -> dict[str, Tensor]:
-        return packed_sums(model, batch, causal=False, step_wide=step_wide)
+    @property
+    def read_once(self) -> bool:
+        return True
+
+    def asked(self, model: nn.Module, batch: Batch) -> States:
+        return packed_states(model, batch, causal=False)
+
+    def judged(
+        self, model: nn.Module, states: States, batch: Batch, step_wide: StepWide | None = None
+    ) -> dict[str, Tensor]:
+        return packed_judged(model, states, batch, step_wide)
 
     def gather(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return packed_loads(model, batch, causal=False)

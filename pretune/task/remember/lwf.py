@@ -22,7 +22,7 @@ from pretune.task.remember.remember import Remember, kept
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pretune.objective.distil import Distil
+    from pretune.objective.said_before import SaidBefore
     from pretune.task.labelled_data import LabelledData
     from pretune.task.remember.earlier import EarlierHead, Past
     from pretune.tokens.rows import Row, Vocabulary
@@ -61,15 +61,15 @@ class Lwf(Remember):
         objective = Beside(kind="beside", of=objectives, shares=shares).coming(parts)
         return beside(spec, objective, again, spec.stream.batch * len(parts))
 
-    def _objective(self, earlier: EarlierHead) -> Distil:
+    def _objective(self, earlier: EarlierHead) -> SaidBefore:
         """Raises NotSupported where the earlier head gives no labels or number of a whole text."""
-        from pretune.objective.distil import Distil
+        from pretune.objective.said_before import SaidBefore
 
         kind = earlier.predictor.gives.kind
         if kind not in ("label", "labels", "score"):
             problem = f"remember=lwf keeps labels and scores of whole texts, and {earlier.name} gives {kind}"
             raise NotSupported(problem, hint="remember=replay keeps any earlier task")
-        return Distil(kind="distil", temperature=self.temperature, of=kind)
+        return SaidBefore(kind="said-before", temperature=self.temperature, of=kind)
 
     def start(self, session: Session, past: Past, data: LabelledData) -> None:
         from pretune.objective.beside import Beside
@@ -98,12 +98,12 @@ def said(model: Any, rows: Sequence[Row], vocabulary: Vocabulary, batch: int) ->
     """The logits of a head for each row [rows, C], without dropout; rows of like length run together."""
     import torch
 
-    from pretune.objective.distil import Distil
+    from pretune.objective.said_before import SaidBefore
     from pretune.objective.whole_rows import row_logits
     from pretune.train.loop.runtime import evaluating
 
     order = sorted(range(len(rows)), key=lambda k: len(rows[k]["ids"]))
-    parts, plain, device = [], Distil(kind="distil"), next(model.parameters()).device
+    parts, plain, device = [], SaidBefore(kind="said-before"), next(model.parameters()).device
     with evaluating(model):
         for start in range(0, len(order), batch):
             ready = plain.collate([rows[k] for k in order[start : start + batch]], vocabulary)

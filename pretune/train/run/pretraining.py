@@ -20,7 +20,10 @@ from pretune.model.build import num_parameters
 from pretune.model.families import family_of
 from pretune.model.folder import quiet_transformers, save_model, set_model_length
 from pretune.model.generate import read_length
+from pretune.model.layers import with_layers
 from pretune.model.shape import SHAPE
+from pretune.objective.blocks import drop_projection
+from pretune.objective.distil import Distil
 from pretune.report.numbers import count
 from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.encode.additions import add_controls, lacking
@@ -39,6 +42,7 @@ from pretune.train.loop.stream import StoreStream
 from pretune.train.run.resolve import resolve
 from pretune.train.run.settings import PretrainSettings, resolved_shape
 from pretune.train.run.starting import SHORTEST_WINDOW, Start, fresh, going_on, outlined, tokenizer_for
+from pretune.train.run.teaching import with_teacher
 from pretune.train.watch.page import write_run_page
 from pretune.train.watch.track.follow import following
 from pretune.train.watch.watching import DOMAIN, SHARE_OF_LOOKS, Watch, writer_of
@@ -71,6 +75,8 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     watched = {name: read({name: one}, mixture=Proportions()) for name, one in general.items()}
     start = _start(settings, base, feed, tokenizer, vocabulary, runtime, context)
     spec = spec_of(settings, start, vocabulary, device=runtime.device, seed=context.seed, rows=feed.rows)
+    if isinstance(settings.objective, Distil):
+        spec = with_teacher(spec, settings.objective, inputs["objective.teacher"].path, tokenizer, narrow=True)
     choices = context.choose("run", lambda: resolve(spec, context.log, context.started))
     ramp = int(settings.batch_ramp * choices["steps"])
     spec = replace(spec, stream=StoreStream(feed.rows, settings.batch, ramp))
@@ -91,8 +97,9 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
         started = time.monotonic()
         session.run(watch.after)
         seconds = time.monotonic() - started
-        kept = family_of(model).kept(model)
         metrics = watch.finish() | {"train_seconds": round(seconds, 1), **start.told}
+        drop_projection(model)
+        kept = family_of(model).kept(model)
         metrics |= {**choices, "micro_batch": session.micro, "parameters": num_parameters(kept)}
     if not session.leads:
         return metrics
@@ -117,7 +124,8 @@ def _start(
 ) -> Start:
     head, attention = settings.objective.head, attention_for(runtime.device)
     if base is not None:
-        return going_on(base.path, head, tokenizer, vocabulary, length=settings.length, attention=attention)
+        folder = with_layers(base.path, settings.take_layers, context)
+        return going_on(folder, head, tokenizer, vocabulary, length=settings.length, attention=attention)
     shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
     return fresh(shape, head, vocabulary, special_ids(tokenizer), length=settings.length, attention=attention)
 

@@ -25,6 +25,9 @@ class PretrainSettings(TrainSettings):
     """The tokens to learn from; several stores by name (`{en: $en, zh: $zh}`) are read as a mixture."""
     base: Annotated[str | None, Input("model")] = None
     """A model that learns on from this text, in the place of a new one; its own tokenizer made the tokens."""
+    take_layers: int | tuple[int, ...] | None = None
+    """Of the base's blocks so many are taken, evenly spread from the first to the last, or these (numbers from 0): a
+    student of the same width."""
     watch: Annotated[list[str], Input("tokens|dataset|model", by_name=True)] = []
     """What a model that learns on may forget, measured on validation splits: tokens of general text, data sets that it
     was fine-tuned on (scored by the head that was saved for each), or such models."""
@@ -61,6 +64,8 @@ class PretrainSettings(TrainSettings):
     def _one_model(self) -> Any:
         if self.base is not None and "model" in self.model_fields_set:
             raise ValueError("model is the shape of a new model, and base is one that learns on; give one of them")
+        if self.take_layers is not None and self.base is None:
+            raise ValueError("take_layers takes blocks of a base; name the model as base=MODEL")
         if self.watch and self.base is None:
             raise ValueError("watch measures what a base forgets; name the model as base=MODEL")
         return self

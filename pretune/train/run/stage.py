@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
+from pretune.model.layers import config_of_taken
 from pretune.train.run.settings import PretrainSettings
-from pretune.train.settings import refuse_ranks
+from pretune.train.settings import refuse_ranks, with_teacher_in_memory
 
 
 class PretrainStage(Stage, PretrainSettings):
@@ -34,7 +36,10 @@ class PretrainStage(Stage, PretrainSettings):
         known = sum(one.tokens or one.text_bytes / 4 for one in stores)
         vocab_size = int(max((one.vocab_size for one in stores), default=0))
         sizes: Json = {"tokens": known, "vocab_size": vocab_size}
-        return forecast_pretraining(self, **sizes, machine=machine, base=inputs.get("base"))
+        base = inputs.get("base")
+        if base is not None and base.config is not None and self.take_layers is not None:
+            base = replace(base, config=config_of_taken(base.config, self.take_layers)[0])
+        return with_teacher_in_memory(forecast_pretraining(self, **sizes, machine=machine, base=base), inputs)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.train.run.pretraining import pretrain

@@ -1,0 +1,74 @@
+"""What an exported graph stores of a compressed folder is what the folder says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from pretune.compress.compressor import Compressor
+from pretune.compress.grid import Grid, size_of
+from pretune.compress.int4 import Int4
+from pretune.compress.low_rank import FACTORS, LowRank
+from pretune.compress.quantise import INT4_SCALES, INT4_ZEROS, SCALES
+from pretune.export.blocks import Given
+from pretune.export.graph import Graph, graph_of
+from tests.compress.test_int4 import TEXT
+from tests.export.test_graphs import IDS_BL, Runner, ones, positions, torch_logits
+from tests.folders import build
+
+
+def graph(model: Any, how: Compressor) -> Graph:
+    """Compresses the model in place."""
+    found = how.compress(model, text=TEXT).files
+    steps = {}
+    for name, scales in found.get(INT4_SCALES, {}).items():
+        weight, zeros = model.get_parameter(name), found.get(INT4_ZEROS, {}).get(name, torch.full_like(scales, 8))
+        turned = scales.shape[0] != weight.shape[0]
+        scales, zeros = (t.float().T.numpy() if turned else t.float().numpy() for t in (scales, zeros))
+        steps[name] = Given(scales, zeros, size_of(weight.shape[0 if turned else 1], scales.shape[1]))
+    kept = found.get(FACTORS, {})
+    names = {name.rpartition(".")[0] for name in kept}
+    factors = {name: (kept[f"{name}.left"].numpy(), kept[f"{name}.right"].numpy()) for name in names}
+    scales8 = {name: scale.numpy() for name, scale in found.get(SCALES, {}).items()}
+    return graph_of(model, scales8, steps=steps, factors=factors)
+
+
+def stored_bytes(content: bytes) -> int:
+    return sum(len(one.raw_data) for one in onnx.load_from_string(content).graph.initializer)
+
+
+WAYS = {
+    "gptq": Int4(),
+    "ends": Int4(by="nearest", symmetric=False),
+    "learnt": Int4(by="nearest", steps=5, rate=1e-2, group=64),
+    "spare": Int4(by="nearest", spare=0.2),
+    "low-rank": LowRank(ratio=0.5),
+}
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_graph_gives_the_logits_of_the_compressed_folder_from_fewer_bytes(kind: str, way: str) -> None:
+    whole = stored_bytes(graph_of(build(kind), {}).content)
+    model = build(kind)
+    made = graph(model, WAYS[way])
+    logits, _ = Runner(made)(IDS_BL, ones(*IDS_BL.shape), positions(0, IDS_BL))
+    np.testing.assert_allclose(logits, torch_logits(model, IDS_BL)[:, -1], atol=2e-5, rtol=1e-5)
+    assert stored_bytes(made.content) < 0.8 * whole
+
+
+def test_steps_of_a_grid_are_stored_and_nothing_is_rounded_again() -> None:
+    weight = torch.randn(8, 64)
+    grid = Grid(torch.rand(8, 2).half().float() + 0.01, torch.randint(0, 16, (8, 2)).float(), 32)
+    rounded = grid.nearest(weight)
+    given = Given(grid.scales_OG.numpy(), grid.zeros_OG.numpy(), 32)
+    from pretune.export.blocks import Blocks, stored
+
+    for words in (False, True):
+        kind = given.kind(Blocks(4), words=words)
+        found = stored(rounded.numpy(), kind, None, given).weight(kind, 64)
+        np.testing.assert_array_equal(found, rounded.numpy())
