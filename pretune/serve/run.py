@@ -21,7 +21,7 @@ import psutil
 from pretune.base.errors import DoesNotFit, NoKey, NotSupported, PortInUse, UserError
 from pretune.base.extras import need
 from pretune.infer.load import open_model, open_shelf
-from pretune.infer.predictor import Predictor
+from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.several import Several, apart
 from pretune.infer.shelf import Shelf
 from pretune.infer.size import weight_bytes
@@ -77,8 +77,10 @@ def serve(
     with _listening(host, port) as listener:
         opened = _opened(names, adapters, options, write)
         server = _server(opened, options)
-        write(cache_told(options.limits, psutil.virtual_memory().available))
+        told = cache_told(options.limits, psutil.virtual_memory().available)
         write(f"serving {', '.join(opened.names)} at {address(listener)}  (Ctrl-C stops)")
+        if any(isinstance(model, Streams) for model in opened.models.values()):
+            write(told)
         until_told(server, listener, write)
 
 
