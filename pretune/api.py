@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pretune.base.artifact import Artifact
+from pretune.base.digest import digest
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
 from pretune.base.log import Log
@@ -25,7 +26,9 @@ from pretune.base.recipe import Recipe
 
 if TYPE_CHECKING:
     from pretune.infer.answers import Answer
+    from pretune.infer.bulk import Journal
     from pretune.infer.explain import Explanation
+    from pretune.infer.grammar import Grammar
     from pretune.infer.predictor import Predictor
 
 Asked: TypeAlias = "str | tuple[str, str] | Mapping[str, Any]"
@@ -36,9 +39,14 @@ Given: TypeAlias = "str | Path | Loaded"
 
 @dataclass(frozen=True)
 class Loaded:
-    """An artifact by its folder, and what can be done with it."""
+    """An artifact by its folder, and what can be done with it.
+
+    Args:
+        form: what every answer must be, of a model that writes.
+    """
 
     artifact: Artifact
+    form: Grammar | None = None
 
     @property
     def path(self) -> Path:
@@ -52,9 +60,24 @@ class Loaded:
     @cached_property
     def model(self) -> Predictor:
         """The thing that answers; loaded when it is first asked."""
+        from pretune.infer.language import kept_to
         from pretune.infer.load import open_model
 
-        return open_model(self.path)
+        found = open_model(self.path)
+        return found if self.form is None else kept_to(found, self.form)
+
+    def keeping_to(
+        self, *, schema: Json | None = None, choices: Sequence[str] | None = None, regex: str | None = None
+    ) -> Loaded:
+        """The same model, whose every answer is JSON of a schema, one of several texts, or matches a pattern.
+
+        Raises:
+            BadGrammar: none of them or several, or one that cannot be kept to; NotSupported: a model that does not
+            write.
+        """
+        from pretune.infer.grammar import form_of
+
+        return replace(self, form=form_of(schema=schema, choices=choices, regex=regex))
 
     def predict(self, inputs: Asked | Sequence[Asked], *, max_tokens: int = 256) -> list[Answer]:
         """Answers to texts: labels, scores, tags, or greedy texts (messages, where the model has a chat template).
@@ -69,6 +92,42 @@ class Loaded:
             TooLong: a prompt fills the model's window; nothing is answered then.
         """
         return self.model.answer([inputs] if isinstance(inputs, str | Mapping) else list(inputs), max_tokens=max_tokens)
+
+    def predict_file(
+        self,
+        source: str | Path | None,
+        output: str | Path,
+        *,
+        first: Sequence[Asked] = (),
+        column: str | None = None,
+        max_tokens: int = 256,
+        explain: bool = False,
+        log: Log | None = None,
+    ) -> Journal:
+        """Write the answers to a file of any length; stopped anywhere, the same call goes on.
+
+        See `pretune.infer.bulk.answer_file` for arguments and errors; the journal says how many rows there are, and
+        how many of them have no answer.
+        """
+        from pretune.infer.bulk import answer_file
+
+        return answer_file(
+            self.model,
+            self._answers_id,
+            None if source is None else Path(source),
+            Path(output),
+            first=first,
+            column=column,
+            max_tokens=max_tokens,
+            explained=explain,
+            log=log or Log(quiet=True),
+        )
+
+    @property
+    def _answers_id(self) -> str:
+        """What answers depend on: the model, and the form that they keep to."""
+        model = self.artifact.card.id
+        return model if self.form is None else digest([model, self.form.rule])
 
     def explain(self, inputs: Asked | Sequence[Asked]) -> list[Explanation]:
         """Answers to texts with the words that spoke for and against each (labels, sets of labels, and numbers).

@@ -15,17 +15,23 @@ from transformers import (
     Gemma3TextConfig,
     Gemma3TextForSequenceClassification,
     GPT2Config,
+    GPT2ForQuestionAnswering,
     GPT2ForSequenceClassification,
     GPT2ForTokenClassification,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3ForQuestionAnswering,
     Qwen3ForSequenceClassification,
     Qwen3ForTokenClassification,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
     RobertaConfig,
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
@@ -74,6 +80,14 @@ WINDOWS: dict[str, Any] = {
     "sliding_window": 4,
     "layer_types": ["sliding_attention", "full_attention"],
 }
+EXPERTS: dict[str, Any] = {
+    "head_dim": 16,
+    "moe_intermediate_size": 24,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "norm_topk_prob": True,
+    "mlp_only_layers": [],
+}
 T5 = {
     "vocab_size": 300,
     "d_model": 32,
@@ -97,10 +111,17 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "llama": lambda: LlamaForCausalLM(
             LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters=ROPE3)
         ),
+        "qwen3-moe": lambda: Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, **EXPERTS)),
+        "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4)),
+        "qwen3-windows": lambda: Qwen3ForCausalLM(
+            Qwen3Config(**SIZES, head_dim=16, use_sliding_window=True, sliding_window=4, max_window_layers=1)
+        ),
         # of its two layers the first sees four tokens
         "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SIZES, **WINDOWS)),
         "gemma3-labels": lambda: Gemma3TextForSequenceClassification(Gemma3TextConfig(**SIZES, **WINDOWS, **NAMES)),
         "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
+        "qwen3-spans": lambda: Qwen3ForQuestionAnswering(Qwen3Config(**SIZES, head_dim=16)),
+        "gpt2-spans": lambda: GPT2ForQuestionAnswering(GPT2Config(**GPT2)),
         "qwen3-labels": lambda: Qwen3ForSequenceClassification(Qwen3Config(**SIZES, **NAMES, head_dim=16)),
         "gpt2-labels": lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2, **NAMES)),
         "bert-spans": lambda: BertForQuestionAnswering(BertConfig(**BERT)),

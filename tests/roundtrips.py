@@ -32,8 +32,6 @@ METHODS: dict[str, Any] = {
     **{f"lora-{variant}": {"kind": "lora", "variant": variant} for variant in ("rslora", "dora", "pissa", "lora+")},
     **{name: {"kind": name, "tokens": 4} for name in ("prefix", "prompt", "p-tuning")},
 }
-UNMERGED = ("bottleneck", "prefix", "prompt", "p-tuning")
-"""Methods of which no bundle is written, since nothing is left of them in a plain model."""
 WORDS = ("cat", "hat", "the", "你好", "🙂")
 NEAR = 1e-3
 """How far numbers of a bundle may be from those of its folder."""
@@ -112,8 +110,6 @@ WORLDS |= {
     "prefer": World(PREFERRED, ASKED, bases=("qwen3-chat", "gpt2-chat")),
     "reward": World(PREFERRED, [["say the cat", "hat"]], "/v1/score", bases=("qwen3-chat", "gpt2-chat")),
 }
-WITHOUT_BUNDLE = {("answer", "qwen3"), ("seq2seq", "t5")}
-"""Tasks on bases of which no bundle is written: decoders that find answers, encoder-decoders."""
 CELLS = [(task, base, method) for task, world in WORLDS.items() for base in world.bases for method in METHODS]
 
 

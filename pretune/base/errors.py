@@ -132,6 +132,15 @@ class OtherStudy(UserError):
     code = "other-study"
 
 
+class OtherAnswers(UserError):
+    """The file for the answers of `pretune predict` was begun, or made, with another input, model or setting.
+
+    Rows of both would stand in one file. Choose another `--output`, or delete what is there.
+    """
+
+    code = "other-answers"
+
+
 class BadCommand(UserError):
     """The command line could not be understood."""
 
@@ -332,6 +341,16 @@ class BadMessages(UserError):
     """The model's chat template cannot write these messages: an unknown role, two turns of one side, say."""
 
     code = "bad-messages"
+
+
+class BadGrammar(UserError):
+    """An answer cannot be kept to what was asked for: a JSON schema, a regular expression, or choices.
+
+    It is none; nothing can fulfil it (a number above 5 and below 3); it has parts that cannot be kept to token by token
+    (`uniqueItems`, `not`, look-around), which are refused and never passed over; or it is too large, deep or complex.
+    """
+
+    code = "bad-grammar"
 
 
 class NotSupported(UserError):

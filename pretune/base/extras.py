@@ -14,6 +14,7 @@ from pretune.base.errors import MissingExtra
 
 MODULES = {
     "serve": ("starlette", "uvicorn"),
+    "structured": ("llguidance",),
     "bundle": ("onnxruntime",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),

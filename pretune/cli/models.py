@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from pretune.infer.explain import Explanation, Word
 
 
+def forms(command: Callable[..., None]) -> Callable[..., None]:
+    """--schema, --choices and --regex: what every answer of a model that writes must be."""
+    for option in (
+        click.option("--regex", help="A model that writes answers with what this pattern matches."),
+        click.option("--choices", help="A model that writes answers with one of these: a,b,c."),
+        click.option(
+            "--schema", type=click.Path(), help="A model that writes answers with JSON of the schema in a file."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("texts", nargs=-1)
@@ -32,9 +45,10 @@ if TYPE_CHECKING:
 @click.option("--question", help="Asked about each TEXT, of a model that finds answers in a context.")
 @click.option("--query", help="The TEXTs are its candidates: they are put in order.")
 @click.option("--column", help="Where the texts of a table stand; by default found by its name.")
-@click.option("--output", "output_file", type=click.Path(), help="Where the answers go, as jsonl.")
+@click.option("--output", "output_file", type=click.Path(), help="Where the answers go: .csv, else jsonl. Resumed.")
 @click.option("--explain", is_flag=True, help="Which words spoke for each label or score, and which against.")
 @click.option("--max-tokens", default=256, show_default=True, help="Longest answer of a language model.")
+@forms
 @common
 def predict(
     model: str,
@@ -46,6 +60,9 @@ def predict(
     output_file: str | None,
     explain: bool,
     max_tokens: int,
+    schema: str | None,
+    choices: str | None,
+    regex: str | None,
     as_json: bool,
     quiet: bool,
     rehash: bool,
@@ -53,31 +70,45 @@ def predict(
     """Labels, scores, tags or vectors for texts, answers to prompts or to a question, candidates in order."""
     take_flags(rehash)
     from pretune.api import load
-    from pretune.infer.answers import shown_given
-    from pretune.infer.given import check_output, write_answers
+    from pretune.infer.bulk import row_of
+    from pretune.infer.given import check_output
     from pretune.text.read.values import mend_surrogates
 
     if output_file:
         check_output(Path(output_file))
-    log, opened = log_of(quiet), load(model)
+    log, opened = log_of(quiet), _kept_to(load(model), schema, choices, regex)
     given: list[Given] = [mend_surrogates(text) for text in texts]
     if question is not None:
         given = [{"question": mend_surrogates(question), "context": str(text)} for text in given]
     if query is not None:
         given = [{"query": mend_surrogates(query), "candidates": given}] if given else []
+    if not given and not input_file:
+        raise click.UsageError("give TEXT or --input FILE")
+    if output_file:
+        made = opened.predict_file(
+            input_file, output_file, first=given, column=column, max_tokens=max_tokens, explain=explain, log=log
+        )
+        if as_json:
+            print_json({"output": output_file, "rows": made.rows, "failed": made.failed})
+        return
     if input_file:
         given += _read(Path(input_file), opened, column, log)
-    if not given:
-        raise click.UsageError("give TEXT or --input FILE")
     answers = _answers(opened, given, max_tokens, explained=explain)
-    rows = [{**shown_given(one), **answer.to_json()} for one, answer in zip(given, answers, strict=True)]
-    if output_file:
-        write_answers(rows, Path(output_file))
     if as_json:
-        print_json(rows)
-    elif not output_file:
+        print_json([row_of(*one) for one in zip(given, answers, strict=True)])
+    else:
         for one, answer in zip(given, answers, strict=True):
             click.echo(_line(answer, one))
+
+
+def _kept_to(opened: Loaded, schema: str | None, choices: str | None, regex: str | None) -> Loaded:
+    """The model, kept to the form that is asked for."""
+    if schema is None and choices is None and regex is None:
+        return opened
+    from pretune.infer.grammar import read_schema
+
+    texts = None if choices is None else choices.split(",")
+    return opened.keeping_to(schema=None if schema is None else read_schema(Path(schema)), choices=texts, regex=regex)
 
 
 def _answers(
@@ -113,14 +144,11 @@ def _weighed(text: str, words: Sequence[Word]) -> str:
     return "".join(shown(piece, weight) for piece, weight in marked(text, words))
 
 
-def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Sequence[Given]:
+def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Iterator[Given]:
     """What a file asks of a model: texts, or what its answers need besides."""
-    from pretune.infer.given import records_of, texts_of
+    from pretune.infer.given import given_in
 
-    roles = opened.model.gives.reads
-    if roles == ("text",):
-        return texts_of(path, column, tell=log.info, warn=log.warn)
-    return records_of(path, roles, warn=log.warn)
+    return given_in(path, opened.model.gives.reads, column, tell=log.info, warn=log.warn)
 
 
 @click.command()
@@ -128,15 +156,25 @@ def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Sequence[
 @click.option("--system", default=None, help="A system message.")
 @click.option("--max-tokens", default=512, show_default=True)
 @click.option("--temperature", default=0.7, show_default=True, help="0 always takes the likeliest token.")
+@forms
 @common
 def chat(
-    model: str, system: str | None, max_tokens: int, temperature: float, as_json: bool, quiet: bool, rehash: bool
+    model: str,
+    system: str | None,
+    max_tokens: int,
+    temperature: float,
+    schema: str | None,
+    choices: str | None,
+    regex: str | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
 ) -> None:
     """Talk with a model in the terminal."""
     take_flags(rehash)
     from pretune.api import load
 
-    load(model).chat(system=system, max_tokens=max_tokens, temperature=temperature)
+    _kept_to(load(model), schema, choices, regex).chat(system=system, max_tokens=max_tokens, temperature=temperature)
 
 
 @click.command()

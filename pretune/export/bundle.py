@@ -55,10 +55,19 @@ def write_bundle(exporters: Sequence[Exporter], job: Job, log: Log) -> Json:
     return {**{name: proof.metrics for name, proof in proofs.items()}, "refused": sorted(refused)}
 
 
+def check_merges(folder: Path) -> None:
+    """Raise NotSupported for an adapter of which no plain model can be made."""
+    from pretune.model.methods import adapter
+
+    adapter.check_merges(folder)
+
+
 def _tried(exporter: Exporter, job: Job, shared: JsonMap) -> tuple[Json, Proof]:
     """One format's facts and its proof, made while the bundle holds no other; after an error its folder is gone."""
     job.out.mkdir()
     try:
+        if exporter.takes == "model" and not exporter.keeps_adapters:
+            check_merges(job.source)
         facts = exporter.write(job)
         _write(job.out.parent / "bundle.json", {**shared, "formats": {exporter.folder: facts}})
         return facts, exporter.prove(job)

@@ -1,27 +1,30 @@
-"""The graphs of causal models: Llama, Qwen2, Qwen3, Mistral, Gemma 3 (rotary positions), GPT-2 (learned positions).
+"""The graphs of causal models: Llama, Qwen2, Qwen3, Qwen3-MoE, Mistral, Gemma 3 (rotary positions), GPT-2 (learned).
 
 One graph reads a prompt and goes on token by token, so there is one copy of the weights:
 
     input_ids [B, L], attention_mask [B, P + L], position_ids [B, L], past_key_values.{i}.key/.value [B, Hkv, P, D]
-        ──▶  logits [B, 1, V] of the last position, present.{i}.key/.value [B, Hkv, P + L, D]
+        ──▶  logits [B, K, V] of the last K positions, present.{i}.key/.value [B, Hkv, P + L, D]
 
-P may be 0. The mask is part of the graph: rows padded on the left give what they give alone. A classifier on a
-decoder reads whole rows (input_ids, attention_mask) and scores the last position that is not padding.
+P may be 0. K is 1 unless `num_logits` is given, an input with a default, which other programs need not know. The mask
+is part of the graph: rows padded on the left give what they give alone. A classifier on a decoder reads whole rows
+(input_ids, attention_mask) and scores the last position that is not padding; for tags and spans every one is scored.
 
-*B rows, L positions, P positions in the cache, T = P + L, D width of a head, H heads, V vocabulary.*
+*B rows, L positions, P positions in the cache, T = P + L, D width of a head, H heads, V vocabulary, N tokens.*
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import NotSupported
+from pretune.export.adapters import num_virtual, virtual_pairs
 from pretune.export.pooling import pooled
 from pretune.export.writer import ACTIVATIONS, GraphWriter, Weights
+from pretune.infer.ort import NUM_LOGITS
 from pretune.infer.pooling import KEPT
 from pretune.model.families import SEES_ALL, SEES_WINDOW, tops
 
@@ -65,10 +68,13 @@ class Attend:
     Args:
         mask: [B, 1, L, T] as 0 or the lowest float32; near: the same of layers that see a window only.
         cached: whether the graph has a cache; then `present` collects (key, value) of every layer.
+        ahead: [B, Hkv, n, D] of each layer: keys and values of virtual tokens, which are in the mask and in no cache.
     """
 
-    def __init__(self, writer: GraphWriter, heads: Heads, mask: str, near: str, *, cached: bool):
-        self.writer, self.heads, self.cached = writer, heads, cached
+    def __init__(
+        self, writer: GraphWriter, heads: Heads, mask: str, near: str, *, cached: bool, ahead: Sequence[Sequence[str]]
+    ):
+        self.writer, self.heads, self.cached, self.ahead = writer, heads, cached, ahead
         groups = heads.query // heads.key
         kinds = dict.fromkeys((mask, near))
         grouped = {one: writer.op("Concat", *[one] * groups, axis=2) if groups > 1 else one for one in kinds}
@@ -83,6 +89,8 @@ class Attend:
                 w.op("Concat", past, new, axis=2) for past, new in zip(cache_names(layer), (key, value), strict=True)
             )
             self.present.append((key, value))
+        if self.ahead:
+            key, value = (w.op("Concat", *pair, axis=2) for pair in zip(self.ahead[layer], (key, value), strict=True))
         grouped = w.reshape(query, [0, heads.key, -1, heads.width])
         mask = self.near if near else self.mask
         return w.attention(grouped, key, value, mask, heads=heads.query, width=heads.width, scale=scale)
@@ -114,13 +122,16 @@ def causal_mask(w: GraphWriter, ids_BL: str, mask_BT: str, window: int | None = 
 def _rotary_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str, attend: Attend) -> str:
     config, trunk = model.config, model.base_model
     angles = _rotation(w, trunk.rotary_emb.inv_freq, trunk.rotary_emb.attention_scaling, positions)
+    windows = _windows(config)
     x = w.lookup("model.embed_tokens.weight", ids)
     for i in range(config.num_hidden_layers):
         at = f"model.layers.{i}"
         normed = w.rms_norm(x, f"{at}.input_layernorm", config.rms_norm_eps)
-        x = w.op("Add", x, _rotary_attention(w, normed, at, i, angles, attend, _Turned(config.rms_norm_eps)))
+        kind = _Turned(config.rms_norm_eps, near=windows[i])
+        x = w.op("Add", x, _rotary_attention(w, normed, at, i, angles, attend, kind))
         normed = w.rms_norm(x, f"{at}.post_attention_layernorm", config.rms_norm_eps)
-        x = w.op("Add", x, _gated(w, normed, f"{at}.mlp", config.hidden_act))
+        mixed = _experts if f"{at}.mlp.gate.weight" in w.weights else _gated
+        x = w.op("Add", x, mixed(w, normed, f"{at}.mlp", config))
     return w.rms_norm(x, "model.norm", config.rms_norm_eps)
 
 
@@ -166,14 +177,47 @@ def _gemma_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: st
         branch = _rotary_attention(w, normed, at, i, angles[name], attend, kind)
         x = w.op("Add", x, w.rms_norm(branch, f"{at}.post_attention_layernorm", epsilon, above=1.0))
         normed = w.rms_norm(x, f"{at}.pre_feedforward_layernorm", epsilon, above=1.0)
-        branch = _gated(w, normed, f"{at}.mlp", config.hidden_activation)
+        branch = _gated(w, normed, f"{at}.mlp", config)
         x = w.op("Add", x, w.rms_norm(branch, f"{at}.post_feedforward_layernorm", epsilon, above=1.0))
     return w.rms_norm(x, "model.norm", epsilon, above=1.0)
 
 
-def _gated(w: GraphWriter, x: str, at: str, activation: str) -> str:
-    gate = w.activation(w.linear(x, f"{at}.gate_proj"), activation)
-    return w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
+def _gated(w: GraphWriter, x: str, at: str, config: PreTrainedConfig) -> str:
+    gate = w.activation(w.linear(x, f"{at}.gate_proj"), _activation_of(config))
+    y = w.linear(w.op("Mul", gate, w.linear(x, f"{at}.up_proj")), f"{at}.down_proj")
+    return w.bottled(y, x, at)
+
+
+def _experts(w: GraphWriter, x_BLD: str, at: str, config: PreTrainedConfig) -> str:
+    """The tokens of each expert are picked, pass it, and are added up with their shares."""
+    x_ND = w.reshape(x_BLD, [-1, config.hidden_size])
+    chances = w.op("Softmax", w.op("MatMul", x_ND, w.matrix(f"{at}.gate.weight", transposed=True)), axis=-1)
+    shares_Nk, chosen_Nk = w.ops("TopK", 2, chances, w.constant([config.num_experts_per_tok]), axis=-1)
+    if config.norm_topk_prob:
+        shares_Nk = w.op("Div", shares_Nk, w.op("ReduceSum", shares_Nk, w.constant([-1]), keepdims=1))
+    found_ND = w.op("ConstantOfShape", w.op("Shape", x_ND))
+    for e in range(config.num_experts):
+        places_n2 = w.op("Transpose", w.op("NonZero", w.op("Equal", chosen_Nk, w.constant(e))), perm=[1, 0])
+        tokens_n1, _ = w.ops("Split", 2, places_n2, axis=1)
+        gate, up = w.ops(
+            "Split", 2, w.stacked(w.op("GatherND", x_ND, tokens_n1), f"{at}.experts.gate_up_proj", e), axis=-1
+        )
+        inner = w.op("Mul", w.activation(gate, config.hidden_act), up)
+        share_n1 = w.op("Unsqueeze", w.op("GatherND", shares_Nk, places_n2), w.constant([1]))
+        given = w.op("Mul", w.stacked(inner, f"{at}.experts.down_proj", e), share_n1)
+        found_ND = w.op("ScatterND", found_ND, tokens_n1, given, reduction="add")
+    return w.bottled(w.op("Reshape", found_ND, w.op("Shape", x_BLD)), x_BLD, at)
+
+
+def _activation_of(config: PreTrainedConfig) -> str:
+    return str(config.hidden_activation if config.model_type == "gemma3_text" else config.hidden_act)
+
+
+def _windows(config: PreTrainedConfig) -> list[bool]:
+    """Of each layer, whether it sees a window only; where no kinds are named, `sliding_window` counts for all."""
+    said = getattr(config, "layer_types", None)
+    every = config.model_type in ("mistral", "qwen3_moe") and config.sliding_window is not None
+    return [one == SEES_WINDOW for one in said] if said else [every] * config.num_hidden_layers
 
 
 def _rotation(w: GraphWriter, pace: Tensor, factor: float, positions_BL: str) -> tuple[str, str]:
@@ -203,12 +247,9 @@ def _check_rotary(config: PreTrainedConfig) -> None:
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope in ("dynamic", "longrope"):
         raise NotSupported(f"rotary positions of kind {rope!r} change with the length and cannot be exported")
-    kinds = set(getattr(config, "layer_types", None) or [SEES_ALL])
-    window = getattr(config, "sliding_window", None) or config.max_position_embeddings
-    uses_window = kinds != {SEES_ALL} or (config.model_type == "mistral" and window < config.max_position_embeddings)
-    if uses_window:
-        raise NotSupported(f"sliding-window attention ({config.model_type}) cannot be exported yet")
-    _check_activation(config.hidden_act)
+    if odd := sorted(set(getattr(config, "layer_types", None) or ()) - {SEES_ALL, SEES_WINDOW}):
+        raise NotSupported(f"layers of kind {odd[0]!r} ({config.model_type}) cannot be exported")
+    check_activation(_activation_of(config))
 
 
 def _check_gemma(config: PreTrainedConfig) -> None:
@@ -217,10 +258,11 @@ def _check_gemma(config: PreTrainedConfig) -> None:
         raise NotSupported(f"rotary positions of kind {odd[0]!r} change with the length and cannot be exported")
     if config.final_logit_softcapping is not None or config.use_bidirectional_attention:
         raise NotSupported("a Gemma 3 whose logits are capped, or that sees both sides, cannot be exported")
-    _check_activation(config.hidden_activation)
+    check_activation(_activation_of(config))
 
 
-def _check_activation(kind: str) -> None:
+def check_activation(kind: str) -> None:
+    """Raise NotSupported for an activation that is not written."""
     if kind not in ACTIVATIONS:
         known = ", ".join(sorted(ACTIVATIONS))
         raise NotSupported(f"the activation {kind!r} cannot be exported", hint=f"these can: {known}")
@@ -238,7 +280,8 @@ def _gpt2_trunk(w: GraphWriter, model: PreTrainedModel, ids: str, positions: str
         x = w.op("Add", _gpt2_attention(w, config, normed, at, i, attend), x)
         normed = w.layer_norm(x, f"{at}.ln_2", config.layer_norm_epsilon)
         inner = w.activation(w.linear(normed, f"{at}.mlp.c_fc", columns=True), config.activation_function)
-        x = w.op("Add", x, w.linear(inner, f"{at}.mlp.c_proj", columns=True))
+        y = w.linear(inner, f"{at}.mlp.c_proj", columns=True)
+        x = w.op("Add", x, w.bottled(y, normed, f"{at}.mlp"))
     return w.layer_norm(x, "transformer.ln_f", config.layer_norm_epsilon)
 
 
@@ -260,7 +303,7 @@ def _gpt2_heads(config: PreTrainedConfig) -> Heads:
 def _check_gpt2(config: PreTrainedConfig) -> None:
     if config.add_cross_attention:
         raise NotSupported("GPT-2 with cross attention cannot be exported")
-    _check_activation(config.activation_function)
+    check_activation(config.activation_function)
 
 
 _ROTARY = Family("model", "model.embed_tokens.weight", _rotary_heads, _rotary_trunk, _check_rotary)
@@ -269,6 +312,7 @@ FAMILIES = {
     "mistral": _ROTARY,
     "qwen2": _ROTARY,
     "qwen3": _ROTARY,
+    "qwen3_moe": _ROTARY,
     "gemma3_text": Family("model", "model.embed_tokens.weight", _rotary_heads, _gemma_trunk, _check_gemma),
     "gpt2": Family("transformer", "transformer.wte.weight", _gpt2_heads, _gpt2_trunk, _check_gpt2),
 }
@@ -298,20 +342,40 @@ def decoder_graph(model: PreTrainedModel, weights: Weights, *, dynamic: bool = F
     positions = w.input("position_ids", ["batch", "length"])
     for name in (name for i in range(heads.layers) for name in cache_names(i)):
         w.input(name, ["batch", heads.key, "past", heads.width], np.float32)
-    attend = _attend(w, model.config, heads, ids, mask, cached=True)
-    hidden = family.trunk(w, model, ids, positions, attend)
-    last_BD = w.op("Gather", hidden, w.constant(-1), axis=1)
-    logits = w.op("Unsqueeze", w.scores(last_BD, _head_name(family, weights, model)), w.constant([1]))
-    w.output("logits", logits, ["batch", 1, model.config.vocab_size])
+    attend = _attend(w, model, heads, ids, mask, cached=True)
+    hidden = family.trunk(w, model, ids, _behind(w, model, positions), attend)
+    head = _head_name(family, weights, model)
+    last_logits(w, hidden, head, width=model.config.hidden_size, words=model.config.vocab_size)
     _outputs_of_cache(w, attend, heads)
     return w
 
 
-def _attend(w: GraphWriter, config: PreTrainedConfig, heads: Heads, ids: str, mask: str, *, cached: bool) -> Attend:
+def last_logits(w: GraphWriter, hidden_BLD: str, head: str, *, width: int, words: int) -> None:
+    """The output `logits` of the last K positions; `head`: the name of a weight [V, D]."""
+    first = w.op("Neg", w.optional(NUM_LOGITS, [1]))
+    last_BKD = w.op("Slice", hidden_BLD, first, w.constant([2**31]), w.constant([1]))
+    logits_ND = w.scores(w.reshape(last_BKD, [-1, width]), head)
+    sides = w.op("Concat", w.side(last_BKD, 0), w.side(last_BKD, 1), w.constant([-1]), axis=0)
+    w.output("logits", w.op("Reshape", logits_ND, sides), ["batch", "kept", words])
+
+
+def _attend(w: GraphWriter, model: PreTrainedModel, heads: Heads, ids: str, mask: str, *, cached: bool) -> Attend:
+    config, number = model.config, num_virtual(model)
     whole = causal_mask(w, ids, mask)
-    has_windows = SEES_WINDOW in (getattr(config, "layer_types", None) or ())
-    near = causal_mask(w, ids, mask, config.sliding_window) if has_windows else whole
-    return Attend(w, heads, whole, near, cached=cached)
+    if not number:
+        near = causal_mask(w, ids, mask, config.sliding_window) if any(_windows(config)) else whole
+        return Attend(w, heads, whole, near, cached=cached, ahead=())
+    # Every position sees the virtual tokens. Models with windows have none.
+    seen = w.op("Pad", whole, w.constant([0, 0, 0, number, 0, 0, 0, 0]))
+    sides = w.op("Concat", w.side(ids, 0), w.constant([1, 1, 1]), axis=0)
+    ahead = [[w.op("Expand", w.constant(one, np.float32), sides) for one in pair] for pair in virtual_pairs(model)]
+    return Attend(w, heads, seen, seen, cached=cached, ahead=ahead)
+
+
+def _behind(w: GraphWriter, model: PreTrainedModel, positions: str) -> str:
+    """The text begins behind the virtual tokens."""
+    number = num_virtual(model)
+    return w.op("Add", positions, w.constant(number)) if number else positions
 
 
 def _head_name(family: Family, weights: Weights, model: PreTrainedModel) -> str:
@@ -326,14 +390,14 @@ def _outputs_of_cache(w: GraphWriter, attend: Attend, heads: Heads) -> None:
 
 
 def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: bool = False) -> GraphWriter:
-    """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; or of a
-    tagger (`tags`): every position is; or of a body alone (`vector`): its states are pooled."""
+    """The graph of a classifier on a decoder (head `label`): the last position that is not padding is scored; for
+    `tags` and `span` every position is; of a body alone (`vector`) the states are pooled."""
     family, w = family_of(model.config), GraphWriter(weights, dynamic=dynamic)
     ids, mask = w.input("input_ids", ["batch", "length"]), w.input("attention_mask", ["batch", "length"])
     counted = w.op("Sub", w.op("CumSum", mask, w.constant(1)), w.constant(1))
     positions = w.op("Max", counted, w.constant(0))
-    attend = _attend(w, model.config, family.heads(model.config), ids, mask, cached=False)
-    hidden = family.trunk(w, model, ids, positions, attend)
+    attend = _attend(w, model, family.heads(model.config), ids, mask, cached=False)
+    hidden = family.trunk(w, model, ids, _behind(w, model, positions), attend)
     if head == "vector":
         w.output("vectors", pooled(w, hidden, mask, getattr(model.config, KEPT)), ["batch", model.config.hidden_size])
         return w
@@ -342,7 +406,7 @@ def row_graph(model: PreTrainedModel, weights: Weights, head: str, *, dynamic: b
         scored = w.op("GatherND", hidden, _last_text(w, ids, mask, model.config.pad_token_id), batch_dims=1)
         sides = ["batch"]
     (name,) = tops(model)
-    w.output("logits", w.linear(scored, name), [*sides, model.config.num_labels])
+    w.output("logits", w.linear(scored, name), [*sides, len(weights[f"{name}.weight"])])
     return w
 
 

@@ -84,5 +84,5 @@ def _block(w: GraphWriter, config: PreTrainedConfig, x: str, at: str, blocked: s
     mixed = w.linear(mixed, f"{at}.attention.output.dense")
     x = w.layer_norm(w.op("Add", mixed, x), f"{at}.attention.output.LayerNorm", config.layer_norm_eps)
     inner = w.activation(w.linear(x, f"{at}.intermediate.dense"), config.hidden_act)
-    out = w.linear(inner, f"{at}.output.dense")
+    out = w.bottled(w.linear(inner, f"{at}.output.dense"), x, f"{at}.output")
     return w.layer_norm(w.op("Add", out, x), f"{at}.output.LayerNorm", config.layer_norm_eps)

@@ -44,6 +44,8 @@ class Exporter(Variant):
 
     takes: ClassVar[str] = "model"
     """The kind of artifact that it writes: model, or tokens."""
+    keeps_adapters: ClassVar[bool] = False
+    """Whether it writes adapters that cannot be merged."""
 
     @property
     def folder(self) -> str:

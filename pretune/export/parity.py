@@ -15,8 +15,8 @@ import numpy as np
 
 from pretune.base.errors import NoParity
 from pretune.base.json import Json
-from pretune.infer.compare import TEXTS
-from pretune.infer.predictor import Difference
+from pretune.infer.compare import PROMPTS, TEXTS
+from pretune.infer.predictor import Difference, Streams
 from pretune.text.dataset.example import Example
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Parity:
         near = rounded_up(self.found.max_logit_difference)
         told = {"is_same": self.is_same, "reference": "the model folder, torch, float32"}
         told |= {"agreement": self.found.agreement, "thresholds": asdict(self.thresholds)}
-        return {**asdict(self.found), **told, "max_logit_difference": near}
+        found = {name: value for name, value in asdict(self.found).items() if name != "worst"}
+        return {**found, **told, "max_logit_difference": near}
 
     def demand(self) -> Parity:
         """This, or NoParity with what differed."""
@@ -66,9 +67,37 @@ class Parity:
         raise NoParity(
             f"the export differs from its model: {found.different} of {found.decisions} {found.compared} differ, logits"
             f" by up to {found.max_logit_difference:.2g} (allowed: agreement {limits.agreement:g}, logits"
-            f" {limits.logit_difference})",
+            f" {limits.logit_difference}){_where(found)}",
             hint="please report it with the model's config.json; the model folder itself can be served",
         )
+
+
+def _where(found: Difference) -> str:
+    """The rest of a sentence that says where two engines first differ, or are furthest apart."""
+    said, at = ("first", found.first) if found.first else ("furthest apart", found.worst)
+    return f"; {said} at " + ", ".join(f"{name} {value!r}" for name, value in at.items()) if at else ""
+
+
+def same_tokens(source: Path, out: Path) -> Json:
+    """That the tokenizer in a bundle gives the ids of its source's, for `parity.json`.
+
+    Every engine reads the tokenizer of its own folder by the same library, so equal files would do; padding and
+    truncation are taken out of the copy, so the ids of a torture text, of all prompts and of every word are compared.
+
+    Raises:
+        NoParity: it gives others.
+    """
+    from pretune.model.folder import TORTURE
+    from pretune.tokens.encode.tokenizer import encode_texts, load_tokenizer
+
+    texts = [TORTURE, *PROMPTS]
+    one, two = (load_tokenizer(folder) for folder in (source, out))
+    pairs = zip(texts, encode_texts(one, texts), encode_texts(two, texts), strict=True)
+    if odd := next((text for text, ids, others in pairs if ids != others), None):
+        raise NoParity(f"the tokenizer of the export gives other ids for {odd[:100]!r}", hint="export it again")
+    if one.get_vocab(with_added_tokens=True) != two.get_vocab(with_added_tokens=True):
+        raise NoParity("the tokenizer of the export has other words", hint="export it again")
+    return {"texts": len(texts), "words": one.get_vocab_size(), "is_same": True}
 
 
 def rounded_up(number: float) -> float:
@@ -88,11 +117,12 @@ def inputs_for(data: Path | None, model: Predictor) -> Sequence[str | Sequence[M
     from pretune.task.task import tasks_reading
     from pretune.text.dataset.example import read_split, shape_of
 
+    fixed = PROMPTS if isinstance(model, Streams) else TEXTS
     if data is None:
-        return TEXTS
+        return fixed
     splits = (read_split(data, split) for split in ("test", "validation", "train"))
     examples: Sequence[Example] = next((found for found in splits if found), [])
     reading = tasks_reading(shape_of(data))
     task = next((task for task in reading if task.answers is model.gives), reading[0])
     asked, _ = task.judge.asked(examples, (), None)
-    return [one.input for one in asked] or TEXTS
+    return [one.input for one in asked] or fixed

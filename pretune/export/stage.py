@@ -24,11 +24,12 @@ class ExportStage(Stage):
     """Write a model in formats that other programs run."""
 
     makes: ClassVar[str] = "bundle"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     extras: ClassVar[tuple[str, ...]] = ("export",)
 
     model: Annotated[str, Input("model|tokens")]
-    """The model, an adapter is merged into its base first; or tokens, for other programs to train on."""
+    """The model; an adapter is merged into its base first, or baked into the graph; or tokens, for other programs to
+    train on."""
     data: Annotated[str | None, Input("dataset")] = None
     """A dataset on which the bundle is compared with the model: its test texts, or dialogues as prompts."""
     to: list[Annotated[Exporter, *chosen(EXPORTER)]] = Field([EXPORTER("onnx")], min_length=1)
@@ -48,10 +49,12 @@ class ExportStage(Stage):
         Raises:
             NoParity, NotSupported: every format was refused; the first refusal.
         """
-        from pretune.export.bundle import write_bundle
+        from pretune.export.bundle import check_merges, write_bundle
 
         source, data = inputs["model"], inputs.get("data")
         _check_kinds(self.to, source)
+        if source.card.kind == "model" and not any(one.keeps_adapters for one in self.to):
+            check_merges(source.path)  # before anything is loaded
         job = Job(source.path, _opened(source), data.path if data else None, out)
         return write_bundle(self.to, job, context.log)
 
@@ -61,9 +64,7 @@ def _opened(source: Artifact) -> Predictor | None:
     if source.card.kind == "tokens":
         return None
     from pretune.model.generate import open_folder
-    from pretune.model.methods.adapter import check_merges
 
-    check_merges(source.path)
     return open_folder(source.path)
 
 

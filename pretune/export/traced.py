@@ -35,12 +35,8 @@ def inputs_of(model: PreTrainedModel) -> list[str]:
     return INPUTS if has_types else INPUTS[:2]
 
 
-def traced_encoder(model: PreTrainedModel) -> bytes:
-    """The bytes of an .onnx file for an encoder with a head for labels, tags or spans.
-
-    Raises:
-        NotSupported: the model cannot be traced, or is larger than 2 GiB.
-    """
+def traced_encoder(model: PreTrainedModel) -> ModelProto:
+    """The graph of an encoder with a head for labels, tags or spans. Raises NotSupported: it cannot be traced."""
     model.config._attn_implementation = "eager"
     try:
         with _quiet():
@@ -49,7 +45,7 @@ def traced_encoder(model: PreTrainedModel) -> bytes:
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NotSupported(f"a {model.config.model_type} encoder cannot be exported: {why}") from error
     _strip(proto)
-    return bytes(proto.SerializeToString(deterministic=True))
+    return proto
 
 
 def _traced(model: PreTrainedModel) -> ModelProto:

@@ -24,7 +24,7 @@ from pretune.base.errors import BadFile, NotSupported
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
-    from onnx import NodeProto, TensorProto, ValueInfoProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 OPSET = 17
 IR_VERSION = 8
@@ -39,10 +39,16 @@ class Weights:
 
     Args:
         scales: shaped like the weight with one axis left: [out, 1] for rows, [1, out] for columns.
+        bottles: names of modules with a bottleneck (model/methods/in_blocks.py) -> its activation and scale.
     """
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], scales: Mapping[str, np.ndarray]):
-        self.tensors, self.scales = tensors, scales
+    def __init__(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        scales: Mapping[str, np.ndarray],
+        bottles: Mapping[str, tuple[str, float]] | None = None,
+    ):
+        self.tensors, self.scales, self.bottles = tensors, scales, bottles or {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
@@ -72,6 +78,7 @@ class GraphWriter:
         self._initializers: dict[str, TensorProto] = {}
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
+        self._defaults: list[ValueInfoProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     # ---- nodes ----------------------------------------------------------------------------------
@@ -152,13 +159,30 @@ class GraphWriter:
             y = self._integer_product(x, *self._grid(weight, transposed=not columns))
         else:
             y = self.op("MatMul", x, self.matrix(weight, transposed=not columns))
-        return self.op("Add", y, self.vector(f"{name}.bias")) if f"{name}.bias" in self.weights else y
+        y = self.op("Add", y, self.vector(f"{name}.bias")) if f"{name}.bias" in self.weights else y
+        return self.bottled(y, x, name)
+
+    def bottled(self, y: str, x: str, name: str) -> str:
+        """What a module gives, with its bottleneck if it has one: that reads y, or x if it is parallel."""
+        if name not in self.weights.bottles:
+            return y
+        activation, scale = self.weights.bottles[name]
+        narrow = self.activation(self.linear(y if scale == 1 else x, f"{name}.bottleneck.down"), activation)
+        added = self.linear(narrow, f"{name}.bottleneck.up")
+        return self.op("Add", y, added if scale == 1 else self.op("Mul", added, self.number(scale)))
 
     def _integer_product(self, x: str, grid: str, scale: str) -> str:
         whole, step, zero = self.ops("DynamicQuantizeLinear", 3, x)
         product = self.op("Cast", self.op("MatMulInteger", whole, grid, zero), to=_float())
         flat = self.op("Reshape", scale, self.constant([-1]))
         return self.op("Mul", product, self.op("Mul", step, flat))
+
+    def stacked(self, x: str, name: str, number: int) -> str:
+        """x @ W.T of one of the matrices [out, in] that lie on each other in a parameter."""
+        stored = f"{name}.{number}.T"
+        if stored not in self._initializers:
+            self._store(stored, self.weights[name][number].T)
+        return self.op("MatMul", x, stored)
 
     def scores(self, x_BD: str, name: str) -> str:
         """x @ W.T of a head [V, D] that may also be the embedding: one copy serves both."""
@@ -216,6 +240,12 @@ class GraphWriter:
         self._inputs.append(_value(name, shape, dtype))
         return name
 
+    def optional(self, name: str, default: ArrayLike) -> str:
+        """An int64 input that need not be given."""
+        array = np.asarray(default, dtype=np.int64)
+        self._defaults.append(_value(self._store(name, array), array.shape, np.int64))
+        return name
+
     def output(self, name: str, x: str, shape: Shape) -> None:
         from onnx import helper
 
@@ -230,17 +260,22 @@ class GraphWriter:
     def output_names(self) -> list[str]:
         return [value.name for value in self._outputs]
 
-    def serialized(self) -> bytes:
-        """The bytes of the .onnx file: the same weights give the same bytes. Raises NotSupported past 2 GiB."""
+    def model(self) -> ModelProto:
+        """The graph as ONNX has it."""
         from onnx import helper
 
         initializers = list(self._initializers.values())
-        if sum(len(one.raw_data) for one in initializers) > LARGEST_BYTES:
-            raise NotSupported("an ONNX file ends at 2 GiB and this model is larger", hint="compress it to int8 first")
-        graph = helper.make_graph(self._nodes, "pretune", self._inputs, self._outputs, initializers)
+        inputs = [*self._inputs, *self._defaults]
+        graph = helper.make_graph(self._nodes, "pretune", inputs, self._outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, producer_name="pretune", opset_imports=opsets, ir_version=IR_VERSION)
-        return bytes(model.SerializeToString(deterministic=True))
+        return helper.make_model(graph, producer_name="pretune", opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def serialized(model: ModelProto) -> bytes:
+    """The bytes of the .onnx file: the same weights give the same bytes. Raises NotSupported past 2 GiB."""
+    if sum(len(one.raw_data) for one in model.graph.initializer) > LARGEST_BYTES:
+        raise NotSupported("an ONNX file ends at 2 GiB and this model is larger", hint="use precision=int8 or int4")
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _gelu(w: GraphWriter, x: str) -> str:

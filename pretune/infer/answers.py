@@ -227,6 +227,13 @@ def shown_given(given: Given) -> Json:
     return dict(zip(("text", "second"), given, strict=True)) if isinstance(given, tuple) else {**given}
 
 
+def failure(answer: Answer) -> str | None:
+    """Why there is no answer: its prompt is too long or refused, or no head reads such an input; None: there is one."""
+    if isinstance(answer, Text) and answer.finish in ("too-long", "refused"):
+        return answer.finish
+    return "unread" if isinstance(answer, Many) and not answer.parts else None
+
+
 def line(answer: Answer, given: Given) -> str:
     """An answer as the terminal shows it, on one line with the text that it was given to; a text stands alone, and the
     candidates of a query on a line each, the best first."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Template, TemplateError, nodes
@@ -162,7 +163,7 @@ class ChatFormat:
         if sentinel is None:
             return encode_with_controls(self.tokenizer, text)
         ids: list[int] = []
-        for k, piece in enumerate(self._control.split(text)):
+        for k, piece in enumerate(self.pieces(text)):
             if k % 2:
                 ids += encode_with_controls(self.tokenizer, piece)
             elif piece:
@@ -198,6 +199,20 @@ class ChatFormat:
         """Whether the template writes the calls of a reply; where it does not, they are text."""
         call = {"type": "function", "id": "000000000", "function": {"name": PROBE, "arguments": {}}}
         return self._writes([ASKED, {"role": "assistant", "content": "", "tool_calls": [call]}], [])
+
+    def written_call(self, name: str, arguments: Json) -> str:
+        """What the template writes for a reply that is one call, up to the end of the turn. Raises BadMessages."""
+        call = {"type": "function", "id": "000000000", "function": {"name": name, "arguments": arguments}}
+        reply = {"role": "assistant", "content": "", "tool_calls": [call]}
+        whole = self._render([ASKED, reply], None, reply_follows=False)
+        prompt = self._render([ASKED], None, reply_follows=True)
+        said = whole[len(prompt) :] if whole.startswith(prompt) else ""
+        ends = {self.tokenizer.id_to_token(token) for token in self.ends}
+        return "".join(takewhile(lambda piece: piece not in ends, self.pieces(said)))
+
+    def pieces(self, text: str) -> list[str]:
+        """A text cut at the control tokens in it: text, control token, text ... text."""
+        return self._control.split(text)
 
     @cached_property
     def knows_tools(self) -> bool:

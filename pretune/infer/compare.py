@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pretune.base.errors import BadMessages, NoParity, PretuneError
+from pretune.base.json import Json
 from pretune.infer.chat import Talk, messages_in
 from pretune.infer.predictor import Difference, Facts, Predictor, Streams
 from pretune.tokens.encode.tokenizer import encode_text
@@ -39,6 +40,10 @@ NEAR_SCORE = 0.1
 """Standard deviations of the training data by which two scores may differ and still count as the same."""
 SAME_COSINE = 0.9999
 """Of two vectors of one text that count as the same."""
+SHOWN = 200
+"""Characters of an input that are shown where it differs."""
+SCORES_SHOWN = 8
+"""Logits that are shown of a row that differs."""
 LONGEST_PROMPT = 512
 LONGEST_TRIED = 2048
 """Tokens of the longest input that is tried. Longer windows have no table of positions, and a graph keeps all pairs."""
@@ -65,6 +70,40 @@ TEXTS = (
     "A",
 )
 """What is asked when no data is given: several scripts, code, and one token."""
+PROMPTS = (
+    *TEXTS,
+    "The weather in London today is",
+    "List three uses of a paper clip.",
+    "Explain why the sky is blue.",
+    "Dear Sir or Madam,",
+    "Once there was a dog who",
+    "The three largest cities in the world are",
+    "Translate into French: good morning.",
+    "Who wrote Hamlet?",
+    "My favourite food is",
+    "In 1969, the first man",
+    "How long does it take to boil an egg?",
+    "She opened the door and",
+    "What is 12 times 7?",
+    "Write an e-mail that asks for a day off.",
+    "The difference between a cat and a dog is",
+    "你最喜欢的书是什么？",
+    "请把下面的句子翻译成英文：我爱学习。",
+    "地球为什么会转？",
+    "从前有一座山，山里有一座庙，",
+    "推荐三本值得读的小说。",
+    "北京有哪些好吃的？",
+    "怎样才能睡得更好？",
+    "给妈妈写一封生日贺信。",
+    "水在多少度会沸腾？",
+    "用一句话介绍长城。",
+    "一加一等于几？",
+    "他打开门，看见",
+    "春眠不觉晓，",
+    "我想学做饭，应该从什么开始？",
+    "人工智能会取代老师吗？",
+)
+"""Fifty of them for a model that writes."""
 
 
 class Rows(Predictor, Protocol):
@@ -92,17 +131,43 @@ def compare_written(model: Streams, other: Streams, prompts: Sequence[Sequence[i
         prompts: token ids; each leaves room for at least one more token.
     """
     decisions = different = ties = 0
-    largest = 0.0
-    for prompt in prompts:
+    largest, first, worst = 0.0, None, None
+    for number, prompt in enumerate(prompts):
         with refusing(len(prompt)):
             answer, logits_LV = greedy(other, prompt, num_tokens)
-        reference_LV = model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))[0]
-        largest = _larger(largest, np.abs(logits_LV - reference_LV).max())
-        near, tied = _compared(reference_LV, np.asarray(answer))
-        decisions, different, ties = decisions + len(answer), different + len(answer) - near, ties + tied
-    return Difference(
-        "greedy tokens", len(prompts), decisions, different, ties, largest, longest=max(map(len, prompts))
-    )
+        reference_LV = _forced(model, prompt, answer)
+        gaps_L = np.abs(logits_LV - reference_LV).max(axis=1)
+        if not gaps_L.max() <= largest:
+            worst = {"input": number, "token": int(gaps_L.argmax())}
+        largest = _larger(largest, gaps_L.max())
+        near_L, tied = _compared(reference_LV, np.asarray(answer))
+        if first is None and not near_L.all():
+            first = {"input": number, **_texts(model, other, prompt, answer, int(near_L.argmin()))}
+        decisions, different, ties = decisions + len(answer), different + int((~near_L).sum()), ties + tied
+    longest = max(map(len, prompts))
+    return Difference("greedy tokens", len(prompts), decisions, different, ties, largest, longest, first, worst)
+
+
+def _forced(model: Streams, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
+    """logits_LV of the reference at every token of an answer: in one pass, where prompt and answer are one row."""
+    if not model.facts.more.get("apart"):
+        return model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))[0]
+    state, found = model.engine.start(), []
+    for fresh in (list(prompt), *([token] for token in answer[:-1])):
+        logits_BV, state = model.engine.feed(state, np.asarray([fresh], dtype=np.int64))
+        found.append(logits_BV[0])
+    return np.stack(found)
+
+
+def _texts(model: Streams, other: Streams, prompt: Sequence[int], answer: Sequence[int], token: int) -> Json:
+    """Where an answer first differs, and the texts that both write."""
+    own, _ = greedy(model, prompt, len(answer))
+    written = {"model": model.text_of(prompt, own), "export": other.text_of(prompt, answer)}
+    return {"token": token, "prompt": _cut(model.text_of((), prompt)), **written}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
 def greedy(model: Streams, prompt: Sequence[int], num_tokens: int) -> tuple[list[int], np.ndarray]:
@@ -157,13 +222,22 @@ def compare_rows(model: Rows, other: Rows, inputs: Sequence[str | tuple[str, str
     decisions, different, ties = DECIDED[model.facts.answers](theirs, ours, model.facts)
     different = different if model.facts.labels == other.facts.labels else decisions
     what = COMPARED.get(model.facts.answers, "labels")
-    largest = _larger(0.0, np.abs(ours - theirs).max())
-    return Difference(what, len(inputs), decisions, different, ties, largest, longest)
+    where, largest = _furthest(theirs, ours, [*map(str, tried), long])
+    first = where if different else None
+    return Difference(what, len(inputs), decisions, different, ties, largest, longest, first, where)
+
+
+def _furthest(theirs: np.ndarray, ours: np.ndarray, inputs: Sequence[str]) -> tuple[Json, float]:
+    """The input whose logits lie furthest apart, and how far that is; rows are in the order of the inputs."""
+    gaps = np.abs(ours - theirs).max(axis=1)
+    k = int(gaps.argmax())  # NaN is the largest
+    model, export = ([round(float(x), 4) for x in logits[k, :SCORES_SHOWN]] for logits in (theirs, ours))
+    return {"input": k, "text": _cut(inputs[k]), "model": model, "export": export}, float(gaps[k])
 
 
 def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
     near, ties = _compared(theirs, ours.argmax(axis=1))
-    return len(ours), len(ours) - near, ties
+    return len(ours), int((~near).sum()), ties
 
 
 def _labels(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
@@ -228,8 +302,9 @@ def compare_vectors(model: Rows, other: Rows, texts: Sequence[str]) -> Differenc
     lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
     cosines = (theirs * ours).sum(axis=1) / lengths
     different = int((~(cosines >= SAME_COSINE)).sum())
-    largest = _larger(0.0, np.abs(ours - theirs).max())
-    return Difference("vectors", len(texts), len(ours), different, 0, largest, longest)
+    where, largest = _furthest(theirs, ours, [*texts, long])
+    first = where if different else None
+    return Difference("vectors", len(texts), len(ours), different, 0, largest, longest, first, where)
 
 
 def _logits(model: Rows, texts: Sequence[str | tuple[str, str]], long: str) -> tuple[np.ndarray, int]:
@@ -249,7 +324,8 @@ def compare_tags(model: Rows, other: Rows, inputs: Sequence[Any]) -> Difference:
         return Difference("tags", len(inputs), len(theirs), len(theirs), 0, float("nan"), longest)
     near, ties = _compared(theirs, ours.argmax(axis=1))
     gap = _larger(0.0, np.abs(ours - theirs).max())
-    return Difference("tags", len(inputs), len(ours), len(ours) - near, ties, gap, longest)
+    first = None if near.all() else {"token": int(near.argmin()), "of": len(near)}
+    return Difference("tags", len(inputs), len(ours), int((~near).sum()), ties, gap, longest, first)
 
 
 def _token_logits(model: Rows, inputs: Sequence[Any], long: str) -> tuple[np.ndarray, int]:
@@ -285,12 +361,15 @@ def compare_spans(
     if [one.shape for one in found] != [one.shape for one in reference]:
         return Difference("starts and ends", texts, len(reference), len(reference), 0, math.inf, longest)
     decisions = different = ties = 0
-    largest = 0.0
-    for one, two in zip(reference, found, strict=True):
+    largest, first = 0.0, None
+    for number, (one, two) in enumerate(zip(reference, found, strict=True)):
         near, tied = _compared(one, two.argmax(axis=1))
-        decisions, different, ties = decisions + 2, different + 2 - near, ties + tied
+        if first is None and not near.all():
+            places = {"model": one.argmax(axis=1).tolist(), "export": two.argmax(axis=1).tolist()}
+            first = {"row": number, **places}
+        decisions, different, ties = decisions + 2, different + int((~near).sum()), ties + tied
         largest = _larger(largest, np.abs(two - one).max())
-    return Difference("starts and ends", texts, decisions, different, ties, largest, longest)
+    return Difference("starts and ends", texts, decisions, different, ties, largest, longest, first)
 
 
 def _by_place(model: Encoder, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
@@ -301,10 +380,10 @@ def _by_place(model: Encoder, rows: Sequence[Sequence[int]]) -> list[np.ndarray]
 # ---- both ---------------------------------------------------------------------------------------
 
 
-def _compared(reference: np.ndarray, chosen: np.ndarray) -> tuple[int, int]:
-    """How many rows' choices are the reference's best or tied with it, and how many are tied with it only."""
+def _compared(reference: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which rows' choices are the reference's best or tied with it, and how many are tied with it only."""
     gaps = reference.max(axis=1) - reference[np.arange(len(chosen)), chosen]
-    return int((gaps <= TIE).sum()), int(((gaps > 0) & (gaps <= TIE)).sum())
+    return gaps <= TIE, int(((gaps > 0) & (gaps <= TIE)).sum())
 
 
 def _larger(one: float, other: np.floating) -> float:

@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from pretune.tokens.rows import Ids
 
 ROWS_AT_ONCE = 32
+T = TypeVar("T")
+R = TypeVar("R")
 METER: ContextVar[Callable[[int], object]] = ContextVar("METER", default=int)
 """Hears how many tokens an encoder reads; who answers a request sets it, for whatever runs in its context."""
 
@@ -40,8 +42,8 @@ class Decoder(Protocol):
         """Read L more tokens of every row.
 
         Args:
-            state: from `start` or the last `feed`; it is used up.
-            ids_BL: whole numbers; all rows have the same length, there is no padding.
+            state: from `start`, the last `feed`, or what joined or cut some; it is used up.
+            ids_BL: whole numbers; of all rows as many, there is no padding among them.
 
         Returns:
             float32 logits_BV of the last position, and the next state.
@@ -52,6 +54,25 @@ class Decoder(Protocol):
 
     def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
         """float32 logits_BKV of the last `keep` positions of rows of one length."""
+
+
+@runtime_checkable
+class Joins(Decoder, Protocol):
+    """A decoder that goes on with rows of different lengths together: its states are padded on the left."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether this model's states join; those of a model that does not see its whole row anew do not."""
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of a cache for each position of a row; padding costs as much."""
+
+    def join(self, states: Sequence[Any]) -> Any:
+        """One state of all rows of these, in order; they are used up."""
+
+    def cut(self, state: Any, row: int, length: int) -> Any:
+        """A state of the first `length` positions of one row, on memory of its own; the other state stays."""
 
 
 class Encoder(Protocol):
@@ -98,11 +119,15 @@ class Attributes(Encoder, Protocol):
 
 
 def by_length(
-    rows: Sequence[Sequence[int]], run: Callable[[list[Sequence[int]]], np.ndarray], *, at_once: int = ROWS_AT_ONCE
-) -> list[np.ndarray]:
-    """The result of each row, in their order; rows of like length run together."""
-    METER.get()(sum(map(len, rows)))
-    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
+    rows: Sequence[T],
+    run: Callable[[list[T]], Iterable[R]],
+    *,
+    at_once: int = ROWS_AT_ONCE,
+    size: Callable[[T], int] = len,  # type: ignore[assignment]
+) -> list[R]:
+    """The result of each row, in their order; rows of like size run together."""
+    METER.get()(sum(map(size, rows)))
+    order = sorted(range(len(rows)), key=lambda k: size(rows[k]))
     groups = [order[i : i + at_once] for i in range(0, len(order), at_once)]
     found = {k: result for group in groups for k, result in zip(group, run([rows[k] for k in group]), strict=True)}
     return [found[k] for k in range(len(rows))]
@@ -113,6 +138,17 @@ def token_types(ids_BL: np.ndarray, mask_BL: np.ndarray, separator: int) -> np.n
     is_separator = ids_BL == separator
     found: np.ndarray = (np.cumsum(is_separator, axis=1) > is_separator) & (mask_BL == 1)
     return found.astype(np.int64)
+
+
+def left_padded(lengths_B: np.ndarray, num_fresh: int) -> tuple[np.ndarray, np.ndarray]:
+    """What reads L more tokens of rows that are in a cache, padded on the left to the longest.
+
+    Returns:
+        int64 mask_BT of the cache and the tokens, 1 where there is text, and positions_BL of the tokens.
+    """
+    before_B1 = (lengths_B.max(initial=0) - lengths_B)[:, None]
+    mask_BT = np.arange(lengths_B.max(initial=0) + num_fresh) >= before_B1
+    return mask_BT.astype(np.int64), lengths_B[:, None] + np.arange(num_fresh)
 
 
 def padded(rows: Sequence[Sequence[int] | Ids], pad_id: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ a.html a.pdf a.docx ...         one a file (of archives and dumps, one a page)
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from typing import Any
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile
 from pretune.base.json import Json
+from pretune.infer.answers import Given
 from pretune.text.dataset.shapes.labelled import compared_columns
 from pretune.text.dataset.shapes.pairs import source_column
 from pretune.text.read.columns import Table
@@ -31,64 +32,77 @@ LOOKED_AT, PLACES = 100, 5
 """Records by which the column is found; places that are named."""
 
 
-def texts_of(
+@contextmanager
+def as_file(path: Path) -> Iterator[Path]:
+    """A file as it is; what comes through a pipe as a file that can be read twice. Raises NoSuchFile, BadFile."""
+    _check_file(path)
+    if path.is_file():
+        yield path
+        return
+    with TemporaryDirectory() as scratch, path.open("rb") as stream:
+        yield spooled(stream, f"{scratch}/{path.name}")
+
+
+def given_in(
     path: Path,
+    roles: Sequence[str] = ("text",),
     column: str | None = None,
     *,
     tell: Callable[[str], None] = lambda told: None,
     warn: Callable[[str], None] = lambda told: None,
-) -> list[str | tuple[str, str]]:
-    """The texts of one file, or pairs of texts, in order.
+) -> Iterator[Given]:
+    """What one file asks of a model, in order, read as it is asked for: texts, pairs of texts, or texts by their roles.
 
     Args:
-        column: where they stand in a table; by default the one that a data set's text would stand in, else a prompt
+        roles: what the model reads, such as question and context; texts alone where there is one.
+        column: where texts stand in a table; by default the one that a data set's text would stand in, else a prompt
             or a source. One that is named is read alone.
         tell: is told which column was taken.
-        warn: is told what was mended or left out.
+        warn: is told, at the end, what was mended or left out.
 
     Raises:
-        NoSuchFile, EmptyInput, NoSuchColumn; BadFile: a folder, a record that is broken or whose text is a list;
-        NotText: binary, or an encoding that cannot be told.
+        NoSuchFile, EmptyInput, NoSuchColumn; BadFile: a folder, no table, a record that is broken, lacks a role, or
+        whose text is a list; NotText: binary, or an encoding that cannot be told.
     """
-    _check_file(path)
-    if not path.is_file():  # a pipe can be read once, and reading looks at a file twice
-        with TemporaryDirectory() as scratch, path.open("rb") as stream:
-            return texts_of(spooled(stream, f"{scratch}/{path.name}"), column, tell=tell, warn=warn)
+    with as_file(path) as file:
+        found = _texts(file, column, tell, warn) if tuple(roles) == ("text",) else _records(file, roles, warn)
+        first = next(found, None)
+        if first is None:
+            raise EmptyInput(f"{path.as_posix()!r} holds no {' with a '.join(roles)}")
+        yield first
+        yield from found
+
+
+def _texts(
+    path: Path, column: str | None, tell: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[str | tuple[str, str]]:
     repairs, suffix = Repairs(), suffix_of(path)
-    texts: list[str | tuple[str, str]]
     if suffix in READERS and suffix not in LINES:
-        texts = list(_in_records(path, read_records(path, repairs), column, tell, warn))
+        yield from _in_records(path, read_records(path, repairs), column, tell, warn)
     else:
-        texts = [line.rstrip("\r\n") for line in lines_of(path, repairs) if line.strip()]
+        yield from (line.rstrip("\r\n") for line in lines_of(path, repairs) if line.strip())
     _warn_of(repairs, path, warn)
-    if not texts:
-        raise EmptyInput(f"{path.as_posix()!r} holds no text")
-    return texts
 
 
-def records_of(path: Path, roles: Sequence[str], *, warn: Callable[[str], None] = lambda told: None) -> list[Json]:
-    """The texts of each record of a table, by roles such as question and context.
-
-    Raises:
-        NoSuchFile, EmptyInput, NoSuchColumn; BadFile: no table, or a record that lacks one of them; NotText.
-    """
-    _check_file(path)
+def _records(path: Path, roles: Sequence[str], warn: Callable[[str], None]) -> Iterator[Json]:
+    """The texts of each record of a table, by roles such as question and context."""
     if suffix_of(path) not in TABULAR:
         hint = f"give jsonl, csv or parquet with {' and '.join(roles)}"
         raise BadFile(f"{path.as_posix()!r} is no table, and this model reads {' and '.join(roles)}", hint=hint)
-    repairs = Repairs()
+    repairs, left_out = Repairs(), 0
     records = read_records(path, repairs)
     first = list(islice(records, LOOKED_AT))
     table = Table(path.as_posix(), first, {})
     columns = {role: table.need(role) for role in roles}
-    found = [{role: _read(r, name, role) for role, name in columns.items()} for r in chain(first, records)]
+    for record in chain(first, records):
+        found = {role: _read(record, name, role) for role, name in columns.items()}
+        if all(texts if isinstance(texts, list) else texts.strip() for texts in found.values()):
+            yield found
+        else:
+            left_out += 1
     _warn_of(repairs, path, warn)
-    whole = [one for one in found if all(texts if isinstance(texts, list) else texts.strip() for texts in one.values())]
-    if not whole:
-        raise EmptyInput(f"{path.as_posix()!r} holds no {' with a '.join(roles)}")
-    if len(whole) < len(found):
-        warn(f"{len(found) - len(whole)} records without {' or '.join(roles)} were left out of {path.as_posix()}")
-    return whole
+    if left_out:
+        warn(f"{left_out} records without {' or '.join(roles)} were left out of {path.as_posix()}")
 
 
 def _read(record: Record, column: str, role: str) -> Any:
@@ -131,7 +145,7 @@ def _in_records(
     if not column and names != ["text"]:
         told = f"column {names[0]!r}" if len(names) == 1 else f"columns {names[0]!r} and {names[1]!r}, two at a time"
         tell(f"{path.as_posix()}: the texts are read from the {told} (--column says another)")
-    empty: list[int] = []
+    empty, num_empty = list[int](), 0
     for number, record in enumerate(chain(first, records)):
         try:
             texts = tuple(text_in(record, name) for name in names)
@@ -140,10 +154,11 @@ def _in_records(
         if all(text.strip() for text in texts):
             yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
         else:
-            empty.append(number)
+            num_empty += 1
+            empty += [number] if num_empty <= PLACES else []
     if empty:
-        places = ", ".join(_where(path, k) for k in empty[:PLACES]) + (", ..." if len(empty) > PLACES else "")
-        warn(f"{len(empty)} records without a text in {' or '.join(map(repr, names))} were left out: {places}")
+        places = ", ".join(_where(path, k) for k in empty) + (", ..." if num_empty > PLACES else "")
+        warn(f"{num_empty} records without a text in {' or '.join(map(repr, names))} were left out: {places}")
 
 
 def _where(path: Path, number: int) -> str:
@@ -163,9 +178,3 @@ def check_output(path: Path) -> None:
     if not path.parent.is_dir():
         folder = path.parent.as_posix()
         raise NoSuchFile(f"there is no folder {folder!r} to write the answers into", hint=f"make it: mkdir -p {folder}")
-
-
-def write_answers(rows: Iterable[Record], path: Path) -> None:
-    """One JSON object a line, in UTF-8."""
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -6,29 +6,37 @@ The plain answer is the stream joined, so the two cannot differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pretune.base.errors import BadMessages, NotSupported, TooLong
+from pretune.base.errors import BadGrammar, BadMessages, NotSupported, TooLong
 from pretune.base.json import Json
-from pretune.infer.answers import Answer, Finish, Text
+from pretune.infer.answers import Answer, Text
+from pretune.infer.batching import Batching
 from pretune.infer.chat import ChatFormat, Message, Talk
 from pretune.infer.classify import Frame
 from pretune.infer.compare import compare_written, longest_prompt, prompts_of
+from pretune.infer.draft import Draft, finish
 from pretune.infer.engine import ROWS_AT_ONCE, Decoder
-from pretune.infer.predictor import Advance, Difference, Facts, Streams, unheard
-from pretune.infer.sampling import GREEDY, Sampling, check_finite, choose
+from pretune.infer.grammar import Guides
+from pretune.infer.predictor import Advance, Difference, Facts, Predictor, Streams, unheard
+from pretune.infer.sampling import GREEDY, Sampling, check_finite
 from pretune.infer.searching import PLAIN, Search, likeliest
-from pretune.infer.streaming import Characters, Piece, StopText, behind
+from pretune.infer.streaming import Characters, Piece, behind
 from pretune.tokens.encode.tokenizer import chat_template, encode_text, end_id, load_tokenizer, special_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from pretune.infer.grammar import Grammar, Guide
+
 PROMPTS_AT_ONCE = 64
+NO_CAP = 1 << 62
+"""Bytes of a cache whose rows are no more than may be together anyway."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class LanguageModel:
         search: how the likeliest answer is looked for.
         source: the control tokens around a text that is answered with another; None: it is gone on with.
         apart: with what the row of an answer begins, where such a text and its answer are rows of their own.
+        form: what every answer must be, where its sampling does not say another.
     """
 
     decoder: Decoder
@@ -50,6 +59,7 @@ class LanguageModel:
     search: Search = PLAIN
     source: Frame | None = None
     apart: tuple[int, ...] = ()
+    form: Grammar | None = None
 
     @property
     def facts(self) -> Facts:
@@ -89,11 +99,19 @@ class LanguageModel:
         advance(len(prompts) - len(fits))
         for start in range(0, len(fits), PROMPTS_AT_ONCE):
             part = fits[start : start + PROMPTS_AT_ONCE]
-            for k, ids in zip(part, self.generate_many([prompts[k] for k in part], max_tokens), strict=True):
-                finish = self._finish(len(ids), len(prompts[k]), max_tokens)
-                found[k] = Text(self.text_of(prompts[k], ids), finish, len(prompts[k]), len(ids))
+            for k, text in zip(part, self._likeliest([prompts[k] for k in part], max_tokens), strict=True):
+                found[k] = text
             advance(len(part))
         return list(found)
+
+    def _likeliest(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Text]:
+        """The likeliest answers: of all prompts together, or, where each has a form to keep to, one after the other."""
+        if self.form is not None:
+            yield from (self.write(prompt, Sampling(max_tokens=max_tokens)) for prompt in prompts)
+            return
+        for prompt, ids in zip(prompts, self.generate_many(prompts, max_tokens), strict=True):
+            why = finish(len(ids), max_tokens, self._room(len(prompt)))
+            yield Text(self.text_of(prompt, ids), why, len(prompt), len(ids))
 
     def compare(
         self,
@@ -107,50 +125,67 @@ class LanguageModel:
         return compare_written(self, other, [*prompts, longest_prompt(self)], num_tokens=num_tokens)
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        """Pieces of the answer, one per token; close the iterator to stop early.
+        """Pieces of the answer, one per token, the last of which says why it ended; close the iterator to stop early.
 
         Raises:
             TooLong: the prompt fills the model's window.
         """
-        characters, stop = self._characters(prompt_ids), StopText(sampling.stop)
-        num_tokens, ended = 0, False
-        for token in self._tokens(list(prompt_ids), sampling):
-            if token in self.eos_ids:
-                ended = True
-                break
-            num_tokens += 1
-            yield Piece(stop.push(characters.push(token)), num_tokens)
-            if stop.stopped:
-                break
-        rest = "" if stop.stopped else stop.push(characters.finish()) + stop.finish()
-        finish = self._finish(num_tokens, len(prompt_ids), sampling.max_tokens)
-        yield Piece(rest, num_tokens, "stop" if stop.stopped or ended else finish)
+        draft = self.draft(prompt_ids, sampling)
+        if draft.most < 1:
+            yield draft.last("", "length")
+        else:
+            yield from self._searched(draft) if self.searches(sampling) else self._fed(draft)
 
-    def _finish(self, written: int, num_prompt: int, max_tokens: int) -> Finish:
-        """Why an answer of so many tokens, the end token not counted, went no further."""
-        room = self._room(num_prompt)
-        return "stop" if written < min(max_tokens, room) else "length" if written < room else "window"
+    def draft(self, prompt_ids: Sequence[int], sampling: Sampling) -> Draft:
+        """The answer to a prompt before its first token.
 
-    def _tokens(self, prompt_ids: list[int], sampling: Sampling) -> Iterator[int]:
-        """At most `max_tokens` tokens, fewer where the window ends; the end token is among them."""
-        if self.search != PLAIN and sampling.temperature == 0 and sampling.repetition_penalty == 1:
-            yield from self._searched(prompt_ids, sampling.max_tokens)
-            return
-        rng, state, fresh = np.random.default_rng(sampling.seed), self.decoder.start(), prompt_ids
-        written = list(prompt_ids)
-        for _ in range(min(sampling.max_tokens, self.room(prompt_ids))):
+        Raises:
+            TooLong: the prompt fills the model's window; what `Guides.start` raises, where there is a grammar.
+        """
+        room, guide = self.room(prompt_ids), self._guide(prompt_ids, sampling)
+        return Draft(list(prompt_ids), sampling, self._characters(prompt_ids), self.eos_ids, room, guide)
+
+    def _guide(self, prompt_ids: Sequence[int], sampling: Sampling) -> Guide | None:
+        grammar = sampling.grammar or self.form
+        if grammar is None:
+            return None
+        if sampling.stop:
+            problem = "a stop text could end an answer before it is what the schema or pattern says"
+            raise BadGrammar(problem, hint="leave stop out: such an answer ends by itself")
+        lead = self.chat.lead(prompt_ids) if self.chat else ""
+        return self.guides.start(grammar, lead=lead or self._space(prompt_ids))
+
+    def _space(self, prompt_ids: Sequence[int]) -> str:
+        """The space in front of an answer that is not shown, where this tokenizer takes one away."""
+        token = self.guides.spaced
+        shown = " " if token is None else self._characters(prompt_ids).push(token)
+        return "" if shown.startswith(" ") else " "
+
+    @cached_property
+    def guides(self) -> Guides:
+        """What this tokenizer can write under a grammar."""
+        return Guides(self.tokenizer, self.eos_ids)
+
+    def searches(self, sampling: Sampling) -> bool:
+        """Whether such an answer is whole before its first token is known: the likeliest, by the model's own search."""
+        return self.search != PLAIN and sampling.is_plain and self.form is None
+
+    def _fed(self, draft: Draft) -> Iterator[Piece]:
+        state, fresh = self.decoder.start(), list(draft.written)
+        while True:
             logits_BV, state = self.decoder.feed(state, np.asarray([fresh], dtype=np.int64))
-            token = choose(logits_BV[0], written, sampling, rng)
-            written.append(token)
-            fresh = [token]
-            yield token
+            yield (piece := draft.take(logits_BV[0]))
+            if piece.finish:
+                return
+            fresh = draft.written[-1:]
 
-    def _searched(self, prompt_ids: list[int], max_tokens: int) -> Iterator[int]:
-        """The tokens of an answer that is whole before its first token is known, and its end."""
-        (found,) = self.generate_many([prompt_ids], max_tokens)
-        yield from found
-        if len(found) < min(max_tokens, self.room(prompt_ids)):
-            yield self.eos_ids[0]
+    def _searched(self, draft: Draft) -> Iterator[Piece]:
+        (found,) = self.generate_many([draft.written], draft.sampling.max_tokens)
+        ends = self.eos_ids[:1] if len(found) < draft.most else ()
+        for token in (*found, *ends):
+            yield (piece := draft.push(token))
+            if piece.finish:
+                return
 
     def _room(self, num_tokens: int) -> int:
         """How many tokens an answer to a prompt of so many may have; less than 1 where there is no room."""
@@ -213,9 +248,9 @@ class LanguageModel:
     def write(self, prompt_ids: Sequence[int], sampling: Sampling) -> Text:
         """The stream, joined."""
         pieces = list(self.stream(prompt_ids, sampling))
-        finish = pieces[-1].finish
-        assert finish is not None, "the last piece of a stream says why it ended"
-        return Text("".join(piece.text for piece in pieces), finish, len(prompt_ids), pieces[-1].num_tokens)
+        why = pieces[-1].finish
+        assert why is not None, "the last piece of a stream says why it ended"
+        return Text("".join(piece.text for piece in pieces), why, len(prompt_ids), pieces[-1].num_tokens)
 
     def reply(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Text:
         """The next turn of a dialogue."""
@@ -238,11 +273,15 @@ class LanguageModel:
     def generate_many(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
         """The likeliest tokens for every prompt, without the end token.
 
-        Prompts of one length go together, so no padding is needed and each answer is the one it gets alone.
+        All go together where the decoder's rows join; else those of one length do. Each answer is the one it gets
+        alone, but for ties that float32 may order either way.
 
         Raises:
             TooLong: a prompt fills the model's window.
         """
+        together = Batching(self, NO_CAP, own_thread=False, keeps=False)
+        if together.joining and self.search == PLAIN:
+            return together.likeliest(prompts, max_tokens)
         answers: list[list[int]] = [[] for _ in prompts]
         for group in equal_lengths(prompts):
             rows, room = [list(prompts[k]) for k in group], min(max_tokens, self.room(prompts[group[0]]))
@@ -262,6 +301,19 @@ def of_facts(decoder: Decoder, folder: Path, facts: Facts) -> LanguageModel:
     source = Frame(facts.before, facts.after) if facts.after else None
     search, apart = Search.of(facts.more), tuple(facts.more.get("apart", ()))
     return LanguageModel(decoder, tokenizer, ends, chat, search, source, apart)
+
+
+def kept_to(model: Predictor, form: Grammar) -> Predictor:
+    """The same model, every answer of which keeps to a form.
+
+    Raises:
+        NotSupported: a model that does not write; what `Guides.start` raises.
+    """
+    if not isinstance(model, LanguageModel):
+        hint = "a schema, choices or a pattern are for models that write"
+        raise NotSupported(f"this model gives {model.gives.plural}, which have their form already", hint=hint)
+    model.guides.start(form)
+    return replace(model, form=form)
 
 
 def own_start(tokenizer: Tokenizer, ends: Sequence[int]) -> tuple[int, ...]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from pretune.infer.chat import ChatFormat, Message, Talk
+    from pretune.infer.draft import Draft
     from pretune.infer.engine import Decoder, Encoder
+    from pretune.infer.grammar import Guides
     from pretune.infer.sampling import Sampling
     from pretune.infer.streaming import Piece
 
@@ -85,6 +87,8 @@ class Difference:
         compared: labels, scores, or greedy tokens.
         decisions: how many of them; `different`: that differ, ties aside.
         longest: tokens of the longest input.
+        first: where a decision first differs, what each of both gave there, and JSON's other facts of it.
+        worst: the same of where logits lie furthest apart.
     """
 
     compared: str
@@ -94,6 +98,8 @@ class Difference:
     ties: int
     max_logit_difference: float
     longest: int = 0
+    first: JsonMap | None = None
+    worst: JsonMap | None = None
 
     @property
     def agreement(self) -> float:
@@ -157,6 +163,10 @@ class Streams(Predictor, Protocol):
     def chat(self) -> ChatFormat | None:
         """How messages are written; None for a model that only completes text."""
 
+    @property
+    def guides(self) -> Guides:
+        """What its tokenizer can write under a grammar."""
+
     def prompt(self, asked: Talk) -> list[int]:
         """The tokens of a text or of messages, as `answer` reads them."""
 
@@ -171,6 +181,12 @@ class Streams(Predictor, Protocol):
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         """Pieces of the answer, one per token; close the iterator to stop early."""
+
+    def draft(self, prompt_ids: Sequence[int], sampling: Sampling) -> Draft:
+        """The answer to a prompt before its first token. Raises TooLong."""
+
+    def searches(self, sampling: Sampling) -> bool:
+        """Whether such an answer is whole before its first token is known."""
 
     def generate_many(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
         """Greedy tokens for every prompt, without the end token."""

@@ -6,11 +6,15 @@ Numbers are float64 whatever the back end, so that a seed draws the same tokens 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretune.base.errors import NotFinite
+
+if TYPE_CHECKING:
+    from pretune.infer.grammar import Grammar
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,12 @@ class Sampling:
         seed: the same seed draws the same tokens.
         stop: the answer ends before the first of these texts.
         repetition_penalty: above 1, what was already written becomes less likely (arXiv:1909.05858, section 4.1).
+        presence_penalty: taken off the logit of each token that the answer has already; the prompt does not count.
+        frequency_penalty: the same, for each time that it has it.
+        logit_bias: tokens and what is added to their logits.
+        grammar: what the whole answer must be (`pretune.infer.grammar`).
+        top_logprobs: of each token its log-probability is told, and of so many of the likeliest in its place; None:
+            it is not. They are the model's own: before temperature, penalties, bias, grammar, top-p and top-k.
     """
 
     temperature: float = 0.0
@@ -34,15 +44,45 @@ class Sampling:
     seed: int = 0
     stop: tuple[str, ...] = ()
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: Grammar | None = None
+    top_logprobs: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the likeliest answer is asked for and nothing else is asked of its tokens."""
+        ignored = {name: getattr(GREEDY, name) for name in ("max_tokens", "seed", "stop", "top_p", "top_k")}
+        return replace(self, **ignored) == GREEDY
 
 
 GREEDY = Sampling()
 
 
-def choose(logits_V: np.ndarray, written: Sequence[int], sampling: Sampling, rng: np.random.Generator) -> int:
-    """The next token. Raises NotFinite when the model gave no numbers."""
+def choose(
+    logits_V: np.ndarray,
+    written: Sequence[int],
+    sampling: Sampling,
+    rng: np.random.Generator,
+    *,
+    num_prompt: int = 0,
+    allowed_V: np.ndarray | None = None,
+) -> int:
+    """The next token.
+
+    Args:
+        written: tokens of prompt and answer, the first `num_prompt` those of the prompt.
+        allowed_V: bool, which tokens may be chosen; all by default, one at least.
+
+    Raises:
+        NotFinite: the model gave no numbers.
+    """
     check_finite(logits_V)
     scores_V = penalised(logits_V.astype(np.float64), written, sampling.repetition_penalty)
+    scores_V = adjusted(scores_V, written[num_prompt:], sampling)
+    if allowed_V is not None:
+        scores_V = _only(scores_V, allowed_V)
     if sampling.temperature == 0:
         return int(scores_V.argmax())
     probabilities_V = distribution(scores_V, sampling)
@@ -66,6 +106,22 @@ def penalised(scores_V: np.ndarray, written: Sequence[int], penalty: float) -> n
     return scores_V
 
 
+def adjusted(scores_V: np.ndarray, answer: Sequence[int], sampling: Sampling) -> np.ndarray:
+    """Logits with the biases added, and presence and frequency penalties of the answer's tokens taken off, in place."""
+    for token, bias in sampling.logit_bias:
+        scores_V[token] += bias
+    if answer and (sampling.presence_penalty or sampling.frequency_penalty):
+        seen, times = np.unique(np.asarray(answer), return_counts=True)
+        scores_V[seen] -= sampling.presence_penalty + sampling.frequency_penalty * times
+    return scores_V
+
+
+def _only(scores_V: np.ndarray, allowed_V: np.ndarray) -> np.ndarray:
+    """-inf for what is not allowed; where the model never says any of the others, all of those are alike."""
+    possible = np.isfinite(scores_V[allowed_V]).any()
+    return np.where(allowed_V, scores_V if possible else 0.0, -np.inf)
+
+
 def distribution(scores_V: np.ndarray, sampling: Sampling) -> np.ndarray:
     """Probabilities after temperature, top-k and top-p; they sum to 1. Ties keep the smaller id."""
     # Subtract first: a temperature of 1e-300 would overflow to inf - inf otherwise.
@@ -73,6 +129,8 @@ def distribution(scores_V: np.ndarray, sampling: Sampling) -> np.ndarray:
     probabilities_V = np.exp(np.maximum(scaled_V, -745.0))
     probabilities_V[scaled_V < -745.0] = 0.0
     probabilities_V /= probabilities_V.sum()
+    if not sampling.top_k and sampling.top_p >= 1:  # all of them: sorting takes longer than the rest
+        return np.asarray(probabilities_V / probabilities_V.sum())
     order = np.argsort(-probabilities_V, kind="stable")
     keep = order[: _num_kept(probabilities_V[order], sampling)]
     kept_V = np.zeros_like(probabilities_V)

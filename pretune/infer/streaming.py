@@ -15,7 +15,7 @@ answer is decoded behind the last tokens of its prompt, and the prompt's own tex
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -38,18 +38,33 @@ PERHAPS = re.compile(
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A token that was written, and how likely the model found it.
+
+    Args:
+        log_p: of this token; `top`: the likeliest in its place, each with its own, the likeliest first.
+    """
+
+    token: int
+    log_p: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Piece:
     """Some text of an answer, perhaps empty; the last piece says why the answer ended.
 
     Args:
         num_tokens: tokens written so far, the end token not counted.
         calls: of tools, in the last piece, where they are looked for.
+        chosen: the tokens whose text begins in the pieces up to this one and that were not told yet, where asked for.
     """
 
     text: str
     num_tokens: int
     finish: Finish | None = None
     calls: tuple[Call, ...] = ()
+    chosen: tuple[Chosen, ...] = ()
 
 
 def behind(tokenizer: Tokenizer, prompt_ids: Sequence[int], *, lead: str = "") -> Characters:
@@ -162,17 +177,14 @@ class Held:
         content, calls = read_calls(self.text)
         return self._show(content), calls
 
+    def piece(self, piece: Piece) -> Piece:
+        """The next piece without what may be a call; the last has the calls, and what else was held back."""
+        shown, calls = self.push(piece.text), piece.calls
+        if piece.finish:
+            rest, calls = self.finish()
+            shown += rest
+        return replace(piece, text=shown, calls=calls)
+
     def _show(self, content: str) -> str:
         new, self.shown = content[self.shown :], max(self.shown, len(content))
         return new
-
-
-def with_calls(stream: Iterator[Piece]) -> Iterator[Piece]:
-    """A stream that shows nothing which may be a call; its last piece has the calls, and what else was held back."""
-    held = Held()
-    for piece in stream:
-        shown, calls = held.push(piece.text), piece.calls
-        if piece.finish:
-            rest, calls = held.finish()
-            shown += rest
-        yield replace(piece, text=shown, calls=calls)

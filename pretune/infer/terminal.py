@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pretune.base.errors import TooLong
+from pretune.infer.batching import Batching
 from pretune.infer.predictor import Streams
 from pretune.infer.sampling import GREEDY, Sampling
 
@@ -24,7 +25,7 @@ def chat(
 
     Ctrl-C stops an answer; the conversation goes on with what was said so far.
     """
-    messages = _opening(system)
+    messages, engine = _opening(system), Batching(model, own_thread=False)
     write(HELP)
     while (line := _line(read)) is not None:
         if line == "/reset":
@@ -34,7 +35,7 @@ def chat(
             messages = _opening(system)
         elif line.strip():
             sampling = replace(sampling, seed=sampling.seed + 1)
-            messages = _turn(model, [*messages, {"role": "user", "content": line}], sampling, write)
+            messages = _turn(engine, [*messages, {"role": "user", "content": line}], sampling, write)
 
 
 def _opening(system: str | None) -> list[dict[str, str]]:
@@ -51,13 +52,13 @@ def _line(read: Callable[[str], str]) -> str | None:
 
 
 def _turn(
-    model: Streams, messages: list[dict[str, str]], sampling: Sampling, write: Callable[[str], object]
+    engine: Batching, messages: list[dict[str, str]], sampling: Sampling, write: Callable[[str], object]
 ) -> list[dict[str, str]]:
     """Answer the last message, forgetting the oldest turns where they no longer fit; the messages with the answer."""
     said = ""
     try:
-        prompt, messages = _fitting(model, messages, write)
-        for piece in model.stream(prompt, sampling):
+        prompt, messages = _fitting(engine.model, messages, write)
+        for piece in engine.stream(prompt, sampling):  # what was said before is not read again
             said += piece.text
             write(piece.text)
     except TooLong as error:

@@ -5,9 +5,11 @@ Everything is computed in float32 unless the model in memory says otherwise: in 
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,23 +19,56 @@ import torch
 from pretune.base.errors import NotSupported
 from pretune.infer.answers import Text
 from pretune.infer.classify import Architecture, Frame, frame_for
-from pretune.infer.engine import ROWS_AT_ONCE, Attribution, by_length, padded, token_types
+from pretune.infer.engine import ROWS_AT_ONCE, Attribution, by_length, left_padded, padded, token_types
 from pretune.infer.language import source_frame
 from pretune.infer.load import head_of, predictor_of, task_of
 from pretune.infer.pooling import KEPT, pooling_of, window_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
 from pretune.model.attribution import attribution
-from pretune.model.families import Head, family_named, num_positions, plain_model
+from pretune.model.families import SEES_ALL, SEES_WINDOW, Head, family_named, num_positions, plain_model
 from pretune.model.folder import keep, load_model, read_json, search_of
 from pretune.model.methods import adapter
 from pretune.model.methods.adapter import open_adapter
+from pretune.model.methods.in_front import has_virtual_tokens
 from pretune.model.pooling import said
 from pretune.model.several import ManyHeads
 from pretune.tokens.encode.tokenizer import special_ids
 
 NO_LIMIT = 1 << 20
 """Tokens of a row, for models whose config names no limit."""
+
+
+@dataclass(frozen=True)
+class TorchState:
+    """Rows that were read.
+
+    Args:
+        cache: of transformers.
+        lengths_B: their tokens; in the cache they are padded on the left to the longest.
+    """
+
+    cache: Any
+    lengths_B: np.ndarray
+
+
+def _pairs(state: TorchState) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Keys and values [B, H, P, D] of every layer."""
+    return [(layer.keys, layer.values) for layer in state.cache.layers]
+
+
+def _cache(pairs: Sequence[tuple[torch.Tensor, ...]]) -> Any:
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    for number, (keys, values) in enumerate(pairs):
+        cache.update(keys, values, number)
+    return cache
+
+
+def _stacked(parts: Sequence[torch.Tensor], width: int) -> torch.Tensor:
+    """Keys or values of several states, padded on the left to one width."""
+    return torch.cat([torch.nn.functional.pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -50,28 +85,69 @@ class TorchDecoder:
     def max_length(self) -> int:
         return longest_of(self.model.config)
 
-    def start(self) -> Any:
+    @cached_property
+    def joins(self) -> bool:
+        """Not where a layer keeps a summary of what it read, or positions cannot be told to the model from outside."""
+        odd = set(getattr(self.model.config, "layer_types", None) or ()) - {SEES_ALL, SEES_WINDOW}
+        takes = inspect.signature(plain_model(self.model).forward).parameters.keys() >= {
+            "attention_mask",
+            "position_ids",
+        }
+        return takes and not odd and not has_virtual_tokens(self.model)
+
+    @cached_property
+    def position_bytes(self) -> int:
+        _, state = self.feed(self.start(), np.zeros((1, 1), dtype=np.int64))
+        return sum(part.nbytes for layer in state.cache.layers for part in (layer.keys, layer.values))
+
+    def start(self) -> TorchState:
         """An empty cache."""
         from transformers import DynamicCache
 
-        return DynamicCache(config=self.model.config)
+        # States that join keep every position, of layers with a window too: rows have windows of their own.
+        cache = DynamicCache() if self.joins else DynamicCache(config=self.model.config)
+        return TorchState(cache, np.zeros(0, dtype=np.int64))
 
-    def feed(self, state: Any, ids_BL: np.ndarray) -> tuple[np.ndarray, Any]:
+    def feed(self, state: TorchState, ids_BL: np.ndarray) -> tuple[np.ndarray, TorchState]:
         """float32 logits_BV of the last position, and the cache, which grew in place."""
-        ids = torch.from_numpy(np.ascontiguousarray(ids_BL, dtype=np.int64)).to(self.model.device)
+        rows, length = ids_BL.shape
+        lengths_B = state.lengths_B if len(state.lengths_B) else np.zeros(rows, dtype=np.int64)
+        inputs = {"input_ids": ids_BL}
+        if len(set(lengths_B.tolist())) > 1:
+            inputs["attention_mask"], inputs["position_ids"] = left_padded(lengths_B, length)
         with torch.inference_mode():
-            output = self.model(input_ids=ids, past_key_values=state, use_cache=True, logits_to_keep=1)
-        return output.logits[:, -1].float().cpu().numpy(), output.past_key_values
+            given = {name: self._tensor(array) for name, array in inputs.items()}
+            output = self.model(**given, past_key_values=state.cache, use_cache=True, logits_to_keep=1)
+        logits_BV = output.logits[:, -1].float().cpu().numpy()
+        return logits_BV, TorchState(output.past_key_values, lengths_B + length)
 
-    def select(self, state: Any, rows: np.ndarray) -> Any:
-        state.reorder_cache(torch.from_numpy(rows).to(self.model.device))
-        return state
+    def select(self, state: TorchState, rows: np.ndarray) -> TorchState:
+        lengths_B, chosen = state.lengths_B[rows], torch.from_numpy(rows).to(self.model.device)
+        first = int(state.lengths_B.max() - lengths_B.max())
+        if not first:
+            state.cache.reorder_cache(chosen)
+            return TorchState(state.cache, lengths_B)
+        return TorchState(_cache([(k[chosen, :, first:], v[chosen, :, first:]) for k, v in _pairs(state)]), lengths_B)
+
+    def join(self, states: Sequence[TorchState]) -> TorchState:
+        lengths_B = np.concatenate([state.lengths_B for state in states])
+        width = int(lengths_B.max())
+        layers = zip(*(_pairs(state) for state in states), strict=True)
+        stacked = [tuple(_stacked(parts, width) for parts in zip(*layer, strict=True)) for layer in layers]
+        return TorchState(_cache(stacked), lengths_B)
+
+    def cut(self, state: TorchState, row: int, length: int) -> TorchState:
+        first = int(state.lengths_B.max() - state.lengths_B[row])
+        part = slice(row, row + 1), slice(None), slice(first, first + length)
+        return TorchState(_cache([(k[part].clone(), v[part].clone()) for k, v in _pairs(state)]), np.array([length]))
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(self.model.device)
 
     def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
         """float32 logits_BKV of the last `keep` positions, from one forward pass without a cache."""
-        ids = torch.from_numpy(np.ascontiguousarray(ids_BL, dtype=np.int64)).to(self.model.device)
         with torch.inference_mode():
-            logits_BLV = self.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
+            logits_BLV = self.model(input_ids=self._tensor(ids_BL), use_cache=False, logits_to_keep=keep).logits
         return np.asarray(logits_BLV[:, -keep:].float().cpu().numpy())
 
 

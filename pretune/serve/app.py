@@ -9,12 +9,14 @@
     GET  /v1/models            what is served      POST /v1/embeddings        {"input": text or [texts]}
                                                    POST /v1/rerank            {"query": text, "documents": [texts]}
 
-A model answers one request at a time, in a thread, a token at a time; a client that leaves stops its answer. Adapters
-of one base (model/shelf.py) are opened when they are first asked.
+A model that writes gives all requests their next tokens together (infer/batching.py); others answer one request at a
+time, in a thread. A client that leaves stops its answer. Adapters of one base (model/shelf.py) are opened when they are
+first asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -33,21 +35,24 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pretune.base.errors import TooLong
+from pretune.base.errors import BadGrammar, TooLong
 from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Vector
+from pretune.infer.batching import Batching
+from pretune.infer.draft import Draft
 from pretune.infer.embed import Embedder
 from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.shelf import Shelf
-from pretune.infer.streaming import Piece, with_calls
+from pretune.infer.streaming import Held, Piece
 from pretune.serve.deadline import Deadline
 from pretune.serve.documents import document, template
 from pretune.serve.errors import HANDLERS, ApiError, note, translated
 from pretune.serve.guard import Guard
 from pretune.serve.kept import Kept, Served
 from pretune.serve.keys import Key, Keys
+from pretune.serve.logprobs import Logprobs
 from pretune.serve.logs import Watch, counted, current
 from pretune.serve.metrics import CONTENT_TYPE, Metrics
 from pretune.serve.models import Models
@@ -67,7 +72,9 @@ class Completion:
     """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n.
 
     Args:
+        told: of each token that is written, where the client asks for it.
         calls: whether an answer may call tools.
+        echoed: texts of the prompts, where answers begin with them.
     """
 
     object: str
@@ -75,7 +82,9 @@ class Completion:
     model: str
     prompts: list[list[int]]
     sampling: Sampling
+    told: Logprobs
     calls: bool = False
+    echoed: Sequence[str] = ()
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -83,13 +92,21 @@ class Completion:
     def is_chat(self) -> bool:
         return self.object == "chat.completion"
 
-    def choices(self) -> list[tuple[int, list[int], Sampling]]:
-        """Number, prompt and settings of every choice; the k-th answer to a prompt is drawn with seed + k."""
-        n = self.asked.n or 1
-        rounds = [
-            (prompt, replace(self.sampling, seed=self.sampling.seed + k)) for prompt in self.prompts for k in range(n)
-        ]
-        return [(index, prompt, sampling) for index, (prompt, sampling) in enumerate(rounds)]
+    def drafts(self, model: Streams) -> list[Draft]:
+        """The answer of every choice, before its first token; the k-th to a prompt is drawn with seed + k."""
+        choices = [replace(self.sampling, seed=self.sampling.seed + k) for k in range(self.asked.n or 1)]
+        return [model.draft(prompt, sampling) for prompt in self.prompts for sampling in choices]
+
+    def opening(self, index: int) -> Json | None:
+        """What a stream gives of a choice before its first token."""
+        if self.is_chat:
+            return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+        text = self.echo(index)
+        return {"index": index, "text": text, "logprobs": None, "finish_reason": None} if text else None
+
+    def echo(self, index: int) -> str:
+        """The text of a choice's prompt, where the answer begins with it."""
+        return self.echoed[index // (self.asked.n or 1)] if self.echoed else ""
 
     def head(self, *, chunk: bool) -> Json:
         """What every answer begins with."""
@@ -200,22 +217,23 @@ class Server:
         asked = await read(request, Chat, self.limits)
         asked.check(self.limits)
         served, model = await self.models.streaming(asked.model)
-        sampling = asked.sampling(self.limits, _seed)
+        sampling = asked.sampling(model, self.limits, _seed)
         messages = [message.plain() for message in asked.messages]
         tools = asked.callable()
         prompt = await run_sync(model.chat_prompt, messages, tools)
-        answer = Completion("chat.completion", asked, served.name, [prompt], sampling, calls=bool(tools))
+        told = Logprobs(model, sampling, is_chat=True)
+        answer = Completion("chat.completion", asked, served.name, [prompt], sampling, told, calls=bool(tools))
         return await self._generated(request, served, model, answer)
 
     async def complete(self, request: Request) -> Response:
         asked = await read(request, Complete, self.limits)
         served, model = await self.models.streaming(asked.model)
-        sampling = asked.sampling(self.limits, _seed)
+        sampling = asked.sampling(model, self.limits, _seed)
         texts = asked.prompts(self.limits)
         prompts = await run_sync(lambda: [model.text_prompt(text) for text in texts])
-        return await self._generated(
-            request, served, model, Completion("text_completion", asked, served.name, prompts, sampling)
-        )
+        told, echoed = Logprobs(model, sampling, is_chat=False), texts if asked.echo else ()
+        answer = Completion("text_completion", asked, served.name, prompts, sampling, told, echoed=echoed)
+        return await self._generated(request, served, model, answer)
 
     async def classify(self, request: Request) -> Response:
         return await self._each(request, Label, Labels)
@@ -270,11 +288,20 @@ class Server:
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
         current().read(sum(map(len, answer.prompts)))
-        if served.waiting >= self.limits.max_waiting:
+        engine = served.batching(self.limits.cache_bytes)
+        if engine.num_waiting >= self.limits.max_waiting:
             raise _busy()
+        try:
+            drafts = await run_sync(answer.drafts, model)
+        except BadGrammar as error:
+            param = next(iter(answer.asked.forms(model)), None)
+            raise ApiError(400, error.problem, code=error.code, param=param) from None
+        for draft in drafts:
+            engine.check(draft)
+        pieces = counted(self._pieces(engine, answer, drafts, None if answer.asked.stream else request))
         if answer.asked.stream:
-            return EventStream(self._events(served, model, answer), media_type="text/event-stream")
-        return await self._plain(request, served, model, answer)
+            return EventStream(self._events(pieces, answer, len(drafts)), media_type="text/event-stream")
+        return await self._plain(pieces, answer)
 
     def _check_size(self, model: Streams, answer: Completion) -> None:
         """Raise ApiError when a prompt leaves no room, or there are too many answers in one request."""
@@ -289,30 +316,25 @@ class Server:
             param = "messages" if answer.is_chat else "prompt"
             raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
-    async def _plain(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
-        """All choices in one object; a client that leaves is noticed between two tokens."""
-        texts: dict[int, list[str]] = {}
-        finishes: dict[int, Piece] = {}
-        async with aclosing(counted(self._pieces(served, model, answer))) as pieces:
+    async def _plain(self, told: Pieces, answer: Completion) -> Response:
+        """All choices in one object."""
+        heard: dict[int, list[Piece]] = {}
+        async with aclosing(told) as pieces:
             async for index, piece in pieces:
-                texts.setdefault(index, []).append(piece.text)
-                finishes[index] = piece
-                if await request.is_disconnected():
-                    return Response(status_code=499)
-        choices = [_choice(answer, k, "".join(texts[k]), finishes[k]) for k in sorted(texts)]
-        usage = answer.usage(sum(piece.num_tokens for piece in finishes.values()))
+                heard.setdefault(index, []).append(piece)
+        choices = [_choice(answer, index, heard[index]) for index in sorted(heard)]
+        usage = answer.usage(sum(pieces[-1].num_tokens for pieces in heard.values()))
         return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
 
-    async def _events(self, served: Served, model: Streams, answer: Completion) -> AsyncGenerator[str, None]:
+    async def _events(self, told: Pieces, answer: Completion, num_choices: int) -> AsyncGenerator[str, None]:
         """Server-sent events: a chunk per piece, then perhaps the usage, then [DONE]; an error is whole JSON too."""
         num_tokens = 0
         try:
-            if answer.is_chat:
-                for index, _, _ in answer.choices():
-                    yield _event({**answer.head(chunk=True), "choices": [_opening(index)]})
-            async with aclosing(counted(self._pieces(served, model, answer))) as pieces:
+            for opening in filter(None, map(answer.opening, range(num_choices))):
+                yield _event({**answer.head(chunk=True), "choices": [opening]})
+            async with aclosing(told) as pieces:
                 async for index, piece in pieces:
-                    if piece.text or piece.finish:
+                    if piece.text or piece.chosen or piece.finish:
                         yield _event({**answer.head(chunk=True), "choices": [_delta(answer, index, piece)]})
                     num_tokens += piece.num_tokens if piece.finish else 0
             if answer.asked.stream_options and answer.asked.stream_options.include_usage:
@@ -323,15 +345,30 @@ class Server:
         yield "data: [DONE]\n\n"
 
     async def _pieces(
-        self, served: Served, model: Streams, answer: Completion
-    ) -> AsyncGenerator[tuple[int, Piece], None]:
-        """The pieces of every choice, one choice after the other, each token made in a thread."""
-        async with self._turn(served):
-            for index, prompt, sampling in answer.choices():
-                stream = model.stream(prompt, sampling)
-                stream = with_calls(stream) if answer.calls else stream
-                while (piece := await run_sync(next, stream, None)) is not None:
-                    yield index, piece
+        self, engine: Batching, answer: Completion, drafts: Sequence[Draft], request: Request | None
+    ) -> Pieces:
+        """The pieces of every choice, as they come; none is made for who has gone.
+
+        Args:
+            request: to hear that its client has gone, where nothing is sent to it meanwhile.
+        """
+        loop, heard = asyncio.get_running_loop(), Heard()
+        held, jobs, going = [Held() for _ in drafts], [], len(drafts)
+        watch = request and loop.create_task(_watched(request, heard))
+        try:
+            for index, draft in enumerate(drafts):
+                jobs.append(engine.ask(draft, partial(_hand_over, loop, heard, index), client=answer.id))
+            while going:
+                index, piece = await heard.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                going -= piece.finish is not None
+                yield index, held[index].piece(piece) if answer.calls else piece
+        finally:
+            for job in jobs:
+                engine.leave(job)
+            if watch:
+                watch.cancel()
 
     @asynccontextmanager
     async def _turn(self, served: Served) -> AsyncIterator[None]:
@@ -346,6 +383,12 @@ class Server:
             served.waiting -= 1
 
 
+Pieces = AsyncGenerator[tuple[int, Piece], None]
+"""Pieces of several choices, each with its number."""
+Heard = asyncio.Queue[tuple[int, Piece | Exception]]
+"""What the engine's thread tells, with the number of the choice."""
+
+
 class EventStream(StreamingResponse):
     """A stream that is closed with its client, so that the model is free for the next one at once."""
 
@@ -353,6 +396,18 @@ class EventStream(StreamingResponse):
         events: Any = self.body_iterator
         async with aclosing(events):
             await super().__call__(scope, receive, send)
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, heard: Heard, index: int, piece: Piece | Exception) -> None:
+    """From the engine's thread to the server's."""
+    loop.call_soon_threadsafe(heard.put_nowait, (index, piece))
+
+
+async def _watched(request: Request, heard: Heard) -> None:
+    """Tell when the client has gone; what it asked was read to its end before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    heard.put_nowait((0, ApiError(499, "the client has gone", code="client_closed_request")))
 
 
 def _seed() -> int:
@@ -369,21 +424,20 @@ def _event(tree: JsonMap) -> str:
     return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
 
 
-def _choice(answer: Completion, index: int, text: str, last: Piece) -> Json:
+def _choice(answer: Completion, index: int, pieces: Sequence[Piece]) -> Json:
+    text, last = answer.echo(index) + "".join(piece.text for piece in pieces), pieces[-1]
     calls = _calls(last)
     message = {"role": "assistant", "content": text or None, "tool_calls": calls} if calls else None
     said: Json = {"message": message or {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(last)}
-
-
-def _opening(index: int) -> Json:
-    return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    told = answer.told.of(index, [one for piece in pieces for one in piece.chosen])
+    return {"index": index, **said, "logprobs": told, "finish_reason": _reason(last)}
 
 
 def _delta(answer: Completion, index: int, piece: Piece) -> Json:
     calls = {"tool_calls": [{"index": k, **call} for k, call in enumerate(_calls(piece))]} if piece.calls else {}
     said: Json = {"delta": {"content": piece.text, **calls}} if answer.is_chat else {"text": piece.text}
-    return {"index": index, **said, "logprobs": None, "finish_reason": _reason(piece)}
+    told = answer.told.of(index, piece.chosen)
+    return {"index": index, **said, "logprobs": told, "finish_reason": _reason(piece)}
 
 
 def _calls(piece: Piece) -> list[Json]:

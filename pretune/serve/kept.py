@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from anyio.to_thread import run_sync
 
 from pretune.base.errors import DoesNotFit, UserError
-from pretune.infer.predictor import Facts, Predictor
+from pretune.infer.batching import Batching
+from pretune.infer.predictor import Facts, Predictor, Streams
 from pretune.serve.logs import current
 
 
@@ -31,6 +32,7 @@ class Served:
     """A model with its queue.
 
     Args:
+        waiting: requests to a model that does not write; `engine`: of one that does, once it was asked.
         users: requests that hold it; `idle` is set while there are none.
     """
 
@@ -38,13 +40,35 @@ class Served:
     model: Predictor
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
+    engine: Batching | None = None
     users: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def batching(self, max_bytes: int) -> Batching:
+        """The engine of a model that writes; keys and values take at most so many bytes."""
+        assert isinstance(self.model, Streams), "what writes has an engine"
+        self.engine = self.engine or Batching(self.model, max_bytes)
+        return self.engine
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for this model."""
+        return self.engine.num_waiting if self.engine else self.waiting - self.busy
 
     @property
     def busy(self) -> int:
         """Answers that are being made."""
-        return int(self.lock.locked())
+        return len(self.engine.active) if self.engine else int(self.lock.locked())
+
+    @property
+    def slots(self) -> int:
+        """Answers that may be made at a time."""
+        return self.engine.max_rows if self.engine else 1
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values that are in memory."""
+        return self.engine.num_bytes if self.engine else 0
 
     def hold(self) -> None:
         """Keep it in memory until the request that is being answered ends."""

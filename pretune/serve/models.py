@@ -72,9 +72,10 @@ class Models:
         weights: list[Sample] = [({"model": name}, self.kept.models[name].takes) for name in self.kept.opened]
         return [
             ("model_open", "Whether a model is in memory.", of_each(lambda _: 1)),
-            ("queue_length", "Requests that wait for a model.", of_each(lambda one: one.waiting - one.busy)),
-            ("slots", "Answers that a model makes at a time.", of_each(lambda _: 1)),
+            ("queue_length", "Requests that wait for a model.", of_each(lambda one: one.num_waiting)),
+            ("slots", "Answers that a model makes at a time.", of_each(lambda one: one.slots)),
             ("slots_busy", "Answers that a model is making.", of_each(lambda one: one.busy)),
+            ("cache_bytes", "Keys and values of a model that writes.", of_each(lambda one: one.cache_bytes)),
             ("model_bytes", "Memory of the weights of a model, where --memory caps it.", weights),
         ]
 

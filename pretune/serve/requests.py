@@ -1,8 +1,8 @@
 """What a client may ask, checked before any work.
 
-A setting that would change the answer and that we do not have (`functions`, `logit_bias` ...) is refused, not
-ignored; its neutral value (`"tools": null`, `"logprobs": false`) is accepted. There is no way to send a
-template or a regular expression.
+A setting that would change the answer and that we do not have (`functions`, `best_of` ...) is refused, not
+ignored; its neutral value (`"functions": []`, `"best_of": 1`) is accepted. There is no way to send a template. Schemas
+and regular expressions are kept to by automata whose size is bounded (infer/grammar.py), so none of them can hang.
 """
 
 from __future__ import annotations
@@ -12,31 +12,39 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
+import psutil
 from anyio import fail_after
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+    with_config,
+)
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 from typing_extensions import TypedDict
 
-from pretune.base.errors import UserError, did_you_mean
+from pretune.base.errors import BadGrammar, UserError, did_you_mean
 from pretune.base.json import Json
+from pretune.infer.calling import one_call
+from pretune.infer.chat import ChatFormat
+from pretune.infer.grammar import Grammar, json_object, json_schema, one_of, pattern
+from pretune.infer.predictor import Streams
 from pretune.infer.sampling import Sampling
 from pretune.serve.errors import ApiError
 from pretune.serve.logs import current
 
 NEUTRAL: dict[str, tuple[object, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logprobs": (False, 0),
-    "top_logprobs": (0,),
-    "logit_bias": ({},),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
-    "echo": (False,),
     "best_of": (1,),
     "suffix": ("",),
     "dimensions": (),
@@ -61,6 +69,8 @@ class Limits:
         max_explained: texts per request whose words are weighed, each of which takes as long as a hundred.
         max_adapters: adapters of one base in memory at a time.
         max_waiting: requests in the queue of a model; the next is told to come back.
+        max_cache_bytes: keys and values of each model that writes; 0: a GiB, or a quarter of the free memory if that is
+            less.
         max_messages: messages of a dialogue.
         max_seconds: from the first byte of a request to the last of its answer, the queue counted (504).
         max_body_seconds: in which a request must have come (408).
@@ -74,9 +84,15 @@ class Limits:
     max_explained: int = 16
     max_adapters: int = 8
     max_waiting: int = 64
+    max_cache_bytes: int = 0
     max_messages: int = 1024
     max_seconds: int = 600
     max_body_seconds: int = 30
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of each model that writes."""
+        return self.max_cache_bytes or min(1 << 30, psutil.virtual_memory().available // 4)
 
     @classmethod
     def of(cls, given: Sequence[str]) -> Limits:
@@ -144,12 +160,51 @@ def _tool(tool: Json) -> Json:
     return tool
 
 
+class NamedFunction(_Strict):
+    name: str
+
+
+class NamedTool(_Strict):
+    """The tool that must be called."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class NamedSchema(_Strict):
+    name: str
+    schema_: Json | None = Field(None, alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(_Strict):
+    """What the answer must be; a schema is always kept to, `strict` or not."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ResponseFormat:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema goes with the type json_schema, and with no other")
+        return self
+
+    def grammar(self) -> Grammar:
+        """Of a type other than text."""
+        schema = self.json_schema.schema_ if self.json_schema else None
+        return json_object() if schema is None else json_schema(schema)
+
+
 class StreamOptions(_Strict):
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
 StopText = Annotated[str, Field(min_length=1, max_length=256)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+TokenId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
 
 
 class Generate(_Strict):
@@ -164,13 +219,58 @@ class Generate(_Strict):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] | None = None
     seed: int | None = None
     stop: StopText | Annotated[list[StopText], Field(max_length=4)] | None = None
+    response_format: ResponseFormat | None = None
+    guided_json: Json | None = None
+    guided_regex: str | None = None
+    guided_choice: Annotated[list[str], Field(min_length=1)] | None = None
 
     def asked_tokens(self) -> int | None:
         return self.max_tokens
 
-    def sampling(self, limits: Limits, draw: Callable[[], int]) -> Sampling:
+    def num_logprobs(self) -> int | None:
+        """How many of the likeliest tokens are told in the place of each; None: not even the one that was written."""
+        return None
+
+    def form(self, model: Streams) -> Grammar | None:
+        """What the whole answer must be. Raises ApiError: several things at once, or what cannot be kept to."""
+        found = self.forms(model)
+        if len(found) > 1:
+            problem = f"{' and '.join(found)} ask for different answers; send one of them"
+            raise ApiError(400, problem, code="invalid_value", param=list(found)[1])
+        for name, make in found.items():
+            try:
+                return make()
+            except BadGrammar as error:
+                raise ApiError(400, error.problem, code=error.code, param=name) from None
+        return None
+
+    def forms(self, model: Streams) -> dict[str, Callable[[], Grammar]]:
+        """What makes a grammar, by the setting that asks for it."""
+        found: dict[str, Callable[[], Grammar]] = {}
+        if self.response_format is not None and self.response_format.type != "text":
+            found["response_format"] = self.response_format.grammar
+        if self.guided_json is not None:
+            found["guided_json"] = partial(json_schema, self.guided_json)
+        if self.guided_regex is not None:
+            found["guided_regex"] = partial(pattern, self.guided_regex)
+        if self.guided_choice is not None:
+            found["guided_choice"] = partial(one_of, self.guided_choice)
+        return found
+
+    def biases(self, vocab_size: int) -> tuple[tuple[int, float], ...]:
+        """Tokens and what is added to their logits. Raises ApiError: there is no such token."""
+        found = {int(token): bias for token, bias in (self.logit_bias or {}).items()}
+        if missing := [token for token in found if token >= vocab_size]:
+            problem = f"logit_bias: there is no token {missing[0]}; this model has {vocab_size}"
+            raise ApiError(400, problem, code="invalid_value", param="logit_bias")
+        return tuple(found.items())
+
+    def sampling(self, model: Streams, limits: Limits, draw: Callable[[], int]) -> Sampling:
         """The answer's settings. Raises ApiError beyond the limits."""
         _within(self.n or 1, limits.max_n, "n")
         _within(self.asked_tokens() or 1, limits.max_tokens, "max_tokens")
@@ -183,33 +283,81 @@ class Generate(_Strict):
             seed=abs(self.seed) if self.seed is not None else draw(),
             stop=stop,
             repetition_penalty=self.repetition_penalty or 1.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            logit_bias=self.biases(model.engine.vocab_size),
+            grammar=self.form(model),
+            top_logprobs=self.num_logprobs(),
         )
 
 
 class Chat(Generate):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     tools: list[Annotated[Json, AfterValidator(_tool)]] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Chat:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        return self
 
     def check(self, limits: Limits) -> None:
         _within(len(self.messages), limits.max_messages, "messages")
 
     def callable(self) -> list[Json]:
-        """The tools that may be called."""
-        return [] if self.tool_choice == "none" else self.tools or []
+        """The tools that may be called. Raises ApiError: one that must be, and is not there."""
+        tools = self.tools or []
+        if not isinstance(self.tool_choice, NamedTool):
+            return [] if self.tool_choice == "none" else tools
+        name = self.tool_choice.function.name
+        found = [tool for tool in tools if tool["function"]["name"] == name]
+        if not found:
+            raise ApiError(400, f"tool_choice: there is no tool {name!r}", code="invalid_value", param="tool_choice")
+        return found
+
+    def forms(self, model: Streams) -> dict[str, Callable[[], Grammar]]:
+        """Where tools may be called, a call is as good as an answer of the form."""
+        found, chat = super().forms(model), model.chat
+        tools = self.callable()
+        if chat is not None and (self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)):
+            return {**found, "tool_choice": lambda: one_call(chat, tools)}
+        if chat is None or not tools:
+            return found
+        return {name: partial(_or_a_call, make, chat, tools) for name, make in found.items()}
 
     def asked_tokens(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
+    def num_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+
+def _or_a_call(make: Callable[[], Grammar], chat: ChatFormat, tools: list[Json]) -> Grammar:
+    return Grammar.any_of([make(), one_call(chat, tools)])
+
 
 class Complete(Generate):
     prompt: str | Annotated[list[str], Field(min_length=1)]
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | Literal[False] | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Complete:
+        if self.echo and self.num_logprobs() is not None:
+            raise ValueError("echo and logprobs do not go together here: those of a prompt are not told")
+        return self
 
     def prompts(self, limits: Limits) -> list[str]:
         found = [self.prompt] if isinstance(self.prompt, str) else self.prompt
         _within(len(found), limits.max_inputs, "prompt")
         return found
+
+    def num_logprobs(self) -> int | None:
+        return None if self.logprobs is None or self.logprobs is False else self.logprobs
 
 
 @with_config(ConfigDict(strict=True, extra="forbid"))
@@ -303,7 +451,7 @@ class Rerank(_Strict):
 
 
 KINDS = ("string_type", "list_type", "dict_type")
-BRANCHES = ("constrained", "list[", "function-", "Compared", "Asked", "Document")
+BRANCHES = ("constrained", "list[", "literal[", "function-", "Compared", "Asked", "Document", "NamedTool")
 """How pydantic names what a value may be: `list[constrained-str]`."""
 Read = TypeVar("Read", bound=_Strict)
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from pretune.base.errors import NoKey, NotSupported, PortInUse, UserError
+import psutil
+
+from pretune.base.errors import DoesNotFit, NoKey, NotSupported, PortInUse, UserError
 from pretune.base.extras import need
 from pretune.infer.load import open_model, open_shelf
 from pretune.infer.predictor import Predictor
@@ -75,8 +77,18 @@ def serve(
     with _listening(host, port) as listener:
         opened = _opened(names, adapters, options, write)
         server = _server(opened, options)
+        write(cache_told(options.limits, psutil.virtual_memory().available))
         write(f"serving {', '.join(opened.names)} at {address(listener)}  (Ctrl-C stops)")
         until_told(server, listener, write)
+
+
+def cache_told(limits: Limits, free: int) -> str:
+    """What is said of the cache at the start. Raises DoesNotFit: one that was asked for is larger than the memory."""
+    told = f"{limits.cache_bytes / 1e9:.2f} GB"
+    if limits.cache_bytes > free:
+        hint = f"--limit max_cache_bytes={free // 2} at most, say"
+        raise DoesNotFit(f"keys and values of {told} do not fit into the {free / 1e9:.2f} GB that are free", hint=hint)
+    return f"a model that writes keeps at most {told} of keys and values (--limit max_cache_bytes=NUMBER)"
 
 
 @contextmanager

@@ -29,10 +29,60 @@ def test_each_text_of_a_file_gets_its_answer_in_order(pretune: Run) -> None:
 def test_a_text_that_is_too_long_is_named_before_the_others_are_answered(pretune: Run) -> None:
     write_model(Path("model"), Path("words"), "qwen3")
     Path("a.txt").write_text(f"the cat\n{'the hat ' * 90}\nthe cat\n", encoding="utf-8")
-    code, out, err = pretune("predict", "model", "--input", "a.txt", "--output", "b.jsonl")
+    code, out, err = pretune("predict", "model", "--input", "a.txt")
     assert (code, out) == (2, "")
     assert "text 2 of 3: the prompt has " in err and "[too-long]" in err
-    assert not Path("b.jsonl").exists()
+
+
+def test_a_file_of_answers_says_which_row_has_none_and_is_written_once(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "qwen3")
+    Path("a.txt").write_text(f"the cat\n{'the hat ' * 90}\nthe cat\n", encoding="utf-8")
+    words = ("predict", "model", "--input", "a.txt", "--output", "b.jsonl", "--max-tokens", "4")
+    code, out, err = pretune(*words, "--json")
+    assert (code, json.loads(out)) == (0, {"output": "b.jsonl", "rows": 3, "failed": 1})
+    assert "1 of 3 rows have no answer" in err
+    first, second, third = map(json.loads, Path("b.jsonl").read_text(encoding="utf-8").splitlines())
+    assert first == third and first["answer"] and "error" not in first
+    assert (second["answer"], second["error"]) == ("", "too-long")
+    made = Path("b.jsonl").stat().st_ino
+    code, _, err = pretune(*words)
+    assert code == 0 and "nothing to do" in err and Path("b.jsonl").stat().st_ino == made
+    code, _, err = pretune(*words, "--max-tokens", "5")
+    assert code == 2 and "was made with another max_tokens=4" in err and "[other-answers]" in err
+    assert pretune("predict", "model", "--input", "b.jsonl", "--output", "b.jsonl")[0] == 2
+
+
+def test_answers_keep_to_choices_a_pattern_or_a_schema(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "qwen3")
+    Path("s.json").write_text('{"enum": ["the cat", 5, "好"]}', encoding="utf-8")
+    ways = {("--choices", "the cat,好 🙂"): ["the cat", "好 🙂"], ("--regex", "(the )?hat"): ["the hat", "hat"]}
+    ways |= {("--schema", "s.json"): ['"the cat"', "5", '"好"']}
+    for way, allowed in ways.items():
+        code, out, _ = pretune("predict", "model", "the", *way)
+        assert code == 0 and out.rstrip("\n") in allowed
+    Path("a.txt").write_text("the\nhat\n", encoding="utf-8")
+    words = ("predict", "model", "--input", "a.txt", "--output", "b.jsonl", "--choices")
+    assert pretune(*words, "x,y")[0] == 0
+    assert {json.loads(line)["answer"] for line in Path("b.jsonl").read_text("utf-8").splitlines()} <= {"x", "y"}
+    code, _, err = pretune(*words, "x,z")
+    assert code == 2 and "[other-answers]" in err
+
+
+def test_a_form_that_cannot_be_kept_to_is_told_with_a_hint(pretune: Run) -> None:
+    write_model(Path("model"), Path("words"), "qwen3")
+    write_model(Path("labels"), Path("words"), "bert-labels")
+    Path("s.json").write_text('{"not": {}}', encoding="utf-8")
+    Path("t.json").write_text("[1]", encoding="utf-8")
+    for words, told in [
+        (("model", "the", "--schema", "s.json"), '["not"]'),
+        (("model", "the", "--schema", "t.json"), "no JSON object"),
+        (("model", "the", "--schema", "gone.json"), "[no-such-file]"),
+        (("model", "the", "--regex", "("), "[bad-grammar]"),
+        (("model", "the", "--regex", "a", "--choices", "b"), "choices and regex"),
+        (("labels", "the", "--choices", "b"), "[not-supported]"),
+    ]:
+        code, out, err = pretune("predict", *words)
+        assert (code, out) == (2, "") and told in err
 
 
 @pytest.mark.parametrize("output", ["nowhere/b.jsonl", "."])

@@ -12,7 +12,7 @@ from pretune.base.errors import NotSupported
 from pretune.export.graph import Graph, graph_of
 from tests.folders import build
 
-DECODERS = ["qwen3", "qwen2", "llama", "gemma3", "gpt2"]
+DECODERS = ["qwen3", "qwen2", "llama", "gemma3", "gpt2", "qwen3-moe", "mistral", "qwen3-windows"]
 CLASSIFIERS = ["qwen3-labels", "gemma3-labels", "gpt2-labels", "bert-labels"]
 TAGGERS = ["qwen3-tags", "gpt2-tags", "bert-tags", "roberta-tags"]
 IDS_BL = np.random.default_rng(3).integers(6, 300, (3, 9)).astype(np.int64)
@@ -126,7 +126,7 @@ def test_padded_rows_of_a_tagger_give_every_token_the_logits_it_has_alone_in_tor
         np.testing.assert_allclose(logits[: len(row)], torch_logits(model, row[None])[0], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["bert-spans", "roberta-spans"])
+@pytest.mark.parametrize("kind", ["bert-spans", "roberta-spans", "qwen3-spans", "gpt2-spans"])
 def test_starts_and_ends_of_padded_rows_are_those_that_each_row_gives_alone_in_torch(kind: str) -> None:
     model = build(kind)
     ids, mask = IDS_BL[:2].copy(), np.ones((2, 9), np.int64)
@@ -154,10 +154,21 @@ def test_a_graph_passes_the_checker_and_is_written_twice_with_the_same_bytes(kin
     assert content == graph_of(model, {}).content
 
 
-def test_sliding_windows_dynamic_rope_and_unknown_families_are_refused_by_name() -> None:
+@pytest.mark.parametrize("kind", ["qwen3", "mistral"])
+def test_a_graph_that_is_asked_for_more_logits_gives_those_of_as_many_last_positions(kind: str) -> None:
+    model = build(kind)
+    run = Runner(graph_of(model, {}))
+    sides = run.facts["num_kv_heads"], 0, run.facts["head_dim"]
+    given = {n: np.zeros((3, *sides), np.float32) for n in run.facts["inputs"] if n.startswith("past")}
+    given |= {"input_ids": IDS_BL, "attention_mask": ones(3, 9), "position_ids": positions(0, IDS_BL)}
+    (logits,) = run.session.run(["logits"], {**given, "num_logits": np.array([5])})
+    np.testing.assert_allclose(logits, torch_logits(model, IDS_BL)[:, -5:], atol=1e-5, rtol=1e-5)
+
+
+def test_kinds_of_layers_dynamic_rope_and_families_that_are_unknown_are_refused_by_name() -> None:
     model = build("qwen3")
-    model.config.layer_types = ["full_attention", "sliding_attention"]
-    with pytest.raises(NotSupported, match="sliding-window"):
+    model.config.layer_types = ["full_attention", "chunked_attention"]
+    with pytest.raises(NotSupported, match="'chunked_attention'"):
         graph_of(model, {})
     model = build("llama")
     model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}

@@ -15,7 +15,7 @@ from pretune.base.log import Log
 from pretune.export.bundle import write_bundle
 from pretune.export.exporter import Job
 from pretune.export.onnx_bundle import Onnx
-from pretune.export.parity import Parity, Thresholds, rounded_up
+from pretune.export.parity import Parity, Thresholds, rounded_up, same_tokens
 from pretune.infer.compare import TEXTS, compare_rows, compare_written, longest_prompt, prompts_of
 from pretune.infer.load import open_bundle
 from pretune.infer.predictor import Difference
@@ -81,6 +81,44 @@ def test_a_damaged_decoder_graph_is_refused(model_folder: Callable[..., Path], t
     found = compare_written(model, bundle, [[9, 8, 7]], num_tokens=4)
     with pytest.raises(NoParity, match="the export differs from its model"):
         Parity(found, EXACT).demand()
+
+
+def test_a_refusal_names_the_first_prompt_and_token_that_differ_and_both_texts(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = model_folder("qwen3")
+    export(folder, tmp_path / "out")
+    model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
+    prompts = [model.text_prompt(text) for text in TEXTS[:3]]
+    written = model.generate_many(prompts, 6)
+    path = tmp_path / "out" / GRAPH
+    for _ in range(4):  # until a choice differs
+        damage(path, "model.layers.1.self_attn.v_proj.weight.T")
+    spoilt = open_bundle(tmp_path / "out")
+    found = compare_written(model, spoilt, prompts, num_tokens=6)
+    others = spoilt.generate_many(prompts, 6)
+    number = next(k for k in range(3) if written[k] != others[k])
+    token = next(k for k in range(6) if written[number][k] != others[number][k])
+    first = found.first
+    assert (first["input"], first["token"]) == (number, token)
+    assert first["prompt"] == TEXTS[number]
+    assert (first["model"], first["export"]) == tuple(
+        one.text_of(prompts[number], ids[number]) for one, ids in ((model, written), (bundle, others))
+    )
+    with pytest.raises(NoParity, match=f"first at input {number}, token {token}, prompt"):
+        Parity(found, EXACT).demand()
+
+
+def test_a_bundle_whose_tokenizer_was_spoilt_is_refused(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = model_folder("qwen3")
+    _, parity = export(folder, tmp_path / "out")
+    assert parity["tokens"] == {"texts": 51, "words": 283, "is_same": True}
+    path = tmp_path / "out" / "tokenizer.json"
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    tree["model"]["merges"] = tree["model"]["merges"][:-20]
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(NoParity, match="other ids for"):
+        same_tokens(folder, tmp_path / "out")
 
 
 def test_a_damaged_classifier_graph_is_refused(model_folder: Callable[..., Path], tmp_path: Path) -> None:

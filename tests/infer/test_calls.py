@@ -11,7 +11,7 @@ from pretune.base.errors import BadMessages
 from pretune.infer.answers import Text
 from pretune.infer.calls import Call, read_calls, said_with
 from pretune.infer.chat import ChatFormat
-from pretune.infer.streaming import Held, Piece, with_calls
+from pretune.infer.streaming import Held, Piece
 from pretune.tokens.encode.tokenizer import Specials
 
 HERMES = (
@@ -91,7 +91,8 @@ STREAMS = [
 @pytest.mark.parametrize("step", [1, 2, 7, 999])
 def test_a_stream_however_it_is_cut_shows_the_content_and_then_gives_the_calls(text: str, step: int) -> None:
     pieces = [Piece(text[k : k + step], k) for k in range(0, len(text), step)]
-    found = list(with_calls(iter([*pieces, Piece("", len(text), "stop")])))
+    held = Held()
+    found = [held.piece(piece) for piece in [*pieces, Piece("", len(text), "stop")]]
     assert ("".join(piece.text for piece in found), found[-1].calls) == read_calls(text)
     assert not any(piece.calls for piece in found[:-1])
 

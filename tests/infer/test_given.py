@@ -7,11 +7,17 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pretune.base.errors import BadFile, EmptyInput, NoSuchColumn, NoSuchFile, NotText, PretuneError
-from pretune.infer.given import check_output, records_of, texts_of
+from pretune.infer.given import check_output, given_in
+
+
+def texts_of(path: Path, column: str | None = None, **heard: Any) -> list[Any]:
+    return list(given_in(path, ("text",), column, **heard))
+
 
 CHINESE = ["这部电影很好看，我们都喜欢。", "不好看，浪费时间。"]
 
@@ -61,7 +67,7 @@ def test_records_tell_what_was_mended_and_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"question,context\nWho?,Ann \xff did.\n,Bob did.\n" + "谁？,安。\n".encode() * 40)
     told: list[str] = []
-    found = records_of(path, ("question", "context"), warn=told.append)
+    found = list(given_in(path, ("question", "context"), warn=told.append))
     assert found[0] == {"question": "Who?", "context": "Ann \ufffd did."}
     assert len(found) == 41
     name = path.as_posix()

@@ -12,6 +12,8 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -49,6 +51,9 @@ def causal(name: str) -> Any:
         model: Any = GPT2LMHeadModel(config)
     elif name == "llama":
         model = LlamaForCausalLM(LlamaConfig(**TINY, **HEADS))
+    elif name == "gemma3":  # one layer sees eight tokens, one all
+        kinds = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8}
+        model = Gemma3ForCausalLM(Gemma3TextConfig(**TINY, **HEADS, **kinds))
     else:
         model = Qwen3ForCausalLM(Qwen3Config(**TINY, **HEADS))
     for parameter in model.parameters():

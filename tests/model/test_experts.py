@@ -11,7 +11,6 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 
-from pretune.base.errors import NotSupported
 from pretune.model.build import build_model, num_parameters
 from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.families import family_of
@@ -254,13 +253,6 @@ def test_the_layout_counts_what_there_is_and_what_a_token_passes() -> None:
 def test_more_experts_per_token_than_there_are_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="experts_per_token is 2, and experts is 1"):
         SHAPE({"kind": "qwen3-moe", "experts": 1})
-
-
-def test_a_mixture_of_experts_is_not_exported_and_the_reason_says_what_is() -> None:
-    from pretune.export.decoders import family_of as written_as
-
-    with pytest.raises(NotSupported, match=r"a qwen3_moe decoder cannot be exported(?s:.*)hint: these can: .*qwen3"):
-        written_as(tiny("qwen3-moe").config)
 
 
 def test_its_terms_have_the_weights_of_the_config_and_none_at_zero() -> None:

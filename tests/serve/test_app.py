@@ -198,6 +198,14 @@ def test_models_are_listed_with_their_task(client: Client) -> None:
     assert client().get("/v1/models/talker").json()["object"] == "model"
 
 
+def schema_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+
+
+def choice_of(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
 WRONG: list[tuple[str, dict[str, Any], str, str | None]] = [
     (CHAT, {"model": "talker"}, "missing_required_parameter", "messages"),
     (CHAT, ask(messages=[]), "invalid_value", "messages"),
@@ -214,14 +222,30 @@ WRONG: list[tuple[str, dict[str, Any], str, str | None]] = [
     (CHAT, ask(max_completion_tokens=10**6), "invalid_value", "max_tokens"),
     (CHAT, ask(n=99), "invalid_value", "n"),
     (CHAT, ask(stop=["a"] * 5), "invalid_value", None),
-    (CHAT, ask(logit_bias={"5": 100}), "unsupported_parameter", "logit_bias"),
+    (CHAT, ask(logit_bias={"5": 101}), "invalid_value", "logit_bias.5"),
+    (CHAT, ask(logit_bias={"x": 1}), "invalid_value", None),
+    (CHAT, ask(logit_bias={"100000": 1}), "invalid_value", "logit_bias"),
+    (CHAT, ask(presence_penalty=2.5), "invalid_value", "presence_penalty"),
+    (CHAT, ask(top_logprobs=3), "invalid_value", None),
+    (CHAT, ask(logprobs=True, top_logprobs=21), "invalid_value", "top_logprobs"),
+    (CHAT, ask(response_format={"type": "xml"}), "invalid_value", "response_format.type"),
+    (CHAT, ask(response_format={"type": "json_schema"}), "invalid_value", "response_format"),
+    (CHAT, ask(response_format=schema_of({"not": {}})), "bad-grammar", "response_format"),
+    (CHAT, ask(response_format=schema_of({"type": "integer", "minimum": 5, "maximum": 3})), "bad-grammar", None),
+    (CHAT, ask(response_format=schema_of({"enum": ["x" * 40_000]})), "bad-grammar", "response_format"),
+    (CHAT, ask(response_format=schema_of({}), stop="a"), "bad-grammar", "response_format"),
+    (CHAT, ask(response_format=schema_of({}), guided_regex="a"), "invalid_value", "guided_regex"),
+    (CHAT, ask(guided_choice=[]), "invalid_value", "guided_choice"),
+    (CHAT, ask(guided_json={"$ref": "#"}), "bad-grammar", "guided_json"),
+    (CHAT, ask(tool_choice="required"), "bad-grammar", "tool_choice"),
+    (CHAT, ask(tools=[TOOL], tool_choice=choice_of("f")), "invalid_value", "tool_choice"),
+    (CHAT, ask(tools=[TOOL], tool_choice="some"), "invalid_value", "tool_choice"),
     (CHAT, ask(functions=[{"name": "f"}]), "unsupported_parameter", "functions"),
     (CHAT, ask(tools=[{"type": "function"}]), "invalid_value", "tools.0"),
-    (CHAT, ask(tools=[TOOL], tool_choice="required"), "invalid_value", "tool_choice"),
     (CHAT, ask(messages=[{**HI[0], "tool_calls": [CALL]}]), "invalid_value", "messages.0"),
     (CHAT, ask(messages=[*HI, {"role": "assistant", "content": None}]), "invalid_value", "messages.1.content"),
     (CHAT, ask(chat_template="{{ 1 }}"), "unsupported_parameter", "chat_template"),
-    (CHAT, ask(guided_regex="(a+)+"), "unsupported_parameter", "guided_regex"),
+    (CHAT, ask(guided_regex="(?=a+)+"), "bad-grammar", "guided_regex"),
     (CHAT, ask(model="completer"), "not-supported", None),
     (CHAT, ask(model="counter"), "wrong_model_kind", "model"),
     (CHAT, ask(model=None), "missing_required_parameter", "model"),
@@ -229,7 +253,10 @@ WRONG: list[tuple[str, dict[str, Any], str, str | None]] = [
     (TEXT, {"model": "talker", "prompt": "x" * 999}, "context_length_exceeded", "prompt"),
     (TEXT, {"model": "talker", "prompt": ["a"] * 200, "n": 8}, "invalid_value", "n"),
     (TEXT, {"model": "talker", "prompt": []}, "invalid_value", None),
-    (TEXT, {"model": "talker", "prompt": "a", "echo": True}, "unsupported_parameter", "echo"),
+    (TEXT, {"model": "talker", "prompt": "a", "echo": True, "logprobs": 1}, "invalid_value", None),
+    (TEXT, {"model": "talker", "prompt": "a", "logprobs": 6}, "invalid_value", "logprobs"),
+    (TEXT, {"model": "talker", "prompt": "a", "logprobs": True}, "invalid_value", "logprobs"),
+    (TEXT, {"model": "talker", "prompt": "a", "best_of": 2}, "unsupported_parameter", "best_of"),
     (TEXT, {"model": "talker", "prompt": ["a"] * 300}, "invalid_value", "prompt"),
     (CLASSIFY, {"model": "counter", "input": ["a"] * 300}, "invalid_value", "input"),
     (CLASSIFY, {"model": "talker", "input": "a"}, "wrong_model_kind", "model"),

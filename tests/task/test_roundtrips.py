@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.roundtrips import NEAR, UNMERGED, WITHOUT_BUNDLE, WORLDS, Made, alike, elsewhere, made
+from tests.roundtrips import NEAR, WORLDS, Made, alike, elsewhere, made
 
 USUAL = ("full", "head", "lora")
 SOME = [(task, world.bases[k % 2], USUAL[2 * k % 3]) for k, (task, world) in enumerate(WORLDS.items())]
@@ -31,8 +31,8 @@ def test_folder_server_and_bundle_answer_alike(
     assert bool(one.refused) == (cell[0] in HEADLESS and cell[2] == "head"), one.refused
     if not one.refused:
         assert alike(one.answers["folder"], one.answers["server"])
-        assert bool(one.unexported) == (cell[:2] in WITHOUT_BUNDLE or cell[2] in UNMERGED), one.unexported
-        assert one.unexported or alike(one.answers["folder"], one.answers["bundle"], NEAR)
+        assert not one.unexported
+        assert alike(one.answers["folder"], one.answers["bundle"], NEAR)
 
 
 def test_one_new_process_answers_as_this_one_for_every_folder(found: dict[tuple[str, str, str], Made]) -> None:

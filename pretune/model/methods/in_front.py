@@ -161,6 +161,11 @@ def adapted_of(model: Any) -> Any:
     return getattr(model.base_model, NAME).held[0]
 
 
+def has_virtual_tokens(model: Any) -> bool:
+    """Whether a model with a head reads virtual tokens first."""
+    return NAME in dict(model.base_model.named_children())
+
+
 def check_takes(config: Any, kind: str, *, prefix: bool) -> None:
     """Raise NotSupported for the config of an architecture that cannot have virtual tokens in front."""
     from transformers import AutoModel
