@@ -50,6 +50,8 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "dimensions": (),
 }
 """Settings of OpenAI's that we do not have, and the values at which they say nothing."""
+HEARD_OUT = 8
+"""How many times the size that is allowed a client may send and still be told that it was too much."""
 SILENT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
 """Settings that cannot change an answer."""
 
@@ -467,18 +469,23 @@ async def read(request: Request, kind: type[Read], limits: Limits) -> Read:
 
 async def _body(request: Request, limits: Limits) -> bytes:
     """The bytes, counted as they come: what a client says of the length need not be true."""
-    body, most = bytearray(), limits.max_body_bytes
+    body, most, size = bytearray(), limits.max_body_bytes, 0
     try:
         with fail_after(limits.max_body_seconds):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
+                size += len(chunk)
+                # What is too much is read and thrown away for a while: who still sends does not hear why it is closed.
+                if size <= most:
+                    body += chunk
+                elif size > HEARD_OUT * most:
+                    break
     except TimeoutError:
         problem = f"the request took more than {limits.max_body_seconds} seconds to come"
         raise ApiError(408, problem, code="request_timeout") from None
     except ClientDisconnect:
         raise ApiError(499, "the client left", code="client_left") from None
+    if size > most:
+        raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
     return bytes(body)
 
 

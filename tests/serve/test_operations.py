@@ -212,6 +212,23 @@ def test_slow_bodies_are_408_and_half_a_head_is_closed_while_others_are_answered
         assert all_of(half) == all_of(mute) == b""
 
 
+@pytest.mark.parametrize(("megabytes", "told"), [(3, b"HTTP/1.1 413"), (30, b"")])
+def test_who_sends_too_much_is_told_so_and_who_does_not_end_is_closed(
+    counter: TextClassifier, megabytes: int, told: bytes
+) -> None:
+    with serving({"m": counter}) as url:
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {megabytes << 20}\r\nConnection: close\r\n\r\n"
+        with raw(url, head.encode()) as connection:
+            try:
+                for _ in range(megabytes):
+                    connection.sendall(b"x" * (1 << 20))
+                found = all_of(connection)
+            except ConnectionError:
+                found = b""
+            assert found.startswith(told)
+        assert httpx.post(url + CLASSIFY, json={"input": "a"}).status_code == 200
+
+
 # ---- leaving ------------------------------------------------------------------------------------
 
 
