@@ -163,10 +163,10 @@ def endless(talker: LanguageModel) -> LanguageModel:
 
 
 def test_an_answer_that_takes_too_long_is_504_and_the_model_is_free_again(talker: LanguageModel) -> None:
-    client = local(create_app({"talker": endless(talker)}, limits=Limits(max_seconds=1)))
+    client = local(create_app({"talker": endless(talker)}, limits=Limits(max_seconds=1, max_tokens=90_000)))
     began = time.monotonic()
-    assert error_of(client.post(CHAT, json=ask(max_tokens=4096)), 504)["code"] == "timeout"
-    events = events_of(client.post(CHAT, json=ask(max_tokens=4096, stream=True)))
+    assert error_of(client.post(CHAT, json=ask(max_tokens=90_000)), 504)["code"] == "timeout"
+    events = events_of(client.post(CHAT, json=ask(max_tokens=90_000, stream=True)))
     assert events[-1]["error"]["code"] == "timeout" and len(events) > 3
     assert client.post(CHAT, json=ask(max_tokens=1)).status_code == 200
     assert time.monotonic() - began < 10
