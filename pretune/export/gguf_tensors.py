@@ -132,7 +132,7 @@ def _turned(name: str, array: np.ndarray, config: PreTrainedConfig) -> np.ndarra
 
 
 def _from_one(name: str, array: np.ndarray, config: PreTrainedConfig) -> np.ndarray:
-    """Norms as factors. llama.cpp divides queries by the root of a head's width: that of queries makes good the rest."""
+    """Norms as factors. llama.cpp divides queries by the root of a head's width; their norm makes good the rest."""
     if not name.endswith("norm.weight"):
         return array
     wider = (width_of(config) / config.query_pre_attn_scalar) ** 0.5 if name.endswith("q_norm.weight") else 1.0
@@ -161,7 +161,7 @@ def keys_of(model: PreTrainedModel, max_length: int) -> Json:
 
 def width_of(config: PreTrainedConfig) -> int:
     """Of one head."""
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _rotary(config: PreTrainedConfig) -> Json:
@@ -219,6 +219,10 @@ def _gemma(config: PreTrainedConfig) -> Json:
     every = next((n for n in range(1, layers + 2) if types == kinds_of(layers, n, first_full=False)), None)
     if every is None or config.final_logit_softcapping is not None or config.use_bidirectional_attention:
         raise NotSupported("llama.cpp's gemma3 has one layer in so many that sees all, and no cap on its logits")
+    if len(set(types)) == 1:  # it ends the process
+        raise NotSupported(
+            "llama.cpp's gemma3 has layers that see a window and layers that see all, this model one kind"
+        )
     _check_activation(config.hidden_activation, "gelu_pytorch_tanh")
     near, far = (config.rope_parameters[name] for name in (SEES_WINDOW, SEES_ALL))
     if near.get("rope_type", "default") != "default":
@@ -249,7 +253,7 @@ def _frequencies(model: PreTrainedModel) -> np.ndarray | None:
     width = width_of(model.config)
     plain = float(rope["rope_theta"]) ** (-np.arange(0, width, 2, dtype=np.float64) / width)
     turning: Any = model.base_model
-    return (plain / turning.rotary_emb.inv_freq.numpy()).astype(np.float32)
+    return np.asarray(plain / turning.rotary_emb.inv_freq.numpy(), np.float32)
 
 
 KINDS = {

@@ -1,7 +1,7 @@
 """A tokenizer.json in the words of GGUF, or the reason why there are none.
 
-    bytes        pattern, bytes as letters, merges       tokenizer.ggml.model = gpt2, tokenizer.ggml.pre = the pattern's name
-    pieces       `▁` for a space, bytes as <0xE4>        tokenizer.ggml.model = llama, a score for each token
+    bytes     a pattern, bytes as letters, merges    tokenizer.ggml.model = gpt2, .pre = the pattern's name
+    pieces    `▁` for a space, bytes as <0xE4>       tokenizer.ggml.model = llama, a score for each token
 
 llama.cpp knows patterns by name alone; transformers keeps their table (GGUF_PRE_TOKENIZER_SPLITS), which is read
 backwards here. It knows no merges of pieces: it joins the two neighbours whose token has the highest score, so the
@@ -22,17 +22,18 @@ from tokenizers import Tokenizer
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json, JsonMap
 from pretune.tokens.encode.tokenizer import load_tokenizer
-from pretune.tokens.encode.words import BYTE
+from pretune.tokens.encode.words import BYTE, byte_names
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTES = range(1, 7)
 """llama.cpp's kinds of tokens, as its header numbers them."""
 SPACE = "▁"
 WHOLE_WORDS = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"})
-WHOLE_WORDS |= {"jina-v5-nano", "tekken", "youtu", "llama4"}
-"""Names with which llama.cpp takes a word that is a token as it is, before any merge (llama-vocab.cpp, ignore_merges)."""
+WHOLE_WORDS |= {"jina-v5-nano", "tekken"}
+"""Names with which llama.cpp takes a word that is a token before any merge (llama-vocab.cpp, ignore_merges)."""
 DIFFERS = {
     "nfc": "a text that is not in Unicode's form NFC (é as two characters) may get other ids",
     "space": "a text that begins with a space gets one token more",
+    "bos": "a text that is gone on with gets no bos, since dialogues have none",
 }
 """What is known to be otherwise in llama.cpp, and is rare enough to be told and not refused."""
 HINT = "serve it as to=onnx; algorithm=bpe makes a tokenizer that GGUF knows"
@@ -107,6 +108,8 @@ def _of_bytes(tree: JsonMap, tokens: list[str], types: list[int]) -> Vocabulary:
     if normalizer and normalizer["type"] != "NFC":
         raise _refusal(f"it has the normalizer {normalizer['type']}")
     merges = [" ".join(one) if isinstance(one, list) else one for one in tree["model"]["merges"]]
+    if not merges:  # llama.cpp asks for one; no text has the byte 0xFF
+        merges = [f"{byte_names()[255]} {byte_names()[255]}"]
     return Vocabulary("gpt2", _pre(tree), tokens, types, merges, differs="nfc" if normalizer else "")
 
 
@@ -125,9 +128,12 @@ def _pre(tree: JsonMap) -> str:
 
 
 def _name_of(pattern: str, model: JsonMap) -> str:
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
-
-    names = [name for name, known in GGUF_PRE_TOKENIZER_SPLITS.items() if known == pattern]
+    try:
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+    except ImportError:
+        hint = "pip install 'transformers>=5.23'"
+        raise NotSupported("this transformers has no table of llama.cpp's patterns", hint=hint) from None
+    names: list[str] = [name for name, known in GGUF_PRE_TOKENIZER_SPLITS.items() if known == pattern]
     if not names:
         raise _refusal(f"llama.cpp has no name for its pattern {pattern}")
     whole = bool(model.get("ignore_merges"))
@@ -188,7 +194,8 @@ def _spaces(tree: JsonMap) -> tuple[bool, str]:
 def _step(part: JsonMap) -> str:
     if part == {"type": "Prepend", "prepend": SPACE}:
         return "prepend"
-    return "replace" if part == {"type": "Replace", "pattern": {"String": " "}, "content": SPACE} else part["type"]
+    is_usual = part == {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+    return "replace" if is_usual else str(part["type"])
 
 
 def _scores(model: JsonMap) -> dict[str, float]:

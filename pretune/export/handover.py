@@ -11,13 +11,9 @@ from dataclasses import dataclass
 
 from pretune.infer.predictor import Facts
 
-DECODERS = frozenset(
-    ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM")
-    + ("Gemma3ForCausalLM", "GPT2LMHeadModel")
-)
-BODIES = frozenset(("BertModel", "RobertaModel", "ModernBertModel", "Qwen3Model", "LlamaModel", "Gemma3TextModel"))
-SCORERS = frozenset(("BertForSequenceClassification", "RobertaForSequenceClassification"))
-SCORERS |= {"ModernBertForSequenceClassification", "Qwen3ForSequenceClassification"}
+DECODERS = frozenset(f"{name}ForCausalLM" for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Qwen3Moe", "Gemma3"))
+BODIES = frozenset(f"{name}Model" for name in ("Bert", "Roberta", "ModernBert", "Qwen3", "Llama", "Gemma3Text"))
+SCORERS = frozenset(f"{name}ForSequenceClassification" for name in ("Bert", "Roberta", "ModernBert", "Qwen3"))
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Tool:
     """A program that reads a folder.
 
     Args:
-        commands: by the kind of answer; `{length}` is the model's window, `{name}` a name to choose.
+        commands: by the kind of answer, `pairs` of an encoder-decoder; `{length}` is the window, `{name}` any name.
         reads: classes of transformers that its documentation names; None: all that transformers knows.
         source: where that is written.
         note: what must be known besides.
@@ -39,12 +35,14 @@ class Tool:
 
 
 SERVE = "vllm serve . --served-model-name {name} --dtype float32 --max-model-len {length}"
+PIPELINE = "from transformers import pipeline\n\npipeline('{}-classification', '.')('a text')"
+ENCODE = "from sentence_transformers import SentenceTransformer\n\nSentenceTransformer('.').encode(['a text'])"
 OPENVINO = "optimum-cli export openvino --model . --task {task} --weight-format fp32 ../openvino"
 FOLDER_TOOLS = (
     Tool(
         "vLLM",
         {"text": SERVE, "vector": f"{SERVE} --runner pooling", "label": f"{SERVE} --runner pooling"},
-        DECODERS | BODIES | SCORERS,
+        DECODERS | {"GPT2LMHeadModel"} | BODIES | SCORERS,
         "docs.vllm.ai/en/latest/models/supported_models",
         "Without `--dtype float32` it computes a float32 folder in float16, and greedy answers may differ. Chat: "
         "`POST /v1/chat/completions`; vectors: `/v1/embeddings`; labels: `/classify`.",
@@ -52,7 +50,7 @@ FOLDER_TOOLS = (
     Tool(
         "TensorRT-LLM",
         {"text": "trtllm-serve . --max_seq_len {length}"},
-        DECODERS - {"GPT2LMHeadModel"},
+        DECODERS,
         "nvidia.github.io/TensorRT-LLM/models/supported-models.html",
         "Its PyTorch backend reads the folder as it is, and computes in 16 bits.",
     ),
@@ -60,6 +58,7 @@ FOLDER_TOOLS = (
         "OpenVINO",
         {
             "text": OPENVINO.replace("{task}", "text-generation-with-past"),
+            "pairs": OPENVINO.replace("{task}", "text2text-generation-with-past"),
             "label": OPENVINO.replace("{task}", "text-classification"),
             "labels": OPENVINO.replace("{task}", "text-classification"),
             "tags": OPENVINO.replace("{task}", "token-classification"),
@@ -72,9 +71,7 @@ FOLDER_TOOLS = (
     ),
     Tool(
         "sentence-transformers",
-        {
-            "vector": "python -c \"from sentence_transformers import SentenceTransformer as S; print(S('.').encode(['text']))\""
-        },
+        {"vector": ENCODE},
         None,
         "sbert.net; modules.json and 1_Pooling/config.json are what it reads",
     ),
@@ -82,8 +79,8 @@ FOLDER_TOOLS = (
         "transformers",
         {
             "text": "transformers serve .",
-            "label": "python -c \"from transformers import pipeline; print(pipeline('text-classification', '.')('text'))\"",
-            "tags": "python -c \"from transformers import pipeline; print(pipeline('token-classification', '.')('text'))\"",
+            "label": PIPELINE.format("text"),
+            "tags": PIPELINE.format("token"),
         },
         None,
         "huggingface.co/docs/transformers",
@@ -106,7 +103,8 @@ GGUF_TOOLS = (
         None,
         "docs.ollama.com/modelfile, docs.ollama.com/import",
         "TEMPLATE in the Modelfile is made from the chat template, where that only puts text around messages. Without "
-        "one, Ollama 0.30 and later writes dialogues by the template in the file (github.com/ollama/ollama/issues/10222).",
+        "one, Ollama 0.30 and later writes dialogues by the template in the file "
+        "(github.com/ollama/ollama/issues/10222).",
     ),
 )
 
@@ -131,15 +129,18 @@ def readme(tools: Sequence[Tool], class_name: str, facts: Facts, *, first: str) 
     kept = sorted(set(facts.more) & BESIDE.keys())
     if kept:
         first = " ".join([first, *(BESIDE[name] for name in kept), "These tools do not know of it: see config.json."])
+    if facts.answers == "text" and facts.after:
+        first += " A source is read between control tokens (`before`, `after` in bundle.json): write them around it."
     proven = "The commands follow each tool's documentation. They were not run when this was written; run them here."
     return "\n\n".join(["# For other programs", first, proven, *said]) + "\n"
 
 
 def _section(tool: Tool, class_name: str, facts: Facts) -> str:
-    command = tool.commands.get(facts.answers)
+    kind = "pairs" if class_name.endswith("ForConditionalGeneration") else facts.answers
+    command = tool.commands.get(kind)
     title, source = f"## {tool.name}", f"Source: {tool.source}"
     if command is None:
-        return f"{title}\n\nGives no answers of the kind `{facts.answers}`. {source}"
+        return f"{title}\n\nGives no answers of the kind `{kind}`. {source}"
     if tool.reads is not None and class_name not in tool.reads:
         return f"{title}\n\nDoes not name {class_name} among what it reads. {source}"
     filled = command.replace("{length}", str(facts.max_length)).replace("{name}", "my-model")

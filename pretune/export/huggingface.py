@@ -1,4 +1,4 @@
-"""Exporter huggingface: a plain folder for vLLM, TensorRT-LLM, OpenVINO, sentence-transformers, with each one's command.
+"""Exporter huggingface: a plain folder for vLLM, TensorRT-LLM, OpenVINO, sentence-transformers, and the commands.
 
 A model folder of ours is plain already. This one is whole by itself: an adapter is merged, the tokenizer lies in it,
 what belongs to a run stays behind, and a README says which tools read it. It is opened again, and gives the answers of
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pretune.base.errors import NoParity
+from pretune.base.errors import NoParity, NotSupported
 from pretune.base.json import Json
 from pretune.export.exporter import Exporter, Job, Proof
 from pretune.infer.predictor import Facts
@@ -35,6 +35,9 @@ class HuggingFace(Exporter):
 
         assert job.ready is not None, "a model is opened before it is exported"
         model = module_of(job.ready)
+        if not type(model).__module__.startswith("transformers."):
+            problem = f"a {type(model).__name__} is no class of transformers, so no other tool reads its folder"
+            raise NotSupported(problem, hint="serve it here, or export it with to=onnx")
         save_model(model, job.out, tokenizer=job.source)
         if job.ready.facts.answers != "text":
             write_frame(job.out, job.ready.facts)
@@ -70,7 +73,7 @@ def write_frame(folder: Path, facts: Facts) -> None:
         [tokenizer.id_to_token(one) for one in ids] for ids in (facts.before, facts.after, facts.between)
     )
     pair = [*before, "$A", *between, "$B:1", *(f"{token}:1" for token in after)]
-    known = [(token, tokenizer.token_to_id(token)) for token in {*before, *after, *between}]
+    known = [(tokenizer.id_to_token(one), one) for one in {*facts.before, *facts.after, *facts.between}]
     frame = processors.TemplateProcessing(single=[*before, "$A", *after], pair=pair, special_tokens=known)
     own = tokenizer.post_processor
     tokenizer.post_processor = processors.Sequence([own, frame]) if own else frame

@@ -1,6 +1,7 @@
 """GGUF: what llama.cpp makes of the file next to what torch makes of the folder."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pretune.export.gguf_bundle import Gguf, compare_ids, stored, whole_blocks
 from pretune.export.gguf_tensors import Weight
 from pretune.export.gguf_tokenizer import vocabulary_of
 from pretune.model.generate import open_folder
-from tests.folders import SIZES, build, write_model
+from tests.folders import SIZES, WINDOWS, build, write_model
 
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("cyllama", reason="llama.cpp is not installed: pretune[llamacpp]")
@@ -272,12 +273,62 @@ def test_ids_of_a_tokenizer_that_cuts_much_are_those_of_llama_cpp(
     assert (engine.encode(text, start=True)[0] == 1) == bos
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "name", "shape"),
+    [
+        ({"kind": "bpe"}, "qwen2", "qwen3"),
+        ({"kind": "bpe", "digits": "three"}, "dbrx", "gpt2"),
+        ({"kind": "byte"}, "qwen2", "gemma3"),
+    ],
+)
+def test_what_pretune_learns_and_builds_itself_chats_in_llama_cpp(
+    algorithm: dict[str, str], name: str, shape: str, tmp_path: Path
+) -> None:
+    from pretune.infer.compare import TEXTS
+    from pretune.model.build import build_model
+    from pretune.model.folder import save_model
+    from pretune.model.shape import SHAPE
+    from pretune.tokens.encode.encoding import PROBES
+    from pretune.tokens.encode.tokenizer import special_ids
+    from pretune.tokens.learn.algorithm import ALGORITHM, Learning
+    from pretune.tokens.learn.stage import save_tokenizer
+
+    for folder in (words := tmp_path / "words", made := tmp_path / "made"):
+        folder.mkdir()
+    learnt = ALGORITHM(algorithm).learn(Learning(lambda: iter([*TEXTS, *PROBES] * 3), 900))
+    save_tokenizer(learnt, words)
+    heads: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2}
+    heads |= {} if shape == "gpt2" else {"head_width": 16, "hidden": 48}
+    heads |= {"pattern": 2} if shape == "gemma3" else {}
+    sizes = {"vocab_size": 960, "max_length": 96, "specials": special_ids(words), "seed": 1}
+    model = build_model(SHAPE({"kind": shape, **heads}), "next", **sizes)  # type: ignore[arg-type]
+    save_model(model.eval(), made, tokenizer=words)
+    file = exported(made, tmp_path / "out")
+    fields, engine, ready = gguf.GGUFReader(file).fields, opened(file), open_folder(made)
+    assert fields["tokenizer.ggml.pre"].contents() == name
+    assert compare_ids(ready, engine, vocabulary_of(made, 960)) > 900
+    assert set(ready.eos_ids) <= engine.ends()
+    assert "<|im_start|>user" in (file.parent / "Modelfile").read_text(encoding="utf-8")
+
+
 def test_what_is_known_to_differ_is_told_in_the_bundle(tokenized: Any) -> None:
     folder, file = tokenized("pieces-metaspace")
     told = json.loads((file.parents[1] / "bundle.json").read_text(encoding="utf-8"))["formats"]["gguf"]
-    assert told["differs"] == "a text that begins with a space gets one token more"
+    assert told["differs"] == ["a text that begins with a space gets one token more"]
     model, engine = open_folder(folder), opened(file)
     assert len(engine.encode(" x", start=True)) == len(model.text_prompt(" x")) + 1
+
+
+def test_a_bos_is_put_first_where_dialogues_have_one_and_nowhere_else(tokenized: Any, tmp_path: Path) -> None:
+    turn = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
+    for name, template in (("without", turn), ("with", "{{ bos_token }}" + turn)):
+        folder = tmp_path / name
+        shutil.copytree(tokenized("pieces")[0], folder)
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        file = exported(folder, tmp_path / f"{name}-out")  # the ids of a dialogue are compared there
+        told = json.loads((file.parents[1] / "bundle.json").read_text(encoding="utf-8"))["formats"]["gguf"]
+        assert gguf.GGUFReader(file).fields["tokenizer.ggml.add_bos_token"].contents() == (name == "with")
+        assert ("differs" in told) == (name == "without")
 
 
 @pytest.mark.parametrize(
@@ -384,6 +435,17 @@ def test_what_llama_cpp_computes_otherwise_is_refused(change: dict[str, Any], sa
 
     model = MistralForCausalLM(MistralConfig(**{**SIZES, "sliding_window": None, **change}))
     with pytest.raises(NotSupported, match=said):
+        keys_of(model, 96)
+
+
+@pytest.mark.parametrize("kind", ["sliding_attention", "full_attention"])
+def test_layers_of_one_kind_over_which_llama_cpp_ends_the_process_are_refused(kind: str) -> None:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    from pretune.export.gguf_tensors import keys_of
+
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**{**SIZES, **WINDOWS, "layer_types": [kind] * 2}))
+    with pytest.raises(NotSupported, match="this model one kind"):
         keys_of(model, 96)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from jinja2 import Template
 
-from pretune.base.errors import NoParity
+from pretune.base.errors import NoParity, NotSupported
 from pretune.base.log import Log
 from pretune.export.bundle import write_bundle
 from pretune.export.exporter import Job
@@ -159,6 +159,15 @@ def test_a_classifier_gives_its_scores_in_the_pipeline_of_transformers(
     )
     for found, answer in zip(theirs, open_folder(folder).answer(texts), strict=True):
         assert {one["label"]: one["score"] for one in found} == pytest.approx(dict(answer.scores), abs=1e-5)
+
+
+def test_a_model_that_transformers_does_not_know_is_refused_by_its_class(tmp_path: Path) -> None:
+    from pretune.model.small import BagConfig, PretuneBagForSequenceClassification
+
+    model = PretuneBagForSequenceClassification(BagConfig(vocab_size=300, num_labels=2, pad_token_id=0)).eval()
+    folder = write_model(tmp_path / "model", tmp_path / "words", "", model=model)
+    with pytest.raises(NotSupported, match="PretuneBagForSequenceClassification is no class of transformers"):
+        handed_over(folder, tmp_path / "out")
 
 
 class Spoilt(HuggingFace):
