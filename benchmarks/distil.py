@@ -1,9 +1,9 @@
 """A student of three layers, with and without its teacher of six: sst2 (three seeds; and a short try of 2,000 examples)
 and banking77.
 
-    python benchmarks/distil.py --shared ../shared --out runs/distil                  every cell that is missing, a table
-    python benchmarks/distil.py --shared ... --out ... --only sst2-s0-logits          one cell
-    python benchmarks/distil.py --shared ... --out ... --list                         the cells, and whether each is there
+    python benchmarks/distil.py --shared ../shared --out runs/distil               every cell that is missing, a table
+    python benchmarks/distil.py --shared ... --out ... --only sst2-s0-logits       one cell
+    python benchmarks/distil.py --shared ... --out ... --list                      the cells, and whether they are there
 
 The teacher is all-MiniLM-L6-v2, fine-tuned with the defaults; each student has blocks 0, 2 and 5 of all-MiniLM-L6-v2
 and is fine-tuned on the same rows. `alone` has no teacher; `logits` learns what the teacher says, `states` what its

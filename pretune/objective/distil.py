@@ -1,32 +1,29 @@
-"""Learn from a teacher: what a larger model says is richer than one right answer (Hinton et al. 2015, arXiv:1503.02531).
+"""Learn from a teacher: what a larger model says tells more than one right answer (Hinton 2015, arXiv:1503.02531).
 
     student ──reads──▶ says ─┬─ the objective's own loss        weight 1 - weight
     teacher ──reads──▶ says ─┴─ how far the two are apart       weight            (objective/divergence.py)
-      states and attention of its blocks, next to the student's                   hidden, attention
+      states and attention of its blocks, next to the student's                   hidden, attention (blocks.py)
 
 Student and teacher read the same batch; the teacher in eval mode, without gradient. What it says of a row depends on
 nothing but the row, so a step can be cut as it likes, and where rows are read several times it can be kept (`told`).
 Each term has its own count: places that have a target, and tokens that are no padding.
-
-The blocks' terms are those of TinyBERT (Jiao et al. 2020, arXiv:1909.10351, equations 7 and 8), but for the attention,
-which is compared as chances: not every attention of transformers tells its scores. A student that is narrower learns a
-projection with it, which is dropped at the end.
 
 B rows, L positions, N places, C outputs, D width, H heads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pretune.base.config import Choice, Input, Variant, chosen
-from pretune.base.errors import NotSupported, WrongValue
-from pretune.model.families import Head, States, family_of, plain_model
+from pretune.base.errors import NotSupported
+from pretune.model.families import Head, States
+from pretune.objective.blocks import block_map, inside, listening, projection_of
 from pretune.objective.objective import OBJECTIVE, Objective, StepWide
 from pretune.objective.pretraining.causal import Causal
 from pretune.objective.several import term_of
@@ -38,8 +35,6 @@ if TYPE_CHECKING:
 
 HARD, SOFT = "hard", "distil"
 """The terms of the objective's own loss, and of what the teacher says."""
-PROJECTION = "distil_projection"
-"""The module of a student that makes its states as wide as the teacher's, while it learns."""
 NOT_THERE = -1e30
 """The logit of an output that a row does not have."""
 
@@ -72,6 +67,11 @@ class Taught(Variant):
     a decoder that chats or writes (GKD, arXiv:2306.13649). What such a step costs is about one reading of a row more
     in arithmetic, and one call of the model for each of its positions."""
 
+    @property
+    def listens(self) -> dict[str, float]:
+        """What is compared inside the blocks, and its weight."""
+        return {name: weight for name in ("hidden", "attention") if (weight := getattr(self, name))}
+
     def around(self, objective: Objective) -> Distil:
         """Learn this objective from the teacher. Raises NotSupported where it cannot be."""
         if not objective.read_once:
@@ -92,6 +92,8 @@ TAUGHT = Choice(Taught, {"distil": "pretune.objective.distil:Taught"}, group="pr
 
 class Distil(Taught, Objective):
     """Predict what an objective asks for, and what a teacher says of it."""
+
+    is_alone: ClassVar[bool] = True
 
     of: Annotated[Objective, *chosen(OBJECTIVE)] = OBJECTIVE("causal")
     """The objective whose places are looked at, with its own loss."""
@@ -163,11 +165,6 @@ class Distil(Taught, Objective):
         own = {term_of(HARD, term): (1 - self.weight) * weight for term, weight in self.of.weights.items()}
         return {**own, SOFT: self.weight, **self.listens}
 
-    @property
-    def listens(self) -> dict[str, float]:
-        """What is compared inside the blocks, and its weight."""
-        return {name: weight for name in ("hidden", "attention") if (weight := getattr(self, name))}
-
     def remark(self) -> str:
         return self.of.remark()
 
@@ -182,8 +179,8 @@ class Distil(Taught, Objective):
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         found = self.of.prepare(row, vocabulary, rng)
-        if self.on_policy and rng.random() < self.on_policy:
-            found[OWN] = rng.random(len(found["ids"]) - 1)  # type: ignore[literal-required]
+        if self.on_policy and "progress" in row and rng.random() < self.on_policy:  # not in validation
+            return {**found, OWN: rng.random(len(found["ids"]) - 1)}
         return found
 
     def idle(self, row: Row, vocabulary: Vocabulary) -> Batch:
@@ -211,7 +208,7 @@ class Distil(Taught, Objective):
         found = self.of.collate(rows, vocabulary) | told_batch(rows)
         if any(OWN in row for row in rows):
             nobody = np.full(found["labels"].shape[1], -1.0)
-            found[OWN] = torch.from_numpy(np.stack([row.get(OWN, nobody) for row in rows]))  # type: ignore[call-overload]
+            found[OWN] = torch.from_numpy(np.stack([row.get(OWN, nobody) for row in rows]))
         return found
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -241,7 +238,7 @@ class Distil(Taught, Objective):
                 said = self.of.asked(teacher, batch)
         found[SOFT] = self._soft(states, said, batch)
         there_BL = batch["segments"] >= 0 if "segments" in batch else batch["attention_mask"] > 0
-        project = plain_model(model)._modules.get(PROJECTION)
+        project = projection_of(model)
         for name in self.listens:
             pairs = zip(own[name], self._partners(own[name], theirs[name]), strict=True)
             far = [inside(name, mine, other, there_BL, project) for mine, other in pairs]
@@ -261,7 +258,7 @@ class Distil(Taught, Objective):
         with torch.no_grad():
             logits_NC = torch.cat(list(logits_of(self.of.asked(self._teacher, batch))))[self.of.is_target(batch)]
             told = self._told_of(logits_NC) if self._cuts(logits_NC.shape[-1]) else (logits_NC,)
-        return {n: [*t.cpu().split(numbers)] for n, t in zip((TOLD, TOLD_IDS), told, strict=False)}
+        return {n: [*torch.split(t.cpu(), numbers)] for n, t in zip((TOLD, TOLD_IDS), told, strict=False)}
 
     def _partners(self, own: Sequence[Tensor], theirs: Sequence[Tensor]) -> list[Tensor]:
         return [theirs[k] for k in block_map(len(own), len(theirs), self.layers)]
@@ -280,7 +277,8 @@ class Distil(Taught, Objective):
             theirs = [t[place_N] if len(t) else t.new_zeros(len(place_N), *t.shape[1:]) for t in kept]
         else:
             theirs = [said.hidden_ND]
-        parts = zip(*(torch.split(t, places_at_once(states)) for t in (is_target_N, states.hidden_ND, *theirs)), strict=True)  # fmt: skip
+        size, whole = places_at_once(states), (is_target_N, states.hidden_ND, *theirs)
+        parts = zip(*(t.split(size) for t in whole), strict=True)  # type: ignore[no-untyped-call]
         last = said.last if said else None
         done = [checkpoint(self._apart, states.last, last, *part, use_reentrant=False) for part in parts]
         found: Tensor = torch.stack(done).sum()
@@ -322,8 +320,8 @@ class Distil(Taught, Objective):
         return likeliest(logits_NC, self.top_k, self.temperature)
 
 
-OWN = "own"
-"""Of a row whose replies the student writes, the numbers by which its tokens are drawn."""
+OWN: Final = "draws"
+"""Of a row whose replies the student writes, the numbers by which its tokens are drawn; of other rows -1."""
 
 
 def _of_examples(batch: Batch) -> Batch:
@@ -333,7 +331,8 @@ def _of_examples(batch: Batch) -> Batch:
     return {**batch, "labels": batch["labels"].masked_fill(batch[OWN] >= 0, IGNORE)}
 
 
-TOLD, TOLD_IDS = "told", "told_ids"
+TOLD: Final = "told"
+TOLD_IDS: Final = "told_ids"
 """Of a row with N targets what the teacher says of them: logits [N, C]; or log-chances of a few outputs and of all
 others together [N, K + 1], and which these are [N, K]."""
 
@@ -346,112 +345,21 @@ def _wide(logits: Tensor) -> Tensor:
 
 def told_batch(rows: Sequence[Row]) -> Batch:
     """What was told of the rows' targets, in one piece; nothing where it is not kept."""
+    kept: dict[str, list[NDArray[Any]]] = {
+        TOLD: [row[TOLD] for row in rows if TOLD in row],
+        TOLD_IDS: [row[TOLD_IDS] for row in rows if TOLD_IDS in row],
+    }
+    return {name: _joined(parts) for name, parts in kept.items() if parts}
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> Tensor:
+    """One behind the other, all as wide as the widest: rows have as many outputs as tokens, where those are places."""
     import torch
 
-    found: Batch = {}
-    for name in (TOLD, TOLD_IDS):
-        if parts := [np.asarray(row[name]) for row in rows if name in row]:
-            most = max(part.shape[1] for part in parts)
-            full = [np.pad(p, ((0, 0), (0, most - p.shape[1])), constant_values=NOT_THERE) if p.shape[1] < most else p for p in parts]  # fmt: skip
-            found[name] = torch.from_numpy(np.concatenate(full))
-    return found
+    most = max(part.shape[1] for part in parts)
+    wide = [p if p.shape[1] == most else _widened(p, most) for p in parts]
+    return torch.from_numpy(np.concatenate(wide))
 
 
-# ---- inside the blocks --------------------------------------------------------------------------
-
-
-@contextmanager
-def listening(model: Any, heard: dict[str, list[Tensor]], names: Mapping[str, float]) -> Iterator[None]:
-    """Notes what the blocks of a model give while it reads: their `hidden` states [B, L, D], their `attention` as
-    chances [B, H, L, L], each a list from the first block to the last.
-
-    Raises:
-        NotSupported: its attention does not tell what it looked at.
-    """
-    handles = []
-    for name in names:
-        heard[name] = []
-        handles += [module.register_forward_hook(_note(heard[name], name)) for module in _heard(model, name)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _note(heard: list[Tensor], name: str) -> Any:
-    def note(module: Any, inputs: Any, output: Any) -> None:
-        found = output if hasattr(output, "shape") else output[name == "attention"]
-        if found is None:
-            raise NotSupported("this model's attention does not tell what it looked at", hint="leave out attention")
-        heard.append(found)
-
-    return note
-
-
-def _heard(model: Any, name: str) -> list[Any]:
-    """The blocks of a model with one stack, or what in them attends, as transformers marks it.
-
-    Raises:
-        NotSupported: an encoder-decoder.
-    """
-    stacks = family_of(model).stacks(model)
-    if len(stacks) > 1:
-        problem = f"a {plain_model(model).config.model_type} model has two stacks of blocks, of which none is compared"
-        raise NotSupported(problem, hint="leave out hidden and attention")
-    if name == "hidden":
-        return stacks[0]
-    marks = plain_model(model)._can_record_outputs or {}
-    kind = getattr(marks.get("attentions"), "target_class", marks.get("attentions"))
-    return [m for block in stacks[0] for m in block.modules() if kind and isinstance(m, kind)]
-
-
-def block_map(mine: int, theirs: int, layers: Sequence[int] | None = None) -> list[int]:
-    """For each of the student's blocks the teacher's that it is compared with: evenly spread, the last with the last.
-
-    Raises:
-        WrongValue: there are fewer than the student has, or `layers` does not name one for each.
-
-    Source: Jiao et al. 2020, arXiv:1909.10351, section 4.2 (uniform).
-    """
-    if layers is None:
-        if theirs < mine:
-            problem = f"the teacher has {theirs} blocks, fewer than the student's {mine}"
-            raise WrongValue(problem, hint="name a block for each: objective.layers=[...]")
-        return [(k + 1) * theirs // mine - 1 for k in range(mine)]
-    if len(layers) != mine or not all(0 <= k < theirs for k in layers):
-        told = f"objective.layers={list(layers)} does not name one of the teacher's {theirs} blocks for each of {mine}"
-        raise WrongValue(told, hint=f"name {mine} numbers from 0 to {theirs - 1}")
-    return list(layers)
-
-
-def inside(name: str, mine: Tensor, theirs: Tensor, there_BL: Tensor, project: Any = None) -> Tensor:
-    """The squared distance of one block's states (mean over the width) or attention (sum over what is looked at, mean
-    over heads), summed over tokens."""
-    if name == "attention":
-        if mine.shape[1] != theirs.shape[1]:
-            raise NotSupported(
-                f"the student's blocks have {mine.shape[1]} heads, the teacher's {theirs.shape[1]}",
-                hint="leave out attention, or take a student with as many heads",
-            )
-        far_BL = (mine - theirs.to(mine.dtype)).square().sum(-1).mean(1)
-    else:
-        mine = mine if project is None else project(mine)
-        far_BL = (mine - theirs.to(mine.dtype)).square().mean(-1)
-    return (_wide(far_BL) * there_BL).sum()
-
-
-def projected(student: Any, teacher: Any) -> Any:
-    """The student with a projection to the teacher's width, where it has another."""
-    import torch
-
-    core = plain_model(student)
-    mine, theirs = (int(plain_model(one).config.hidden_size) for one in (student, teacher))
-    if mine != theirs:
-        core.add_module(PROJECTION, torch.nn.Linear(mine, theirs, bias=False, device=core.device, dtype=core.dtype))
-    return student
-
-
-def drop_projection(student: Any) -> None:
-    """The student as it was built."""
-    plain_model(student)._modules.pop(PROJECTION, None)
+def _widened(part: NDArray[Any], width: int) -> NDArray[Any]:
+    return np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=NOT_THERE)

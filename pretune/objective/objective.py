@@ -53,6 +53,8 @@ class Objective(Variant):
     """Of each token of the text, how many an encoder reads and a decoder writes; of one stack 1 and 1."""
     one_shape: ClassVar[bool] = True
     """Whether all full batches have one shape: code is compiled for a shape."""
+    is_alone: ClassVar[bool] = False
+    """Whether it cannot be one of several."""
     gathers: ClassVar[bool] = False
     """Whether the loss of a row depends on the other rows of the step: then `gather` runs first, over all of them."""
     body_terms: ClassVar[bool] = False

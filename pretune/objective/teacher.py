@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretune.base.digest import digest
 from pretune.base.errors import NotSupported
-from pretune.infer.pooling import KEPT
+from pretune.infer.pooling import KEPT, pooling_of
 from pretune.model.families import Head, plain_model
 from pretune.model.families.family import HEADS
 from pretune.objective.objective import Objective
@@ -49,12 +49,19 @@ def check_vocabulary(folder: Path, tokenizer: Path) -> None:
 
 def _opened(folder: Path, head: Head, attention: str | None) -> Any:
     from pretune.infer.load import open_model
-    from pretune.model.folder import load_with_new
+    from pretune.model.folder import keep, load_with_new
     from pretune.model.generate import module_of
 
     if (folder / "adapter_config.json").is_file():
         return module_of(open_model(folder))
     model, new = load_with_new(folder, head, attention=attention)
+    if head == "vector":
+        if (how := pooling_of(folder, model.config.to_dict())) is None:
+            problem = f"nothing says how the teacher {folder.as_posix()} makes one vector of a text"
+            raise NotSupported(
+                problem, hint="fine-tune it first with task=embed, or take a sentence-transformers folder"
+            )
+        keep(model.config, how)
     if new:
         problem = f"the teacher {folder.as_posix()} has no weights of a head for {HEADS[head][0]} ({', '.join(new)})"
         raise NotSupported(problem, hint="fine-tune it first, and name the model that comes out")

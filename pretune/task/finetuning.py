@@ -24,7 +24,7 @@ from pretune.model.layers import with_layers
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.model.rounded import round_base
-from pretune.objective.distil import PROJECTION, drop_projection
+from pretune.objective.blocks import PROJECTION, drop_projection
 from pretune.objective.objective import Objective
 from pretune.report.numbers import count
 from pretune.task.choosing import Best
@@ -110,6 +110,7 @@ def finetune(
         metrics = _best(best, remember) if session.leads else {}
     if not session.leads:
         return {}
+    drop_projection(state.model)
     metrics |= {**best.metrics(), **forgotten(things, session, known)}
     metrics |= knows(read, data, metrics)
     metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
@@ -173,7 +174,6 @@ def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Pat
     """The folder of the model; its tokenizer says how long a text may be."""
     state, home = session.state, relative(folder, session.context.home)
     weights = state.update.final()
-    drop_projection(state.model)
     weights = {name: weight for name, weight in weights.items() if PROJECTION not in name}
     with state.update.exact_weights():
         left = task.fold(state.model, weights)

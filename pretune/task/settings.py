@@ -106,6 +106,8 @@ class FinetuneSettings(TrainSettings):
             raise ValueError(why)
         if self.objective is not None and not (own := self.task.objective()).read_once:
             raise ValueError("{}; {}".format(*why_not(own)))
+        if (taught := self.objective) and (taught.listens or taught.on_policy) and self.method.taken():
+            raise ValueError(f"virtual tokens (method={self.method.kind}) go without hidden, attention and on_policy")
         if self.fresh is not None and (self.remember is not None or self.watch):
             raise ValueError("fresh weights know nothing that could be forgotten: leave out remember and watch")
         return self

@@ -13,7 +13,7 @@ from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.layers import config_of_taken
 from pretune.task.fresh import check_source, fresh_forecast
 from pretune.task.settings import FinetuneSettings
-from pretune.train.settings import refuse_ranks
+from pretune.train.settings import refuse_ranks, with_teacher_in_memory
 
 
 class FinetuneStage(Stage, FinetuneSettings):
@@ -39,7 +39,7 @@ class FinetuneStage(Stage, FinetuneSettings):
         if base.config is not None:
             from pretune.task.finetuning import forecast_finetuning
 
-            return forecast_finetuning(self, base, data, machine)
+            return with_teacher_in_memory(forecast_finetuning(self, base, data, machine), inputs)
         parameters = base.parameters or base.disk_bytes / 4
         return Forecast(disk_bytes=4.0 * parameters + 2 * 12.0 * parameters, parameters=parameters)
 

@@ -51,6 +51,7 @@ class Row(TypedDict, total=False):
         written: number of the document that each of the labels belongs to, where they are a row of their own.
         parts, is_next: of pairs, which of the two a token belongs to, and whether they follow each other.
         said: logits that a head gave of the row before training.
+        told, told_ids: what a teacher says of the row's targets, as objective/distil.py keeps it.
         draws: a number in [0, 1) for each place, by which a token is drawn from a model's distribution.
         partner: another row of the step that this one is mixed with, and `share`, this one's part of the two.
         readings: a number for each reading of the row, by which its dropout is drawn.
@@ -62,6 +63,8 @@ class Row(TypedDict, total=False):
     labels: Ids
     label: int
     said: NDArray[np.floating]
+    told: NDArray[np.floating]
+    told_ids: Ids
     span: tuple[int, int]
     example: int
     of: str

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pretune.base.config import Free, chosen
 from pretune.base.errors import WrongValue
+from pretune.base.stage import Forecast
 from pretune.train.budget import Budget
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.watch.track.listener import LISTENER, Listener
@@ -18,6 +21,14 @@ def refuse_ranks(batch: int, world: int) -> None:
     if batch % world:
         hint = f"batch={-(-batch // world) * world}, or another number of processes"
         raise WrongValue(f"a batch of {batch} rows cannot be dealt evenly to {world} processes", hint=hint)
+
+
+def with_teacher_in_memory(found: Forecast, inputs: Mapping[str, Forecast]) -> Forecast:
+    """The forecast of a run next to the teacher that it learns from, if there is one."""
+    teacher = inputs.get("objective.teacher")
+    if teacher is None:
+        return found
+    return replace(found, memory_bytes=found.memory_bytes + (4.0 * teacher.parameters or teacher.disk_bytes))
 
 
 class TrainSettings(Budget):

@@ -25,10 +25,11 @@ from pretune.model.methods.own import frozen_modules
 from pretune.model.several import ManyHeads
 from pretune.model.shape import SHAPE, Shape
 from pretune.objective.beside import Beside
+from pretune.objective.blocks import projected
 from pretune.objective.chain import ChainTags
 from pretune.objective.contrast import Contrast
 from pretune.objective.cosines import Cosines
-from pretune.objective.distil import Taught, projected
+from pretune.objective.distil import Taught
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
@@ -339,10 +340,8 @@ def case(name: str) -> tuple[Any, Objective, list[Row]]:
         both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
         mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
         return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
-    if name == "beside":
-        return beside()
-    if name.startswith("distil"):
-        return distilled(name)
+    if name == "beside" or name.startswith("distil"):
+        return beside() if name == "beside" else distilled(name)
     if name in ("bag", "cnn", "lstm"):
         return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
     if name == "answer":

@@ -11,8 +11,9 @@ import torch
 
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.model.families import States
+from pretune.objective.blocks import block_map
 from pretune.objective.cross_entropy import drawn_ids, logits_of
-from pretune.objective.distil import Distil, Taught, block_map
+from pretune.objective.distil import Distil, Taught
 from pretune.objective.divergence import apart, chances_apart, likeliest, some_chances
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.objective.own_words import in_own_words
@@ -180,7 +181,9 @@ def test_padding_changes_nothing_of_what_is_taught() -> None:
 def own_batch(share: float, **settings: Any) -> tuple[Any, Distil, dict[str, torch.Tensor]]:
     model, of, rows = case("chat")
     objective = taught(of, other(tiny("qwen3", seed=1)), on_policy=share, **settings)
-    rows = [objective.prepare(row, VOCABULARY, np.random.default_rng(k)) for k, row in enumerate(rows)]
+    rows = [
+        objective.prepare({**row, "progress": 0.5}, VOCABULARY, np.random.default_rng(k)) for k, row in enumerate(rows)
+    ]
     return model.eval(), objective, objective.collate(rows, VOCABULARY)
 
 
@@ -188,9 +191,9 @@ def own_batch(share: float, **settings: Any) -> tuple[Any, Distil, dict[str, tor
 def test_a_student_writes_what_its_numbers_draw_from_all_that_stands_before() -> None:
     """Read again as a whole, without a cache, each drawn token is the one in whose part its number falls."""
     model, _, batch = own_batch(1.0)
-    found = in_own_words(model, batch, batch["own"])
+    found = in_own_words(model, batch, batch["draws"])
     states = packed_states(model, {n: t for n, t in found.items() if n != "at"}, causal=True)
-    drawn = drawn_ids(States(torch.cat(list(logits_of(states)))), batch["own"].flatten()).view_as(found["labels"])
+    drawn = drawn_ids(States(torch.cat(list(logits_of(states)))), batch["draws"].flatten()).view_as(found["labels"])
     written = found["labels"] != IGNORE
     assert torch.equal(drawn[written], found["labels"][written])
     assert not torch.equal(found["labels"], batch["labels"]) and bool((batch["labels"] != IGNORE)[written].all())
@@ -213,7 +216,7 @@ def test_a_reply_is_over_where_the_student_ends_it() -> None:
 
 def test_rows_that_the_student_writes_have_no_hard_loss() -> None:
     _, objective, batch = own_batch(0.5)
-    is_own = (batch["own"] >= 0).any(1)
+    is_own = (batch["draws"] >= 0).any(1)
     assert 0 < int(is_own.sum()) < len(is_own)
     counts, asked = objective.counts(batch), batch["labels"] != IGNORE
     assert counts == {"hard": float(asked[~is_own].sum()), "distil": float(asked.sum())}

@@ -17,7 +17,10 @@ from pretune.base.errors import NotSupported, Stopped
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
+from pretune.infer.answers import Text, shown_given
 from pretune.task.settings import FinetuneSettings
+from pretune.text.dataset.example import read_split
+from pretune.train.run.settings import PretrainSettings
 from tests.folders import write_model
 from tests.roundtrips import WORLDS, write_base
 
@@ -108,16 +111,16 @@ def other_words(world: Path) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("why", ["another vocabulary", "the outputs of the teacher", "no weights of a head"])
+REFUSED = ("another vocabulary", "the outputs of the teacher", "no weights of a head", "nothing says how")
+
+
+@pytest.mark.parametrize("why", REFUSED)
 def test_a_teacher_who_means_something_else_is_refused(world: Path, why: str) -> None:
-    if why == "another vocabulary":
-        teacher = other_words(world)
-    elif why == "no weights of a head":
-        teacher = str(write_base(world, "qwen3"))
-    else:
-        teacher = str(write_base(world, "bert-labels"))
+    base = {"no weights of a head": "qwen3"}.get(why, "bert-labels")
+    teacher = other_words(world) if why == "another vocabulary" else str(write_base(world, base))
+    told, task = {"kind": "distil", "teacher": teacher}, "embed" if why == "nothing says how" else "classify"
     with pytest.raises(NotSupported, match=why) as refused:
-        tuned(world, f"refused {why}", "classify", "bert-labels", objective={"kind": "distil", "teacher": teacher})
+        tuned(world, f"refused {why}", task, "bert-labels", objective=told)
     assert teacher in refused.value.problem
 
 
@@ -128,6 +131,7 @@ def test_a_teacher_who_means_something_else_is_refused(world: Path, why: str) ->
         ({"task": {"kind": "classify", "r_drop": 1.0}}, "not one loss of one reading"),
         ({"task": "prefer"}, "not one loss of one reading"),
         ({"take_layers": 1, "method": "lora"}, "shallower"),
+        ({"method": "prompt", "objective": {"kind": "distil", "teacher": "t", "hidden": 1.0}}, "virtual tokens"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], why: str) -> None:
@@ -137,7 +141,7 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], 
 
 
 def test_text_is_learnt_from_a_teacher_and_bits_per_byte_are_those_of_the_own_loss(world: Path) -> None:
-    """Masked and causal students; of the causal one the teacher is its whole model, of which one block was taken."""
+    """The teacher is the whole model, of which two blocks of three were taken."""
     texts = [json.dumps({"text": row["text"]}) for row in WORLDS["classify"].rows * 4]
     (world / "text.jsonl").write_text("\n".join(texts), encoding="utf-8")
     corpus = {"kind": "corpus", "read": [str(world / "text.jsonl")], "filters": [], "dedup": "none"}
@@ -149,7 +153,6 @@ def test_text_is_learnt_from_a_teacher_and_bits_per_byte_are_those_of_the_own_lo
         "tokens": {"kind": "tokens", "corpus": "$corpus", "tokenizer": "$words"},
         "deep": {**run, "model": {"kind": "qwen3", "layers": 3, **SIZES, "kv_heads": 1, "head_width": 16}},
         "taken": {**run, "base": "$deep", "take_layers": [0, 2], "objective": {**told, "top_k": 5, "hidden": 1.0}},
-        "masked": {**run, "objective": "masked", "model": {"kind": "bert", "layers": 1, **SIZES}},
     }
     made = Recipe.build({"work": str(world / "out"), "stages": stages}).run(log=Log(quiet=True))
     found = made["taken"].card.metrics
@@ -158,6 +161,22 @@ def test_text_is_learnt_from_a_teacher_and_bits_per_byte_are_those_of_the_own_lo
     rate = found["validation_bits_per_byte"] / found["validation_hard"]
     deep = made["deep"].card.metrics
     assert rate == pytest.approx(deep["validation_bits_per_byte"] / deep["validation_loss"], rel=1e-6)
-    again = {**stages, "small": {**stages["masked"], "objective": {**told, "teacher": "$masked", "of": "masked"}}}
-    small = Recipe.build({"work": str(world / "out"), "stages": again}).run(log=Log(quiet=True))["small"]
-    assert small.card.metrics["validation_distil"] > 0
+
+
+def test_a_teacher_teaches_no_part_of_several_objectives_and_no_two() -> None:
+    told = {"kind": "distil", "teacher": "t"}
+    for objective in ({"a": "causal", "b": told}, {**told, "of": {"a": "causal", "b": "masked-next"}}):
+        with pytest.raises(ValidationError, match=r"one of several|not one loss"):
+            PretrainSettings.model_validate({"tokens": "t", "objective": objective})
+
+
+def test_what_a_teacher_wrote_is_read_as_examples_for_a_student(tmp_path: Path) -> None:
+    """Lines of `predict --output` become dialogues with its words as replies."""
+    said = {f"say {word} {k}": f"{word}, {k}!" for k, word in enumerate(("cat", "hat", "你好", "🙂"))}
+    lines = [json.dumps({**shown_given(asked), **Text(text).to_json()}) for asked, text in said.items()]
+    (tmp_path / "said.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    stage = {"kind": "dataset", "read": [str(tmp_path / "said.jsonl")], "validation": 0, "test": 0}
+    stages = {"data": {**stage, "columns": {"prompt": "text", "reply": "answer"}}}
+    data = Recipe.build({"work": str(tmp_path / "out"), "stages": stages}).run(log=Log(quiet=True))["data"]
+    found = [[(m.role, m.content) for m in one.messages] for one in read_split(data.path, "train")]
+    assert sorted(found) == sorted([("user", asked), ("assistant", text)] for asked, text in said.items())

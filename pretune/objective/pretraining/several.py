@@ -113,6 +113,8 @@ class SeveralOfText(OneModel):
         first, *others = self.of.values()
         if other := next((one for one in others if one.head != first.head), None):
             raise ValueError(f"{first.kind} and {other.kind} train two kinds of heads; they cannot share a model")
+        if alone := next((one for one in self.of.values() if one.is_alone), None):
+            raise ValueError(f"{alone.kind} cannot be one of several objectives")
         if other := next((one for one in others if one.packing != first.packing), None):
             raise ValueError(f"{first.kind} and {other.kind} read rows of two packings")
         if other := next((one for one in others if one.form(*USUAL_ROW) != first.form(*USUAL_ROW)), None):

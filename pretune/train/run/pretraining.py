@@ -22,7 +22,8 @@ from pretune.model.folder import quiet_transformers, save_model, set_model_lengt
 from pretune.model.generate import read_length
 from pretune.model.layers import with_layers
 from pretune.model.shape import SHAPE
-from pretune.objective.distil import Distil, drop_projection
+from pretune.objective.blocks import drop_projection
+from pretune.objective.distil import Distil
 from pretune.report.numbers import count
 from pretune.text.corpus.proportions import Proportions
 from pretune.tokens.encode.additions import add_controls, lacking
@@ -75,7 +76,7 @@ def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Pa
     start = _start(settings, base, feed, tokenizer, vocabulary, runtime, context)
     spec = spec_of(settings, start, vocabulary, device=runtime.device, seed=context.seed, rows=feed.rows)
     if isinstance(settings.objective, Distil):
-        spec = with_teacher(spec, settings.objective, inputs["objective.teacher"].path, tokenizer)
+        spec = with_teacher(spec, settings.objective, inputs["objective.teacher"].path, tokenizer, narrow=True)
     choices = context.choose("run", lambda: resolve(spec, context.log, context.started))
     ramp = int(settings.batch_ramp * choices["steps"])
     spec = replace(spec, stream=StoreStream(feed.rows, settings.batch, ramp))

@@ -12,7 +12,7 @@ from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.layers import config_of_taken
 from pretune.train.run.settings import PretrainSettings
-from pretune.train.settings import refuse_ranks
+from pretune.train.settings import refuse_ranks, with_teacher_in_memory
 
 
 class PretrainStage(Stage, PretrainSettings):
@@ -39,7 +39,7 @@ class PretrainStage(Stage, PretrainSettings):
         base = inputs.get("base")
         if base is not None and base.config is not None and self.take_layers is not None:
             base = replace(base, config=config_of_taken(base.config, self.take_layers)[0])
-        return forecast_pretraining(self, **sizes, machine=machine, base=base)
+        return with_teacher_in_memory(forecast_pretraining(self, **sizes, machine=machine, base=base), inputs)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.train.run.pretraining import pretrain

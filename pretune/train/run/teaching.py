@@ -11,31 +11,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pretune.base.errors import NotSupported
 from pretune.base.stage import Context
-from pretune.model.families import plain_model
-from pretune.objective.distil import TOLD, TOLD_IDS, Distil, projected
+from pretune.model.families import family_of, num_positions, plain_model
+from pretune.objective.blocks import projected
+from pretune.objective.distil import TOLD, TOLD_IDS, Distil
 from pretune.objective.teacher import check_outputs, open_teacher
 from pretune.report.numbers import size
 from pretune.tokens.rows import Row, Vocabulary
+from pretune.train.forecast.choosing import resolved_precision
+from pretune.train.forecast.speed import QUIET
 from pretune.train.loop.spec import TrainSpec
+from pretune.train.loop.state import compute_dtype_of
 
 MOST_KEPT = 2**30
 """Bytes of a teacher's answers that are worth keeping: read again they cost no pass of the teacher."""
 NUMBER_BYTES = 4
 
 
-def with_teacher(spec: TrainSpec, objective: Distil, folder: Path, tokenizer: Path) -> TrainSpec:
+def with_teacher(
+    spec: TrainSpec, objective: Distil, folder: Path, tokenizer: Path, *, narrow: bool = False
+) -> TrainSpec:
     """The run with the teacher of its objective, from its folder.
 
+    Args:
+        narrow: whether the teacher reads in the narrow type of the run, where it has one.
+
     Raises:
-        NotSupported: as `open_teacher`.
+        NotSupported: as `open_teacher`; it reads shorter rows, or its outputs mean something else.
     """
     told = spec.settings.precision
     attention = "eager" if objective.attention else spec.attention or None
-    where = {"device": spec.device, "exact": told == "float64", "attention": attention}
-    teacher = open_teacher(folder, objective.head, tokenizer, **where)
+    exact = told == "float64"
+    teacher = open_teacher(folder, objective.head, tokenizer, device=spec.device, exact=exact, attention=attention)
+    longest = num_positions(plain_model(teacher).config.to_dict())
+    if longest is not None and longest < spec.length:
+        problem = f"the teacher {folder.as_posix()} reads {longest} tokens, and rows have up to {spec.length}"
+        raise NotSupported(problem, hint=f"take a teacher that reads as many, or rows of {longest}")
     if spec.make is not None:
         check_outputs(teacher, spec.make(), objective.of, name=folder.as_posix())
+    dtype = compute_dtype_of(resolved_precision(told, spec.device, QUIET))
+    if narrow and dtype is not None:
+        family_of(teacher).narrow(teacher, dtype)
     objective.hold(teacher)
     if not objective.listens:
         return replace(spec, objective=objective)
@@ -56,7 +73,8 @@ def keep_told(objective: Distil, rows: Sequence[Row], vocabulary: Vocabulary, co
     computed it is kept in the run's scratch, so that a resumed run has the same bits.
 
     Returns:
-        Whether it does: not where its blocks are listened to, it judges what the student writes, or its answers are too many.
+        Whether it does: not where its blocks are listened to, where it judges what the student writes, nor where its
+        answers are too many.
     """
     from safetensors.torch import load_file, save_file
 
@@ -76,7 +94,7 @@ def keep_told(objective: Distil, rows: Sequence[Row], vocabulary: Vocabulary, co
         starts, widths = (kept[f"{name}_{what}"].tolist() for what in ("sizes", "widths"))
         parts = torch.split(kept[name], starts)
         for row, part, width in zip(rows, parts, widths, strict=True):
-            row[name] = part.view(-1, width).numpy()  # type: ignore[literal-required]
+            row[name] = part.view(-1, width).numpy()
     objective.hold(None)
     return True
 
