@@ -15,6 +15,9 @@ from pretune.base.errors import MissingExtra
 MODULES = {
     "serve": ("starlette", "uvicorn"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "gguf": ("gguf",),
+    "kquants": ("libgguf",),
+    "llamacpp": ("cyllama",),
     "data": ("zstandard", "resiliparse", "fastwarc", "pypdfium2", "fasttext"),
     "evaluate": ("sklearn",),
     "crf": ("pycrfsuite",),

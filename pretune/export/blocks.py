@@ -7,8 +7,8 @@
 A pass over a finished graph, written by hand or traced: products with a weight become MatMulNBits (com.microsoft), and
 the table of the words is unpacked after its rows are picked, so that a tied head and its table are one copy. Routers of
 experts stay float32. Whole numbers are found by rounding to the nearest. The scale of a symmetric block of 4 bits is
-that of llama.cpp's q4_0 or one near it, whichever loses least in squares; with 4 bits the table of the words and the head
-keep 8 (what both win: docs/LOG.md). Where a folder brings its own int8 scales, int8 is exact.
+that of llama.cpp's q4_0 or one near it, whichever loses least in squares; with 4 bits the table of the words and the
+head keep 8 (what both win: docs/LOG.md). Where a folder brings its own int8 scales, int8 is exact.
 
 *N outputs, K inputs of a weight, b blocks of a row, B rows, L positions.*
 """

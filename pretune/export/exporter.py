@@ -76,6 +76,8 @@ EXPORTER = Choice(
     Exporter,
     {
         "onnx": "pretune.export.onnx_bundle:Onnx",
+        "gguf": "pretune.export.gguf_bundle:Gguf",
+        "huggingface": "pretune.export.huggingface:HuggingFace",
         "nanogpt": "pretune.export.token_files:NanoGPT",
         "megatron": "pretune.export.token_files:Megatron",
         "arrow": "pretune.export.token_files:Arrow",
@@ -83,4 +85,3 @@ EXPORTER = Choice(
     group="pretune.exporters",
     default="onnx",
 )
-"""Later: gguf."""

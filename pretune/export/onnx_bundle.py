@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from pretune.export.factors import Factors
 
 GRAPH = "model.onnx"
+BITS = {"int8": 8, "int4": 4}
 
 
 class Onnx(Exporter):
     """An ONNX graph with one copy of the weights."""
 
+    extras: ClassVar[tuple[str, ...]] = ("export",)
     keeps_adapters: ClassVar[bool] = True
 
     precision: Literal["weights", "dynamic", "int8", "int4"] = "weights"
@@ -64,8 +66,10 @@ class Onnx(Exporter):
 
     @property
     def blocks(self) -> Blocks | None:
-        bits = {"int8": 8, "int4": 4}.get(self.precision)
-        return bits and Blocks(bits, self.block, self.symmetric, self.activations == "float32")
+        """How weights are stored in blocks, if they are."""
+        if self.precision not in BITS:
+            return None
+        return Blocks(BITS[self.precision], self.block, self.symmetric, self.activations == "float32")
 
     def prove(self, job: Job) -> Proof:
         from pretune.export.parity import Parity, Thresholds, inputs_for, same_tokens

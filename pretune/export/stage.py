@@ -25,7 +25,6 @@ class ExportStage(Stage):
 
     makes: ClassVar[str] = "bundle"
     version: ClassVar[int] = 5
-    extras: ClassVar[tuple[str, ...]] = ("export",)
 
     model: Annotated[str, Input("model|tokens")]
     """The model; an adapter is merged into its base first, or baked into the graph; or tokens, for other programs to
@@ -33,7 +32,7 @@ class ExportStage(Stage):
     data: Annotated[str | None, Input("dataset")] = None
     """A dataset on which the bundle is compared with the model: its test texts, or dialogues as prompts."""
     to: list[Annotated[Exporter, *chosen(EXPORTER)]] = Field([EXPORTER("onnx")], min_length=1)
-    """Formats: of a model onnx; of tokens nanogpt, megatron, arrow."""
+    """Formats: of a model onnx, gguf, huggingface; of tokens nanogpt, megatron, arrow."""
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         model = inputs["model"]

@@ -14,6 +14,7 @@ taken and rounded there. The table of the words is in both files.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,8 +48,8 @@ def reader_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> Grap
     for i in range(config.num_layers):
         at = f"encoder.block.{i}.layer"
         normed = _normed(w, x, f"{at}.0", config)
-        query, key, value = (_by_head(w, normed, f"{at}.0.SelfAttention.{part}", config) for part in "qkv")
-        x = w.op("Add", x, _mixed(w, query, key, value, sums, f"{at}.0.SelfAttention", config))
+        query, *pair = (_by_head(w, normed, f"{at}.0.SelfAttention.{part}", config) for part in "qkv")
+        x = w.op("Add", x, _mixed(w, query, pair, sums, f"{at}.0.SelfAttention", config))
         x = w.op("Add", x, _feed_forward(w, _normed(w, x, f"{at}.1", config), f"{at}.1", config))
     x = w.rms_norm(x, "encoder.final_layer_norm", config.layer_norm_epsilon)
     for i in range(config.num_decoder_layers):
@@ -78,10 +79,10 @@ def writer_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> Grap
         past = (f"past_key_values.{i}.decoder.{part}" for part in PARTS)
         held = [w.op("Concat", *pair, axis=2) for pair in zip(past, fresh, strict=True)]
         present.append(held)
-        x = w.op("Add", x, _mixed(w, query, *held, seen, f"{at}.0.SelfAttention", config))
+        x = w.op("Add", x, _mixed(w, query, held, seen, f"{at}.0.SelfAttention", config))
         query = _by_head(w, _normed(w, x, f"{at}.1", config), f"{at}.1.EncDecAttention.q", config)
         source = [f"past_key_values.{i}.encoder.{part}" for part in PARTS]
-        x = w.op("Add", x, _mixed(w, query, *source, read, f"{at}.1.EncDecAttention", config))
+        x = w.op("Add", x, _mixed(w, query, source, read, f"{at}.1.EncDecAttention", config))
         x = w.op("Add", x, _feed_forward(w, _normed(w, x, f"{at}.2", config), f"{at}.2", config))
     x = w.rms_norm(x, "decoder.final_layer_norm", config.layer_norm_epsilon)
     if config.scale_decoder_outputs:
@@ -138,8 +139,9 @@ def _by_head(w: GraphWriter, x: str, name: str, config: PreTrainedConfig) -> str
     return w.by_head(w.linear(x, name), config.num_heads, config.d_kv)
 
 
-def _mixed(w: GraphWriter, query: str, key: str, value: str, mask: str, at: str, config: PreTrainedConfig) -> str:
+def _mixed(w: GraphWriter, query: str, pair: Sequence[str], mask: str, at: str, config: PreTrainedConfig) -> str:
     """T5 does not scale the products."""
+    key, value = pair
     mixed = w.attention(query, key, value, mask, heads=config.num_heads, width=config.d_kv, scale=1.0)
     return w.linear(mixed, f"{at}.o")
 

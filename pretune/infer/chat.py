@@ -104,6 +104,14 @@ class ChatFormat:
         """
         return self._ids(messages, tools, reply_follows=True)
 
+    def prompt_text(self, messages: Sequence[Message], *, asks: bool = True) -> str:
+        """What `prompt_ids` encodes, as other programs write it; with `asks` false, without the beginning of a reply.
+
+        Raises:
+            BadMessages: the template refuses them.
+        """
+        return self._render([self._turn(message) for message in messages], None, reply_follows=asks)
+
     def dialogue_ids(
         self, messages: Sequence[Message], tools: Sequence[Json] | None = None, *, learnt: Sequence[bool] | None = None
     ) -> tuple[list[int], list[bool]]:

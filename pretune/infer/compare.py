@@ -4,7 +4,8 @@
                     the same best token at every position, logits no further apart than a threshold
     classifier      the same label, or labels, for every text; of scores, the same to a tenth of their standard
                     deviation; logits no further apart than a threshold
-    embedder        vectors of every text whose cosine is 1 but for rounding; no number of one further apart
+    embedder        of every text the same nearest other text, and a cosine of both vectors of 0.9; no number of one
+                    further apart than a threshold
     tagger          the same tag for every token, likewise
 
 So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 TIE = 1e-4
 NEAR_SCORE = 0.1
 """Standard deviations of the training data by which two scores may differ and still count as the same."""
-SAME_COSINE = 0.9999
-"""Of two vectors of one text that count as the same."""
+NEAR_COSINE = 0.9
+"""Of two vectors of a text that may count as the same; where a bundle is exact, the threshold of logits is stricter."""
 SHOWN = 200
 """Characters of an input that are shown where it differs."""
 SCORES_SHOWN = 8
@@ -151,7 +152,8 @@ def compare_written(model: Streams, other: Streams, prompts: Sequence[Sequence[i
 def _forced(model: Streams, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
     """logits_LV of the reference at every token of an answer: in one pass, where prompt and answer are one row."""
     if not model.facts.more.get("apart"):
-        return model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))[0]
+        whole_BLV = model.engine.whole(np.array([[*prompt, *answer[:-1]]]), len(answer))
+        return np.asarray(whole_BLV[0])
     state, found = model.engine.start(), []
     for fresh in (list(prompt), *([token] for token in answer[:-1])):
         logits_BV, state = model.engine.feed(state, np.asarray([fresh], dtype=np.int64))
@@ -294,17 +296,26 @@ COMPARED = {"score": "scores", "ranking": "scores"}
 
 
 def compare_vectors(model: Rows, other: Rows, texts: Sequence[str]) -> Difference:
-    """Vectors of both for the same texts and a long one: each differs whose cosine with the other's is below 0.9999."""
+    """Vectors of both for the same texts and a long one: each differs that has another text as its nearest, or lies
+    far from the other's."""
     long = longest_text(model)
     theirs, longest = _logits(model, texts, long)
     with refusing(longest):
         ours, _ = _logits(other, texts, long)
     lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
     cosines = (theirs * ours).sum(axis=1) / lengths
-    different = int((~(cosines >= SAME_COSINE)).sum())
+    near, ties = _compared(_likeness(theirs), _likeness(ours).argmax(axis=1))
+    different = int((~(near & (cosines >= NEAR_COSINE))).sum())
     where, largest = _furthest(theirs, ours, [*texts, long])
     first = where if different else None
-    return Difference("vectors", len(texts), len(ours), different, 0, largest, longest, first, where)
+    return Difference("vectors", len(texts), len(ours), different, ties, largest, longest, first, where)
+
+
+def _likeness(vectors_ND: np.ndarray) -> np.ndarray:
+    """Cosines [N, N] of vectors with each other; those with themselves count for nothing."""
+    units = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    found: np.ndarray = units @ units.T - 2 * np.eye(len(units), dtype=units.dtype)
+    return found
 
 
 def _logits(model: Rows, texts: Sequence[str | tuple[str, str]], long: str) -> tuple[np.ndarray, int]:

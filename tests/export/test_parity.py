@@ -109,6 +109,20 @@ def test_a_refusal_names_the_first_prompt_and_token_that_differ_and_both_texts(
         Parity(found, EXACT).demand()
 
 
+def test_a_bundle_scores_rows_in_one_pass_and_one_of_before_step_by_step_as_torch_does(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = model_folder("qwen3")
+    export(folder, tmp_path / "out")
+    ids = np.random.default_rng(0).integers(6, 283, (3, 20))
+    expected = open_folder(folder).engine.whole(ids, 7)
+    np.testing.assert_allclose(open_bundle(tmp_path / "out").engine.whole(ids, 7), expected, atol=1e-5)
+    graph = onnx.load(tmp_path / "out" / GRAPH)
+    del graph.graph.input[-1]  # num_logits: its default is a constant then
+    onnx.save(graph, tmp_path / "out" / GRAPH)
+    np.testing.assert_allclose(open_bundle(tmp_path / "out").engine.whole(ids, 7), expected, atol=1e-5)
+
+
 def test_a_bundle_whose_tokenizer_was_spoilt_is_refused(model_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = model_folder("qwen3")
     _, parity = export(folder, tmp_path / "out")

@@ -105,9 +105,14 @@ def _fast(written: str) -> Fast | None:
         fast, slow = Fast.from_json_str(written), Tokenizer.from_str(written)
     except (ImportError, ValueError):  # no wheel for this machine; it does not know this kind
         return None
-    texts = [*PROBES, *_around(slow), *_drawn()]
+    texts = probes(slow)
     one, other = _by_fastokens(fast, texts), _by_tokenizers(slow, texts)
     return fast if np.array_equal(one.ids, other.ids) and np.array_equal(one.ends, other.ends) else None
+
+
+def probes(tokenizer: Tokenizer) -> list[str]:
+    """Texts made to trip whatever reads this tokenizer: scripts, white space, its control tokens as text, Unicode."""
+    return [*PROBES, *_around(tokenizer), *_drawn()]
 
 
 def _around(tokenizer: Tokenizer) -> list[str]:
