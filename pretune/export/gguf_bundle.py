@@ -239,7 +239,7 @@ def whole_blocks(array: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def half_blocks(array: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Blocks of Q4_0 with the numbers of an int4 weight: a float16 scale and 32 numbers in 16 bytes, uint8 [..., bytes].
+    """Blocks of Q4_0 with the numbers of an int4 weight: a float16 scale and 16 bytes each, uint8 [..., bytes].
 
     Args:
         scales: of groups of 32 inputs [rows, groups], whose zero is 8.
