@@ -41,7 +41,7 @@ class Int4(Compressor):
     """gptq: weights make up for each other's errors on text of `data` (arXiv:2210.17323); nearest: each by itself."""
     steps: int = Field(0, ge=0)
     """Steps in which the scales learn to say what the float model said of the train split's text."""
-    rate: float = Field(3e-4, gt=0)
+    rate: float = Field(1e-3, gt=0)
     """Rate of that, in parts of a scale."""
     embeddings: bool = True
     """Whether the table of the vocabulary is rounded too."""

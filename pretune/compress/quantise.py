@@ -92,8 +92,17 @@ def _sizes(model: PreTrainedModel, scales: dict[str, Tensor]) -> Json:
 
 def read_scales(folder: Path) -> dict[str, np.ndarray]:
     """The scales of an int8 model folder by parameter name; empty for any other folder."""
-    if not (folder / SCALES).is_file():
+    return _read(folder, SCALES)
+
+
+def read_steps(folder: Path) -> dict[str, np.ndarray]:
+    """The scales of an int4 model folder whose zeros are all 8, as they lie there; empty for any other folder."""
+    return {} if (folder / INT4_ZEROS).is_file() else _read(folder, INT4_SCALES)
+
+
+def _read(folder: Path, name: str) -> dict[str, np.ndarray]:
+    if not (folder / name).is_file():
         return {}
     from safetensors.numpy import load_file
 
-    return dict(load_file(folder / SCALES))
+    return dict(load_file(folder / name))

@@ -167,10 +167,11 @@ class _Made:
 
     def tensors(self) -> Iterator[tuple[str, np.ndarray, GGMLQuantizationType]]:
         """(name, the bytes or numbers that are written, type) of each tensor."""
-        from pretune.compress.quantise import read_scales
+        from pretune.compress.quantise import read_scales, read_steps
         from pretune.export.gguf_tensors import weights_of
 
-        for weight in weights_of(self.model, read_scales(self.job.source)):
+        scales = {**read_scales(self.job.source), **read_steps(self.job.source)}
+        for weight in weights_of(self.model, scales):
             yield (weight.name, *stored(weight, self.type))
 
 
@@ -222,8 +223,10 @@ def stored(weight: Weight, type: Type) -> tuple[np.ndarray, GGMLQuantizationType
         from libgguf import quantize_rows
 
         return quantize_rows(weight.array, GGMLQuantizationType[kind.upper()]), GGMLQuantizationType[kind.upper()]
-    if kind == "q8_0" and weight.scales is not None:
+    if weight.scales is not None and kind == "q8_0" and weight.scales.shape[-1] == 1:
         return whole_blocks(weight.array, weight.scales), GGMLQuantizationType.Q8_0
+    if weight.scales is not None and kind == "q4_0" and weight.scales.shape[-1] * BLOCK == weight.array.shape[-1]:
+        return half_blocks(weight.array, weight.scales), GGMLQuantizationType.Q4_0
     return quantize(weight.array, GGMLQuantizationType[kind.upper()]), GGMLQuantizationType[kind.upper()]
 
 
@@ -250,6 +253,21 @@ def whole_blocks(array: np.ndarray, scales: np.ndarray) -> np.ndarray:
     rows = np.broadcast_to(scales.astype(np.float16)[..., None], (*whole.shape[:-1], 1))
     blocks = np.concatenate([np.ascontiguousarray(rows).view(np.uint8), whole.view(np.uint8)], axis=-1)
     return blocks.reshape(*array.shape[:-1], -1)
+
+
+def half_blocks(array: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Blocks of Q4_0 with the numbers of an int4 weight: a float16 scale and 16 bytes each, uint8 [..., bytes].
+
+    Args:
+        scales: of groups of 32 inputs [rows, groups], whose zero is 8.
+
+    Source: the layout is that of ggml's block_q4_0.
+    """
+    blocks = array.reshape(*array.shape[:-1], -1, BLOCK)
+    numbers = (np.rint(blocks / scales[..., None]) + 8).astype(np.uint8)
+    packed = numbers[..., : BLOCK // 2] | (numbers[..., BLOCK // 2 :] << 4)
+    narrow = np.ascontiguousarray(scales.astype(np.float16)[..., None]).view(np.uint8)
+    return np.concatenate([narrow, packed], axis=-1).reshape(*array.shape[:-1], -1)
 
 
 # ---- the file -----------------------------------------------------------------------------------

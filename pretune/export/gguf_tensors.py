@@ -33,7 +33,8 @@ class Weight:
 
     Args:
         array: float32, the last axis is that of the inputs.
-        scales: of int8 weights, [rows, 1]: array is whole numbers times these; else None.
+        scales: of int8 weights, [rows, 1]: array is whole numbers times these; of int4 weights [rows, groups]; else
+            None.
     """
 
     name: str

@@ -30,8 +30,9 @@ class Onnx(Exporter):
     keeps_adapters: ClassVar[bool] = True
 
     precision: Literal["weights", "dynamic", "int8", "int4"] = "weights"
-    """weights: the folder's own function, with what was rounded stored as it was rounded. Inexact, and judged by min_agreement:
-    dynamic, int8 activations too; int8 and int4, weights in blocks (a rounded folder's own scales are taken)."""
+    """weights: the folder's own function, with what was rounded stored as it was rounded. The others are inexact, and
+    judged by min_agreement: dynamic, int8 activations too; int8 and int4, weights in blocks (a rounded folder's own
+    scales are taken)."""
     block: Literal[32, 128] = 32
     """Weights that share a scale, of precision=int8 and int4; a larger block is smaller and less exact."""
     symmetric: bool = True

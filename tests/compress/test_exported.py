@@ -72,3 +72,22 @@ def test_steps_of_a_grid_are_stored_and_nothing_is_rounded_again() -> None:
         kind = given.kind(Blocks(4), words=words)
         found = stored(rounded.numpy(), kind, None, given).weight(kind, 64)
         np.testing.assert_array_equal(found, rounded.numpy())
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_gguf_keeps_the_steps_of_groups_of_32_whatever_they_are(kind: str) -> None:
+    gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
+    from pretune.export.gguf_bundle import stored
+    from pretune.export.gguf_tensors import weights_of
+
+    model = build(kind)
+    made = Int4(by="nearest", steps=5, rate=1e-2).compress(model, text=TEXT)  # the scales are nobody's usual ones
+    scales = {name: scale.contiguous().numpy() for name, scale in made.files[INT4_SCALES].items()}
+    seen = 0
+    for weight in weights_of(model, scales):
+        if weight.scales is not None and weight.array.shape[-1] % 32 == 0:
+            blocks, type = stored(weight, "q4_0")
+            if type == gguf.GGMLQuantizationType.Q4_0:
+                np.testing.assert_array_equal(gguf.dequantize(blocks, type), weight.array)
+                seen += 1
+    assert seen >= 8
