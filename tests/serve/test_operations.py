@@ -288,15 +288,18 @@ def test_sigterm_ends_with_0_when_all_is_answered() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, encoding="utf-8", cwd=root
     ) as server:
-        assert server.stdout is not None
-        url = server.stdout.readline().split()[3]
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(httpx.post, url + CLASSIFY, json={"input": "a"}, timeout=60)
-            assert server.stdout.readline() == "thinking\n"
-            server.terminate()
-            assert server.stdout.readline().startswith("finishing what was asked")
-            assert asked.result().status_code == 200
-            assert server.wait(20) == 0
+        try:
+            assert server.stdout is not None
+            url = next(line for line in server.stdout if line.startswith("serving")).split()[3]
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(httpx.post, url + CLASSIFY, json={"input": "a"}, timeout=60)
+                assert server.stdout.readline() == "thinking\n"
+                server.terminate()
+                assert server.stdout.readline().startswith("finishing what was asked")
+                assert asked.result().status_code == 200
+                assert server.wait(20) == 0
+        finally:
+            server.kill()  # a claim that fails must not wait for it
 
 
 def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
