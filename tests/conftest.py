@@ -25,9 +25,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def memory_goes_back() -> Iterator[None]:
-    """A training keeps what it frees for its next step (runtime.keep_freed_memory), and the tests are many trainings."""
+    """A training keeps what it frees for its next step (runtime.keep_freed_memory), and the tests are many trainings.
+
+    What is alive behind a module are libraries, half a million objects: frozen, the next collection passes them by.
+    """
     yield
     gc.collect()
+    gc.freeze()
     with suppress(OSError, AttributeError):  # elsewhere than on Linux with glibc nothing is kept
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

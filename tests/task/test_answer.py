@@ -117,12 +117,14 @@ def test_compressed_and_exported_without_data_it_keeps_its_threshold(
     assert bundle.facts.more == ready.facts.more and bundle.facts.more["no_answer"] is not None
 
 
-def test_a_decoder_that_finds_answers_is_refused_as_onnx_with_what_to_do(world: Path) -> None:
-    from pretune.base.errors import NotSupported
-
+def test_a_decoder_that_finds_answers_is_exported_and_finds_the_same(world: Path) -> None:
     found = tuned(world, "decoder", "decoder-onnx", steps=1, epochs=None)
-    with pytest.raises(NotSupported, match="decoder that finds answers"):
-        found.export(out=world / "decoder-bundle", quiet=True)
+    bundle = open_model(found.export(out=world / "decoder-bundle", quiet=True).path)
+    asked = [{"question": "what", "context": "the pond has a green frog"}]
+    (answer,), (wanted,) = bundle.answer(asked), open_model(found.path).answer(asked)
+    assert isinstance(answer, Span) and isinstance(wanted, Span)
+    assert (answer.text, answer.start) == (wanted.text, wanted.start)
+    assert answer.score == pytest.approx(wanted.score, abs=1e-5)
 
 
 # ---- rows ---------------------------------------------------------------------------------------
