@@ -27,6 +27,7 @@ from pretune.infer.predictor import Predictor
 from pretune.model.families import plain_model
 from pretune.model.folder import check_memory
 from pretune.model.generate import module_of
+from pretune.model.rounded import is_turned
 from pretune.objective.objective import Objective
 from pretune.objective.pretraining.causal import Causal
 from pretune.task.task import judging
@@ -145,12 +146,6 @@ def error_of(change_OI: Tensor, moment_II: Tensor) -> float:
     return float(((change_OI @ moment_II) * change_OI).sum())
 
 
-@torch.no_grad()
-def answers(model: Any, calibration: Calibration) -> list[Tensor]:
-    """What a model says of each row (see `said_of`)."""
-    return [said_of(model, given).clone() for given in calibration.rows]
-
-
 def said_of(model: Any, given: Given) -> Tensor:
     """Logits [.., C] of a row: of every place or of the row, as the head gives them; states of a model without head."""
     from pretune.model.families import scores_of
@@ -160,13 +155,6 @@ def said_of(model: Any, given: Given) -> Tensor:
 
 
 # ---- matrices by the names of their layers ---------------------------------------------------------------------------
-
-
-def is_turned(layer: Any) -> bool:
-    """Whether a layer's weight is [I, O] (GPT-2's Conv1D)."""
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(layer, Conv1D)
 
 
 def matrix_of(model: Any, name: str) -> Tensor:

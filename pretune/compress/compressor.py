@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,28 @@ class Compressed:
     stored: int | None = None
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a compressor works on.
+
+    Args:
+        model: float32, of torch; it may be changed in place.
+        source: the folder that it comes from; tokenizer: that of the tokenizer it gets, its own if none is given.
+        text: what it reads to see which weights matter, where `reads` asks for it.
+        teacher: the model before anything was compressed; None: this one, as it is given.
+    """
+
+    model: PreTrainedModel
+    source: Path | None = None
+    tokenizer: Path | None = None
+    text: Calibration | None = None
+    teacher: PreTrainedModel | None = None
+
+    def float_model(self) -> PreTrainedModel:
+        """What the result is compared with: the teacher, or a copy of the model as it is now."""
+        return self.teacher if self.teacher is not None else deepcopy(self.model)
+
+
 class Compressor(Variant):
     """Makes a model smaller; its function may change, and the stage reports by how much."""
 
@@ -41,22 +64,8 @@ class Compressor(Variant):
         """Rows of the data's train split that it must be given."""
         return 0
 
-    def compress(
-        self,
-        model: PreTrainedModel,
-        *,
-        source: Path | None = None,
-        tokenizer: Path | None = None,
-        text: Calibration | None = None,
-        teacher: PreTrainedModel | None = None,
-    ) -> Compressed:
-        """Change a float32 torch model in place, or make another.
-
-        Args:
-            source: the folder that it comes from; tokenizer: that of the tokenizer it gets, its own if none is given.
-            text: what it reads to see which weights matter, where `reads` asks for it.
-            teacher: the model before anything was compressed; None: this one, as it is given.
-        """
+    def compress(self, work: Work) -> Compressed:
+        """Change the model in place, or make another."""
         raise AssertionError(f"{type(self).__name__} has no compress()")
 
 

@@ -6,19 +6,16 @@ for calibration: for more, fine-tune the folder, where nothing keeps the zeros.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from pretune.base.json import Json
-from pretune.compress.compressor import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
-    from pretune.compress.calibration import Calibration
     from pretune.compress.learning import Made
 
 
@@ -37,19 +34,12 @@ class Distil(Compressor):
     def reads(self) -> int:
         return self.rows
 
-    def compress(
-        self,
-        model: PreTrainedModel,
-        *,
-        source: Path | None = None,
-        tokenizer: Path | None = None,
-        text: Calibration | None = None,
-        teacher: PreTrainedModel | None = None,
-    ) -> Compressed:
+    def compress(self, work: Work) -> Compressed:
         """Returns how far the model was and is from its teacher. Raises NotSupported without one: it is no ladder's."""
         from pretune.base.errors import NotSupported
         from pretune.compress.learning import distance, learn
 
+        model, text, teacher = work.model, work.text, work.teacher
         if teacher is None or text is None:
             problem = "method=distil alone would learn what the model says already"
             raise NotSupported(problem, hint="put it on a ladder, behind what it makes good: method: [prune, distil]")

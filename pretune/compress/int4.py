@@ -7,19 +7,16 @@ learn to say what the float model said; and the matrices that cost most may stay
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from pretune.base.json import Json
-from pretune.compress.compressor import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
     from pretune.compress.calibration import Calibration
     from pretune.compress.grid import Grid
@@ -54,15 +51,7 @@ class Int4(Compressor):
     def reads(self) -> int:
         return self.rows if self.by == "gptq" or self.steps or self.spare else 0
 
-    def compress(
-        self,
-        model: PreTrainedModel,
-        *,
-        source: Path | None = None,
-        tokenizer: Path | None = None,
-        text: Calibration | None = None,
-        teacher: PreTrainedModel | None = None,
-    ) -> Compressed:
+    def compress(self, work: Work) -> Compressed:
         """Round every matrix in place; a tied head and its embedding are one matrix.
 
         Returns:
@@ -71,7 +60,8 @@ class Int4(Compressor):
         """
         from pretune.compress.learning import distance
 
-        float_model = teacher if teacher is not None or text is None else deepcopy(model)
+        model, text = work.model, work.text
+        float_model = work.float_model() if text is not None else work.teacher
         rounded = _rounded(self, model, text)
         spared = _spared(self, model, rounded, float_model, text)
         for name, one in rounded.items():

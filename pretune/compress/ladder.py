@@ -22,7 +22,7 @@ from pretune.base.config import chosen
 from pretune.base.errors import MissingSetting, NotSupported, TooMuchLost
 from pretune.base.json import Json
 from pretune.base.stage import Context
-from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor
+from pretune.compress.compressor import COMPRESSOR, Compressed, Compressor, Work
 from pretune.compress.low_rank import FACTORS
 from pretune.compress.measure import better_of, lost, quality, seconds_of
 from pretune.compress.quantise import INT4_SCALES, SCALES
@@ -139,7 +139,7 @@ def _rung(way: Compressor, below: Rung, first: Rung, data: Artifact | None, out:
     teacher = module_of(open_folder(first.folder)) if way.reads and below is not first else None
     source = words if below.folder == first.folder else below.folder
     start = time.perf_counter()
-    compressed = way.compress(model, source=below.folder, tokenizer=source, text=text, teacher=teacher)
+    compressed = way.compress(Work(model, source=below.folder, tokenizer=source, text=text, teacher=teacher))
     metrics = {**compressed.metrics, "seconds_to_compress": round(time.perf_counter() - start, 2)}
     out.mkdir(parents=True, exist_ok=True)
     _write(compressed.model or model, compressed, below.folder, out, tokenizer=source)

@@ -16,7 +16,6 @@ O outputs, I inputs, R ranks.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +24,10 @@ from pydantic import Field
 
 from pretune.base.errors import WrongValue
 from pretune.base.json import Json
-from pretune.compress.compressor import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
     from pretune.compress.calibration import Calibration
     from pretune.compress.learning import Made
@@ -56,15 +54,7 @@ class LowRank(Compressor):
     def reads(self) -> int:
         return self.rows
 
-    def compress(
-        self,
-        model: PreTrainedModel,
-        *,
-        source: Path | None = None,
-        tokenizer: Path | None = None,
-        text: Calibration | None = None,
-        teacher: PreTrainedModel | None = None,
-    ) -> Compressed:
+    def compress(self, work: Work) -> Compressed:
         """Put products into the blocks' matrices, in place.
 
         Returns:
@@ -76,8 +66,8 @@ class LowRank(Compressor):
         """
         from pretune.compress.learning import distance, learn
 
+        model, text, float_model = work.model, work.text, work.float_model()
         assert text is not None, "low rank reads text"
-        float_model = teacher if teacher is not None else deepcopy(model)
         cuts = _cuts(model, text)
         ranks = self._ranks(cuts)
         made = {name: _made(cuts[name], rank) for name, rank in ranks.items()}
@@ -175,7 +165,8 @@ def spread_ranks(matrices: dict[str, tuple[Tensor, tuple[int, ...]]], ratio: flo
 
 
 def _cuts(model: Any, text: Calibration) -> dict[str, Cut]:
-    from pretune.compress.calibration import is_turned, layers_in_blocks, matrix_of, moments
+    from pretune.compress.calibration import layers_in_blocks, matrix_of, moments
+    from pretune.model.rounded import is_turned
 
     layers = {name: model.get_submodule(name) for name in layers_in_blocks(model)}
     found = {}

@@ -16,18 +16,16 @@ O outputs, I inputs, N places, D width.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pretune.base.errors import NotSupported
 from pretune.base.json import Json
-from pretune.compress.compressor import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
     from pretune.compress.calibration import Calibration
 
@@ -59,20 +57,11 @@ class Prune(Compressor):
     def reads(self) -> int:
         return self.rows if self.by == "activations" else 0
 
-    def compress(
-        self,
-        model: PreTrainedModel,
-        *,
-        source: Path | None = None,
-        tokenizer: Path | None = None,
-        text: Calibration | None = None,
-        teacher: PreTrainedModel | None = None,
-    ) -> Compressed:
+    def compress(self, work: Work) -> Compressed:
         """Returns a smaller model, or the same with weights of 0, and: parameters before and after, what is left."""
-        before = sum(p.numel() for p in model.parameters())
-        made, facts = {"weights": _weights, "heads": _heads, "ffn": _units, "layers": _layers}[self.what](
-            self, model, text
-        )
+        before = sum(p.numel() for p in work.model.parameters())
+        ways = {"weights": _weights, "heads": _heads, "ffn": _units, "layers": _layers}
+        made, facts = ways[self.what](self, work.model, work.text)
         after = sum(p.numel() for p in made.parameters())
         return Compressed(model=made, metrics={"parameters_before": before, "parameters_after": after, **facts})
 

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pretune.base.json import Json
-from pretune.compress.compressor import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor, Work
 from pretune.model.rounding import on_grid, scales_of
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from pretune.compress.calibration import Calibration
 
 SCALES = "int8-scales.safetensors"
 INT4_SCALES, INT4_ZEROS = "int4-scales.safetensors", "int4-zeros.safetensors"
@@ -36,15 +35,7 @@ INT4_SCALES, INT4_ZEROS = "int4-scales.safetensors", "int4-zeros.safetensors"
 class Int8(Compressor):
     """Weights rounded to int8, one scale per output channel."""
 
-    def compress(
-        self,
-        model: PreTrainedModel,
-        *,
-        source: Path | None = None,
-        tokenizer: Path | None = None,
-        text: Calibration | None = None,
-        teacher: PreTrainedModel | None = None,
-    ) -> Compressed:
+    def compress(self, work: Work) -> Compressed:
         """Round every matrix in place; a tied head and its embedding are one matrix.
 
         Returns:
@@ -55,7 +46,7 @@ class Int8(Compressor):
 
         scales: dict[str, Tensor] = {}
         largest = 0.0
-        for name, parameter, axis in matrices(model):
+        for name, parameter, axis in matrices(work.model):
             weight = parameter.detach().cpu().numpy()
             scale = scales_of(weight, axis)
             rounded = on_grid(weight, scale)
@@ -63,7 +54,7 @@ class Int8(Compressor):
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(rounded))
             scales[name] = torch.from_numpy(scale)
-        sizes = _sizes(model, scales)
+        sizes = _sizes(work.model, scales)
         metrics = {**sizes, "largest_change_in_scales": largest}
         return Compressed({SCALES: scales}, metrics, stored=sizes["bytes_int8"])
 
@@ -71,14 +62,16 @@ class Int8(Compressor):
 def matrices(model: PreTrainedModel) -> list[tuple[str, Tensor, int]]:
     """(name, parameter, axis of the output channels) of every matrix of linear layers and embeddings, each once."""
     from torch import nn
-    from transformers.pytorch_utils import Conv1D
+
+    from pretune.model.rounded import is_turned
 
     found: list[tuple[str, Tensor, int]] = []
     seen: set[int] = set()
     for at, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Embedding | Conv1D) and id(module.weight) not in seen:
+        is_matrix = isinstance(module, nn.Linear | nn.Embedding) or is_turned(module)
+        if is_matrix and id(module.weight) not in seen:
             seen.add(id(module.weight))
-            found.append((f"{at}.weight", module.weight, 1 if isinstance(module, Conv1D) else 0))
+            found.append((f"{at}.weight", module.weight, int(is_turned(module))))
     return found
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pretune.base.config import Input
-from pretune.compress.compressor import Compressed, Compressor
+from pretune.compress.compressor import Compressed, Compressor, Work
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from pretune.compress.calibration import Calibration
+    pass
 
 
 class Vocabulary(Compressor):
@@ -21,16 +18,8 @@ class Vocabulary(Compressor):
     tokenizer: Annotated[str, Input("tokenizer")]
     """The tokenizer that the model gets."""
 
-    def compress(
-        self,
-        model: PreTrainedModel,
-        *,
-        source: Path | None = None,
-        tokenizer: Path | None = None,
-        text: Calibration | None = None,
-        teacher: PreTrainedModel | None = None,
-    ) -> Compressed:
+    def compress(self, work: Work) -> Compressed:
         from pretune.model.vocabulary import refit
 
-        assert source is not None and tokenizer is not None, "rows follow from one tokenizer to another"
-        return Compressed(metrics=refit(model, source, tokenizer))
+        assert work.source is not None and work.tokenizer is not None, "rows follow from one tokenizer to another"
+        return Compressed(metrics=refit(work.model, work.source, work.tokenizer))

@@ -104,8 +104,9 @@ def rounded_copy(model: PreTrainedModel) -> tuple[PreTrainedModel, Mapping[str, 
     """A copy of a torch model on the int8 grid, and its scales; the model itself stays."""
     from copy import deepcopy
 
+    from pretune.compress.compressor import Work
     from pretune.compress.quantise import SCALES, Int8
 
     rounded = deepcopy(model)
-    compressed = Int8(kind="int8").compress(rounded)
+    compressed = Int8(kind="int8").compress(Work(rounded))
     return rounded, {name: scale.numpy() for name, scale in compressed.files[SCALES].items()}

@@ -24,6 +24,7 @@ from pretune.model.families import family_of
 from pretune.model.families.family import Cuts
 from pretune.model.folder import without_pooler
 from pretune.model.layers import config_of_taken, renumbered
+from pretune.model.rounded import is_turned
 
 Kept = Sequence[Tensor]
 """Of each block, the numbers of what is kept, in rising order."""
@@ -120,20 +121,18 @@ def without_blocks(model: Any, kept: Sequence[int]) -> Any:
     return _made(model, state, family_of(model).config(settings))
 
 
-def _turned(model: Any, name: str) -> bool:
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(model.get_submodule(name), Conv1D)
-
-
 def _take_outputs(model: Any, state: dict[str, Tensor], name: str, kept: Tensor) -> None:
-    state[f"{name}.weight"] = state[f"{name}.weight"].index_select(1 if _turned(model, name) else 0, kept)
+    state[f"{name}.weight"] = state[f"{name}.weight"].index_select(
+        1 if is_turned(model.get_submodule(name)) else 0, kept
+    )
     if f"{name}.bias" in state:
         state[f"{name}.bias"] = state[f"{name}.bias"][kept]
 
 
 def _take_inputs(model: Any, state: dict[str, Tensor], name: str, kept: Tensor) -> None:
-    state[f"{name}.weight"] = state[f"{name}.weight"].index_select(0 if _turned(model, name) else 1, kept)
+    state[f"{name}.weight"] = state[f"{name}.weight"].index_select(
+        0 if is_turned(model.get_submodule(name)) else 1, kept
+    )
 
 
 def _with(model: Any, **settings: Any) -> Any:

@@ -98,13 +98,18 @@ def rounded(weight: Tensor, precision: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(packed), torch.from_numpy(scale_R1.reshape(outputs, groups, 1))
 
 
-def matrices_in_blocks(model: Any) -> list[tuple[str, Any, bool]]:
-    """(name, layer, whether its weight is [I, O]) of the linear layers inside the blocks. Raises NotSupported: none."""
+def is_turned(layer: nn.Module) -> bool:
+    """Whether a layer's weight is [I, O] (GPT-2's Conv1D)."""
     from transformers.pytorch_utils import Conv1D
 
+    return isinstance(layer, Conv1D)
+
+
+def matrices_in_blocks(model: Any) -> list[tuple[str, Any, bool]]:
+    """(name, layer, whether its weight is [I, O]) of the linear layers inside the blocks. Raises NotSupported: none."""
     family, layers = family_of(model), model.named_modules()
-    kinds = [(name, layer) for name, layer in layers if isinstance(layer, nn.Linear | Conv1D)]
-    found = [(n, m, isinstance(m, Conv1D)) for n, m in kinds if (family.level_of(f"{n}.weight") or 0) > 0]
+    kinds = [(name, layer) for name, layer in layers if isinstance(layer, nn.Linear) or is_turned(layer)]
+    found = [(n, m, is_turned(m)) for n, m in kinds if (family.level_of(f"{n}.weight") or 0) > 0]
     if not found:
         problem = f"a {model.config.model_type} model has no linear layers in blocks that base_precision could round"
         raise NotSupported(problem, hint="leave base_precision=float32")

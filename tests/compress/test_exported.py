@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from pretune.compress.compressor import Compressor
+from pretune.compress.compressor import Compressor, Work
 from pretune.compress.grid import Grid, size_of
 from pretune.compress.int4 import Int4
 from pretune.compress.low_rank import FACTORS, LowRank
@@ -23,7 +23,7 @@ from tests.folders import build
 
 def graph(model: Any, how: Compressor) -> Graph:
     """Compresses the model in place."""
-    found = how.compress(model, text=TEXT).files
+    found = how.compress(Work(model, text=TEXT)).files
     steps = {}
     for name, scales in found.get(INT4_SCALES, {}).items():
         weight, zeros = model.get_parameter(name), found.get(INT4_ZEROS, {}).get(name, torch.full_like(scales, 8))
@@ -81,7 +81,7 @@ def test_gguf_keeps_the_steps_of_groups_of_32_whatever_they_are(kind: str) -> No
     from pretune.export.gguf_tensors import weights_of
 
     model = build(kind)
-    made = Int4(by="nearest", steps=5, rate=1e-2).compress(model, text=TEXT)  # the scales are nobody's usual ones
+    made = Int4(by="nearest", steps=5, rate=1e-2).compress(Work(model, text=TEXT))  # the scales are nobody's usual ones
     scales = {name: scale.contiguous().numpy() for name, scale in made.files[INT4_SCALES].items()}
     seen = 0
     for weight in weights_of(model, scales):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pretune.compress.calibration import Calibration, error_of
+from pretune.compress.compressor import Work
 from pretune.compress.gptq import factor, gptq
 from pretune.compress.grid import Grid, grid_of, read_grids, size_of
 from pretune.compress.int4 import Int4
@@ -126,7 +127,9 @@ def test_gptq_and_learnt_scales_bring_a_model_nearer_to_the_float_one() -> None:
     found = {}
     for by, steps in (("nearest", 0), ("gptq", 0), ("nearest", 30)):
         facts = (
-            Int4.model_validate({"by": by, "steps": steps, "rate": 3e-3}).compress(build("llama"), text=TEXT).metrics
+            Int4.model_validate({"by": by, "steps": steps, "rate": 3e-3})
+            .compress(Work(build("llama"), text=TEXT))
+            .metrics
         )
         found[by, steps] = facts.get("distance_learnt", facts["distance"])
     assert found["gptq", 0] < found["nearest", 0]
@@ -137,7 +140,7 @@ def test_what_costs_most_becomes_int8() -> None:
     model = build("llama")
     layer = "model.layers.1.mlp.down_proj.weight"
     model.get_parameter(layer).data[:, 0] *= 40  # one loud input spoils the steps of its group
-    made = Int4(by="nearest", spare=0.15).compress(model, text=TEXT)
+    made = Int4(by="nearest", spare=0.15).compress(Work(model, text=TEXT))
     assert layer in made.metrics["int8_matrices"]
     assert not set(made.files[SCALES]) & set(made.files[INT4_SCALES])
     whole = model.get_parameter(layer) / made.files[SCALES][layer]

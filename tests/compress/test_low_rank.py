@@ -7,6 +7,7 @@ import torch
 
 from pretune.base.errors import WrongValue
 from pretune.compress.calibration import error_of
+from pretune.compress.compressor import Work
 from pretune.compress.low_rank import FACTORS, LowRank, spread_ranks, whitened
 from tests.compress.test_int4 import TEXT, correlated
 from tests.folders import build
@@ -44,7 +45,7 @@ def test_ranks_go_where_they_cost_least_and_keep_to_the_budget() -> None:
 def test_the_model_computes_with_the_product_and_the_file_holds_its_factors() -> None:
     for kind in ("gpt2", "llama"):
         model = build(kind)
-        made = LowRank(ratio=0.3).compress(model, text=TEXT)
+        made = LowRank(ratio=0.3).compress(Work(model, text=TEXT))
         assert made.metrics["numbers_after"] <= 0.7 * made.metrics["numbers_before"]
         for name, rank in made.metrics["ranks"].items():
             left, right = made.files[FACTORS][f"{name}.left"], made.files[FACTORS][f"{name}.right"]
@@ -57,10 +58,10 @@ def test_the_model_computes_with_the_product_and_the_file_holds_its_factors() ->
 
 
 def test_factors_that_learn_come_nearer() -> None:
-    facts = LowRank(ratio=0.5, steps=30, rate=1e-3).compress(build("llama"), text=TEXT).metrics
+    facts = LowRank(ratio=0.5, steps=30, rate=1e-3).compress(Work(build("llama"), text=TEXT)).metrics
     assert facts["distance_learnt"] < facts["distance"]
 
 
 def test_a_rank_that_saves_nothing_is_refused() -> None:
     with pytest.raises(WrongValue, match="rank=64 saves nothing"):
-        LowRank(rank=64).compress(build("llama"), text=TEXT)
+        LowRank(rank=64).compress(Work(build("llama"), text=TEXT))

@@ -13,6 +13,7 @@ from torch import nn
 
 from pretune.base.errors import NotSupported
 from pretune.compress.calibration import Calibration, matrix_of, moments, turns
+from pretune.compress.compressor import Work
 from pretune.compress.prune import Prune, _added, kept_weights
 from pretune.model.cuts import (
     blocks_of,
@@ -137,7 +138,7 @@ def test_units_that_add_nothing_on_the_text_go_first() -> None:
     for at in blocks_of(model):
         model.get_submodule(f"{at}.mlp.up_proj").weight.data[::2] = 0
         model.get_submodule(f"{at}.mlp.up_proj").bias.data[::2] = 0
-    cut = Prune(what="ffn", ratio=0.5).compress(model, text=text)
+    cut = Prune(what="ffn", ratio=0.5).compress(Work(model, text=text))
     torch.testing.assert_close(said(cut.model), said(model), rtol=1e-5, atol=1e-5)
     assert cut.metrics["units_after"] == 24
     assert cut.metrics["parameters_after"] < cut.metrics["parameters_before"]
@@ -156,7 +157,7 @@ def test_the_layers_that_go_are_those_that_turn_the_states_least() -> None:
     angles = turns(model, 2, text)
     assert len(angles) == 3
     assert angles[1] == pytest.approx(0, abs=1e-3)
-    cut = Prune(what="layers", ratio=0.4).compress(model, text=text)
+    cut = Prune(what="layers", ratio=0.4).compress(Work(model, text=text))
     assert cut.metrics["first_gone"] == 2
     torch.testing.assert_close(said(cut.model), said(model), rtol=1e-5, atol=1e-5)
 
@@ -176,7 +177,7 @@ def test_moments_are_what_a_layer_reads() -> None:
 def test_what_no_config_can_say_is_refused(kind: str, what: Any, why: str) -> None:
     by: Any = {"heads": "magnitude", "layers": "last"}[what]
     with pytest.raises(NotSupported, match=why):
-        Prune(what=what, by=by).compress(build(kind))
+        Prune(what=what, by=by).compress(Work(build(kind)))
 
 
 @pytest.mark.parametrize("what", ["ffn", "heads", "layers"])
@@ -190,7 +191,7 @@ def test_plain_transformers_opens_the_smaller_folder(
     method = {"kind": "prune", "what": what, "ratio": 0.5, "by": by}
     made = run(small={"kind": "compress", "model": str(source), "method": method})["small"]
     model, facts = AutoModelForCausalLM.from_pretrained(made.path), made.card.metrics
-    cut = Prune.model_validate(method).compress(AutoModelForCausalLM.from_pretrained(source)).model
+    cut = Prune.model_validate(method).compress(Work(AutoModelForCausalLM.from_pretrained(source))).model
     torch.testing.assert_close(said(model.eval()), said(cut), rtol=0, atol=0)
     assert sum(p.numel() for p in model.parameters()) == facts["parameters_after"] < facts["parameters_before"]
     assert facts["bytes_after"] == 4 * facts["parameters_after"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pretune.compress.compressor import Work
 from pretune.compress.quantise import SCALES, Int8, matrices
 from pretune.model.rounding import on_grid, scales_of
 from tests.folders import build
@@ -46,7 +47,7 @@ def test_whole_number_times_scale_is_exact_in_float32() -> None:
 
 def test_norms_and_biases_stay_and_every_matrix_has_at_most_255_values_per_channel() -> None:
     model, before = build("gpt2"), build("gpt2").state_dict()
-    files = Int8(kind="int8").compress(model).files[SCALES]
+    files = Int8(kind="int8").compress(Work(model)).files[SCALES]
     for name, parameter in model.named_parameters():
         assert (name in files) == (parameter.ndim == 2), name
         if parameter.ndim == 1:
@@ -65,14 +66,14 @@ def test_scales_of_conv1d_belong_to_its_columns_and_of_linear_to_its_rows() -> N
 
 def test_a_tied_head_is_rounded_once_and_stays_tied() -> None:
     model = build("qwen3")
-    compressed = Int8(kind="int8").compress(model)
+    compressed = Int8(kind="int8").compress(Work(model))
     assert "lm_head.weight" not in compressed.files[SCALES]
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
 def test_sizes_count_one_byte_per_rounded_weight_and_four_for_the_rest() -> None:
     model = build("bert-labels")
-    metrics = Int8(kind="int8").compress(model).metrics
+    metrics = Int8(kind="int8").compress(Work(model)).metrics
     matrix = sum(p.numel() for p in model.parameters() if p.ndim == 2)
     vector = sum(p.numel() for p in model.parameters() if p.ndim == 1)
     channels = sum(p.shape[0] for p in model.parameters() if p.ndim == 2)
