@@ -3,7 +3,7 @@
     python benchmarks/gguf_parity.py ../shared/models/minimind2-small --types f32,q8_0,q4_0,q4_k
     python benchmarks/gguf_parity.py MODEL --prompts 50 --data DATASET          its test texts or dialogues as prompts
 
-A line for each type: what is written is read again, the ids of about 900 texts are compared, then 64 greedy tokens of
+A line for each type: what is written is read again, the ids of about 950 texts are compared, then 64 greedy tokens of
 each prompt and one prompt as long as the model reads, next to the logits of the model in float32. Nothing is refused
 for how much it differs but ids and, of f32, tokens. One thread.
 """

@@ -196,7 +196,9 @@ def chat(
 )
 @click.option("--api-key", help="The API key itself; better: PRETUNE_API_KEY or --api-key-file.")
 @click.option("--new-key", metavar="NAME", help="Print a new key, once, and its entry for --api-key-file.")
-@click.option("--memory", metavar="SIZE", help="2GB: models are opened when asked, as many as fit into this.")
+@click.option(
+    "--memory", metavar="SIZE", help="2GB: as many models stay open as fit into this; the others open when asked."
+)
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="max_seconds=60; an unknown name lists all."
 )

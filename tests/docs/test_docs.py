@@ -182,6 +182,15 @@ def test_both_languages_have_the_same_headings_and_tables(english: str, chinese:
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize(("english", "chinese"), PAIRS)
+def test_both_languages_name_the_same_settings_in_running_text(english: str, chinese: str) -> None:
+    def named(page: str) -> set[str]:
+        spans = re.findall(r"`([^`]+)`", FENCE.sub("", read(page)))
+        return {one.partition("=")[0] for one in spans if "=" in one and one[0].islower()}
+
+    assert named(english) == named(chinese)
+
+
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
 def test_a_link_to_a_file_leads_somewhere(page: str) -> None:
     targets = [t for t in LINK.findall(read(page)) if "://" not in t]
