@@ -334,8 +334,8 @@ class Batching:
 
     def _read(self, job: Job, budget: int) -> int:
         """Some of a prompt, and the first token behind it when it is read; returns how many tokens that were."""
-        if self.model.searches(job.draft.sampling):
-            self._search(job)
+        if job.draft.most < 1 or self.model.searches(job.draft.sampling):
+            self._stream(job)
             return budget
         fresh = job.draft.written[job.num_read : job.num_read + budget]
         try:
@@ -351,8 +351,8 @@ class Batching:
             self.read.append(job)
         return len(fresh)
 
-    def _search(self, job: Job) -> None:
-        """An answer that is looked for as a whole; the others wait for it."""
+    def _stream(self, job: Job) -> None:
+        """An answer that is looked for as a whole, or has no token; the others wait for it."""
         try:
             for piece in self.model.stream(job.draft.written, job.draft.sampling):
                 if job.has_left:

@@ -274,6 +274,12 @@ def test_the_likeliest_answers_of_prompts_of_any_length_are_those_of_each_alone(
         assert model.text_of(prompt, ids) == "".join(piece.text for piece in alone)
 
 
+def test_an_answer_that_may_have_no_token_is_empty(model: LanguageModel) -> None:
+    nothing = Sampling(max_tokens=0)
+    assert model.generate_many(PROMPTS[:2], 0) == [[], []]
+    assert list(by_hand(model).stream(PROMPTS[0], nothing)) == list(model.stream(PROMPTS[0], nothing))
+
+
 def test_a_stream_of_the_engine_is_that_of_the_model_and_a_second_one_reads_what_is_new(model: LanguageModel) -> None:
     engine = by_hand(model)
     for prompt in (PROMPTS[1], [*PROMPTS[1], 3, 4]):
