@@ -266,6 +266,13 @@ def test_joined_rows_have_the_logits_of_each_alone_and_cut_ones_too(model: Langu
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_a_row_that_is_cut_out_keeps_nothing_of_the_others_in_memory(model: LanguageModel) -> None:
+    engine: Any = model.engine
+    _, state = engine.feed(engine.start(), np.array([[5, 6, 7], [8, 9, 10]]))
+    parts = zip(parts_of(state), parts_of(engine.cut(state, 1, 3)), strict=True)
+    assert not any(np.shares_memory(np.asarray(whole), np.asarray(part)) for whole, part in parts)
+
+
 def test_the_likeliest_answers_of_prompts_of_any_length_are_those_of_each_alone(model: LanguageModel) -> None:
     together = model.generate_many(PROMPTS, 10)
     for prompt, ids in zip(PROMPTS, together, strict=True):
