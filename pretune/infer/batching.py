@@ -185,8 +185,8 @@ class Batching:
         while self._has_work():
             try:
                 self.step()
-            except Exception as error:  # a mistake of ours: nobody may wait for ever
-                self._end_all(error)
+            except BaseException as error:  # a mistake of ours, or a panic in Rust: nobody may wait for ever
+                self._end_all(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     def _has_work(self) -> bool:
         if self.active or self.waiting:
@@ -245,7 +245,7 @@ class Batching:
             self.waiting.remove(job)
             self.reading.append(job)
             self._start(job)
-        return self.reading.pop(0) if self.reading else None
+        return self.reading[0] if self.reading else None
 
     def _first_waiting(self) -> Job | None:
         """Of the client with the fewest answers on their way, and of these the first; a client reads one at a time."""
@@ -336,19 +336,23 @@ class Batching:
         """Some of a prompt, and the first token behind it when it is read; returns how many tokens that were."""
         if job.draft.most < 1 or self.model.searches(job.draft.sampling):
             self._stream(job)
+            self.reading.remove(job)
             return budget
         fresh = job.draft.written[job.num_read : job.num_read + budget]
         try:
             logits_BV, job.state = self.model.engine.feed(job.state, np.asarray([fresh], dtype=np.int64))
         except Exception as error:
+            self.reading.remove(job)
             _end(job, error)
             return len(fresh)
         job.num_read += len(fresh)
         self.num_fed += len(fresh)
-        if job.num_read < job.num_tokens:
-            self.reading.append(job)
-        elif _told(job, logits_BV[0]):
-            self.read.append(job)
+        is_read = job.num_read == job.num_tokens
+        goes_on = not is_read or _told(job, logits_BV[0])
+        # Only now: whoever ends all answers, or counts them, finds this one too.
+        self.reading.remove(job)
+        if goes_on:
+            (self.read if is_read else self.reading).append(job)
         return len(fresh)
 
     def _stream(self, job: Job) -> None:

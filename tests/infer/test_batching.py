@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from pretune.base.errors import TooLong
 from pretune.infer.batching import Batching, Job
+from pretune.infer.draft import Draft
 from pretune.infer.language import LanguageModel
 from pretune.infer.load import open_model
 from pretune.infer.ort import OrtState
@@ -218,6 +219,43 @@ def test_an_error_in_one_answer_ends_that_one_alone(model: LanguageModel) -> Non
     finish(engine)
     assert len(bad) == 4 and isinstance(bad[-1], RuntimeError)
     assert good.text == model.write([7, 8], Sampling(max_tokens=10)).text
+
+
+def test_a_panic_ends_every_answer_with_an_error_and_the_next_request_is_answered(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        """What Rust raises in Python, which is no Exception."""
+
+    def panics(draft: Draft, logits_V: np.ndarray) -> Piece:
+        raise Panic
+
+    engine, heard, done = Batching(model), [Heard() for _ in range(3)], threading.Semaphore(0)
+
+    def begin(k: int) -> None:
+        def tell(item: Piece | Exception) -> None:
+            heard[k].tell(item)
+            if isinstance(item, Exception) or item.finish:
+                done.release()
+
+        ask(engine, [5, 6 + k], Sampling(max_tokens=5), tell, client=k)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Draft, "take", panics)
+        begin(0)
+        begin(1)
+        assert all(done.acquire(timeout=20) for _ in range(2))
+    assert all(isinstance(one.error, RuntimeError) for one in heard[:2])
+    begin(2)
+    assert done.acquire(timeout=20)
+    assert heard[2].text == model.write([5, 8], Sampling(max_tokens=5)).text
+
+
+def test_an_answer_counts_as_begun_while_its_prompt_is_read(model: LanguageModel) -> None:
+    engine, seen = by_hand(model), []
+    job = ask(engine, [5, 6], Sampling(max_tokens=2), lambda _: seen.append(engine.active))
+    finish(engine)
+    assert seen and all(active == [job] for active in seen)
 
 
 def test_many_threads_may_ask_and_the_one_that_owns_the_model_ends_when_idle(
