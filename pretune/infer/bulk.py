@@ -261,15 +261,18 @@ def _lines(rows: Sequence[JsonMap]) -> str:
 
 def _csv(rows: Sequence[JsonMap], columns: Sequence[str], *, head: bool) -> str:
     """Rows of a csv: texts as they are, all else as JSON; what has no column stands together in the last."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if head:
-        writer.writerow(columns)
+    lines = [_csv_line(columns)] if head else []
     for row in rows:
         spilled = {name: value for name, value in row.items() if name not in columns}
         whole = {**row, MORE: spilled or None}
-        writer.writerow([_cell(whole.get(name)) for name in columns])
-    return text.getvalue()
+        lines.append(_csv_line([_cell(whole.get(name)) for name in columns]))
+    return "".join(lines)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # a lone \r is quoted only where it is in what ends lines
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value: object) -> str:

@@ -206,6 +206,14 @@ def test_a_csv_holds_what_the_lines_of_json_hold(kinds: Kinds, tmp_path: Path) -
     }
 
 
+def test_a_csv_keeps_a_carriage_return_within_its_cell(kinds: Kinds, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "the cat\rthe hat"}), encoding="utf-8")
+    answers_in(kinds["label"], tmp_path / "a.jsonl", tmp_path / "b.csv")
+    with (tmp_path / "b.csv").open(encoding="utf-8", newline="") as file:
+        (found,) = csv.DictReader(file)
+    assert found["text"] == "the cat\rthe hat"
+
+
 def test_what_only_a_later_row_has_stands_in_the_last_column_of_a_csv(
     kinds: Kinds, source: Path, tmp_path: Path
 ) -> None:
