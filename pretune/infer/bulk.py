@@ -172,8 +172,9 @@ def finished(output: Path, fresh: Journal) -> Journal | None:
         OtherAnswers, Changed.
     """
     scratch = beside(output, ".scratch")
-    if scratch_key(output) not in (None, fresh.key):
-        raise _other(output, "was begun", Journal.read(scratch / "journal"), fresh)
+    begun = Journal.read(scratch / "journal")  # without one no answer is safe, and none would be lost
+    if begun is not None and begun.key != fresh.key:
+        raise _other(output, "was begun", begun, fresh)
     made = Journal.read(beside(output, ".journal"))
     if made is None or not output.is_file():
         return None
@@ -188,11 +189,10 @@ def finished(output: Path, fresh: Journal) -> Journal | None:
     return None
 
 
-def _other(output: Path, what: str, old: Journal | None, fresh: Journal) -> OtherAnswers:
+def _other(output: Path, what: str, old: Journal, fresh: Journal) -> OtherAnswers:
     """It names what differs; settings with their values."""
-    about = {} if old is None else old.about
-    unlike = [name for name, value in fresh.about.items() if about.get(name) != value]
-    told = [name if name in ("texts", "input", "model") else f"{name}={about.get(name)}" for name in unlike]
+    unlike = [name for name, value in fresh.about.items() if old.about.get(name) != value]
+    told = [name if name in ("texts", "input", "model") else f"{name}={old.about.get(name)}" for name in unlike]
     gone = f"{output.name}.scratch" if what == "was begun" else f"{output.name} and {output.name}.journal"
     problem = f"{output.as_posix()!r} {what} with another {', '.join(told)}"
     return OtherAnswers(problem, hint=f"choose another --output, give what was given then, or delete {gone}")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pytest import approx
 
-from pretune.base.errors import Changed, OtherAnswers
+from pretune.base.errors import Changed, NotSupported, OtherAnswers
 from pretune.base.log import Log
 from pretune.infer import bulk
 from pretune.infer.bulk import Journal, answer_file, num_characters
@@ -172,6 +172,17 @@ def test_other_inputs_models_and_settings_are_refused_by_name(kinds: Kinds, sour
             answers_in(model, source, output, max_tokens=3)
         source.write_text(source.read_text(encoding="utf-8")[:-1], encoding="utf-8")
         answers_in(model, source, output, max_tokens=3)
+
+
+def test_a_run_that_was_stopped_before_its_first_window_was_safe_binds_nobody(
+    kinds: Kinds, source: Path, tmp_path: Path
+) -> None:
+    output, whole = tmp_path / "b.jsonl", tmp_path / "whole.jsonl"
+    with pytest.raises(NotSupported):
+        answers_in(kinds["text"], source, output, explained=True)
+    answers_in(kinds["text"], source, output, max_tokens=3)
+    answers_in(kinds["text"], source, whole, max_tokens=3)
+    assert output.read_bytes() == whole.read_bytes()
 
 
 def test_answers_that_were_touched_are_refused(kinds: Kinds, source: Path, tmp_path: Path) -> None:
