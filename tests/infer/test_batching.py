@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from pretune.base.errors import TooLong
 from pretune.infer.batching import Batching, Job
@@ -22,7 +24,7 @@ from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.model.generate import from_objects
 from tests.folders import write_model
-from tests.infer.test_torch_engine import causal
+from tests.infer.test_torch_engine import HEADS, TINY, causal
 
 PROMPTS = [[5, 6, 7], [9] * 20, [200, 201, 202, 203], [30, 31], [5, 6, 7], list(range(40, 65))]
 SETTINGS = [
@@ -309,6 +311,20 @@ def test_a_row_that_is_cut_out_keeps_nothing_of_the_others_in_memory(model: Lang
     _, state = engine.feed(engine.start(), np.array([[5, 6, 7], [8, 9, 10]]))
     parts = zip(parts_of(state), parts_of(engine.cut(state, 1, 3)), strict=True)
     assert not any(np.shares_memory(np.asarray(whole), np.asarray(part)) for whole, part in parts)
+
+
+def test_rows_whose_rotation_the_longest_of_them_chooses_are_not_written_together(folder: Path) -> None:
+    turning = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [9.0] * 4}
+    config = {**TINY, **HEADS, "rope_parameters": {**turning, "original_max_position_embeddings": 16}}
+    torch.manual_seed(0)
+    llama = LlamaForCausalLM(LlamaConfig(**config)).double()
+    for parameter in llama.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    made = from_objects(llama, folder)
+    assert isinstance(made, LanguageModel) and not Batching(made).joining
+    alone = [made.text_of(prompt, made.generate_many([prompt], 8)[0]) for prompt in PROMPTS]
+    together = made.generate_many(PROMPTS, 8)
+    assert [made.text_of(p, ids) for p, ids in zip(PROMPTS, together, strict=True)] == alone
 
 
 def test_the_likeliest_answers_of_prompts_of_any_length_are_those_of_each_alone(model: LanguageModel) -> None:
