@@ -8,7 +8,8 @@ in the order of the file. Whether a run was stopped or not, windows begin at the
 together, to the same bytes. The journal says which rows and bytes are safe on the disk, and of which input, model and
 settings they come; memory holds one window.
 
-The price: the input is read twice. The first time finds every mistake in it before the first answer, and its length.
+The price: the input is read three times: for its digest; for its length and every mistake in it, before the first
+answer; and for the answers.
 """
 
 from __future__ import annotations
