@@ -19,7 +19,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
@@ -161,9 +161,15 @@ def in_order(model: Predictor, window: Sequence[Given], max_tokens: int, advance
 
 
 def num_characters(given: Given) -> int:
-    """Of all texts of an input."""
-    texts = shown_given(given).values()
-    return sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts)
+    """Of all texts of an input, those of its messages and tools too."""
+    return _characters(shown_given(given))
+
+
+def _characters(tree: object) -> int:
+    if isinstance(tree, str):
+        return len(tree)
+    parts = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list | tuple) else ()
+    return sum(map(_characters, parts))
 
 
 def finished(output: Path, fresh: Journal) -> Journal | None:

@@ -241,3 +241,4 @@ def test_the_size_of_an_input_is_that_of_all_its_texts() -> None:
     assert num_characters("你好") == 2
     assert num_characters(("ab", "c")) == 3
     assert num_characters({"query": "ab", "candidates": ["c", "def"]}) == 6
+    assert num_characters({"messages": [{"role": "user", "content": "你好"}], "tools": None}) == 6
