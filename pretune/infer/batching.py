@@ -147,7 +147,7 @@ class Batching:
     @property
     def num_bytes(self) -> int:
         """Of keys and values, padding counted, as if all that is being read were rows already."""
-        return self._needed() + self.kept_bytes
+        return self._needed(self.active) + self.kept_bytes
 
     # ---- in the thread of who asks ----
 
@@ -255,17 +255,18 @@ class Batching:
 
     def _let_in(self, job: Job) -> bool:
         """Whether there is room for one answer more; another client may have to give up one of several."""
-        while not self._fits(job):
+        oldest = {one.client: one for one in sorted(self.active, key=lambda one: -one.number)}
+        if job.client in oldest or not self._fits(job, [*oldest.values()]):  # nobody gives up an answer in vain
+            return self._fits(job, self.active)
+        while not self._fits(job, self.active):
             begun = Counter(one.client for one in self.active)
             rich = [one for one in self.active if begun[one.client] > 1]
-            if not rich or begun[job.client]:
-                return False
             self._take_out(max(rich, key=lambda one: (begun[one.client], one.number)))
         return True
 
-    def _fits(self, job: Job) -> bool:
+    def _fits(self, job: Job, others: Sequence[Job]) -> bool:
         ahead = min(AHEAD, job.draft.most - job.draft.num_tokens)
-        return len(self.active) < self.max_rows and self._needed(job, ahead=ahead) <= self.max_bytes
+        return len(others) < self.max_rows and self._needed([*others, job], ahead) <= self.max_bytes
 
     def _take_out(self, job: Job) -> None:
         """Back to those who wait."""
@@ -278,9 +279,8 @@ class Batching:
 
     # ---- memory ----
 
-    def _needed(self, *more: Job, ahead: int = 0) -> int:
-        """Bytes of the rectangle when all that is read now, and some more, has become rows and has grown."""
-        jobs = [*self.active, *more]
+    def _needed(self, jobs: Sequence[Job], ahead: int = 0) -> int:
+        """Bytes of the rectangle when all of these are rows and have grown by so many tokens."""
         return len(jobs) * (max((job.num_tokens for job in jobs), default=0) + ahead) * self.position_bytes
 
     @property
@@ -289,15 +289,15 @@ class Batching:
 
     def _make_room(self) -> None:
         """Before rows grow: forget what is kept, the oldest first; then the youngest answers have to wait."""
-        while len(self.active) > 1 and self._needed() > self.max_bytes:
+        while len(self.active) > 1 and self._needed(self.active) > self.max_bytes:
             self._take_out(max(self.active, key=lambda job: job.number))
-        while self.kept and self._needed() + self.kept_bytes > self.max_bytes:
+        while self.kept and self._needed(self.active) + self.kept_bytes > self.max_bytes:
             self.kept.popitem(last=False)
 
     def _keep(self, job: Job, row: int) -> None:
         """Keep what was read of a row, for whoever goes on with it."""
         ids = tuple(job.draft.written[:-1])
-        free = self.max_bytes - self._needed()
+        free = self.max_bytes - self._needed(self.active)
         is_there = any(one[: len(ids)] == ids for one in self.kept)
         if self.joining is None or not self.keeps or is_there or len(ids) * self.position_bytes > free:
             return

@@ -208,6 +208,24 @@ def test_a_client_with_many_answers_gives_one_up_for_a_client_with_none(model: L
     assert [one.text for one in many] == [model.write([5, 6, 7], sampling).text for sampling in settings]
 
 
+def test_no_answer_is_given_up_where_that_makes_too_little_room(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretune.infer.batching.AHEAD", 2)
+    size = model.engine.position_bytes  # type: ignore[attr-defined]
+    engine, many, other = by_hand(model, max_bytes=60 * size), [Heard() for _ in range(3)], Heard()
+    settings = [Sampling(temperature=1.0, seed=k, max_tokens=12) for k in range(3)]
+    for one, sampling in zip(many, settings, strict=True):
+        ask(engine, [5, 6, 7], sampling, one.tell, client="many")
+    engine.step()
+    ask(engine, [9] * 40, Sampling(max_tokens=5), other.tell, client="other")
+    engine.step()
+    assert len(engine.rows) == 3 and not other.pieces
+    finish(engine)
+    assert [one.text for one in many] == [model.write([5, 6, 7], sampling).text for sampling in settings]
+    assert other.text == model.write([9] * 40, Sampling(max_tokens=5)).text
+
+
 def test_an_error_in_one_answer_ends_that_one_alone(model: LanguageModel) -> None:
     engine, good, bad = by_hand(model), Heard(), []
 
