@@ -147,7 +147,7 @@ class Batching:
     @property
     def num_bytes(self) -> int:
         """Of keys and values, padding counted, as if all that is being read were rows already."""
-        return self._needed() + self.kept_bytes
+        return self._needed(self.active) + self.kept_bytes
 
     # ---- in the thread of who asks ----
 
@@ -185,8 +185,8 @@ class Batching:
         while self._has_work():
             try:
                 self.step()
-            except Exception as error:  # a mistake of ours: nobody may wait for ever
-                self._end_all(error)
+            except BaseException as error:  # a mistake of ours, or a panic in Rust: nobody may wait for ever
+                self._end_all(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     def _has_work(self) -> bool:
         if self.active or self.waiting:
@@ -245,7 +245,7 @@ class Batching:
             self.waiting.remove(job)
             self.reading.append(job)
             self._start(job)
-        return self.reading.pop(0) if self.reading else None
+        return self.reading[0] if self.reading else None
 
     def _first_waiting(self) -> Job | None:
         """Of the client with the fewest answers on their way, and of these the first; a client reads one at a time."""
@@ -255,17 +255,18 @@ class Batching:
 
     def _let_in(self, job: Job) -> bool:
         """Whether there is room for one answer more; another client may have to give up one of several."""
-        while not self._fits(job):
+        oldest = {one.client: one for one in sorted(self.active, key=lambda one: -one.number)}
+        if job.client in oldest or not self._fits(job, [*oldest.values()]):  # nobody gives up an answer in vain
+            return self._fits(job, self.active)
+        while not self._fits(job, self.active):
             begun = Counter(one.client for one in self.active)
             rich = [one for one in self.active if begun[one.client] > 1]
-            if not rich or begun[job.client]:
-                return False
             self._take_out(max(rich, key=lambda one: (begun[one.client], one.number)))
         return True
 
-    def _fits(self, job: Job) -> bool:
+    def _fits(self, job: Job, others: Sequence[Job]) -> bool:
         ahead = min(AHEAD, job.draft.most - job.draft.num_tokens)
-        return len(self.active) < self.max_rows and self._needed(job, ahead=ahead) <= self.max_bytes
+        return len(others) < self.max_rows and self._needed([*others, job], ahead) <= self.max_bytes
 
     def _take_out(self, job: Job) -> None:
         """Back to those who wait."""
@@ -278,9 +279,8 @@ class Batching:
 
     # ---- memory ----
 
-    def _needed(self, *more: Job, ahead: int = 0) -> int:
-        """Bytes of the rectangle when all that is read now, and some more, has become rows and has grown."""
-        jobs = [*self.active, *more]
+    def _needed(self, jobs: Sequence[Job], ahead: int = 0) -> int:
+        """Bytes of the rectangle when all of these are rows and have grown by so many tokens."""
         return len(jobs) * (max((job.num_tokens for job in jobs), default=0) + ahead) * self.position_bytes
 
     @property
@@ -289,15 +289,15 @@ class Batching:
 
     def _make_room(self) -> None:
         """Before rows grow: forget what is kept, the oldest first; then the youngest answers have to wait."""
-        while len(self.active) > 1 and self._needed() > self.max_bytes:
+        while len(self.active) > 1 and self._needed(self.active) > self.max_bytes:
             self._take_out(max(self.active, key=lambda job: job.number))
-        while self.kept and self._needed() + self.kept_bytes > self.max_bytes:
+        while self.kept and self._needed(self.active) + self.kept_bytes > self.max_bytes:
             self.kept.popitem(last=False)
 
     def _keep(self, job: Job, row: int) -> None:
         """Keep what was read of a row, for whoever goes on with it."""
         ids = tuple(job.draft.written[:-1])
-        free = self.max_bytes - self._needed()
+        free = self.max_bytes - self._needed(self.active)
         is_there = any(one[: len(ids)] == ids for one in self.kept)
         if self.joining is None or not self.keeps or is_there or len(ids) * self.position_bytes > free:
             return
@@ -334,25 +334,29 @@ class Batching:
 
     def _read(self, job: Job, budget: int) -> int:
         """Some of a prompt, and the first token behind it when it is read; returns how many tokens that were."""
-        if self.model.searches(job.draft.sampling):
-            self._search(job)
+        if job.draft.most < 1 or self.model.searches(job.draft.sampling):
+            self._stream(job)
+            self.reading.remove(job)
             return budget
         fresh = job.draft.written[job.num_read : job.num_read + budget]
         try:
             logits_BV, job.state = self.model.engine.feed(job.state, np.asarray([fresh], dtype=np.int64))
         except Exception as error:
+            self.reading.remove(job)
             _end(job, error)
             return len(fresh)
         job.num_read += len(fresh)
         self.num_fed += len(fresh)
-        if job.num_read < job.num_tokens:
-            self.reading.append(job)
-        elif _told(job, logits_BV[0]):
-            self.read.append(job)
+        is_read = job.num_read == job.num_tokens
+        goes_on = not is_read or _told(job, logits_BV[0])
+        # Only now: whoever ends all answers, or counts them, finds this one too.
+        self.reading.remove(job)
+        if goes_on:
+            (self.read if is_read else self.reading).append(job)
         return len(fresh)
 
-    def _search(self, job: Job) -> None:
-        """An answer that is looked for as a whole; the others wait for it."""
+    def _stream(self, job: Job) -> None:
+        """An answer that is looked for as a whole, or has no token; the others wait for it."""
         try:
             for piece in self.model.stream(job.draft.written, job.draft.sampling):
                 if job.has_left:

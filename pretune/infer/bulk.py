@@ -8,7 +8,8 @@ in the order of the file. Whether a run was stopped or not, windows begin at the
 together, to the same bytes. The journal says which rows and bytes are safe on the disk, and of which input, model and
 settings they come; memory holds one window.
 
-The price: the input is read twice. The first time finds every mistake in it before the first answer, and its length.
+The price: the input is read three times: for its digest; for its length and every mistake in it, before the first
+answer; and for the answers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
@@ -160,9 +161,15 @@ def in_order(model: Predictor, window: Sequence[Given], max_tokens: int, advance
 
 
 def num_characters(given: Given) -> int:
-    """Of all texts of an input."""
-    texts = shown_given(given).values()
-    return sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts)
+    """Of all texts of an input, those of its messages and tools too."""
+    return _characters(shown_given(given))
+
+
+def _characters(tree: object) -> int:
+    if isinstance(tree, str):
+        return len(tree)
+    parts = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list | tuple) else ()
+    return sum(map(_characters, parts))
 
 
 def finished(output: Path, fresh: Journal) -> Journal | None:
@@ -172,8 +179,9 @@ def finished(output: Path, fresh: Journal) -> Journal | None:
         OtherAnswers, Changed.
     """
     scratch = beside(output, ".scratch")
-    if scratch_key(output) not in (None, fresh.key):
-        raise _other(output, "was begun", Journal.read(scratch / "journal"), fresh)
+    begun = Journal.read(scratch / "journal")  # without one no answer is safe, and none would be lost
+    if begun is not None and begun.key != fresh.key:
+        raise _other(output, "was begun", begun, fresh)
     made = Journal.read(beside(output, ".journal"))
     if made is None or not output.is_file():
         return None
@@ -188,11 +196,10 @@ def finished(output: Path, fresh: Journal) -> Journal | None:
     return None
 
 
-def _other(output: Path, what: str, old: Journal | None, fresh: Journal) -> OtherAnswers:
+def _other(output: Path, what: str, old: Journal, fresh: Journal) -> OtherAnswers:
     """It names what differs; settings with their values."""
-    about = {} if old is None else old.about
-    unlike = [name for name, value in fresh.about.items() if about.get(name) != value]
-    told = [name if name in ("texts", "input", "model") else f"{name}={about.get(name)}" for name in unlike]
+    unlike = [name for name, value in fresh.about.items() if old.about.get(name) != value]
+    told = [name if name in ("texts", "input", "model") else f"{name}={old.about.get(name)}" for name in unlike]
     gone = f"{output.name}.scratch" if what == "was begun" else f"{output.name} and {output.name}.journal"
     problem = f"{output.as_posix()!r} {what} with another {', '.join(told)}"
     return OtherAnswers(problem, hint=f"choose another --output, give what was given then, or delete {gone}")
@@ -261,15 +268,18 @@ def _lines(rows: Sequence[JsonMap]) -> str:
 
 def _csv(rows: Sequence[JsonMap], columns: Sequence[str], *, head: bool) -> str:
     """Rows of a csv: texts as they are, all else as JSON; what has no column stands together in the last."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if head:
-        writer.writerow(columns)
+    lines = [_csv_line(columns)] if head else []
     for row in rows:
         spilled = {name: value for name, value in row.items() if name not in columns}
         whole = {**row, MORE: spilled or None}
-        writer.writerow([_cell(whole.get(name)) for name in columns])
-    return text.getvalue()
+        lines.append(_csv_line([_cell(whole.get(name)) for name in columns]))
+    return "".join(lines)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # a lone \r is quoted only where it is in what ends lines
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value: object) -> str:

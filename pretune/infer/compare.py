@@ -221,37 +221,46 @@ def compare_rows(model: Rows, other: Rows, inputs: Sequence[str | tuple[str, str
     theirs, longest = _logits(model, tried, long)
     with refusing(longest):
         ours, _ = _logits(other, tried, long)
-    decisions, different, ties = DECIDED[model.facts.answers](theirs, ours, model.facts)
-    different = different if model.facts.labels == other.facts.labels else decisions
+    differ, ties = DECIDED[model.facts.answers](theirs, ours, model.facts)
+    differ = differ if model.facts.labels == other.facts.labels else np.ones_like(differ)
     what = COMPARED.get(model.facts.answers, "labels")
-    where, largest = _furthest(theirs, ours, [*map(str, tried), long])
-    first = where if different else None
-    return Difference(what, len(inputs), decisions, different, ties, largest, longest, first, where)
+    places, largest = _places(theirs, ours, differ, [*map(str, tried), long])
+    return Difference(what, len(inputs), differ.size, int(differ.sum()), ties, largest, longest, *places)
 
 
-def _furthest(theirs: np.ndarray, ours: np.ndarray, inputs: Sequence[str]) -> tuple[Json, float]:
-    """The input whose logits lie furthest apart, and how far that is; rows are in the order of the inputs."""
-    gaps = np.abs(ours - theirs).max(axis=1)
+def _places(
+    theirs: np.ndarray, ours: np.ndarray, differ: np.ndarray, inputs: Sequence[str]
+) -> tuple[tuple[Json | None, Json], float]:
+    """The first input whose decision differs, if one does, and the one whose logits lie furthest apart; how far.
+
+    Args:
+        differ: bool [inputs, ...]; rows of logits are in the order of the inputs.
+    """
+
+    def shown(k: int) -> Json:
+        model, export = ([round(float(x), 4) for x in logits[k, :SCORES_SHOWN]] for logits in (theirs, ours))
+        return {"input": k, "text": _cut(inputs[k]), "model": model, "export": export}
+
+    gaps, rows = np.abs(ours - theirs).max(axis=1), np.flatnonzero(differ.reshape(len(differ), -1).any(axis=1))
     k = int(gaps.argmax())  # NaN is the largest
-    model, export = ([round(float(x), 4) for x in logits[k, :SCORES_SHOWN]] for logits in (theirs, ours))
-    return {"input": k, "text": _cut(inputs[k]), "model": model, "export": export}, float(gaps[k])
+    return (shown(int(rows[0])) if len(rows) else None, shown(k)), float(gaps[k])
 
 
-def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
+def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[np.ndarray, int]:
     near, ties = _compared(theirs, ours.argmax(axis=1))
-    return len(ours), int((~near).sum()), ties
+    return ~near, ties
 
 
-def _labels(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
+def _labels(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[np.ndarray, int]:
     """The best label, by its threshold where there are some, and where texts may be rejected, whether this one is."""
     handicaps = handicaps_of(facts)
-    decisions, different, ties = _best(theirs - handicaps, ours - handicaps, facts)
+    best, ties = _best(theirs - handicaps, ours - handicaps, facts)
     least = facts.more.get("reject")
     if least is None:
-        return decisions, different, ties
+        return best, ties
     wanted, found = (_likeliest(logits / facts.more["temperature"]) for logits in (theirs, ours))
     differ, tied = (wanted < least) != (found < least), np.abs(wanted - least) <= TIE
-    return 2 * decisions, different + int((differ & ~tied).sum()), ties + int((differ & tied).sum())
+    return np.stack([best, differ & ~tied], axis=1), ties + int((differ & tied).sum())
 
 
 def temperature_of(facts: Facts) -> float:
@@ -271,25 +280,26 @@ def _likeliest(logits: np.ndarray) -> np.ndarray:
     return np.asarray(1 / np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True)).sum(axis=1))
 
 
-def _each(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
+def _each(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[np.ndarray, int]:
     """Every label of every row is a decision of its own."""
     thresholds = np.asarray(facts.more.get("thresholds") or (0.5,) * theirs.shape[1])
     cut = np.log(thresholds / (1 - thresholds)) * temperature_of(facts)
     differ, tied = (ours >= cut) != (theirs >= cut), np.abs(theirs - cut) <= TIE
-    return ours.size, int((differ & ~tied).sum()), int((differ & tied).sum())
+    return differ & ~tied, int((differ & tied).sum())
 
 
-def _near(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
-    return len(ours), int((np.abs(ours - theirs) > NEAR_SCORE).sum()), 0
+def _near(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[np.ndarray, int]:
+    return (np.abs(ours - theirs) > NEAR_SCORE)[:, 0], 0
 
 
-DECIDED: Mapping[str, Callable[[np.ndarray, np.ndarray, Facts], tuple[int, int, int]]] = {
+DECIDED: Mapping[str, Callable[[np.ndarray, np.ndarray, Facts], tuple[np.ndarray, int]]] = {
     "label": _labels,
     "labels": _each,
     "score": _near,
     "ranking": _near,
 }
-"""Kind of answer -> decisions, those that differ, and ties, from logits [texts, labels] of the reference and others."""
+"""Kind of answer -> which decisions differ, bool [texts] or [texts, of each], and the number of ties, from logits
+[texts, labels] of the reference and others."""
 
 
 COMPARED = {"score": "scores", "ranking": "scores"}
@@ -305,10 +315,9 @@ def compare_vectors(model: Rows, other: Rows, texts: Sequence[str]) -> Differenc
     lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
     cosines = (theirs * ours).sum(axis=1) / lengths
     near, ties = _compared(_likeness(theirs), _likeness(ours).argmax(axis=1))
-    different = int((~(near & (cosines >= NEAR_COSINE))).sum())
-    where, largest = _furthest(theirs, ours, [*texts, long])
-    first = where if different else None
-    return Difference("vectors", len(texts), len(ours), different, ties, largest, longest, first, where)
+    differ = ~(near & (cosines >= NEAR_COSINE))
+    places, largest = _places(theirs, ours, differ, [*texts, long])
+    return Difference("vectors", len(texts), differ.size, int(differ.sum()), ties, largest, longest, *places)
 
 
 def _likeness(vectors_ND: np.ndarray) -> np.ndarray:

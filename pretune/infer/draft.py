@@ -33,6 +33,7 @@ class Draft:
         written: the ids of the prompt, and of every token since.
         room: tokens that the window leaves; `ends`: tokens that end an answer.
         guide: what the whole answer must be.
+        num_tokens: of the answer so far; `made`: characters of their text; `shown`: characters told in pieces.
         waiting: tokens that are not told yet, each with the place in the answer where its text begins.
     """
 

@@ -312,8 +312,9 @@ def kept_to(model: Predictor, form: Grammar) -> Predictor:
     if not isinstance(model, LanguageModel):
         hint = "a schema, choices or a pattern are for models that write"
         raise NotSupported(f"this model gives {model.gives.plural}, which have their form already", hint=hint)
-    model.guides.start(form)
-    return replace(model, form=form)
+    kept = replace(model, form=form)
+    kept.guides.start(form)
+    return kept
 
 
 def own_start(tokenizer: Tokenizer, ends: Sequence[int]) -> tuple[int, ...]:

@@ -138,7 +138,8 @@ class OrtDecoder:
     def cut(self, state: OrtState, row: int, length: int) -> OrtState:
         first = state.lengths_B.max() - state.lengths_B[row]
         part = slice(row, row + 1), slice(None), slice(first, first + length)
-        return OrtState({n: _value(v.numpy()[part]) for n, v in state.cache.items()}, np.array([length]))
+        # A copy: onnxruntime holds on to the array it is given, and a view would keep all rows in memory.
+        return OrtState({n: _value(v.numpy()[part].copy()) for n, v in state.cache.items()}, np.array([length]))
 
     def whole(self, ids_BL: np.ndarray, keep: int) -> np.ndarray:
         """float32 logits_BKV of the last `keep` positions; step by step if the graph gives those of the last only."""

@@ -26,6 +26,8 @@ def chat(
     Ctrl-C stops an answer; the conversation goes on with what was said so far.
     """
     messages, engine = _opening(system), Batching(model, own_thread=False)
+    # There is one conversation: it may fill the model's window, whatever that takes.
+    engine.max_bytes = max(engine.max_bytes, model.facts.max_length * engine.position_bytes)
     write(HELP)
     while (line := _line(read)) is not None:
         if line == "/reset":

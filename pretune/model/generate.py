@@ -87,13 +87,15 @@ class TorchDecoder:
 
     @cached_property
     def joins(self) -> bool:
-        """Not where a layer keeps a summary of what it read, or positions cannot be told to the model from outside."""
+        """Not where a layer keeps a summary of what it read, or positions cannot be told to the model from outside, or
+        turn by the longest row."""
         odd = set(getattr(self.model.config, "layer_types", None) or ()) - {SEES_ALL, SEES_WINDOW}
         takes = inspect.signature(plain_model(self.model).forward).parameters.keys() >= {
             "attention_mask",
             "position_ids",
         }
-        return takes and not odd and not has_virtual_tokens(self.model)
+        turns = turns_by_length(self.model.config)
+        return takes and not odd and not turns and not has_virtual_tokens(self.model)
 
     @cached_property
     def position_bytes(self) -> int:
@@ -307,6 +309,12 @@ def read_length(folder: Path, config: Any) -> int:
     """How many tokens a classifier reads: `model_max_length`, at most the model's positions."""
     said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("model_max_length")
     return int(min(said or NO_LIMIT, longest_of(config)))
+
+
+def turns_by_length(config: Any) -> bool:
+    """Whether transformers rotates the positions of all rows by the longest of them: `longrope`, as Phi-3 has it."""
+    found = getattr(config, "rope_parameters", None) or {}
+    return any(isinstance(one, dict) and one.get("rope_type") == "longrope" for one in (found, *found.values()))
 
 
 def longest_of(config: Any) -> int:

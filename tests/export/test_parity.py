@@ -1,7 +1,8 @@
 """The gate: what differs is refused and leaves nothing."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pretune.export.bundle import write_bundle
 from pretune.export.exporter import Job
 from pretune.export.onnx_bundle import Onnx
 from pretune.export.parity import Parity, Thresholds, rounded_up, same_tokens
+from pretune.infer.classify import TextClassifier
 from pretune.infer.compare import TEXTS, compare_rows, compare_written, longest_prompt, prompts_of
 from pretune.infer.load import open_bundle
 from pretune.infer.predictor import Difference
@@ -199,6 +201,33 @@ def test_nan_logits_and_labels_in_another_order_are_never_the_same(
     path.write_text(json.dumps({**tree, "labels": tree["labels"][::-1]}), encoding="utf-8")
     found = compare_rows(open_folder(folder), open_bundle(tmp_path / "out"), TEXTS)
     assert not Parity(found, EXACT).is_same
+
+
+def test_the_input_whose_label_differs_is_told_not_the_one_whose_logits_are_furthest_apart(
+    model_folder: Callable[..., Path],
+) -> None:
+    model = open_folder(model_folder("bert-labels"))
+    assert isinstance(model, TextClassifier)
+    rows = {tuple(row): k for k, row in enumerate(model.rows(TEXTS))}
+
+    @dataclass(frozen=True)
+    class Off:
+        """Of the third text other logits with the same best label, of the sixth another best label."""
+
+        max_length: int = model.facts.max_length
+
+        def logits(self, asked: Sequence[Sequence[int]]) -> list[np.ndarray]:
+            found = [logits_C.copy() for logits_C in model.encoder.logits(asked)]
+            for row, logits_C in zip(asked, found, strict=True):
+                if rows.get(tuple(row)) == 2:
+                    logits_C[logits_C.argmax()] += 100
+                if rows.get(tuple(row)) == 5:
+                    logits_C[logits_C.argmin()] += logits_C.max() - logits_C.min() + 1
+            return found
+
+    found = compare_rows(model, replace(model, encoder=Off()), TEXTS)
+    assert found.first is not None and found.worst is not None
+    assert (found.different, found.first["input"], found.worst["input"]) == (1, 5, 2)
 
 
 def test_agreement_below_its_threshold_is_refused_and_at_it_is_kept() -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from pretune.base.errors import TooLong
 from pretune.infer.batching import Batching, Job
+from pretune.infer.draft import Draft
 from pretune.infer.language import LanguageModel
 from pretune.infer.load import open_model
 from pretune.infer.ort import OrtState
@@ -21,7 +24,7 @@ from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.model.generate import from_objects
 from tests.folders import write_model
-from tests.infer.test_torch_engine import causal
+from tests.infer.test_torch_engine import HEADS, TINY, causal
 
 PROMPTS = [[5, 6, 7], [9] * 20, [200, 201, 202, 203], [30, 31], [5, 6, 7], list(range(40, 65))]
 SETTINGS = [
@@ -205,6 +208,24 @@ def test_a_client_with_many_answers_gives_one_up_for_a_client_with_none(model: L
     assert [one.text for one in many] == [model.write([5, 6, 7], sampling).text for sampling in settings]
 
 
+def test_no_answer_is_given_up_where_that_makes_too_little_room(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretune.infer.batching.AHEAD", 2)
+    size = model.engine.position_bytes  # type: ignore[attr-defined]
+    engine, many, other = by_hand(model, max_bytes=60 * size), [Heard() for _ in range(3)], Heard()
+    settings = [Sampling(temperature=1.0, seed=k, max_tokens=12) for k in range(3)]
+    for one, sampling in zip(many, settings, strict=True):
+        ask(engine, [5, 6, 7], sampling, one.tell, client="many")
+    engine.step()
+    ask(engine, [9] * 40, Sampling(max_tokens=5), other.tell, client="other")
+    engine.step()
+    assert len(engine.rows) == 3 and not other.pieces
+    finish(engine)
+    assert [one.text for one in many] == [model.write([5, 6, 7], sampling).text for sampling in settings]
+    assert other.text == model.write([9] * 40, Sampling(max_tokens=5)).text
+
+
 def test_an_error_in_one_answer_ends_that_one_alone(model: LanguageModel) -> None:
     engine, good, bad = by_hand(model), Heard(), []
 
@@ -218,6 +239,43 @@ def test_an_error_in_one_answer_ends_that_one_alone(model: LanguageModel) -> Non
     finish(engine)
     assert len(bad) == 4 and isinstance(bad[-1], RuntimeError)
     assert good.text == model.write([7, 8], Sampling(max_tokens=10)).text
+
+
+def test_a_panic_ends_every_answer_with_an_error_and_the_next_request_is_answered(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        """What Rust raises in Python, which is no Exception."""
+
+    def panics(draft: Draft, logits_V: np.ndarray) -> Piece:
+        raise Panic
+
+    engine, heard, done = Batching(model), [Heard() for _ in range(3)], threading.Semaphore(0)
+
+    def begin(k: int) -> None:
+        def tell(item: Piece | Exception) -> None:
+            heard[k].tell(item)
+            if isinstance(item, Exception) or item.finish:
+                done.release()
+
+        ask(engine, [5, 6 + k], Sampling(max_tokens=5), tell, client=k)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Draft, "take", panics)
+        begin(0)
+        begin(1)
+        assert all(done.acquire(timeout=20) for _ in range(2))
+    assert all(isinstance(one.error, RuntimeError) for one in heard[:2])
+    begin(2)
+    assert done.acquire(timeout=20)
+    assert heard[2].text == model.write([5, 8], Sampling(max_tokens=5)).text
+
+
+def test_an_answer_counts_as_begun_while_its_prompt_is_read(model: LanguageModel) -> None:
+    engine, seen = by_hand(model), []
+    job = ask(engine, [5, 6], Sampling(max_tokens=2), lambda _: seen.append(engine.active))
+    finish(engine)
+    assert seen and all(active == [job] for active in seen)
 
 
 def test_many_threads_may_ask_and_the_one_that_owns_the_model_ends_when_idle(
@@ -266,12 +324,39 @@ def test_joined_rows_have_the_logits_of_each_alone_and_cut_ones_too(model: Langu
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_a_row_that_is_cut_out_keeps_nothing_of_the_others_in_memory(model: LanguageModel) -> None:
+    engine: Any = model.engine
+    _, state = engine.feed(engine.start(), np.array([[5, 6, 7], [8, 9, 10]]))
+    parts = zip(parts_of(state), parts_of(engine.cut(state, 1, 3)), strict=True)
+    assert not any(np.shares_memory(np.asarray(whole), np.asarray(part)) for whole, part in parts)
+
+
+def test_rows_whose_rotation_the_longest_of_them_chooses_are_not_written_together(folder: Path) -> None:
+    turning = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [9.0] * 4}
+    config = {**TINY, **HEADS, "rope_parameters": {**turning, "original_max_position_embeddings": 16}}
+    torch.manual_seed(0)
+    llama = LlamaForCausalLM(LlamaConfig(**config)).double()
+    for parameter in llama.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    made = from_objects(llama, folder)
+    assert isinstance(made, LanguageModel) and not Batching(made).joining
+    alone = [made.text_of(prompt, made.generate_many([prompt], 8)[0]) for prompt in PROMPTS]
+    together = made.generate_many(PROMPTS, 8)
+    assert [made.text_of(p, ids) for p, ids in zip(PROMPTS, together, strict=True)] == alone
+
+
 def test_the_likeliest_answers_of_prompts_of_any_length_are_those_of_each_alone(model: LanguageModel) -> None:
     together = model.generate_many(PROMPTS, 10)
     for prompt, ids in zip(PROMPTS, together, strict=True):
         assert len(ids) <= 10 and not {*ids} & {*model.eos_ids}
         alone = list(model.stream(prompt, Sampling(max_tokens=10)))
         assert model.text_of(prompt, ids) == "".join(piece.text for piece in alone)
+
+
+def test_an_answer_that_may_have_no_token_is_empty(model: LanguageModel) -> None:
+    nothing = Sampling(max_tokens=0)
+    assert model.generate_many(PROMPTS[:2], 0) == [[], []]
+    assert list(by_hand(model).stream(PROMPTS[0], nothing)) == list(model.stream(PROMPTS[0], nothing))
 
 
 def test_a_stream_of_the_engine_is_that_of_the_model_and_a_second_one_reads_what_is_new(model: LanguageModel) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pytest import approx
 
-from pretune.base.errors import Changed, OtherAnswers
+from pretune.base.errors import Changed, NotSupported, OtherAnswers
 from pretune.base.log import Log
 from pretune.infer import bulk
 from pretune.infer.bulk import Journal, answer_file, num_characters
@@ -174,6 +174,17 @@ def test_other_inputs_models_and_settings_are_refused_by_name(kinds: Kinds, sour
         answers_in(model, source, output, max_tokens=3)
 
 
+def test_a_run_that_was_stopped_before_its_first_window_was_safe_binds_nobody(
+    kinds: Kinds, source: Path, tmp_path: Path
+) -> None:
+    output, whole = tmp_path / "b.jsonl", tmp_path / "whole.jsonl"
+    with pytest.raises(NotSupported):
+        answers_in(kinds["text"], source, output, explained=True)
+    answers_in(kinds["text"], source, output, max_tokens=3)
+    answers_in(kinds["text"], source, whole, max_tokens=3)
+    assert output.read_bytes() == whole.read_bytes()
+
+
 def test_answers_that_were_touched_are_refused(kinds: Kinds, source: Path, tmp_path: Path) -> None:
     output, begun = tmp_path / "b.jsonl", tmp_path / "c.jsonl"
     answers_in(kinds["label"], source, output)
@@ -206,6 +217,14 @@ def test_a_csv_holds_what_the_lines_of_json_hold(kinds: Kinds, tmp_path: Path) -
     }
 
 
+def test_a_csv_keeps_a_carriage_return_within_its_cell(kinds: Kinds, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "the cat\rthe hat"}), encoding="utf-8")
+    answers_in(kinds["label"], tmp_path / "a.jsonl", tmp_path / "b.csv")
+    with (tmp_path / "b.csv").open(encoding="utf-8", newline="") as file:
+        (found,) = csv.DictReader(file)
+    assert found["text"] == "the cat\rthe hat"
+
+
 def test_what_only_a_later_row_has_stands_in_the_last_column_of_a_csv(
     kinds: Kinds, source: Path, tmp_path: Path
 ) -> None:
@@ -222,3 +241,4 @@ def test_the_size_of_an_input_is_that_of_all_its_texts() -> None:
     assert num_characters("你好") == 2
     assert num_characters(("ab", "c")) == 3
     assert num_characters({"query": "ab", "candidates": ["c", "def"]}) == 6
+    assert num_characters({"messages": [{"role": "user", "content": "你好"}], "tools": None}) == 6

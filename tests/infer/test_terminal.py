@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 from tokenizers import Tokenizer
 
@@ -6,7 +7,9 @@ from pretune.infer.chat import ChatFormat
 from pretune.infer.language import LanguageModel
 from pretune.infer.sampling import Sampling
 from pretune.infer.terminal import chat
+from pretune.model.generate import from_objects
 from pretune.tokens.encode.tokenizer import Specials, encode_text
+from tests.infer.test_torch_engine import causal
 
 
 def speaker(tokenizer: Tokenizer, chatml: str, decoder: object) -> LanguageModel:
@@ -47,3 +50,12 @@ def test_a_message_that_never_fits_is_told_and_left_out(tokenizer: Tokenizer, ch
     written: list[str] = []
     chat(speaker(tokenizer, chatml, script(400, says, max_length=60)), typed("xyz " * 99, "hi"), written.append)
     assert "too-long" in "".join(written) and written[-2:] == ["", "\n"]
+
+
+def test_a_conversation_may_fill_the_window_whatever_memory_that_takes(folder: Path) -> None:
+    model = from_objects(causal("qwen3"), folder)
+    assert isinstance(model, LanguageModel)
+    vars(model.decoder)["position_bytes"] = 1 << 26  # as of a large model: 64 positions are four times the default
+    written: list[str] = []
+    chat(model, typed("hi"), written.append, sampling=Sampling(max_tokens=99))
+    assert "too-long" not in "".join(written) and len(written) > 3
