@@ -86,7 +86,10 @@ def choose(
     if sampling.temperature == 0:
         return int(scores_V.argmax())
     probabilities_V = distribution(scores_V, sampling)
-    return int(np.searchsorted(np.cumsum(probabilities_V), rng.random() * probabilities_V.sum(), side="right"))
+    upto_V = np.cumsum(probabilities_V)
+    # Rounding may lift a draw of nearly 1 to the end; the last token with a chance is the first that reaches it.
+    drawn = np.searchsorted(upto_V, rng.random() * upto_V[-1], side="right")
+    return int(min(drawn, np.searchsorted(upto_V, upto_V[-1])))
 
 
 def check_finite(logits: np.ndarray) -> None:

@@ -37,6 +37,16 @@ def test_draws_follow_the_distribution() -> None:
     np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 4000, [0.1, 0.5, 0.15, 0.25], atol=0.03)
 
 
+def test_the_largest_draw_gives_a_token_that_has_a_chance() -> None:
+    class Largest(np.random.Generator):
+        def random(self, *given: object, **named: object) -> float:  # type: ignore[override]
+            return 1.0
+
+    for size in range(50, 1000, 50):
+        logits = np.append(np.linspace(0, 3, size), -np.inf)
+        assert choose(logits, [], Sampling(temperature=1), Largest(np.random.PCG64(0))) == size - 1
+
+
 @pytest.mark.parametrize("temperature", [1e-300, 1e-6, 1e-3])
 def test_a_tiny_temperature_is_greedy_and_overflows_nothing(temperature: float) -> None:
     assert choose(LOGITS * 1e4, [], Sampling(temperature=temperature), np.random.default_rng(0)) == 1
