@@ -4,8 +4,8 @@
                     the same best token at every position, logits no further apart than a threshold
     classifier      the same label, or labels, for every text; of scores, the same to a tenth of their standard
                     deviation; logits no further apart than a threshold
-    embedder        of every text the same nearest other text, and a cosine of both vectors of 0.9; no number of one
-                    further apart than a threshold
+    embedder        of every text the same nearest other text, and a cosine of both vectors of 0.9; no number of one,
+                    nor both at length 1, further apart than a threshold (0.001 is a cosine of 1 - 5e-7)
     tagger          the same tag for every token, likewise
 
 So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
@@ -40,7 +40,7 @@ TIE = 1e-4
 NEAR_SCORE = 0.1
 """Standard deviations of the training data by which two scores may differ and still count as the same."""
 NEAR_COSINE = 0.9
-"""Of two vectors of a text that may count as the same; where a bundle is exact, the threshold of logits is stricter."""
+"""Of two vectors of a text that may count as the same; the threshold of an exact bundle is stricter."""
 SHOWN = 200
 """Characters of an input that are shown where it differs."""
 SCORES_SHOWN = 8
@@ -224,17 +224,21 @@ def compare_rows(model: Rows, other: Rows, inputs: Sequence[str | tuple[str, str
     decisions, different, ties = DECIDED[model.facts.answers](theirs, ours, model.facts)
     different = different if model.facts.labels == other.facts.labels else decisions
     what = COMPARED.get(model.facts.answers, "labels")
-    where, largest = _furthest(theirs, ours, [*map(str, tried), long])
-    first = where if different else None
-    return Difference(what, len(inputs), decisions, different, ties, largest, longest, first, where)
+    worst, largest = _furthest(theirs, ours, [*map(str, tried), long])
+    return Difference(what, len(inputs), decisions, different, ties, largest, longest, worst=worst)
 
 
 def _furthest(theirs: np.ndarray, ours: np.ndarray, inputs: Sequence[str]) -> tuple[Json, float]:
     """The input whose logits lie furthest apart, and how far that is; rows are in the order of the inputs."""
     gaps = np.abs(ours - theirs).max(axis=1)
     k = int(gaps.argmax())  # NaN is the largest
+    return _both(k, theirs, ours, inputs), float(gaps[k])
+
+
+def _both(k: int, theirs: np.ndarray, ours: np.ndarray, inputs: Sequence[str]) -> Json:
+    """What both gave for an input."""
     model, export = ([round(float(x), 4) for x in logits[k, :SCORES_SHOWN]] for logits in (theirs, ours))
-    return {"input": k, "text": _cut(inputs[k]), "model": model, "export": export}, float(gaps[k])
+    return {"input": k, "text": _cut(inputs[k]), "model": model, "export": export}
 
 
 def _best(theirs: np.ndarray, ours: np.ndarray, facts: Facts) -> tuple[int, int, int]:
@@ -297,24 +301,30 @@ COMPARED = {"score": "scores", "ranking": "scores"}
 
 def compare_vectors(model: Rows, other: Rows, texts: Sequence[str]) -> Difference:
     """Vectors of both for the same texts and a long one: each differs that has another text as its nearest, or lies
-    far from the other's."""
+    far from the other's. The largest difference is that of a number, or the distance of two vectors at length 1."""
     long = longest_text(model)
+    shown = [*texts, long]
     theirs, longest = _logits(model, texts, long)
     with refusing(longest):
         ours, _ = _logits(other, texts, long)
-    lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
-    cosines = (theirs * ours).sum(axis=1) / lengths
-    near, ties = _compared(_likeness(theirs), _likeness(ours).argmax(axis=1))
-    different = int((~(near & (cosines >= NEAR_COSINE))).sum())
-    where, largest = _furthest(theirs, ours, [*texts, long])
-    first = where if different else None
-    return Difference("vectors", len(texts), len(ours), different, ties, largest, longest, first, where)
+    reference_ND, found_ND = _units(theirs), _units(ours)
+    near_N, ties = _compared(_likeness(reference_ND), _likeness(found_ND).argmax(axis=1))
+    same_N = near_N & ((reference_ND * found_ND).sum(axis=1) >= NEAR_COSINE)
+    first = None if same_N.all() else _both(int(same_N.argmin()), theirs, ours, shown)
+    worst, largest = _furthest(theirs, ours, shown)
+    # Numbers alone say little: those of short vectors are all small, and those of wide ones add up.
+    largest = _larger(largest, np.linalg.norm(found_ND - reference_ND, axis=1).max())
+    different = int((~same_N).sum())
+    return Difference("vectors", len(texts), len(ours), different, ties, largest, longest, first, worst)
 
 
-def _likeness(vectors_ND: np.ndarray) -> np.ndarray:
+def _units(vectors_ND: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True))
+
+
+def _likeness(units_ND: np.ndarray) -> np.ndarray:
     """Cosines [N, N] of vectors with each other; those with themselves count for nothing."""
-    units = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    found: np.ndarray = units @ units.T - 2 * np.eye(len(units), dtype=units.dtype)
+    found: np.ndarray = units_ND @ units_ND.T - 2 * np.eye(len(units_ND), dtype=units_ND.dtype)
     return found
 
 
