@@ -195,7 +195,8 @@ def _positions(rope: Any) -> Json:
 def _plain(config: PreTrainedConfig) -> Json:
     """Of decoders that see everything, and have no factors of their own for the turning."""
     window, kinds = getattr(config, "sliding_window", None), set(getattr(config, "layer_types", None) or [SEES_ALL])
-    near = config.model_type == "mistral" and window is not None and window < config.max_position_embeddings
+    by_config = config.model_type in ("mistral", "qwen3_moe")  # of others `layer_types` says it
+    near = by_config and window is not None and window < config.max_position_embeddings
     if near or kinds != {SEES_ALL}:
         raise NotSupported(f"llama.cpp's {KINDS[config.model_type].architecture} sees everything, this model a window")
     if (config.rope_parameters or {}).get("rope_type") == "llama3" and KINDS[config.model_type].architecture != "llama":
@@ -228,6 +229,8 @@ def _gemma(config: PreTrainedConfig) -> Json:
     near, far = (config.rope_parameters[name] for name in (SEES_WINDOW, SEES_ALL))
     if near.get("rope_type", "default") != "default":
         raise NotSupported("llama.cpp's gemma3 turns positions of layers with a window by the default rule")
+    if far.get("rope_type") == "llama3":
+        raise NotSupported("llama.cpp's gemma3 has no factors of its own for the turning, as llama3's rule has them")
     window = {"attention.sliding_window": config.sliding_window, "attention.sliding_window_pattern": every}
     turning = _positions(far) | {"rope.freq_base_swa": float(near["rope_theta"])}
     return _sizes(config) | window | turning

@@ -18,7 +18,7 @@ from pretune.export.gguf_bundle import Gguf, compare_ids, stored, whole_blocks
 from pretune.export.gguf_tensors import Weight
 from pretune.export.gguf_tokenizer import vocabulary_of
 from pretune.model.generate import open_folder
-from tests.folders import SIZES, WINDOWS, build, write_model
+from tests.folders import ROPE3, SIZES, WINDOWS, build, write_model
 
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("cyllama", reason="llama.cpp is not installed: pretune[llamacpp]")
@@ -436,6 +436,18 @@ def test_what_llama_cpp_computes_otherwise_is_refused(change: dict[str, Any], sa
     model = MistralForCausalLM(MistralConfig(**{**SIZES, "sliding_window": None, **change}))
     with pytest.raises(NotSupported, match=said):
         keys_of(model, 96)
+
+
+def test_a_window_of_experts_and_factors_of_gemma_are_refused() -> None:
+    from pretune.export.gguf_tensors import keys_of
+
+    experts, gemma = build("qwen3-moe"), build("gemma3")
+    assert keys_of(experts, 96) and keys_of(gemma, 96)
+    experts.config.sliding_window = 4
+    gemma.config.rope_parameters["full_attention"] = ROPE3
+    for model, said in ((experts, "sees everything, this model a window"), (gemma, "no factors of its own")):
+        with pytest.raises(NotSupported, match=said):
+            keys_of(model, 96)
 
 
 @pytest.mark.parametrize("kind", ["sliding_attention", "full_attention"])
