@@ -33,13 +33,14 @@ class Weight:
 
     Args:
         array: float32, the last axis is that of the inputs.
-        scales: of int8 weights, [rows, 1]: array is whole numbers times these; of int4 weights [rows, groups]; else
-            None.
+        scales: of weights on a grid, [rows, 1] of int8, [rows, groups] of int4: array is whole numbers times these.
+        bits: of those whole numbers, 8 or 4.
     """
 
     name: str
     array: np.ndarray
     scales: np.ndarray | None = None
+    bits: int = 8
 
 
 Change = Callable[[str, np.ndarray, "PreTrainedConfig"], np.ndarray]
@@ -70,11 +71,13 @@ def kind_of(config: PreTrainedConfig) -> Kind:
     return KINDS[config.model_type]
 
 
-def weights_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray]) -> Iterator[Weight]:
+def weights_of(
+    model: PreTrainedModel, scales: Mapping[str, np.ndarray], steps: Mapping[str, np.ndarray]
+) -> Iterator[Weight]:
     """The tensors of a model in the order of its own weights.
 
     Args:
-        scales: of weights on an int8 grid, by the model's own names.
+        scales: of weights on an int8 grid, by the model's own names; steps: of those on an int4 grid.
 
     Raises:
         NotSupported: a weight that llama.cpp has no name for.
@@ -92,9 +95,10 @@ def weights_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray]) -> Iter
         name = names.get_name(full, try_suffixes=(".weight", ".bias"))
         if name is None:
             raise NotSupported(f"llama.cpp's {kind.architecture} has no place for {full}")
-        found = scales.get(full)
+        found = scales.get(full, steps.get(full))
         changed = kind.change(full, array, config)
-        yield Weight(name, changed, None if found is None else kind.change(full, found, config))
+        bits = 4 if full in steps else 8
+        yield Weight(name, changed, None if found is None else kind.change(full, found, config), bits)
     if (factors := _frequencies(model)) is not None:
         yield Weight("rope_freqs.weight", factors)
 

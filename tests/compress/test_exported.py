@@ -84,7 +84,7 @@ def test_gguf_keeps_the_steps_of_groups_of_32_whatever_they_are(kind: str) -> No
     made = Int4(by="nearest", steps=5, rate=1e-2).compress(model, text=TEXT)  # the scales are nobody's usual ones
     scales = {name: scale.contiguous().numpy() for name, scale in made.files[INT4_SCALES].items()}
     seen = 0
-    for weight in weights_of(model, scales):
+    for weight in weights_of(model, {}, scales):
         if weight.scales is not None and weight.array.shape[-1] % 32 == 0:
             blocks, type = stored(weight, "q4_0")
             if type == gguf.GGMLQuantizationType.Q4_0:

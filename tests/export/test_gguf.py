@@ -171,6 +171,16 @@ def test_blocks_of_whole_numbers_are_those_of_the_package_where_both_can_be_exac
     assert np.array_equal(whole_blocks(whole * scale, scale), gguf.quantize(whole * scale, kind))
 
 
+def test_whole_numbers_of_eight_bits_are_rounded_again_for_four_where_a_row_is_one_block() -> None:
+    from pretune.model.rounding import on_grid, scales_of
+
+    array = np.random.default_rng(4).normal(size=(5, 32)).astype(np.float32)
+    scale = scales_of(array, 0)
+    weight = on_grid(array, scale)
+    blocks, kind = stored(Weight("blk.0.attn_q.weight", weight, scale), "q4_0")
+    assert np.array_equal(blocks, gguf.quantize(weight, kind))
+
+
 # ---- tokenizers ---------------------------------------------------------------------------------
 
 
