@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretune.export.pooling import FLOAT
 from pretune.export.writer import OPSET
 from pretune.model.rounding import fitted
 
@@ -33,8 +34,6 @@ ROUTER = ".mlp.gate.weight"
 WORDS = "input_ids"
 INT8_ACTIVATIONS = 4
 """MatMulNBits' `accuracy_level` of products with activations in int8, a scale for each block; 1: float32."""
-FLOAT = 1
-"""ONNX's number of float32."""
 
 
 @dataclass(frozen=True)
