@@ -23,16 +23,25 @@ from tests.folders import ROPE3, SIZES, WINDOWS, build, write_model
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("cyllama", reason="llama.cpp is not installed: pretune[llamacpp]")
 PROMPTS = ("Once upon a time", "今天天气很好，我们去", "the cat 你好 🙂")
-KINDS = ("qwen3", "llama", "mistral", "gpt2", "gemma3", "qwen3_moe")
+KINDS = ("qwen3", "llama", "mistral", "gpt2", "gemma3", "qwen3_moe", "linear")
 
 
 def made_here(kind: str) -> Any:
     """Kinds that tests.folders does not build."""
-    from transformers import MistralConfig, MistralForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        MistralConfig,
+        MistralForCausalLM,
+        Qwen3MoeConfig,
+        Qwen3MoeForCausalLM,
+    )
 
     torch.manual_seed(7)
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True}
+    linear = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
     models = {
+        "linear": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=linear)),
         "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)),
         "qwen3_moe": lambda: Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, **experts, head_dim=16)),
     }
