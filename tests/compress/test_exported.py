@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 
+from pretune.base.errors import BadFile
 from pretune.compress.compressor import Compressor
 from pretune.compress.grid import Grid, size_of
 from pretune.compress.int4 import Int4
@@ -72,6 +73,13 @@ def test_steps_of_a_grid_are_stored_and_nothing_is_rounded_again() -> None:
         kind = given.kind(Blocks(4), words=words)
         found = stored(rounded.numpy(), kind, None, given).weight(kind, 64)
         np.testing.assert_array_equal(found, rounded.numpy())
+
+
+def test_weights_that_left_their_int4_grid_are_named() -> None:
+    model, name = build("qwen3"), "model.layers.1.mlp.up_proj.weight"
+    steps = {name: Given(np.full((48, 1), 0.01, np.float32), np.full((48, 1), 8, np.float32), 32)}
+    with pytest.raises(BadFile, match=rf"{name} does not lie on the int4 grid"):
+        graph_of(model, {}, steps=steps)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
