@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -50,19 +50,19 @@ def model_of(shape: dict[str, int]) -> Any:
 # ---- rows ---------------------------------------------------------------------------------------
 
 
-class Row:
-    """What writes. `logits`: of the last position of a prompt; `write`: seconds to the first token, and to all."""
+class Row(Protocol):
+    """What writes."""
 
-    megabytes = 0.0
+    megabytes: float
 
     def logits(self, ids_BL: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """[B, V], of the last position of a prompt."""
 
     def write(self, ids_BL: np.ndarray, tokens: int) -> tuple[float, float]:
-        raise NotImplementedError
+        """Seconds to the first token, and to all."""
 
 
-class Engine(Row):
+class Engine:
     """One of our engines: a graph on onnxruntime, or the model on torch."""
 
     def __init__(self, engine: Decoder, megabytes: float):
@@ -80,7 +80,7 @@ class Engine(Row):
         return first, time.perf_counter() - start
 
 
-class Generate(Row):
+class Generate:
     """transformers' own loop."""
 
     def __init__(self, model: Any):

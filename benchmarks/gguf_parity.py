@@ -5,7 +5,7 @@
 
 A line for each type: what is written is read again, the ids of about 950 texts are compared, then 64 greedy tokens of
 each prompt and one prompt as long as the model reads, next to the logits of the model in float32. Nothing is refused
-for how much it differs but ids and, of f32, tokens. One thread.
+for how much it differs but ids and, of f32, tokens and logits. One thread. Needs pretune[llamacpp].
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from pretune.base.errors import PretuneError
+from pretune.base.extras import need
 from pretune.base.log import Log
 from pretune.export.bundle import write_bundle
 from pretune.export.exporter import Job
@@ -32,6 +33,7 @@ def main() -> None:
     given.add_argument("--data", type=Path)
     given.add_argument("--prompts", type=int, default=20)
     asked = given.parse_args()
+    need(["llamacpp"])
     ready = open_folder(asked.model)
     print(f"{asked.model.name}: {ready.facts.max_length} positions")
     print(f"{'type':6}{'MB':>8}{'agreement':>11}{'logits':>9}{'seconds':>9}")

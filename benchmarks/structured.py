@@ -56,9 +56,11 @@ def main() -> None:
             if verdict not in ("valid", "cut"):
                 print(f"case {seed} {kind}: {verdict}: {what[:150]}")
     p50, p99, most = np.percentile(np.array(times) * 1e6, [50, 99, 100])
+    wrong = verdicts["invalid"] + verdicts["crashed"]
     print(", ".join(f"{name} {number}" for name, number in verdicts.most_common()))
     print(f"a token, the model's own share included: p50 {p50:.0f} us, p99 {p99:.0f} us, at most {most / 1e3:.1f} ms")
     print(f"before the first token: p50 {np.median(starts) * 1e3:.1f} ms, at most {max(starts) * 1e3:.0f} ms")
+    sys.exit(1 if wrong else 0)
 
 
 def judged(schema: dict[str, Any], seed: int, kind: str) -> tuple[str, str, float, list[float]]:

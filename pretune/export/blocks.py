@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretune.base.errors import BadFile
+from pretune.export.pooling import FLOAT
 from pretune.export.writer import OPSET
 from pretune.model.rounding import fitted
 
@@ -33,8 +35,6 @@ ROUTER = ".mlp.gate.weight"
 WORDS = "input_ids"
 INT8_ACTIVATIONS = 4
 """MatMulNBits' `accuracy_level` of products with activations in int8, a scale for each block; 1: float32."""
-FLOAT = 1
-"""ONNX's number of float32."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,9 @@ def in_blocks(
         kind: of those that are not given; None: those stay as they are, and products with the others are exact.
         row_scales: of an int8 folder, by parameter name; shaped as `writer.Weights` has them.
         given: what an int4 folder brings, by parameter name.
+
+    Raises:
+        BadFile: a given weight does not lie on its steps.
     """
     from onnx import helper
 
@@ -247,7 +250,11 @@ class _Pass:
             array = numpy_helper.to_array(self.given[weight])
             array = array.T if transposed else array
             kind = self.kind_of(weight)
-            found = stored(array, kind, self._scales_of(weight), self.grids.get(weight.removesuffix(".T")))
+            given = self.grids.get(weight.removesuffix(".T"))
+            found = stored(array, kind, self._scales_of(weight), given)
+            if given and not np.array_equal(found.weight(kind, array.shape[1]), array):
+                hint = "the weights were changed after they were rounded; compress the model again"
+                raise BadFile(f"{weight.removesuffix('.T')} does not lie on the int4 grid of its scales", hint=hint)
             name = f"{weight}.blocks"
             self.keep(name, packed(found.whole, kind.bits))
             self.keep(f"{name}.scale", found.scale)

@@ -170,8 +170,7 @@ class _Made:
         from pretune.compress.quantise import read_scales, read_steps
         from pretune.export.gguf_tensors import weights_of
 
-        scales = {**read_scales(self.job.source), **read_steps(self.job.source)}
-        for weight in weights_of(self.model, scales):
+        for weight in weights_of(self.model, read_scales(self.job.source), read_steps(self.job.source)):
             yield (weight.name, *stored(weight, self.type))
 
 
@@ -223,10 +222,11 @@ def stored(weight: Weight, type: Type) -> tuple[np.ndarray, GGMLQuantizationType
         from libgguf import quantize_rows
 
         return quantize_rows(weight.array, GGMLQuantizationType[kind.upper()]), GGMLQuantizationType[kind.upper()]
-    if weight.scales is not None and kind == "q8_0" and weight.scales.shape[-1] == 1:
-        return whole_blocks(weight.array, weight.scales), GGMLQuantizationType.Q8_0
-    if weight.scales is not None and kind == "q4_0" and weight.scales.shape[-1] * BLOCK == weight.array.shape[-1]:
-        return half_blocks(weight.array, weight.scales), GGMLQuantizationType.Q4_0
+    scales, width = weight.scales, weight.array.shape[-1]
+    if scales is not None and kind == "q8_0" and scales.shape[-1] == 1:
+        return whole_blocks(weight.array, scales), GGMLQuantizationType.Q8_0
+    if scales is not None and kind == "q4_0" and weight.bits == 4 and scales.shape[-1] * BLOCK == width:
+        return half_blocks(weight.array, scales), GGMLQuantizationType.Q4_0
     return quantize(weight.array, GGMLQuantizationType[kind.upper()]), GGMLQuantizationType[kind.upper()]
 
 

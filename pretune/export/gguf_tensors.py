@@ -33,13 +33,14 @@ class Weight:
 
     Args:
         array: float32, the last axis is that of the inputs.
-        scales: of int8 weights, [rows, 1]: array is whole numbers times these; of int4 weights [rows, groups]; else
-            None.
+        scales: of weights on a grid, [rows, 1] of int8, [rows, groups] of int4: array is whole numbers times these.
+        bits: of those whole numbers, 8 or 4.
     """
 
     name: str
     array: np.ndarray
     scales: np.ndarray | None = None
+    bits: int = 8
 
 
 Change = Callable[[str, np.ndarray, "PreTrainedConfig"], np.ndarray]
@@ -70,11 +71,13 @@ def kind_of(config: PreTrainedConfig) -> Kind:
     return KINDS[config.model_type]
 
 
-def weights_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray]) -> Iterator[Weight]:
+def weights_of(
+    model: PreTrainedModel, scales: Mapping[str, np.ndarray], steps: Mapping[str, np.ndarray]
+) -> Iterator[Weight]:
     """The tensors of a model in the order of its own weights.
 
     Args:
-        scales: of weights on an int8 grid, by the model's own names.
+        scales: of weights on an int8 grid, by the model's own names; steps: of those on an int4 grid.
 
     Raises:
         NotSupported: a weight that llama.cpp has no name for.
@@ -92,9 +95,10 @@ def weights_of(model: PreTrainedModel, scales: Mapping[str, np.ndarray]) -> Iter
         name = names.get_name(full, try_suffixes=(".weight", ".bias"))
         if name is None:
             raise NotSupported(f"llama.cpp's {kind.architecture} has no place for {full}")
-        found = scales.get(full)
+        found = scales.get(full, steps.get(full))
         changed = kind.change(full, array, config)
-        yield Weight(name, changed, None if found is None else kind.change(full, found, config))
+        bits = 4 if full in steps else 8
+        yield Weight(name, changed, None if found is None else kind.change(full, found, config), bits)
     if (factors := _frequencies(model)) is not None:
         yield Weight("rope_freqs.weight", factors)
 
@@ -185,6 +189,8 @@ def _sizes(config: PreTrainedConfig) -> Json:
 def _positions(rope: Any) -> Json:
     rope = rope or {}
     kind, base = rope.get("rope_type", "default"), {"rope.freq_base": float(rope.get("rope_theta", 10_000.0))}
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        raise NotSupported("a model that turns a part of each head is not written as GGUF", hint="to=onnx may hold it")
     if kind == "linear":
         return base | {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}
     if kind not in ("default", "llama3"):
@@ -195,7 +201,8 @@ def _positions(rope: Any) -> Json:
 def _plain(config: PreTrainedConfig) -> Json:
     """Of decoders that see everything, and have no factors of their own for the turning."""
     window, kinds = getattr(config, "sliding_window", None), set(getattr(config, "layer_types", None) or [SEES_ALL])
-    near = config.model_type == "mistral" and window is not None and window < config.max_position_embeddings
+    by_config = config.model_type in ("mistral", "qwen3_moe")  # of others `layer_types` says it
+    near = by_config and window is not None and window < config.max_position_embeddings
     if near or kinds != {SEES_ALL}:
         raise NotSupported(f"llama.cpp's {KINDS[config.model_type].architecture} sees everything, this model a window")
     if (config.rope_parameters or {}).get("rope_type") == "llama3" and KINDS[config.model_type].architecture != "llama":
@@ -228,6 +235,8 @@ def _gemma(config: PreTrainedConfig) -> Json:
     near, far = (config.rope_parameters[name] for name in (SEES_WINDOW, SEES_ALL))
     if near.get("rope_type", "default") != "default":
         raise NotSupported("llama.cpp's gemma3 turns positions of layers with a window by the default rule")
+    if far.get("rope_type") == "llama3":
+        raise NotSupported("llama.cpp's gemma3 has no factors of its own for the turning, as llama3's rule has them")
     window = {"attention.sliding_window": config.sliding_window, "attention.sliding_window_pattern": every}
     turning = _positions(far) | {"rope.freq_base_swa": float(near["rope_theta"])}
     return _sizes(config) | window | turning

@@ -44,7 +44,7 @@ class Onnx(Exporter):
     tokens: int = Field(64, gt=0)
     """Tokens of each answer that is compared."""
     max_logit_difference: float = Field(1e-3, gt=0)
-    """How far a logit may lie from the model's; asked of precision=weights alone."""
+    """How far a logit, or a vector at length 1, may lie from the model's; asked of precision=weights alone."""
     min_agreement: float = Field(0.9, gt=0, le=1)
     """Share of labels or greedy tokens that must agree with the model's; with precision=weights all must."""
 

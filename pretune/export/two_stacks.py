@@ -22,6 +22,7 @@ import numpy as np
 from pretune.base.errors import NotSupported
 from pretune.export.decoders import causal_mask, check_activation, last_logits
 from pretune.export.writer import GraphWriter, Weights
+from pretune.infer.ort import PARTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -53,7 +54,7 @@ def reader_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> Grap
         x = w.op("Add", x, _feed_forward(w, _normed(w, x, f"{at}.1", config), f"{at}.1", config))
     x = w.rms_norm(x, "encoder.final_layer_norm", config.layer_norm_epsilon)
     for i in range(config.num_decoder_layers):
-        for part, name in (("k", "key"), ("v", "value")):
+        for part, name in zip("kv", PARTS, strict=True):
             states = _by_head(w, x, f"decoder.block.{i}.layer.1.EncDecAttention.{part}", config)
             w.output(f"present.{i}.encoder.{name}", states, ["batch", config.num_heads, "length", config.d_kv])
     return w
@@ -93,9 +94,6 @@ def writer_graph(model: Any, weights: Weights, *, dynamic: bool = False) -> Grap
         for part, name in zip(PARTS, held, strict=True):
             w.output(f"present.{i}.decoder.{part}", name, ["batch", config.num_heads, "total", config.d_kv])
     return w
-
-
-PARTS = ("key", "value")
 
 
 def _length(w: GraphWriter, ids_BL: str) -> str:

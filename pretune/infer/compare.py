@@ -4,8 +4,8 @@
                     the same best token at every position, logits no further apart than a threshold
     classifier      the same label, or labels, for every text; of scores, the same to a tenth of their standard
                     deviation; logits no further apart than a threshold
-    embedder        of every text the same nearest other text, and a cosine of both vectors of 0.9; no number of one
-                    further apart than a threshold
+    embedder        of every text the same nearest other text, and a cosine of both vectors of 0.9; no number of one,
+                    nor both at length 1, further apart than a threshold (0.001 is a cosine of 1 - 5e-7)
     tagger          the same tag for every token, likewise
 
 So the cache, the mask, padding and the tokenizer's files are compared as well, by the code that serves; and one input
@@ -40,7 +40,7 @@ TIE = 1e-4
 NEAR_SCORE = 0.1
 """Standard deviations of the training data by which two scores may differ and still count as the same."""
 NEAR_COSINE = 0.9
-"""Of two vectors of a text that may count as the same; where a bundle is exact, the threshold of logits is stricter."""
+"""Of two vectors of a text that may count as the same; the threshold of an exact bundle is stricter."""
 SHOWN = 200
 """Characters of an input that are shown where it differs."""
 SCORES_SHOWN = 8
@@ -307,23 +307,27 @@ COMPARED = {"score": "scores", "ranking": "scores"}
 
 def compare_vectors(model: Rows, other: Rows, texts: Sequence[str]) -> Difference:
     """Vectors of both for the same texts and a long one: each differs that has another text as its nearest, or lies
-    far from the other's."""
+    far from the other's. The largest difference is that of a number, or the distance of two vectors at length 1."""
     long = longest_text(model)
     theirs, longest = _logits(model, texts, long)
     with refusing(longest):
         ours, _ = _logits(other, texts, long)
-    lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
-    cosines = (theirs * ours).sum(axis=1) / lengths
-    near, ties = _compared(_likeness(theirs), _likeness(ours).argmax(axis=1))
-    differ = ~(near & (cosines >= NEAR_COSINE))
-    places, largest = _places(theirs, ours, differ, [*texts, long])
-    return Difference("vectors", len(texts), differ.size, int(differ.sum()), ties, largest, longest, *places)
+    reference_ND, found_ND = _units(theirs), _units(ours)
+    near_N, ties = _compared(_likeness(reference_ND), _likeness(found_ND).argmax(axis=1))
+    differ_N = ~(near_N & ((reference_ND * found_ND).sum(axis=1) >= NEAR_COSINE))
+    places, largest = _places(theirs, ours, differ_N, [*texts, long])
+    # Numbers alone say little: those of short vectors are all small, and those of wide ones add up.
+    largest = _larger(largest, np.linalg.norm(found_ND - reference_ND, axis=1).max())
+    return Difference("vectors", len(texts), differ_N.size, int(differ_N.sum()), ties, largest, longest, *places)
 
 
-def _likeness(vectors_ND: np.ndarray) -> np.ndarray:
+def _units(vectors_ND: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True))
+
+
+def _likeness(units_ND: np.ndarray) -> np.ndarray:
     """Cosines [N, N] of vectors with each other; those with themselves count for nothing."""
-    units = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    found: np.ndarray = units @ units.T - 2 * np.eye(len(units), dtype=units.dtype)
+    found: np.ndarray = units_ND @ units_ND.T - 2 * np.eye(len(units_ND), dtype=units_ND.dtype)
     return found
 
 

@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 
+from pretune.base.errors import BadFile
 from pretune.compress.compressor import Compressor, Work
 from pretune.compress.grid import Grid, size_of
 from pretune.compress.int4 import Int4
@@ -74,6 +75,13 @@ def test_steps_of_a_grid_are_stored_and_nothing_is_rounded_again() -> None:
         np.testing.assert_array_equal(found, rounded.numpy())
 
 
+def test_weights_that_left_their_int4_grid_are_named() -> None:
+    model, name = build("qwen3"), "model.layers.1.mlp.up_proj.weight"
+    steps = {name: Given(np.full((48, 1), 0.01, np.float32), np.full((48, 1), 8, np.float32), 32)}
+    with pytest.raises(BadFile, match=rf"{name} does not lie on the int4 grid"):
+        graph_of(model, {}, steps=steps)
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_gguf_keeps_the_steps_of_groups_of_32_whatever_they_are(kind: str) -> None:
     gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
@@ -84,7 +92,7 @@ def test_gguf_keeps_the_steps_of_groups_of_32_whatever_they_are(kind: str) -> No
     made = Int4(by="nearest", steps=5, rate=1e-2).compress(Work(model, text=TEXT))  # the scales are nobody's usual ones
     scales = {name: scale.contiguous().numpy() for name, scale in made.files[INT4_SCALES].items()}
     seen = 0
-    for weight in weights_of(model, scales):
+    for weight in weights_of(model, {}, scales):
         if weight.scales is not None and weight.array.shape[-1] % 32 == 0:
             blocks, type = stored(weight, "q4_0")
             if type == gguf.GGMLQuantizationType.Q4_0:

@@ -1,5 +1,7 @@
 """Weights in blocks: what is stored, and that a graph computes with exactly that."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,10 @@ from transformers.pytorch_utils import Conv1D
 
 from pretune.export.blocks import Blocks, packed, stored
 from pretune.export.graph import graph_of
+from pretune.export.onnx_bundle import BITS
+from pretune.infer.load import open_bundle
 from tests.export.test_graphs import IDS_BL, Runner, asked_of, ones, positions, torch_logits
+from tests.export.test_parity import export
 from tests.folders import build
 
 KINDS = [
@@ -119,3 +124,20 @@ def test_int8_blocks_of_a_folder_with_scales_of_its_own_hold_its_weights_exactly
     run = Runner(graph_of(on_grid, scales, blocks=Blocks(8, exact=True)))
     ours, _ = run(IDS_BL, ones(3, 9), positions(0, IDS_BL))
     np.testing.assert_allclose(ours, torch_logits(on_grid, IDS_BL)[:, -1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_bundle_in_blocks_with_whole_activations_is_near_its_rounded_model_and_judged_by_agreement(
+    precision: str, symmetric: bool, model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = {"precision": precision, "symmetric": symmetric, "min_agreement": 0.5}
+    told, parity = export(model_folder("qwen3"), tmp_path / "out", **settings)
+    assert (told["formats"]["onnx"]["precision"], parity["thresholds"]) == (
+        precision,
+        {"logit_difference": None, "agreement": 0.5},
+    )
+    _, same = rounded("qwen3", Blocks(BITS[precision], 32, symmetric))
+    found_BLV = open_bundle(tmp_path / "out").engine.whole(IDS_BL, 9)
+    # Logits have a standard deviation of 0.6; the weights alone move them by 0.05 with int8 and by 0.9 with int4.
+    np.testing.assert_allclose(found_BLV, torch_logits(same, IDS_BL), atol=0.1)

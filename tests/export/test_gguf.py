@@ -18,21 +18,30 @@ from pretune.export.gguf_bundle import Gguf, compare_ids, stored, whole_blocks
 from pretune.export.gguf_tensors import Weight
 from pretune.export.gguf_tokenizer import vocabulary_of
 from pretune.model.generate import open_folder
-from tests.folders import SIZES, WINDOWS, build, write_model
+from tests.folders import ROPE3, SIZES, WINDOWS, build, write_model
 
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("cyllama", reason="llama.cpp is not installed: pretune[llamacpp]")
 PROMPTS = ("Once upon a time", "今天天气很好，我们去", "the cat 你好 🙂")
-KINDS = ("qwen3", "llama", "mistral", "gpt2", "gemma3", "qwen3_moe")
+KINDS = ("qwen3", "llama", "mistral", "gpt2", "gemma3", "qwen3_moe", "linear")
 
 
 def made_here(kind: str) -> Any:
     """Kinds that tests.folders does not build."""
-    from transformers import MistralConfig, MistralForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        MistralConfig,
+        MistralForCausalLM,
+        Qwen3MoeConfig,
+        Qwen3MoeForCausalLM,
+    )
 
     torch.manual_seed(7)
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True}
+    linear = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
     models = {
+        "linear": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=linear)),
         "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)),
         "qwen3_moe": lambda: Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, **experts, head_dim=16)),
     }
@@ -169,6 +178,16 @@ def test_blocks_of_whole_numbers_are_those_of_the_package_where_both_can_be_exac
     scale = np.array([[0.5], [0.25]], np.float32)
     kind = gguf.GGMLQuantizationType.Q8_0
     assert np.array_equal(whole_blocks(whole * scale, scale), gguf.quantize(whole * scale, kind))
+
+
+def test_whole_numbers_of_eight_bits_are_rounded_again_for_four_where_a_row_is_one_block() -> None:
+    from pretune.model.rounding import on_grid, scales_of
+
+    array = np.random.default_rng(4).normal(size=(5, 32)).astype(np.float32)
+    scale = scales_of(array, 0)
+    weight = on_grid(array, scale)
+    blocks, kind = stored(Weight("blk.0.attn_q.weight", weight, scale), "q4_0")
+    assert np.array_equal(blocks, gguf.quantize(weight, kind))
 
 
 # ---- tokenizers ---------------------------------------------------------------------------------
@@ -435,6 +454,28 @@ def test_what_llama_cpp_computes_otherwise_is_refused(change: dict[str, Any], sa
 
     model = MistralForCausalLM(MistralConfig(**{**SIZES, "sliding_window": None, **change}))
     with pytest.raises(NotSupported, match=said):
+        keys_of(model, 96)
+
+
+def test_a_window_of_experts_and_factors_of_gemma_are_refused() -> None:
+    from pretune.export.gguf_tensors import keys_of
+
+    experts, gemma = build("qwen3-moe"), build("gemma3")
+    assert keys_of(experts, 96) and keys_of(gemma, 96)
+    experts.config.sliding_window = 4
+    gemma.config.rope_parameters["full_attention"] = ROPE3
+    for model, said in ((experts, "sees everything, this model a window"), (gemma, "no factors of its own")):
+        with pytest.raises(NotSupported, match=said):
+            keys_of(model, 96)
+
+
+def test_a_head_that_is_turned_in_part_is_refused() -> None:
+    from pretune.export.gguf_tensors import keys_of
+
+    model = build("llama")
+    assert keys_of(model, 96)
+    model.config.rope_parameters["partial_rotary_factor"] = 0.5
+    with pytest.raises(NotSupported, match="turns a part of each head"):
         keys_of(model, 96)
 
 

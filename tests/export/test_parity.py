@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
+from transformers import BertConfig, BertModel
 
 from pretune.base.errors import NoParity
 from pretune.base.log import Log
@@ -23,6 +25,7 @@ from pretune.infer.load import open_bundle
 from pretune.infer.predictor import Difference
 from pretune.infer.sampling import Sampling
 from pretune.model.generate import open_folder
+from tests.folders import BERT, write_model
 
 EXACT = Thresholds(1e-3, 1.0)
 GRAPH = "onnx/model.onnx"
@@ -144,6 +147,40 @@ def test_a_damaged_classifier_graph_is_refused(model_folder: Callable[..., Path]
     model, bundle = open_folder(folder), open_bundle(tmp_path / "out")
     with pytest.raises(NoParity):
         Parity(compare_rows(model, bundle, TEXTS), EXACT).demand()
+
+
+VALUES = "bert.encoder.layer.1.attention.self.value.weight.T"
+
+
+class Spoilt(Onnx):
+    """A graph that is damaged before it is proven."""
+
+    def prove(self, job: Job) -> Any:
+        damage(job.out / "model.onnx", VALUES)
+        return super().prove(job)
+
+
+def test_a_spoilt_embedder_whose_numbers_are_all_small_is_refused(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    model: Any = BertModel(BertConfig(**BERT), add_pooling_layer=False).eval()
+    model.config.pretune = {"pooling": "mean", "normalize": False}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        for parameter in model.encoder.layer[-1].output.LayerNorm.parameters():
+            parameter.mul_(1e-3)
+    folder = write_model(tmp_path / "model", tmp_path / "words", "", model=model)
+    export(folder, tmp_path / "out")
+    damage(tmp_path / "out" / GRAPH, VALUES)
+    reference, spoilt = open_folder(folder), open_bundle(tmp_path / "out")
+    theirs, ours = (one.vectors(TEXTS) for one in (reference, spoilt))
+    lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
+    assert np.abs(ours - theirs).max() < 1e-3 and 0.9 < ((theirs * ours).sum(axis=1) / lengths).min() < 0.9999
+    assert reference.compare(spoilt, TEXTS).different == 0
+    (tmp_path / "again").mkdir()
+    job = Job(folder, reference, None, tmp_path / "again")
+    with pytest.raises(NoParity, match="0 of 21 vectors differ, logits by up to"):
+        write_bundle([Spoilt(kind="onnx")], job, Log(quiet=True))
 
 
 def test_one_input_is_as_long_as_the_model_reads(model_folder: Callable[..., Path], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
@@ -55,6 +56,29 @@ def test_each_token_of_an_answer_has_the_logits_that_torch_gives_it_in_one_pass(
         logits_BV, state = engine.feed(state, fresh_BL)
         np.testing.assert_allclose(logits_BV, expected_BLV[:, k].numpy(), atol=2e-5, rtol=1e-5)
         fresh_BL = written_BL[:, k : k + 1]
+
+
+def test_a_source_that_is_padded_gives_the_logits_that_it_gives_alone() -> None:
+    model = of_kind("plain")
+    graph, config = graph_of(model, {}), model.config
+    reader, writer = (
+        onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"])
+        for one in (graph.more["encoder.onnx"], graph.content)
+    )
+    empty = np.zeros((1, config.num_heads, 0, config.d_kv), np.float32)
+    names = [one.name.replace("present", "past_key_values") for one in reader.get_outputs()]
+
+    def logits(ids_BS: np.ndarray, mask_BS: np.ndarray) -> np.ndarray:
+        past = dict(zip(names, reader.run(None, {"input_ids": ids_BS, "attention_mask": mask_BS}), strict=True))
+        past |= {name.replace("encoder", "decoder"): empty for name in names}
+        first = {"input_ids": np.zeros((1, 1), np.int64), "attention_mask": np.ones((1, 1), np.int64)}
+        return np.asarray(writer.run(["logits"], {**first, "encoder_attention_mask": mask_BS, **past})[0])
+
+    mask_BS = np.ones((1, 23), np.int64)
+    mask_BS[:, 9:] = 0
+    alone = logits(SOURCES_BS[:1, :9], mask_BS[:, :9])
+    np.testing.assert_allclose(logits(SOURCES_BS[:1], mask_BS), alone, atol=1e-5, rtol=1e-5)
+    assert np.abs(logits(SOURCES_BS[:1], np.ones_like(mask_BS)) - alone).max() > 1e-2
 
 
 def test_beams_find_what_they_find_on_torch(both: tuple[Path, Path]) -> None:
