@@ -320,6 +320,12 @@ def test_every_route_needs_the_key(client: Client, method: str, route: str) -> N
     assert served.request(method, route, headers=right).status_code != 401
 
 
+@pytest.mark.parametrize("key", ["voilà", "钥匙你", "Å"])
+def test_a_key_may_end_in_any_character(client: Client, key: str) -> None:
+    head = {"Authorization": f"Bearer {key} ".encode()}
+    assert client(key=key).get("/v1/models", headers=head).status_code == 200
+
+
 def test_browser_is_asked_for_the_key_and_may_send_it_as_a_password(client: Client) -> None:
     served = client(key="secret")
     assert served.get("/").headers["www-authenticate"].startswith("Basic")
