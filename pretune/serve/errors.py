@@ -49,14 +49,17 @@ def translated(error: Exception) -> ApiError:
 def note(error: Exception) -> None:
     """Write what the client is not told, with its traceback, to the server's log; what a client did wrong is no news.
 
-    An error outside of a stream reaches uvicorn, which logs it; inside of one it has become an event by then.
+    A bug outside of a stream reaches uvicorn, which logs it. Inside of one it has become an event by then, and a
+    PretuneError an answer.
     """
     if translated(error).status >= 500:
-        logging.getLogger("uvicorn.error").error("a stream ended with an error", exc_info=error)
+        logging.getLogger("uvicorn.error").error("a request ended with an error", exc_info=error)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """starlette's handler for every kind of error."""
+    if isinstance(error, PretuneError):
+        note(error)
     headers = getattr(error, "headers", None) if isinstance(error, HTTPException) else None
     return translated(error).response(headers)
 

@@ -385,6 +385,18 @@ def test_a_bug_inside_a_stream_stands_in_the_servers_log_with_its_traceback(
     assert "RuntimeError: secret detail" in caplog.text and "in feed" in caplog.text
 
 
+def test_weights_that_are_damaged_stand_in_the_log_too_and_a_mistake_of_the_client_does_not(
+    client: Client, talker: LanguageModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = talker.engine.vocab_size
+    talker.decoder.feed = lambda state, ids_BL: (np.full((len(ids_BL), size), np.nan), state)  # type: ignore[method-assign]
+    error_of(client().post(CHAT, json=ask(response_format=schema_of({"not": {}}))), 400)
+    error_of(client().post(CHAT, json=ask(model="completer")), 400)
+    assert caplog.records == []
+    error_of(client().post(CHAT, json=ask()), 500)
+    assert [record.levelname for record in caplog.records] == ["ERROR"] and "NotFinite" in caplog.text
+
+
 IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
 NEAREST = [
     (CHAT, ask(stop=list("abcde")), "stop: List should have at most 4 items after validation, not 5"),
