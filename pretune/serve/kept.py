@@ -108,7 +108,10 @@ class Kept:
 
     async def take(self, name: str) -> Served:
         """The model, in memory until the request that is being answered ends."""
-        served = await self.open(name)
+        try:
+            served = await self.open(name)
+        except UserError as error:  # whose files are ours: not a mistake of the client, who is not told their paths
+            raise RuntimeError(f"the model {name!r} was served, and cannot be opened again") from error
         served.hold()
         return served
 

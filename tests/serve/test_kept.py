@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from starlette.testclient import TestClient
 
 from pretune.base.errors import BadFile, DoesNotFit, UserError
 from pretune.infer.classify import TextClassifier
@@ -102,6 +103,16 @@ def test_requests_for_models_that_do_not_fit_together_are_all_answered(counter: 
 
     assert asyncio.run(ask()) == [200] * 6
     assert all(not served.users for served in kept.opened.values()) and kept.taken <= 6 and len(order) > 3
+
+
+def test_a_model_whose_files_have_gone_is_our_error_and_its_path_is_not_told() -> None:
+    def gone() -> TextClassifier:
+        raise BadFile("/srv/secret/model.safetensors cannot be read")
+
+    kept = Kept({"m": Closed(gone)}, 1)
+    client = TestClient(create_app({}, kept=kept), base_url="http://localhost", raise_server_exceptions=False)
+    answer = client.post("/v1/classify", json={"input": "a"})
+    assert answer.status_code == 500 and "/srv" not in answer.text
 
 
 def test_a_model_that_can_never_fit_is_named(counter: TextClassifier) -> None:
