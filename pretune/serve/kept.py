@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from anyio.to_thread import run_sync
 
 from pretune.base.errors import DoesNotFit, UserError
-from pretune.infer.batching import Batching
+from pretune.infer.batching import IDLE_SECONDS, Batching
 from pretune.infer.predictor import Facts, Predictor, Streams
 from pretune.serve.logs import current
 
@@ -134,6 +134,9 @@ class Kept:
             try:
                 while served.users:
                     await served.idle.wait()
+                # The engine's thread holds the model for a moment after its last answer.
+                while served.engine is not None and served.engine.is_running:
+                    await asyncio.sleep(IDLE_SECONDS / 5)
             except BaseException:  # who needed the room has left: it stays, as the next to go
                 self.opened[name] = served
                 self.opened.move_to_end(name, last=False)

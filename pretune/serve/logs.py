@@ -131,8 +131,9 @@ class Watch:
             self._ended(record)
 
     def _ended(self, record: Record) -> None:
-        for call in record.done:
-            call()
+        # Emptied: the timer of an idle connection holds the record, and a record may not hold a model.
+        while record.done:
+            record.done.pop()()
         record.status = record.status or LEFT
         if record.holder is not None:
             record.holder.spend(record.tokens_read + record.tokens_written)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from starlette.testclient import TestClient
+from tokenizers import Tokenizer
 
 from pretune.base.errors import BadFile, DoesNotFit, UserError
 from pretune.infer.classify import TextClassifier
+from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Facts
 from pretune.infer.size import weight_bytes
 from pretune.serve.app import create_app
 from pretune.serve.kept import Closed, Kept, check_fits, num_bytes
+from pretune.serve.leaving import Running
 from pretune.serve.logs import RECORD, Record
-from pretune.serve.run import kept_in
+from pretune.serve.run import Opened, Options, _listening, _server, address, kept_in
+from tests.serve.conftest import Babbler, Counter
 
 
 def several(counter: TextClassifier, sizes: dict[str, int], most: int) -> tuple[Kept, list[str]]:
@@ -103,6 +109,34 @@ def test_requests_for_models_that_do_not_fit_together_are_all_answered(counter: 
 
     assert asyncio.run(ask()) == [200] * 6
     assert all(not served.users for served in kept.opened.values()) and kept.taken <= 6 and len(order) > 3
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_model_that_goes_is_gone_before_the_next_is_opened(
+    tokenizer: Tokenizer, writes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the engine's thread nor a connection that stays open holds it; --memory is a bound at every moment."""
+    monkeypatch.setattr("pretune.infer.batching.IDLE_SECONDS", 0.5)  # longer than a collection of garbage
+    known: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def made() -> Any:
+        alive.append(sum(one() is not None for one in known))
+        facts = Facts("classify", "label", 64, ("long", "short"))
+        talker = LanguageModel(Babbler(tokenizer.get_vocab_size(), 2), tokenizer, (2,))
+        model = talker if writes else TextClassifier(Counter(), tokenizer, facts)
+        known.append(weakref.ref(model))
+        return model
+
+    path, body = ("completions", {"prompt": "a"}) if writes else ("classify", {"input": "a"})
+    opened = Opened({}, kept=Kept({"a": Closed(made), "b": Closed(made)}, 1))
+    with _listening("127.0.0.1", 0) as listener, httpx.Client(base_url=address(listener)) as client:
+        running = Running(_server(opened, Options()), listener)
+        for name in "abab":
+            assert client.post(f"/v1/{path}", json={**body, "model": name}, timeout=20).status_code == 200
+        running.leave(0)
+        running.join(20)
+    assert alive == [0, 0, 0, 0]
 
 
 def test_a_model_whose_files_have_gone_is_our_error_and_its_path_is_not_told() -> None:
