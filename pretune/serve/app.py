@@ -228,7 +228,6 @@ class Server:
 
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
-        current().read(sum(map(len, answer.prompts)))
         engine = served.batching(self.limits.cache_bytes)
         if engine.num_waiting >= self.limits.max_waiting:
             raise _busy()
@@ -239,6 +238,7 @@ class Server:
             raise ApiError(400, error.problem, code=error.code, param=param) from None
         for draft in drafts:
             engine.check(draft)
+        current().read(sum(map(len, answer.prompts)))
         pieces = counted(pieces_of(engine, answer, drafts, None if answer.asked.stream else request))
         if answer.asked.stream:
             return EventStream(events(pieces, answer, len(drafts)), media_type="text/event-stream")

@@ -78,6 +78,17 @@ def test_metrics_count_what_was_answered(talker: LanguageModel, counter: TextCla
     assert found['pretune_model_open{model="a \\"b\\"\\\\"}'] == 1
 
 
+def test_a_request_that_is_refused_has_read_no_tokens_and_costs_its_key_none(talker: LanguageModel) -> None:
+    secret, key = new_key("few")
+    head = {"Authorization": f"Bearer {secret}"}
+    limits = Limits(max_waiting=0)
+    client = local(create_app({"talker": talker}, limits=limits, keys=[key.model_copy(update={"tokens": 3})]))
+    for _ in range(2):
+        answer = client.post(CHAT, json=ask(), headers=head)
+        assert "waiting for this model" in error_of(answer, 429)["message"]
+    assert samples(client.get("/metrics", headers=head).text)['pretune_tokens_total{direction="read"}'] == 0
+
+
 def test_promtool_reads_the_metrics(talker: LanguageModel) -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool (Debian's package prometheus) is not installed")
