@@ -229,8 +229,7 @@ class Server:
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
         engine = served.batching(self.limits.cache_bytes)
-        if engine.num_waiting >= self.limits.max_waiting:
-            raise _busy()
+        self._check_queue(engine.num_waiting)
         try:
             drafts = await run_sync(answer.drafts, model)
         except BadGrammar as error:
@@ -238,6 +237,7 @@ class Server:
             raise ApiError(400, error.problem, code=error.code, param=param) from None
         for draft in drafts:
             engine.check(draft)
+        self._check_queue(engine.num_waiting)  # of a burst, all came as far as the drafts while nobody was waiting
         current().read(sum(map(len, answer.prompts)))
         pieces = counted(pieces_of(engine, answer, drafts, None if answer.asked.stream else request))
         if answer.asked.stream:
@@ -257,11 +257,16 @@ class Server:
             param = "messages" if answer.is_chat else "prompt"
             raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
+    def _check_queue(self, num_waiting: int) -> None:
+        """Raise ApiError where a model has as many requests waiting as may be."""
+        if num_waiting >= self.limits.max_waiting:
+            problem = "too many requests are waiting for this model; try again"
+            raise ApiError(429, problem, code="rate_limit_exceeded", retry_after=1)
+
     @asynccontextmanager
     async def _turn(self, served: Served) -> AsyncIterator[None]:
         """Wait for the model; it answers one request at a time."""
-        if served.waiting >= self.limits.max_waiting:
-            raise _busy()
+        self._check_queue(served.waiting)
         served.waiting += 1
         try:
             async with served.lock:
@@ -272,9 +277,3 @@ class Server:
 
 def _seed() -> int:
     return secrets.randbits(32)
-
-
-def _busy() -> ApiError:
-    return ApiError(
-        429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded", retry_after=1
-    )
