@@ -25,7 +25,7 @@ from pretune.infer.language import LanguageModel
 from pretune.serve.app import Logging, create_app
 from pretune.serve.documents import PATHS
 from pretune.serve.keys import new_key
-from pretune.serve.leaving import Running, signals
+from pretune.serve.leaving import Running, signals, until_told
 from pretune.serve.requests import Limits
 from pretune.serve.run import Opened, Options, _listening, _server, address, serving
 from tests.serve.test_app import ask, error_of, events_of
@@ -322,6 +322,14 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatc
         assert told.is_set() and not ended
         signal.raise_signal(signal.SIGINT)
     assert ended == [128 + signal.SIGINT]
+
+
+def test_a_server_that_ends_by_itself_does_not_end_well(
+    monkeypatch: pytest.MonkeyPatch, counter: TextClassifier
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    with _listening("127.0.0.1", 0) as listener, pytest.raises(RuntimeError, match="ended by itself"):
+        until_told(_server(Opened({"m": counter}), Options()), listener, print)
 
 
 # ---- the document -------------------------------------------------------------------------------
