@@ -102,7 +102,9 @@ def _refusal(error: ValidationError) -> ApiError:
         known = "is not supported by this server" if first["loc"][0] in NEUTRAL else "is unknown"
         return ApiError(400, f"the setting {place!r} {known}", code="unsupported_parameter", param=place)
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-    return ApiError(400, f"{place}: {told.removeprefix('Value error, ')}", code=code, param=place)
+    problem = told.removeprefix("Value error, ")
+    # A mistake of two settings together stands at none of them.
+    return ApiError(400, f"{place}: {problem}" if place else problem, code=code, param=place or None)
 
 
 def _nearest(mistakes: Sequence[ErrorDetails]) -> tuple[ErrorDetails, str]:

@@ -421,6 +421,11 @@ def test_where_a_text_or_a_list_may_stand_the_mistake_of_what_stands_there_is_to
     assert found["param"] == message.partition(":")[0]
 
 
+def test_a_mistake_of_two_settings_together_has_no_place(client: Client) -> None:
+    found = error_of(client().post(CHAT, json=ask(top_logprobs=3)), 400)
+    assert (found["message"], found["param"]) == ("top_logprobs needs logprobs: true", None)
+
+
 def test_full_queue_is_told_to_come_back(client: Client) -> None:
     assert error_of(client(max_waiting=0).post(CHAT, json=ask()), 429)["code"] == "rate_limit_exceeded"
     assert error_of(client(max_waiting=0).post(CHAT, json=ask(stream=True)), 429)["code"] == "rate_limit_exceeded"
