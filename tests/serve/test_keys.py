@@ -106,6 +106,11 @@ def test_a_scope_opens_its_route_and_no_other(talker: LanguageModel, counter: Te
     assert client.get("/v1/models", headers=bearer(secret)).status_code == 200
 
 
+def test_every_route_that_asks_a_model_has_a_scope_of_its_own() -> None:
+    assert set(SCOPES) == {path for path, route in PATHS.items() if route.reads} | {"/metrics"}
+    assert len(set(SCOPES.values())) == len(SCOPES)
+
+
 def test_an_allowance_is_refilled_evenly_and_what_was_overdrawn_is_waited_for() -> None:
     allowance = Allowance(60, 60.0, now=0.0)
     assert allowance.wait(0.0) == 0

@@ -22,10 +22,11 @@ from starlette.types import ASGIApp
 from pretune.infer.classify import TextClassifier
 from pretune.infer.engine import by_length
 from pretune.infer.language import LanguageModel
-from pretune.serve.app import Logging, create_app
+from pretune.serve.app import Logging, Server, create_app
 from pretune.serve.documents import PATHS
 from pretune.serve.keys import new_key
 from pretune.serve.leaving import Running, signals, until_told
+from pretune.serve.models import Models
 from pretune.serve.requests import Limits
 from pretune.serve.run import Opened, Options, _listening, _server, address, serving
 from tests.serve.test_app import ask, error_of, events_of
@@ -337,7 +338,9 @@ def test_a_server_that_ends_by_itself_does_not_end_well(
 
 def test_the_document_has_every_route_and_what_it_reads(counter: TextClassifier) -> None:
     tree = local(create_app({"m": counter})).get("/openapi.json").json()
-    assert tree["openapi"] == "3.1.0" and set(tree["paths"]) == set(PATHS)
+    routes = Server(Models({}), Limits(), threading.Event()).routes()
+    assert tree["openapi"] == "3.1.0"
+    assert set(tree["paths"]) == set(PATHS) == {route.path.replace(":path", "") for route in routes}
     schemas = tree["components"]["schemas"]
     assert schemas["Texts"]["additionalProperties"] is False and schemas["Chat"]["required"] == ["messages"]
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(tree)))
