@@ -19,7 +19,8 @@ from pretune.serve.errors import ApiError
 from pretune.serve.keys import OPEN, Keys
 from pretune.serve.logs import current
 
-LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+LOCAL = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+"""Names of this machine; an address of loopback is no name that could be pointed elsewhere."""
 
 
 class Guard:

@@ -339,13 +339,14 @@ def test_broken_authorization_is_refused(client: Client, header: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "[::1].evil", ""]
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "127.example.0.1", "localhost.evil.example:8000", "[::1].evil", ""],
 )
 def test_without_a_key_only_this_machines_names_are_answered(client: Client, host: str) -> None:
     assert error_of(client().get("/v1/models", headers={"Host": host}), 403)["code"] == "wrong_host"
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "127.8.8.8:80", "[::1]:8000", "[::1]"])
 def test_this_machines_names_are_answered(client: Client, host: str) -> None:
     assert client().get("/health", headers={"Host": host}).json() == {"status": "ok"}
 
