@@ -26,7 +26,7 @@ from pretune.infer.draft import Draft
 from pretune.infer.predictor import Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Held, Piece
-from pretune.serve.errors import ApiError, note, translated
+from pretune.serve.errors import left, note, translated
 from pretune.serve.generating import Generate
 from pretune.serve.logprobs import Logprobs
 
@@ -163,7 +163,7 @@ async def _watched(request: Request, heard: Heard) -> None:
     """Tell when the client has gone; what it asked was read to its end before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    heard.put_nowait((0, ApiError(499, "the client has gone", code="client_closed_request")))
+    heard.put_nowait((0, left()))
 
 
 def _event(tree: JsonMap) -> str:

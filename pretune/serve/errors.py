@@ -12,6 +12,9 @@ from starlette.responses import JSONResponse, Response
 from pretune.base.errors import PretuneError, UserError
 from pretune.base.json import Json
 
+LEFT = 499
+"""Status, in log and metrics only, of a request whose client had left before it was answered."""
+
 
 class ApiError(Exception):
     """A request that is refused, with its HTTP status; `retry_after` says in how many seconds it may come again."""
@@ -32,6 +35,11 @@ class ApiError(Exception):
     def response(self, headers: Mapping[str, str] | None = None) -> JSONResponse:
         later = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return JSONResponse(self.body(), self.status, headers={**later, **(headers or {})})
+
+
+def left() -> ApiError:
+    """Nobody hears it."""
+    return ApiError(LEFT, "the client has left", code="client_left")
 
 
 def translated(error: Exception) -> ApiError:

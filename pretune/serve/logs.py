@@ -25,13 +25,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pretune.base.json import JsonMap
 from pretune.infer.engine import METER
 from pretune.infer.streaming import Piece
+from pretune.serve.errors import LEFT
 from pretune.serve.keys import Holder
 from pretune.serve.metrics import Metrics
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """A request id that a client may choose: it is written to logs and headers."""
-LEFT = 499
-"""Status, in the log only, of a request whose client had left before an answer began."""
 
 
 @dataclass

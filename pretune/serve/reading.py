@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
 from pretune.base.json import Json
-from pretune.serve.errors import ApiError
+from pretune.serve.errors import ApiError, left
 from pretune.serve.logs import current
 from pretune.serve.requests import Limits, Strict
 
@@ -66,7 +66,7 @@ async def _body(request: Request, limits: Limits) -> bytes:
         problem = f"the request took more than {limits.max_body_seconds} seconds to come"
         raise ApiError(408, problem, code="request_timeout") from None
     except ClientDisconnect:
-        raise ApiError(499, "the client left", code="client_left") from None
+        raise left() from None
     if size > most:
         raise ApiError(413, f"the request has more than {most} bytes", code="request_too_large")
     return bytes(body)
