@@ -69,6 +69,9 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, PretuneError):
         note(error)
     headers = getattr(error, "headers", None) if isinstance(error, HTTPException) else None
+    if not isinstance(error, (ApiError, PretuneError, HTTPException)):
+        # A bug goes on to uvicorn, which closes its connection: a client that is not told sends its next request there.
+        headers = {"Connection": "close"}
     return translated(error).response(headers)
 
 
