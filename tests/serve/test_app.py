@@ -235,6 +235,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str | None]] = [
     (CHAT, ask(response_format=schema_of({"enum": ["x" * 40_000]})), "bad-grammar", "response_format"),
     (CHAT, ask(response_format=schema_of({}), stop="a"), "bad-grammar", "response_format"),
     (CHAT, ask(response_format=schema_of({}), guided_regex="a"), "invalid_value", "guided_regex"),
+    (CHAT, ask(guided_json={"anyOf": [{"multipleOf": 1e308}] * 4000}), "bad-grammar", "guided_json"),
     (CHAT, ask(guided_choice=[]), "invalid_value", "guided_choice"),
     (CHAT, ask(guided_json={"$ref": "#"}), "bad-grammar", "guided_json"),
     (CHAT, ask(tool_choice="required"), "bad-grammar", "tool_choice"),
