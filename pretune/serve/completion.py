@@ -29,6 +29,7 @@ from pretune.infer.streaming import Held, Piece
 from pretune.serve.errors import left, note, translated
 from pretune.serve.generating import Generate
 from pretune.serve.logprobs import Logprobs
+from pretune.serve.logs import current
 
 Pieces = AsyncGenerator[tuple[int, Piece], None]
 """Pieces of several choices, each with its number."""
@@ -116,7 +117,9 @@ async def events(told: Pieces, answer: Completion, num_choices: int) -> AsyncGen
             yield _event({**answer.head(chunk=True), "choices": [], "usage": answer.usage(num_tokens)})
     except Exception as error:
         note(error)
-        yield _event(translated(error).body())
+        refused = translated(error)
+        current().status = refused.status
+        yield _event(refused.body())
     yield "data: [DONE]\n\n"
 
 

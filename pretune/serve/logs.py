@@ -38,6 +38,7 @@ class Record:
     """What is known of a request.
 
     Args:
+        status: of the answer; of a stream that ended with an error, that of the error.
         written: tokens of each answer, by its number.
         asked: the whole request, where the log shall have it.
         done: what is called when it ends.

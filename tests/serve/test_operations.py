@@ -149,6 +149,17 @@ def test_a_bug_has_a_line_and_an_id_too(talker: LanguageModel) -> None:
     assert answer.status_code == lines[0]["status"] == 500 and answer.headers["x-request-id"] == lines[0]["id"]
 
 
+def test_a_stream_that_ends_with_an_error_is_no_success_in_log_and_metrics(talker: LanguageModel) -> None:
+    limits = Limits(max_seconds=1, max_tokens=90_000)
+    client, lines = logged({"talker": endless(talker)}, limits=limits)
+    assert client.post(CHAT, json=ask(max_tokens=90_000, stream=True)).status_code == 200
+    talker.decoder.fail_after = 0  # type: ignore[attr-defined]
+    assert client.post(CHAT, json=ask(stream=True)).status_code == 200
+    assert [line["status"] for line in lines] == [504, 500]
+    found = samples(client.get("/metrics").text)
+    assert [found[f'pretune_requests_total{{route="{CHAT}",status="{status}"}}'] for status in (504, 500)] == [1, 1]
+
+
 def test_tokens_of_texts_are_counted_by_the_engine_that_reads_them(counter: TextClassifier) -> None:
     plain = counter.encoder.logits
 
