@@ -273,7 +273,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_colors_are_those_of_the
         ("labels", "one two", None, "long\n"),
         ("number", "one two", None, ".000"),
         ("tags", "🙂 Hello", None, "🙂PER Hello"),
-        ("spans", "who?", "🙂 Hello", "\n"),
+        ("spans", "who?", "🙂 Hello", " %)\n🙂 Hello"),
         ("vectors", "one", None, "2 numbers"),
         ("vectors", "one", "one", "1.000"),
         ("order", "who", "one two three\nHello", "Hello"),
