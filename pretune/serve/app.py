@@ -41,7 +41,7 @@ from pretune.infer.shelf import Shelf
 from pretune.serve.completion import Completion, EventStream, events, pieces_of, plain
 from pretune.serve.deadline import Deadline
 from pretune.serve.documents import document, template
-from pretune.serve.errors import HANDLERS, ApiError
+from pretune.serve.errors import HANDLERS, ApiError, check_queue
 from pretune.serve.generating import Chat, Complete
 from pretune.serve.guard import Guard
 from pretune.serve.kept import Kept, Served
@@ -97,7 +97,7 @@ def create_app(
         leaving: set when the server takes no more requests: /ready says so.
     """
     limits = limits or Limits()
-    server = Server(Models(models, shelf, most_open=limits.max_adapters, kept=kept), limits, leaving or Event())
+    server = Server(Models(models, shelf, kept=kept, limits=limits), limits, leaving or Event())
     app = Starlette(routes=server.routes(), exception_handlers=HANDLERS)
     all_keys = Keys([*keys, *([] if api_key is None else [Key.of(api_key, "PRETUNE_API_KEY")])])
     guarded = Guard(Deadline(app, limits.max_seconds), all_keys)
@@ -229,7 +229,7 @@ class Server:
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
         engine = served.batching(self.limits.cache_bytes)
-        self._check_queue(engine.num_waiting)
+        check_queue(engine.num_waiting, self.limits.max_waiting)
         try:
             drafts = await run_sync(answer.drafts, model)
         except BadGrammar as error:
@@ -237,7 +237,8 @@ class Server:
             raise ApiError(400, error.problem, code=error.code, param=param) from None
         for draft in drafts:
             engine.check(draft)
-        self._check_queue(engine.num_waiting)  # of a burst, all came as far as the drafts while nobody was waiting
+        # Again: of a burst, all came as far as this while nobody was waiting.
+        check_queue(engine.num_waiting, self.limits.max_waiting)
         current().read(sum(map(len, answer.prompts)))
         pieces = counted(pieces_of(engine, answer, drafts, None if answer.asked.stream else request))
         if answer.asked.stream:
@@ -257,16 +258,10 @@ class Server:
             param = "messages" if answer.is_chat else "prompt"
             raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
-    def _check_queue(self, num_waiting: int) -> None:
-        """Raise ApiError where a model has as many requests waiting as may be."""
-        if num_waiting >= self.limits.max_waiting:
-            problem = "too many requests are waiting for this model; try again"
-            raise ApiError(429, problem, code="rate_limit_exceeded", retry_after=1)
-
     @asynccontextmanager
     async def _turn(self, served: Served) -> AsyncIterator[None]:
         """Wait for the model; it answers one request at a time."""
-        self._check_queue(served.waiting)
+        check_queue(served.waiting, self.limits.max_waiting)
         served.waiting += 1
         try:
             async with served.lock:

@@ -42,6 +42,13 @@ def left() -> ApiError:
     return ApiError(LEFT, "the client has left", code="client_left")
 
 
+def check_queue(num_waiting: int, most: int) -> None:
+    """Raise ApiError where as many requests wait for a model as may."""
+    if num_waiting >= most:
+        problem = "too many requests are waiting for this model; try again"
+        raise ApiError(429, problem, code="rate_limit_exceeded", retry_after=1)
+
+
 def translated(error: Exception) -> ApiError:
     """Any error as the client may see it; what is a bug of ours says nothing about our insides."""
     if isinstance(error, ApiError):

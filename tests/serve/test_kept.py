@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from pretune.serve.app import create_app
 from pretune.serve.kept import Closed, Kept, check_fits, num_bytes
 from pretune.serve.leaving import Running
 from pretune.serve.logs import RECORD, Record
+from pretune.serve.requests import Limits
 from pretune.serve.run import Opened, Options, _listening, _server, address, kept_in
 from tests.serve.conftest import Babbler, Counter
 
@@ -58,7 +61,7 @@ def test_a_model_in_use_is_waited_for_and_given_to_nobody_else_meanwhile(counter
         async def hold(name: str, seconds: float) -> None:
             record = Record()
             RECORD.set(record)
-            await kept.take(name)
+            await kept.take(name, most_waiting=9)
             assert kept.taken == 1
             told.append(name)
             await asyncio.sleep(seconds)
@@ -82,13 +85,13 @@ def test_who_leaves_while_waiting_for_room_changes_nothing(counter: TextClassifi
     async def ask() -> None:
         record = Record()
         RECORD.set(record)
-        await kept.take("a")
+        await kept.take("a", most_waiting=9)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(kept.take("b"), 0.01)
+            await asyncio.wait_for(kept.take("b", most_waiting=9), 0.01)
         assert list(kept.opened) == ["a"]
         for call in record.done:
             call()
-        await kept.take("b")
+        await kept.take("b", most_waiting=9)
 
     asyncio.run(ask())
     assert order == ["a", "b"]
@@ -137,6 +140,26 @@ def test_a_model_that_goes_is_gone_before_the_next_is_opened(
         running.leave(0)
         running.join(20)
     assert alive == [0, 0, 0, 0]
+
+
+def test_no_more_requests_wait_for_a_model_on_disk_than_may(counter: TextClassifier) -> None:
+    class Slow(Counter):
+        def logits(self, rows: list[list[int]]) -> np.ndarray:
+            time.sleep(0.3)
+            return super().logits(rows)
+
+    slow = replace(counter, encoder=Slow())
+    app = create_app(
+        {}, kept=Kept({"a": Closed(lambda: slow), "b": Closed(lambda: counter)}, 1), limits=Limits(max_waiting=2)
+    )
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            calls = [client.post("/v1/classify", json={"model": n, "input": "x"}) for n in "a" + 10 * "b"]
+            return [(await reply).status_code for reply in asyncio.as_completed(calls)]
+
+    assert asyncio.run(ask()) == [429] * 8 + [200] * 3  # before room is made for b
 
 
 def test_a_model_whose_files_have_gone_is_our_error_and_its_path_is_not_told() -> None:
