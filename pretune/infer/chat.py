@@ -163,8 +163,13 @@ class ChatFormat:
         return self._encode(whole[len(prompt) :], sentinel)
 
     def _ids(self, messages: Sequence[Message], tools: Sequence[Json] | None, *, reply_follows: bool) -> list[int]:
-        marked, tools, sentinel = self._marked(messages, tools)
-        return self._encode(self._render(marked, tools, reply_follows=reply_follows), sentinel)
+        try:
+            marked, tools, sentinel = self._marked(messages, tools)
+            text = self._render(marked, tools, reply_follows=reply_follows)
+        except RecursionError:
+            hint = "flatten the arguments of calls, and the parameters of tools"
+            raise BadMessages("calls or tools are nested too deeply", hint=hint) from None
+        return self._encode(text, sentinel)
 
     def _encode(self, text: str, sentinel: str | None) -> list[int]:
         """Tokens of rendered text. With a sentinel, the template's control tokens are told from the messages' by it."""

@@ -19,7 +19,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, Overflow, localcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -309,11 +309,13 @@ def _within(text: str) -> str:
 def _check_tree(schema: Json) -> None:
     """Raise BadGrammar where a schema is too deep, or counts too far."""
     product, level = Decimal(1), [schema]
-    for _ in range(MAX_DEPTH):
-        product *= _multiples(level)
-        level = [part for tree in level for part in _parts(tree)]
-        if not level:
-            break
+    with localcontext() as context:
+        context.traps[Overflow] = False  # thousands of large numbers are more than a Decimal holds: infinity then
+        for _ in range(MAX_DEPTH):
+            product *= _multiples(level)
+            level = [part for tree in level for part in _parts(tree)]
+            if not level:
+                break
     if level:
         raise BadGrammar(f"the schema is more than {MAX_DEPTH} levels deep", hint="name its parts: $defs and $ref")
     if product > MAX_MULTIPLE:

@@ -16,13 +16,10 @@ first asked.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import secrets
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from threading import Event
@@ -31,24 +28,21 @@ from typing import Any
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from pretune.base.errors import BadGrammar, TooLong
-from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer, Label, Labels, Ranking, Score, Span, Tags, Vector
-from pretune.infer.batching import Batching
-from pretune.infer.draft import Draft
 from pretune.infer.embed import Embedder
 from pretune.infer.explain import explain
 from pretune.infer.predictor import Predictor, Streams
-from pretune.infer.sampling import Sampling
 from pretune.infer.shelf import Shelf
-from pretune.infer.streaming import Held, Piece
+from pretune.serve.completion import Completion, EventStream, events, pieces_of, plain
 from pretune.serve.deadline import Deadline
 from pretune.serve.documents import document, template
-from pretune.serve.errors import HANDLERS, ApiError, note, translated
+from pretune.serve.errors import HANDLERS, ApiError, check_queue
+from pretune.serve.generating import Chat, Complete
 from pretune.serve.guard import Guard
 from pretune.serve.kept import Kept, Served
 from pretune.serve.keys import Key, Keys
@@ -56,7 +50,8 @@ from pretune.serve.logprobs import Logprobs
 from pretune.serve.logs import Watch, counted, current
 from pretune.serve.metrics import CONTENT_TYPE, Metrics
 from pretune.serve.models import Models
-from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Generate, Limits, Rerank, Texts, read
+from pretune.serve.reading import read
+from pretune.serve.requests import AnswerIn, Embed, Limits, Rerank, Texts
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -65,60 +60,6 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What one request asks for: prompts, each answered n times; choice k belongs to prompt k // n.
-
-    Args:
-        told: of each token that is written, where the client asks for it.
-        calls: whether an answer may call tools.
-        echoed: texts of the prompts, where answers begin with them.
-    """
-
-    object: str
-    asked: Generate
-    model: str
-    prompts: list[list[int]]
-    sampling: Sampling
-    told: Logprobs
-    calls: bool = False
-    echoed: Sequence[str] = ()
-    id: str = field(default_factory=lambda: secrets.token_hex(12))
-    created: int = field(default_factory=lambda: int(time.time()))
-
-    @property
-    def is_chat(self) -> bool:
-        return self.object == "chat.completion"
-
-    def drafts(self, model: Streams) -> list[Draft]:
-        """The answer of every choice, before its first token; the k-th to a prompt is drawn with seed + k."""
-        choices = [replace(self.sampling, seed=self.sampling.seed + k) for k in range(self.asked.n or 1)]
-        return [model.draft(prompt, sampling) for prompt in self.prompts for sampling in choices]
-
-    def opening(self, index: int) -> Json | None:
-        """What a stream gives of a choice before its first token."""
-        if self.is_chat:
-            return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
-        text = self.echo(index)
-        return {"index": index, "text": text, "logprobs": None, "finish_reason": None} if text else None
-
-    def echo(self, index: int) -> str:
-        """The text of a choice's prompt, where the answer begins with it."""
-        return self.echoed[index // (self.asked.n or 1)] if self.echoed else ""
-
-    def head(self, *, chunk: bool) -> Json:
-        """What every answer begins with."""
-        prefix = "chatcmpl-" if self.is_chat else "cmpl-"
-        kind = f"{self.object}.chunk" if chunk and self.is_chat else self.object
-        return {"id": prefix + self.id, "object": kind, "created": self.created, "model": self.model}
-
-    def usage(self, num_tokens: int) -> dict[str, int]:
-        """Tokens read (each prompt once) and written."""
-        read_tokens = sum(len(prompt) for prompt in self.prompts)
-        total = read_tokens + num_tokens
-        return {"prompt_tokens": read_tokens, "completion_tokens": num_tokens, "total_tokens": total}
 
 
 @dataclass(frozen=True)
@@ -156,7 +97,7 @@ def create_app(
         leaving: set when the server takes no more requests: /ready says so.
     """
     limits = limits or Limits()
-    server = Server(Models(models, shelf, most_open=limits.max_adapters, kept=kept), limits, leaving or Event())
+    server = Server(Models(models, shelf, kept=kept, limits=limits), limits, leaving or Event())
     app = Starlette(routes=server.routes(), exception_handlers=HANDLERS)
     all_keys = Keys([*keys, *([] if api_key is None else [Key.of(api_key, "PRETUNE_API_KEY")])])
     guarded = Guard(Deadline(app, limits.max_seconds), all_keys)
@@ -287,10 +228,8 @@ class Server:
 
     async def _generated(self, request: Request, served: Served, model: Streams, answer: Completion) -> Response:
         self._check_size(model, answer)
-        current().read(sum(map(len, answer.prompts)))
         engine = served.batching(self.limits.cache_bytes)
-        if engine.num_waiting >= self.limits.max_waiting:
-            raise _busy()
+        check_queue(engine.num_waiting, self.limits.max_waiting)
         try:
             drafts = await run_sync(answer.drafts, model)
         except BadGrammar as error:
@@ -298,10 +237,13 @@ class Server:
             raise ApiError(400, error.problem, code=error.code, param=param) from None
         for draft in drafts:
             engine.check(draft)
-        pieces = counted(self._pieces(engine, answer, drafts, None if answer.asked.stream else request))
+        # Again: of a burst, all came as far as this while nobody was waiting.
+        check_queue(engine.num_waiting, self.limits.max_waiting)
+        current().read(sum(map(len, answer.prompts)))
+        pieces = counted(pieces_of(engine, answer, drafts, None if answer.asked.stream else request))
         if answer.asked.stream:
-            return EventStream(self._events(pieces, answer, len(drafts)), media_type="text/event-stream")
-        return await self._plain(pieces, answer)
+            return EventStream(events(pieces, answer, len(drafts)), media_type="text/event-stream")
+        return await plain(pieces, answer)
 
     def _check_size(self, model: Streams, answer: Completion) -> None:
         """Raise ApiError when a prompt leaves no room, or there are too many answers in one request."""
@@ -316,65 +258,10 @@ class Server:
             param = "messages" if answer.is_chat else "prompt"
             raise ApiError(400, error.problem, code="context_length_exceeded", param=param) from None
 
-    async def _plain(self, told: Pieces, answer: Completion) -> Response:
-        """All choices in one object."""
-        heard: dict[int, list[Piece]] = {}
-        async with aclosing(told) as pieces:
-            async for index, piece in pieces:
-                heard.setdefault(index, []).append(piece)
-        choices = [_choice(answer, index, heard[index]) for index in sorted(heard)]
-        usage = answer.usage(sum(pieces[-1].num_tokens for pieces in heard.values()))
-        return JSONResponse({**answer.head(chunk=False), "choices": choices, "usage": usage})
-
-    async def _events(self, told: Pieces, answer: Completion, num_choices: int) -> AsyncGenerator[str, None]:
-        """Server-sent events: a chunk per piece, then perhaps the usage, then [DONE]; an error is whole JSON too."""
-        num_tokens = 0
-        try:
-            for opening in filter(None, map(answer.opening, range(num_choices))):
-                yield _event({**answer.head(chunk=True), "choices": [opening]})
-            async with aclosing(told) as pieces:
-                async for index, piece in pieces:
-                    if piece.text or piece.chosen or piece.finish:
-                        yield _event({**answer.head(chunk=True), "choices": [_delta(answer, index, piece)]})
-                    num_tokens += piece.num_tokens if piece.finish else 0
-            if answer.asked.stream_options and answer.asked.stream_options.include_usage:
-                yield _event({**answer.head(chunk=True), "choices": [], "usage": answer.usage(num_tokens)})
-        except Exception as error:
-            note(error)
-            yield _event(translated(error).body())
-        yield "data: [DONE]\n\n"
-
-    async def _pieces(
-        self, engine: Batching, answer: Completion, drafts: Sequence[Draft], request: Request | None
-    ) -> Pieces:
-        """The pieces of every choice, as they come; none is made for who has gone.
-
-        Args:
-            request: to hear that its client has gone, where nothing is sent to it meanwhile.
-        """
-        loop, heard = asyncio.get_running_loop(), Heard()
-        held, jobs, going = [Held() for _ in drafts], [], len(drafts)
-        watch = request and loop.create_task(_watched(request, heard))
-        try:
-            for index, draft in enumerate(drafts):
-                jobs.append(engine.ask(draft, partial(_hand_over, loop, heard, index), client=answer.id))
-            while going:
-                index, piece = await heard.get()
-                if isinstance(piece, Exception):
-                    raise piece
-                going -= piece.finish is not None
-                yield index, held[index].piece(piece) if answer.calls else piece
-        finally:
-            for job in jobs:
-                engine.leave(job)
-            if watch:
-                watch.cancel()
-
     @asynccontextmanager
     async def _turn(self, served: Served) -> AsyncIterator[None]:
         """Wait for the model; it answers one request at a time."""
-        if served.waiting >= self.limits.max_waiting:
-            raise _busy()
+        check_queue(served.waiting, self.limits.max_waiting)
         served.waiting += 1
         try:
             async with served.lock:
@@ -383,72 +270,5 @@ class Server:
             served.waiting -= 1
 
 
-Pieces = AsyncGenerator[tuple[int, Piece], None]
-"""Pieces of several choices, each with its number."""
-Heard = asyncio.Queue[tuple[int, Piece | Exception]]
-"""What the engine's thread tells, with the number of the choice."""
-
-
-class EventStream(StreamingResponse):
-    """A stream that is closed with its client, so that the model is free for the next one at once."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        events: Any = self.body_iterator
-        async with aclosing(events):
-            await super().__call__(scope, receive, send)
-
-
-def _hand_over(loop: asyncio.AbstractEventLoop, heard: Heard, index: int, piece: Piece | Exception) -> None:
-    """From the engine's thread to the server's."""
-    loop.call_soon_threadsafe(heard.put_nowait, (index, piece))
-
-
-async def _watched(request: Request, heard: Heard) -> None:
-    """Tell when the client has gone; what it asked was read to its end before."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    heard.put_nowait((0, ApiError(499, "the client has gone", code="client_closed_request")))
-
-
 def _seed() -> int:
     return secrets.randbits(32)
-
-
-def _busy() -> ApiError:
-    return ApiError(
-        429, "too many requests are waiting for this model; try again", code="rate_limit_exceeded", retry_after=1
-    )
-
-
-def _event(tree: JsonMap) -> str:
-    return f"data: {json.dumps(tree, ensure_ascii=False)}\n\n"
-
-
-def _choice(answer: Completion, index: int, pieces: Sequence[Piece]) -> Json:
-    text, last = answer.echo(index) + "".join(piece.text for piece in pieces), pieces[-1]
-    calls = _calls(last)
-    message = {"role": "assistant", "content": text or None, "tool_calls": calls} if calls else None
-    said: Json = {"message": message or {"role": "assistant", "content": text}} if answer.is_chat else {"text": text}
-    told = answer.told.of(index, [one for piece in pieces for one in piece.chosen])
-    return {"index": index, **said, "logprobs": told, "finish_reason": _reason(last)}
-
-
-def _delta(answer: Completion, index: int, piece: Piece) -> Json:
-    calls = {"tool_calls": [{"index": k, **call} for k, call in enumerate(_calls(piece))]} if piece.calls else {}
-    said: Json = {"delta": {"content": piece.text, **calls}} if answer.is_chat else {"text": piece.text}
-    told = answer.told.of(index, piece.chosen)
-    return {"index": index, **said, "logprobs": told, "finish_reason": _reason(piece)}
-
-
-def _calls(piece: Piece) -> list[Json]:
-    """The calls of an answer in OpenAI's form, each with an id of its own."""
-    told = [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in piece.calls]
-    functions = [{"name": name, "arguments": arguments} for name, arguments in told]
-    return [{"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": one} for one in functions]
-
-
-def _reason(piece: Piece) -> str | None:
-    """Why an answer ended, in OpenAI's words."""
-    if piece.calls and piece.finish == "stop":
-        return "tool_calls"
-    return "length" if piece.finish == "window" else piece.finish

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pretune.serve.errors import ApiError
+from pretune.serve.logs import current
 
 LAST_WORDS = 1.0
 """Seconds in which a client must take what it is told then; one that reads nothing is left."""
@@ -41,5 +42,6 @@ class Deadline:
         if not begun:
             await late.response()(scope, receive, send)
         elif Headers(raw=begun[0]["headers"]).get("content-type", "").startswith("text/event-stream"):
+            current().status = late.status
             body = f"data: {json.dumps(late.body())}\n\ndata: [DONE]\n\n".encode()
             await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document of the routes: for programs that make clients, or test servers.
 
-What a request may be comes from the same types that check it (requests.py).
+What a request may be comes from the same types that check it (requests.py, generating.py).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pydantic.json_schema import models_json_schema
 
 from pretune.base.extras import versions
 from pretune.base.json import Json
+from pretune.serve.generating import Chat, Complete
 from pretune.serve.keys import OPEN
 from pretune.serve.metrics import CONTENT_TYPE
-from pretune.serve.requests import AnswerIn, Chat, Complete, Embed, Limits, Rerank, Texts
+from pretune.serve.requests import AnswerIn, Embed, Limits, Rerank, Texts
 
 
 @dataclass(frozen=True)

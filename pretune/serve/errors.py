@@ -12,6 +12,9 @@ from starlette.responses import JSONResponse, Response
 from pretune.base.errors import PretuneError, UserError
 from pretune.base.json import Json
 
+LEFT = 499
+"""Status, in log and metrics only, of a request whose client had left before it was answered."""
+
 
 class ApiError(Exception):
     """A request that is refused, with its HTTP status; `retry_after` says in how many seconds it may come again."""
@@ -34,6 +37,18 @@ class ApiError(Exception):
         return JSONResponse(self.body(), self.status, headers={**later, **(headers or {})})
 
 
+def left() -> ApiError:
+    """Nobody hears it."""
+    return ApiError(LEFT, "the client has left", code="client_left")
+
+
+def check_queue(num_waiting: int, most: int) -> None:
+    """Raise ApiError where as many requests wait for a model as may."""
+    if num_waiting >= most:
+        problem = "too many requests are waiting for this model; try again"
+        raise ApiError(429, problem, code="rate_limit_exceeded", retry_after=1)
+
+
 def translated(error: Exception) -> ApiError:
     """Any error as the client may see it; what is a bug of ours says nothing about our insides."""
     if isinstance(error, ApiError):
@@ -49,15 +64,21 @@ def translated(error: Exception) -> ApiError:
 def note(error: Exception) -> None:
     """Write what the client is not told, with its traceback, to the server's log; what a client did wrong is no news.
 
-    An error outside of a stream reaches uvicorn, which logs it; inside of one it has become an event by then.
+    A bug outside of a stream reaches uvicorn, which logs it. Inside of one it has become an event by then, and a
+    PretuneError an answer.
     """
     if translated(error).status >= 500:
-        logging.getLogger("uvicorn.error").error("a stream ended with an error", exc_info=error)
+        logging.getLogger("uvicorn.error").error("a request ended with an error", exc_info=error)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """starlette's handler for every kind of error."""
+    if isinstance(error, PretuneError):
+        note(error)
     headers = getattr(error, "headers", None) if isinstance(error, HTTPException) else None
+    if not isinstance(error, (ApiError, PretuneError, HTTPException)):
+        # A bug goes on to uvicorn, which closes its connection: a client that is not told sends its next request there.
+        headers = {"Connection": "close"}
     return translated(error).response(headers)
 
 

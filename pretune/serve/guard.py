@@ -19,7 +19,8 @@ from pretune.serve.errors import ApiError
 from pretune.serve.keys import OPEN, Keys
 from pretune.serve.logs import current
 
-LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+LOCAL = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+"""Names of this machine; an address of loopback is no name that could be pointed elsewhere."""
 
 
 class Guard:
@@ -56,12 +57,14 @@ class Guard:
 
 def given_key(authorization: str) -> bytes | None:
     """The key of a Bearer or Basic header, as bytes."""
-    scheme, _, value = authorization.strip().partition(" ")
-    if scheme.lower() == "bearer" and value.strip():
-        return value.strip().encode("latin-1")
+    # Blanks only: the header is read as latin-1, in which the last byte of à or 你 is white space too.
+    scheme, _, value = authorization.strip(" \t").partition(" ")
+    value = value.strip(" \t")
+    if scheme.lower() == "bearer" and value:
+        return value.encode("latin-1")
     if scheme.lower() != "basic":
         return None
     try:
-        return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+        return base64.b64decode(value, validate=True).partition(b":")[2]
     except (binascii.Error, ValueError):
         return None

@@ -15,15 +15,16 @@ import ctypes
 import gc
 import re
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from anyio.to_thread import run_sync
 
 from pretune.base.errors import DoesNotFit, UserError
-from pretune.infer.batching import Batching
+from pretune.infer.batching import IDLE_SECONDS, Batching
 from pretune.infer.predictor import Facts, Predictor, Streams
+from pretune.serve.errors import check_queue
 from pretune.serve.logs import current
 
 
@@ -101,14 +102,26 @@ class Kept:
     def __init__(self, models: Mapping[str, Closed], most: int):
         self.models, self.most, self.facts = models, most, dict[str, Facts]()
         self.opening, self.opened = asyncio.Lock(), OrderedDict[str, Served]()
+        self.waiting = Counter[str]()
 
     @property
     def taken(self) -> int:
         return sum(self.models[name].takes for name in self.opened)
 
-    async def take(self, name: str) -> Served:
-        """The model, in memory until the request that is being answered ends."""
-        served = await self.open(name)
+    async def take(self, name: str, *, most_waiting: int) -> Served:
+        """The model, in memory until the request that is being answered ends.
+
+        Raises:
+            ApiError: so many wait already until it is opened; RuntimeError: it cannot be.
+        """
+        check_queue(self.waiting[name], most_waiting)
+        self.waiting[name] += 1
+        try:
+            served = await self.open(name)
+        except UserError as error:  # whose files are ours: not a mistake of the client, who is not told their paths
+            raise RuntimeError(f"the model {name!r} was served, and cannot be opened again") from error
+        finally:
+            self.waiting[name] -= 1
         served.hold()
         return served
 
@@ -131,6 +144,9 @@ class Kept:
             try:
                 while served.users:
                     await served.idle.wait()
+                # The engine's thread holds the model for a moment after its last answer.
+                while served.engine is not None and served.engine.is_running:
+                    await asyncio.sleep(IDLE_SECONDS / 5)
             except BaseException:  # who needed the room has left: it stays, as the next to go
                 self.opened[name] = served
                 self.opened.move_to_end(name, last=False)

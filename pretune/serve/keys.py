@@ -91,15 +91,15 @@ def read_keys(path: Path) -> list[Key]:
         NoKey: there is none; BadFile: it cannot be read, with every mistake.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadFile(f"{path.as_posix()} cannot be read: {error}") from None
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     if not lines:
         hint = "`pretune serve --new-key NAME` prints a key and its line"
         raise NoKey(f"there is no key in {path.as_posix()}", hint=hint)
-    if lines[0].startswith(("- ", "[")):
-        keys = _listed(path)
+    if _is_list(lines):
+        keys = _listed(path, text)
     else:
         keys = [Key.of(line, f"key-{number}") for number, line in enumerate(lines, 1)]
     for what, values in (("name", [key.name for key in keys]), ("hash", [key.hash for key in keys])):
@@ -108,9 +108,15 @@ def read_keys(path: Path) -> list[Key]:
     return keys
 
 
-def _listed(path: Path) -> list[Key]:
+def _is_list(lines: Sequence[str]) -> bool:
+    """Whether these are YAML: a line of it, taken for a plain key, would open everything, and `---` is soon guessed."""
+    has_hash = any("sha256:" in line or "hash:" in line for line in lines)
+    return has_hash or lines[0] in ("-", "---") or lines[0].startswith(("- ", "--- ", "[", "%YAML"))
+
+
+def _listed(path: Path, text: str) -> list[Key]:
     try:
-        return TypeAdapter(list[Key]).validate_python(parse_value(path.read_text(encoding="utf-8")))
+        return TypeAdapter(list[Key]).validate_python(parse_value(text))
     except ValidationError as error:
         mistakes = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
         told = "; ".join(mistakes)

@@ -68,7 +68,11 @@ class Running:
 
 
 def until_told(server: LeavingServer, listener: socket.socket, write: Callable[[str], object]) -> None:
-    """Serve until a signal comes, then leave."""
+    """Serve until a signal comes, then leave.
+
+    Raises:
+        RuntimeError: the server ended by itself; what runs the process starts it again if it does not end with 0.
+    """
     with signals() as told:
         running = Running(server, listener)
         while running.thread.is_alive() and not told.is_set():
@@ -77,6 +81,8 @@ def until_told(server: LeavingServer, listener: socket.socket, write: Callable[[
             write("finishing what was asked; once more to leave at once")
             running.leave()
         running.join()
+        if not told.is_set():
+            raise RuntimeError("the server ended by itself; its log says why")
 
 
 @contextmanager

@@ -25,13 +25,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pretune.base.json import JsonMap
 from pretune.infer.engine import METER
 from pretune.infer.streaming import Piece
+from pretune.serve.errors import LEFT
 from pretune.serve.keys import Holder
 from pretune.serve.metrics import Metrics
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """A request id that a client may choose: it is written to logs and headers."""
-LEFT = 499
-"""Status, in the log only, of a request whose client had left before an answer began."""
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Record:
     """What is known of a request.
 
     Args:
+        status: of the answer; of a stream that ended with an error, that of the error.
         written: tokens of each answer, by its number.
         asked: the whole request, where the log shall have it.
         done: what is called when it ends.
@@ -131,8 +131,9 @@ class Watch:
             self._ended(record)
 
     def _ended(self, record: Record) -> None:
-        for call in record.done:
-            call()
+        # Emptied: the timer of an idle connection holds the record, and a record may not hold a model.
+        while record.done:
+            record.done.pop()()
         record.status = record.status or LEFT
         if record.holder is not None:
             record.holder.spend(record.tokens_read + record.tokens_written)

@@ -14,6 +14,7 @@ from pretune.serve.errors import ApiError
 from pretune.serve.kept import Closed, Kept, Served
 from pretune.serve.logs import current
 from pretune.serve.metrics import Sample
+from pretune.serve.requests import Limits
 
 WAYS: dict[type[Answer], str] = {
     Label: "/v1/classify",
@@ -33,7 +34,7 @@ class Models:
 
     Args:
         models: in memory for good.
-        shelf: adapters on one base, served too; at most `most_open` of them are in memory.
+        shelf: adapters on one base, served too; at most `max_adapters` of them are in memory.
         kept: models that are opened when there is room for them.
     """
 
@@ -42,12 +43,15 @@ class Models:
         models: Mapping[str, Predictor],
         shelf: Shelf | None = None,
         *,
-        most_open: int = 1,
         kept: Kept | None = None,
+        limits: Limits | None = None,
     ):
+        self.limits = limits or Limits()
         self.served = {name: Served(name, model) for name, model in models.items()}
         self.shelf, self.created = shelf, int(time.time())
-        self.adapters = Kept({name: Closed(partial(_opened, shelf, name)) for name in _adapters(shelf)}, most_open)
+        self.adapters = Kept(
+            {name: Closed(partial(_opened, shelf, name)) for name in _adapters(shelf)}, self.limits.max_adapters
+        )
         self.kept = kept or Kept({}, 0)
 
     @property
@@ -116,7 +120,7 @@ class Models:
     async def _found(self, name: str) -> Served:
         for kept in (self.adapters, self.kept):
             if name in kept.models:
-                return await kept.take(name)
+                return await kept.take(name, most_waiting=self.limits.max_waiting)
         return self.served[name]
 
     def _check(self, name: str) -> None:

@@ -93,6 +93,15 @@ def test_a_template_cannot_leave_its_sandbox(tokenizer: Tokenizer) -> None:
         rendered(tokenizer, "{{ ''.__class__.__mro__ }}").prompt_ids(DIALOGUES[0])
 
 
+def test_tools_and_calls_that_are_nested_too_deeply_are_refused(tokenizer: Tokenizer) -> None:
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    chat = rendered(tokenizer, TOOLS)
+    with pytest.raises(BadMessages, match="nested too deeply"):
+        chat.prompt_ids(DIALOGUES[0], [{"type": "function", "function": {"name": "f", "parameters": deep}}])
+
+
 def test_messages_that_the_template_refuses_are_told_with_its_words(tokenizer: Tokenizer) -> None:
     with pytest.raises(BadMessages, match="no system here"):
         rendered(tokenizer, LLAMA).prompt_ids([{"role": "system", "content": "x"}])

@@ -158,6 +158,7 @@ def nested(depth: int) -> dict[str, Any]:
         (lambda: json_schema({"allOf": [{"multipleOf": k} for k in (97, 89, 0.83)]}), "multipleOf"),
         (lambda: json_schema({"multipleOf": 1_000_000}), "multipleOf"),
         (lambda: json_schema({"multipleOf": 1e6}), "multipleOf"),
+        (lambda: json_schema({"allOf": [{"multipleOf": 1e308}] * 4000}), "multipleOf"),
         (lambda: pattern("a" * 40_000), "bytes"),
         (lambda: one_of(["a" * 20_000, "b" * 20_000]), "bytes"),
         (lambda: one_of([]), "choose"),

@@ -59,6 +59,14 @@ def nested(rng: random.Random) -> str:
     return rng.choice(("[" * depth, "[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth))
 
 
+def tool(rng: random.Random) -> Any:
+    """One whose parameters are deep, though not deeper than a reader of JSON goes."""
+    deep: Any = {}
+    for _ in range(rng.choice((50, 400, 800))):
+        deep = {"a": deep}
+    return {"type": "function", "function": {"name": "f", "parameters": deep}}
+
+
 def spoilt(rng: random.Random, value: Any) -> Any:
     """The value with something wrong in it, at any depth."""
     if isinstance(value, dict) and value and rng.random() < 0.75:
@@ -124,7 +132,7 @@ def drawn(rng: random.Random, key: str | None, models: Mapping[str, str]) -> tup
         at = rng.randrange(len(body))
         body = body[:at] + rng.randbytes(rng.randrange(4)) + body[at + rng.randrange(3) :]
     elif kind == "nested":
-        body = nested(rng).encode()
+        body = rng.choice((nested(rng), json.dumps({**good, "tools": [tool(rng)]}))).encode()
     elif kind == "big":
         body = b'{"input": "' + b"x" * rng.choice((900_000, 1_100_000, 3_000_000)) + b'"}'
     elif kind == "head":
@@ -174,7 +182,7 @@ def sent(address: tuple[str, int], data: bytes, rng: random.Random, *, kind: str
             while piece := connection.recv(1 << 16):
                 found += piece
             return found
-        except (ConnectionError, BrokenPipeError):
+        except ConnectionError:
             return b""
 
 

@@ -235,6 +235,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str | None]] = [
     (CHAT, ask(response_format=schema_of({"enum": ["x" * 40_000]})), "bad-grammar", "response_format"),
     (CHAT, ask(response_format=schema_of({}), stop="a"), "bad-grammar", "response_format"),
     (CHAT, ask(response_format=schema_of({}), guided_regex="a"), "invalid_value", "guided_regex"),
+    (CHAT, ask(guided_json={"anyOf": [{"multipleOf": 1e308}] * 4000}), "bad-grammar", "guided_json"),
     (CHAT, ask(guided_choice=[]), "invalid_value", "guided_choice"),
     (CHAT, ask(guided_json={"$ref": "#"}), "bad-grammar", "guided_json"),
     (CHAT, ask(tool_choice="required"), "bad-grammar", "tool_choice"),
@@ -320,6 +321,12 @@ def test_every_route_needs_the_key(client: Client, method: str, route: str) -> N
     assert served.request(method, route, headers=right).status_code != 401
 
 
+@pytest.mark.parametrize("key", ["voilà", "钥匙你", "Å"])
+def test_a_key_may_end_in_any_character(client: Client, key: str) -> None:
+    head = {"Authorization": f"Bearer {key} ".encode()}
+    assert client(key=key).get("/v1/models", headers=head).status_code == 200
+
+
 def test_browser_is_asked_for_the_key_and_may_send_it_as_a_password(client: Client) -> None:
     served = client(key="secret")
     assert served.get("/").headers["www-authenticate"].startswith("Basic")
@@ -333,13 +340,14 @@ def test_broken_authorization_is_refused(client: Client, header: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "[::1].evil", ""]
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "127.example.0.1", "localhost.evil.example:8000", "[::1].evil", ""],
 )
 def test_without_a_key_only_this_machines_names_are_answered(client: Client, host: str) -> None:
     assert error_of(client().get("/v1/models", headers={"Host": host}), 403)["code"] == "wrong_host"
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "127.8.8.8:80", "[::1]:8000", "[::1]"])
 def test_this_machines_names_are_answered(client: Client, host: str) -> None:
     assert client().get("/health", headers={"Host": host}).json() == {"status": "ok"}
 
@@ -379,6 +387,18 @@ def test_a_bug_inside_a_stream_stands_in_the_servers_log_with_its_traceback(
     assert "RuntimeError: secret detail" in caplog.text and "in feed" in caplog.text
 
 
+def test_weights_that_are_damaged_stand_in_the_log_too_and_a_mistake_of_the_client_does_not(
+    client: Client, talker: LanguageModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = talker.engine.vocab_size
+    talker.decoder.feed = lambda state, ids_BL: (np.full((len(ids_BL), size), np.nan), state)  # type: ignore[method-assign]
+    error_of(client().post(CHAT, json=ask(response_format=schema_of({"not": {}}))), 400)
+    error_of(client().post(CHAT, json=ask(model="completer")), 400)
+    assert caplog.records == []
+    error_of(client().post(CHAT, json=ask()), 500)
+    assert [record.levelname for record in caplog.records] == ["ERROR"] and "NotFinite" in caplog.text
+
+
 IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
 NEAREST = [
     (CHAT, ask(stop=list("abcde")), "stop: List should have at most 4 items after validation, not 5"),
@@ -401,6 +421,11 @@ def test_where_a_text_or_a_list_may_stand_the_mistake_of_what_stands_there_is_to
     found = error_of(client().post(route, json=body), 400)
     assert found["message"] == message
     assert found["param"] == message.partition(":")[0]
+
+
+def test_a_mistake_of_two_settings_together_has_no_place(client: Client) -> None:
+    found = error_of(client().post(CHAT, json=ask(top_logprobs=3)), 400)
+    assert (found["message"], found["param"]) == ("top_logprobs needs logprobs: true", None)
 
 
 def test_full_queue_is_told_to_come_back(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Two hundred drawn attacks on a real server; scripts/hostile runs thousands, and schemathesis."""
+"""Five hundred drawn attacks on a real server; scripts/hostile runs thousands, and schemathesis."""
 
 from urllib.parse import urlsplit
 
@@ -26,6 +26,6 @@ def test_no_attack_is_answered_with_5xx_and_the_server_answers_as_before(
 
         before = told()
         tasks = {"talker": "chat", "counter": "classify", "finder": "answer"}
-        counts, wrong = attack(place, tasks, key=None, number=200, seconds=20)
+        counts, wrong = attack(place, tasks, key=None, number=500, seconds=20)
         assert wrong == [] and told() == before
         assert {"value 200", "value 400", "big 413", "target 404", "method 405"} <= set(counts)

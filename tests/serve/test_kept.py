@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import time
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,21 @@ import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from starlette.testclient import TestClient
+from tokenizers import Tokenizer
 
 from pretune.base.errors import BadFile, DoesNotFit, UserError
 from pretune.infer.classify import TextClassifier
+from pretune.infer.language import LanguageModel
+from pretune.infer.predictor import Facts
 from pretune.infer.size import weight_bytes
 from pretune.serve.app import create_app
 from pretune.serve.kept import Closed, Kept, check_fits, num_bytes
+from pretune.serve.leaving import Running
 from pretune.serve.logs import RECORD, Record
-from pretune.serve.run import kept_in
+from pretune.serve.requests import Limits
+from pretune.serve.run import Opened, Options, _listening, _server, address, kept_in
+from tests.serve.conftest import Babbler, Counter
 
 
 def several(counter: TextClassifier, sizes: dict[str, int], most: int) -> tuple[Kept, list[str]]:
@@ -51,7 +61,7 @@ def test_a_model_in_use_is_waited_for_and_given_to_nobody_else_meanwhile(counter
         async def hold(name: str, seconds: float) -> None:
             record = Record()
             RECORD.set(record)
-            await kept.take(name)
+            await kept.take(name, most_waiting=9)
             assert kept.taken == 1
             told.append(name)
             await asyncio.sleep(seconds)
@@ -75,13 +85,13 @@ def test_who_leaves_while_waiting_for_room_changes_nothing(counter: TextClassifi
     async def ask() -> None:
         record = Record()
         RECORD.set(record)
-        await kept.take("a")
+        await kept.take("a", most_waiting=9)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(kept.take("b"), 0.01)
+            await asyncio.wait_for(kept.take("b", most_waiting=9), 0.01)
         assert list(kept.opened) == ["a"]
         for call in record.done:
             call()
-        await kept.take("b")
+        await kept.take("b", most_waiting=9)
 
     asyncio.run(ask())
     assert order == ["a", "b"]
@@ -102,6 +112,64 @@ def test_requests_for_models_that_do_not_fit_together_are_all_answered(counter: 
 
     assert asyncio.run(ask()) == [200] * 6
     assert all(not served.users for served in kept.opened.values()) and kept.taken <= 6 and len(order) > 3
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_model_that_goes_is_gone_before_the_next_is_opened(
+    tokenizer: Tokenizer, writes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the engine's thread nor a connection that stays open holds it; --memory is a bound at every moment."""
+    monkeypatch.setattr("pretune.infer.batching.IDLE_SECONDS", 0.5)  # longer than a collection of garbage
+    known: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def made() -> Any:
+        alive.append(sum(one() is not None for one in known))
+        facts = Facts("classify", "label", 64, ("long", "short"))
+        talker = LanguageModel(Babbler(tokenizer.get_vocab_size(), 2), tokenizer, (2,))
+        model = talker if writes else TextClassifier(Counter(), tokenizer, facts)
+        known.append(weakref.ref(model))
+        return model
+
+    path, body = ("completions", {"prompt": "a"}) if writes else ("classify", {"input": "a"})
+    opened = Opened({}, kept=Kept({"a": Closed(made), "b": Closed(made)}, 1))
+    with _listening("127.0.0.1", 0) as listener, httpx.Client(base_url=address(listener)) as client:
+        running = Running(_server(opened, Options()), listener)
+        for name in "abab":
+            assert client.post(f"/v1/{path}", json={**body, "model": name}, timeout=20).status_code == 200
+        running.leave(0)
+        running.join(20)
+    assert alive == [0, 0, 0, 0]
+
+
+def test_no_more_requests_wait_for_a_model_on_disk_than_may(counter: TextClassifier) -> None:
+    class Slow(Counter):
+        def logits(self, rows: list[list[int]]) -> np.ndarray:
+            time.sleep(0.3)
+            return super().logits(rows)
+
+    slow = replace(counter, encoder=Slow())
+    app = create_app(
+        {}, kept=Kept({"a": Closed(lambda: slow), "b": Closed(lambda: counter)}, 1), limits=Limits(max_waiting=2)
+    )
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            calls = [client.post("/v1/classify", json={"model": n, "input": "x"}) for n in "a" + 10 * "b"]
+            return [(await reply).status_code for reply in asyncio.as_completed(calls)]
+
+    assert asyncio.run(ask()) == [429] * 8 + [200] * 3  # before room is made for b
+
+
+def test_a_model_whose_files_have_gone_is_our_error_and_its_path_is_not_told() -> None:
+    def gone() -> TextClassifier:
+        raise BadFile("/srv/secret/model.safetensors cannot be read")
+
+    kept = Kept({"m": Closed(gone)}, 1)
+    client = TestClient(create_app({}, kept=kept), base_url="http://localhost", raise_server_exceptions=False)
+    answer = client.post("/v1/classify", json={"input": "a"})
+    assert answer.status_code == 500 and "/srv" not in answer.text
 
 
 def test_a_model_that_can_never_fit_is_named(counter: TextClassifier) -> None:

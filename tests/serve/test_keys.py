@@ -57,6 +57,8 @@ def test_a_file_of_plain_keys_has_one_a_line(tmp_path: Path) -> None:
         ("- {name: a, hash: H}\n- {name: a, hash: J}", "a name twice"),
         ("- {name: a, hash: H}\n- {name: b, hash: H}", "a hash twice"),
         ("- {name: a, hash: H", "list"),
+        ("keys:\n- {name: a, hash: H}", "list"),
+        ("---", "list"),
     ],
 )
 def test_mistakes_in_a_file_are_told_at_once_and_never_taken_for_keys(tmp_path: Path, text: str, told: str) -> None:
@@ -64,6 +66,18 @@ def test_mistakes_in_a_file_are_told_at_once_and_never_taken_for_keys(tmp_path: 
     path.write_text(text.replace("H", f"'sha256:{'a' * 64}'").replace("J", f"'sha256:{'b' * 64}'"), encoding="utf-8")
     with pytest.raises(BadFile, match=told):
         read_keys(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["---\n- {name: a, hash: H}", "-\n  name: a\n  hash: H", "# ours\n--- # yes\n[{name: a, hash: H}]"]
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_no_line_of_yaml_is_taken_for_a_key_however_it_begins(tmp_path: Path, text: str, mark: str) -> None:
+    path, entry = tmp_path / "keys.yaml", f"sha256:{'a' * 64}"
+    path.write_text(mark + text.replace("H", f"'{entry}'"), encoding="utf-8")
+    assert read_keys(path) == [Key(name="a", hash=entry)]
+    path.write_text(f"{mark}first\n", encoding="utf-8")
+    assert read_keys(path) == [Key.of("first", "key-1")]
 
 
 def test_a_file_without_a_key_is_no_key(tmp_path: Path) -> None:
@@ -90,6 +104,11 @@ def test_a_scope_opens_its_route_and_no_other(talker: LanguageModel, counter: Te
         method = "GET" if path == "/metrics" else "POST"
         assert error_of(client.request(method, path, headers=bearer(secret)), 403)["code"] == "wrong_scope"
     assert client.get("/v1/models", headers=bearer(secret)).status_code == 200
+
+
+def test_every_route_that_asks_a_model_has_a_scope_of_its_own() -> None:
+    assert set(SCOPES) == {path for path, route in PATHS.items() if route.reads} | {"/metrics"}
+    assert len(set(SCOPES.values())) == len(SCOPES)
 
 
 def test_an_allowance_is_refilled_evenly_and_what_was_overdrawn_is_waited_for() -> None:

@@ -22,10 +22,11 @@ from starlette.types import ASGIApp
 from pretune.infer.classify import TextClassifier
 from pretune.infer.engine import by_length
 from pretune.infer.language import LanguageModel
-from pretune.serve.app import Logging, create_app
+from pretune.serve.app import Logging, Server, create_app
 from pretune.serve.documents import PATHS
 from pretune.serve.keys import new_key
-from pretune.serve.leaving import Running, signals
+from pretune.serve.leaving import Running, signals, until_told
+from pretune.serve.models import Models
 from pretune.serve.requests import Limits
 from pretune.serve.run import Opened, Options, _listening, _server, address, serving
 from tests.serve.test_app import ask, error_of, events_of
@@ -76,6 +77,17 @@ def test_metrics_count_what_was_answered(talker: LanguageModel, counter: TextCla
     assert bounds == sorted(bounds) and found[f"pretune_request_seconds_sum{chat}}}"] > 0
     assert found['pretune_queue_length{model="talker"}'] == found['pretune_slots_busy{model="talker"}'] == 0
     assert found['pretune_model_open{model="a \\"b\\"\\\\"}'] == 1
+
+
+def test_a_request_that_is_refused_has_read_no_tokens_and_costs_its_key_none(talker: LanguageModel) -> None:
+    secret, key = new_key("few")
+    head = {"Authorization": f"Bearer {secret}"}
+    limits = Limits(max_waiting=0)
+    client = local(create_app({"talker": talker}, limits=limits, keys=[key.model_copy(update={"tokens": 3})]))
+    for _ in range(2):
+        answer = client.post(CHAT, json=ask(), headers=head)
+        assert "waiting for this model" in error_of(answer, 429)["message"]
+    assert samples(client.get("/metrics", headers=head).text)['pretune_tokens_total{direction="read"}'] == 0
 
 
 def test_promtool_reads_the_metrics(talker: LanguageModel) -> None:
@@ -135,6 +147,17 @@ def test_a_bug_has_a_line_and_an_id_too(talker: LanguageModel) -> None:
     client, lines = logged({"talker": talker})
     answer = client.post(CHAT, json=ask())
     assert answer.status_code == lines[0]["status"] == 500 and answer.headers["x-request-id"] == lines[0]["id"]
+
+
+def test_a_stream_that_ends_with_an_error_is_no_success_in_log_and_metrics(talker: LanguageModel) -> None:
+    limits = Limits(max_seconds=1, max_tokens=90_000)
+    client, lines = logged({"talker": endless(talker)}, limits=limits)
+    assert client.post(CHAT, json=ask(max_tokens=90_000, stream=True)).status_code == 200
+    talker.decoder.fail_after = 0  # type: ignore[attr-defined]
+    assert client.post(CHAT, json=ask(stream=True)).status_code == 200
+    assert [line["status"] for line in lines] == [504, 500]
+    found = samples(client.get("/metrics").text)
+    assert [found[f'pretune_requests_total{{route="{CHAT}",status="{status}"}}'] for status in (504, 500)] == [1, 1]
 
 
 def test_tokens_of_texts_are_counted_by_the_engine_that_reads_them(counter: TextClassifier) -> None:
@@ -313,12 +336,22 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatc
     assert ended == [128 + signal.SIGINT]
 
 
+def test_a_server_that_ends_by_itself_does_not_end_well(
+    monkeypatch: pytest.MonkeyPatch, counter: TextClassifier
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    with _listening("127.0.0.1", 0) as listener, pytest.raises(RuntimeError, match="ended by itself"):
+        until_told(_server(Opened({"m": counter}), Options()), listener, print)
+
+
 # ---- the document -------------------------------------------------------------------------------
 
 
 def test_the_document_has_every_route_and_what_it_reads(counter: TextClassifier) -> None:
     tree = local(create_app({"m": counter})).get("/openapi.json").json()
-    assert tree["openapi"] == "3.1.0" and set(tree["paths"]) == set(PATHS)
+    routes = Server(Models({}), Limits(), threading.Event()).routes()
+    assert tree["openapi"] == "3.1.0"
+    assert set(tree["paths"]) == set(PATHS) == {route.path.replace(":path", "") for route in routes}
     schemas = tree["components"]["schemas"]
     assert schemas["Texts"]["additionalProperties"] is False and schemas["Chat"]["required"] == ["messages"]
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(tree)))

@@ -160,14 +160,10 @@ def test_markdown_becomes_nodes_and_links_open_elsewhere(opened: Open) -> None:
     assert box.locator("pre code").inner_text() == 'print("<b>no tag</b>")'
     links = box.locator("a").evaluate_all("found => found.map(a => [a.textContent, a.href, a.rel, a.target])")
     rel = "noopener noreferrer nofollow"
-    assert (
-        links
-        == [
-            ["the page", "https://example.org/a?b=c", rel, "_blank"],
-            ["http://example.org", "http://example.org/", rel, "_blank"],
-        ]
-        or links[1][1].rstrip("./") == "http://example.org"
-    )
+    assert links == [
+        ["the page", "https://example.org/a?b=c", rel, "_blank"],
+        ["http://example.org", "http://example.org/", rel, "_blank"],
+    ]
 
 
 def test_settings_go_with_the_question_which_is_asked_again_or_edited(opened: Open) -> None:
@@ -250,8 +246,7 @@ def test_chinese_by_the_browsers_language_with_a_switch(opened: Open) -> None:
     assert "回车发送" in (page.get_attribute("#text", "placeholder") or "")
     page.click("#language")
     assert (page.inner_text("#send"), page.get_attribute("html", "lang")) == ("Send", "en")
-    english = page.evaluate("Object.keys(WORDS.en).sort().join()")
-    assert english == page.evaluate("Object.keys(WORDS.zh).sort().join()")
+    assert page.evaluate("Object.values(WORDS).every(both => both.length === 2 && both.every(Boolean))")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -278,7 +273,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_colors_are_those_of_the
         ("labels", "one two", None, "long\n"),
         ("number", "one two", None, ".000"),
         ("tags", "🙂 Hello", None, "🙂PER Hello"),
-        ("spans", "who?", "🙂 Hello", "\n"),
+        ("spans", "who?", "🙂 Hello", " %)\n🙂 Hello"),
         ("vectors", "one", None, "2 numbers"),
         ("vectors", "one", "one", "1.000"),
         ("order", "who", "one two three\nHello", "Hello"),

@@ -103,6 +103,15 @@ def test_a_plain_client_that_leaves_while_it_waits_is_not_answered(
     engines[0].inbox.clear()
 
 
+def test_of_a_burst_no_more_wait_than_may(writer: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretune.infer.batching.Batching.step", lambda engine: time.sleep(0.01))
+    engines = watched(monkeypatch)
+    app = create_app({"m": writer}, limits=Limits(max_waiting=3, max_seconds=1))
+    answers = all_at_once(app, [{"prompt": "Hello", "max_tokens": 5}] * 100)
+    assert sorted(answer.status_code for answer in answers) == [429] * 97 + [504] * 3
+    engines[0].inbox.clear()
+
+
 def test_a_cache_larger_than_the_memory_is_refused_at_the_start() -> None:
     with pytest.raises(DoesNotFit, match=r"keys and values of 9\.00 GB do not fit into the 4\.00 GB"):
         cache_told(Limits(max_cache_bytes=9 * 10**9), 4 * 10**9)
