@@ -242,7 +242,7 @@ class Server:
         current().read(sum(map(len, answer.prompts)))
         pieces = counted(pieces_of(engine, answer, drafts, None if answer.asked.stream else request))
         if answer.asked.stream:
-            return EventStream(events(pieces, answer, len(drafts)), media_type="text/event-stream")
+            return EventStream(events(pieces, answer, len(drafts)))
         return await plain(pieces, answer)
 
     def _check_size(self, model: Streams, answer: Completion) -> None:

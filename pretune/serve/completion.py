@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -149,7 +149,15 @@ async def pieces_of(engine: Batching, answer: Completion, drafts: Sequence[Draft
 
 
 class EventStream(StreamingResponse):
-    """A stream that is closed with its client, so that the model is free for the next one at once."""
+    """A stream that is closed with its client, so that the model is free for the next one at once.
+
+    nginx in front would hold it back otherwise (ngx_http_proxy_module, proxy_buffering).
+    """
+
+    media_type = "text/event-stream"
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        super().init_headers({"X-Accel-Buffering": "no", **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         events: Any = self.body_iterator

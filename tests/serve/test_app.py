@@ -100,6 +100,7 @@ def test_stream_ends_with_done_and_carries_usage_when_asked(client: Client) -> N
     body = ask(stream=True, stream_options={"include_usage": True}, max_tokens=6)
     answer = client().post(CHAT, json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-accel-buffering"] == "no"
     events = events_of(answer)
     assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert events[-1]["choices"] == [] and events[-1]["usage"]["completion_tokens"] == 6
