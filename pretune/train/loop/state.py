@@ -44,7 +44,8 @@ def training_state(
     trained_at = partial(spec.method.trained_at, names, total=total)
     still = frozen_modules(model) if spec.method.eval_frozen else ()
     around = spec.method.around
-    return TrainState(model, scored, update, total=total, trained_at=trained_at, still=still, around=around)
+    how = {"trained_at": trained_at, "still": still, "around": around, "refuse": spec.settings.refuse}
+    return TrainState(model, scored, update, total=total, **how)  # type: ignore[arg-type]
 
 
 def as_precise(model: Any, precision: str) -> Any:

@@ -132,6 +132,18 @@ class Update:
         missing = [n for n in self.moving if self.weights[n].grad is None]
         return f"parameters meant to train have no gradient: {missing[:3]}"
 
+    def first_without_norm(self) -> str | None:
+        """The first weight whose last gradient was not finite."""
+        return _first_infinite(self.moving, self.norms)
+
+    @torch.no_grad()
+    def broken(self) -> str | None:
+        """The first weight that holds what is no number (a sum is none if one of its parts is none)."""
+        both = [(n, self.masters[n]) for n in self.masters]
+        both += [(n, self.weights[n]) for n in self.weights if self.has_master_weights]
+        sums = torch.stack([tensor.sum(dtype=torch.float64).cpu() for _, tensor in both])
+        return _first_infinite([name for name, _ in both], sums)
+
     def norms_by_part(self) -> dict[str, float]:
         """Norm of the last gradient whose norm was taken, of each part of the model (model/families)."""
         squares: dict[str, float] = {}
@@ -239,6 +251,8 @@ class Update:
         """Take masters and moments back; every master must be there and have its shape."""
         names = {key.partition("/")[2] for key in state if key.startswith("master/")}
         assert names == set(self.masters), f"other parameters: {sorted(names ^ set(self.masters))[:3]}"
+        for kept in self.moments.values():  # those of a run that goes back may be younger than the checkpoint
+            kept.clear()
         for key, tensor in state.items():
             kind, _, name = key.partition("/")
             if kind == "master":
@@ -247,6 +261,11 @@ class Update:
             else:
                 mine = tensor.to(self.masters[name].device, copy=True)
                 self.moments[name][kind] = self.files.keep(mine, f"{kind}-{name}") if self.files is not None else mine
+
+
+def _first_infinite(names: list[str], numbers: Tensor) -> str | None:
+    """The first of these names whose number [N] is not finite."""
+    return next((n for n, is_fine in zip(names, numbers.isfinite().tolist(), strict=True) if not is_fine), None)
 
 
 def _by_decay(masters: dict[str, Tensor], names: list[str], decay: float) -> Iterator[tuple[float, list[str]]]:
