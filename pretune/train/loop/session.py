@@ -38,6 +38,8 @@ from pretune.train.loop.steps import steps
 from pretune.train.loop.stream import MicroBatches
 
 SAVE_EVERY_SECONDS = 60.0
+MOST_OF_A_RUN = 0.01
+"""Of a run's time, what checkpoints may take where save_every is not given: they come more seldom if need be."""
 SAMPLES = "samples.jsonl"
 """What the model wrote while it was trained, in the scratch folder."""
 TOLD_CHARACTERS = 100
@@ -239,7 +241,7 @@ class Session:
             return True
         if settings.save_every is not None:
             return step % settings.save_every == 0
-        return time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
+        return time.monotonic() - self._saved_at > max(SAVE_EVERY_SECONDS, self._saving.cost / MOST_OF_A_RUN)
 
     def _is_over(self) -> bool:
         limit = self.spec.settings.stop_after
