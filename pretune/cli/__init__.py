@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from pretune.base.limits import keep_to_cores
 from pretune.cli.advising import advise
 from pretune.cli.looking import check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    keep_to_cores()
     try:
         sys.exit(cli.main(arguments, prog_name="pretune", standalone_mode=False) or 0)
     except click.ClickException as error:
