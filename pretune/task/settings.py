@@ -11,6 +11,7 @@ from pretune.model.methods.method import METHOD, Method
 from pretune.model.shape import Shape
 from pretune.objective.distil import TAUGHT, Taught, why_not
 from pretune.task.fresh import FRESH
+from pretune.task.privately import why_not_private
 from pretune.task.remember.remember import REMEMBER, Remember
 from pretune.task.task import TASK, Task
 from pretune.train.optim.settings import OPTIM, Optim
@@ -108,6 +109,8 @@ class FinetuneSettings(TrainSettings):
             raise ValueError("{}; {}".format(*why_not(own)))
         if (taught := self.objective) and (taught.listens or taught.on_policy) and self.method.taken():
             raise ValueError(f"virtual tokens (method={self.method.kind}) go without hidden, attention and on_policy")
+        if self.optim.private is not None and (why := why_not_private(self)):
+            raise ValueError(why)
         if self.fresh is not None and (self.remember is not None or self.watch):
             raise ValueError("fresh weights know nothing that could be forgotten: leave out remember and watch")
         return self
