@@ -1,10 +1,10 @@
-"""What private fine-tuning asks of its settings and its data: that one example is one row, and decides nothing else."""
+"""What private fine-tuning asks of its data: that one example is one row, and decides nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,32 +12,6 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import NotSupported
 from pretune.task.labelled_data import LabelledData
 from pretune.tokens.rows import Row
-
-if TYPE_CHECKING:
-    from pretune.task.settings import FinetuneSettings
-
-ONE_BY_ONE = ("classify", "chat", "seq2seq")
-"""Tasks whose loss is a sum over examples, and whose heads begin with nothing that was counted in them."""
-
-
-def why_not_private(settings: FinetuneSettings) -> str | None:
-    """Why these settings cannot be private; None: they can."""
-    task = settings.task
-    if task.kind not in ONE_BY_ONE:
-        return (
-            f"private fine-tuning is for task={' or '.join(ONE_BY_ONE)}: task={task.kind} learns from examples together"
-        )
-    mixing = [name for name in ("mixup", "smote", "few_shot") if getattr(task, name, False)]
-    if mixing:
-        return f"task.{mixing[0]} makes examples of several, so none can be clipped alone; leave it out"
-    read_elsewhere = ("remember", "objective", "unlabelled")
-    if more := [name for name in read_elsewhere if getattr(settings, name) is not None]:
-        return f"{more[0]} reads the examples in ways that the noise does not cover; leave it out of a private run"
-    if settings.folds:
-        return "folds train on the examples several times, which the noise does not cover; leave them out"
-    if settings.micro_batch not in (None, 1):
-        return "in a private run examples pass one at a time; leave out micro_batch"
-    return None
 
 
 def one_each(read: LabelledData, data: Mapping[str, Artifact], world: int) -> LabelledData:

@@ -13,7 +13,8 @@ import torch
 from pretune.base.errors import NotSupported, SettingsError, WrongValue
 from pretune.objective.labels import Labels
 from pretune.task.privately import one_each
-from pretune.train.loop.private import Mechanism, PoissonStream, take_private_step
+from pretune.train.loop.mechanism import Mechanism
+from pretune.train.loop.private import PoissonStream, take_private_step
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,10 @@ from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
+from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.runtime import Runtime
 from pretune.train.optim.update import Update
-
-if TYPE_CHECKING:
-    from pretune.train.loop.private import Mechanism
 
 REFUSALS_THAT_END = 3
 PENALTY = "penalty"
