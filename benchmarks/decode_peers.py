@@ -145,7 +145,9 @@ def genai(precision: str) -> Callable[[Any, Path, int], GenAi]:
     def make(model: Any, folder: Path, threads: int) -> GenAi:
         source, out = folder_of(model, folder), folder / f"genai-{precision}"
         words = ["-i", str(source), "-o", str(out), "-p", precision, "-e", "cpu", "-c", str(folder / "cache")]
-        subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", *words], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "onnxruntime_genai.models.builder", *words], check=True, capture_output=True
+        )
         path = out / "genai_config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         config["model"]["decoder"]["session_options"]["intra_op_num_threads"] = threads

@@ -13,7 +13,7 @@ import torch
 
 from pretune.base.artifact import Artifact, below, relative
 from pretune.base.config import complete
-from pretune.base.errors import WrongValue
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
@@ -21,6 +21,7 @@ from pretune.model.build import num_parameters
 from pretune.model.families import family_named, num_positions, plain_model
 from pretune.model.folder import config_of, quiet_transformers, set_model_length
 from pretune.model.layers import with_layers
+from pretune.model.methods.adapter import write_merged
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.model.rounded import round_base
@@ -191,7 +192,7 @@ def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Pat
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
     """The folder of the model that training begins with: what is given, or one with new weights."""
     if settings.fresh is None:
-        return with_layers(base.path, settings.take_layers, context)
+        return with_layers(_whole(settings, base.path, context), settings.take_layers, context)
     folder, shape = context.scratch / "fresh", settings.fresh
 
     def write() -> bool:
@@ -200,6 +201,19 @@ def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path
 
     context.choose("fresh", write)
     return folder
+
+
+def _whole(settings: FinetuneSettings, folder: Path, context: Context) -> Path:
+    """The folder of a whole model; of an adapter, one in the scratch folder with the adapter merged into its base."""
+    if not (folder / "adapter_config.json").is_file():
+        return folder
+    if settings.method.keeps_base:
+        problem = f"{folder.as_posix()} is an adapter, and method={settings.method.kind} learns next to one base"
+        hint = "make one model of both: pretune export ADAPTER --out BUNDLE to=huggingface; or train with method=full"
+        raise NotSupported(problem, hint=hint)
+    out = context.scratch / "merged"
+    context.choose("merged", lambda: write_merged(folder, out))
+    return out
 
 
 def _sizes(state: Any, data: LabelledData) -> Json:
