@@ -11,6 +11,7 @@ refused on end, and leaves cleanly on Ctrl-C.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
 from pretune.train.loop.beats import watched
 from pretune.train.loop.meters import Meters
+from pretune.train.loop.private import private_run, told_of
 from pretune.train.loop.refusing import MOST_RETURNS, portion
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
 from pretune.train.loop.saving import Saver
@@ -182,7 +184,7 @@ class Session:
                 f"taken again with {report.micro}, and so are the steps that follow"
             )
         if not report.taken:
-            self.context.log.warn(f"step {report.step} is refused: {report.refused} ({self.cut.where(report.portion)})")
+            self.context.log.warn(f"step {report.step} is refused: {report.refused}{self._rows(report)}")
         if report.step % self.log_every and report.step != self.state.total and report.taken:
             return
         seconds, waited, shares = map(sum, zip(*self._times, strict=True))
@@ -235,6 +237,11 @@ class Session:
                 hint = "the same command continues"
                 raise Stopped(f"stopped after step {report.step} of {self.state.total}{why}", hint=hint)
 
+    def _rows(self, report: StepReport) -> str:
+        """The rows of a step, for messages; a private run does not say which they were."""
+        place = self.cut.where(report.portion)
+        return f" ({place})" if place else ""
+
     def _is_due(self, step: int) -> bool:
         settings = self.spec.settings
         if (settings.keep.best and self._is_best) or (settings.keep.every and step % settings.keep.every == 0):
@@ -275,7 +282,7 @@ class Session:
             state.returned,
             f"{state.refused} steps on end were refused, the last since {report.refused}",
         )
-        rows = f"({self.cut.where(report.portion)})"
+        rows = self._rows(report)
         below, finite = steps.start + 1, all(map(math.isfinite, [report.gradient_norm, *report.loss.values()]))
         if self.leads:
             self._saving.finish()
@@ -283,7 +290,7 @@ class Session:
         at = self.context.team.share(int(found.name[5:]) if found else -1)
         times = returned[1] + 1 if returned[0] == at else 1
         if finite and (at < 0 or times > MOST_RETURNS):
-            log.warn(f"{problem} {rows}: taken for the new level, the windows begin again")
+            log.warn(f"{problem}{rows}: taken for the new level, the windows begin again")
             state.window, state.refused = {}, 0
             return
         if at < 0 or times > MOST_RETURNS:
@@ -293,12 +300,12 @@ class Session:
                 else f"the run went back to step {at} {times - 1} times"
             )
             hint = "lower optim.learning_rate, or set precision=float32; the data of these rows may be damaged"
-            raise NotFinite(f"step {report.step}: {problem} {rows}, and {why}", hint=hint)
+            raise NotFinite(f"step {report.step}: {problem}{rows}, and {why}", hint=hint)
         self._load(found)
         if self.leads:
             checkpoint.drop_behind(self.folder, at)
         state.passed, state.returned = passed, (at, times)
-        log.warn(f"{problem} {rows}: back to step {at}, passing over the rows of {len(steps)} steps")
+        log.warn(f"{problem}{rows}: back to step {at}, passing over the rows of {len(steps)} steps")
         log.metrics(step=at + 1, went_back_from=report.step, passed_over=passed)
 
 
@@ -312,7 +319,13 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     state = training_state(spec, model, choices, runtime, folder)
     micro = int(choices["micro_batch"])
     ranks = {"rank": runtime.rank, "world": runtime.world}
-    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
+    stream = spec.stream
+    if spec.settings.optim.private is not None:
+        secret = context.choose("secret", lambda: secrets.randbits(63))
+        stream, state.mechanism, told = private_run(spec, state.total, secret)
+        state.extra["private"], micro = told, 1
+        context.log.info(f"    private: {told_of(told)}")
+    cut = MicroBatches(stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
     sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
     warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)

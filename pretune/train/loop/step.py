@@ -21,6 +21,7 @@ from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
+from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.refusing import Refuse, Windows, complaint, portion, remember
 from pretune.train.loop.runtime import Runtime
@@ -60,6 +61,7 @@ class TrainState:
         around: what the method does to the gradients before weights move, and to the weights after.
         still: modules that are in eval mode while the others train.
         penalty: what holds the weights near where they were.
+        mechanism: what hides single examples, where the run is private.
     """
 
     model: nn.Module
@@ -80,6 +82,7 @@ class TrainState:
     around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
     still: Sequence[nn.Module] = ()
     penalty: Penalty | None = None
+    mechanism: Mechanism | None = None
 
     def train(self) -> None:
         """Train mode, but for what stays in eval mode."""
@@ -155,8 +158,8 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     factor = state.rate_factor()
     with state.around(state):
         norm = state.update.gradient_norm()
-        refused = _refusal(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm)
-        _move(state, norm, factor, taken=refused is None)
+        refused = refusal(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm)
+        move(state, norm, factor, taken=refused is None)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
@@ -204,7 +207,7 @@ def gathered(
     return [StepWide(tensors, before + sum(sizes[:i])) for i in range(len(sizes))]
 
 
-def _refusal(state: TrainState, loss: Mapping[str, float], norm: float) -> str | None:
+def refusal(state: TrainState, loss: Mapping[str, float], norm: float) -> str | None:
     """Why the step is refused, or None; then its numbers are those by which the next ones are judged."""
     found = {**{f"the loss {term!r}": value for term, value in loss.items()}, "the gradient norm": norm}
     told = complaint(state.refuse, state.window, found)
@@ -222,7 +225,7 @@ def _not_finite(update: Update) -> str:
     return f", first in the gradient of {first}" if first else ""
 
 
-def _move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
+def move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
     """Take the step, or refuse it: what is not finite never reaches the weights."""
     settings = state.update.settings
     average = settings.average.share(state.step, state.total)
