@@ -219,7 +219,7 @@ def intents(shared: Path, model: Any) -> dict[str, Any]:
 
 def lists(shared: Path, file: Path, number: int, negatives: int = 4) -> None:
     """Lists to train a ranker on: questions of squadshifts' amazon, the right paragraph and BM25's next best."""
-    collection = english(shared, "amazon")
+    collection = english(shared, "amazon_reviews")
     texts = [p.searched for p in collection.passages]
     index = Bm25.of(texts)
     rng, rows = np.random.default_rng(0), []
