@@ -37,6 +37,8 @@ ASKED = {
 }
 SHOWN = 3
 """Passages that a chat model is given, and that a reply names as sources."""
+AS_SURE = 0.5
+"""A source is shown if it is at least half as sure as the first."""
 QUOTED = 5
 """Words (in Chinese characters, twice as many) of a quote at least."""
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -190,9 +192,9 @@ def language(text: str) -> str:
 
 
 def shown(question: str, hits: Sequence[Hit], knowledge: Knowledge) -> tuple[Source, ...]:
-    """The first passages, each with the sentence that says most of what is asked."""
+    """The first passages that are about as sure, each with the sentence that says most of what is asked."""
     found, covers = list[Source](), knowledge.index.covering(question)
-    for hit in hits[:SHOWN]:
+    for hit in [hit for hit in hits[:SHOWN] if hit.confidence >= AS_SURE * hits[0].confidence]:
         passage = knowledge.passages[hit.number]
         text = passage.text
         places = [*sentences(text, 0, len(text))] or [(0, len(text))]
