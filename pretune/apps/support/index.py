@@ -92,7 +92,7 @@ class Index:
     @classmethod
     def of(cls, texts: Sequence[str], vectors_ND: Vectors | None = None, *, exact: int = EXACT) -> Index:
         graph = None if vectors_ND is None or len(vectors_ND) <= exact else graph_of(vectors_ND)
-        return cls(texts, Bm25.of(texts, stems_of) if texts else Bm25(0, {}, stems_of), vectors_ND, graph)
+        return cls(texts, Bm25.of(texts, stems_of), vectors_ND, graph)
 
     def by_words(self, question: str, top: int = DEEP) -> list[int]:
         """The passages that BM25 puts first; those without any word of the question are left out."""
