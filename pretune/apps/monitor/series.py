@@ -71,20 +71,30 @@ def begin(watching: Watching) -> Json:
     return {"usual": watching.usual.begin(), "detectors": states, "quiet": [0] * len(states), "first": None}
 
 
+def newcomer(watching: Watching, first: int, start: int) -> Json:
+    """The state of a series that begins at `start`, in a watch that began at `first` and saw nothing of it so far."""
+    state = begin(watching)
+    if start > first:
+        state["usual"], state["first"] = watching.usual.begin((start - first) // watching.seconds), first
+    return state
+
+
 def judge(watching: Watching, state: Json, start: int, count: int) -> list[Signal]:
     """Take a window of the series; `state` is changed in place.
 
     Args:
         start: of the window, in seconds since 1970; each once, in rising order.
     """
-    state["first"] = start if state["first"] is None else state["first"]
     usual = watching.usual.expected(state["usual"], start)
-    found = [] if usual is None else _found(watching, state, start, count, usual)
     watching.usual.learn(state["usual"], start, count, seconds=watching.seconds)
-    return found
+    return found_in(watching, state, start, count, usual)
 
 
-def _found(watching: Watching, state: Json, start: int, count: int, usual: float) -> list[Signal]:
+def found_in(watching: Watching, state: Json, start: int, count: int, usual: float | None) -> list[Signal]:
+    """What the detectors say of a window whose usual is known (None: it is the first)."""
+    state["first"] = start if state["first"] is None else state["first"]
+    if usual is None:
+        return []
     z, signals = standardised(count, usual), list[Signal]()
     is_warm = start - state["first"] >= watching.warmup_days * WEEK / 7
     for place, (detector, own) in enumerate(zip(watching.detect, state["detectors"], strict=True)):
@@ -97,10 +107,20 @@ def _found(watching: Watching, state: Json, start: int, count: int, usual: float
     return signals
 
 
-def signals_of(watching: Watching, counts: Sequence[int], *, first: int) -> list[tuple[int, Signal]]:
-    """What is new in a whole history: (place of the window, signal)."""
-    state, found = begin(watching), list[tuple[int, Signal]]()
+def usual_in(watching: Watching, counts: Sequence[int], *, first: int) -> list[float | None]:
+    """What is usual in each window of a whole history, as it was known then."""
+    state, found = watching.usual.begin(), list[float | None]()
     for place, count in enumerate(counts):
-        signals = judge(watching, state, first + place * watching.seconds, count)
-        found += [(place, one) for one in signals if one.is_new]
+        start = first + place * watching.seconds
+        found.append(watching.usual.expected(state, start))
+        watching.usual.learn(state, start, count, seconds=watching.seconds)
+    return found
+
+
+def new_in(watching: Watching, counts: Sequence[int], usual: Sequence[float | None], *, first: int) -> list[int]:
+    """The places of windows in which something new is found, over a whole history."""
+    state, found = begin(watching), list[int]()
+    for place, (count, expected) in enumerate(zip(counts, usual, strict=True)):
+        signals = found_in(watching, state, first + place * watching.seconds, count, expected)
+        found += [place] if any(one.is_new for one in signals) else []
     return found

@@ -36,8 +36,10 @@ class Usual(Config):
     utc_offset: float = Field(0, ge=-14, le=14)
     """Hours that the readers' clocks are ahead of UTC: where a day begins."""
 
-    def begin(self) -> Json:
-        return {"sum": 0.0, "number": 0.0, "days": [[0.0, 0.0]] * 7, "hours": [[0.0, 0.0]] * 24}
+    def begin(self, windows: int = 0) -> Json:
+        """Nothing is known; or that in so many windows nothing was seen."""
+        days, hours = ([[0.0, windows / slots]] * slots for slots in (7, 24))
+        return {"sum": 0.0, "number": float(windows), "days": days, "hours": hours}
 
     def expected(self, state: Json, start: int) -> float | None:
         """Texts of the window that begins at `start` (seconds since 1970); None: nothing was seen yet."""

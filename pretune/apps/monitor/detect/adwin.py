@@ -10,7 +10,7 @@ Buckets double in size towards the past, so memory and time are logarithmic in w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field
@@ -51,8 +51,7 @@ class Adwin(Detector):
     """
 
     what: ClassVar[str] = "drift"
-    dial: ClassVar[str] = "delta"
-    tried: ClassVar[tuple[float, ...]] = (1e-1, 1e-2, 2e-3, 1e-4, 1e-5, 1e-6, 1e-8)
+    tried: ClassVar[Mapping[str, tuple[float, ...]]] = {"delta": (1e-1, 1e-2, 2e-3, 1e-4, 1e-5, 1e-6, 1e-8)}
     kind: str = "adwin"
     delta: float = Field(0.002, gt=0, lt=1)
     """How sure a change must be: about the chance of a false one; smaller is later and surer."""

@@ -6,6 +6,7 @@ in the store in the transaction that keeps the counts, so that a watch that was 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,9 +28,8 @@ class Detector(Variant):
 
     what: ClassVar[str] = "burst"
     """What it finds: a burst (hours) or a drift (it stays)."""
-    dial: ClassVar[str] = "threshold"
-    """The setting that trades false alarms for delay; a replay tries `tried` of it."""
-    tried: ClassVar[tuple[float, ...]] = ()
+    tried: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+    """What a replay tries: setting -> values. They trade false alarms for delay."""
 
     def begin(self) -> Json:
         """The state before the first number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -20,11 +21,14 @@ class Ewma(Detector):
     """
 
     what: ClassVar[str] = "burst"
-    tried: ClassVar[tuple[float, ...]] = (2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25, 4.5, 5.0, 6.0)
+    tried: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "fading": (0.3, 0.4, 0.5, 0.6, 0.8),
+        "threshold": (2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25, 4.5, 5.0, 6.0),
+    }
     kind: str = "ewma"
-    fading: float = Field(0.5, gt=0, le=1)
+    fading: float = Field(0.6, gt=0, le=1)
     """Weight of the newest window; 1 looks at it alone, less finds smaller and longer bursts, later."""
-    threshold: float = Field(3.75, gt=0)
+    threshold: float = Field(4.0, gt=0)
     """From how many standard deviations above its usual a series has a burst. `--replay` chooses it on a history."""
 
     def begin(self) -> Json:

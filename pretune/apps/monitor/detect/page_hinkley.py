@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -19,7 +20,7 @@ class PageHinkley(Detector):
     """
 
     what: ClassVar[str] = "drift"
-    tried: ClassVar[tuple[float, ...]] = (5, 10, 15, 20, 30, 50, 80)
+    tried: ClassVar[Mapping[str, tuple[float, ...]]] = {"threshold": (5, 10, 15, 20, 30, 50, 80)}
     kind: str = "page-hinkley"
     min_windows: int = Field(30, ge=1)
     """Windows before the first change is said."""
