@@ -22,6 +22,11 @@ from pretune.task.judge.closeness import is_cjk, words_of
 K1, B = 1.2, 0.75
 
 
+def rarity(number: int, having: int) -> float:
+    """How much a term says that so many of so many texts have (Lucene's idf)."""
+    return math.log(1 + (number - having + 0.5) / (having + 0.5))
+
+
 def terms_of(text: str) -> list[str]:
     """Words; of neighbouring Han or kana characters also both together."""
     words = words_of(text)
@@ -47,9 +52,12 @@ class Bm25:
         weights = {}
         for term, places in found.items():
             numbers, times = np.array(places, dtype=np.int64).T
-            rare = math.log(1 + (len(texts) - len(numbers) + 0.5) / (len(numbers) + 0.5))
-            weights[term] = numbers, rare * times * (K1 + 1) / (times + longer[numbers])
+            weights[term] = numbers, rarity(len(texts), len(numbers)) * times * (K1 + 1) / (times + longer[numbers])
         return cls(len(texts), weights)
+
+    def rarity(self, term: str) -> float:
+        """How much a term says; most, if no text has it."""
+        return rarity(self.number, len(self.weights[term][0]) if term in self.weights else 0)
 
     def scores(self, query: str) -> NDArray[np.float64]:
         """Of every text."""
