@@ -2,7 +2,7 @@
 
     python benchmarks/monitor.py [--speed BUNDLE --texts FILE]
 
-60 days of hourly Poisson counts, five topics, mean 6, each weekday of each topic times .5 ... 1.5; 20 bursts (times four,
+60 days of hourly Poisson counts, five topics, mean 6, each weekday of each topic times .5 ... 1.5; 20 bursts (times 4,
 six hours) at random places behind the first week, in which a watch says nothing. Thresholds are chosen on seeds 0-4 and
 reported on seeds 100-119. With --speed: texts a second of a classifier's bundle, through reading, counting and judging.
 """
@@ -46,7 +46,9 @@ def report(watching: Watching) -> None:
     tried = outcomes(watching, [world(seed) for seed in range(5)])
     print("\nseeds 0-4\nfalse a week   found in 2 h   hours until found   method")
     for one in tried:
-        print(f"{one.false_a_week:>12.2f} {one.found:>14.3f} {one.delay_hours:>19.2f}   {one.method} {told(one.settings)}")
+        print(
+            f"{one.false_a_week:>12.2f} {one.found:>14.3f} {one.delay_hours:>19.2f}   {one.method} {told(one.settings)}"
+        )
     picked = chosen(watching, tried, most_false=1.0)
     print("\nseeds 100-119, with what was chosen")
     worlds = [world(seed) for seed in range(100, 120)]
@@ -57,7 +59,7 @@ def report(watching: Watching) -> None:
         print(
             f"{detector.kind} {told(each[0].settings)}: found {sum(found)} of {BURSTS * len(each)} within two hours, "
             f"{np.mean(found):.2f} of 20 a seed (least {min(found)}; 19 or more in {sum(n >= 19 for n in found)} of 20 "
-            f"seeds); {np.mean(false):.2f} false alarms a week over all five topics (most in one seed {max(false):.2f}); "
+            f"seeds); {np.mean(false):.2f} false alarms a week over five topics (most in one seed {max(false):.2f}); "
             f"{np.mean([one.delay_hours for one in each]):.2f} h until found"
         )
 

@@ -1,4 +1,4 @@
-"""What stage monitor writes: watch.json, the rules for Prometheus, and of a history its counts and the replay's page."""
+"""What stage monitor writes: watch.json, rules for Prometheus, and of a history its counts and the replay's page."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ Counts = Counter[tuple[int, str, str, str]]
 """(window, kind and name of the subject, sentiment) -> texts."""
 
 
-def make(
-    setup: Setup, inputs: Mapping[str, Artifact], out: Path, context: Context, *, most_false: float
-) -> Json:
+def make(setup: Setup, inputs: Mapping[str, Artifact], out: Path, context: Context, *, most_false: float) -> Json:
     """Write a watch; returns its metrics."""
     sentiment = giving(open_model(inputs["model"].path), "model", Label)
     check_labels(setup.alert_on, sentiment)
@@ -97,7 +95,9 @@ def _items(history: Artifact, setup: Setup) -> Iterator[Item]:
 def history_of(counts: Counts, setup: Setup) -> History:
     """The lines that are watched, window by window: all texts and topics, of the sentiments that alerts are for."""
     seconds = setup.watch.seconds
-    keys = sorted({key[1:] for key in counts if key[1] != "entity" and (not setup.alert_on or key[3] in setup.alert_on)})
+    keys = sorted(
+        {key[1:] for key in counts if key[1] != "entity" and (not setup.alert_on or key[3] in setup.alert_on)}
+    )
     first, last = min(key[0] for key in counts), max(key[0] for key in counts)
     table = np.zeros((len(keys), (last - first) // seconds + 1), dtype=np.int64)
     rows = {key: row for row, key in enumerate(keys)}
@@ -107,9 +107,7 @@ def history_of(counts: Counts, setup: Setup) -> History:
     return History(first, table)
 
 
-def replay(
-    setup: Setup, counts: Counts, out: Path, context: Context, *, most_false: float
-) -> tuple[Watching, Json]:
+def replay(setup: Setup, counts: Counts, out: Path, context: Context, *, most_false: float) -> tuple[Watching, Json]:
     """Choose thresholds on a history, and write its counts and a page; returns what was chosen, and metrics."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -182,5 +180,11 @@ def _chart(tried: Sequence[Outcome]) -> Chart:
     most = max(4.0, *(points[0][0] for points in series.values()))
     shown = {name: [p for p in points if p[0] <= most] for name, points in series.items()}
     top = max(delay for points in shown.values() for _, delay in points)
-    return Chart("False alarms against delay", "hours until found", shown, Axes(0.0, most, 0.0, 1.1 * top), "false alarms a week", False)
-
+    return Chart(
+        "False alarms against delay",
+        "hours until found",
+        shown,
+        Axes(0.0, most, 0.0, 1.1 * top),
+        "false alarms a week",
+        False,
+    )

@@ -113,7 +113,9 @@ def replayed(
 
 def _delay(places: Sequence[int], burst: Burst) -> float:
     """Windows until it was told of, which is when a window is over; its length where it never was."""
-    return next((place + 1 - burst.start for place in places if burst.start <= place < burst.end), burst.end - burst.start)
+    return next(
+        (place + 1 - burst.start for place in places if burst.start <= place < burst.end), burst.end - burst.start
+    )
 
 
 def chosen(watching: Watching, tried: Sequence[Outcome], *, most_false: float) -> Watching:
@@ -133,8 +135,8 @@ def chosen(watching: Watching, tried: Sequence[Outcome], *, most_false: float) -
 def with_bursts(history: History, watching: Watching, rng: np.random.Generator) -> History:
     """A copy with bursts at random places, never two within a day in one series.
 
-    Texts are added as a Poisson count of (factor - 1) times the mean of the series a day around; a series without a text
-    there has no burst.
+    Texts are added as a Poisson count of (factor - 1) times the mean of the series a day around; a series without a
+    text there has no burst.
     """
     counts, bursts = history.counts.copy(), list[Burst]()
     length, day = max(1, HOURS * 3600 // watching.seconds), max(1, 24 * 3600 // watching.seconds)

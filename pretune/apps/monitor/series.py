@@ -1,7 +1,7 @@
 """One line of the watch: the counts of one sentiment on one subject, window after window, and what is said of each.
 
-    count ──▶ usual(weekday, hour) ──▶ z ──▶ every detector ──▶ signal, unless the series is warming up or quiet
-                    ▲─────── learns the window, clipped ───────┘
+count ──▶ usual(weekday, hour) ──▶ z ──▶ every detector ──▶ signal, unless the series is warming up or quiet
+                ▲─────── learns the window, clipped ───────┘
 """
 
 from __future__ import annotations

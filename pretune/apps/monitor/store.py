@@ -3,8 +3,8 @@
     take(source, batch)    texts, counts and places of a batch together: a watch that is killed goes on behind it
     judge(until)           the windows that are over, in order: states of the series, alerts and their messages together
 
-Texts that come again (a feed that is asked twice, a file that was sent once more) are known by their keys for as long as
-texts are kept. Texts of a window that was judged already are counted there, and told as late.
+Texts that come again (a feed that is asked twice, a file that was sent once more) are known by their keys for as long
+as texts are kept. Texts of a window that was judged already are counted there, and told as late.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ MIGRATIONS = [
       name text not null, sentiment text not null, method text not null, what text not null, score real not null,
       rises integer not null, count integer not null, usual real not null, acknowledged real, by text);
     create table messages (id integer primary key, window integer not null, channel text not null, alerts text not null,
-      made real not null, tries integer not null default 0, next real not null default 0, error text, done real, given_up integer not null
-      default 0)
+      made real not null, tries integer not null default 0, next real not null default 0, error text, done real,
+      given_up integer not null default 0)
     """,
 ]
 Key = tuple[str, str, str]
@@ -186,6 +186,22 @@ class Store:
             db.executemany("insert into messages (window, channel, alerts, made) values (?, ?, ?, ?)", rows)
         return new
 
+    # ---- what people do ------------------------------------------------------------------------
+
+    def open_alerts(self) -> list[Json]:
+        """Alerts that nobody has acknowledged and that still go on, or ended within the cooldown."""
+        since = self.watching.cooldown_hours * 3600
+        sql = "select * from alerts where acknowledged is null and until + ? >= (select upto from watch) order by id"
+        return self.state.rows(sql, since)
+
+    def acknowledge(self, alert: int, by: str) -> bool:
+        """Somebody has seen it; whether there is such an alert. Who was first stays."""
+        with self.state.writing() as db:
+            sql = "update alerts set by = coalesce(by, ?), acknowledged = coalesce(acknowledged, ?) where id = ?"
+            return db.execute(sql, (by, self.now(), alert)).rowcount == 1
+
+    # ---- inside --------------------------------------------------------------------------------
+
     def _watch(self) -> Json:
         found = self.state.one("select * from watch")
         assert found is not None, "the store was adopted"
@@ -261,3 +277,8 @@ class _Series:
         rows = [(*key, json.dumps(state)) for key, state in self.states.items()]
         self.db.executemany("insert or replace into series values (?, ?, ?, ?)", rows)
 
+
+def undelivered(state: State) -> dict[str, int]:
+    """Messages that wait, or were given up, by channel; a channel that has none is there too."""
+    rows = state.rows("select channel, sum(done is null) as number from messages group by channel")
+    return {row["channel"]: row["number"] for row in rows}

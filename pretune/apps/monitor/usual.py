@@ -1,6 +1,6 @@
 """How many texts a series usually has in a window: its level, times what the weekday and the hour of day make of it.
 
-    usual(Tuesday, 9 h) = 6.0 a window  *  1.4 (Tuesdays)  *  1.8 (9 h)  =  15.1        z = (31 - 15.1) / sqrt(15.1) = 4.1
+    usual(Tuesday, 9 h) = 6.0 a window  *  1.4 (Tuesdays)  *  1.8 (9 h)  =  15.1     z = (31 - 15.1) / sqrt(15.1) = 4.1
 
 A count of independent events is a Poisson variable, whose variance is its mean: so `z` is a standard score without a
 second estimate. Factors shrink towards 1 as long as little was seen; the past fades with a half-life; and a burst does

@@ -154,7 +154,10 @@ def cut(text: str, most_bytes: int) -> str:
 
 def _posted(address: str, payload: Json, kind: str) -> Json:
     """What a service answers, as JSON where it is. Raises NotDelivered; the address, which is a secret, is not told."""
-    data, headers = json.dumps(payload, ensure_ascii=False).encode(), {"Content-Type": "application/json; charset=utf-8"}
+    data, headers = (
+        json.dumps(payload, ensure_ascii=False).encode(),
+        {"Content-Type": "application/json; charset=utf-8"},
+    )
     try:
         request = urllib.request.Request(address, data=data, headers=headers, method="POST")
         if request.type not in ("http", "https"):

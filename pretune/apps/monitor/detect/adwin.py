@@ -118,4 +118,3 @@ def _oldest_first(rows: list[list[list[float]]]) -> Iterator[Part]:
 
 def _whole(rows: list[list[list[float]]]) -> Part:
     return sum(_oldest_first(rows), NOTHING)
-

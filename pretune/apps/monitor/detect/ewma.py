@@ -15,7 +15,7 @@ from pretune.base.json import Json
 class Ewma(Detector):
     """EWMA control chart over standardised counts.
 
-    With s <- fading * z + (1 - fading) * s, the score is s over its own standard deviation, sqrt(fading / (2 - fading)).
+    With s <- fading * z + (1 - fading) * s, the score is s over its standard deviation, sqrt(fading / (2 - fading)).
 
     Source: Roberts 1959, Technometrics 1(3); its limits in Lucas & Saccucci 1990, Technometrics 32(1).
     """

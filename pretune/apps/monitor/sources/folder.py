@@ -48,14 +48,16 @@ class Folder(Source):
         except OSError:
             return Batch()  # it was here a moment ago
         mark = [stat.st_size, stat.st_mtime_ns]
-        if at.get("mark") == mark and at["done"] or clock.time() - stat.st_mtime < SETTLED:
+        if (at.get("mark") == mark and at["done"]) or clock.time() - stat.st_mtime < SETTLED:
             return Batch()
         first = at["records"] if at.get("mark") == mark else 0
         items, refused, num_read = self._items(path, place, first, most, stat.st_mtime)
         done = num_read < most
         return Batch(items, {place: {"mark": mark, "records": first + num_read, "done": done}}, not done, refused)
 
-    def _items(self, path: Path, place: str, first: int, most: int, modified: float) -> tuple[list[Item], list[str], int]:
+    def _items(
+        self, path: Path, place: str, first: int, most: int, modified: float
+    ) -> tuple[list[Item], list[str], int]:
         found, refused, number, repairs = list[Item](), list[str](), 0, Repairs(quarantine=[])
         try:
             for number, record in enumerate(islice(read_records(path, repairs), first, first + most), 1):
