@@ -264,7 +264,7 @@ def serve(
             port,
             api_key=key,
             options=options,
-            state=state and Path(state),
+            state=None if state is None else Path(state),
             webhook=os.environ.get("PRETUNE_WEBHOOK") or None,
             sources=sources,
         )

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,8 @@ from pretune.report.pages import write_page
 from pretune.text.read.readers import Repairs, read_records
 
 RULES = "prometheus-rules.yaml"
+AT_ONCE = 1024
+"""Texts of a history that are labelled together."""
 Counts = Counter[tuple[int, str, str, str]]
 """(window, kind and name of the subject, sentiment) -> texts."""
 
@@ -65,7 +67,8 @@ def counted(history: Artifact, setup: Setup, models: Models, context: Context) -
     """The counts of a history, its texts labelled. Raises EmptyInput: none has a time."""
     counts, number = Counts(), 0
     with context.log.progress("texts of the history", unit="texts") as bar:
-        for items in batched(_items(history, setup), 1024, strict=False):
+        texts = _items(history, setup)
+        while items := list(islice(texts, AT_ONCE)):
             for one in models.see(items):
                 window = setup.watch.window_of(one.item.time or 0.0)
                 counts.update((window, *subject, one.sentiment) for subject in one.subjects)
@@ -102,8 +105,8 @@ def history_of(counts: Counts, setup: Setup) -> History:
     table = np.zeros((len(keys), (last - first) // seconds + 1), dtype=np.int64)
     rows = {key: row for row, key in enumerate(keys)}
     for (window, *key), number in counts.items():
-        if tuple(key) in rows:
-            table[rows[tuple(key)], (window - first) // seconds] = number
+        if (row := rows.get((key[0], key[1], key[2]))) is not None:
+            table[row, (window - first) // seconds] = number
     return History(first, table)
 
 

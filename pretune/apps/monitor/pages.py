@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pretune.apps.monitor.store import Store, undelivered
-from pretune.apps.monitor.words import sentence
+from pretune.apps.monitor.words import Language, sentence
 from pretune.base.json import Json
 from pretune.report.drawing import Chart, Points, chart
 from pretune.report.pages import page as rendered
@@ -65,7 +65,7 @@ async def _acknowledge(app: Monitor, limits: Limits, request: Request) -> Respon
 
 def about(store: Store, asked: dict[str, str], name: str) -> Json:
     """Sources, subjects, sentiments, alerts (the newest first), and what waits to be delivered."""
-    language = "zh" if asked.get("language") == "zh" else "en"
+    language: Language = "zh" if asked.get("language") == "zh" else "en"
     found = store.state.rows("select * from alerts order by id desc limit ?", MOST_ALERTS)
     series = store.state.rows("select kind, name, sentiment from series order by kind, name, sentiment")
     seconds = store.watching.seconds

@@ -55,7 +55,7 @@ class History:
 
     def weeks(self, watching: Watching) -> float:
         """How long it is, without the windows in which nothing is said yet."""
-        return max(self.counts.shape[1] * watching.seconds / WEEK - watching.warmup_days / 7, 0.0)
+        return float(max(self.counts.shape[1] * watching.seconds / WEEK - watching.warmup_days / 7, 0.0))
 
 
 @dataclass(frozen=True)

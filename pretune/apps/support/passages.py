@@ -1,7 +1,7 @@
 """Documents as passages: what is found, shown and quoted.
 
     # Returns            title    the document's own, its first heading, or its file's name
-    ## How long          section  the headings above the passage, `Returns > How long`
+    ## How long          section  the headings below the title, `How long`
     You may send ...     text     a slice of the document, cut between sentences
 
 A passage is a slice, letter by letter, so a quote of it is a quote of the document. Neighbours of one section share
@@ -92,8 +92,12 @@ def passages_of(found: Iterable[Document], *, words: int, overlap: int) -> Itera
         title = str(document.meta.get("title") or "") or _title(document)
         for section, start, end in sections(document.text):
             for a, b in slices(document.text, start, end, words=words, overlap=overlap):
-                section_of = "" if section == title else section
-                yield Passage(document.text[a:b], title, section_of, document.origin, a)
+                yield Passage(document.text[a:b], title, _below(title, section), document.origin, a)
+
+
+def _below(title: str, section: str) -> str:
+    """The headings below the title."""
+    return section.removeprefix(title).removeprefix(" > ") if f"{section} > ".startswith(f"{title} > ") else section
 
 
 def _title(document: Document) -> str:
@@ -160,8 +164,9 @@ def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield begin, begin + len(piece.strip())
 
 
-def refuse_nothing(passages: Sequence[Passage], tally: Tally) -> None:
+def refuse_nothing(passages: Sequence[Passage], docs: Sequence[Artifact]) -> None:
     """Raise BadFile, with the first reasons, where nothing could be read."""
     if not passages:
+        _, tally = texts_of(docs)
         reasons = [f"{name}: {why}" for name, why in tally.quarantine[:3]] or ["no text in the files"]
         raise BadFile(f"the knowledge holds no passage ({'; '.join(reasons)})", hint="give documents, or faq=FILE")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,10 +39,11 @@ class Bm25:
 
     number: int
     weights: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
+    terms: Callable[[str], list[str]] = terms_of
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Bm25:
-        counts = [Counter(terms_of(text)) for text in texts]
+    def of(cls, texts: Sequence[str], terms: Callable[[str], list[str]] = terms_of) -> Bm25:
+        counts = [Counter(terms(text)) for text in texts]
         lengths = np.array([one.total() for one in counts], dtype=np.float64)
         longer = K1 * (1 - B + B * lengths / max(lengths.mean(), 1.0))
         found: dict[str, list[tuple[int, int]]] = {}
@@ -53,7 +54,7 @@ class Bm25:
         for term, places in found.items():
             numbers, times = np.array(places, dtype=np.int64).T
             weights[term] = numbers, rarity(len(texts), len(numbers)) * times * (K1 + 1) / (times + longer[numbers])
-        return cls(len(texts), weights)
+        return cls(len(texts), weights, terms)
 
     def rarity(self, term: str) -> float:
         """How much a term says; most, if no text has it."""
@@ -62,7 +63,7 @@ class Bm25:
     def scores(self, query: str) -> NDArray[np.float64]:
         """Of every text."""
         found = np.zeros(self.number)
-        for term in terms_of(query):
+        for term in self.terms(query):
             if term in self.weights:
                 numbers, more = self.weights[term]
                 found[numbers] += more
