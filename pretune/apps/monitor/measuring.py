@@ -25,7 +25,7 @@ def gauges(store: Store, *, is_running: bool, now: float) -> list[Gauge]:
         ("monitor_late", "Texts that came after their window was judged.", each("late")),
         ("monitor_refused", "What could not be read.", each("refused")),
         ("monitor_seconds_since_text", "Since a source last gave a text.", since),
-        ("monitor_count", "Texts of the last window that was judged.", _counts(store)),
+        ("monitor_count", "Texts of the last window that is over.", _counts(store)),
         ("monitor_alerts_open", "Alerts that go on and are not acknowledged.", _open(store)),
         ("monitor_undelivered", "Messages that wait to be delivered.", waiting),
     ]
@@ -34,9 +34,9 @@ def gauges(store: Store, *, is_running: bool, now: float) -> list[Gauge]:
 def _counts(store: Store) -> list[Sample]:
     rows = store.state.rows(
         "select series.kind, series.name, series.sentiment, coalesce(number, 0) as number from series left join counts "
-        "on counts.window = (select upto from watch) - ? and counts.kind = series.kind and counts.name = series.name and "
+        "on counts.window = ? and counts.kind = series.kind and counts.name = series.name and "
         "counts.sentiment = series.sentiment where series.kind != 'entity'",
-        store.watching.seconds,
+        store.last_window(),
     )
     return [({name: row[name] for name in ("kind", "name", "sentiment")}, row["number"]) for row in rows]
 

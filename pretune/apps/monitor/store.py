@@ -37,7 +37,8 @@ MIGRATIONS = [
       primary key (window, kind, name, sentiment)) without rowid;
     create table series (kind text, name text, sentiment text, state text not null,
       primary key (kind, name, sentiment)) without rowid;
-    create table watch (one integer primary key check (one = 1), settings text not null, first integer, upto integer);
+    create table watch (one integer primary key check (one = 1), settings text not null, live real not null,
+      first integer, upto integer);
     create table alerts (id integer primary key, window integer not null, until integer not null, kind text not null,
       name text not null, sentiment text not null, method text not null, what text not null, score real not null,
       rises integer not null, count integer not null, usual real not null, acknowledged real, by text);
@@ -55,7 +56,8 @@ HISTORY = 2 * 366 * 24 * 3600
 FRESH = 24 * 3600.0
 """Alerts of windows that began longer ago are kept, and not sent: a history that is read is no news."""
 SILENCE = 10.0
-"""A window without any text is a gap, and no zero, where so many were expected: by chance one in 22,000 is empty."""
+"""Windows without any text are a gap, and no zeros, where so many texts were expected in them together: by chance one
+such time in 22,000 is empty."""
 
 
 class Store:
@@ -145,41 +147,72 @@ class Store:
         return found
 
     def _judge(self, db: Connection, first: int, end: int, beginning: int, *, silent: bool = False) -> list[int]:
-        states, found = _Series(db, self.watching, beginning), list[int]()
+        states, found, empty = _Series(db, self.watching, beginning), list[int](), list[int]()
+        awaited = SILENCE if self._is_silent(db, first) else 0.0
         for window in range(first, end, self.watching.seconds):
             counts = states.counts(window)
-            if not counts and (usual := states.expected(window)) >= SILENCE:
-                found += [] if silent else self._raise(db, window, [self._silence(db, window, usual)])
+            if not counts:
+                empty.append(window)
+                awaited += states.mean(window)
                 continue
+            found += self._end_silence(db, states, empty, awaited, silent=silent)
+            empty, awaited = [], 0.0
             signals = [(key, one) for key in states.keys(counts) for one in states.judge(key, window, counts)]
             wanted = [] if silent else [(k, s) for k, s in signals if not self.alert_on or k[2] in self.alert_on]
             found += self._raise(db, window, wanted)
+        if empty and awaited >= SILENCE:
+            found += self._end_silence(db, states, empty, awaited, silent=silent)
+        elif empty:
+            end = empty[0]  # whether they are zeros or a gap is not known yet
         states.save()
         db.execute("update watch set first = ?, upto = ?", (beginning, end))
         return found
 
-    def _silence(self, db: Connection, window: int, usual: float) -> tuple[Key, Signal]:
-        sql = "select 1 from alerts where method = 'silence' and until = ?"
-        is_new = db.execute(sql, (window,)).fetchone() is None
-        return (ALL.kind, ALL.name, ""), Signal("silence", "silence", usual, False, 0, usual, is_new)
+    def _end_silence(
+        self, db: Connection, states: _Series, empty: Sequence[int], awaited: float, *, silent: bool
+    ) -> list[int]:
+        """Windows without a text: zeros like any other, or a gap, which is told and not learnt."""
+        if awaited < SILENCE:
+            for window in empty:
+                for key in states.keys({}):
+                    states.judge(key, window, {})
+            return []
+        # What was not there before the watch was is no news.
+        is_told = empty and not silent and empty[0] >= self._watch()["live"] - self.watching.seconds
+        return self._raise(db, empty[0], [self._silence(db, empty, awaited)], until=empty[-1]) if is_told else []
 
-    def _raise(self, db: Connection, window: int, signals: Iterable[tuple[Key, Signal]]) -> list[int]:
-        """Keep what is new as alerts, all of a window in one message; what goes on as the same alert."""
-        new = list[int]()
+    def _is_silent(self, db: Connection, window: int) -> bool:
+        """Whether a silence was told of that goes on in this window."""
+        sql = "select 1 from alerts where method = 'silence' and until = ?"
+        return db.execute(sql, (window,)).fetchone() is not None
+
+    def _silence(self, db: Connection, empty: Sequence[int], awaited: float) -> tuple[Key, Signal]:
+        is_new = not self._is_silent(db, empty[0])
+        return (ALL.kind, ALL.name, ""), Signal("silence", "silence", awaited, False, 0, awaited, is_new)
+
+    def _raise(
+        self, db: Connection, window: int, signals: Iterable[tuple[Key, Signal]], *, until: int | None = None
+    ) -> list[int]:
+        """Keep what is new as alerts, all of a window in one message; what goes on as the same alert.
+
+        Args:
+            until: the last window of it, if it is not the first.
+        """
+        end, new = (window if until is None else until) + self.watching.seconds, list[int]()
         for key, one in signals:
             if one.is_new:
                 facts = (one.method, one.what, one.score, one.rises, one.count, one.usual)
                 added = db.execute(
                     "insert into alerts (window, until, kind, name, sentiment, method, what, score, rises, count, "
                     "usual) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (window, window + self.watching.seconds, *key, *facts),
+                    (window, end, *key, *facts),
                 )
                 new.append(added.lastrowid or 0)
             else:
                 db.execute(
                     "update alerts set until = ?, score = max(score, ?), count = max(count, ?) where id = (select "
                     "max(id) from alerts where kind = ? and name = ? and sentiment = ? and method = ?)",
-                    (window + self.watching.seconds, one.score, one.count, *key, one.method),
+                    (end, one.score, one.count, *key, one.method),
                 )
         if new and window >= self.now() - FRESH:
             rows = [(window, channel, json.dumps(new), self.now()) for channel in self.channels]
@@ -190,9 +223,12 @@ class Store:
 
     def open_alerts(self) -> list[Json]:
         """Alerts that nobody has acknowledged and that still go on, or ended within the cooldown."""
-        since = self.watching.cooldown_hours * 3600
-        sql = "select * from alerts where acknowledged is null and until + ? >= (select upto from watch) order by id"
-        return self.state.rows(sql, since)
+        since = self.now() - self.late - self.watching.cooldown_hours * 3600
+        return self.state.rows("select * from alerts where acknowledged is null and until >= ? order by id", since)
+
+    def last_window(self) -> int:
+        """The start of the last window that is over."""
+        return self.watching.window_of(self.now() - self.late) - self.watching.seconds
 
     def acknowledge(self, alert: int, by: str) -> bool:
         """Somebody has seen it; whether there is such an alert. Who was first stays."""
@@ -216,7 +252,7 @@ class Store:
         """With other settings than before the states of all series are made again, from the counts."""
         said = digest(self.watching.model_dump(mode="json"))
         with self.state.writing() as db:
-            db.execute("insert or ignore into watch (one, settings) values (1, ?)", (said,))
+            db.execute("insert or ignore into watch (one, settings, live) values (1, ?, ?)", (said, self.now()))
             watch = self._watch()
             if watch["settings"] != said:
                 db.execute("delete from series")
@@ -257,11 +293,10 @@ class _Series:
         rows = self.db.execute("select kind, name, sentiment, number from counts where window = ?", (window,))
         return {(row[0], row[1], row[2]): row[3] for row in rows}
 
-    def expected(self, window: int) -> float:
+    def mean(self, window: int) -> float:
         """Texts that usually come in a window."""
-        usual = self.watching.usual
         all_texts = [state["usual"] for (kind, _, _), state in self.states.items() if kind == ALL.kind]
-        return sum(usual.expected(one, window) or 0.0 for one in all_texts)
+        return sum(self.watching.usual.mean(one, window) for one in all_texts)
 
     def keys(self, counts: Mapping[Key, int]) -> list[Key]:
         """Every series so far, and those that begin: an entity only when it has texts enough for an alert."""

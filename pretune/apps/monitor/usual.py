@@ -42,13 +42,17 @@ class Usual(Config):
         return {"sum": 0.0, "number": float(windows), "days": days, "hours": hours}
 
     def expected(self, state: Json, start: int) -> float | None:
-        """Texts of the window that begins at `start` (seconds since 1970); None: nothing was seen yet."""
+        """Texts of the window that begins at `start` (seconds since 1970), at least LEAST; None: it is the first."""
+        return max(self.mean(state, start), LEAST) if state["number"] else None
+
+    def mean(self, state: Json, start: int) -> float:
+        """The same, however few they are; 0 where nothing was seen yet."""
         if not state["number"]:
-            return None
+            return 0.0
         level = state["sum"] / state["number"]
         day, hour = self._slot(start)
         factors = _factor(state["days"][day], level, self.days) * _factor(state["hours"][hour], level, self.hours)
-        return max(level * factors, LEAST)
+        return float(level * factors)
 
     def learn(self, state: Json, start: int, count: float, *, seconds: int) -> None:
         """Take a window of so many seconds into the usual; `state` is changed in place."""

@@ -15,7 +15,7 @@ WORDS = {
         "burst": "{sentiment} texts{subject} surged: {count} in {window}, usually {usual}",
         "rise": "{sentiment} texts{subject} have risen: {count} in {window}, usually {usual}",
         "fall": "{sentiment} texts{subject} have fallen: {count} in {window}, usually {usual}",
-        "silence": "no texts in {window}, usually {usual}: the stream has stopped, or the watch had",
+        "silence": "no texts for {hours} h, where {usual} are usual: the stream has stopped, or the watch had",
         "subject": " on {name}",
         "several": "{number} alerts",
         "minutes": "{number} minutes",
@@ -25,7 +25,7 @@ WORDS = {
         "burst": "{subject}“{sentiment}”文本激增：{window}内 {count} 条，通常 {usual} 条",
         "rise": "{subject}“{sentiment}”文本持续增多：{window}内 {count} 条，通常 {usual} 条",
         "fall": "{subject}“{sentiment}”文本持续减少：{window}内 {count} 条，通常 {usual} 条",
-        "silence": "{window}内没有文本，通常 {usual} 条：数据源停了，或监控停过",
+        "silence": "{hours} 小时没有文本，通常 {usual} 条：数据源停了，或监控停过",
         "subject": "关于“{name}”的",
         "several": "{number} 个告警",
         "minutes": "{number} 分钟",
@@ -71,6 +71,7 @@ def sentence(alert: JsonMap, *, seconds: int, language: Language) -> str:
         subject=words["subject"].format(name=alert["name"]) if alert["name"] else "",
         count=alert["count"],
         usual=f"{alert['usual']:.1f}",
+        hours=f"{(alert['until'] - alert['window']) / 3600:.4g}",
         window=words["hour"] if seconds == 3600 else minutes,
     )
 

@@ -29,7 +29,14 @@ from pretune.serve.metrics import Metrics
 from tests.apps.monitor.conftest import MONDAY
 
 ALERT = {
-    **{"id": 1, "window": MONDAY + 9 * 3600, "until": MONDAY + 10 * 3600, "kind": "topic", "name": "R&D <b>", "rises": 1},
+    **{
+        "id": 1,
+        "window": MONDAY + 9 * 3600,
+        "until": MONDAY + 10 * 3600,
+        "kind": "topic",
+        "name": "R&D <b>",
+        "rises": 1,
+    },
     **{"sentiment": "negative", "method": "ewma", "what": "burst", "score": 8.25, "count": 31, "usual": 6.2},
     **{"acknowledged": None, "by": None},
 }
@@ -272,5 +279,7 @@ def test_every_metric_of_the_rules_is_measured(store: Callable[..., Store]) -> N
     assert 'pretune_monitor_alerts_open{kind="topic",name="R&D <b>",sentiment="negative",method="ewma"} 1' in measured
     assert 'pretune_monitor_seconds_since_text{source="a.jsonl"} 100.0' in measured
     rules = files("pretune.apps.monitor").joinpath("prometheus-rules.yaml").read_text("utf-8")
-    for word in {w for line in rules.splitlines() if "expr:" in line for w in line.replace("(", " ").replace(")", " ").split()}:
+    for word in {
+        w for line in rules.splitlines() if "expr:" in line for w in line.replace("(", " ").replace(")", " ").split()
+    }:
         assert not word.startswith("pretune_") or f"\n{word}{{" in measured or f"\n{word} " in measured

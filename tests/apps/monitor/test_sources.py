@@ -131,7 +131,7 @@ def test_a_feed_that_did_not_change_is_not_read_again_and_one_that_is_gone_is_to
 
 
 def test_a_pipe_gives_lines_and_records_and_says_when_it_is_over() -> None:
-    stream = io.BytesIO('one\n\n{"text": "two", "time": 1767571200000}\n{"no": 1}\n'.encode())
+    stream = io.BytesIO(b'one\n\n{"text": "two", "time": 1767571200000}\n{"no": 1}\n')
     source, items, refused = Piped(stream=stream), [], []
     for _ in range(200):
         batch = source.read({}, 10)
@@ -146,7 +146,14 @@ def test_a_pipe_gives_lines_and_records_and_says_when_it_is_over() -> None:
 
 
 def test_times_are_read_as_logs_mails_and_programs_write_them() -> None:
-    said = (MONDAY, str(MONDAY), MONDAY * 1000, "2026-01-05", "2026-01-05 08:00:00+08:00", "Mon, 05 Jan 2026 00:00:00 GMT")
+    said = (
+        MONDAY,
+        str(MONDAY),
+        MONDAY * 1000,
+        "2026-01-05",
+        "2026-01-05 08:00:00+08:00",
+        "Mon, 05 Jan 2026 00:00:00 GMT",
+    )
     assert {time_of(one) for one in said} == {MONDAY}
     for wrong in ("soon", "nan", "2026-13-01"):
         with pytest.raises(BadFile, match="is no time"):

@@ -45,7 +45,9 @@ def everything(store: Store) -> Json:
     tables = ("counts", "series", "seen", "sources", "places", "watch")
     found = {name: store.state.rows(f"select * from {name} order by 1, 2") for name in tables}
     found["texts"] = store.state.rows("select time, text, sentiment from texts order by time, text")
-    found["alerts"] = store.state.rows("select window, until, kind, name, sentiment, score from alerts order by 1, 3, 4, 5")
+    found["alerts"] = store.state.rows(
+        "select window, until, kind, name, sentiment, score from alerts order by 1, 3, 4, 5"
+    )
     return json.loads(json.dumps(found))
 
 
@@ -65,7 +67,10 @@ def test_bad_news_on_the_bank_that_surge_are_one_alert_an_hour_later(
     kept = store(alert_on=["negative"])
     followed(kept, models, source_of(str(tmp_path / "news.jsonl")))
     found = kept.state.rows("select * from alerts order by kind")
-    assert [(one["kind"], one["name"], one["sentiment"]) for one in found] == [("all", "", "negative"), ("topic", "bank", "negative")]
+    assert [(one["kind"], one["name"], one["sentiment"]) for one in found] == [
+        ("all", "", "negative"),
+        ("topic", "bank", "negative"),
+    ]
     assert {one["window"] for one in found} == {BURST}  # the first hour of it, judged when it was over
     assert all(one["until"] >= BURST + 3 * HOUR for one in found)
     assert found[1]["count"] > 15
@@ -137,14 +142,30 @@ def test_a_stream_that_stops_is_told_of_once_and_is_no_new_usual(
     file = tmp_path / "news.jsonl"
     rows = [{"time": MONDAY + k * 180, "text": "negative"} for k in range(20 * 24 * 8)]  # 20 an hour, eight days
     gap = (MONDAY + 7.5 * 24 * HOUR, MONDAY + 7.75 * 24 * HOUR)
-    write(file, [row for row in rows if not gap[0] <= row["time"] < gap[1]])
-    clock.now = MONDAY + 8 * 24 * HOUR
-    kept = store()
-    followed(kept, models, Growing(str(file)))
+    rows, kept = [row for row in rows if not gap[0] <= row["time"] < gap[1]], store(channels=["log"])
+    for hour in range(7 * 24, 8 * 24 + 1):  # the clock goes on while nothing comes
+        clock.now = MONDAY + hour * HOUR + 600
+        write(file, [row for row in rows if row["time"] < clock.now])
+        rows = [row for row in rows if row["time"] >= clock.now]
+        followed(kept, models, Growing(str(file)))
     (alert,) = kept.state.rows("select * from alerts")
     assert (alert["method"], alert["window"], alert["until"]) == ("silence", gap[0], gap[1])
+    assert kept.state.rows("select count(*) as n from messages") == [{"n": 1}]
     state = json.loads(kept.state.rows("select state from series where kind = 'all'")[0]["state"])
     assert kept.watching.usual.expected(state["usual"], int(clock.now)) == pytest.approx(20, rel=0.01)
+
+
+def test_hours_in_which_nobody_writes_are_zeros_and_no_silence(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    file, kept = tmp_path / "news.jsonl", store()
+    write(file, [{"time": MONDAY + k * 7 * HOUR, "text": "negative"} for k in range(8 * 24 // 7)])
+    clock.now = MONDAY + 8 * 24 * HOUR
+    followed(kept, models, Growing(str(file)))
+    assert kept.state.rows("select * from alerts") == []
+    state = json.loads(kept.state.rows("select state from series where kind = 'all'")[0]["state"])
+    level = state["usual"]["sum"] / state["usual"]["number"]
+    assert level == pytest.approx(1 / 7, rel=0.1)
 
 
 def test_an_entity_that_was_never_seen_before_can_surge_at_once(
