@@ -134,7 +134,7 @@ def reply(question: str, knowledge: Knowledge, models: Models, limits: Limits) -
     if (same := same_question(question, knowledge, models, intent)) and same.confidence >= limits.faq:
         entry = knowledge.passages[same.number]
         return Reply(entry.text, "faq", same.confidence, (whole(entry, same.confidence),), intent)
-    hits = knowledge.index.search(question, models.embed, models.rank)
+    hits = knowledge.index.search(question, models.embed, models.rank, top=SHOWN)
     if not hits or hits[0].confidence < limits.refuse:
         return Reply(
             NOBODY[language(question)],
@@ -191,11 +191,12 @@ def language(text: str) -> str:
 
 def shown(question: str, hits: Sequence[Hit], knowledge: Knowledge) -> tuple[Source, ...]:
     """The first passages, each with the sentence that says most of what is asked."""
-    found = []
+    found, covers = list[Source](), knowledge.index.covering(question)
     for hit in hits[:SHOWN]:
         passage = knowledge.passages[hit.number]
-        places = [*sentences(passage.text, 0, len(passage.text))] or [(0, len(passage.text))]
-        start, end = max(places, key=lambda at: knowledge.index.coverage(question, passage.text[at[0] : at[1]]))
+        text = passage.text
+        places = [*sentences(text, 0, len(text))] or [(0, len(text))]
+        start, end = max(places, key=lambda at: covers(text[at[0] : at[1]]))
         found.append(Source(passage, hit.confidence, start, end))
     return tuple(found)
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.task.judge.closeness import is_cjk, words_of
+from pretune.task.judge.closeness import has_cjk, words_of
 
 K1, B = 1.2, 0.75
 
@@ -30,7 +30,11 @@ def rarity(number: int, having: int) -> float:
 def terms_of(text: str) -> list[str]:
     """Words; of neighbouring Han or kana characters also both together."""
     words = words_of(text)
-    return [*words, *(a + b for a, b in pairwise(words) if is_cjk(a) and is_cjk(b))]
+    if not has_cjk(text):
+        return words
+    by_itself = [has_cjk(word) for word in words]
+    pairs = zip(pairwise(words), pairwise(by_itself), strict=True)
+    return [*words, *(a + b for (a, b), both in pairs if all(both))]
 
 
 @dataclass(frozen=True)
