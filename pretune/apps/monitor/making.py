@@ -124,7 +124,8 @@ def replay(setup: Setup, counts: Counts, out: Path, context: Context, *, most_fa
     copies = [with_bursts(history, setup.watch, rng) for rng in rngs]
     if not any(copy.bursts for copy in copies):
         days = history.counts.shape[1] * setup.watch.seconds / 86_400
-        context.log.warn(f"the history has {days:.1f} days: too short to choose thresholds on; the defaults stay")
+        why = f"has {days:.1f} days, too short" if len(history.counts) else f"has no text that is {setup.alert_on[0]!r}"
+        context.log.warn(f"the history {why} to choose thresholds on; the defaults stay")
         return setup.watch, {"history_windows": history.counts.shape[1]}
     tried = outcomes(setup.watch, copies)
     watching = chosen(setup.watch, tried, most_false=most_false)

@@ -141,7 +141,7 @@ def with_bursts(history: History, watching: Watching, rng: np.random.Generator) 
     counts, bursts = history.counts.copy(), list[Burst]()
     length, day = max(1, HOURS * 3600 // watching.seconds), max(1, 24 * 3600 // watching.seconds)
     warm = int(np.ceil(watching.warmup_days * WEEK / 7 / watching.seconds))
-    for _ in range(100 * BURSTS if counts.shape[1] - warm > length else 0):
+    for _ in range(100 * BURSTS if len(counts) and counts.shape[1] - warm > length else 0):
         series, start = int(rng.integers(counts.shape[0])), int(rng.integers(warm, counts.shape[1] - length))
         level = history.counts[series, max(0, start - day) : start + day].mean()
         if level and all(b.series != series or abs(b.start - start) > day for b in bursts):
