@@ -325,6 +325,16 @@ class NoKey(UserError):
     code = "no-key"
 
 
+class NotDelivered(PretuneError):
+    """An alert of a watch did not reach its channel: a webhook that is down or refuses it, a mail server that is away.
+
+    It is kept with its reason in the state of the watch, tried again after 10 s, 20 s and so on up to an hour, for two
+    days. As long as it waits, the page of the watch and /metrics (`pretune_monitor_undelivered`) show it.
+    """
+
+    code = "not-delivered"
+
+
 class NoParity(PretuneError):
     """An exported model gave other answers than the model folder, so this format was not written."""
 

@@ -47,6 +47,10 @@ APP_SCOPES = {
     "/v1/hand-over": "ask",
     "/v1/inbox": "desk",
     "/v1/knowledge": "desk",
+    "/v1/watch": "watch",
+    "/v1/watch/lines": "watch",
+    "/v1/watch/texts": "watch",
+    "/v1/watch/acknowledge": "watch",
 }
 """The same on the routes of applications (pretune/apps): those of customers, and those of who works there."""
 MINUTE, DAY = 60.0, 86_400.0

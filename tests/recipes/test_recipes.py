@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pretune.apps.app import open_app
+from pretune.apps.app import Started, open_app
 from pretune.apps.serving import serving_app
 from pretune.base.artifact import Artifact
 from pretune.base.log import Log
@@ -42,7 +43,9 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
     there = [p.stem for p in sorted(RECIPES.glob("*.yaml"))]
-    assert there == ["answers", "names", "prefers", "quickstart", "scores", "search", "support", "translate"]
+    assert there == [
+        *("answers", "city", "monitor", "names", "prefers", "quickstart", "scores", "search", "support", "translate")
+    ]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -70,6 +73,24 @@ def test_a_desk_is_made_of_raw_files_and_asked_over_http_at_smoke_size(
         said = httpx.post(f"{url}/v1/ask", json={"question": "Can I dim the lamps?"}).json()
     assert said["way"] == "faq"
     assert "intent" in said
+
+
+@pytest.mark.parametrize("name", ["monitor", "city"])
+def test_a_watch_is_made_of_raw_files_at_smoke_size_and_counts_every_text_it_follows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / f"{name}.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    assert made["watch"].card.metrics["history_windows"] == 112
+    (tmp_path / "now.txt").write_text("Ostrand Bank closes forty branches\n东岸银行因违规被罚款\n", encoding="utf-8")
+    started = Started(lambda line: None, sources=[str(tmp_path / "now.txt")])
+    with serving_app(open_app(made["watch"].path), started=started) as url:
+        for _ in range(600):
+            sources = httpx.get(f"{url}/v1/watch").json()["sources"]
+            if sources:
+                break
+            time.sleep(0.05)
+    assert [source["texts"] for source in sources] == [2]
 
 
 def test_a_second_run_does_nothing_and_says_so_per_stage(
