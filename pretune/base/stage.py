@@ -150,6 +150,9 @@ STAGE = Choice(
         "summary": "pretune.evaluate.summary:SummaryStage",
         "compress": "pretune.compress.stage:CompressStage",
         "export": "pretune.export.stage:ExportStage",
+        "support": "pretune.apps.support.stage:SupportStage",
+        "monitor": "pretune.apps.monitor.stage:MonitorStage",
+        "recommend": "pretune.apps.recommend.stage:RecommendStage",
     },
     group="pretune.stages",
 )

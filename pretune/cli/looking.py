@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pretune.base.json import Json
 from pretune.cli.shared import checked_settings, common, log_of, print_json, take_flags
+
+if TYPE_CHECKING:
+    from pretune.base.artifact import Artifact
 
 
 @click.command()
@@ -46,7 +50,22 @@ def show(
         told = compared(path, compare, as_json=as_json)
         print_json(told) if as_json else click.echo(told)
         return
-    print_json(asdict(artifact.card)) if as_json else click.echo(view.artifact_text(artifact))
+    state = _state_of(artifact)
+    if as_json:
+        print_json({**asdict(artifact.card), **({"state": state} if state else {})})
+        return
+    click.echo(view.artifact_text(artifact))
+    for name, value in state.items():
+        click.echo(f"  {name:<24} {'; '.join(value) if isinstance(value, list) else value}")
+
+
+def _state_of(artifact: Artifact) -> Json:
+    """What is in the state of an application."""
+    if artifact.card.kind != "app":
+        return {}
+    from pretune.apps.app import app_class, state_of
+
+    return app_class(artifact).told(artifact, state_of(artifact))
 
 
 @click.command()
@@ -79,6 +98,9 @@ def check(
 
     artifact = Artifact.open(path)
     rows = view.check_rows(artifact)
+    problems = _state_of(artifact).get("problems", [])
+    there = f"{artifact.path.as_posix()}/state"
+    rows += [{"path": there, "kind": "state", "ok": False, "problem": problem} for problem in problems]
     sound = rows[0]["ok"]  # what was changed is not read
     found = visit(artifact, checked_settings(settings), tokenizer=tokenizer, max_length=max_length) if sound else None
     is_text = sound and found is None and artifact.card.kind == "files"

@@ -30,6 +30,7 @@ STAGES = {
     "evaluate": "Measure a model next to its baselines; writes a report.",
     "compress": "Make a model smaller, and tell what it cost.",
     "export": "Write a model as a bundle that needs no torch.",
+    "support": "A support desk over documents and an FAQ; answers name their sources.",
 }
 
 

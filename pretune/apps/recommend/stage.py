@@ -1,0 +1,13 @@
+"""Stage recommend."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pretune.base.stage import Stage
+
+
+class RecommendStage(Stage):
+    """Not built yet."""
+
+    makes: ClassVar[str] = "app"

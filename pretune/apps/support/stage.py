@@ -1,0 +1,13 @@
+"""Stage support."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pretune.base.stage import Stage
+
+
+class SupportStage(Stage):
+    """Not built yet."""
+
+    makes: ClassVar[str] = "app"
