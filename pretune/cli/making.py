@@ -31,6 +31,7 @@ STAGES = {
     "compress": "Make a model smaller, and tell what it cost.",
     "export": "Write a model as a bundle that needs no torch.",
     "support": "A support desk over documents and an FAQ; answers name their sources.",
+    "recommend": "What to show whom next, from items and what people did with them.",
 }
 
 

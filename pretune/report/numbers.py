@@ -112,6 +112,8 @@ NAMES = {
     "recall_10": "recall@10",
     "as_given": "order of the data",
     "bm25": "BM25",
+    "ease": "EASE",
+    "neighbours": "nearest items (ItemKNN)",
     "place": "place of the best",
     "baseline_place": "its place by BM25",
     "pearson": "Pearson correlation",

@@ -45,6 +45,11 @@ APP_SCOPES = {
     "/v1/feedback": "ask",
     "/v1/inbox": "desk",
     "/v1/knowledge": "desk",
+    "/v1/recommend": "recommend",
+    "/v1/similar": "recommend",
+    "/v1/search": "recommend",
+    "/v1/events": "events",
+    "/v1/history": "events",
 }
 """The same on the routes of applications (pretune/apps): those of customers, and those of who works there."""
 MINUTE, DAY = 60.0, 86_400.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pretune.apps.recommend.figures import best, figures_of, gains, place_among
-from pretune.apps.recommend.mixing import Mixture, chosen, recent
+from pretune.apps.recommend.mixing import Mixture, chosen
 from pretune.apps.recommend.picking import diverse, picked
 from pretune.apps.recommend.split import Seen
 from pretune.apps.recommend.systems import (
@@ -18,6 +18,7 @@ from pretune.apps.recommend.systems import (
     ease,
     neighbours,
     popularity,
+    recent,
     row_of,
     seen_together,
     units,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.apps.recommend.figures import PLACES, best, gains, hide
-from pretune.apps.recommend.systems import Numbers, Scores, System
+from pretune.apps.recommend.systems import Numbers, Scores, System, recent
 
 HALF_LIVES = (0.0, 5.0, 20.0, 80.0)
 """What is tried; 0: everything counts the same."""
@@ -51,14 +51,6 @@ class Mixture:
     def alone(self, name: str) -> Mixture:
         """One of the systems by itself, with the same half-life."""
         return replace(self, weights={name: 1.0})
-
-
-def recent(number: int, half_life: float) -> Scores:
-    """[number], the weight of each event, the newest last with 1."""
-    if not half_life:
-        return np.ones(number, dtype=np.float32)
-    found: Scores = np.exp2(-np.arange(number - 1, -1, -1) / half_life).astype(np.float32)
-    return found
 
 
 def standard(scores_N: Scores) -> Scores:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pretune.apps.recommend.figures import best
 from pretune.apps.recommend.mixing import Mixture
+from pretune.apps.recommend.ordering import Ordering
 from pretune.apps.recommend.systems import Numbers, Scores
 from pretune.apps.recommend.tables import Items
 from pretune.base.errors import WrongValue, did_you_mean
@@ -80,6 +81,7 @@ def picked(
     diversity: float = 0.0,
     unit_ND: Scores | None = None,
     repeat: bool = False,
+    ordering: Ordering | None = None,
 ) -> list[Picked]:
     """The list of a user.
 
@@ -87,15 +89,20 @@ def picked(
         out_N: what is never shown.
         unit_ND: vectors by which things are alike; without them there is nothing to be diverse by.
         repeat: what was seen may come again.
+        ordering: puts the best in order before.
     """
     scores_N = mixture.scores(seen_H)
     scores_N[out_N] = -np.inf
     if not repeat:
         scores_N[seen_H] = -np.inf
-    wanted = CANDIDATES if diversity and unit_ND is not None else places
+    is_diverse = bool(diversity) and unit_ND is not None
+    wanted = max(places, CANDIDATES if is_diverse else 0, ordering.candidates if ordering else 0)
     (item_C,) = best(scores_N[None], wanted)
     item_C = item_C[np.isfinite(scores_N[item_C])]
-    if diversity and unit_ND is not None and len(item_C):
+    if ordering and len(item_C):
+        scores_N[item_C] = ordering.mixed(seen_H, item_C, scores_N[item_C])
+        item_C = item_C[np.argsort(-scores_N[item_C], kind="stable")]
+    if is_diverse and unit_ND is not None and len(item_C):
         item_C = item_C[diverse(scores_N[item_C], unit_ND[item_C], places=places, diversity=diversity)]
     return [Picked(int(k), float(scores_N[k]), because(mixture, seen_H, int(k))) for k in item_C[:places]]
 

@@ -40,6 +40,14 @@ class System(Protocol):
         ...
 
 
+def recent(number: int, half_life: float) -> Scores:
+    """[number], the weight of each event, the newest last with 1."""
+    if not half_life:
+        return np.ones(number, dtype=np.float32)
+    found: Scores = np.exp2(-np.arange(number - 1, -1, -1) / half_life).astype(np.float32)
+    return found
+
+
 @dataclass
 class Popularity:
     """log(1 + how many have seen it), whoever asks. A list: an event that arrives counts."""
