@@ -171,7 +171,7 @@ def test_a_list_shows_nothing_seen_and_nothing_excluded_and_names_the_thing_that
     found = picked(mixture, seen, out, places=ITEMS)
     assert {one.item for one in found} == set(range(ITEMS)) - {0, 1, 2, 4, 7, 9}
     for one in found:
-        shares = mixture.shares(seen, one.item)
+        (shares,) = mixture.shares(seen, np.array([one.item]))
         assert one.because == (seen[shares.argmax()] if shares.max() > 0 else None)
 
 

@@ -1,11 +1,11 @@
 """A recommender that is served: lists for users, things that are alike, and events, which count at once.
 
     GET  /                the page
-    POST /v1/recommend    {"user": "7"} or {"liked": ["item", ...]}   a list, each item with what speaks for it
-    POST /v1/similar      {"item": "42"}                              what those who saw it saw, and what is alike
+    POST /v1/recommend    {"user_id": "7"} or {"liked": ["42", ...]}  a list, each item with what speaks for it
+    POST /v1/similar      {"item_id": "42"}                           what those who saw it saw, and what is alike
     POST /v1/search       {"query": "space"}                          items by the words of their texts (BM25)
-    POST /v1/events       {"events": [{"user", "item", "time"?}]}     counted, and kept in state/ before the answer
-    POST /v1/history      {"user": "7"}                               what a user has seen, the newest first
+    POST /v1/events       {"events": [{"user_id", "item_id"}]}        counted, and kept in state/ before the answer
+    POST /v1/history      {"user_id": "7"}                            what a user has seen, the newest first
 
 An event of an item that is not known is kept and reported: it counts when the recommender is made again with that item.
 A user who is not known gets what most have seen, until the first event.
@@ -67,9 +67,9 @@ class Recommended(Answer):
 
 
 class Event(Strict):
-    user: Name
-    item: Name
-    time: float | None = None
+    user_id: Name
+    item_id: Name
+    timestamp: float | None = None
 
 
 class Events(Strict):
@@ -79,7 +79,7 @@ class Events(Strict):
 class ForUser(Strict):
     """A list for a user, or for who likes these things."""
 
-    user: Name | None = None
+    user_id: Name | None = None
     liked: list[Name] = []
     places: Annotated[int, Field(ge=1)] = PLACES
     diversity: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -87,7 +87,7 @@ class ForUser(Strict):
 
 
 class Similar(Strict):
-    item: Name
+    item_id: Name
     places: Annotated[int, Field(ge=1)] = PLACES
 
 
@@ -97,7 +97,7 @@ class Search(Strict):
 
 
 class History(Strict):
-    user: Name
+    user_id: Name
     places: Annotated[int, Field(ge=1)] = PLACES
 
 
@@ -151,7 +151,7 @@ class Recommend(App):
         """A list for each user."""
         found: list[Answer] = []
         for user in inputs:
-            found.append(self.list_for(ForUser(user=str(user))))
+            found.append(self.list_for(ForUser(user_id=str(user))))
             advance(1)
         return found
 
@@ -161,7 +161,7 @@ class Recommend(App):
         """What to show. Raises ApiError: an item or a column that is not known."""
         liked = [self._item(name) for name in asked.liked]
         with self.lock:
-            seen = [*self.seen.get(asked.user or "", ()), *liked]
+            seen = [*self.seen.get(asked.user_id or "", ()), *liked]
         items = self._picked(np.array(seen, dtype=np.int64), asked)
         return Recommended(tuple(self._shown(one) for one in items), bool(seen))
 
@@ -189,7 +189,7 @@ class Recommend(App):
 
     def similar_to(self, asked: Similar) -> Json:
         """What one thing speaks for."""
-        item = np.array([self._item(asked.item)], dtype=np.int64)
+        item = np.array([self._item(asked.item_id)], dtype=np.int64)
         mixture = replace(self.mixture, weights={**self.mixture.weights, "popularity": 0.0})
         if not any(mixture.weights.values()):
             mixture = self.mixture.alone("neighbours")
@@ -210,7 +210,7 @@ class Recommend(App):
 
     def _item(self, name: str) -> int:
         if name not in self.number:
-            raise ApiError(404, f"there is no item {name[:80]!r}", code="unknown_item", param="item")
+            raise ApiError(404, f"there is no item {name[:80]!r}", code="unknown_item", param="item_id")
         return self.number[name]
 
     def _shown(self, one: Picked, *, why: bool = True) -> Json:
@@ -226,9 +226,9 @@ class Recommend(App):
         assert self.state is not None, "it is served"
         with self.lock:
             with self.state.writing() as db:
-                rows = [(one.user, one.item, one.time) for one in events]
+                rows = [(one.user_id, one.item_id, one.timestamp) for one in events]
                 db.executemany("insert into event (user, item, time) values (?, ?, ?)", rows)
-            unknown = [one.item for one in events if not self._count(one.user, one.item)]
+            unknown = [one.item_id for one in events if not self._count(one.user_id, one.item_id)]
         return {"counted": len(events) - len(unknown), "unknown": sorted(set(unknown))}
 
     def _count(self, user: str, name: str) -> bool:
@@ -254,7 +254,7 @@ class Recommend(App):
 
     def history_of(self, asked: History) -> Json:
         with self.lock:
-            seen = self.seen.get(asked.user, [])[: -asked.places - 1 : -1]
+            seen = self.seen.get(asked.user_id, [])[: -asked.places - 1 : -1]
         items = self.shop.items
         return {"items": [{"id": items.ids[k], "title": items.titles[k]} for k in seen]}
 

@@ -62,7 +62,9 @@ def measured(mixture: Mixture, asked: Asked, count_N: Numbers, *, num_users: int
     Args:
         count_N: how many users have seen each item, in what was learnt from.
     """
-    names = {"this": mixture, **{name: mixture.alone(name) for name in mixture.systems}}
+    used = [name for name, weight in mixture.weights.items() if weight]
+    others = [name for name in mixture.systems if used != [name]]  # what is the mixture is no baseline of it
+    names = {"this": mixture, **{name: mixture.alone(name) for name in others}}
     found = {
         name: figures_of(shown_to(one, asked.seen), asked.wanted, count_N, num_users) for name, one in names.items()
     }
@@ -128,7 +130,7 @@ def alike(shown_BK: Numbers, unit_ND: Scores | None) -> float | None:
         return None
     number = shown_BK.shape[1]
     sums = [float((unit @ unit.T).sum() - np.einsum("kd,kd->", unit, unit)) for unit in (unit_ND[k] for k in shown_BK)]
-    return float(np.mean(sums)) / (number * (number - 1))
+    return sum(sums) / len(sums) / (number * (number - 1))
 
 
 def rank_group(ordering: Ordering, mixture: Mixture, asked: Asked, *, seed: int) -> Group:

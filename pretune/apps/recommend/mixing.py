@@ -38,15 +38,19 @@ class Mixture:
         """[N] of a user who has seen these, the oldest first."""
         weight_H = recent(len(seen_H), self.half_life)
         used = [(w, self.systems[name].scores(seen_H, weight_H)) for name, w in self.weights.items() if w]
-        return np.sum([w * standard(scores) for w, scores in used], axis=0, dtype=np.float32)
-
-    def shares(self, seen_H: Numbers, item: int) -> Scores:
-        """[H], what each thing that was seen adds to the score of an item."""
-        weight_H, found = recent(len(seen_H), self.half_life), np.zeros(len(seen_H), dtype=np.float32)
-        for name, w in self.weights.items():
-            if w and (deviation := float(self.systems[name].scores(seen_H, weight_H).std())):
-                found += w / deviation * self.systems[name].shares(seen_H, weight_H, item)
+        found: Scores = np.sum([w * standard(scores) for w, scores in used], axis=0, dtype=np.float32)
         return found
+
+    def shares(self, seen_H: Numbers, item_K: Numbers) -> Scores:
+        """[K, H], what each thing that was seen adds to the score of some items."""
+        weight_H = recent(len(seen_H), self.half_life)
+        found_KH = np.zeros((len(item_K), len(seen_H)), dtype=np.float32)
+        for name, w in self.weights.items():
+            system = self.systems[name]
+            if w and (deviation := float(system.scores(seen_H, weight_H).std())):
+                shares = [system.shares(seen_H, weight_H, int(item)) for item in item_K]
+                found_KH += w / deviation * np.stack(shares)
+        return found_KH
 
     def alone(self, name: str) -> Mixture:
         """One of the systems by itself, with the same half-life."""

@@ -55,7 +55,7 @@ def _examples(mixture: Mixture, asked: Asked, items: Items) -> list[Json]:
     rows = []
     for number, shown_K in zip(some, shown_to(mixture, [asked.seen[k] for k in some]), strict=True):
         seen, wanted = asked.seen[number], set(asked.wanted[number].tolist())
-        reasons = [because(mixture, seen, int(item)) for item in shown_K[:SHOWN_ITEMS]]
+        reasons = because(mixture, seen, shown_K[:SHOWN_ITEMS])
         shown = [
             items.titles[item] + ("" if reason is None else f" (because of {items.titles[reason]})")
             for item, reason in zip(shown_K[:SHOWN_ITEMS], reasons, strict=True)

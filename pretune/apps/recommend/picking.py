@@ -104,12 +104,14 @@ def picked(
         item_C = item_C[np.argsort(-scores_N[item_C], kind="stable")]
     if is_diverse and unit_ND is not None and len(item_C):
         item_C = item_C[diverse(scores_N[item_C], unit_ND[item_C], places=places, diversity=diversity)]
-    return [Picked(int(k), float(scores_N[k]), because(mixture, seen_H, int(k))) for k in item_C[:places]]
+    item_K = item_C[:places]
+    reasons = because(mixture, seen_H, item_K)
+    return [Picked(int(k), float(scores_N[k]), reason) for k, reason in zip(item_K, reasons, strict=True)]
 
 
-def because(mixture: Mixture, seen_H: Numbers, item: int) -> int | None:
-    """The thing seen that adds most to an item's score; None where nothing adds anything."""
-    if not len(seen_H):
-        return None
-    share_H = mixture.shares(seen_H, item)
-    return int(seen_H[share_H.argmax()]) if share_H.max() > 0 else None
+def because(mixture: Mixture, seen_H: Numbers, item_K: Numbers) -> list[int | None]:
+    """Of each item the thing seen that adds most to its score; None where nothing adds anything."""
+    if not len(seen_H) or not len(item_K):
+        return [None] * len(item_K)
+    share_KH = mixture.shares(seen_H, item_K)
+    return [int(seen_H[share_H.argmax()]) if share_H.max() > 0 else None for share_H in share_KH]

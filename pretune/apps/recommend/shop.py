@@ -77,7 +77,7 @@ class Shop:
         table = {"id": self.items.ids, "title": self.items.titles, "text": self.items.texts, "row": rows}
         pq.write_table(pa.table(table), out / "items.parquet")
         pq.write_table(pa.table({"id": pa.array(self.events.users, pa.string())}), out / "users.parquet")
-        events = {"user": self.events.user_E, "item": self.events.item_E}
+        events: Json = {"user": self.events.user_E, "item": self.events.item_E}
         events |= {} if self.events.time_E is None else {"time": self.events.time_E}
         pq.write_table(pa.table(events), out / "events.parquet")
         for name, system in self.systems.items():

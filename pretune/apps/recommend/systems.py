@@ -99,10 +99,12 @@ class Vectors:
     unit_ND: Scores
 
     def scores(self, seen_H: Numbers, weight_H: Scores) -> Scores:
-        return self.unit_ND @ (weight_H @ self.unit_ND[seen_H])
+        found: Scores = self.unit_ND @ (weight_H @ self.unit_ND[seen_H])
+        return found
 
     def shares(self, seen_H: Numbers, weight_H: Scores, item: int) -> Scores:
-        return weight_H * (self.unit_ND[seen_H] @ self.unit_ND[item])
+        found: Scores = weight_H * (self.unit_ND[seen_H] @ self.unit_ND[item])
+        return found
 
 
 def popularity(seen: Seen, num_items: int) -> Popularity:
