@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +38,19 @@ APP = {
 }
 """The stage that made an artifact of kind `app` -> the class that opens it."""
 Opened = TypeVar("Opened", bound="App")
+
+
+@dataclass(frozen=True)
+class Started:
+    """What whoever starts a server says of it.
+
+    Args:
+        write: takes lines for who started it.
+        webhook: an address that is told what people must hear; a secret, so it is on no card.
+    """
+
+    write: Callable[[str], object]
+    webhook: str | None = None
 
 
 class App(ABC):
@@ -72,8 +86,8 @@ class App(ABC):
         """What is measured now, for /metrics."""
 
     @abstractmethod
-    def running(self, write: Callable[[str], object]) -> AbstractContextManager[None]:
-        """What it does while it is served, in threads of its own; `write` takes lines for who started it."""
+    def running(self, started: Started) -> AbstractContextManager[None]:
+        """What it does while it is served, in threads of its own; its state is made, or brought up to date, first."""
 
 
 def open_app(path: str | Path, state: Path | None = None) -> App:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from pretune.apps.app import App, open_app, state_of
+from pretune.apps.app import App, Started, open_app, state_of
 from pretune.apps.state import is_there
 from pretune.base.artifact import Artifact
 from pretune.base.extras import need
@@ -29,6 +29,7 @@ def serve_app(
     api_key: str | None = None,
     options: Options | None = None,
     state: Path | None = None,
+    webhook: str | None = None,
     write: Callable[[str], object] = print,
 ) -> None:
     """Serve an application until Ctrl-C or SIGTERM, then finish what was accepted.
@@ -36,6 +37,7 @@ def serve_app(
     Args:
         port: 0 takes any that is free.
         state: where its state lies, if not in its folder.
+        webhook: an address that is told what people must hear.
 
     Raises:
         MissingExtra, NoKey, PortInUse, and what `open_app` raises.
@@ -48,17 +50,19 @@ def serve_app(
         server = hosted(asgi(app, options, leaving), options.limits, leaving)
         for line in left_behind(Path(path), state):
             write(line)
-        with app.running(write):
+        with app.running(Started(write, webhook)):
             write(f"serving {Path(path).resolve().name} at {address(listener)}  (Ctrl-C stops)")
             until_told(server, listener, write)
 
 
 @contextmanager
-def serving_app(app: App, *, options: Options | None = None, port: int = 0) -> Iterator[str]:
+def serving_app(
+    app: App, *, options: Options | None = None, started: Started | None = None, port: int = 0
+) -> Iterator[str]:
     """The same in a thread of this process, on loopback, for as long as the block lasts; gives its address."""
     need(["serve"])
     options, leaving = options or Options(), threading.Event()
-    with listening("127.0.0.1", port) as listener, app.running(lambda line: None):
+    with listening("127.0.0.1", port) as listener, app.running(started or Started(lambda line: None)):
         running = Running(hosted(asgi(app, options, leaving), options.limits, leaving), listener)
         try:
             yield address(listener)

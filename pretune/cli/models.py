@@ -250,7 +250,15 @@ def serve(
     if _is_app(models, adapters, memory):
         from pretune.apps.serving import serve_app
 
-        serve_app(models[0], host, port, api_key=key, options=options, state=None if state is None else Path(state))
+        serve_app(
+            models[0],
+            host,
+            port,
+            api_key=key,
+            options=options,
+            state=None if state is None else Path(state),
+            webhook=os.environ.get("PRETUNE_WEBHOOK") or None,
+        )
         return
     start(list(models), host=host, port=port, api_key=key, adapters=adapters, options=options)
 

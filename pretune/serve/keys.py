@@ -42,7 +42,9 @@ SCOPES = {
 """What a key must be good for on a route; any key opens the others (the page, the list of models, /openapi.json)."""
 APP_SCOPES = {
     "/v1/ask": "ask",
+    "/v1/talk": "ask",
     "/v1/feedback": "ask",
+    "/v1/hand-over": "ask",
     "/v1/inbox": "desk",
     "/v1/knowledge": "desk",
     "/v1/recommend": "recommend",

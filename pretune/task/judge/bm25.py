@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 from pretune.task.judge.closeness import is_cjk, words_of
 
 K1, B = 1.2, 0.75
+
+
+def rarity(number: int, having: int) -> float:
+    """How much a term says that so many of so many texts have (Lucene's idf)."""
+    return math.log(1 + (number - having + 0.5) / (having + 0.5))
 
 
 def terms_of(text: str) -> list[str]:
@@ -34,10 +39,11 @@ class Bm25:
 
     number: int
     weights: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
+    terms: Callable[[str], list[str]] = terms_of
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Bm25:
-        counts = [Counter(terms_of(text)) for text in texts]
+    def of(cls, texts: Sequence[str], terms: Callable[[str], list[str]] = terms_of) -> Bm25:
+        counts = [Counter(terms(text)) for text in texts]
         lengths = np.array([one.total() for one in counts], dtype=np.float64)
         longer = K1 * (1 - B + B * lengths / max(lengths.mean(), 1.0))
         found: dict[str, list[tuple[int, int]]] = {}
@@ -47,14 +53,17 @@ class Bm25:
         weights = {}
         for term, places in found.items():
             numbers, times = np.array(places, dtype=np.int64).T
-            rare = math.log(1 + (len(texts) - len(numbers) + 0.5) / (len(numbers) + 0.5))
-            weights[term] = numbers, rare * times * (K1 + 1) / (times + longer[numbers])
-        return cls(len(texts), weights)
+            weights[term] = numbers, rarity(len(texts), len(numbers)) * times * (K1 + 1) / (times + longer[numbers])
+        return cls(len(texts), weights, terms)
+
+    def rarity(self, term: str) -> float:
+        """How much a term says; most, if no text has it."""
+        return rarity(self.number, len(self.weights[term][0]) if term in self.weights else 0)
 
     def scores(self, query: str) -> NDArray[np.float64]:
         """Of every text."""
         found = np.zeros(self.number)
-        for term in terms_of(query):
+        for term in self.terms(query):
             if term in self.weights:
                 numbers, more = self.weights[term]
                 found[numbers] += more
