@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from starlette.testclient import TestClient
 
 from pretune.apps.app import app_class, open_app, state_of
@@ -22,7 +23,9 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import BadCommand, BadFile, EmptyInput, NoSuchColumn, WrongValue
 from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
+from pretune.cli import cli
 from pretune.serve.run import Options
+from tests.docs.test_docs import ROOT, commands
 
 KINDS = {"red": "red wine grapes", "blue": "blue sea fish", "猫": "猫 可爱 动物"}
 PER_KIND, USERS = 8, 40
@@ -337,3 +340,20 @@ def test_the_page_has_every_word_in_both_languages(client: tuple[TestClient, Rec
     words = json.loads(json.dumps([line for line in page.splitlines() if line.startswith("  ") and '", "' in line]))
     assert any("推荐" in line for line in words)
     assert client[0].get("/metrics").text.count("pretune_recommend_items") == 3
+
+
+def test_the_three_commands_of_the_guide_lead_from_two_tables_to_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("items.csv", "events.csv"):
+        (tmp_path / name).write_bytes((ROOT / "tests/recipes/data/books" / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    make, ask, serve = (words[1:] for words in commands("docs/en/recommend.md")[:3])
+    assert CliRunner().invoke(cli, [*make, "--quiet"], catch_exceptions=False).exit_code == 0
+    told = CliRunner().invoke(cli, [*ask, "--json"], catch_exceptions=False).stdout
+    (shown,) = json.loads(told)
+    assert serve[0] == "serve"
+    app = open_app(serve[1])
+    with app.running(lambda line: None):
+        http = TestClient(asgi(app, Options()), base_url="http://localhost")
+        assert post(http, "recommend", user_id=ask[2])["items"] == shown["items"]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pretune.apps.recommend.figures import best, figures_of, gains, place_among
+from pretune.apps.recommend.learning import Asked
 from pretune.apps.recommend.mixing import Mixture, chosen
+from pretune.apps.recommend.ordering import Ordering, weighed
 from pretune.apps.recommend.picking import diverse, picked
 from pretune.apps.recommend.split import Seen
 from pretune.apps.recommend.systems import (
@@ -24,6 +29,8 @@ from pretune.apps.recommend.systems import (
     units,
     word_vectors,
 )
+from pretune.apps.recommend.tables import Items
+from pretune.infer.answers import Ranking
 
 USERS, ITEMS = 30, 12
 RNG = np.random.default_rng(5)
@@ -180,3 +187,30 @@ def test_who_has_seen_nothing_is_shown_what_most_have_seen() -> None:
     mixture = Mixture({"popularity": Popularity(counts)}, {"popularity": 1.0})
     nobody, nothing = np.zeros(0, dtype=np.int64), np.zeros(4, dtype=bool)
     assert [one.item for one in picked(mixture, nobody, nothing, places=3)] == [1, 3, 2]
+
+
+class Knows:
+    """A ranking model that likes texts with a 9 best; or, turned, least."""
+
+    def __init__(self, sign: float):
+        self.sign = sign
+
+    def answer(self, inputs: Sequence[Any]) -> list[Ranking]:
+        found = []
+        for one in inputs:
+            scores = np.array([self.sign * ("9" in text) for text in one["candidates"]])
+            order = np.argsort(-scores, kind="stable")
+            found.append(Ranking(tuple(order.tolist()), tuple(scores[order].tolist())))
+        return found
+
+
+def test_a_ranking_model_that_knows_gets_a_weight_and_one_that_does_not_gets_none(together_NN: np.ndarray) -> None:
+    mixture = _mixture(together_NN)
+    items = Items([str(k) for k in range(ITEMS)], [f"t{k}" for k in range(ITEMS)], [""] * ITEMS, [{}] * ITEMS)
+    asked = Asked(np.arange(5), [np.array([k, k + 1]) for k in range(5)], [np.array([9])] * 5)
+    assert weighed(Ordering(Knows(-1.0), items, 8), mixture, asked).weight == 0
+    good = weighed(Ordering(Knows(1.0), items, ITEMS), mixture, asked)
+    assert good.weight > 0
+    nothing = np.zeros(ITEMS, dtype=bool)
+    strong = replace(good, weight=100.0)
+    assert picked(mixture, np.array([0, 1]), nothing, places=3, ordering=strong)[0].item == 9

@@ -130,7 +130,8 @@ def alike(shown_BK: Numbers, unit_ND: Scores | None) -> float | None:
         return None
     number = shown_BK.shape[1]
     sums = [float((unit @ unit.T).sum() - np.einsum("kd,kd->", unit, unit)) for unit in (unit_ND[k] for k in shown_BK)]
-    return sum(sums) / len(sums) / (number * (number - 1))
+    mean: float = sum(sums) / len(sums) / (number * (number - 1))
+    return mean
 
 
 def rank_group(ordering: Ordering, mixture: Mixture, asked: Asked, *, seed: int) -> Group:
