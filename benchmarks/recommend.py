@@ -38,23 +38,24 @@ def recipe(data: Path, minilm: Path, out: Path, *, tunes: bool) -> Recipe:
     stages: dict[str, Any] = {
         "random": {"kind": "recommend", **tables, "split": "random", "test": 0.2},
         "last": {"kind": "recommend", **tables, "split": "last"},
-        "cold-words": {"kind": "recommend", **cold},
-        "cold-minilm": {"kind": "recommend", **cold, "embed": str(minilm)},
+        "cold_words": {"kind": "recommend", **cold},
+        "cold_minilm": {"kind": "recommend", **cold, "embed": str(minilm)},
     }
     if tunes:
         stages |= {
-            "pairs": {"kind": "together", **cold},
+            "pairs": {"kind": "together", **cold, "most": 2},
             "alike": {"kind": "dataset", "read": ["$pairs"], "validation": 0.1, "test": 0},
-            "embedder": {"kind": "finetune", "model": str(minilm), "data": "$alike", "task": "embed", "epochs": 2}
-            | {"batch": 64, "max_length": 64},
-            "cold-tuned": {"kind": "recommend", **cold, "embed": "$embedder"},
+            "embedder": {"kind": "finetune", "model": str(minilm), "data": "$alike", "task": "embed", "epochs": 1}
+            | {"batch": 64, "max_length": 32},
+            "cold_tuned": {"kind": "recommend", **cold, "embed": "$embedder"},
         }
     return Recipe.build({"name": "recommend", "work": str(out), "stages": stages})
 
 
 def quality(metrics: dict[str, Any]) -> str:
     others = "  ".join(f"{name} {metrics[f'{name}_ndcg_10']:.3f}" for name in SYSTEMS if f"{name}_ndcg_10" in metrics)
-    return f"mixture {metrics['ndcg_10']:.3f}  {others}  recall@10 {metrics['recall_10']:.3f}  coverage {metrics['coverage']:.2f}"
+    ends = f"recall@10 {metrics['recall_10']:.3f}  coverage {metrics['coverage']:.2f}"
+    return f"mixture {metrics['ndcg_10']:.3f}  {others}  {ends}"
 
 
 def speed(folder: Path, state: Path) -> dict[str, float]:

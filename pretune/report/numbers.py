@@ -110,6 +110,7 @@ NAMES = {
     "mrr": "MRR",
     "recall_1": "recall@1",
     "recall_10": "recall@10",
+    "auc": "AUC",
     "as_given": "order of the data",
     "bm25": "BM25",
     "ease": "EASE",

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from starlette.testclient import TestClient
 
-from pretune.apps.app import app_class, open_app, state_of
+from pretune.apps.app import Started, app_class, open_app, state_of
 from pretune.apps.recommend.app import Recommend
 from pretune.apps.recommend.columns import ShopColumns
 from pretune.apps.recommend.making import lists_of, pairs_of
@@ -61,7 +61,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 def client(shop: Artifact, tmp_path: Path) -> Iterator[tuple[TestClient, Recommend]]:
     app = open_app(shop.path, tmp_path / "state")
     assert isinstance(app, Recommend)
-    with app.running(lambda line: None):
+    with app.running(Started(print)):
         yield TestClient(asgi(app, Options()), base_url="http://localhost", raise_server_exceptions=False), app
 
 
@@ -354,6 +354,6 @@ def test_the_three_commands_of_the_guide_lead_from_two_tables_to_a_server(
     (shown,) = json.loads(told)
     assert serve[0] == "serve"
     app = open_app(serve[1])
-    with app.running(lambda line: None):
+    with app.running(Started(print)):
         http = TestClient(asgi(app, Options()), base_url="http://localhost")
         assert post(http, "recommend", user_id=ask[2])["items"] == shown["items"]

@@ -14,7 +14,7 @@ A user who is not known gets what most have seen, until the first event.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pretune.apps.app import App, model_of
+from pretune.apps.app import App, Started, model_of
 from pretune.apps.recommend.mixing import Mixture
 from pretune.apps.recommend.ordering import Ordering
 from pretune.apps.recommend.picking import Picked, picked
@@ -301,7 +301,7 @@ class Recommend(App):
         ]
 
     @contextmanager
-    def running(self, write: Callable[[str], object]) -> Iterator[None]:
+    def running(self, started: Started) -> Iterator[None]:
         self.state = State(self.folder, MIGRATIONS)
         try:
             yield
