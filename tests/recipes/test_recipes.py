@@ -6,8 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 
+from pretune.apps.app import open_app
+from pretune.apps.serving import serving_app
 from pretune.base.artifact import Artifact
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
@@ -39,7 +42,9 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
     there = [p.stem for p in sorted(RECIPES.glob("*.yaml"))]
-    assert there == ["answers", "names", "prefers", "quickstart", "recommend", "scores", "search", "translate"]
+    assert there == [
+        *("answers", "names", "prefers", "quickstart", "recommend", "scores", "search", "support", "translate"),
+    ]
 
 
 def test_answers_runs_and_again_does_nothing(tmp_path: Path) -> None:
@@ -55,6 +60,18 @@ def test_search_is_learnt_reported_and_exported_at_smoke_size(tmp_path: Path, mo
     for name in ("embedder", "ranker"):
         assert made[f"{name}_report"].card.metrics.keys() >= {"ndcg_10", "mrr", "bm25_ndcg_10", "as_given_ndcg_10"}
         assert made[f"{name}_served"].card.metrics["onnx"]["agreement"] == 1
+
+
+def test_a_desk_is_made_of_raw_files_and_asked_over_http_at_smoke_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "support.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    assert made["desk"].card.metrics["dev_false_refusals"] <= 0.05
+    with serving_app(open_app(made["desk"].path)) as url:
+        said = httpx.post(f"{url}/v1/ask", json={"question": "Can I dim the lamps?"}).json()
+    assert said["way"] == "faq"
+    assert "intent" in said
 
 
 def test_a_second_run_does_nothing_and_says_so_per_stage(

@@ -37,6 +37,8 @@ ASKED = {
 }
 SHOWN = 3
 """Passages that a chat model is given, and that a reply names as sources."""
+AS_SURE = 0.5
+"""A source is shown if it is at least half as sure as the first."""
 QUOTED = 5
 """Words (in Chinese characters, twice as many) of a quote at least."""
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -134,7 +136,7 @@ def reply(question: str, knowledge: Knowledge, models: Models, limits: Limits) -
     if (same := same_question(question, knowledge, models, intent)) and same.confidence >= limits.faq:
         entry = knowledge.passages[same.number]
         return Reply(entry.text, "faq", same.confidence, (whole(entry, same.confidence),), intent)
-    hits = knowledge.index.search(question, models.embed, models.rank)
+    hits = knowledge.index.search(question, models.embed, models.rank, top=SHOWN)
     if not hits or hits[0].confidence < limits.refuse:
         return Reply(
             NOBODY[language(question)],
@@ -190,12 +192,13 @@ def language(text: str) -> str:
 
 
 def shown(question: str, hits: Sequence[Hit], knowledge: Knowledge) -> tuple[Source, ...]:
-    """The first passages, each with the sentence that says most of what is asked."""
-    found = []
-    for hit in hits[:SHOWN]:
+    """The first passages that are about as sure, each with the sentence that says most of what is asked."""
+    found, covers = list[Source](), knowledge.index.covering(question)
+    for hit in [hit for hit in hits[:SHOWN] if hit.confidence >= AS_SURE * hits[0].confidence]:
         passage = knowledge.passages[hit.number]
-        places = [*sentences(passage.text, 0, len(passage.text))] or [(0, len(passage.text))]
-        start, end = max(places, key=lambda at: knowledge.index.coverage(question, passage.text[at[0] : at[1]]))
+        text = passage.text
+        places = [*sentences(text, 0, len(text))] or [(0, len(text))]
+        start, end = max(places, key=lambda at: covers(text[at[0] : at[1]]))
         found.append(Source(passage, hit.confidence, start, end))
     return tuple(found)
 

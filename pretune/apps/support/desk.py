@@ -142,7 +142,7 @@ class Desk(App):
     @contextmanager
     def running(self, started: Started) -> Iterator[None]:
         """The record is open, changed files are looked for, and the webhook hears of tickets."""
-        record = self.record = Record(self.folder)
+        record = self.record = Record(self.folder, posts=bool(started.webhook))
         record.write_examples()
         self.live.learn(record)
         ended = threading.Event()

@@ -14,7 +14,7 @@ Source: Cormack, Clarke & Büttcher 2009 (reciprocal rank fusion, k = 60).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -92,7 +92,7 @@ class Index:
     @classmethod
     def of(cls, texts: Sequence[str], vectors_ND: Vectors | None = None, *, exact: int = EXACT) -> Index:
         graph = None if vectors_ND is None or len(vectors_ND) <= exact else graph_of(vectors_ND)
-        return cls(texts, Bm25.of(texts, stems_of) if texts else Bm25(0, {}, stems_of), vectors_ND, graph)
+        return cls(texts, Bm25.of(texts, stems_of), vectors_ND, graph)
 
     def by_words(self, question: str, top: int = DEEP) -> list[int]:
         """The passages that BM25 puts first; those without any word of the question are left out."""
@@ -114,22 +114,26 @@ class Index:
         lists = [self.by_words(question)] + ([] if vector_D is None else [self.by_vectors(vector_D)])
         order, scores = fused(lists)
         order = order[: max(top, RANKED) if rank else top]
-        hits = [self._hit(question, k, scores[k], vector_D) for k in order]
+        covers = self.covering(question)
+        hits = [self._hit(k, scores[k], covers(self.texts[k]), vector_D) for k in order]
         return reranked(question, hits, [self.texts[h.number] for h in hits], rank)[:top] if rank and hits else hits
 
-    def _hit(self, question: str, number: int, score: float, vector_D: Vectors | None) -> Hit:
+    def _hit(self, number: int, score: float, coverage: float, vector_D: Vectors | None) -> Hit:
         cosine = None
         if vector_D is not None:
             assert self.vectors_ND is not None, "there are vectors"
             cosine = float(self.vectors_ND[number] @ vector_D)
-        return Hit(number, score, self.coverage(question, self.texts[number]), cosine)
+        return Hit(number, score, coverage, cosine)
 
     def coverage(self, question: str, text: str) -> float:
         """The share of what a question says, weighed by how rare its words are, that a text says too; 0 to 1."""
-        asked = telling(question)
-        there = asked & {*stems_of(text)}
-        whole = sum(map(self.bm25.rarity, asked))
-        return sum(map(self.bm25.rarity, there)) / whole if whole else 0.0
+        return self.covering(question)(text)
+
+    def covering(self, question: str) -> Callable[[str], float]:
+        """`coverage` of one question, for several texts."""
+        asked = {term: self.bm25.rarity(term) for term in telling(question)}
+        whole = sum(asked.values())
+        return lambda text: sum(asked[term] for term in asked.keys() & {*stems_of(text)}) / whole if whole else 0.0
 
     def likeness(self, question: str, other: str) -> float:
         """How much two questions say the same, 0 to 1: what both say over what each says (Dice, by rarity)."""

@@ -90,7 +90,7 @@ def confidence(question: str, knowledge: Knowledge, models: Models, faq_from: fl
     same = same_question(question, knowledge, models, None)
     if same is not None and same.confidence >= faq_from:
         return 1.0
-    hits = knowledge.index.search(question, models.embed, models.rank)
+    hits = knowledge.index.search(question, models.embed, models.rank, top=1)
     return hits[0].confidence if hits else 0.0
 
 
