@@ -153,6 +153,7 @@ STAGE = Choice(
         "support": "pretune.apps.support.stage:SupportStage",
         "monitor": "pretune.apps.monitor.stage:MonitorStage",
         "recommend": "pretune.apps.recommend.stage:RecommendStage",
+        "together": "pretune.apps.recommend.stage:TogetherStage",
     },
     group="pretune.stages",
 )

@@ -115,10 +115,20 @@ def check(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--schema", is_flag=True, help="The JSON schema of recipes instead, which editors read.")
 @common
-def explain(name: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+def explain(name: str | None, schema: bool, as_json: bool, quiet: bool, rehash: bool) -> None:
     """What a setting, a stage, an error code or a metric means."""
+    from pretune.base.errors import BadCommand
+
+    if schema:
+        from pretune.base.schema import recipe_schema
+
+        print_json(recipe_schema())
+        return
+    if name is None:
+        raise BadCommand("name what is to be explained", hint="pretune explain finetune; or --schema")
     from pretune.base.explain import explain as answer
 
     print_json({"name": name, "text": answer(name)}) if as_json else click.echo(answer(name))

@@ -77,7 +77,7 @@ def report_part(
     return EMPTY | {
         "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),
-        "groups": [_group(key, group) for key, group in report["groups"].items()],
+        "groups": [group_part(key, group) for key, group in report["groups"].items()],
         "charts": curves(model) if model else [],
         "classes": [{"label": label, **row} for label, row in report.get("classes", {}).items()],
         "confusion": report.get("confusion"),
@@ -131,7 +131,7 @@ def mood(beaten: bool | None) -> str:
     return "" if beaten is None else "good" if beaten else "bad"
 
 
-def _group(name: str, group: Json) -> Json:
+def group_part(name: str, group: Json) -> Json:
     """A group of a report, its main figure as bars; `most` ends their scale, None where less is better."""
     main = group["main"]
     others = {_title(one): one["metrics"] for one in group["baselines"]}

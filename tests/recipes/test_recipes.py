@@ -44,7 +44,8 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
     there = [p.stem for p in sorted(RECIPES.glob("*.yaml"))]
     assert there == [
-        *("answers", "city", "monitor", "names", "prefers", "quickstart", "scores", "search", "support", "translate")
+        *("answers", "city", "monitor", "names", "prefers", "quickstart", "recommend", "scores", "search", "support"),
+        "translate",
     ]
 
 
@@ -168,3 +169,17 @@ def test_preferences_are_learnt_judged_next_to_length_and_exported_at_smoke_size
     assert made["polite_report"].card.metrics.keys() >= {"accuracy", "win_rate", "start_accuracy", "length_accuracy"}
     assert made["judge_report"].card.metrics.keys() >= {"accuracy", "margin", "length_accuracy"}
     assert made["served"].card.metrics["onnx"]["agreement"] == 1
+
+
+def test_a_bookshop_is_learnt_with_models_of_its_own_at_smoke_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "recommend.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    plain, shop = made["plain"].card.metrics, made["shop"].card.metrics
+    assert plain["ndcg_10"] > plain["popularity_ndcg_10"] + 0.3
+    assert {"weights", "rank_weight", "new_users_ndcg_10"} <= shop.keys()
+    assert {name: said["id"] for name, said in made["shop"].card.inputs.items() if name in ("embed", "rank")} == {
+        "embed": made["embedder"].card.id,
+        "rank": made["ranker"].card.id,
+    }

@@ -53,6 +53,7 @@ class DatasetStage(Stage):
     makes: ClassVar[str] = "dataset"
     version: ClassVar[int] = 5
     takes_samples: ClassVar[bool] = True
+    short_for: ClassVar[Mapping[str, str]] = {"text": "columns.text", "label": "columns.label"}
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
     """Files, folders or patterns; `FILE#500` takes 500 examples of it (of each split that is given)."""
@@ -82,7 +83,7 @@ class DatasetStage(Stage):
         """`text=review label=stars` is short for `columns.text=review columns.label=stars`."""
         if not isinstance(value, dict):
             return value
-        short = {n: value[n] for n in ("text", "label") if n in value}
+        short = {n: value[n] for n in cls.short_for if n in value}
         if not short or not isinstance(columns := value.get("columns", {}), dict):
             return value
         return {**{k: v for k, v in value.items() if k not in short}, "columns": {**short, **columns}}
