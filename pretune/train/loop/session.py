@@ -204,8 +204,17 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
     state = training_state(spec, model, choices, runtime, folder)
     micro = int(choices["micro_batch"])
-    ranks = {"rank": runtime.rank, "world": runtime.world}
-    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
+    cut = MicroBatches(
+        spec.stream,
+        spec.objective,
+        spec.vocabulary,
+        spec.seed,
+        micro,
+        rank=runtime.rows.index,
+        world=runtime.rows.size,
+        total=state.total,
+        even=runtime.is_cut,
+    )
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
     sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
     warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)

@@ -18,6 +18,8 @@ from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.step import Scored, TrainState
 from pretune.train.optim.update import Update
+from pretune.train.parallel.divide import divide
+from pretune.train.parallel.pieces import ALL
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 """Type of the weights that the model computes with, by precision."""
@@ -35,16 +37,22 @@ def training_state(
     if choices["checkpointed"]:
         checkpoint_blocks(plain_model(model), choices["checkpointed"])
     optim = spec.settings.optim.resolved(rate=spec.usual_rate, warmup=choices.get("warmup"))
-    scales = spec.method.scales(model, spec.layer_decay)
-    update = Update(model, optim, compute_dtype=compute_dtype_of(choices["precision"]), scales=scales, folder=folder)
+    scales, names = (
+        spec.method.scales(model, spec.layer_decay),
+        [n for n, p in model.named_parameters() if p.requires_grad],
+    )
+    dtype, scored = compute_dtype_of(choices["precision"]), Scored(model, spec.objective)
+    shell, pieces = divide(scored, mesh, dtype) if (mesh := runtime.mesh) is not None else (model, ALL)
+    update = Update(model, optim, compute_dtype=dtype, scales=scales, folder=folder, pieces=pieces, shown=shell)
     if choices["compile"]:
         compile_blocks(model)
-    scored = runtime.wrap(Scored(model, spec.objective))
-    total, names = int(choices["steps"]), list(update.weights)
+    total = int(choices["steps"])
     trained_at = partial(spec.method.trained_at, names, total=total)
     still = frozen_modules(model) if spec.method.eval_frozen else ()
     around = spec.method.around
-    return TrainState(model, scored, update, total=total, trained_at=trained_at, still=still, around=around)
+    return TrainState(
+        shell, runtime.wrap(scored), update, total=total, trained_at=trained_at, still=still, around=around
+    )
 
 
 def as_precise(model: Any, precision: str) -> Any:

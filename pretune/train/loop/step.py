@@ -25,6 +25,7 @@ from pretune.tokens.rows import Batch
 from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.runtime import Runtime
 from pretune.train.optim.update import Update
+from pretune.train.parallel.pieces import here
 
 REFUSALS_THAT_END = 3
 PENALTY = "penalty"
@@ -48,7 +49,8 @@ class TrainState:
     """Everything that must survive a restart, and nothing that need not.
 
     Args:
-        scored: called in training; `model` is the plain model inside.
+        scored: called in training; `model` is the plain model inside, or its shell (parallel/divide.py) where this
+            process holds a part of it.
         total: steps of the whole run, which the schedule spans.
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
@@ -75,7 +77,7 @@ class TrainState:
 
     def train(self) -> None:
         """Train mode, but for what stays in eval mode."""
-        self.model.train()
+        self.scored.train()
         for module in self.still:
             module.training = False
 
@@ -114,8 +116,8 @@ def take_step(
     extras = _extras(objective, state.model)
     totals = runtime.sum(_added(_counts(objective, batch, extras) for batch in batches))
     weights = {**objective.weights_at(state.step / state.total), **extras}
-    # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
-    scale = {t: weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
+    # DDP averages over ranks, the objective sums over targets: what was measured at the start undoes the mean.
+    scale = {t: weights[t] * runtime.undo / n if n else 0.0 for t, n in totals.items()}
     sums: list[dict[str, Tensor]] = []
     wide = gathered(state.model, objective, batches, runtime)
     loads: list[Tensor] = []
@@ -127,6 +129,7 @@ def take_step(
             loss_of_step: Any = torch.stack([scale[t] * scored[t] for t in scale if t in scored]).sum()
             loss_of_step.backward()
         sums.append({t: s.detach() for t, s in scored.items()})
+    runtime.finish([here(w.grad) for w in state.update.weights.values() if w.grad is not None])
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
     if state.penalty is not None:
@@ -174,7 +177,7 @@ def gathered(
     adds, which only trains. What the body adds needs nothing either where it sees the whole step at once.
     """
     routed = family_of(model).routes and bool(_extras(objective, model)) and not alone
-    passes = runtime.world * sum(objective.passes(batch) for batch in batches)
+    passes = runtime.rows.size * sum(objective.passes(batch) for batch in batches)
     if not (objective.gathers or (routed and passes > 1)):
         return [None] * len(batches)
     with torch.random.fork_rng([runtime.device] if runtime.device.type == "cuda" else []), torch.no_grad():
