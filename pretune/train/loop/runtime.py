@@ -128,13 +128,17 @@ class Runtime:
         dist.all_reduce(tensor, group=self.rows.group)
         return dict(zip(sorted(values), tensor.tolist(), strict=True))
 
+    def all_said(self, said: Mapping[str, bool]) -> dict[str, bool]:
+        """Whether one of the processes says so, for each name."""
+        if self.world == 1:
+            return dict(said)
+        numbers = torch.tensor([float(said[name]) for name in sorted(said)], device=self.device)
+        dist.all_reduce(numbers)
+        return {name: number > 0 for name, number in zip(sorted(said), numbers.tolist(), strict=True)}
+
     def any(self, said: bool) -> bool:
         """Whether one of the ranks says so."""
-        if self.world == 1:
-            return said
-        number = torch.tensor(float(said), device=self.device)
-        dist.all_reduce(number)
-        return float(number) > 0
+        return self.all_said({"it": said})["it"]
 
     def gather(self, tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
         """The rows [n, ...] of all ranks one after the other, and how many of them come before this rank's."""

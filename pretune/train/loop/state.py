@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pretune.base.errors import NotSupported
 from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.families import family_of, plain_model
 from pretune.model.methods.own import frozen_modules
@@ -34,6 +35,7 @@ def training_state(
         model: with its method applied, `as_precise` as chosen.
         folder: for what is put off to the disk; a temporary one if it is not given.
     """
+    refuse_cut(spec, model, runtime)
     if choices["checkpointed"]:
         checkpoint_blocks(plain_model(model), choices["checkpointed"])
     optim = spec.settings.optim.resolved(rate=spec.usual_rate, warmup=choices.get("warmup"))
@@ -44,15 +46,23 @@ def training_state(
     dtype, scored = compute_dtype_of(choices["precision"]), Scored(model, spec.objective)
     shell, pieces = divide(scored, mesh, dtype) if (mesh := runtime.mesh) is not None else (model, ALL)
     update = Update(model, optim, compute_dtype=dtype, scales=scales, folder=folder, pieces=pieces, shown=shell)
-    if choices["compile"]:
+    if choices["compile"] and not runtime.is_cut:  # blocks that meet in the middle are no one program
         compile_blocks(model)
     total = int(choices["steps"])
     trained_at = partial(spec.method.trained_at, names, total=total)
     still = frozen_modules(model) if spec.method.eval_frozen else ()
     around = spec.method.around
-    return TrainState(
-        shell, runtime.wrap(scored), update, total=total, trained_at=trained_at, still=still, around=around
-    )
+    how = {"trained_at": trained_at, "still": still, "around": around, "refuse": spec.settings.refuse}
+    return TrainState(shell, runtime.wrap(scored), update, total=total, **how)  # type: ignore[arg-type]
+
+
+def refuse_cut(spec: TrainSpec, model: Any, runtime: Runtime) -> None:
+    """Raise NotSupported where a step needs a first pass over the whole model, which is to lie in parts."""
+    routes = family_of(model).routes
+    if runtime.is_cut and (spec.objective.gathers or routes):
+        what = "the experts of this family" if routes else f"objective={spec.objective.kind}"
+        problem = f"{what}: a step looks at the whole model first, which parallel cuts up"
+        raise NotSupported(problem, hint="take parallel.data alone: every process then holds all weights")
 
 
 def as_precise(model: Any, precision: str) -> Any:

@@ -16,18 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretune.base.errors import NotFinite
 from pretune.base.json import Json
 from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
 from pretune.train.loop.penalty import Penalty
+from pretune.train.loop.refusing import Refuse, Windows, complaint, portion, remember
 from pretune.train.loop.runtime import Runtime
 from pretune.train.optim.update import Update
 from pretune.train.parallel.pieces import here
 
-REFUSALS_THAT_END = 3
 PENALTY = "penalty"
 """The term of what a run pays for leaving its start."""
 
@@ -53,6 +52,11 @@ class TrainState:
             process holds a part of it.
         total: steps of the whole run, which the schedule spans.
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
+        refused: refusals on end, up to now.
+        refuse: when a step is.
+        window: loss and gradient norm of the steps that were taken lately.
+        passed: portions of the data that are passed over.
+        returned: the step that the run went back to last, and how often: (step, times).
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
         trained_at: names of the weights that move at a step; None: all that train.
         around: what the method does to the gradients before weights move, and to the weights after.
@@ -67,6 +71,10 @@ class TrainState:
     step: int = 0
     updates: int = 0
     refused: int = 0
+    refuse: Refuse = field(default_factory=Refuse)
+    window: Windows = field(default_factory=dict)
+    passed: list[int] = field(default_factory=list)
+    returned: tuple[int, int] = (-1, 0)
     micro: int | None = None
     seen: dict[str, float] = field(default_factory=dict)
     extra: Json = field(default_factory=dict)
@@ -81,6 +89,11 @@ class TrainState:
         for module in self.still:
             module.training = False
 
+    @property
+    def portion(self) -> int:
+        """The portion of the data that the next step reads."""
+        return portion(self.step, self.passed)
+
     def rate_factor(self) -> float:
         return self.update.settings.rate_factor(self.step, self.total)
 
@@ -93,6 +106,8 @@ class StepReport:
         waited: seconds that the step waited for its rows, not part of `seconds`.
         micro: rows of a micro-batch; `tried`: of the first try, when memory ran out.
         loads: tokens that each expert got, by block, where there are experts.
+        refused: why the step was not taken; None if it was.
+        portion: of the data, that it read.
     """
 
     step: int
@@ -101,16 +116,20 @@ class StepReport:
     learning_rate: float
     targets: dict[str, float]
     seconds: float
-    taken: bool
     waited: float = 0.0
     micro: int = 0
     tried: int = 0
     loads: Sequence[Sequence[float]] = ()
+    refused: str | None = None
+    portion: int = 0
+
+    @property
+    def taken(self) -> bool:
+        """Whether the weights moved."""
+        return self.refused is None
 
 
-def take_step(
-    state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime, *, where: str = ""
-) -> StepReport:
+def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime) -> StepReport:
     """One update over `batches`, the micro-batches of this rank."""
     started = time.perf_counter()
     extras = _extras(objective, state.model)
@@ -139,13 +158,13 @@ def take_step(
     factor = state.rate_factor()
     with state.around(state):
         norm = state.update.gradient_norm()
-        taken = math.isfinite(norm) and all(map(math.isfinite, loss.values()))
-        _move(state, norm, factor, taken=taken, where=where, loss=loss)
+        refused = _refusal(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm)
+        _move(state, norm, factor, taken=refused is None)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
     return StepReport(
-        state.step, loss, norm, rate, totals, time.perf_counter() - started, taken, loads=_loads(loads, wide)
+        state.step, loss, norm, rate, totals, time.perf_counter() - started, loads=_loads(loads, wide), refused=refused
     )
 
 
@@ -188,7 +207,25 @@ def gathered(
     return [StepWide(tensors, before + sum(sizes[:i])) for i in range(len(sizes))]
 
 
-def _move(state: TrainState, norm: float, factor: float, *, taken: bool, where: str, loss: dict[str, float]) -> None:
+def _refusal(state: TrainState, loss: Mapping[str, float], norm: float) -> str | None:
+    """Why the step is refused, or None; then its numbers are those by which the next ones are judged."""
+    found = {**{f"the loss {term!r}": value for term, value in loss.items()}, "the gradient norm": norm}
+    told = complaint(state.refuse, state.window, found)
+    if told is None:
+        remember(state.refuse, state.window, found)
+        return None
+    return told if all(map(math.isfinite, found.values())) else told + _not_finite(state.update)
+
+
+def _not_finite(update: Update) -> str:
+    """The weight that holds what is no number, or else whose gradient does."""
+    if broken := update.broken():
+        return f", since the weight {broken} holds what is no number"
+    first = update.first_without_norm()
+    return f", first in the gradient of {first}" if first else ""
+
+
+def _move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
     """Take the step, or refuse it: what is not finite never reaches the weights."""
     settings = state.update.settings
     average = settings.average.share(state.step, state.total)
@@ -202,12 +239,6 @@ def _move(state: TrainState, norm: float, factor: float, *, taken: bool, where: 
     for weight in state.update.weights.values():
         weight.grad = None
     state.refused += 1
-    if state.refused >= REFUSALS_THAT_END:
-        place = f" ({where})" if where else ""
-        raise NotFinite(
-            f"step {state.step}: the gradient norm is {norm}, the loss {loss}{place}, for the third step on end",
-            hint="lower optim.learning_rate, or set precision=float32",
-        )
 
 
 def _added(parts: Any) -> dict[str, float]:

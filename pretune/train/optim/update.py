@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,7 @@ from pretune.model.families import family_of
 from pretune.train.optim.moments import CODES, SCALES, Files, is_packed, pack, unpack
 from pretune.train.optim.settings import Muon, Optim, ScheduleFree
 from pretune.train.optim.update_rules import WeightGroup
-from pretune.train.parallel.pieces import ALL, Pieces, here
+from pretune.train.parallel.pieces import ALL, Piece, Pieces, here
 
 BEGAN = "began"
 """Among the moments of a weight that was set free later: updates that were made before."""
@@ -86,6 +86,11 @@ class Update:
             return placed
         return here(parameter).detach().clone() if self.has_master_weights else here(parameter.data)
 
+    @property
+    def trained(self) -> list[str]:
+        """Names of the weights that train, in whatever process they lie."""
+        return [name for name, parameter in self.shown.items() if parameter.requires_grad]
+
     @contextmanager
     def exact_weights(self) -> Iterator[None]:
         """The model computes with the weights that are evaluated and saved (and in their type) inside this block."""
@@ -97,6 +102,10 @@ class Update:
         finally:
             for name, parameter in self.shown.items():
                 parameter.data = narrow[name]
+
+    def looked_at(self) -> AbstractContextManager[None]:
+        """The model computes as it is in training inside this block; one that lies in parts as in `exact_weights`."""
+        return self.exact_weights() if self.pieces.is_cut else nullcontext()
 
     @torch.no_grad()
     def final(self) -> dict[str, Tensor]:
@@ -159,6 +168,18 @@ class Update:
         missing = [n for n in self.moving if self.weights[n].grad is None]
         return f"parameters meant to train have no gradient: {missing[:3]}"
 
+    def first_without_norm(self) -> str | None:
+        """The first weight whose last gradient was not finite."""
+        return _first_infinite(self.normed, self.norms)
+
+    @torch.no_grad()
+    def broken(self) -> str | None:
+        """The first weight that holds what is no number (a sum is none if one of its parts is none)."""
+        both = [(n, self.masters[n]) for n in self.masters]
+        both += [(n, self.weights[n]) for n in self.weights if self.has_master_weights]
+        sums = torch.stack([tensor.sum(dtype=torch.float64).cpu() for _, tensor in both])
+        return _first_infinite([name for name, _ in both], sums)
+
     def norms_by_part(self) -> dict[str, float]:
         """Norm of the last gradient whose norm was taken, of each part of the model (model/families)."""
         squares: dict[str, float] = {}
@@ -193,9 +214,9 @@ class Update:
 
     def _gradient(self, name: str) -> Tensor:
         """In the type of the master, and where it lies."""
-        grad = here(self.weights[name].grad)
+        grad = self.weights[name].grad
         assert grad is not None
-        return grad.to(self.masters[name].device, self.masters[name].dtype)
+        return here(grad).to(self.masters[name].device, self.masters[name].dtype)
 
     def _began(self, name: str) -> int:
         """Updates that were made before the first one of this weight."""
@@ -269,6 +290,10 @@ class Update:
             kept[kind + CODES], kept[kind + SCALES] = pack(kept.pop(kind), kind)
         self.open.clear()
 
+    def held(self) -> dict[str, Piece]:
+        """What of each trained weight lies here."""
+        return {name: self.pieces.piece(name, master) for name, master in self.masters.items()}
+
     def state(self) -> dict[str, Tensor]:
         """Masters and moments by name, for a checkpoint."""
         kept = {f"master/{n}": t for n, t in self.masters.items()}
@@ -279,6 +304,8 @@ class Update:
         """Take masters and moments back; every master must be there and have its shape."""
         names = {key.partition("/")[2] for key in state if key.startswith("master/")}
         assert names == set(self.masters), f"other parameters: {sorted(names ^ set(self.masters))[:3]}"
+        for kept in self.moments.values():  # those of a run that goes back may be younger than the checkpoint
+            kept.clear()
         for key, tensor in state.items():
             kind, _, name = key.partition("/")
             if kind == "master":
@@ -287,6 +314,11 @@ class Update:
             else:
                 mine = tensor.to(self.masters[name].device, copy=True)
                 self.moments[name][kind] = self.files.keep(mine, f"{kind}-{name}") if self.files is not None else mine
+
+
+def _first_infinite(names: list[str], numbers: Tensor) -> str | None:
+    """The first of these names whose number [N] is not finite."""
+    return next((n for n, is_fine in zip(names, numbers.isfinite().tolist(), strict=True) if not is_fine), None)
 
 
 def _by_decay(masters: dict[str, Tensor], names: list[str], decay: float) -> Iterator[tuple[float, list[str]]]:

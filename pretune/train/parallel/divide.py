@@ -45,6 +45,11 @@ def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pi
     pieces = {name: whole_piece(parameter) for name, parameter in model.named_parameters()}
     casts = mesh.shard.size > 1
     if casts:
+        if hooked := [name for name, p in model.named_parameters() if p._backward_hooks]:
+            problem = (
+                f"parallel.shard: the gradient of {hooked[0]} is changed on its way, which dealt weights do not see"
+            )
+            raise NotSupported(problem, hint="take parallel.data alone")
         if narrow and type(family_of(model)).narrow is not Family.narrow:
             kind = plain_model(model).config.model_type
             problem = f"parallel.shard with precision=bfloat16: a {kind} model keeps some of its weights wide"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,12 +21,13 @@ from pretune.train.parallel.mesh import BY_ITSELF, Axis
 Shape = tuple[int, ...]
 
 
-def here(tensor: Any) -> Any:
-    """What of a tensor lies in this process, without gradient; all of a plain one."""
+def here(tensor: Tensor) -> Tensor:
+    """What of a tensor lies in this process; all of a plain one."""
     if not hasattr(tensor, "to_local"):  # torch's DTensor has it, whose module takes seconds to import
         return tensor
     with torch.no_grad():
-        return tensor.to_local()
+        found: Tensor = tensor.to_local()
+    return found
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ class Pieces:
     def shape(self, name: str, tensor: Tensor) -> Shape:
         """Of the whole weight, of which this process holds `tensor`."""
         return self.shapes[name] if self.is_cut else tuple(tensor.shape)
+
+    def piece(self, name: str, tensor: Tensor) -> Piece:
+        """What of a weight lies here, of which that is `tensor`."""
+        return self.pieces[name] if self.is_cut else whole_piece(tensor)
 
     def cut(self, name: str, tensor: Tensor) -> Tensor:
         """What of a whole weight lies here."""

@@ -57,13 +57,12 @@ def measured_factor(
     local = here(gradient)
     finish([local])
     wanted = rows.size * (rows.size + 1) / 2
-    found = {wanted / value for value in local.unique().tolist()} if local.numel() else set()
-    return _agreed(found, rows.size)
+    return _agreed({wanted / value for value in local.flatten().tolist()}, rows.size)
 
 
 def _agreed(found: set[float], size: int) -> float:
-    if len(found) == 1 and (factor := found.pop()) in (1.0, float(size)):
-        return factor
+    if len(found) == 1 and found <= {1.0, float(size)}:
+        return found.pop()
     told = ", ".join(f"{1 / factor:.4g}" for factor in sorted(found)) or "nothing"
     problem = f"the gradients of {size} processes come out as {told} of their sum: neither summed nor averaged"
     raise NotSupported(problem, hint="another back end or version of torch; parallel.shard=1 takes another path")
