@@ -148,7 +148,9 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
             loss_of_step: Any = torch.stack([scale[t] * scored[t] for t in scale if t in scored]).sum()
             loss_of_step.backward()
         sums.append({t: s.detach() for t, s in scored.items()})
-    runtime.finish([here(w.grad) for w in state.update.weights.values() if w.grad is not None])
+    gradients = {n: here(w.grad) for n, w in state.update.weights.items() if w.grad is not None}
+    state.update.pieces.add_up(gradients)
+    runtime.finish(list(gradients.values()))
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
     if state.penalty is not None:

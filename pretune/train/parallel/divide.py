@@ -22,6 +22,7 @@ from pretune.model.families import Family, family_of, plain_model
 from pretune.train.parallel.mesh import Mesh
 from pretune.train.parallel.pieces import Pieces, whole_piece
 from pretune.train.parallel.shard import part_of, shard
+from pretune.train.parallel.tensor import split
 
 
 def shell_of(model: Any) -> Any:
@@ -43,6 +44,11 @@ def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pi
     shell = shell_of(model)
     shapes = {name: tuple(parameter.shape) for name, parameter in shell.named_parameters()}
     pieces = {name: whole_piece(parameter) for name, parameter in model.named_parameters()}
+    summed: set[str] = set()
+    if mesh.tensor.size > 1:
+        split_pieces, summed = split(model, mesh.tensor)
+        # What is not split lies whole in each of them, and the first one answers for it.
+        pieces = {n: replace(p, answers=mesh.tensor.index == 0) for n, p in pieces.items()} | split_pieces
     casts = mesh.shard.size > 1
     if casts:
         if hooked := [name for name, p in model.named_parameters() if p._backward_hooks]:
@@ -56,6 +62,5 @@ def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pi
             raise NotSupported(problem, hint="precision=float32")
         shard(scored, [block for stack in family_of(model).stacks(model) for block in stack], mesh, narrow)
         pieces = {name: part_of(pieces[name], p, mesh) for name, p in model.named_parameters()}
-    if mesh.data.index:
-        pieces = {name: replace(piece, is_owned=False) for name, piece in pieces.items()}
-    return shell, Pieces(shapes, pieces, mesh.apart, casts)
+    pieces = {n: replace(piece, is_owned=piece.answers and mesh.data.index == 0) for n, piece in pieces.items()}
+    return shell, Pieces(shapes, pieces, mesh.apart, casts, [(mesh.tensor, frozenset(summed))])

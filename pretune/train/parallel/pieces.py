@@ -73,12 +73,14 @@ class Pieces:
         shapes: of all weights of the model, in one order on all processes; empty where nothing is cut.
         apart: the processes that hold parts of the same weights.
         casts: whether the wrapper computes in a narrower type by itself.
+        sums: over whom the gradients of which weights are sums of what each of them saw.
     """
 
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     pieces: Mapping[str, Piece] = field(default_factory=dict)
     apart: Axis = BY_ITSELF
     casts: bool = False
+    sums: Sequence[tuple[Axis, frozenset[str]]] = ()
 
     @property
     def is_cut(self) -> bool:
@@ -105,6 +107,12 @@ class Pieces:
                 found[name][self.pieces[name].box] = parts[name]
             dist.all_reduce(found[name])
         return found
+
+    def add_up(self, gradients: Mapping[str, Tensor]) -> None:
+        """Sum up, in place, the gradients of weights of which several processes saw a part of the work."""
+        for axis, names in self.sums:
+            for name in sorted(names & gradients.keys()):
+                axis.sum(gradients[name])
 
     def norms(self, named: Sequence[str], norms: Tensor) -> tuple[list[str], Tensor]:
         """(names, norms) of the whole tensors, from the norms of what lies here. All processes call it."""

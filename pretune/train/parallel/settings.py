@@ -9,7 +9,9 @@ What is trained is the same whatever the mesh: settings of how, not of what.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 from pydantic import Field
 
@@ -67,3 +69,21 @@ class Parallel(Config):
             told = f"{passes} micro-batches of {micro_batch or 1} rows are fewer than the {pipeline} stages"
             hint = f"batch={pipeline * data * shard * (micro_batch or 1)}, or a smaller micro_batch"
             raise WrongValue(f"parallel.pipeline={pipeline}: {told}", hint=hint)
+
+
+def check_heads(config: Mapping[str, Any], tensor: int) -> None:
+    """Raise WrongValue where heads, or hidden units, of a model cannot be dealt evenly to so many processes.
+
+    Args:
+        config: its config.json, or the settings of its shape.
+    """
+    told = {
+        "query heads": config.get("num_attention_heads", config.get("heads")),
+        "key and value heads": config.get("num_key_value_heads", config.get("kv_heads")),
+        "hidden units": config.get("intermediate_size", config.get("hidden")),
+    }
+    for what, number in told.items():
+        if number is not None and number % tensor:
+            fitting = [n for n in range(2, tensor) if not any(k and k % n for k in told.values())]
+            hint = f"parallel.tensor={fitting[-1]}" if fitting else "parallel.shard deals any model"
+            raise WrongValue(f"parallel.tensor={tensor} does not divide the {number} {what} of a block", hint=hint)
