@@ -87,6 +87,11 @@ class Runtime:
         """Whether a process holds less than the whole model."""
         return self.mesh is not None
 
+    def fitting(self, micro: int, batch: int) -> int:
+        """Rows of a micro-batch: so few that every stage of a pipeline has one in hand."""
+        stages = self.mesh.pipeline.size if self.mesh is not None else 1
+        return min(micro, max(1, batch // self.rows.size // stages))
+
     @property
     def undo(self) -> float:
         """What makes sums over the processes of the gradients that the wrapper exchanges."""

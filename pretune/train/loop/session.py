@@ -313,7 +313,7 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     model = as_precise(spec.make(), choices["precision"])
     folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
     state = training_state(spec, model, choices, runtime, folder)
-    micro = int(choices["micro_batch"])
+    micro = runtime.fitting(int(choices["micro_batch"]), spec.settings.batch)
     cut = MicroBatches(
         spec.stream,
         spec.objective,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from pretune.train.loop.refusing import Refuse, Windows, complaint, portion, rem
 from pretune.train.loop.runtime import Runtime
 from pretune.train.optim.update import Update
 from pretune.train.parallel.pieces import here
+from pretune.train.parallel.stages import Line
 
 PENALTY = "penalty"
 """The term of what a run pays for leaving its start."""
@@ -62,6 +64,7 @@ class TrainState:
         around: what the method does to the gradients before weights move, and to the weights after.
         still: modules that are in eval mode while the others train.
         penalty: what holds the weights near where they were.
+        line: the stages that hand states on, where this process is one of them.
     """
 
     model: nn.Module
@@ -82,6 +85,7 @@ class TrainState:
     around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
     still: Sequence[nn.Module] = ()
     penalty: Penalty | None = None
+    line: Line | None = None
 
     def train(self) -> None:
         """Train mode, but for what stays in eval mode."""
@@ -137,17 +141,13 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     weights = {**objective.weights_at(state.step / state.total), **extras}
     # DDP averages over ranks, the objective sums over targets: what was measured at the start undoes the mean.
     scale = {t: weights[t] * runtime.undo / n if n else 0.0 for t, n in totals.items()}
-    sums: list[dict[str, Tensor]] = []
     wide = gathered(state.model, objective, batches, runtime)
-    loads: list[Tensor] = []
-    for i, batch in enumerate(batches):
-        with runtime.exchange(state.scored, now=i == len(batches) - 1):
-            scored = state.scored(runtime.put(batch), wide[i])
-            loads += [scored.pop(LOADS)] if LOADS in scored else []
-            assert objective.weights.keys() <= scored.keys(), "a term that is weighed must be told"
-            loss_of_step: Any = torch.stack([scale[t] * scored[t] for t in scale if t in scored]).sum()
-            loss_of_step.backward()
-        sums.append({t: s.detach() for t, s in scored.items()})
+    if state.line is not None:
+        there = [runtime.put(batch) for batch in batches]
+        sums = state.line.step(there, partial(_weighed, scale), sorted(objective.weights))
+        loads: list[Tensor] = []
+    else:
+        sums, loads = _backward(state, objective, batches, wide, scale, runtime)
     gradients = {n: here(w.grad) for n, w in state.update.weights.items() if w.grad is not None}
     state.update.pieces.add_up(gradients)
     runtime.finish(list(gradients.values()))
@@ -168,6 +168,32 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     return StepReport(
         state.step, loss, norm, rate, totals, time.perf_counter() - started, loads=_loads(loads, wide), refused=refused
     )
+
+
+def _backward(
+    state: TrainState,
+    objective: Objective,
+    batches: Sequence[Batch],
+    wide: Sequence[StepWide | None],
+    scale: Mapping[str, float],
+    runtime: Runtime,
+) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+    """Forward and backward of each micro-batch; (summed terms of each, tokens of each expert)."""
+    sums: list[dict[str, Tensor]] = []
+    loads: list[Tensor] = []
+    for i, batch in enumerate(batches):
+        with runtime.exchange(state.scored, now=i == len(batches) - 1):
+            scored = state.scored(runtime.put(batch), wide[i])
+            loads += [scored.pop(LOADS)] if LOADS in scored else []
+            assert objective.weights.keys() <= scored.keys(), "a term that is weighed must be told"
+            loss_of_step: Any = _weighed(scale, scored)
+            loss_of_step.backward()
+        sums.append({t: s.detach() for t, s in scored.items()})
+    return sums, loads
+
+
+def _weighed(scale: Mapping[str, float], sums: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([scale[t] * sums[t] for t in scale if t in sums]).sum()
 
 
 def _extras(objective: Objective, model: Any) -> Mapping[str, float]:

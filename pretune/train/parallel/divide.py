@@ -22,6 +22,7 @@ from pretune.model.families import Family, family_of, plain_model
 from pretune.train.parallel.mesh import Mesh
 from pretune.train.parallel.pieces import Pieces, whole_piece
 from pretune.train.parallel.shard import part_of, shard
+from pretune.train.parallel.stages import Line, cut
 from pretune.train.parallel.tensor import split
 
 
@@ -34,8 +35,8 @@ def shell_of(model: Any) -> Any:
     return copy.deepcopy(model, known)
 
 
-def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pieces]:
-    """(shell, pieces) of a scored model, which is divided in place.
+def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pieces, Line | None]:
+    """(shell, pieces, line of stages) of a scored model, which is divided in place.
 
     Args:
         narrow: the type that is computed in, where it is narrower than the weights'.
@@ -49,6 +50,8 @@ def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pi
         split_pieces, summed = split(model, mesh.tensor)
         # What is not split lies whole in each of them, and the first one answers for it.
         pieces = {n: replace(p, answers=mesh.tensor.index == 0) for n, p in pieces.items()} | split_pieces
+    line = cut(scored, mesh) if mesh.pipeline.size > 1 else None
+    pieces = {name: pieces[name] for name, _ in model.named_parameters()}
     casts = mesh.shard.size > 1
     if casts:
         if hooked := [name for name, p in model.named_parameters() if p._backward_hooks]:
@@ -62,5 +65,8 @@ def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pi
             raise NotSupported(problem, hint="precision=float32")
         shard(scored, [block for stack in family_of(model).stacks(model) for block in stack], mesh, narrow)
         pieces = {name: part_of(pieces[name], p, mesh) for name, p in model.named_parameters()}
-    pieces = {n: replace(piece, is_owned=piece.answers and mesh.data.index == 0) for n, piece in pieces.items()}
-    return shell, Pieces(shapes, pieces, mesh.apart, casts, [(mesh.tensor, frozenset(summed))])
+    again = line.twice if line is not None and mesh.pipeline.index else frozenset()
+    owned = {name for name in pieces if mesh.data.index == 0 and name not in again}
+    pieces = {n: replace(piece, is_owned=piece.answers and n in owned) for n, piece in pieces.items()}
+    sums = [(mesh.tensor, frozenset(summed)), *([(line.ends, line.twice)] if line is not None else [])]
+    return shell, Pieces(shapes, pieces, mesh.apart, casts, sums), line
