@@ -61,9 +61,9 @@ class Best:
 
     def _keep(self) -> None:
         update = self.session.state.update
+        final = update.final()  # all of them: each may hold a part
         if self.session.leads:
-            final = update.final()
-            write_safetensors({n: final[n] for n in update.weights}, self.path)
+            write_safetensors({n: final[n] for n in update.trained}, self.path)
 
     def _refit(self) -> None:
         """What the examples decide by themselves is set before the model is asked."""

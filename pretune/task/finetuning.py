@@ -80,7 +80,11 @@ def finetune(
         data: those of them that are learnt from, by the name of their task; of one task alone, under "".
     """
     base = inputs["model"]
-    runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
+    runtime, log, folder = (
+        Runtime.start(settings.device, settings.parallel),
+        context.log,
+        _start(settings, base, context),
+    )
     config = config_of(folder)
     places = {name: one.path for name, one in data.items()}
     longest = min(settings.max_length, room_for(settings.method, config))
@@ -168,7 +172,7 @@ def _best(best: Best, remember: Remember) -> Json:
 
 
 def _told(state: TrainState, examples: int, choices: Choices) -> str:
-    train = count(sum(p.numel() for p in state.update.weights.values()))
+    train = count(sum(state.update.shown[name].numel() for name in state.update.trained))
     return (
         f"{examples:,} examples, {count(num_parameters(state.model))} parameters ({train} train), {state.total} steps, "
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
