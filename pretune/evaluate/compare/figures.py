@@ -122,13 +122,13 @@ def two_of(judge: Judge | None, part: str, first: Sequence[JsonMap], second: Seq
         return _whole(judge, [*first, *second])
     marks = [[judge.mark_in(row) for row in rows] for rows in (first, second)]
     shares = all(isinstance(mark, bool) for mark in marks[0])
-    return Ratios(judge.main, *map(_sums, marks), shares)
+    return Ratios(judge.main, _sums(marks[0]), _sums(marks[1]), shares)
 
 
 def _whole(judge: Judge, rows: Sequence[JsonMap]) -> Whole:
     answers, asked = zip(*filter(None, map(judge.again, rows)), strict=True)
-    numbers = np.arange(len(rows))
-    return Whole(judge.main, judge.drawn(answers, asked), *np.split(numbers, 2))
+    first, second = np.split(np.arange(len(rows)), 2)
+    return Whole(judge.main, judge.drawn(answers, asked), first, second)
 
 
 def _sums(marks: Sequence[bool | float | Part]) -> Sums:

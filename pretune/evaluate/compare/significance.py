@@ -60,7 +60,7 @@ class Sums(NamedTuple):
         below = float(self.belows.sum())
         return float(self.tops.sum()) / below if below else 0.0
 
-    def some(self, places: Sequence[int]) -> Sums:
+    def some(self, places: NDArray[np.int64]) -> Sums:
         return Sums(self.tops[places], self.belows[places])
 
 
