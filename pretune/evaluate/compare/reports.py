@@ -76,9 +76,3 @@ def _keys(rows: Sequence[JsonMap]) -> Iterator[Key]:
         asked = repr([row.get(name) for name in ASKED])
         yield asked, seen[asked]
         seen[asked] += 1
-
-
-def text_in(row: JsonMap) -> str:
-    """What was read, for lengths and languages."""
-    names = ("text", "second", "question", "context", "source", "query", "prompt", "good")
-    return "\n".join(str(row[name]) for name in names if row.get(name))

@@ -14,7 +14,6 @@ import numpy as np
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchColumn
 from pretune.base.json import JsonMap
-from pretune.evaluate.compare.reports import text_in
 from pretune.evaluate.records import grouped
 from pretune.text.clean.quality.language import identify
 from pretune.text.dataset.shapes.files import sources_of
@@ -74,6 +73,11 @@ def lengths(texts: Sequence[str]) -> Names:
     return [names[int(size > low) + int(size > high)] for size in sizes]
 
 
+def by_column(column: str, data: Artifact, origins: Sequence[str]) -> dict[str, list[int]]:
+    """Value -> places of the examples that come from these records; raises NoSuchColumn."""
+    return dict(grouped(_commonest(column_of(column, [{"origin": origin} for origin in origins], data))))
+
+
 def column_of(column: str, rows: Sequence[JsonMap], data: Artifact | None) -> Names:
     """The values of a column: the report's own, else that of the record from which an example was made.
 
@@ -101,3 +105,9 @@ def _read_column(column: str, data: Artifact, wanted: set[str]) -> tuple[dict[st
                 if column in record and (origin := f"{file.name}#{number}") in wanted:
                     found[origin] = str(record[column])
     return found, there
+
+
+def text_in(row: JsonMap) -> str:
+    """What was read, for lengths and languages."""
+    names = ("text", "second", "question", "context", "source", "query", "prompt", "good")
+    return "\n".join(str(row[name]) for name in names if row.get(name))
