@@ -11,7 +11,7 @@ import click
 
 from pretune.cli.advising import advise
 from pretune.cli.comparing import compare
-from pretune.cli.looking import check, doctor, explain, show, tidy
+from pretune.cli.looking import card, check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
 from pretune.cli.shared import is_follower, print_json
@@ -35,7 +35,7 @@ def cli() -> None:
     """
 
 
-for _command in (
+VERBS = (
     run,
     plan,
     quickstart,
@@ -45,13 +45,15 @@ for _command in (
     chat,
     serve,
     show,
+    card,
+    compare,
     check,
     explain,
     doctor,
     tidy,
     tune,
-    compare,
-):
+)
+for _command in VERBS:
     cli.add_command(_command)
 for _kind, _summary in STAGES.items():
     cli.add_command(stage_command(_kind, _summary))

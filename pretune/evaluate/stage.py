@@ -19,7 +19,7 @@ class EvaluateStage(Stage):
     """Measure a model on data it was not trained on, next to baselines that cost nothing."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     extras: ClassVar[tuple[str, ...]] = ("evaluate",)
     kind: str = "evaluate"
     model: Annotated[str, Input("model|bundle")]

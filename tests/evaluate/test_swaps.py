@@ -81,7 +81,9 @@ def labels(swaps: Swaps, score: Any) -> list[Label]:
 def test_figures_are_those_counted_by_hand(tmp_path: Path) -> None:
     swaps = swaps_of(tmp_path)
     # "he" as a word costs 0.3; the name Eva is bad whatever else.
-    one = answered(swaps, labels(swaps, lambda t: 0.1 if "Eva" in t else 0.4 if "he" in re.findall(r"\w+", t.lower()) else 0.7))
+    one = answered(
+        swaps, labels(swaps, lambda t: 0.1 if "Eva" in t else 0.4 if "he" in re.findall(r"\w+", t.lower()) else 0.7)
+    )
     figures = group_of(one, 0).figures
     # 7 swaps: She/He is Ann/Bob, Eva/Tim; Ann/Bob, Eva/Tim; three of a pronoun. Eva and Tim are both bad: 5 flips.
     assert figures["flip_rate"] == pytest.approx(5 / 7)
@@ -108,14 +110,20 @@ def test_a_model_that_reads_nothing_flips_nothing_and_a_number_has_only_a_gap(tm
 
 def test_a_report_has_swaps_next_to_labels_and_figures_by_a_column_of_the_data(world: Any) -> None:
     rows = [
-        {"text": f"{('a lovely', 'a dull')[k % 2]} film {k}", "label": ("good", "bad")[k % 2], "region": "ns"[k % 3 == 0]}
+        {
+            "text": f"{('a lovely', 'a dull')[k % 2]} film {k}",
+            "label": ("good", "bad")[k % 2],
+            "region": "ns"[k % 3 == 0],
+        }
         for k in range(24)
     ]
     path = world.root / "regions" / "test.jsonl"
     path.parent.mkdir()
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     data = world.run("dataset", read=[str(path)])
-    made = world.run("evaluate", model=str(world.classifier), data=str(data.path), by=["region"], swaps="swaps:gender-en")
+    made = world.run(
+        "evaluate", model=str(world.classifier), data=str(data.path), by=["region"], swaps="swaps:gender-en"
+    )
     report = json.loads((made.path / "report.json").read_text(encoding="utf-8"))
     groups = {row["value"]: row for row in report["subgroups"]}
     assert {name: row["examples"] for name, row in groups.items()} == {"n": 16, "s": 8}
