@@ -32,7 +32,7 @@ EMPTY: Json = {
     **dict.fromkeys(
         (
             *("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes", "seeds", "examples"),
-            "course",
+            *("course", "charts"),
         ),
         (),
     ),
