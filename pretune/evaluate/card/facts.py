@@ -116,17 +116,19 @@ def _source(one: Artifact) -> Source | None:
     card = one.card
     if card.kind == "corpus":
         counted = card.metrics.get("languages", {})
-        sizes = {name: card.metrics[name] for name in ("documents", "bytes") if name in card.metrics}
-        return Source(one.path.name, "corpus", card.id, sizes, _shares(counted), "")
+        return Source(one.path.name, "corpus", card.id, _sizes(one, "documents", "bytes"), _shares(counted), "")
     if card.kind == "dataset":
-        sizes = {name: card.metrics[name] for name in ("examples", "splits") if name in card.metrics}
-        return Source(one.path.name, "dataset", card.id, sizes, _languages(one.path), "")
+        return Source(one.path.name, "dataset", card.id, _sizes(one, "examples", "splits"), _languages(one.path), "")
     if card.kind == "files":
         size = sum(path.stat().st_size for path in one.files())
         return Source(one.scheme or one.hub or _name(one), "files", card.id, {"bytes": size}, {}, _licence(one))
     if card.kind == "model" and one.is_raw:
         return Source(one.path.name, "model", card.id, {}, {}, _licence(one))
     return None
+
+
+def _sizes(one: Artifact, *names: str) -> Json:
+    return {name: one.card.metrics[name] for name in names if name in one.card.metrics}
 
 
 def _name(one: Artifact) -> str:

@@ -23,17 +23,6 @@ LIMIT = 8
 """Figures of a group that a card shows."""
 
 
-def write_cards(made: Sequence[Artifact]) -> list[Path]:
-    """README.md of every model among what a recipe made, and of those that its reports are of.
-
-    In English, or in the language of the card that is there.
-    """
-    models = {one.card.id: one for one in made if one.card.kind == "model" and not one.is_raw}
-    judged = (one.source("model") for one in made if one.card.kind == "report" and "model" in one.card.inputs)
-    models |= {one.card.id: one for one in judged if one is not None and one.card.kind == "model" and not one.is_raw}
-    return [path for path in map(write_card, models.values()) if path is not None]
-
-
 def write_card(model: Artifact) -> Path | None:
     """Write it into the model's folder; None where there is a README of somebody's, or nothing may be written."""
     path = model.path / NAME
@@ -239,9 +228,9 @@ def _limit_lines(facts: Facts, words: Words) -> Iterator[str]:
         yield words["one_seed"]
     if (step := facts.model.card.metrics.get("over_fit_from")) is not None:
         yield words["overfit"].format(step=step)
-    for one in facts.model.ancestors():
-        if found := one.card.metrics.get("doctor"):
-            yield words["doctor"].format(number=len(found), name=one.path.name, worst=found[0]["name"])
+    for part in facts.model.ancestors():
+        if found := part.card.metrics.get("doctor"):
+            yield words["doctor"].format(number=len(found), name=part.path.name, worst=found[0]["name"])
     if unknown := [f"`{one.name}`" for one in facts.sources if one.role in ("files", "model") and not one.licence]:
         yield words["no_licence"].format(names=", ".join(dict.fromkeys(unknown)))
 

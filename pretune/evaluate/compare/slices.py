@@ -100,7 +100,7 @@ def _read_column(column: str, data: Artifact, wanted: set[str]) -> tuple[dict[st
     found, there = {}, set[str]()
     for artifact in (one for one in inputs if one is not None and not one.scheme):
         for file in sources_of(named_files(artifact), where=artifact.path.as_posix())[0]:
-            for number, record in enumerate(file.read(Repairs())):
+            for number, record in enumerate(file.read(Repairs(names=tuple(data.card.settings.get("names", ()))))):
                 there |= {*record}
                 if column in record and (origin := f"{file.name}#{number}") in wanted:
                     found[origin] = str(record[column])

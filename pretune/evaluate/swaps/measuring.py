@@ -151,7 +151,8 @@ def group_of(one: Answered, seed: int) -> Group:
     what = f"the probability of {label}" if one.decides else "the score"
     higher = f"{what} is {largest[0]:.3f}{_spread(largest[1])} higher for {high} than for {low}"
     told = " ".join([*words, f"Of all groups furthest apart: {higher}."])
-    figures, intervals = ({name: f[k] for name, f in found.items()} for k in (0, 1))
+    figures = {name: value for name, (value, _) in found.items()}
+    intervals = {name: interval for name, (_, interval) in found.items()}
     name, number = f"swaps_{one.swaps.name}", len(one.swaps.all())
     return Group(name, number, figures, intervals, [], "flip_rate" if one.decides else "score_gap", told=told)
 

@@ -12,9 +12,10 @@ import pytest
 from pretune.base.artifact import Artifact
 from pretune.base.errors import UserError
 from pretune.cli import main
+from pretune.evaluate.card import write_cards
 from pretune.evaluate.card.facts import facts_of, open_reports, reports_next_to
 from pretune.evaluate.card.words import CHINESE, ENGLISH
-from pretune.evaluate.card.writing import card_text, table, write_card, write_cards
+from pretune.evaluate.card.writing import card_text, table, write_card
 from pretune.report.numbers import metric
 
 FIELDS = re.compile(r"{(\w+)}")
@@ -84,7 +85,7 @@ def test_the_chinese_card_has_the_same_figures(made: dict[str, Artifact]) -> Non
 
 def test_a_card_is_written_again_in_its_language_and_a_readme_of_somebodys_stays(made: dict[str, Artifact]) -> None:
     model = made["tuned"]
-    (path,) = write_cards([*made.values()])
+    (path,) = write_cards(made.values())
     assert path == model.path / "README.md" and model.verify().card.files.get("README.md") is None
     path.write_text(card_text(model, [], language="zh"), encoding="utf-8")
     assert write_card(model) == path and "`report`" in path.read_text(encoding="utf-8")
