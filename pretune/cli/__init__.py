@@ -9,8 +9,10 @@ import sys
 
 import click
 
+from pretune.base.limits import keep_to_cores
 from pretune.cli.advising import advise
 from pretune.cli.comparing import compare
+from pretune.cli.forgetting import forget
 from pretune.cli.looking import card, check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
@@ -52,6 +54,7 @@ VERBS = (
     doctor,
     tidy,
     tune,
+    forget,
 )
 for _command in VERBS:
     cli.add_command(_command)
@@ -64,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    keep_to_cores()
     try:
         sys.exit(cli.main(arguments, prog_name="pretune", standalone_mode=False) or 0)
     except click.ClickException as error:

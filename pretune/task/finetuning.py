@@ -31,6 +31,7 @@ from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
 from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
+from pretune.task.privately import one_each
 from pretune.task.rehearsal import Rehearsal, rehearsed
 from pretune.task.remember.earlier import Past
 from pretune.task.remember.remember import Remember
@@ -84,6 +85,8 @@ def finetune(
     longest = min(settings.max_length, room_for(settings.method, config))
     read = read_all(settings.task, places, folder, longest, log)
     read.task.check_rows(read.rows, batch=settings.batch)
+    if settings.optim.private is not None:
+        read = one_each(read, data, runtime.world)
     rehearsal = _rehearsal(settings, folder, longest, read, runtime, context)
     read, found = rehearsed(rehearsal, read, inputs.get("unlabelled"), out)
     plain = _spec(settings, folder, config, read, runtime, context)
@@ -113,6 +116,7 @@ def finetune(
     drop_projection(state.model)
     metrics |= {**best.metrics(), **forgotten(things, session, known)}
     metrics |= knows(read, data, metrics)
+    metrics |= state.extra.get("private", {})
     metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
     _write(settings, session, read.task, folder, out)
     keep_samples(context, out)
@@ -308,7 +312,7 @@ def outlined(
         tokens_per_row=float(length),
         rows=1,
         batch=settings.batch,
-        micro_tokens=MICRO_TOKENS,
+        micro_tokens=1 if settings.optim.private is not None else MICRO_TOKENS,
         epochs=task.epochs,
         pace=task.pace,
         layer_decay=settings.layer_decay,

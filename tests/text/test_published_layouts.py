@@ -31,7 +31,7 @@ NAMES = {"cola": ("book", "label", "mark", "sentence"), "sts": ("sentence1", "se
 def read(folder: Path, text: str, ending: str, *, as_split: dict[str, str], **more: Any) -> Found:
     for name in ("train", "dev"):
         (folder / f"{name}.{ending}").write_text(text, encoding="utf-8")
-    wanted = Wanted("auto", more.get("columns", {}), 0, as_split, more.get("names", ()))
+    wanted = Wanted("auto", more.get("columns", {}), 0, as_split=as_split, names=more.get("names", ()))
     return read_all({"0": Artifact.open(folder)}, wanted, scratch=folder / "scratch", log=Log(quiet=True))
 
 

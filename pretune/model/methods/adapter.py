@@ -161,6 +161,11 @@ def open_adapter(folder: Path) -> Any:
     return method.merge(method.load(base, folder))
 
 
+def open_base(folder: Path) -> Any:
+    """The base model of an adapter folder as it was before, in float32, with the head the adapter was trained with."""
+    return _base_model(folder, read_json(folder / "adapter_config.json"))
+
+
 def open_next_to(folder: Path, base: Path, body: Any) -> Any:
     """The model of an adapter folder around weights that are in memory already, not merged, in float32.
 
