@@ -69,6 +69,32 @@ def _state_of(artifact: Artifact) -> Json:
 
 
 @click.command()
+@click.argument("model", type=click.Path())
+@click.argument("reports", nargs=-1, type=click.Path())
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False), help="Write it here instead of printing it.")
+@common
+def card(
+    model: str, reports: tuple[str, ...], language: str, out: str | None, as_json: bool, quiet: bool, rehash: bool
+) -> None:
+    """A model's card from its lineage: data, licences, scores, bias, limits, how to make it again.
+
+    REPORTS are of this model; without any, those in the same folder are taken. `pretune run` and the commands of stages
+    write it as README.md into the folders of the models that they make or judge.
+    """
+    take_flags(rehash)
+    from pretune.base.artifact import Artifact
+    from pretune.evaluate.card.facts import open_reports
+    from pretune.evaluate.card.writing import card_text
+
+    opened = Artifact.open(model, "model")
+    text = card_text(opened, open_reports(reports, opened) if reports else None, language=language)
+    if out:
+        Path(out).write_text(text, encoding="utf-8", newline="\n")
+    print_json({"card": text, "out": out}) if as_json else click.echo(text if out is None else out)
+
+
+@click.command()
 @click.argument("path", type=click.Path())
 @click.argument("settings", nargs=-1)
 @click.option(
