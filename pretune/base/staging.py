@@ -16,7 +16,6 @@ import errno
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,8 +24,9 @@ from typing import TypeVar
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.digest import digest, file_digests
-from pretune.base.errors import Changed, DiskFull, Locked, PretuneError, UserError
+from pretune.base.errors import Changed, DiskFull, PretuneError, UserError
 from pretune.base.json import Json
+from pretune.base.lock import check_free, take
 
 T = TypeVar("T")
 
@@ -93,6 +93,7 @@ class Workspace:
         self.out, self.key = out, key
         self.scratch = beside(out, ".scratch")
         self.payload = self.scratch / "payload"
+        self._lock, self._what = self.scratch / "lock", repr(str(out))
 
     @contextmanager
     def opened(self) -> Iterator[Workspace]:
@@ -101,7 +102,7 @@ class Workspace:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._switch()
             self.scratch.mkdir(exist_ok=True)
-            self._lock()
+            take(self._lock, self._what)
         try:
             with disk_errors():
                 (self.scratch / "key").write_text(self.key, encoding="utf-8")
@@ -111,13 +112,13 @@ class Workspace:
                 yield self
         finally:
             with suppress(OSError):
-                (self.scratch / "lock").unlink(missing_ok=True)
+                self._lock.unlink(missing_ok=True)
 
     def _switch(self) -> None:
         """Keep another key's scratch; take this key's own back."""
         old = scratch_key(self.out)
         if old is not None and old != self.key:
-            self._refuse_if_locked()
+            check_free(self._lock, self._what)
             aside = beside(self.scratch, f"@{old[:8]}")
             if aside.exists():
                 shutil.rmtree(aside)
@@ -125,30 +126,6 @@ class Workspace:
         own = beside(self.scratch, f"@{self.key[:8]}")
         if own.exists() and not self.scratch.exists():
             own.rename(self.scratch)
-
-    def _refuse_if_locked(self) -> None:
-        with suppress(OSError, ValueError):
-            holder = json.loads((self.scratch / "lock").read_text(encoding="utf-8"))
-            if _alive(holder):
-                raise Locked(
-                    f"process {holder['pid']} on {holder['host']} is working on {str(self.out)!r}",
-                    hint="wait for it, or choose another --out",
-                )
-
-    def _lock(self) -> None:
-        import psutil
-
-        lock = self.scratch / "lock"
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
-        for _ in range(2):
-            try:
-                with lock.open("x", encoding="utf-8") as file:
-                    file.write(json.dumps(me))
-                return
-            except FileExistsError:
-                self._refuse_if_locked()
-                lock.unlink(missing_ok=True)
-        raise Locked(f"{str(self.out)!r} is taken by another process", hint="wait for it, or choose another --out")
 
     @property
     def finished_card(self) -> Card | None:
@@ -234,16 +211,3 @@ def disk_errors() -> Iterator[None]:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
             raise DiskFull(f"a write failed: {error}", hint="free disk space, then run the same command") from error
         raise
-
-
-def _alive(holder: Json) -> bool:
-    import psutil
-
-    if holder["host"] != socket.gethostname():
-        return True
-    if holder["pid"] == os.getpid():
-        return False
-    with suppress(psutil.Error):
-        started: float = psutil.Process(holder["pid"]).create_time()
-        return abs(started - float(holder["started"])) < 1
-    return False
