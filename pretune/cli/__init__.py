@@ -14,6 +14,7 @@ from pretune.cli.looking import check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
 from pretune.cli.shared import is_follower, print_json
+from pretune.cli.studio import studio
 from pretune.cli.tuning import tune
 
 __all__ = ["STAGES", "cli", "main"]
@@ -34,7 +35,23 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, quickstart, new, advise, predict, chat, serve, show, check, explain, doctor, tidy, tune):
+for _command in (
+    run,
+    plan,
+    quickstart,
+    new,
+    advise,
+    predict,
+    chat,
+    serve,
+    show,
+    check,
+    explain,
+    doctor,
+    tidy,
+    tune,
+    studio,
+):
     cli.add_command(_command)
 for _kind, _summary in STAGES.items():
     cli.add_command(stage_command(_kind, _summary))

@@ -74,7 +74,7 @@ def serve(
     options = with_key(options or Options(), api_key)
     check_key(host, options.keys)
     names = model_names([Path(path) for path in paths])
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         opened = _opened(names, adapters, options, write)
         server = _server(opened, options)
         told = cache_told(options.limits, psutil.virtual_memory().available)
@@ -103,7 +103,7 @@ def serving(
 ) -> Iterator[str]:
     """A server in a thread of this process, on loopback, for as long as the block lasts; gives its address."""
     need(["serve"])
-    with _listening("127.0.0.1", port) as listener:
+    with listening("127.0.0.1", port) as listener:
         options = with_key(options or Options(), api_key)
         running = Running(_server(Opened(models), options), listener)
         try:
@@ -152,7 +152,7 @@ def address(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A bound socket. Raises PortInUse, or UserError when the host is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
