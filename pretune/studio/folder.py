@@ -49,6 +49,7 @@ class Folder:
         try:
             real = (self.root / name).resolve()
             os.fspath(real).encode()
+            real.exists()
         except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a NUL
             raise OutsideFolder(f"{name[:80]!r} is no path") from None
         home = next((home for home in homes if real.is_relative_to(home)), None)

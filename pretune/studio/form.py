@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pretune.base.config import Config, Mistake, describe, facts
+from pretune.base.config import Choice, Config, Mistake, Variant, describe, facts
 from pretune.base.errors import UnknownKind
 from pretune.base.json import Json, JsonMap
 from pretune.base.yaml import parse_value, set_in
@@ -74,7 +74,7 @@ def _box(cls: type[Config], name: str, default: object, text: str, given: JsonMa
     field, known, here = cls.model_fields[name], facts(cls, name), (*place, name)
     value, needed = given.get(name), field.is_required()
     shown = "" if needed else written(default)
-    if known.choice and _holds_one(field.annotation, value):
+    if known.choice and _holds_one(known.choice, field.annotation, value, default):
         settings = value if isinstance(value, Mapping) else {} if value is None else {"kind": value}
         kind = str(settings.get("kind", ""))
         inside = _inside(known.choice.find, kind or shown or known.choice.default or "", settings, here)
@@ -87,12 +87,14 @@ def _box(cls: type[Config], name: str, default: object, text: str, given: JsonMa
     return Box(here, text, shown, held, options, is_input=known.input is not None, is_needed=needed)
 
 
-def _holds_one(annotation: object, value: object) -> bool:
+def _holds_one(choice: Choice[Variant], annotation: object, value: object, default: object) -> bool:
     """Whether a choice is a field with one kind, and not a list or several by name."""
-    is_list = typing.get_origin(annotation) in (list, tuple, dict)
-    return not is_list and (
-        value is None or isinstance(value, str) or (isinstance(value, Mapping) and "of" not in value)
+    if typing.get_origin(annotation) in (list, tuple, dict):
+        return False
+    several = isinstance(value, Mapping) and choice.holds_several(
+        value, type(default) if isinstance(default, Config) else None
     )
+    return not several and isinstance(value, str | Mapping | None)
 
 
 def _inside(find: typing.Callable[[str], type[Config]], kind: str, settings: JsonMap, place: Place) -> list[Box]:
@@ -131,7 +133,14 @@ def tree_of(fields: Mapping[str, str], prefix: str) -> Json:
     for name, text in fields.items():
         if name.startswith(f"{prefix}.") and text.strip() and name.count(".") < DEEPEST:
             set_in(tree, name.removeprefix(f"{prefix}.").split("."), parse_value(text.strip()))
-    return tree
+    return {key: _short(value) for key, value in tree.items()}
+
+
+def _short(value: object) -> object:
+    """`lora` for {kind: lora}, as one writes it."""
+    if not isinstance(value, dict):
+        return value
+    return value["kind"] if list(value) == ["kind"] else {key: _short(one) for key, one in value.items()}
 
 
 def at_fields(mistakes: Sequence[Mistake], forms: Sequence[Box]) -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ from pretune.base.json import Json
 from pretune.base.planning import Head, check_tree
 from pretune.base.stage import STAGE
 from pretune.base.staging import write_durably
-from pretune.base.yaml import edited, read_yaml, write_yaml
+from pretune.base.yaml import edited, read_yaml
 from pretune.report.numbers import count, duration, size
 from pretune.studio.folder import Folder
 from pretune.studio.form import Box, at_fields, boxes, tree_of, written
@@ -45,22 +45,29 @@ class Draft:
     """A recipe as the form holds it.
 
     Args:
-        path: its file, which need not be there; before: what that held.
+        path: its file; before: what that holds.
     """
 
     path: Path
     tree: Json
-    before: str = ""
+    before: str
 
     @property
     def stages(self) -> Mapping[str, Json]:
-        found = self.tree.get("stages") or {}
-        return {name: {"kind": one} if isinstance(one, str) else one for name, one in found.items()}
+        found = self.tree.get("stages")
+        stages = found if isinstance(found, dict) else {}
+        return {name: {"kind": one} if isinstance(one, str) else one for name, one in stages.items()}
+
+    @property
+    def sizes(self) -> list[str]:
+        """The names of its sizes."""
+        found = self.tree.get("sizes")
+        return list(found) if isinstance(found, dict) else []
 
     @property
     def text(self) -> str:
         """Its YAML; comments of the file stay."""
-        return edited(self.before, self.tree) if self.before else write_yaml(self.tree)
+        return edited(self.before, self.tree)
 
 
 # ---- the list, and a new one ----------------------------------------------------------------------
@@ -118,11 +125,11 @@ def _form(request: Request, draft: Draft, *, status: int = 200, **told: object) 
         path=folder.name(draft.path),
         head=head,
         stages=stages,
-        kinds={name: one.get("kind", "") for name, one in draft.stages.items()},
+        kinds={name: draft.stages[name].get("kind", "") for name in stages},
         all_kinds=STAGE.kinds(),
         wrong=at_fields(wrong, [*head, *(box for some in stages.values() for box in some)]),
         yaml=draft.text,
-        sizes=list(draft.tree.get("sizes") or ()),
+        sizes=draft.sizes,
         inputs=[*(f"${name}" for name in draft.stages), *found_in(folder)],
         **{**usual, **told},
     )
@@ -145,17 +152,16 @@ def _of_stage(name: str, given: Json) -> list[Box]:
 
 def draft_of(folder: Folder, fields: Mapping[str, str]) -> Draft:
     """The recipe that the fields of a form hold; what the form does not show is taken from the file."""
-    path = folder.inside(fields.get("path", ""))
+    path = existing(folder, fields.get("path", ""))
     if path.suffix != ".yaml":
         raise BadCommand(f"{path.name!r} is no recipe", hint="a recipe's name ends in .yaml")
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    kept = read_yaml(path)[0] if before else {}
+    kept = read_yaml(path)[0]
     shown = set(Head.model_fields) - {"sizes"}
     names = [name.removesuffix(".kind") for name in fields if name.endswith(".kind") and name.count(".") == 1]
     stages = {name: tree_of(fields, name) for name in names if name != fields.get("remove")}
     rest = {name: value for name, value in kept.items() if name not in {*shown, "stages"}}
     first = {name: value for name, value in tree_of(fields, HEAD).items() if name in shown}
-    return Draft(path, {**first, "stages": stages, **rest}, before)
+    return Draft(path, {**first, "stages": stages, **rest}, path.read_text(encoding="utf-8"))
 
 
 def with_stage(draft: Draft, kind: str) -> Draft:
@@ -175,7 +181,7 @@ def with_stage(draft: Draft, kind: str) -> Draft:
 def mistakes(folder: Folder, draft: Draft) -> list[Mistake]:
     """What `plan` would refuse, and what lies outside of the folder; under each size too, once each."""
     found: list[Mistake] = []
-    for size_name in (None, *(draft.tree.get("sizes") or ())):
+    for size_name in (None, *draft.sizes):
         tree = copied(draft.tree)
         wrong = apply_overrides(tree, (), size_name)
         _, stages, more = check_tree(tree)
@@ -224,11 +230,10 @@ async def change(request: Request) -> Response:
         return _form(request, draft)
     if mistakes(studio.folder, draft):
         return _form(request, draft, status=422)
-    draft.path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(draft.path, draft.text)
     if action == "save":
         return _form(request, draft, saved=True)
-    of_size = ["--size", fields["SIZE"]] if fields.get("SIZE") in (draft.tree.get("sizes") or ()) else []
+    of_size = ["--size", fields["SIZE"]] if fields.get("SIZE") in draft.sizes else []
     words = [action, f"./{studio.folder.name(draft.path)}", *of_size]
     return to_run(studio.runs.start(words)) if action == "run" else await _planned(request, studio, draft, words)
 
