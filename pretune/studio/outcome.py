@@ -15,7 +15,7 @@ from pretune.base.planning import Planned
 from pretune.base.stage import STAGE
 from pretune.base.staging import beside
 from pretune.report.drawing import Chart, chart
-from pretune.report.numbers import metric
+from pretune.report.numbers import count, duration, metric, size
 from pretune.report.training import charts, numbers_of, read_points, series_of
 
 NEWEST = ("loss", "validation_loss", "tokens_per_second", "share_of_machine", "memory_bytes", "gpu_memory_bytes")
@@ -65,6 +65,27 @@ def made_of(name: str, out: Path) -> Made:
     points = list(read_points(folder))
     drawn = charts(points, ("Loss", "Score", "Speed")) + _memory(points)
     return Made(name, out, state, _newest(points), drawn, _samples(folder))
+
+
+def plan_of(log: str) -> Json | None:
+    """The plan that `pretune plan --json` printed, with a row for each stage as people read it; or None."""
+    try:
+        found = json.JSONDecoder().raw_decode(log[log.index("{\n") :])[0]
+    except ValueError:
+        return None
+    return {**found, "rows": [_row(one) for one in found["stages"]]} if "stages" in found else None
+
+
+def _row(stage: Json) -> Json:
+    told = stage["forecast"]
+    return {
+        "stage": stage["name"],
+        "status": stage["status"],
+        "time": duration(told["seconds"]) if told["seconds"] else "",
+        "memory": size(told["memory_bytes"]) if told["memory_bytes"] else "",
+        "parameters": count(told["parameters"]) if told["parameters"] else "",
+        "because": "; ".join(stage["reasons"]),
+    }
 
 
 def _memory(points: Sequence[Json]) -> list[Chart]:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 from pretune.base.lock import is_running, started
 from pretune.base.staging import write_durably
@@ -106,7 +106,6 @@ class Runs:
 
     def __init__(self, root: Path, home: Path):
         self.root, self.home, self._lock = root, home, Lock()
-        self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self, words: Sequence[str]) -> Run:
         """Start `pretune WORDS` in the folder; it goes on when the studio ends."""
@@ -124,7 +123,7 @@ class Runs:
                 env={**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
-        self._children.append(child)
+        Thread(target=child.wait, daemon=True).start()  # else it stays as a zombie when it ends
         known = Started(tuple(words), child.pid, started(child.pid) or time.time())
         write_durably(folder / "run.json", json.dumps(asdict(known), ensure_ascii=False))
         return Run(folder, known)
@@ -138,8 +137,6 @@ class Runs:
 
     def all(self) -> list[Run]:
         """Every run, the newest first."""
-        for child in self._children:  # else one that ended stays as a zombie
-            child.poll()
         found = (self.find(path.name) for path in sorted(self.home.glob("[0-9]*"), key=lambda p: -int(p.name)))
         return [run for run in found if run]
 

@@ -40,9 +40,9 @@ def studio(
 
     token = secrets.token_urlsafe(24)
     with opened(path, also) as folder, listening("127.0.0.1", port) as listener:
-        where = f"{address(listener)}/?token={token}"
+        made, where = server(folder, token), f"{address(listener)}/?token={token}"
         tell(where) if tell else print(f"the studio of {str(path)!r}: {where}  (Ctrl-C stops)", flush=True)
-        until_told(server(folder, token), listener, lambda said: None)
+        until_told(made, listener, lambda said: None)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ comments in it stay.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +26,15 @@ from pretune.base.planning import Head, check_tree
 from pretune.base.stage import STAGE
 from pretune.base.staging import write_durably
 from pretune.base.yaml import edited, read_yaml
-from pretune.report.numbers import count, duration, size
 from pretune.studio.folder import Folder
 from pretune.studio.form import Box, at_fields, boxes, tree_of, written
 from pretune.studio.pages.files import existing
 from pretune.studio.pages.tokens import found_in
-from pretune.studio.rendering import HEADERS, Studio, form_of, reply, studio_of, to_run
-from pretune.studio.runs import typed
+from pretune.studio.rendering import HEADERS, form_of, reply, studio_of, to_run
 
 HEAD = "HEAD"
 """What the fields above the stages begin with; no stage can be called so."""
-PLAN_SECONDS = 120
+NEW_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ async def new(request: Request) -> Response:
     path = studio.folder.inside(f"{form.get('name', '')}.yaml")
     words = ["new", f"./{studio.folder.name(path).removesuffix('.yaml')}", "--from", f"./{source}"]
     run = studio.runs.start(words)
-    state = await run_sync(run.wait, PLAN_SECONDS)
+    state = await run_sync(run.wait, NEW_SECONDS)
     return (
         RedirectResponse(f"/recipe?path={quote(studio.folder.name(path))}", 303, HEADERS)
         if state == "done"
@@ -113,11 +110,10 @@ def recipe(request: Request) -> Response:
     return _form(request, Draft(path, read_yaml(path)[0], path.read_text(encoding="utf-8")))
 
 
-def _form(request: Request, draft: Draft, *, status: int = 200, **told: object) -> Response:
+def _form(request: Request, draft: Draft, *, status: int = 200, saved: bool = False) -> Response:
     folder = studio_of(request).folder
     head, stages = _boxes(draft)
     wrong = mistakes(folder, draft)
-    usual = {"plan": None, "command_line": "", "saved": False}
     return reply(
         request,
         "recipe",
@@ -131,7 +127,7 @@ def _form(request: Request, draft: Draft, *, status: int = 200, **told: object) 
         yaml=draft.text,
         sizes=draft.sizes,
         inputs=[*(f"${name}" for name in draft.stages), *found_in(folder)],
-        **{**usual, **told},
+        saved=saved,
     )
 
 
@@ -235,36 +231,7 @@ async def change(request: Request) -> Response:
         return _form(request, draft, saved=True)
     of_size = ["--size", fields["SIZE"]] if fields.get("SIZE") in draft.sizes else []
     words = [action, f"./{studio.folder.name(draft.path)}", *of_size]
-    return to_run(studio.runs.start(words)) if action == "run" else await _planned(request, studio, draft, words)
-
-
-async def _planned(request: Request, studio: Studio, draft: Draft, words: Sequence[str]) -> Response:
-    """The form with what would run below it; where the plan fails, what it printed."""
-    run = studio.runs.start([*words, "--json"])
-    await run_sync(run.wait, PLAN_SECONDS)
-    plan = _plan_in(run.log)
-    return _form(request, draft, plan=plan, command_line=typed(words), saved=True) if plan else to_run(run)
-
-
-def _plan_in(log: str) -> Json | None:
-    """The plan that a command printed: a row for each stage, as people read it."""
-    try:
-        found = json.JSONDecoder().raw_decode(log[log.index("{\n") :])[0]
-    except ValueError:
-        return None
-    return {**found, "rows": [_row(one) for one in found["stages"]]} if "stages" in found else None
-
-
-def _row(stage: Json) -> Json:
-    told = stage["forecast"]
-    return {
-        "stage": stage["name"],
-        "status": stage["status"],
-        "time": duration(told["seconds"]) if told["seconds"] else "",
-        "memory": size(told["memory_bytes"]) if told["memory_bytes"] else "",
-        "parameters": count(told["parameters"]) if told["parameters"] else "",
-        "because": "; ".join(stage["reasons"]),
-    }
+    return to_run(studio.runs.start([*words, "--json"] if action == "plan" else words))
 
 
 ROUTES = (

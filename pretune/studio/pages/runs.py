@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from starlette.exceptions import HTTPException
@@ -10,7 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pretune.base.json import Json
-from pretune.studio.outcome import made_of, outs_of
+from pretune.studio.folder import Folder
+from pretune.studio.outcome import made_of, outs_of, plan_of
 from pretune.studio.pages.trying import address_of
 from pretune.studio.rendering import reply, studio_of, to_run
 from pretune.studio.runs import Run
@@ -37,9 +39,7 @@ def stop(request: Request) -> Response:
 
 def asked(request: Request) -> Run:
     """The run whose id is in the address; 404 where there is none."""
-    runs = studio_of(request).runs
-    runs.all()
-    found = runs.find(request.path_params["id"])
+    found = studio_of(request).runs.find(request.path_params["id"])
     if found is None:
         raise HTTPException(404)
     return found
@@ -50,7 +50,22 @@ def _facts(request: Request) -> Json:
     outs = outs_of(found.started.words, folder.root)
     made = [made_of(name, out) for name, out in outs.items()]
     paths = {one.name: folder.name(one.out) for one in made if one.state == "finished"}
-    return {"run": found, "when": _when(found), "made": made, "paths": paths, "address": address_of(found)}
+    words = found.started.words
+    return {
+        "run": found,
+        "when": _when(found),
+        "made": [] if words[0] == "plan" else made,
+        "paths": paths,
+        "address": address_of(found),
+        "plan": plan_of(found.log) if words[0] == "plan" else None,
+        "recipe": _recipe_of(words, folder),
+    }
+
+
+def _recipe_of(words: Sequence[str], folder: Folder) -> str:
+    """The recipe that a command is about, as it is typed; "" where there is none."""
+    named = {"plan": words[1:2], "run": words[1:2], "new": [f"{word}.yaml" for word in words[1:2]]}.get(words[0], [])
+    return next((name.removeprefix("./") for name in named if (folder.root / name).is_file()), "")
 
 
 def _when(run: Run) -> str:

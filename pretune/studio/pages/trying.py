@@ -63,7 +63,9 @@ async def passed_on(request: Request) -> Response:
 def _ask(port: int, method: str, path: str, body: bytes) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     try:
-        connection.request(method, "/" + path, body or None, {"Content-Type": "application/json"})
+        connection.request(
+            method, "/" + path, body or None, {"Content-Type": "application/json", "Connection": "close"}
+        )
         return connection.getresponse()
     except OSError:
         raise HTTPException(502, "the model's server does not answer") from None
