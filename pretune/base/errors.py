@@ -346,6 +346,17 @@ class PortInUse(UserError):
     code = "port-in-use"
 
 
+class OutsideFolder(UserError):
+    """The studio shows and takes files of its folder only, and none whose name begins with a dot.
+
+    Links that lead out of the folder are outside too. Data and models that lie elsewhere: start it with
+    `pretune studio DIR --also PATH`, which lets its recipes read that path.
+    """
+
+    code = "outside-folder"
+    usual_hint = "`pretune studio DIR --also PATH` lets recipes read what lies elsewhere"
+
+
 class NoKey(UserError):
     """A server that is reachable from other machines needs an API key.
 

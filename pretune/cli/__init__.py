@@ -17,6 +17,7 @@ from pretune.cli.looking import card, check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
 from pretune.cli.shared import is_follower, print_json
+from pretune.cli.studio import studio
 from pretune.cli.tuning import tune
 
 __all__ = ["STAGES", "cli", "main"]
@@ -55,6 +56,7 @@ VERBS = (
     tidy,
     tune,
     forget,
+    studio,
 )
 for _command in VERBS:
     cli.add_command(_command)

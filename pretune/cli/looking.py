@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("path", type=click.Path())
 @click.option("--token", type=int, help="Of tokens: the document and the bytes that token number N was made from.")
 @click.option("--split", default="train", show_default=True, help="The split that the token is counted in.")
+@click.option("--text", help="Of a tokenizer or model: how this text is cut into tokens.")
 @click.option(
     "--compare",
     is_flag=False,
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 )
 @common
 def show(
-    path: str, token: int | None, split: str, compare: str | None, as_json: bool, quiet: bool, rehash: bool
+    path: str,
+    token: int | None,
+    split: str,
+    text: str | None,
+    compare: str | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
 ) -> None:
     """What this folder is, what made it, from what, and how good it is."""
     take_flags(rehash)
@@ -43,6 +51,12 @@ def show(
 
         found = lineage_of(artifact, token, split)
         print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
+        return
+    if text is not None:
+        from pretune.tokens.encode.shown import pieces_of, pieces_text
+
+        pieces = pieces_of(artifact.path, text)
+        print_json([{"text": one, "ids": ids} for one, ids in pieces]) if as_json else click.echo(pieces_text(pieces))
         return
     if compare is not None:
         from pretune.train.watch.diagnosis.report import compared
