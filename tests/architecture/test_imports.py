@@ -27,7 +27,7 @@ ORDER = (
         "compress",
         "export",
     ),
-    *("serve", "apps", "tune", "api", "quickstart", "cli", "__main__"),
+    *("serve", "apps", "tune", "api", "testing", "quickstart", "cli", "__main__"),
 )
 INSIDE = {"text": ("read", "clean", "dedup", "corpus", "dataset"), "tokens": ("encode", "learn", "store")}
 LIGHT = ("base", "report", "text", "tokens", "infer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.roundtrips import NEAR, WORLDS, Made, alike, elsewhere, made
+from pretune.testing.roundtrips import NEAR, WORLDS, Made, alike, elsewhere, made
 
 USUAL = ("full", "head", "lora")
 SOME = [(task, world.bases[k % 2], USUAL[2 * k % 3]) for k, (task, world) in enumerate(WORLDS.items())]

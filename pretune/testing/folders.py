@@ -43,7 +43,10 @@ from transformers import (
 from pretune.model.folder import save_model
 
 SPECIALS = ["<pad>", "<eos>", "<cls>", "<sep>", "<user>", "<bot>"]
-TEMPLATE = "{% for m in messages %}{{ '<user>' if m.role == 'user' else '<bot>' }}{{ m.content }}{% if m.role != 'user' %}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}{{ '<user>' if m.role == 'user' else '<bot>' }}{{ m.content }}"
+    "{% if m.role != 'user' %}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
+)
 SIZES: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 32,
