@@ -79,12 +79,12 @@ def head_of(kind: str) -> Head:
     return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
 
 
-def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | None = None) -> Any:
+def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | None = None, words: int = 40) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
     model = build_model(
         tiny_shape(kind),
         head or head_of(kind),
-        vocab_size=40,
+        vocab_size=words,
         max_length=32,
         specials=SPECIALS,
         seed=seed,

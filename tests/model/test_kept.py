@@ -32,7 +32,7 @@ def world(name: str) -> tuple[Any, Objective, list[Any]]:
 
 
 RATES = {torch.float64: 1e-2, torch.float32: None}
-"""As in scripts/matrix: in float32 Adam moves a weight whose gradient is rounding alone by a whole rate."""
+"""As in python -m pretune.testing: in float32 Adam moves a weight whose gradient is rounding alone by a whole rate."""
 
 
 def updated(name: str, method: Any, folder: Path | None, *, micro: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:

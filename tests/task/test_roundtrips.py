@@ -1,4 +1,4 @@
-"""Each task and each method once of `scripts/matrix`: the same answers from everywhere a model goes."""
+"""Each task and each method once of `python -m pretune.testing`: the same answers from everywhere a model goes."""
 
 from __future__ import annotations
 

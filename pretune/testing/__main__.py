@@ -1,7 +1,7 @@
-#!/usr/bin/env python
-"""The full matrix: every kind of training by every cut, and every task by every method and base.
+"""The whole matrix: every contract, every kind of training by every cut and by ranks, every
+task by every method and base.
 
-    scripts/matrix --out FOLDER [--only WORD] [--list]
+    python -m pretune.testing --out FOLDER [--only WORD] [--list]
 
 A cell is kept in FOLDER/cells.jsonl as it ends, and a rerun does only what is missing or failed. The exit status is 1
 while a cell is wrong. `make test` runs each row and each column of it once.
@@ -16,16 +16,16 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import torch
 
-import torch  # noqa: E402
-
-from pretune.testing import roundtrips  # noqa: E402
-from pretune.testing.worlds import BY_METHOD, CASES, largest_difference, ranks_apart, trained  # noqa: E402
+from pretune.testing import Bench, Check, NotAsked, all_checks, roundtrips
+from pretune.testing.worlds import BY_METHOD, CASES, largest_difference, ranks_apart, trained
 
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5}
 RATES = {torch.float64: {"": 1e-2}, torch.float32: {"": 1e-2, " at its usual rate": None}}
@@ -35,6 +35,19 @@ usual rate that is what a user's run has of it."""
 Cell = tuple[str, Callable[[], tuple[bool, str]]]
 
 
+def contracts(bench: Bench) -> Iterator[Cell]:
+    """Every check of every plug-in that is registered."""
+    for check in all_checks():
+        yield f"contract {check}", partial(_held, check, bench)
+
+
+def _held(check: Check, bench: Bench) -> tuple[bool, str]:
+    try:
+        return True, check(bench)
+    except NotAsked as why:
+        return True, f"not asked: {why}"
+
+
 def cuts() -> Iterator[Cell]:
     """Eight rows at once against 1, 2, 3 and 5 at a time, by optimizer and type."""
     for name in (*CASES, *BY_METHOD):
@@ -42,7 +55,7 @@ def cuts() -> Iterator[Cell]:
             for kind, rates in RATES.items():
                 for (told, rate), micro in itertools.product(rates.items(), (1, 2, 3, 5)):
                     title = f"cut {name} {optim} {str(kind).partition('.')[2]}{told} 8 against {micro}"
-                    yield title, lambda a=(name, optim, kind, micro, rate): _cut(*a)
+                    yield title, partial(_cut, name, optim, kind, micro, rate)
 
 
 def _cut(name: str, optim: str, kind: torch.dtype, micro: int, rate: float | None) -> tuple[bool, str]:
@@ -53,7 +66,7 @@ def _cut(name: str, optim: str, kind: torch.dtype, micro: int, rate: float | Non
 
 def ranks() -> Iterator[Cell]:
     for name in (*CASES, *BY_METHOD):
-        yield f"ranks {name}", lambda name=name: _ranks(name)
+        yield f"ranks {name}", partial(_ranks, name)
 
 
 def _ranks(name: str) -> tuple[bool, str]:
@@ -64,7 +77,7 @@ def _ranks(name: str) -> tuple[bool, str]:
 
 def trips() -> Iterator[Cell]:
     for cell in roundtrips.CELLS:
-        yield f"trip {' '.join(cell)}", lambda cell=cell: _trip(cell)
+        yield f"trip {' '.join(cell)}", partial(_trip, cell)
 
 
 def _trip(cell: tuple[str, str, str]) -> tuple[bool, str]:
@@ -89,7 +102,14 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cells whose name holds this")
     parser.add_argument("--list", action="store_true")
     asked = parser.parse_args()
-    cells = [cell for make in (cuts, ranks, trips) for cell in make() if asked.only in cell[0]]
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        return _table(asked, Bench(Path(folder)))
+
+
+def _table(asked: argparse.Namespace, bench: Bench) -> int:
+    makers = (partial(contracts, bench), cuts, ranks, trips)
+    cells = [cell for make in makers for cell in make() if asked.only in cell[0]]
     if asked.list:
         print(*(name for name, _ in cells), sep="\n")
         return 0
@@ -101,9 +121,13 @@ def main() -> int:
             kept[name] = _ran(name, run)
             with (asked.out / "cells.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(kept[name], ensure_ascii=False) + "\n")
-            print(f"[{number}/{len(cells)}] {'right' if kept[name]['right'] else 'WRONG'}  {name}: {kept[name]['told']}")
+            print(
+                f"[{number}/{len(cells)}] {'right' if kept[name]['right'] else 'WRONG'}  {name}: {kept[name]['told']}"
+            )
     wrong = [name for name, _ in cells if not kept[name]["right"]]
-    print(f"{len(cells) - len(wrong)} of {len(cells)} cells are right", *(f"  WRONG {name}" for name in wrong), sep="\n")
+    print(
+        f"{len(cells) - len(wrong)} of {len(cells)} cells are right", *(f"  WRONG {name}" for name in wrong), sep="\n"
+    )
     return 1 if wrong else 0
 
 
