@@ -10,6 +10,7 @@ import sys
 import click
 
 from pretune.cli.advising import advise
+from pretune.cli.converting import convert
 from pretune.cli.looking import check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
@@ -34,7 +35,23 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, quickstart, new, advise, predict, chat, serve, show, check, explain, doctor, tidy, tune):
+for _command in (
+    run,
+    plan,
+    quickstart,
+    new,
+    advise,
+    predict,
+    chat,
+    serve,
+    show,
+    check,
+    explain,
+    doctor,
+    tidy,
+    tune,
+    convert,
+):
     cli.add_command(_command)
 for _kind, _summary in STAGES.items():
     cli.add_command(stage_command(_kind, _summary))

@@ -65,7 +65,7 @@ EXAMPLES: dict[str, list[Json]] = {
 """Rows by the shape of labelled examples."""
 ROWS = WORLDS["classify"].rows
 EXAMPLES_OF: dict[str, list[Json]] = {
-    "labels-of-the-base": [{"text": row["text"], "label": NAMES["id2label"][k % 3]} for k, row in enumerate(ROWS)],
+    "labels-of-the-base": [{"text": row["text"], "label": [*NAMES["label2id"]][k % 3]} for k, row in enumerate(ROWS)],
     "embed-scores": [
         {"text": f"the {a}", "second": f"{b} it is", "score": float(a == b)} for a in WORDS for b in WORDS
     ],

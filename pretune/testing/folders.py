@@ -101,7 +101,11 @@ T5 = {
     "decoder_start_token_id": 0,
 }
 BERT = {k: v for k, v in SIZES.items() if k not in ("num_key_value_heads", "bos_token_id")}
-NAMES = {"num_labels": 3, "id2label": {0: "坏", 1: "so-so", 2: "good"}, "label2id": {"坏": 0, "so-so": 1, "good": 2}}
+NAMES: dict[str, Any] = {
+    "num_labels": 3,
+    "id2label": {0: "坏", 1: "so-so", 2: "good"},
+    "label2id": {"坏": 0, "so-so": 1, "good": 2},
+}
 
 
 def build(kind: str, *, spread: bool = True) -> Any:

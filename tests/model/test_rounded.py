@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from pretune.base.errors import NotSupported
+from pretune.infer.trusted import read_json
 from pretune.model.build import num_parameters
-from pretune.model.folder import load_labelled, read_json
+from pretune.model.folder import load_labelled
 from pretune.model.methods.adapter import open_adapter
 from pretune.model.methods.method import METHOD
 from pretune.model.rounded import Product, Rounded, floats, put_on_grid, round_base, rounded
