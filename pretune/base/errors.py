@@ -265,6 +265,36 @@ class Damaged(PretuneError):
     code = "damaged"
 
 
+class NotSaved(PretuneError):
+    """A checkpoint could not be written, and not because the disk is full (an I/O error, a folder that is read-only).
+
+    The last good checkpoint is whole; the same command continues from it.
+    """
+
+    code = "not-saved"
+
+
+class OtherRun(UserError):
+    """A checkpoint is of a run with other settings or other inputs: data, tokenizer, model.
+
+    Each that differs is named with both values. Weights of one run are never continued with the data of another.
+    """
+
+    code = "other-run"
+
+
+class OtherVersion(UserError):
+    """A checkpoint was written by a version of pretune whose checkpoints look otherwise."""
+
+    code = "other-version"
+
+
+class NotWritable(UserError):
+    """A folder cannot be written: it is read-only, or another user's."""
+
+    code = "not-writable"
+
+
 # ---- running ----------------------------------------------------------------------------------
 
 

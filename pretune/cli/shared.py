@@ -102,8 +102,13 @@ def print_json(value: object) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
-    """Ctrl-C and SIGTERM: a stage that stops gently is asked to; a second time, or any other stage, at once."""
+    """Ctrl-C and SIGTERM: a stage that stops gently is asked to; a second time, or any other stage, at once.
+
+    SIGUSR1 asks it for a checkpoint.
+    """
     import signal
+
+    from pretune.base.asked import listen
 
     asked = False
     gentle = False
@@ -120,6 +125,7 @@ def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
         gentle = stops_gently
         return lambda: asked
 
+    listen()
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopping

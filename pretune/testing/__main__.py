@@ -9,22 +9,18 @@ while a cell is wrong. `make test` runs each row and each column of it once.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import os
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pretune.testing import Bench, Check, NotAsked, all_checks, roundtrips
+from pretune.testing.cells import Cell, arguments, run
 from pretune.testing.worlds import BY_METHOD, CASES, largest_difference, ranks_apart, trained
 
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -35,7 +31,6 @@ RATES: dict[torch.dtype, dict[str, float | None]] = {
 """1e-2 is far above what a run has. Adam divides a gradient by its own size, so a weight whose gradient is 0 by
 arithmetic (the bias of BERT's keys: a softmax does not see it) moves by its rounding, a whole rate at a time; at the
 usual rate that is what a user's run has of it."""
-Cell = tuple[str, Callable[[], tuple[bool, str]]]
 
 
 def contracts(bench: Bench) -> Iterator[Cell]:
@@ -98,52 +93,15 @@ def _trip(cell: tuple[str, str, str]) -> tuple[bool, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", default="", help="cells whose name holds this")
-    parser.add_argument("--list", action="store_true")
-    asked = parser.parse_args()
+    asked = arguments(__doc__ or "").parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        return _table(asked, Bench(Path(folder)))
-
-
-def _table(asked: argparse.Namespace, bench: Bench) -> int:
-    makers = (partial(contracts, bench), cuts, ranks, trips)
-    cells = [cell for make in makers for cell in make() if asked.only in cell[0]]
-    if asked.list:
-        print(*(name for name, _ in cells), sep="\n")
-        return 0
-    asked.out.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PRETUNE_CACHE", str(asked.out / "cache"))
-    kept = _kept(asked.out / "cells.jsonl")
-    for number, (name, run) in enumerate(cells, 1):
-        if not kept.get(name, {}).get("right"):
-            kept[name] = _ran(name, run)
-            with (asked.out / "cells.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(kept[name], ensure_ascii=False) + "\n")
-            print(
-                f"[{number}/{len(cells)}] {'right' if kept[name]['right'] else 'WRONG'}  {name}: {kept[name]['told']}"
-            )
-    wrong = [name for name, _ in cells if not kept[name]["right"]]
-    print(
-        f"{len(cells) - len(wrong)} of {len(cells)} cells are right", *(f"  WRONG {name}" for name in wrong), sep="\n"
-    )
-    return 1 if wrong else 0
-
-
-def _kept(path: Path) -> dict[str, Any]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return {one["cell"]: one for one in map(json.loads, lines)}
-
-
-def _ran(name: str, run: Callable[[], tuple[bool, str]]) -> dict[str, Any]:
-    started = time.monotonic()
-    try:
-        right, told = run()
-    except Exception as error:  # a cell that fails is a finding, and the others go on
-        right, told = False, f"{type(error).__name__}: {error}"
-    return {"cell": name, "right": right, "told": told, "seconds": round(time.monotonic() - started, 1)}
+        makers = (partial(contracts, Bench(Path(folder))), cuts, ranks, trips)
+        found = [cell for make in makers for cell in make() if asked.only in cell[0]]
+        if asked.list:
+            print(*(name for name, _ in found), sep="\n")
+            return 0
+        return run(found, asked.out)[0]
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from pretune.base.config import Free, chosen
+from pretune.base.config import Config, Free, chosen
 from pretune.base.errors import WrongValue
 from pretune.base.stage import Forecast
 from pretune.train.budget import Budget
+from pretune.train.loop.refusing import Refuse
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.watch.track.listener import LISTENER, Listener
 
@@ -31,6 +33,29 @@ def with_teacher_in_memory(found: Forecast, inputs: Mapping[str, Forecast]) -> F
     return replace(found, memory_bytes=found.memory_bytes + (4.0 * teacher.parameters or teacher.disk_bytes))
 
 
+class Keep(Config):
+    """Which checkpoints are kept. The newest, and the one that a run would go back to, are whatever is set here."""
+
+    last: int = Field(2, gt=0)
+    """So many of the newest."""
+    best: bool = False
+    """Whether the one with the best validation is kept; one is saved after each validation that is the best so far."""
+    every: int | None = Field(None, gt=0)
+    """Those at multiples of so many steps."""
+
+    @property
+    def number(self) -> int:
+        """How many lie on the disk at most, that are not kept for good: one more is being written."""
+        return self.last + self.best + 1
+
+
+def seconds_of(value: object) -> object:
+    """`3h`, `90m`, `45s`, `1.5h` in seconds; what is none of them as it is."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value.strip()) if isinstance(value, str) else None
+    return float(found[1]) * units[found[2]] if found else value
+
+
 class TrainSettings(Budget):
     """Mixed into the stages that train."""
 
@@ -41,8 +66,9 @@ class TrainSettings(Budget):
     evaluate_every: int | None = Field(None, gt=0)
     """Steps between validations; by default six times in pretraining, in fine-tuning once an epoch and at
     least 15 steps apart."""
-    precision: Literal["auto", "bfloat16", "float32", "float64"] = "auto"
-    """bfloat16 weights with float32 masters, or float32; auto takes what is faster here. float64: for proofs."""
+    precision: Literal["auto", "bfloat16", "float16", "float32", "float64"] = "auto"
+    """bfloat16 weights with float32 masters, or float32; auto takes what is faster here. float16: for GPUs without
+    bfloat16, with a loss that is scaled. float64: for proofs."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
     """Rows of one forward pass; when not given, what suits the device (on a CPU 4,096 tokens in pretraining, 8,192 in
     fine-tuning), or as many as fit into memory."""
@@ -53,6 +79,13 @@ class TrainSettings(Budget):
     """cpu, cuda, mps (a Mac's GPU, in float32; untested), or auto: cuda where it is, else cpu."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
     """Steps between checkpoints; by default one a minute."""
+    keep: Annotated[Keep, Free] = Keep()
+    """Which checkpoints are kept (keep.last, keep.best, keep.every)."""
+    stop_after: Annotated[float | None, Free, BeforeValidator(seconds_of)] = Field(None, gt=0)
+    """Time from the start of the stage (3h, 90m, or seconds) after which it saves and leaves with exit code 130; the
+    same command continues. For machines that are lent for a time."""
+    refuse: Refuse = Refuse()
+    """Which steps are refused, and when a run goes back (refuse.sigmas, refuse.window, refuse.goes_back_after)."""
     prompts: Annotated[list[str] | None, Free] = None
     """Texts that the model goes on with, or answers, at each validation (samples.jsonl); by default some of its own."""
     track: Annotated[list[Annotated[Listener, *chosen(LISTENER)]], Free] = []

@@ -99,7 +99,7 @@ class AdaLora(LowRank):
             rows = weight if ".lora_A." in name else weight.T
             off = torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows)).to(rows))
             (slope,) = torch.autograd.grad(self.orthogonal / len(tall) * off, weight)
-            update.weights[name].grad += slope.to(update.weights[name].grad)
+            update.weights[name].grad += update.grad_scale * slope.to(update.weights[name].grad)
 
 
 def _share_out(adapted: Any, update: Any, grads: dict[str, Tensor], step: int) -> None:

@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretune.base.errors import NotFinite
 from pretune.base.json import Json
 from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
 from pretune.train.loop.penalty import Penalty
+from pretune.train.loop.refusing import Refuse, Windows, complaint, portion, remember
 from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.scaling import Scaling, after, overflow, scale_of
 from pretune.train.optim.update import Update
 
-REFUSALS_THAT_END = 3
 PENALTY = "penalty"
 """The term of what a run pays for leaving its start."""
 
@@ -51,7 +51,13 @@ class TrainState:
         scored: called in training; `model` is the plain model inside.
         total: steps of the whole run, which the schedule spans.
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
+        refused: refusals on end, up to now.
+        refuse: when a step is.
+        window: loss and gradient norm of the steps that were taken lately.
+        passed: portions of the data that are passed over.
+        returned: the step that the run went back to last, and how often: (step, times).
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
+        scaling: what the loss is multiplied with in float16.
         trained_at: names of the weights that move at a step; None: all that train.
         around: what the method does to the gradients before weights move, and to the weights after.
         still: modules that are in eval mode while the others train.
@@ -65,7 +71,12 @@ class TrainState:
     step: int = 0
     updates: int = 0
     refused: int = 0
+    refuse: Refuse = field(default_factory=Refuse)
+    window: Windows = field(default_factory=dict)
+    passed: list[int] = field(default_factory=list)
+    returned: tuple[int, int] = (-1, 0)
     micro: int | None = None
+    scaling: Scaling = field(default_factory=dict)
     seen: dict[str, float] = field(default_factory=dict)
     extra: Json = field(default_factory=dict)
     trained_at: Callable[[int], Collection[str]] | None = None
@@ -79,6 +90,11 @@ class TrainState:
         for module in self.still:
             module.training = False
 
+    @property
+    def portion(self) -> int:
+        """The portion of the data that the next step reads."""
+        return portion(self.step, self.passed)
+
     def rate_factor(self) -> float:
         return self.update.settings.rate_factor(self.step, self.total)
 
@@ -91,6 +107,8 @@ class StepReport:
         waited: seconds that the step waited for its rows, not part of `seconds`.
         micro: rows of a micro-batch; `tried`: of the first try, when memory ran out.
         loads: tokens that each expert got, by block, where there are experts.
+        refused: why the step was not taken; None if it was.
+        portion: of the data, that it read.
     """
 
     step: int
@@ -99,16 +117,20 @@ class StepReport:
     learning_rate: float
     targets: dict[str, float]
     seconds: float
-    taken: bool
     waited: float = 0.0
     micro: int = 0
     tried: int = 0
     loads: Sequence[Sequence[float]] = ()
+    refused: str | None = None
+    portion: int = 0
+
+    @property
+    def taken(self) -> bool:
+        """Whether the weights moved."""
+        return self.refused is None
 
 
-def take_step(
-    state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime, *, where: str = ""
-) -> StepReport:
+def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime) -> StepReport:
     """One update over `batches`, the micro-batches of this rank."""
     started = time.perf_counter()
     extras = _extras(objective, state.model)
@@ -125,10 +147,11 @@ def take_step(
             loads += [scored.pop(LOADS)] if LOADS in scored else []
             assert objective.weights.keys() <= scored.keys(), "a term that is weighed must be told"
             loss_of_step: Any = torch.stack([scale[t] * scored[t] for t in scale if t in scored]).sum()
-            loss_of_step.backward()
+            (scale_of(state.scaling) * loss_of_step).backward()
         sums.append({t: s.detach() for t, s in scored.items()})
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
+    state.update.grad_scale = scale_of(state.scaling)
     if state.penalty is not None:
         loss[PENALTY] = state.penalty.add(state.update)
     if state.trained_at is not None:
@@ -136,13 +159,18 @@ def take_step(
     factor = state.rate_factor()
     with state.around(state):
         norm = state.update.gradient_norm()
-        taken = math.isfinite(norm) and all(map(math.isfinite, loss.values()))
-        _move(state, norm, factor, taken=taken, where=where, loss=loss)
+        told = {t: value for t, value in loss.items() if totals.get(t, 1)}
+        finite = {"loss_is_finite": all(map(math.isfinite, told.values())), "norm_is_finite": math.isfinite(norm)}
+        skipped = overflow(state.scaling, **finite)
+        refused = skipped or _refusal(state, told, norm)
+        _move(state, norm, factor, taken=refused is None)
+        state.refused -= skipped is not None  # of the scale, not of the data: no run goes back for it
+        state.scaling = after(state.scaling, finite=finite["norm_is_finite"])
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
     return StepReport(
-        state.step, loss, norm, rate, totals, time.perf_counter() - started, taken, loads=_loads(loads, wide)
+        state.step, loss, norm, rate, totals, time.perf_counter() - started, loads=_loads(loads, wide), refused=refused
     )
 
 
@@ -185,7 +213,25 @@ def gathered(
     return [StepWide(tensors, before + sum(sizes[:i])) for i in range(len(sizes))]
 
 
-def _move(state: TrainState, norm: float, factor: float, *, taken: bool, where: str, loss: dict[str, float]) -> None:
+def _refusal(state: TrainState, loss: Mapping[str, float], norm: float) -> str | None:
+    """Why the step is refused, or None; then its numbers are those by which the next ones are judged."""
+    found = {**{f"the loss {term!r}": value for term, value in loss.items()}, "the gradient norm": norm}
+    told = complaint(state.refuse, state.window, found)
+    if told is None:
+        remember(state.refuse, state.window, found)
+        return None
+    return told if all(map(math.isfinite, found.values())) else told + _not_finite(state.update)
+
+
+def _not_finite(update: Update) -> str:
+    """The weight that holds what is no number, or else whose gradient does."""
+    if broken := update.broken():
+        return f", since the weight {broken} holds what is no number"
+    first = update.first_without_norm()
+    return f", first in the gradient of {first}" if first else ""
+
+
+def _move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
     """Take the step, or refuse it: what is not finite never reaches the weights."""
     settings = state.update.settings
     average = settings.average.share(state.step, state.total)
@@ -199,12 +245,6 @@ def _move(state: TrainState, norm: float, factor: float, *, taken: bool, where: 
     for weight in state.update.weights.values():
         weight.grad = None
     state.refused += 1
-    if state.refused >= REFUSALS_THAT_END:
-        place = f" ({where})" if where else ""
-        raise NotFinite(
-            f"step {state.step}: the gradient norm is {norm}, the loss {loss}{place}, for the third step on end",
-            hint="lower optim.learning_rate, or set precision=float32",
-        )
 
 
 def _added(parts: Any) -> dict[str, float]:

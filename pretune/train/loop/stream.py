@@ -137,7 +137,7 @@ class MicroBatches:
         return [self.objective.collate(cut, self.vocabulary) for cut in cuts]
 
     def _prepared(self, row: Row, step: int, slot: int) -> Row:
-        told: Row = {**row, "progress": step / self.total if self.total else 0.0}
+        told: Row = {**row, "progress": min(1.0, step / self.total) if self.total else 0.0}
         return self.objective.prepare(told, self.vocabulary, np.random.default_rng([self.seed, step, slot]))
 
     def where(self, step: int) -> str:

@@ -54,7 +54,8 @@ class Update:
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
         # In bfloat16 only where the model computes in it: elsewhere its products may be the slower ones.
-        self.fast = compute_dtype or next(iter(self.weights.values())).dtype
+        narrow = compute_dtype if compute_dtype == torch.bfloat16 else None  # a product of float16 overflows
+        self.fast = narrow or next(iter(self.weights.values())).dtype
         self.files = Files(folder) if settings.offload == "disk" else None
         self.has_master_weights = compute_dtype is not None or settings.offload == "cpu"
         self.exact = {n: self._exact(n, p) for n, p in self.every.items()}
@@ -65,6 +66,7 @@ class Update:
         self.moving = list(self.weights)
         self.norms = torch.zeros(len(self.weights))
         self.open: list[tuple[str, str]] = []
+        self.grad_scale = 1.0  # what the gradients are multiplied with, a power of two (loop/scaling.py)
         self.scales = scales or {}
         self.matrices = self.family.matrices(model) & set(self.weights) if isinstance(settings, Muon) else set()
 
@@ -126,11 +128,24 @@ class Update:
         assert len(grads) == len(self.moving), self._without_gradient()
         wide = torch.float64 if grads[0].dtype == torch.float64 else torch.float32
         self.norms = torch.stack(torch._foreach_norm(grads, dtype=wide))
+        self.norms /= self.grad_scale
         return float(torch.linalg.vector_norm(self.norms))
 
     def _without_gradient(self) -> str:
         missing = [n for n in self.moving if self.weights[n].grad is None]
         return f"parameters meant to train have no gradient: {missing[:3]}"
+
+    def first_without_norm(self) -> str | None:
+        """The first weight whose last gradient was not finite."""
+        return _first_infinite(self.moving, self.norms)
+
+    @torch.no_grad()
+    def broken(self) -> str | None:
+        """The first weight that holds what is no number (a sum is none if one of its parts is none)."""
+        both = [(n, self.masters[n]) for n in self.masters]
+        both += [(n, self.weights[n]) for n in self.weights if self.has_master_weights]
+        sums = torch.stack([tensor.sum(dtype=torch.float64).cpu() for _, tensor in both])
+        return _first_infinite([name for name, _ in both], sums)
 
     def norms_by_part(self) -> dict[str, float]:
         """Norm of the last gradient whose norm was taken, of each part of the model (model/families)."""
@@ -152,7 +167,7 @@ class Update:
         """
         named = [n for n in self.moving if self.weights[n].grad is not None]
         assert len(named) == len(self.moving), self._without_gradient()
-        grads = {n: self._gradient(n).mul_(clip_scale) for n in named}
+        grads = {n: self._gradient(n).mul_(clip_scale / self.grad_scale) for n in named}
         for names, decay, is_inner in self._groups(named, number):
             own = number - self._began(names[0])
             self.rule(self._group(names, grads, own, factor, decay, is_inner), self.settings)
@@ -239,6 +254,8 @@ class Update:
         """Take masters and moments back; every master must be there and have its shape."""
         names = {key.partition("/")[2] for key in state if key.startswith("master/")}
         assert names == set(self.masters), f"other parameters: {sorted(names ^ set(self.masters))[:3]}"
+        for kept in self.moments.values():  # those of a run that goes back may be younger than the checkpoint
+            kept.clear()
         for key, tensor in state.items():
             kind, _, name = key.partition("/")
             if kind == "master":
@@ -247,6 +264,11 @@ class Update:
             else:
                 mine = tensor.to(self.masters[name].device, copy=True)
                 self.moments[name][kind] = self.files.keep(mine, f"{kind}-{name}") if self.files is not None else mine
+
+
+def _first_infinite(names: list[str], numbers: Tensor) -> str | None:
+    """The first of these names whose number [N] is not finite."""
+    return next((n for n, is_fine in zip(names, numbers.isfinite().tolist(), strict=True) if not is_fine), None)
 
 
 def _by_decay(masters: dict[str, Tensor], names: list[str], decay: float) -> Iterator[tuple[float, list[str]]]:
