@@ -282,7 +282,7 @@ def _kind_by_names(path: Path) -> str:
     """bundle, model or tokenizer, by the files that make a folder one; else ""."""
     if (path / "bundle.json").is_file():
         return "bundle"
-    has_weights = any(path.glob("*.safetensors"))
+    has_weights = any(path.glob("*.safetensors")) or any(path.glob("*.bin"))  # pickles: refused where they are loaded
     if has_weights and ((path / "config.json").is_file() or (path / "adapter_config.json").is_file()):
         return "model"
     if (path / "tokenizer.json").is_file():

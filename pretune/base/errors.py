@@ -235,6 +235,7 @@ class WrongKind(UserError):
     """An artifact is of another kind than the one needed here: a corpus where a model is needed, say."""
 
     code = "wrong-kind"
+    usual_hint = "`pretune show PATH` says what a folder is, and what made it"
 
 
 class Changed(PretuneError):

@@ -12,6 +12,7 @@ import click
 from pretune.base.limits import keep_to_cores
 from pretune.cli.advising import advise
 from pretune.cli.comparing import compare
+from pretune.cli.converting import convert
 from pretune.cli.forgetting import forget
 from pretune.cli.looking import card, check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
@@ -56,6 +57,7 @@ VERBS = (
     tidy,
     tune,
     forget,
+    convert,
     studio,
 )
 for _command in VERBS:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from pretune.model.build import build_model
 from pretune.model.methods.method import METHOD
 from pretune.objective.objective import OBJECTIVE
+from pretune.testing.worlds import LENGTH, SPECIALS, VOCABULARY, head_of, packed_rows, tiny_shape
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.state import training_state
@@ -24,7 +25,6 @@ from pretune.train.loop.step import take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.parallel.settings import Parallel
 from pretune.train.settings import TrainSettings
-from tests.invariants.worlds import LENGTH, SPECIALS, VOCABULARY, head_of, packed_rows, tiny_shape
 
 Job = dict[str, Any]
 """What is trained: name, parallel, kind (of shape), objective, optim (settings), batch, precision."""
