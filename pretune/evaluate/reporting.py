@@ -282,13 +282,18 @@ def tree_of(wanted: Wanted, model: Artifact, given: Given, findings: Findings, s
     return rounded(tree)
 
 
+def write_tree(report: Json, out: Path) -> None:
+    """report.json."""
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_report(report: Json, rows: Sequence[Json], out: Path) -> None:
     """report.json and, one row per example, predictions.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+    write_tree(report, out)
     starts = range(0, len(rows), ROWS_AT_ONCE)
     tables = (pa.Table.from_pylist([*rows[start : start + ROWS_AT_ONCE]]) for start in starts)
     found = pa.unify_schemas([pa.schema([]), *(table.schema for table in tables)], promote_options="permissive")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from pretune.base.json import Json, JsonMap
 from pretune.base.stage import Context
 from pretune.evaluate.continual import courses
 from pretune.evaluate.page import card_part, course_part, report_part, seeds_part
-from pretune.evaluate.reporting import FORMAT, read_report
-from pretune.evaluate.summary import Published
+from pretune.evaluate.published import Published
+from pretune.evaluate.reporting import FORMAT, read_report, write_tree
 from pretune.evaluate.yardstick import table_of
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
@@ -58,16 +57,15 @@ def summarise(
     figures = {one["name"]: one["metrics"] for one in told if "metrics" in one} | {c.name: c.figures() for c in learnt}
     metrics |= {f"{one.name}.{key}": value for one in learnt for key, value in one.figures().items()}
     seeds = over_seeds(figures)
-    for row in seeds:
-        metrics |= {f"{row['report']}.{row['figure']}.{name}": row[name] for name in ("mean", "std")}
+    metrics |= {f"{row['report']}.{row['figure']}.{name}": row[name] for row in seeds for name in ("mean", "std")}
     tree = {"format": FORMAT, "what": "summary", "title": title, "text": text, "parts": told, "seeds": seeds}
     tree |= {"courses": [one.told() | one.figures() for one in learnt]} if learnt else {}
     line = table_of(reports, yardstick) if yardstick is not None else None
     if line is not None:
         tree, metrics = tree | {"table": line.tree()}, metrics | line.averages()
         context.log.info(line.text())
-    written = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (out / "report.json").write_text(written, encoding="utf-8", newline="\n")
+    write_tree(tree, out)
+    tables = [*([line.part()] if line else []), *([seeds_part(seeds)] if seeds else [])]
     verdict, mood = verdict_of([part for part in shown if part["groups"]])
     write_page(
         out / "report.html",
@@ -77,12 +75,7 @@ def summarise(
         verdict=verdict,
         mood=mood,
         text=text,
-        parts=[
-            *([line.part()] if line else []),
-            *([seeds_part(seeds)] if seeds else []),
-            *map(course_part, learnt),
-            *shown,
-        ],
+        parts=[*tables, *map(course_part, learnt), *shown],
         doctor=(),
         lineage=lineage({part.path.name: part for part in parts}),
         command=context.command or "pretune run RECIPE",

@@ -7,22 +7,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pretune.base.artifact import Artifact
-from pretune.base.config import Config, Input
+from pretune.base.config import Input
 from pretune.base.json import Json
 from pretune.base.stage import Context, Stage
+from pretune.evaluate.published import Published
 
 KINDS = "report|model|corpus|dataset|tokenizer|tokens|bundle"
-
-
-class Published(Config):
-    """A figure that others published on the same data."""
-
-    figure: float
-    """Of the report's main figure, in its unit: 0.95 for 95 %."""
-    by: str
-    """The system."""
-    source: str
-    """Where it stands, and what is different there."""
 
 
 class SummaryStage(Stage):

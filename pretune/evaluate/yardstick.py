@@ -18,7 +18,7 @@ from pretune.base.errors import NotSupported, WrongValue, did_you_mean
 from pretune.base.json import Json, JsonMap
 from pretune.evaluate.findings import rounded
 from pretune.evaluate.page import EMPTY
-from pretune.evaluate.summary import Published
+from pretune.evaluate.published import Published
 from pretune.report.numbers import is_lower_better, metric, named
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 from pydantic import Field
@@ -23,9 +23,6 @@ from pretune.serve.errors import ApiError
 from pretune.serve.reading import read
 from pretune.serve.requests import Limits, Strict
 
-if TYPE_CHECKING:
-    from pretune.apps.monitor.app import Monitor
-
 HOUR, MOST_TEXTS, MOST_ALERTS, MOST_CHARTS, LONGEST_DAYS = 3600, 100, 200, 24, 366
 
 
@@ -36,14 +33,14 @@ class Acknowledge(Strict):
     by: str = Field("", max_length=200)
 
 
-def routes(app: Monitor, limits: Limits) -> list[Route]:
-    """The page `/` and what it asks."""
+def routes(store: Callable[[], Store], name: str, limits: Limits) -> list[Route]:
+    """The page `/` and what it asks of the store of the watch called `name`."""
     return [
         Route("/", _page),
-        Route("/v1/watch", partial(_answered, app, about)),
-        Route("/v1/watch/lines", partial(_answered, app, lines)),
-        Route("/v1/watch/texts", partial(_answered, app, texts)),
-        Route("/v1/watch/acknowledge", partial(_acknowledge, app, limits), methods=["POST"]),
+        Route("/v1/watch", partial(_answered, store, name, about)),
+        Route("/v1/watch/lines", partial(_answered, store, name, lines)),
+        Route("/v1/watch/texts", partial(_answered, store, name, texts)),
+        Route("/v1/watch/acknowledge", partial(_acknowledge, store, limits), methods=["POST"]),
     ]
 
 
@@ -51,14 +48,14 @@ async def _page(request: Request) -> Response:
     return html("pretune.apps.monitor", "page.html")
 
 
-async def _answered(app: Monitor, answer: object, request: Request) -> Response:
+async def _answered(store: Callable[[], Store], name: str, answer: object, request: Request) -> Response:
     assert callable(answer), "a function of the store and the request"
-    return JSONResponse(await run_sync(answer, app.opened_store(), dict(request.query_params), app.artifact.path.name))
+    return JSONResponse(await run_sync(answer, store(), dict(request.query_params), name))
 
 
-async def _acknowledge(app: Monitor, limits: Limits, request: Request) -> Response:
+async def _acknowledge(store: Callable[[], Store], limits: Limits, request: Request) -> Response:
     asked = await read(request, Acknowledge, limits)
-    if not await run_sync(app.opened_store().acknowledge, asked.alert, asked.by):
+    if not await run_sync(store().acknowledge, asked.alert, asked.by):
         raise ApiError(404, f"there is no alert {asked.alert}", code="not_found", param="alert")
     return JSONResponse({"alert": asked.alert, "acknowledged": True})
 
