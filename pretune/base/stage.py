@@ -152,6 +152,10 @@ STAGE = Choice(
         "summary": "pretune.evaluate.summary:SummaryStage",
         "compress": "pretune.compress.stage:CompressStage",
         "export": "pretune.export.stage:ExportStage",
+        "support": "pretune.apps.support.stage:SupportStage",
+        "monitor": "pretune.apps.monitor.stage:MonitorStage",
+        "recommend": "pretune.apps.recommend.stage:RecommendStage",
+        "together": "pretune.apps.recommend.stage:TogetherStage",
     },
     group="pretune.stages",
 )

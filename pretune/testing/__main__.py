@@ -1,7 +1,7 @@
-#!/usr/bin/env python
-"""The full matrix: every kind of training by every cut, and every task by every method and base.
+"""The whole matrix: every contract, every kind of training by every cut and by ranks, every
+task by every method and base.
 
-    scripts/matrix --out FOLDER [--only WORD] [--list]
+    python -m pretune.testing --out FOLDER [--only WORD] [--list]
 
 A cell is kept in FOLDER/cells.jsonl as it ends, and a rerun does only what is missing or failed. The exit status is 1
 while a cell is wrong. `make test` runs each row and each column of it once.
@@ -12,22 +12,38 @@ from __future__ import annotations
 import itertools
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import torch
 
-import torch  # noqa: E402
-
-from tests import roundtrips  # noqa: E402
-from tests.cells import Cell, arguments, run  # noqa: E402
-from tests.invariants.worlds import BY_METHOD, CASES, largest_difference, ranks_apart, trained  # noqa: E402
+from pretune.testing import Bench, Check, NotAsked, all_checks, roundtrips
+from pretune.testing.cells import Cell, arguments, run
+from pretune.testing.worlds import BY_METHOD, CASES, largest_difference, ranks_apart, trained
 
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5}
-RATES = {torch.float64: {"": 1e-2}, torch.float32: {"": 1e-2, " at its usual rate": None}}
+RATES: dict[torch.dtype, dict[str, float | None]] = {
+    torch.float64: {"": 1e-2},
+    torch.float32: {"": 1e-2, " at its usual rate": None},
+}
 """1e-2 is far above what a run has. Adam divides a gradient by its own size, so a weight whose gradient is 0 by
 arithmetic (the bias of BERT's keys: a softmax does not see it) moves by its rounding, a whole rate at a time; at the
 usual rate that is what a user's run has of it."""
+
+
+def contracts(bench: Bench) -> Iterator[Cell]:
+    """Every check of every plug-in that is registered."""
+    for check in all_checks():
+        yield f"contract {check}", partial(_held, check, bench)
+
+
+def _held(check: Check, bench: Bench) -> tuple[bool, str]:
+    try:
+        return True, check(bench)
+    except NotAsked as why:
+        return True, f"not asked: {why}"
 
 
 def cuts() -> Iterator[Cell]:
@@ -37,7 +53,7 @@ def cuts() -> Iterator[Cell]:
             for kind, rates in RATES.items():
                 for (told, rate), micro in itertools.product(rates.items(), (1, 2, 3, 5)):
                     title = f"cut {name} {optim} {str(kind).partition('.')[2]}{told} 8 against {micro}"
-                    yield title, lambda a=(name, optim, kind, micro, rate): _cut(*a)
+                    yield title, partial(_cut, name, optim, kind, micro, rate)
 
 
 def _cut(name: str, optim: str, kind: torch.dtype, micro: int, rate: float | None) -> tuple[bool, str]:
@@ -48,7 +64,7 @@ def _cut(name: str, optim: str, kind: torch.dtype, micro: int, rate: float | Non
 
 def ranks() -> Iterator[Cell]:
     for name in (*CASES, *BY_METHOD):
-        yield f"ranks {name}", lambda name=name: _ranks(name)
+        yield f"ranks {name}", partial(_ranks, name)
 
 
 def _ranks(name: str) -> tuple[bool, str]:
@@ -59,7 +75,7 @@ def _ranks(name: str) -> tuple[bool, str]:
 
 def trips() -> Iterator[Cell]:
     for cell in roundtrips.CELLS:
-        yield f"trip {' '.join(cell)}", lambda cell=cell: _trip(cell)
+        yield f"trip {' '.join(cell)}", partial(_trip, cell)
 
 
 def _trip(cell: tuple[str, str, str]) -> tuple[bool, str]:
@@ -72,19 +88,20 @@ def _trip(cell: tuple[str, str, str]) -> tuple[bool, str]:
     others = {"server": 0.0, **({} if one.unexported else {"bundle": roundtrips.NEAR})}
     wrong = [who for who, near in others.items() if not roundtrips.alike(here, one.answers[who], near)]
     wrong += [] if roundtrips.alike(here, again) else ["another process"]
-    alone = cell[:2] in roundtrips.WITHOUT_BUNDLE or cell[2] in roundtrips.UNMERGED
-    wrong += [] if bool(one.unexported) == alone else ["the export"]
-    told = f"no bundle: {one.unexported}" if one.unexported else "folder, process, server, bundle alike"
-    return not wrong, f"other answers from: {', '.join(wrong)}" if wrong else told
+    wrong += ["the export"] if one.unexported else []
+    return not wrong, f"other answers from: {', '.join(wrong)}" if wrong else "folder, process, server, bundle alike"
 
 
 def main() -> int:
     asked = arguments(__doc__ or "").parse_args()
-    found = [cell for make in (cuts, ranks, trips) for cell in make() if asked.only in cell[0]]
-    if asked.list:
-        print(*(name for name, _ in found), sep="\n")
-        return 0
-    return run(found, asked.out)[0]
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        makers = (partial(contracts, Bench(Path(folder))), cuts, ranks, trips)
+        found = [cell for make in makers for cell in make() if asked.only in cell[0]]
+        if asked.list:
+            print(*(name for name, _ in found), sep="\n")
+            return 0
+        return run(found, asked.out)[0]
 
 
 if __name__ == "__main__":
