@@ -97,8 +97,8 @@ class Index:
         return cls(texts, Bm25.of(texts, stems_of), vectors_ND, graph)
 
     def by_words(self, question: str, top: int = DEEP) -> list[int]:
-        """The passages that BM25 puts first; those without any word of the question are left out."""
-        scores = self.bm25.scores(question)
+        """The passages that BM25 puts first, by the words that say what is asked; those without any are left out."""
+        scores = self.bm25.scores_of(telling(question))
         return [k for k in first(scores, top) if scores[k] > 0]
 
     def by_vectors(self, vector_D: Vectors, top: int = DEEP) -> list[int]:
@@ -139,7 +139,7 @@ class Index:
 
     def likeness(self, question: str, other: str) -> float:
         """How much two questions say the same, 0 to 1: what both say over what each says (Dice, by rarity)."""
-        a, b = telling(question), telling(other)
+        a, b = {*telling(question)}, {*telling(other)}
         whole = sum(map(self.bm25.rarity, a)) + sum(map(self.bm25.rarity, b))
         return 2 * sum(map(self.bm25.rarity, a & b)) / whole if whole else float(question.strip() == other.strip())
 
@@ -150,12 +150,12 @@ def near(text: str, covers: Callable[[str], float]) -> float:
     return (covers(text) + best) / 2
 
 
-def telling(question: str) -> set[str]:
-    """The terms of a question that say what it asks; all of them, if it has no others."""
+def telling(question: str) -> list[str]:
+    """The terms of a question that say what it asks, each once; all of them, if it has no others."""
     empty = empty_words()
     words = stems_of(ASKING_ZH.sub(" ", question))
-    found = {word for word in words if word not in empty and not (len(word) == 2 and empty >= {*word})}
-    return found or {*stems_of(question)}
+    found = [word for word in words if word not in empty and not (len(word) == 2 and empty >= {*word})]
+    return [*dict.fromkeys(found or stems_of(question))]
 
 
 def stems_of(text: str) -> list[str]:
