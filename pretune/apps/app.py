@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchFile, NotSupported, WrongKind
@@ -48,14 +48,19 @@ class Started:
     Args:
         write: takes lines for who started it.
         webhook: an address that is told what people must hear; a secret, so it is on no card.
+        sources: where texts come from, for an application that follows some (`--source`).
     """
 
     write: Callable[[str], object]
     webhook: str | None = None
+    sources: Sequence[str] = ()
 
 
 class App(ABC):
     """An application with its models in memory."""
+
+    follows: ClassVar[bool] = False
+    """Whether it reads `Started.sources`."""
 
     @classmethod
     @abstractmethod
