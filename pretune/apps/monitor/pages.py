@@ -135,7 +135,7 @@ def _chart(
         sentiment: [((at - until) / HOUR, float(line.get(at, 0))) for at in times]
         for sentiment, line in sorted(counts.items())
     }
-    made = chart(subject[1] or "*", "texts", series)
+    made = chart(subject[1] or "*", "", series)
     return made and replace(made, across="h", names_ends=False)
 
 
