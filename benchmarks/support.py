@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from pretune.apps.support.answering import Knowledge, Limits, Models, reply
-from pretune.apps.support.index import Hit, Index, units
+from pretune.apps.support.index import Hit, Index, fused, units
 from pretune.apps.support.making import confidence, threshold
 from pretune.apps.support.passages import Passage, passages_of, texts_of
 from pretune.base.artifact import Artifact
@@ -114,8 +114,9 @@ def find(collection: Collection, models: Models, questions: int, out: Path) -> d
         note("bm25", [int(k) for k in np.argsort(-plain.scores(question), kind="stable")[:100]], wanted)
         note("words", index.by_words(question), wanted)
         if models.embed is not None:
-            note("vectors", index.by_vectors(units(models.embed.vectors([question]))[0]), wanted)
-            note("fused", of(index.search(question, models.embed, top=100)), wanted)
+            vector_D = units(models.embed.vectors([question]))[0]
+            note("vectors", index.by_vectors(vector_D), wanted)
+            note("fused", fused([index.by_words(question), index.by_vectors(vector_D)])[0][:100], wanted)
         if models.rank is not None:
             note("reranked", of(index.search(question, models.embed, models.rank, top=20)), wanted)
     rows = {way: {k: round(v, 3) for k, v in marks(places).items()} for way, places in found.items()}
@@ -248,7 +249,9 @@ def parts(args: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
         "refuse-en": lambda: refuse(english(shared), foreign, without, number, out),
         "speed-zh": lambda: speed(chinese(shared), Models(), out),
         "speed-en": lambda: speed(english(shared), without, out),
-        "quote-zh": lambda: quote(chinese(shared), Models(chat=open_model(shared / "models/minimind2-small")), 50),
+        "quote-zh": lambda: quote(
+            chinese(shared), Models(chat=open_model(shared / "models/minimind2-small")), args.written
+        ),
     }
     if args.rank:
         found["refuse-en-ranked"] = lambda: refuse(english(shared), foreign, both, number // 4, out)
@@ -269,6 +272,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="+", help="parts of it")
     parser.add_argument("--questions", type=int, default=1000)
+    parser.add_argument("--written", type=int, default=50, help="questions that a chat model answers")
     parser.add_argument("--embed", type=Path, help="what gives vectors of English [MiniLM]")
     parser.add_argument("--rank", type=Path, help="a model that ranks English")
     parser.add_argument("--intents", type=Path, help="a classifier of banking77")

@@ -109,7 +109,7 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
         "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=False)),
         "llama": lambda: LlamaForCausalLM(
-            LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters=ROPE3)
+            LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters={**ROPE3})
         ),
         "qwen3-moe": lambda: Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, **EXPERTS)),
         "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4)),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchFile, NotSupported, WrongKind
+from pretune.base.extras import need
 from pretune.base.json import Json
 from pretune.infer.answers import Answer
 from pretune.infer.load import open_model
@@ -109,10 +110,11 @@ def open_app(path: str | Path, state: Path | None = None) -> App:
 
 
 def app_class(artifact: Artifact) -> type[App]:
-    """The class of an application. Raises WrongKind: a stage that this version does not know made it."""
+    """The class of an application. Raises MissingExtra; WrongKind: of a stage that is not known here."""
     stage = artifact.card.stage
     if stage not in APP:
         raise WrongKind(f"{artifact.path.as_posix()} was made by {stage!r}, which is no application here")
+    need(["serve"])
     module, _, name = APP[stage].partition(":")
     found: type[App] = getattr(import_module(module), name)
     return found

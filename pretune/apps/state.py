@@ -29,16 +29,13 @@ class State:
 
     Args:
         migrations: SQL that makes version 1, 2 ... of the tables; a version that was shipped is never changed.
-        memory: in memory instead, for who only asks.
     """
 
-    def __init__(self, folder: Path, migrations: Sequence[str], *, memory: bool = False):
+    def __init__(self, folder: Path, migrations: Sequence[str]):
         self.path = folder / FILE
-        if not memory:
-            folder.mkdir(parents=True, exist_ok=True)
-        where = ":memory:" if memory else str(self.path)
+        folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.RLock()
-        self.db = sqlite3.connect(where, timeout=WAIT, check_same_thread=False, isolation_level=None)
+        self.db = sqlite3.connect(self.path, timeout=WAIT, check_same_thread=False, isolation_level=None)
         self.db.row_factory = sqlite3.Row
         try:
             self.db.execute("pragma journal_mode = wal")

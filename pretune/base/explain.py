@@ -118,6 +118,10 @@ METRICS = {
     "the loss of its examples still fell while that of the validation split rose by more than a tenth.",
     "over_fit_from": "The step from which the losses of training and validation examples went apart; the weights that "
     "are kept are those with the best score, perhaps earlier.",
+    "refuse": "Stage support: the confidence below which a question is passed on to a person. refuse_from says whether "
+    "it was chosen on dev, set, or is the usual one.",
+    "dev_false_refusals": "Stage support: share of the questions of dev that have an answer and are refused.",
+    "dev_refused": "Stage support: share of the questions of dev without an answer that are refused.",
     "folds": "Scores of training examples by models that have learnt from the others alone: mean, standard deviation, "
     "and each fold's.",
     "self_training": "Of each round, how many texts without labels were taken in by label, and a few of them.",

@@ -9,7 +9,9 @@ import sys
 
 import click
 
+from pretune.base.limits import keep_to_cores
 from pretune.cli.advising import advise
+from pretune.cli.forgetting import forget
 from pretune.cli.looking import check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
@@ -34,7 +36,23 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, quickstart, new, advise, predict, chat, serve, show, check, explain, doctor, tidy, tune):
+for _command in (
+    run,
+    plan,
+    quickstart,
+    new,
+    advise,
+    predict,
+    chat,
+    serve,
+    show,
+    check,
+    explain,
+    doctor,
+    tidy,
+    tune,
+    forget,
+):
     cli.add_command(_command)
 for _kind, _summary in STAGES.items():
     cli.add_command(stage_command(_kind, _summary))
@@ -45,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    keep_to_cores()
     try:
         sys.exit(cli.main(arguments, prog_name="pretune", standalone_mode=False) or 0)
     except click.ClickException as error:

@@ -67,7 +67,7 @@ def report_part(
     for part, some in _parts(report["what"], rows).items():
         ordered = in_order(some, report["better"])
         _, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
-        _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
+        _, _, best = shown_of(report["what"], ordered[: -SHOWN_ROWS - 1 : -1])
         columns = tuple(name for name in (LIKELY if part else columns) if not worst or name in worst[0])
         of, weighed = f" of {part}" if part else "", WEIGHED if any(explained) else ""
         examples += [(f"Worst examples{of}{weighed}", _weighed(worst, explained), columns)] if columns else []

@@ -23,10 +23,13 @@ from pretune.apps.support.making import threshold
 from pretune.apps.support.passages import Passage, headings, passages_of, slices
 from pretune.apps.support.record import Record
 from pretune.base.artifact import Artifact
-from pretune.base.errors import BadFile, Damaged, NoSuchColumn, NotSupported, PretuneError
+from pretune.base.errors import BadFile, Damaged, NoSuchColumn, NotSupported, PretuneError, UserError
 from pretune.base.log import Log
+from pretune.base.new import like
 from pretune.base.oneline import stage_recipe
-from pretune.infer.answers import Text
+from pretune.base.recipe import Recipe
+from pretune.base.tidy import leftovers
+from pretune.infer.answers import Label, Ranking, Text
 from pretune.serve.keys import Key
 from pretune.serve.run import Options
 from pretune.text.read.document import Document
@@ -202,6 +205,58 @@ def test_words_of_a_model_are_given_only_if_they_quote_a_passage_and_invent_no_n
         assert all(source.quote in says and source.quote in source.passage.text for source in found.sources)
 
 
+class Vectors:
+    """Vectors of whatever is said of a text; the first word decides."""
+
+    def __init__(self, **places: tuple[float, float]):
+        self.places = places
+
+    def vectors(self, texts: list[str]) -> np.ndarray:
+        return np.array([self.places[text.split()[0]] for text in texts])
+
+
+class Backwards:
+    """Puts candidates in the opposite order, and is sure of it."""
+
+    def answer(self, inputs: Any) -> list[Ranking]:
+        order = tuple(range(len(inputs[0]["candidates"])))[::-1]
+        return [Ranking(order, tuple(1 / (k + 1) for k in range(len(order))))]
+
+
+def test_vectors_find_what_shares_no_word_and_a_ranker_has_the_last_word() -> None:
+    embed: Any = Vectors(money=(1, 0), refund=(0.8, 0.6), lamp=(0, 1), cash=(1, 0.1))
+    texts = ["refund policy", "lamp policy", "money"]
+    index = Index.of(texts, units(embed.vectors(texts)))
+    assert [hit.number for hit in index.search("cash", embed)] == [2, 0, 1]
+    assert index.search("cash", embed)[0].cosine == pytest.approx(1 / np.sqrt(1.01))
+    rank: Any = Backwards()
+    found = index.search("cash", embed, rank)
+    assert [(hit.number, hit.ranked) for hit in found] == [(1, 1.0), (0, 0.5), (2, 1 / 3)]
+    assert found[0].confidence == 1.0
+
+
+class Hears:
+    """A classifier that hears one intent."""
+
+    def __init__(self, label: Label):
+        self.label = label
+
+    def answer(self, inputs: Any) -> list[Label]:
+        return [self.label]
+
+
+@pytest.mark.parametrize(
+    ("label", "way"),
+    [(Label("dim", 0.9), "faq"), (Label("dim", 0.6), "nobody"), (Label("", 0.9, rejected=True), "nobody")],
+)
+def test_an_intent_that_is_sure_gives_the_answer_of_its_entry(opened: Desk, label: Label, way: str) -> None:
+    intents: Any = Hears(label)
+    found = reply("Too bright!!", opened.live.now, Models(intents=intents), opened.limits)
+    assert (found.way, found.intent) == (way, label)
+    if way == "faq":
+        assert found.sources[0].passage.intent == "dim"
+
+
 def test_the_longest_run_is_of_whole_words_and_is_in_both() -> None:
     start, end = longest_run("it is a green lampshade, truly", "one green lamp and two green lampshades")
     assert "one green lamp and two green lampshades"[start:end] == "green"
@@ -309,9 +364,11 @@ def test_a_changed_file_is_read_again_and_a_broken_one_keeps_what_was_known(tmp_
     assert isinstance(opened, Desk)
     told: list[str] = []
     assert not opened.live.refresh(told.append)
+    (docs / "link.md").symlink_to(SHOP / "docs" / "returns.md")
     (docs / "b.md").write_text("紫色的台灯重三公斤。\n", encoding="utf-8")
     assert opened.live.refresh(told.append)
     assert opened.reply("紫色的台灯多重").sources[0].passage.source == "b.md#0"
+    assert {p.source for p in opened.live.now.passages} == {"a.md#0", "b.md#0"}
     for file in docs.iterdir():
         file.unlink()
     opened.live.refresh(told.append)
@@ -342,6 +399,7 @@ def test_what_was_said_survives_and_a_new_desk_says_where_the_old_state_is(desk:
     made(path, SHOP / "docs", "words=40")
     (line,) = left_behind(path)
     assert "--state" in line
+    assert leftovers(tmp_path) == []
 
 
 def test_a_state_that_is_no_database_or_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -406,6 +464,17 @@ def test_what_no_webhook_takes_is_kept_and_check_says_so(tmp_path: Path) -> None
             threading.Event().wait(0.01)
     assert "1 messages wait for the webhook" in problems(record.state)[0]
     record.close()
+
+
+def test_a_shipped_recipe_may_be_begun_with(tmp_path: Path) -> None:
+    path = like(str(tmp_path / "my shop"), "support")
+    recipe = Recipe.read(path)
+    assert (recipe.head.name, recipe.head.work) == ("my shop", "runs/my shop")
+    with pytest.raises(UserError, match="exists"):
+        like(str(tmp_path / "my shop"), "support")
+    with pytest.raises(UserError, match="no recipe 'suport'") as error:
+        like(str(tmp_path / "other"), "suport")
+    assert "support" in str(error.value.hint)
 
 
 # ---- bad input ----------------------------------------------------------------------------------

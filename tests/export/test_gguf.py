@@ -463,7 +463,7 @@ def test_a_window_of_experts_and_factors_of_gemma_are_refused() -> None:
     experts, gemma = build("qwen3-moe"), build("gemma3")
     assert keys_of(experts, 96) and keys_of(gemma, 96)
     experts.config.sliding_window = 4
-    gemma.config.rope_parameters["full_attention"] = ROPE3
+    gemma.config.rope_parameters["full_attention"] = {**ROPE3}
     for model, said in ((experts, "sees everything, this model a window"), (gemma, "no factors of its own")):
         with pytest.raises(NotSupported, match=said):
             keys_of(model, 96)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import ClassVar, Literal
 
 from pretune.apps.support.index import Hit, Index, empty_words
@@ -37,6 +38,8 @@ ASKED = {
 }
 SHOWN = 3
 """Passages that a chat model is given, and that a reply names as sources."""
+AS_SURE = 0.5
+"""A source is shown if it is at least half as sure as the first."""
 QUOTED = 5
 """Words (in Chinese characters, twice as many) of a quote at least."""
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -112,6 +115,8 @@ class Models:
     intents: Predictor | None = None
     embed: Embedder | None = None
     rank: Predictor | None = None
+    turn: Lock = field(default_factory=Lock)
+    """Who writes: one at a time, or all would take as long as the last."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,8 @@ def reply(question: str, knowledge: Knowledge, models: Models, limits: Limits) -
     best = hits[0].confidence
     sources = shown(question, hits, knowledge)
     if models.chat is not None and best < limits.passage:
-        written = write(question, [knowledge.passages[hit.number] for hit in hits[:SHOWN]], models.chat)
+        with models.turn:
+            written = write(question, [knowledge.passages[hit.number] for hit in hits], models.chat)
         if (quotes := quoted(written, question, sources)) is not None:
             return Reply(written, "written", best, quotes, intent)
     first = sources[0].passage
@@ -190,9 +196,9 @@ def language(text: str) -> str:
 
 
 def shown(question: str, hits: Sequence[Hit], knowledge: Knowledge) -> tuple[Source, ...]:
-    """The first passages, each with the sentence that says most of what is asked."""
+    """The first passages that are about as sure, each with the sentence that says most of what is asked."""
     found, covers = list[Source](), knowledge.index.covering(question)
-    for hit in hits[:SHOWN]:
+    for hit in [hit for hit in hits[:SHOWN] if hit.confidence >= AS_SURE * hits[0].confidence]:
         passage = knowledge.passages[hit.number]
         text = passage.text
         places = [*sentences(text, 0, len(text))] or [(0, len(text))]

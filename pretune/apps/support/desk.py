@@ -142,7 +142,7 @@ class Desk(App):
     @contextmanager
     def running(self, started: Started) -> Iterator[None]:
         """The record is open, changed files are looked for, and the webhook hears of tickets."""
-        record = self.record = Record(self.folder)
+        record = self.record = Record(self.folder, posts=bool(started.webhook))
         record.write_examples()
         self.live.learn(record)
         ended = threading.Event()
@@ -222,6 +222,8 @@ class Routes:
 
     async def ask(self, request: Request) -> Response:
         asked = await read(request, Ask, self.limits)
+        if not asked.question.strip():
+            raise UserError("the question is empty")
         check_queue(self.desk.waiting, self.limits.max_waiting)
         self.desk.waiting += 1
         try:

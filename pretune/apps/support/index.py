@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.apps.support.passages import sentences
 from pretune.base.extras import need
 from pretune.infer.answers import Ranking
 from pretune.infer.embed import Embedder
@@ -61,7 +62,8 @@ class Hit:
 
     Args:
         number: which; score: what it was put in order by: the ranker's, else of the fused places.
-        coverage: the share of what the question says that the passage says too, 0 to 1.
+        coverage: the share of what the question says that the passage says too, and how much of it in one sentence: the
+            mean of both, 0 to 1.
         cosine: of the vectors; None without.
         ranked: the ranker's number, 0 to 1; None without.
     """
@@ -92,7 +94,7 @@ class Index:
     @classmethod
     def of(cls, texts: Sequence[str], vectors_ND: Vectors | None = None, *, exact: int = EXACT) -> Index:
         graph = None if vectors_ND is None or len(vectors_ND) <= exact else graph_of(vectors_ND)
-        return cls(texts, Bm25.of(texts, stems_of) if texts else Bm25(0, {}, stems_of), vectors_ND, graph)
+        return cls(texts, Bm25.of(texts, stems_of), vectors_ND, graph)
 
     def by_words(self, question: str, top: int = DEEP) -> list[int]:
         """The passages that BM25 puts first; those without any word of the question are left out."""
@@ -115,7 +117,7 @@ class Index:
         order, scores = fused(lists)
         order = order[: max(top, RANKED) if rank else top]
         covers = self.covering(question)
-        hits = [self._hit(k, scores[k], covers(self.texts[k]), vector_D) for k in order]
+        hits = [self._hit(k, scores[k], near(self.texts[k], covers), vector_D) for k in order]
         return reranked(question, hits, [self.texts[h.number] for h in hits], rank)[:top] if rank and hits else hits
 
     def _hit(self, number: int, score: float, coverage: float, vector_D: Vectors | None) -> Hit:
@@ -140,6 +142,12 @@ class Index:
         a, b = telling(question), telling(other)
         whole = sum(map(self.bm25.rarity, a)) + sum(map(self.bm25.rarity, b))
         return 2 * sum(map(self.bm25.rarity, a & b)) / whole if whole else float(question.strip() == other.strip())
+
+
+def near(text: str, covers: Callable[[str], float]) -> float:
+    """How much a text covers, half of it by its best sentence: words that are far from each other say less together."""
+    best = max((covers(text[a:b]) for a, b in sentences(text, 0, len(text))), default=0.0)
+    return (covers(text) + best) / 2
 
 
 def telling(question: str) -> set[str]:

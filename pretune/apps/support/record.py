@@ -50,12 +50,13 @@ class Record:
 
     Args:
         folder: where it lies; the examples are next to it.
+        posts: whether tickets are told to a webhook.
         now: the time, seconds since 1970.
     """
 
-    def __init__(self, folder: Path, *, memory: bool = False, now: Callable[[], float] = time.time):
-        self.state = State(folder, MIGRATIONS, memory=memory)
-        self.folder, self.now = folder, now
+    def __init__(self, folder: Path, *, posts: bool = False, now: Callable[[], float] = time.time):
+        self.state = State(folder, MIGRATIONS)
+        self.folder, self.posts, self.now = folder, posts, now
 
     # ---- customers ----
 
@@ -100,8 +101,9 @@ class Record:
         sql = "insert into tickets (asked, time, reason) values (?, ?, ?)"
         ticket = db.execute(sql, (asked, self.now(), reason)).lastrowid
         assert ticket is not None, "what was kept has a number"
-        question = db.execute("select question from asked where id = ?", (asked,)).fetchone()[0]
-        post(db, {"event": "ticket", "ticket": ticket, "reason": reason, "text": f"#{ticket} {question}"})
+        if self.posts:
+            question = db.execute("select question from asked where id = ?", (asked,)).fetchone()[0]
+            post(db, {"event": "ticket", "ticket": ticket, "reason": reason, "text": f"#{ticket} {question}"})
         return ticket
 
     def _check(self, asked: int, talk: str) -> None:

@@ -23,6 +23,7 @@ from pretune.text.dataset.example import Example, said_by
 from pretune.text.dataset.shapes.choosing import Opened, open_records
 from pretune.text.dataset.shapes.converter import Notes, Record
 from pretune.text.dataset.shapes.files import CLASS_NAMES, LabelledFile, sources_of, splits_of, unpacked
+from pretune.text.forget import record_digest
 from pretune.text.read import sources
 from pretune.text.read.readers import ARCHIVES, PACKED, Repairs, line_of, lines_of, read_records, suffix_of
 from pretune.text.read.split import NAMES, SPLITS
@@ -58,16 +59,19 @@ class Found:
     class_names: list[str] = field(default_factory=list)
     left_alone: Counter[str] = field(default_factory=Counter)
     repairs: Repairs = field(default_factory=Repairs)
+    forgotten: int = 0
     read_as: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How records are to be read: a shape or "auto", role -> column of those that are given, the seed of samples."""
+    """How records are to be read: a shape or "auto", role -> column of those that are given, the seed of samples; and
+    the digests of those that are left out."""
 
     shape: str
     columns: Mapping[str, str]
     seed: int
+    without: frozenset[str] = frozenset()
 
 
 def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, log: Log) -> Found:
@@ -137,7 +141,7 @@ def _read_source(
         read_as = f", read as {found.read_as[source.name]}" if opened else ", without a record"
         log.info(f"    {source.name}: {split or 'no split in its name'}{read_as}")
         if opened is not None:
-            _collect(source, split, opened, part, found, pace)
+            _collect(source, split, opened, part, found, pace, wanted.without)
     pace.end()
 
 
@@ -162,11 +166,16 @@ def _opened(source: LabelledFile, found: Found, wanted: Wanted) -> Opened | None
 # ---- one file -----------------------------------------------------------------------------------
 
 
-def _collect(source: LabelledFile, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace) -> None:
+def _collect(
+    source: LabelledFile, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace, without: frozenset[str]
+) -> None:
     name, convert, examples = mend_surrogates(source.name), opened.convert, part[split]
     wrong: list[tuple[int, Record, BadFile]] = []
     for number, record in enumerate(opened.records):
         pace.at(number)
+        if without and record_digest(record) in without:
+            found.forgotten += 1
+            continue
         own = record.get("origin")  # the record may know better where it comes from
         origin = mend_surrogates(own) if own and isinstance(own, str) else f"{name}#{number}"
         try:

@@ -10,6 +10,7 @@ cleanly on Ctrl-C.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from pretune.train.budget import remarks_on
 from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
 from pretune.train.loop.meters import Meters
+from pretune.train.loop.private import private_run, told_of
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.state import DTYPES, as_precise, training_state
@@ -205,7 +207,13 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     state = training_state(spec, model, choices, runtime, folder)
     micro = int(choices["micro_batch"])
     ranks = {"rank": runtime.rank, "world": runtime.world}
-    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
+    stream = spec.stream
+    if spec.settings.optim.private is not None:
+        secret = context.choose("secret", lambda: secrets.randbits(63))
+        stream, state.mechanism, told = private_run(spec, state.total, secret)
+        state.extra["private"], micro = told, 1
+        context.log.info(f"    private: {told_of(told)}")
+    cut = MicroBatches(stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
     sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
     warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)

@@ -22,6 +22,7 @@ from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
+from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.runtime import Runtime
 from pretune.train.optim.update import Update
@@ -56,6 +57,7 @@ class TrainState:
         around: what the method does to the gradients before weights move, and to the weights after.
         still: modules that are in eval mode while the others train.
         penalty: what holds the weights near where they were.
+        mechanism: what hides single examples, where the run is private.
     """
 
     model: nn.Module
@@ -72,6 +74,7 @@ class TrainState:
     around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
     still: Sequence[nn.Module] = ()
     penalty: Penalty | None = None
+    mechanism: Mechanism | None = None
 
     def train(self) -> None:
         """Train mode, but for what stays in eval mode."""
@@ -137,7 +140,7 @@ def take_step(
     with state.around(state):
         norm = state.update.gradient_norm()
         taken = math.isfinite(norm) and all(map(math.isfinite, loss.values()))
-        _move(state, norm, factor, taken=taken, where=where, loss=loss)
+        move(state, norm, factor, taken=taken, where=where, loss=loss)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
@@ -185,7 +188,7 @@ def gathered(
     return [StepWide(tensors, before + sum(sizes[:i])) for i in range(len(sizes))]
 
 
-def _move(state: TrainState, norm: float, factor: float, *, taken: bool, where: str, loss: dict[str, float]) -> None:
+def move(state: TrainState, norm: float, factor: float, *, taken: bool, where: str, loss: dict[str, float]) -> None:
     """Take the step, or refuse it: what is not finite never reaches the weights."""
     settings = state.update.settings
     average = settings.average.share(state.step, state.total)

@@ -29,7 +29,9 @@ HOSTILE = "negative news on the bank <img src=x onerror=alert(1)> 你好"
 def url(tmp_path: Path) -> Iterator[str]:
     """A watch that was fed eight days of news, the last hours of them bad."""
     now = time.time() // HOUR * HOUR
-    rows = [{"time": now - (200 - k) * HOUR + 60 * j, "text": "positive news on rail"} for k in range(200) for j in range(4)]
+    rows = [
+        {"time": now - (200 - k) * HOUR + 60 * j, "text": "positive news on rail"} for k in range(200) for j in range(4)
+    ]
     rows += [{"time": now - 3 * HOUR + k, "text": f"{HOSTILE} {k}"} for k in range(30)]
     (tmp_path / "news.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     models = Models(Words(("negative", "positive")), Words(("bank", "rail")))
