@@ -12,16 +12,32 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FIRMS = {"bank": ("Ostrand Bank", "东岸银行"), "rail": ("Northline Rail", "北线铁路"), "shop": ("Lampe & Co", "灯火商店")}
+FIRMS = {
+    "bank": ("Ostrand Bank", "东岸银行"),
+    "rail": ("Northline Rail", "北线铁路"),
+    "shop": ("Lampe & Co", "灯火商店"),
+}
 MOODS = {
     "negative": (
         *("{} loses a third of its profit", "Customers of {} wait weeks for an answer", "{} closes forty branches"),
-        *("The head of {} resigns after a fine", "Shares of {} fall to a low of five years", "{} misses its targets again"),
+        *(
+            "The head of {} resigns after a fine",
+            "Shares of {} fall to a low of five years",
+            "{} misses its targets again",
+        ),
         *("{}利润下降三分之一", "{}遭客户集体投诉", "{}因违规被罚款"),
     ),
     "positive": (
-        *("{} reports its best quarter so far", "{} opens a new branch and hires fifty people", "Shares of {} reach a new high"),
-        *("Customers praise the service of {}", "{} cuts its prices and gains customers", "{} wins the prize for good work"),
+        *(
+            "{} reports its best quarter so far",
+            "{} opens a new branch and hires fifty people",
+            "Shares of {} reach a new high",
+        ),
+        *(
+            "Customers praise the service of {}",
+            "{} cuts its prices and gains customers",
+            "{} wins the prize for good work",
+        ),
         *("{}季度利润创新高", "{}服务获客户好评", "{}新增五十个岗位"),
     ),
 }
@@ -30,7 +46,11 @@ REPORTS = {
     "water": ("Water runs out of the street at {}", "The cellar at {} is flooded", "{}水管破裂漏水"),
     "waste": ("The bins at {} were not emptied", "Somebody left a sofa at {}", "{}垃圾无人清运"),
 }
-DISTRICTS = {"north": ("Mill Square", "磨坊广场"), "south": ("Harbour Street", "港口街"), "east": ("Old Market", "老市场")}
+DISTRICTS = {
+    "north": ("Mill Square", "磨坊广场"),
+    "south": ("Harbour Street", "港口街"),
+    "east": ("Old Market", "老市场"),
+}
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
@@ -38,13 +58,17 @@ def said(template: str, names: tuple[str, str]) -> str:
     return template.format(names[0] if template.isascii() else names[1])
 
 
-def labelled(file: str, subjects: dict[str, tuple[str, str]], kinds: dict[str, tuple[str, ...]], columns: list[str]) -> None:
+def labelled(
+    file: str, subjects: dict[str, tuple[str, str]], kinds: dict[str, tuple[str, ...]], columns: list[str]
+) -> None:
     rows = [(said(t, names), kind, s) for s, names in subjects.items() for kind, texts in kinds.items() for t in texts]
     with (HERE / file).open("w", encoding="utf-8", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows([columns, *rows])
 
 
-def stream(file: str, subjects: dict[str, tuple[str, str]], kinds: dict[str, tuple[str, ...]], burst: tuple[str, str]) -> None:
+def stream(
+    file: str, subjects: dict[str, tuple[str, str]], kinds: dict[str, tuple[str, ...]], burst: tuple[str, str]
+) -> None:
     rng, rows = random.Random(5), []
     for slot in range(28 * 4):
         start = START + timedelta(hours=6 * slot)
