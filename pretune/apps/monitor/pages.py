@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 from pydantic import Field
@@ -23,9 +23,7 @@ from pretune.serve.errors import ApiError
 from pretune.serve.reading import read
 from pretune.serve.requests import Limits, Strict
 
-if TYPE_CHECKING:
-    from pretune.apps.monitor.app import Monitor
-
+Answer = Callable[[Store, dict[str, str]], Json]
 HOUR, MOST_TEXTS, MOST_ALERTS, MOST_CHARTS, LONGEST_DAYS = 3600, 100, 200, 24, 366
 
 
@@ -36,14 +34,18 @@ class Acknowledge(Strict):
     by: str = Field("", max_length=200)
 
 
-def routes(app: Monitor, limits: Limits) -> list[Route]:
-    """The page `/` and what it asks."""
+def routes(store: Callable[[], Store], limits: Limits, *, name: str) -> list[Route]:
+    """The page `/` and what it asks.
+
+    Args:
+        store: of the watch, which is there once it runs; `name` of the watch.
+    """
     return [
         Route("/", _page),
-        Route("/v1/watch", partial(_answered, app, about)),
-        Route("/v1/watch/lines", partial(_answered, app, lines)),
-        Route("/v1/watch/texts", partial(_answered, app, texts)),
-        Route("/v1/watch/acknowledge", partial(_acknowledge, app, limits), methods=["POST"]),
+        Route("/v1/watch", partial(_answered, store, partial(about, name=name))),
+        Route("/v1/watch/lines", partial(_answered, store, lines)),
+        Route("/v1/watch/texts", partial(_answered, store, texts)),
+        Route("/v1/watch/acknowledge", partial(_acknowledge, store, limits), methods=["POST"]),
     ]
 
 
@@ -51,19 +53,18 @@ async def _page(request: Request) -> Response:
     return html("pretune.apps.monitor", "page.html")
 
 
-async def _answered(app: Monitor, answer: object, request: Request) -> Response:
-    assert callable(answer), "a function of the store and the request"
-    return JSONResponse(await run_sync(answer, app.opened_store(), dict(request.query_params), app.artifact.path.name))
+async def _answered(store: Callable[[], Store], answer: Answer, request: Request) -> Response:
+    return JSONResponse(await run_sync(answer, store(), dict(request.query_params)))
 
 
-async def _acknowledge(app: Monitor, limits: Limits, request: Request) -> Response:
+async def _acknowledge(store: Callable[[], Store], limits: Limits, request: Request) -> Response:
     asked = await read(request, Acknowledge, limits)
-    if not await run_sync(app.opened_store().acknowledge, asked.alert, asked.by):
+    if not await run_sync(store().acknowledge, asked.alert, asked.by):
         raise ApiError(404, f"there is no alert {asked.alert}", code="not_found", param="alert")
     return JSONResponse({"alert": asked.alert, "acknowledged": True})
 
 
-def about(store: Store, asked: dict[str, str], name: str) -> Json:
+def about(store: Store, asked: dict[str, str], *, name: str) -> Json:
     """Sources, subjects, sentiments, alerts (the newest first), and what waits to be delivered."""
     language: Language = "zh" if asked.get("language") == "zh" else "en"
     found = store.state.rows("select * from alerts order by id desc limit ?", MOST_ALERTS)
@@ -79,7 +80,7 @@ def about(store: Store, asked: dict[str, str], name: str) -> Json:
     }
 
 
-def lines(store: Store, asked: dict[str, str], name: str) -> Json:
+def lines(store: Store, asked: dict[str, str]) -> Json:
     """Charts of the days before `until`, one for each subject, its sentiments as lines; the busiest first."""
     days = min(_number(asked, "days", 7.0), LONGEST_DAYS)
     until = store.watching.window_of(_number(asked, "until", store.now()))
@@ -139,7 +140,7 @@ def _chart(
     return made and replace(made, across="h", names_ends=False)
 
 
-def texts(store: Store, asked: dict[str, str], name: str) -> Json:
+def texts(store: Store, asked: dict[str, str]) -> Json:
     """The newest texts of a time, of a subject and a sentiment if they are given."""
     start, until = _number(asked, "from", 0.0), _number(asked, "until", store.now() + HOUR)
     kind, subject, sentiment = asked.get("kind", "all"), asked.get("name", ""), asked.get("sentiment")

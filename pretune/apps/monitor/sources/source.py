@@ -14,12 +14,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from pretune.base.errors import NoSuchFile
 from pretune.base.json import Json
-
-FEEDS = (".rss", ".atom", ".xml", ".rdf")
 
 
 @dataclass(frozen=True)
@@ -63,29 +59,3 @@ class Source(ABC):
     @abstractmethod
     def read(self, places: Mapping[str, Json], most: int) -> Batch:
         """What came since `places` (empty the first time), about `most` texts at a time; returns at once."""
-
-
-def source_of(given: str, *, column: str | None = None, time: str | None = None) -> Source:
-    """The source that is meant.
-
-    Args:
-        column: of the texts in tables; `time`: of when they were written.
-
-    Raises:
-        NoSuchFile: nothing is there.
-    """
-    from pretune.apps.monitor.sources.feed import Feed
-    from pretune.apps.monitor.sources.folder import Folder
-    from pretune.apps.monitor.sources.growing import Growing
-    from pretune.apps.monitor.sources.piped import Piped
-
-    if given == "-":
-        return Piped(column, time)
-    path = Path(given)
-    if given.startswith(("http://", "https://")) or path.suffix.lower() in FEEDS:
-        return Feed(given)
-    if path.is_dir():
-        return Folder(given, column, time)
-    if not path.exists():
-        raise NoSuchFile(f"there is no {given!r} to watch", hint="give a folder, a file, an address of a feed, or -")
-    return Growing(given, column, time)
