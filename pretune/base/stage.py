@@ -81,6 +81,7 @@ class Context:
         notes: names of files in `out` that are notes (logs, pages), not payload.
         started: when the stage began (time.monotonic).
         team: the processes that run it together; only rank 0 writes.
+        run: what the run is of: `key`, `settings` and `deciding` ones by their dotted names, `inputs`.
     """
 
     seed: int
@@ -93,6 +94,7 @@ class Context:
     notes: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
     team: Team = ALONE
+    run: Json = field(default_factory=dict)
 
     @property
     def stop(self) -> bool:
@@ -153,6 +155,7 @@ STAGE = Choice(
         "support": "pretune.apps.support.stage:SupportStage",
         "monitor": "pretune.apps.monitor.stage:MonitorStage",
         "recommend": "pretune.apps.recommend.stage:RecommendStage",
+        "together": "pretune.apps.recommend.stage:TogetherStage",
     },
     group="pretune.stages",
 )

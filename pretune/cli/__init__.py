@@ -11,11 +11,14 @@ import click
 
 from pretune.base.limits import keep_to_cores
 from pretune.cli.advising import advise
+from pretune.cli.comparing import compare
+from pretune.cli.converting import convert
 from pretune.cli.forgetting import forget
-from pretune.cli.looking import check, doctor, explain, show, tidy
+from pretune.cli.looking import card, check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
 from pretune.cli.shared import is_follower, print_json
+from pretune.cli.studio import studio
 from pretune.cli.tuning import tune
 
 __all__ = ["STAGES", "cli", "main"]
@@ -36,7 +39,7 @@ def cli() -> None:
     """
 
 
-for _command in (
+VERBS = (
     run,
     plan,
     quickstart,
@@ -46,13 +49,18 @@ for _command in (
     chat,
     serve,
     show,
+    card,
+    compare,
     check,
     explain,
     doctor,
     tidy,
     tune,
     forget,
-):
+    convert,
+    studio,
+)
+for _command in VERBS:
     cli.add_command(_command)
 for _kind, _summary in STAGES.items():
     cli.add_command(stage_command(_kind, _summary))

@@ -33,8 +33,9 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
         for rank in ranks:
             rank.send_signal(number)
 
-    # Else a SIGTERM would end the launcher alone. Ctrl-C reaches the ranks by itself: they are of one group.
-    signal.signal(signal.SIGTERM, pass_on)
+    # Else they would end the launcher alone. Ctrl-C reaches the ranks by itself: they are of one group.
+    for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):
+        signal.signal(number, pass_on)
     try:
         failed = _first_failure(ranks)
     except KeyboardInterrupt:  # the ranks were interrupted as well: each saves and leaves

@@ -82,7 +82,7 @@ def _check_alike(folders: Sequence[Path], models: Sequence[Any]) -> None:
 
 def _base_below(folders: Sequence[Path]) -> Any:
     """The one base of these adapters."""
-    from pretune.model.folder import read_json
+    from pretune.infer.trusted import read_json
     from pretune.model.methods.adapter import BASE, open_base
 
     odd = [one for one in folders if not (one / BASE).is_file() or (one / "labels.json").is_file()]

@@ -85,5 +85,6 @@ COMPRESSOR = Choice(
         "ladder": "pretune.compress.ladder:Ladder",
     },
     group="pretune.compressors",
+    listed=("ladder", "rungs"),
     default="int8",
 )

@@ -6,18 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from pretune.base.artifact import Artifact, below
 from pretune.base.config import Input, chosen
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressor
-
-
-def _rungs(value: object) -> object:
-    """A list of compressors is short for a ladder of them."""
-    return {"kind": "ladder", "rungs": value} if isinstance(value, list) else value
 
 
 class CompressStage(Stage):
@@ -30,7 +25,7 @@ class CompressStage(Stage):
     data: Annotated[str | None, Input("dataset|tokens")] = None
     """Data that quality is measured on before and after: a dataset or tokens, their validation split. What a method
     reads or learns is of the train split."""
-    method: Annotated[Compressor, *chosen(COMPRESSOR), BeforeValidator(_rungs)] = COMPRESSOR("int8")
+    method: Annotated[Compressor, *chosen(COMPRESSOR)] = COMPRESSOR("int8")
     """How: int8, int4, prune, low-rank, distil, one model as the average of several, or the vocabulary of another
     tokenizer. Several in a list are a ladder:
     each goes on from the one before it, and the smallest model within `max_drop` is the result."""

@@ -51,6 +51,11 @@ APP_SCOPES = {
     "/v1/watch/lines": "watch",
     "/v1/watch/texts": "watch",
     "/v1/watch/acknowledge": "watch",
+    "/v1/recommend": "recommend",
+    "/v1/similar": "recommend",
+    "/v1/search": "recommend",
+    "/v1/events": "events",
+    "/v1/history": "events",
 }
 """The same on the routes of applications (pretune/apps): those of customers, and those of who works there."""
 MINUTE, DAY = 60.0, 86_400.0

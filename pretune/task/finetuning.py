@@ -15,6 +15,7 @@ from pretune.base.artifact import Artifact, below, relative
 from pretune.base.config import complete
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
+from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
@@ -80,14 +81,11 @@ def finetune(
         data: those of them that are learnt from, by the name of their task; of one task alone, under "".
     """
     base = inputs["model"]
-    runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
+    runtime, log = Runtime.start(settings.device, settings.parallel), context.log
+    folder = _start(settings, base, context)
     config = config_of(folder)
-    places = {name: one.path for name, one in data.items()}
     longest = min(settings.max_length, room_for(settings.method, config))
-    read = read_all(settings.task, places, folder, longest, log)
-    read.task.check_rows(read.rows, batch=settings.batch)
-    if settings.optim.private is not None:
-        read = one_each(read, data, runtime.world)
+    read = _read(settings, data, folder, longest, runtime, log)
     rehearsal = _rehearsal(settings, folder, longest, read, runtime, context)
     read, found = rehearsed(rehearsal, read, inputs.get("unlabelled"), out)
     plain = _spec(settings, folder, config, read, runtime, context)
@@ -115,9 +113,8 @@ def finetune(
     if not session.leads:
         return {}
     drop_projection(state.model)
-    metrics |= {**best.metrics(), **forgotten(things, session, known)}
+    metrics |= {**best.metrics(), **forgotten(things, session, known), **state.extra.get("private", {})}
     metrics |= knows(read, data, metrics)
-    metrics |= state.extra.get("private", {})
     metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
     _write(settings, session, read.task, folder, out)
     keep_samples(context, out)
@@ -126,6 +123,20 @@ def finetune(
             log.warn(f"over-fit: {one.says}")
             metrics |= {"over_fit_from": int(one.evidence["step"]), "remedy": one.do}
     return metrics | found | choices | {"micro_batch": session.micro}
+
+
+def _read(
+    settings: FinetuneSettings,
+    data: Mapping[str, Artifact],
+    folder: Path,
+    longest: int,
+    runtime: Runtime,
+    log: Log,
+) -> LabelledData:
+    """The examples as rows; of a private run one row each."""
+    read = read_all(settings.task, {name: one.path for name, one in data.items()}, folder, longest, log)
+    read.task.check_rows(read.rows, batch=settings.batch)
+    return read if settings.optim.private is None else one_each(read, data, runtime.world)
 
 
 def _taught(
@@ -168,7 +179,7 @@ def _best(best: Best, remember: Remember) -> Json:
 
 
 def _told(state: TrainState, examples: int, choices: Choices) -> str:
-    train = count(sum(p.numel() for p in state.update.weights.values()))
+    train = count(sum(state.update.shown[name].numel() for name in state.update.trained))
     return (
         f"{examples:,} examples, {count(num_parameters(state.model))} parameters ({train} train), {state.total} steps, "
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
@@ -360,7 +371,7 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     return replace(
         forecast_of(spec, machine),
         tokens=0,
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters + kept,
+        disk_bytes=4.0 * parameters + settings.keep.number * 12.0 * parameters + kept,
         parameters=parameters,
         config=base.config,
     )

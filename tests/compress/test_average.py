@@ -17,7 +17,7 @@ from pretune.model.folder import load_model, save_model
 from pretune.model.generate import module_of, open_folder
 from pretune.model.methods.by_peft import quiet_peft
 from pretune.model.methods.method import METHOD
-from tests.folders import build
+from pretune.testing.folders import build
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pretune.export.gguf_bundle import Gguf, compare_ids, stored, whole_blocks
 from pretune.export.gguf_tensors import Weight
 from pretune.export.gguf_tokenizer import vocabulary_of
 from pretune.model.generate import open_folder
-from tests.folders import ROPE3, SIZES, WINDOWS, build, write_model
+from pretune.testing.folders import ROPE3, SIZES, WINDOWS, build, write_model
 
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("cyllama", reason="llama.cpp is not installed: pretune[llamacpp]")
@@ -27,7 +27,7 @@ KINDS = ("qwen3", "llama", "mistral", "gpt2", "gemma3", "qwen3_moe", "linear")
 
 
 def made_here(kind: str) -> Any:
-    """Kinds that tests.folders does not build."""
+    """Kinds that pretune.testing.folders does not build."""
     from transformers import (
         LlamaConfig,
         LlamaForCausalLM,

@@ -230,7 +230,7 @@ def test_a_chat_model_is_asked_at_each_evaluation_and_ends_with_what_it_answers(
 
 
 def test_a_model_like_roberta_learns_and_labels_texts_that_are_longer_than_it_reads(tmp_path: Path) -> None:
-    from tests.folders import write_model
+    from pretune.testing.folders import write_model
 
     base = write_model(tmp_path / "base", tmp_path / "words", "roberta-labels")
     rows = [{"text": f"{i} the cat {'and the hat ' * 60}", "label": "ab"[i % 2]} for i in range(20)]

@@ -13,6 +13,7 @@ import torch
 from pretune.base.errors import NotSupported, SettingsError, WrongValue
 from pretune.objective.labels import Labels
 from pretune.task.privately import one_each
+from pretune.testing.worlds import VOCABULARY, labelled_rows, packed_rows, tiny_classifier
 from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.private import PoissonStream, take_private_step
 from pretune.train.loop.runtime import Runtime
@@ -21,7 +22,6 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.accountant import epsilon, noise_for
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from tests.invariants.worlds import VOCABULARY, labelled_rows, packed_rows, tiny_classifier
 
 SECRET = 1234567
 

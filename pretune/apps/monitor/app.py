@@ -13,7 +13,7 @@ from pretune.apps.app import App, Started
 from pretune.apps.monitor.following import Follower, running
 from pretune.apps.monitor.reading import Models
 from pretune.apps.monitor.settings import FILE, HISTORY, Setup
-from pretune.apps.monitor.sources.opening import source_of
+from pretune.apps.monitor.sources.choosing import source_of
 from pretune.apps.monitor.store import MIGRATIONS, Store, undelivered
 from pretune.apps.state import State, is_there
 from pretune.base.artifact import Artifact

@@ -26,6 +26,7 @@ from pretune.base.errors import Changed, NoSuchFile, NotSupported
 from pretune.base.json import Json
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT
+from pretune.infer.trusted import read_json
 from pretune.model.families import LABELLED, Head, plain_model
 from pretune.model.folder import (
     copy_tokenizer,
@@ -33,7 +34,6 @@ from pretune.model.folder import (
     load_body,
     load_labelled,
     load_model,
-    read_json,
     read_search,
     save_model,
     weight_shapes,

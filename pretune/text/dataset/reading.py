@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import BadFile, UserError
+from pretune.base.errors import BadCommand, BadFile, UserError
 from pretune.base.log import Bar, Log
 from pretune.text.dataset.example import Example, said_by
 from pretune.text.dataset.shapes.choosing import Opened, open_records
@@ -65,13 +65,21 @@ class Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How records are to be read: a shape or "auto", role -> column of those that are given, the seed of samples; and
-    the digests of those that are left out."""
+    """How records are to be read.
+
+    Args:
+        shape: or "auto"; columns: role -> column of those that are given; seed: of samples.
+        without: digests of records that are left out.
+        as_split: file -> the split that it is, whatever its name says.
+        names: of the columns of tables without a line of names.
+    """
 
     shape: str
     columns: Mapping[str, str]
     seed: int
     without: frozenset[str] = frozenset()
+    as_split: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
 
 def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, log: Log) -> Found:
@@ -81,10 +89,10 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
         NoSuchColumn: an input without labelled data, or a file without a column that is needed;
         BadFile: a wrong record, or files of two shapes; what reading raises.
     """
-    found = Found()
+    found = Found(repairs=Repairs(names=wanted.names))
     given = {place: _sources(artifact, found, scratch / place) for place, artifact in inputs.items()}
     whole = [source for many in given.values() for source in many]
-    split_of = dict(zip(map(id, whole), splits_of(whole), strict=True))
+    split_of = dict(zip(map(id, whole), _as_said(whole, wanted.as_split), strict=True))
     _find_class_names(inputs, found)
     with log.progress("reading", total=sum(s.num_bytes for s in whole), unit="bytes") as bar:
         for place, artifact in inputs.items():
@@ -95,6 +103,16 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
             for split, examples in part.items():
                 found.splits[split] += drawn(examples, artifact.sample, seed=wanted.seed)
     return found
+
+
+def _as_said(whole: Sequence[LabelledFile], said: Mapping[str, str]) -> list[str | None]:
+    """The split of each file, by its name or as the settings say; raises BadCommand for a file that is not there."""
+    names = [source.name for source in whole]
+    if strange := [name for name in said if name not in names]:
+        hint = f"there are {', '.join(names[:10])}"
+        raise BadCommand(f"as_split names {', '.join(strange)}, which is not among the files", hint=hint)
+    rest = iter(splits_of([source for source in whole if source.name not in said]))
+    return [said[name] if name in said else next(rest) for name in names]
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class DatasetStage(Stage):
     makes: ClassVar[str] = "dataset"
     version: ClassVar[int] = 5
     takes_samples: ClassVar[bool] = True
+    short_for: ClassVar[Mapping[str, str]] = {"text": "columns.text", "label": "columns.label"}
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
     """Files, folders or patterns; `FILE#500` takes 500 examples of it (of each split that is given)."""
@@ -65,6 +66,11 @@ class DatasetStage(Stage):
     once."""
     columns: Columns = Columns()
     """Which column holds what (`columns.text=review columns.label=stars`); found by name where it is not given."""
+    as_split: dict[str, Literal["train", "validation", "test"]] = {}
+    """Which split a file is, where its name says another or none: `as_split={dev.json: test, zh-train.csv: train}`. The
+    test files of GLUE and CLUE have no labels: their dev file is then the test, and validation is held out of train."""
+    names: list[str] = []
+    """The columns of csv and tsv files whose first line is a row already: `names=[sentence1,sentence2,score]`."""
     validation: float = Field(default=0.1, ge=0, le=1)
     """Share held out to choose by, where no file of that name is given."""
     test: float = Field(default=0.1, ge=0, le=1)
@@ -82,7 +88,7 @@ class DatasetStage(Stage):
         """`text=review label=stars` is short for `columns.text=review columns.label=stars`."""
         if not isinstance(value, dict):
             return value
-        short = {n: value[n] for n in ("text", "label") if n in value}
+        short = {n: value[n] for n in cls.short_for if n in value}
         if not short or not isinstance(columns := value.get("columns", {}), dict):
             return value
         return {**{k: v for k, v in value.items() if k not in short}, "columns": {**short, **columns}}
@@ -109,7 +115,8 @@ class DatasetStage(Stage):
 
     def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         log, scratch = context.log, context.scratch / "dataset"
-        wanted = Wanted(self.shape, self.columns.given(), context.seed, listed(inputs.get("without")))
+        without = listed(inputs.get("without"))
+        wanted = Wanted(self.shape, self.columns.given(), context.seed, without, self.as_split, tuple(self.names))
         found = read_all(_inputs_at("read", inputs), wanted, scratch=scratch, log=log)
         scheme = _finish(found, log)
         splits, num_near = divide(found.splits, validation=self.validation, test=self.test, scratch=scratch, log=log)

@@ -99,7 +99,7 @@ def told_of(facts: Json) -> str:
 
 
 def take_private_step(
-    state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime, *, where: str = ""
+    state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime
 ) -> StepReport:
     """One update over `batches`, each of which is one example. Of the loss nothing is told: it would tell of them."""
     assert state.mechanism is not None and runtime.world == 1, "a private run has a mechanism and one process"
@@ -118,7 +118,6 @@ def take_private_step(
     state.mechanism.finish(state.update, state.step)
     with state.around(state):
         norm = state.update.gradient_norm()
-        taken = math.isfinite(norm)
-        move(state, norm, factor, taken=taken, where=where, loss={})
+        move(state, norm, factor, taken=math.isfinite(norm))
     rate = state.update.settings.rate * factor
-    return StepReport(state.step, {}, norm, rate, {}, time.perf_counter() - started, taken)
+    return StepReport(state.step, {}, norm, rate, {}, time.perf_counter() - started)

@@ -34,7 +34,6 @@ def steps(
     """Yield after each step; the caller logs, evaluates and saves between steps, or stops.
 
     Raises:
-        NotFinite: the loss or the gradient was not finite in three steps on end.
         OutOfMemory: not even one row at a time fits into memory.
     """
     state.train()
@@ -48,17 +47,17 @@ def fitting_step(state: TrainState, objective: Objective, cut: MicroBatches, run
     Raises:
         OutOfMemory: one row is too much, or memory ran out while the weights were moved.
     """
-    step, tried = state.step, state.micro or cut.micro
+    step, portion, tried = state.step, state.portion, state.micro or cut.micro
     random = _random_state()
 
     def taken(micro: int) -> StepReport:
         if micro != tried:
             _undo(state, random)
         started = time.perf_counter()
-        batches, where = replace(cut, micro=micro).batches(step), cut.where(step)
+        batches = replace(cut, micro=micro).batches(portion)
         take = take_step if state.mechanism is None else take_private_step
         waited = time.perf_counter() - started
-        return replace(take(state, objective, batches, runtime, where=where), waited=waited)
+        return replace(take(state, objective, batches, runtime), waited=waited, portion=portion)
 
     report, micro = halving(taken, tried, again=lambda: state.step == step and runtime.world == 1)
     if micro != tried:

@@ -23,8 +23,8 @@ from pretune.base.log import Log
 from pretune.base.oneline import stage_recipe
 from pretune.infer.answers import Label, Many
 from pretune.serve.run import Options
+from pretune.testing.folders import write_model
 from tests.apps.monitor.conftest import HOUR, MONDAY, Words
-from tests.folders import write_model
 
 LABELS = ("坏", "so-so", "good")
 DAYS = 16

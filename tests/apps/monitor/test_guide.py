@@ -15,8 +15,8 @@ import pytest
 from pretune.apps.app import Started, open_app
 from pretune.apps.serving import serving_app
 from pretune.cli import cli
+from pretune.testing.folders import write_model
 from tests.apps.test_support_guide import ROOT, commands
-from tests.folders import write_model
 
 NEWS = ROOT / "tests" / "recipes" / "data" / "news"
 

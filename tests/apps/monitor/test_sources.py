@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pretune.apps.monitor.sources.choosing import source_of
 from pretune.apps.monitor.sources.feed import Feed, entries_of
 from pretune.apps.monitor.sources.folder import Folder
 from pretune.apps.monitor.sources.growing import Growing
 from pretune.apps.monitor.sources.items import time_of
-from pretune.apps.monitor.sources.opening import source_of
 from pretune.apps.monitor.sources.piped import Piped
 from pretune.apps.monitor.sources.source import Source
 from pretune.base.errors import BadFile, NoSuchFile

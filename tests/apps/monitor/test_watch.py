@@ -14,8 +14,8 @@ import pytest
 from pretune.apps.monitor.following import Follower, running
 from pretune.apps.monitor.reading import Models
 from pretune.apps.monitor.series import Watching
+from pretune.apps.monitor.sources.choosing import source_of
 from pretune.apps.monitor.sources.growing import Growing
-from pretune.apps.monitor.sources.opening import source_of
 from pretune.apps.monitor.sources.source import Batch, Item, Source
 from pretune.apps.monitor.store import Store
 from pretune.base.json import Json
