@@ -217,7 +217,10 @@ def predict(model: Given, inputs: Asked | Sequence[Asked], *, max_tokens: int = 
 
 def run(recipe: str | Path, *settings: str, size: str | None = None, quiet: bool = False) -> dict[str, Loaded]:
     """Run a recipe; returns every stage's artifact."""
+    from pretune.evaluate.card import write_cards
+
     made = Recipe.read(recipe, settings, size).run(log=Log(quiet=quiet), command=f"pretune.run({str(recipe)!r})")
+    write_cards(made.values())
     return {name: Loaded(artifact) for name, artifact in made.items()}
 
 
@@ -231,10 +234,13 @@ def _path(given: Given) -> str:
 
 
 def _stage(kind: str, inputs: Sequence[Given], out: str | Path, settings: Json) -> Loaded:
+    from pretune.evaluate.card import write_cards
+
     quiet = bool(settings.pop("quiet", False))
     words = [f"{name}={value}" for name, value in _flat(settings)]
     recipe, _ = stage_recipe(kind, [*map(_path, inputs), *words], str(out))
     made = recipe.run(log=Log(quiet=quiet), command=f"pretune.{kind}")
+    write_cards(made.values())
     return Loaded(list(made.values())[-1])
 
 

@@ -16,10 +16,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import NoSuchFile, NotSupported, WrongKind
+from pretune.base.extras import need
 from pretune.base.json import Json
 from pretune.infer.answers import Answer
 from pretune.infer.load import open_model
@@ -47,14 +48,19 @@ class Started:
     Args:
         write: takes lines for who started it.
         webhook: an address that is told what people must hear; a secret, so it is on no card.
+        sources: where texts come from, for an application that follows some (`--source`).
     """
 
     write: Callable[[str], object]
     webhook: str | None = None
+    sources: Sequence[str] = ()
 
 
 class App(ABC):
     """An application with its models in memory."""
+
+    follows: ClassVar[bool] = False
+    """Whether it reads `Started.sources`."""
 
     @classmethod
     @abstractmethod
@@ -104,10 +110,11 @@ def open_app(path: str | Path, state: Path | None = None) -> App:
 
 
 def app_class(artifact: Artifact) -> type[App]:
-    """The class of an application. Raises WrongKind: a stage that this version does not know made it."""
+    """The class of an application. Raises MissingExtra; WrongKind: of a stage that is not known here."""
     stage = artifact.card.stage
     if stage not in APP:
         raise WrongKind(f"{artifact.path.as_posix()} was made by {stage!r}, which is no application here")
+    need(["serve"])
     module, _, name = APP[stage].partition(":")
     found: type[App] = getattr(import_module(module), name)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from pretune.apps.app import App, Started, open_app, state_of
 from pretune.apps.state import is_there
 from pretune.base.artifact import Artifact
+from pretune.base.errors import NotSupported
 from pretune.base.extras import need
 from pretune.serve.app import Probes, guarded
 from pretune.serve.leaving import Running, until_told
@@ -30,6 +31,7 @@ def serve_app(
     options: Options | None = None,
     state: Path | None = None,
     webhook: str | None = None,
+    sources: Sequence[str] = (),
     write: Callable[[str], object] = print,
 ) -> None:
     """Serve an application until Ctrl-C or SIGTERM, then finish what was accepted.
@@ -38,19 +40,23 @@ def serve_app(
         port: 0 takes any that is free.
         state: where its state lies, if not in its folder.
         webhook: an address that is told what people must hear.
+        sources: where texts come from.
 
     Raises:
-        MissingExtra, NoKey, PortInUse, and what `open_app` raises.
+        MissingExtra, NoKey, PortInUse, and what `open_app` raises; NotSupported: it follows no source.
     """
     need(["serve"])
     options = with_key(options or Options(), api_key)
     check_key(host, options.keys)
     with listening(host, port) as listener:
         app, leaving = open_app(path, state), threading.Event()
+        if sources and not app.follows:
+            hint = "--source is for what `pretune monitor` makes"
+            raise NotSupported(f"{Path(path).as_posix()} follows no sources", hint=hint)
         server = hosted(asgi(app, options, leaving), options.limits, leaving)
         for line in left_behind(Path(path), state):
             write(line)
-        with app.running(Started(write, webhook)):
+        with app.running(Started(write, webhook, sources)):
             write(f"serving {Path(path).resolve().name} at {address(listener)}  (Ctrl-C stops)")
             until_told(server, listener, write)
 

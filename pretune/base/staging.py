@@ -1,6 +1,7 @@
 """How an artifact comes into being: in `OUT.scratch/`, then in one rename.
 
     OUT.scratch/key            whose work this is; another key is set aside as OUT.scratch@<8 of its key>
+    OUT.scratch/run.json       its settings and the ids of its inputs, to say what differs
     OUT.scratch/lock           pid and host of the process at work; a second one is refused
     OUT.scratch/choices.json   what the run chose by itself, resolved once
     OUT.scratch/checkpoints/   of training
@@ -16,7 +17,6 @@ import errno
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,10 +25,12 @@ from typing import TypeVar
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.digest import digest, file_digests
-from pretune.base.errors import Changed, DiskFull, Locked, PretuneError, UserError
+from pretune.base.errors import Changed, DiskFull, NotWritable, PretuneError, UserError
 from pretune.base.json import Json
+from pretune.base.lock import check_free, take
 
 T = TypeVar("T")
+RUN = "run.json"
 
 
 def beside(out: Path, suffix: str) -> Path:
@@ -89,10 +91,11 @@ def make_room(out: Path) -> Path | None:
 class Workspace:
     """The scratch folder of one artifact in the making."""
 
-    def __init__(self, out: Path, key: str):
-        self.out, self.key = out, key
+    def __init__(self, out: Path, key: str, run: Json | None = None):
+        self.out, self.key, self.run = out, key, run or {}
         self.scratch = beside(out, ".scratch")
         self.payload = self.scratch / "payload"
+        self._lock, self._what = self.scratch / "lock", repr(str(out))
 
     @contextmanager
     def opened(self) -> Iterator[Workspace]:
@@ -101,23 +104,24 @@ class Workspace:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._switch()
             self.scratch.mkdir(exist_ok=True)
-            self._lock()
+            take(self._lock, self._what)
         try:
             with disk_errors():
                 (self.scratch / "key").write_text(self.key, encoding="utf-8")
+                write_durably(self.scratch / RUN, json.dumps(self.run))
                 if not (self.payload / CARD).is_file():
                     shutil.rmtree(self.payload, ignore_errors=True)
                     self.payload.mkdir()
                 yield self
         finally:
             with suppress(OSError):
-                (self.scratch / "lock").unlink(missing_ok=True)
+                self._lock.unlink(missing_ok=True)
 
     def _switch(self) -> None:
         """Keep another key's scratch; take this key's own back."""
         old = scratch_key(self.out)
         if old is not None and old != self.key:
-            self._refuse_if_locked()
+            check_free(self._lock, self._what)
             aside = beside(self.scratch, f"@{old[:8]}")
             if aside.exists():
                 shutil.rmtree(aside)
@@ -125,30 +129,6 @@ class Workspace:
         own = beside(self.scratch, f"@{self.key[:8]}")
         if own.exists() and not self.scratch.exists():
             own.rename(self.scratch)
-
-    def _refuse_if_locked(self) -> None:
-        with suppress(OSError, ValueError):
-            holder = json.loads((self.scratch / "lock").read_text(encoding="utf-8"))
-            if _alive(holder):
-                raise Locked(
-                    f"process {holder['pid']} on {holder['host']} is working on {str(self.out)!r}",
-                    hint="wait for it, or choose another --out",
-                )
-
-    def _lock(self) -> None:
-        import psutil
-
-        lock = self.scratch / "lock"
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
-        for _ in range(2):
-            try:
-                with lock.open("x", encoding="utf-8") as file:
-                    file.write(json.dumps(me))
-                return
-            except FileExistsError:
-                self._refuse_if_locked()
-                lock.unlink(missing_ok=True)
-        raise Locked(f"{str(self.out)!r} is taken by another process", hint="wait for it, or choose another --out")
 
     @property
     def finished_card(self) -> Card | None:
@@ -195,6 +175,15 @@ class Workspace:
         return Artifact(self.out, read_card(self.out))
 
 
+def scratch_run(out: Path) -> Json:
+    """What the interrupted run at `out` is of (key, settings, inputs); empty where there is none, or none is told."""
+    try:
+        found: Json = json.loads((beside(out, ".scratch") / RUN).read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return {}
+
+
 def scratch_key(out: Path) -> str | None:
     try:
         return (beside(out, ".scratch") / "key").read_text(encoding="utf-8")
@@ -225,25 +214,21 @@ def fsync(path: Path) -> None:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn a failed write, by whichever library, into DiskFull."""
+    """Turn a failed write, by whichever library, into DiskFull or NotWritable."""
     try:
         yield
     except PretuneError:
         raise
     except Exception as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+        if is_full(error):
             raise DiskFull(f"a write failed: {error}", hint="free disk space, then run the same command") from error
+        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "choose another --out, or give yourself the right to write there"
+            raise NotWritable(f"a write was refused: {error}", hint=hint) from error
         raise
 
 
-def _alive(holder: Json) -> bool:
-    import psutil
-
-    if holder["host"] != socket.gethostname():
-        return True
-    if holder["pid"] == os.getpid():
-        return False
-    with suppress(psutil.Error):
-        started: float = psutil.Process(holder["pid"]).create_time()
-        return abs(started - float(holder["started"])) < 1
-    return False
+def is_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room; safetensors says so in its text alone."""
+    said = any(words in str(error) for words in ("No space left", "File too large", "quota exceeded"))
+    return said or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

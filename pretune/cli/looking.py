@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("path", type=click.Path())
 @click.option("--token", type=int, help="Of tokens: the document and the bytes that token number N was made from.")
 @click.option("--split", default="train", show_default=True, help="The split that the token is counted in.")
+@click.option("--text", help="Of a tokenizer or model: how this text is cut into tokens.")
 @click.option(
     "--compare",
     is_flag=False,
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 )
 @common
 def show(
-    path: str, token: int | None, split: str, compare: str | None, as_json: bool, quiet: bool, rehash: bool
+    path: str,
+    token: int | None,
+    split: str,
+    text: str | None,
+    compare: str | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
 ) -> None:
     """What this folder is, what made it, from what, and how good it is."""
     take_flags(rehash)
@@ -43,6 +51,12 @@ def show(
 
         found = lineage_of(artifact, token, split)
         print_json(asdict(found)) if as_json else click.echo(lineage_text(found))
+        return
+    if text is not None:
+        from pretune.tokens.encode.shown import pieces_of, pieces_text
+
+        pieces = pieces_of(artifact.path, text)
+        print_json([{"text": one, "ids": ids} for one, ids in pieces]) if as_json else click.echo(pieces_text(pieces))
         return
     if compare is not None:
         from pretune.train.watch.diagnosis.report import compared
@@ -66,6 +80,32 @@ def _state_of(artifact: Artifact) -> Json:
     from pretune.apps.app import app_class, state_of
 
     return app_class(artifact).told(artifact, state_of(artifact))
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("reports", nargs=-1, type=click.Path())
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False), help="Write it here instead of printing it.")
+@common
+def card(
+    model: str, reports: tuple[str, ...], language: str, out: str | None, as_json: bool, quiet: bool, rehash: bool
+) -> None:
+    """A model's card from its lineage: data, licences, scores, bias, limits, how to make it again.
+
+    REPORTS are of this model; without any, those in the same folder are taken. `pretune run` and the commands of stages
+    write it as README.md into the folders of the models that they make or judge.
+    """
+    take_flags(rehash)
+    from pretune.base.artifact import Artifact
+    from pretune.evaluate.card.facts import open_reports
+    from pretune.evaluate.card.writing import card_text
+
+    opened = Artifact.open(model, "model")
+    text = card_text(opened, open_reports(reports, opened) if reports else None, language=language)
+    if out:
+        Path(out).write_text(text, encoding="utf-8", newline="\n")
+    print_json({"card": text, "out": out}) if as_json else click.echo(text if out is None else out)
 
 
 @click.command()

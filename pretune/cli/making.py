@@ -30,6 +30,7 @@ STAGES = {
     "evaluate": "Measure a model next to its baselines; writes a report.",
     "compress": "Make a model smaller, and tell what it cost.",
     "export": "Write a model as a bundle that needs no torch.",
+    "monitor": "A watch over a stream of texts: counts of topics and sentiments, alerts.",
     "support": "A support desk over documents and an FAQ; answers name their sources.",
     "recommend": "What to show whom next, from items and what people did with them.",
 }

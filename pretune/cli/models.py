@@ -204,6 +204,13 @@ def chat(
 )
 @click.option("--log", "log_lines", is_flag=True, help="A line of JSON for every request, on standard error.")
 @click.option("--log-prompts", is_flag=True, help="--log, with the texts that were sent.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="DIR|FILE|FEED|-",
+    help="Of a watch: where texts come from; may stand more than once.",
+)
 @click.option("--state", type=click.Path(), help="Of an application: the folder of what its users do [APP/state].")
 @common
 def serve(
@@ -219,6 +226,7 @@ def serve(
     log_lines: bool,
     log_prompts: bool,
     state: str | None,
+    sources: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     rehash: bool,
@@ -258,8 +266,11 @@ def serve(
             options=options,
             state=None if state is None else Path(state),
             webhook=os.environ.get("PRETUNE_WEBHOOK") or None,
+            sources=sources,
         )
         return
+    if sources:
+        raise click.UsageError("--source is for what `pretune monitor` makes")
     start(list(models), host=host, port=port, api_key=key, adapters=adapters, options=options)
 
 

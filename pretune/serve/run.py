@@ -17,10 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from pretune.base.errors import DoesNotFit, NoKey, NotSupported, PortInUse, UserError
 from pretune.base.extras import need
+from pretune.base.limits import memory
 from pretune.infer.load import open_model, open_shelf
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.several import Several, apart
@@ -86,7 +85,7 @@ def serve(
     with listening(host, port) as listener:
         opened = _opened(names, adapters, options, write)
         server = _server(opened, options)
-        told = cache_told(options.limits, psutil.virtual_memory().available)
+        told = cache_told(options.limits, memory().free)
         write(f"serving {', '.join(opened.names)} at {address(listener)}  (Ctrl-C stops)")
         if any(isinstance(model, Streams) for model in opened.models.values()):
             write(told)

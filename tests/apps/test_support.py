@@ -364,9 +364,11 @@ def test_a_changed_file_is_read_again_and_a_broken_one_keeps_what_was_known(tmp_
     assert isinstance(opened, Desk)
     told: list[str] = []
     assert not opened.live.refresh(told.append)
+    (docs / "link.md").symlink_to(SHOP / "docs" / "returns.md")
     (docs / "b.md").write_text("紫色的台灯重三公斤。\n", encoding="utf-8")
     assert opened.live.refresh(told.append)
     assert opened.reply("紫色的台灯多重").sources[0].passage.source == "b.md#0"
+    assert {p.source for p in opened.live.now.passages} == {"a.md#0", "b.md#0"}
     for file in docs.iterdir():
         file.unlink()
     opened.live.refresh(told.append)

@@ -97,7 +97,9 @@ def parsed(words: list[str]) -> dict[str, Any]:
     command = cli.commands[words[0]]
     given, stray, _ = command.make_parser(click.Context(command)).parse_args(words[1:])
     assert not stray, f"too many arguments: {stray}"
-    missing = [p.name for p in command.params if p.required and not isinstance(given.get(p.name or ""), str | tuple)]
+    missing = [
+        p.name for p in command.params if p.required and not isinstance(given.get(p.name or ""), str | tuple | list)
+    ]
     assert not missing, f"not given: {missing}"
     return given
 

@@ -24,9 +24,9 @@ from pretune.apps.recommend.mixing import Mixture
 from pretune.apps.recommend.ordering import CHOSEN_BY, Ordering, query_of, text_of, weighed
 from pretune.apps.recommend.page import write_report
 from pretune.apps.recommend.picking import excluded
+from pretune.apps.recommend.settings import OfEvents, RecommendSettings, TogetherSettings
 from pretune.apps.recommend.shop import Facts, Shop
 from pretune.apps.recommend.split import Parts, Seen, divided
-from pretune.apps.recommend.stage import OfEvents, RecommendStage, TogetherStage
 from pretune.apps.recommend.systems import (
     Scores,
     most_seen,
@@ -89,7 +89,7 @@ def _sheets(inputs: Mapping[str, Artifact], place: str) -> list[Sheet]:
 # ---- recommend ----------------------------------------------------------------------------------
 
 
-def make(stage: RecommendStage, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
+def make(stage: RecommendSettings, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
     """The recommender into `out`; returns its figures on the test events."""
     log = context.log
     found = read(stage, inputs, log)
@@ -150,7 +150,7 @@ def _report(
     return report
 
 
-def _ordering(stage: RecommendStage, inputs: Mapping[str, Artifact], items: Items) -> Ordering | None:
+def _ordering(stage: RecommendSettings, inputs: Mapping[str, Artifact], items: Items) -> Ordering | None:
     if "rank" not in inputs:
         return None
     model = giving(open_model(inputs["rank"].path), "rank", Ranking)
@@ -182,7 +182,7 @@ def vectors_of(items: Items, embed: Artifact | None, log: Log) -> Scores | None:
 # ---- together -----------------------------------------------------------------------------------
 
 
-def write_together(stage: TogetherStage, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
+def write_together(stage: TogetherSettings, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
     """`pairs.jsonl` or `lists.jsonl`; returns how many records it has."""
     found = read(stage, inputs, context.log)
     seen = Seen.of(found.parts.train)

@@ -82,10 +82,10 @@ class Shop:
         pq.write_table(pa.table(events), out / "events.parquet")
         for name, system in self.systems.items():
             if isinstance(system, Linear):
-                np.save(out / f"{name}.npy", system.weight_MM)
-                np.save(out / "behaviour.npy", system.item_M)
+                np.save(out / f"{name}.npy", system.weight_MM, allow_pickle=False)
+                np.save(out / "behaviour.npy", system.item_M, allow_pickle=False)
             elif isinstance(system, Vectors):
-                np.save(out / "vectors.npy", system.unit_ND)
+                np.save(out / "vectors.npy", system.unit_ND, allow_pickle=False)
         about = {"format": FORMAT, "weights": self.facts.weights, "half_life": self.facts.half_life}
         about |= {"out": np.flatnonzero(self.facts.out_N).tolist(), "diversity": self.facts.diversity}
         about |= {"repeat": self.facts.repeat, "rank_weight": self.facts.rank_weight}

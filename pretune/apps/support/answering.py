@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import ClassVar, Literal
 
 from pretune.apps.support.index import Hit, Index, empty_words
@@ -114,6 +115,8 @@ class Models:
     intents: Predictor | None = None
     embed: Embedder | None = None
     rank: Predictor | None = None
+    turn: Lock = field(default_factory=Lock)
+    """Who writes: one at a time, or all would take as long as the last."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def reply(question: str, knowledge: Knowledge, models: Models, limits: Limits) -
     best = hits[0].confidence
     sources = shown(question, hits, knowledge)
     if models.chat is not None and best < limits.passage:
-        written = write(question, [knowledge.passages[hit.number] for hit in hits[:SHOWN]], models.chat)
+        with models.turn:
+            written = write(question, [knowledge.passages[hit.number] for hit in hits], models.chat)
         if (quotes := quoted(written, question, sources)) is not None:
             return Reply(written, "written", best, quotes, intent)
     first = sources[0].passage

@@ -222,6 +222,8 @@ class Routes:
 
     async def ask(self, request: Request) -> Response:
         asked = await read(request, Ask, self.limits)
+        if not asked.question.strip():
+            raise UserError("the question is empty")
         check_queue(self.desk.waiting, self.limits.max_waiting)
         self.desk.waiting += 1
         try:

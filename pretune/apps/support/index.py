@@ -215,7 +215,7 @@ def graph_of(vectors_ND: Vectors) -> Any:
 def write_vectors(folder: Path, vectors_ND: Vectors | None) -> None:
     """`vectors.npy`, where there are any."""
     if vectors_ND is not None:
-        np.save(folder / "vectors.npy", vectors_ND)
+        np.save(folder / "vectors.npy", vectors_ND, allow_pickle=False)
 
 
 def read_vectors(folder: Path) -> Vectors | None:

@@ -24,9 +24,10 @@ from pretune.apps.support.faq import entries_of
 from pretune.apps.support.index import Index, Vectors, read_vectors, units, write_vectors
 from pretune.apps.support.passages import Passage, passages_of, texts_of
 from pretune.apps.support.record import Record
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, is_pattern, raw_root
 from pretune.base.errors import PretuneError
 from pretune.base.json import Json
+from pretune.base.listing import folder_files, pattern_files
 from pretune.infer.embed import Embedder
 from pretune.text.read.document import Document
 
@@ -109,10 +110,9 @@ class Live:
     def _watched(self) -> dict[str, Path]:
         """Raw inputs by their place: an artifact does not change."""
         inputs = {p: said for p, said in self.artifact.card.inputs.items() if p == "faq" or p.startswith("docs.")}
-        raw = {
-            p: Path(os.path.normpath(self.artifact.path / s["path"])) for p, s in inputs.items() if s["kind"] == "files"
-        }
-        return {place: path for place, path in raw.items() if ":" not in path.name}
+        # `python:docs` and `hf:org/name` lie in no folder of the user's.
+        raw = {p: s["path"] for p, s in inputs.items() if s["kind"] == "files" and ":" not in s["path"].split("/")[0]}
+        return {place: Path(os.path.normpath(self.artifact.path / path)) for place, path in raw.items()}
 
     def learn(self, record: Record) -> None:
         """Take what people wrote at the desk."""
@@ -134,10 +134,11 @@ class Live:
             if first_time and self.artifact.source(place) is not None:
                 continue  # as it was when the desk was made
             try:
-                changed[place] = read_part(place, Artifact.open(path), self.facts)
+                changed[place] = read_part(place, Artifact.open(path, follow=False), self.facts)
                 self.problems.pop(place, None)
-            except PretuneError as error:  # what was known of it stays known
-                self.problems[place] = f"{place} cannot be read again: {error.problem}"
+            except (PretuneError, OSError) as error:  # what was known of it stays known
+                problem = error.problem if isinstance(error, PretuneError) else str(error)
+                self.problems[place] = f"{place} cannot be read again: {problem}"
                 write(self.problems[place])
         if changed:
             with self.lock:
@@ -149,7 +150,13 @@ class Live:
 
 
 def _signature(path: Path) -> str:
-    """What tells that a file, or one in a folder, has changed."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = [(f.as_posix(), f.stat()) for f in files if f.is_file()]
-    return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]) if stats else "gone"
+    """What tells that a file, one in a folder or one of a pattern has changed; links out of it are not looked at."""
+    try:
+        if is_pattern(path):
+            files = pattern_files(str(path), raw_root(path), follow=False).files
+        else:
+            files = folder_files(path, follow=False).files if path.is_dir() else [path]
+        stats = [(file.as_posix(), file.stat()) for file in files]
+    except OSError:  # gone, or going just now: the next look tells
+        return "gone"
+    return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,18 +24,35 @@ from pretune.text.read.readers import read_records
 from pretune.text.read.sources import named_files
 from pretune.text.read.values import text_in
 
-if TYPE_CHECKING:
-    from pretune.apps.support.stage import SupportStage
-
 USUAL_REFUSE = 0.3
 """Without questions to choose it on: a third of what is asked should be in the passage."""
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How texts become passages; the same while the desk is served."""
+
+    text: str | None
+    words: int
+    overlap: int
+    exact: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How sure a desk must be; `refuse` None: chosen on questions, so that `false_refusals` of them are refused."""
+
+    faq_from: float
+    passage_from: float
+    refuse: float | None
+    false_refusals: float
+
+
 def make(
-    stage: SupportStage, inputs: Mapping[str, Artifact], docs: Sequence[Artifact], out: Path, context: Context
+    cut: Cut, sure: Chosen, inputs: Mapping[str, Artifact], docs: Sequence[Artifact], out: Path, context: Context
 ) -> Json:
     """The work of the stage; its figures."""
-    facts: Json = {name: getattr(stage, name) for name in ("text", "words", "overlap", "exact")}
+    facts: Json = asdict(cut)
     models = _models(inputs)
     sources = {f"docs.{k}": one for k, one in enumerate(docs)}
     sources |= {"faq": inputs["faq"]} if "faq" in inputs else {}
@@ -45,9 +62,9 @@ def make(
     context.log.info(f"    {len(passages)} passages, {len(parts.get('faq', ()))} of them entries of the FAQ")
     known = Known(models.embed)
     vectors_ND = known.of([passage.searched for passage in passages])
-    knowledge = knowledge_of(parts, known, exact=stage.exact)
-    chosen = choose(stage, inputs.get("dev"), knowledge, models)
-    facts["limits"] = {"faq": stage.faq_from, "passage": stage.passage_from, "refuse": chosen["refuse"]}
+    knowledge = knowledge_of(parts, known, exact=cut.exact)
+    chosen = choose(sure, inputs.get("dev"), knowledge, models)
+    facts["limits"] = {"faq": sure.faq_from, "passage": sure.passage_from, "refuse": chosen["refuse"]}
     write_parts(out, parts, vectors_ND, facts)
     return {"passages": len(passages), "faq_entries": len(parts.get("faq", ())), **chosen}
 
@@ -61,20 +78,20 @@ def _models(inputs: Mapping[str, Artifact]) -> Models:
     return Models(opened.get("model"), opened.get("intents"), embed, opened.get("rank"))
 
 
-def choose(stage: SupportStage, dev: Artifact | None, knowledge: Knowledge, models: Models) -> Json:
+def choose(wanted: Chosen, dev: Artifact | None, knowledge: Knowledge, models: Models) -> Json:
     """The threshold of refusal, where it comes from, and what it does to the questions of `dev`."""
     if dev is None:
-        set_by = "usual" if stage.refuse is None else "setting"
-        return {"refuse": USUAL_REFUSE if stage.refuse is None else stage.refuse, "refuse_from": set_by}
+        set_by = "usual" if wanted.refuse is None else "setting"
+        return {"refuse": USUAL_REFUSE if wanted.refuse is None else wanted.refuse, "refuse_from": set_by}
     asked = questions_of(dev)
-    sure = np.array([confidence(question, knowledge, models, stage.faq_from) for question, _ in asked])
+    sure = np.array([confidence(question, knowledge, models, wanted.faq_from) for question, _ in asked])
     has_answer = np.array([there for _, there in asked])
     if not has_answer.any():
         raise BadFile(
             f"no question of dev={dev.path.as_posix()} has an answer", hint="it needs questions that have one"
         )
-    refuse = threshold(sure[has_answer], stage.false_refusals) if stage.refuse is None else stage.refuse
-    found: Json = {"refuse": refuse, "refuse_from": "dev" if stage.refuse is None else "setting"}
+    refuse = threshold(sure[has_answer], wanted.false_refusals) if wanted.refuse is None else wanted.refuse
+    found: Json = {"refuse": refuse, "refuse_from": "dev" if wanted.refuse is None else "setting"}
     found |= {"dev_questions": len(asked), "dev_false_refusals": float((sure[has_answer] < refuse).mean())}
     others = sure[~has_answer]
     return found | ({"dev_refused": float((others < refuse).mean())} if len(others) else {})

@@ -71,6 +71,8 @@ class SupportStage(Stage):
         Raises:
             BadFile: no text, or questions of the FAQ without answers; NoSuchColumn; what opening the models raises.
         """
-        from pretune.apps.support.making import make
+        from pretune.apps.support.making import Chosen, Cut, make
 
-        return make(self, inputs, below(inputs, "docs"), out, context)
+        cut = Cut(self.text, self.words, self.overlap, self.exact)
+        sure = Chosen(self.faq_from, self.passage_from, self.refuse, self.false_refusals)
+        return make(cut, sure, inputs, below(inputs, "docs"), out, context)

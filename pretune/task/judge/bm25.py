@@ -22,7 +22,8 @@ K1, B = 1.2, 0.75
 
 def rarity(number: int, having: NDArray[np.int64]) -> NDArray[np.float64]:
     """How much terms say that so many of so many texts have (Lucene's idf)."""
-    return np.log(1 + (number - having + 0.5) / (having + 0.5))
+    found: NDArray[np.float64] = np.log(1 + (number - having + 0.5) / (having + 0.5))
+    return found
 
 
 def terms_of(text: str) -> list[str]:
