@@ -11,6 +11,7 @@ import click
 
 from pretune.cli.advising import advise
 from pretune.cli.converting import convert
+from pretune.cli.launching import launch
 from pretune.cli.looking import check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
@@ -51,6 +52,7 @@ for _command in (
     tidy,
     tune,
     convert,
+    launch,
 ):
     cli.add_command(_command)
 for _kind, _summary in STAGES.items():
