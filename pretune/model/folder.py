@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
 from pretune.base.json import Json
+from pretune.base.limits import memory
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT, write_pooling
 from pretune.infer.searching import Search
@@ -62,9 +63,7 @@ def weight_shapes(folder: Path) -> dict[str, list[int]]:
 
 def check_memory(needed: float, what: str) -> None:
     """Raise DoesNotFit if `needed` bytes are more than what is free."""
-    import psutil
-
-    free = psutil.virtual_memory().available
+    free = memory().free
     if needed > free:
         problem = f"{what} needs {size(needed)} of memory, {size(free)} are free"
         raise DoesNotFit(problem, hint="take a smaller model, or method=lora, or a machine with more memory")

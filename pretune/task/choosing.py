@@ -67,9 +67,10 @@ class Best:
     def _keep(self, before: int | None) -> None:
         """Write the best weights; those that were the best `before` stay, older ones go."""
         state = self.session.state
+        final = state.update.final()  # all of them ask: each may hold a part
         if self.session.leads:
-            path, final = self.path(state.step), state.update.final()
-            write_safetensors({n: final[n] for n in state.update.weights}, path)
+            path = self.path(state.step)
+            write_safetensors({n: final[n] for n in state.update.trained}, path)
             state.extra["best_digest"] = read_digest(path)
             kept = {path, self.path(before if before is not None else state.step)}
             for old in set(path.parent.glob("best-*.safetensors")) - kept:

@@ -533,8 +533,8 @@ def trained(
         masters = state.update.masters
         matrices = {n: torch.full_like(t, 3.0) for n, t in masters.items() if t.dim() > 1}
         state.penalty = Penalty(penalty, {n: t + 0.1 for n, t in masters.items()}, matrices)
-    ranks = {"rank": runtime.rank, "world": runtime.world}
-    cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
+    ranks = {"rank": runtime.rank, "world": runtime.world, "total": steps}
+    cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks)  # type: ignore[arg-type]
     for step in range(steps):
         take_step(state, objective, cut.batches(step), runtime)
     return {n: p.detach().clone() for n, p in model.named_parameters()}

@@ -10,19 +10,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from pretune.base.config import Config, Free, chosen
-from pretune.base.errors import WrongValue
+from pretune.base.errors import NotSupported
 from pretune.base.stage import Forecast
 from pretune.train.budget import Budget
 from pretune.train.loop.refusing import Refuse
 from pretune.train.optim.settings import OPTIM, Optim
+from pretune.train.parallel.settings import Parallel
 from pretune.train.watch.track.listener import LISTENER, Listener
-
-
-def refuse_ranks(batch: int, world: int) -> None:
-    """Raise WrongValue where the rows of a step cannot be dealt evenly to so many processes."""
-    if batch % world:
-        hint = f"batch={-(-batch // world) * world}, or another number of processes"
-        raise WrongValue(f"a batch of {batch} rows cannot be dealt evenly to {world} processes", hint=hint)
 
 
 def with_teacher_in_memory(found: Forecast, inputs: Mapping[str, Forecast]) -> Forecast:
@@ -75,6 +69,8 @@ class TrainSettings(Budget):
     checkpointing: Annotated[Literal["none", "full", "auto"], Free] = "none"
     """Blocks whose activations are computed again instead of kept: none, all (full), or as many as are needed to fit
     (auto). Less memory for up to a third more arithmetic; the same gradients."""
+    parallel: Annotated[Parallel, Free] = Parallel()
+    """How several processes share the run (parallel.data, parallel.shard, parallel.tensor, parallel.pipeline)."""
     device: Annotated[str, Free] = "auto"
     """cpu, cuda, mps (a Mac's GPU, in float32; untested), or auto: cuda where it is, else cpu."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
@@ -90,3 +86,24 @@ class TrainSettings(Budget):
     """Texts that the model goes on with, or answers, at each validation (samples.jsonl); by default some of its own."""
     track: Annotated[list[Annotated[Listener, *chosen(LISTENER)]], Free] = []
     """Libraries that show the curves: tensorboard, wandb, swanlab, mlflow, trackio; they write into OUT.track."""
+
+    def check_parallel(self, world: int, **others: str) -> None:
+        """Refuse what does not fit the processes, or needs whole weights where they are to lie in parts.
+
+        Args:
+            others: name of a setting -> its value, if that needs whole weights; "" if not.
+
+        Raises:
+            WrongValue: the mesh does not fit the processes or the batch; NotSupported: a setting needs whole weights.
+        """
+        self.parallel.check(world, batch=self.batch, micro_batch=self.micro_batch)
+        optim = self.optim
+        known = {
+            "optim": optim.kind if optim.kind == "adafactor" else "",
+            "optim.moments": optim.moments if optim.moments == "8bit" else "",
+            "optim.offload": optim.offload if optim.offload != "none" else "",
+            **others,
+        }
+        if self.parallel.is_cut and (told := [f"{name}={value}" for name, value in known.items() if value]):
+            hint = f"leave out {told[0]}, or take parallel.data alone: every process then holds all weights"
+            raise NotSupported(f"{' and '.join(told)}: this needs whole weights, which parallel cuts up", hint=hint)

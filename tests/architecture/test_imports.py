@@ -27,7 +27,7 @@ ORDER = (
         "compress",
         "export",
     ),
-    *("serve", "apps", "tune", "api", "testing", "quickstart", "cli", "__main__"),
+    *("serve", "apps", "studio", "tune", "api", "testing", "quickstart", "cli", "__main__"),
 )
 INSIDE = {"text": ("read", "clean", "dedup", "corpus", "dataset"), "tokens": ("encode", "learn", "store")}
 LIGHT = ("base", "report", "text", "tokens", "infer")
@@ -198,8 +198,10 @@ def unsafe_in(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}
-            if name in ("torch.load", "torch.save", "torch.jit.load", "eval", "exec", "np.save", "numpy.save"):
+            if name in ("torch.load", "torch.save", "torch.jit.load", "eval", "exec"):
                 yield f"{name}(weights_only={given.get('weights_only')})"
+            if name in ("np.save", "numpy.save") and given.get("allow_pickle") != "False":
+                yield f"{name} of whatever it is given"
             yield from (word for word in ("allow_pickle", "trust_remote_code") if given.get(word, "False") != "False")
             if given.get("use_safetensors", "True") != "True" or given.get("safe_serialization", "True") != "True":
                 yield f"{name} without safetensors"

@@ -258,3 +258,20 @@ def test_general_text_is_replayed_and_what_is_forgotten_of_it_is_told_by_the_hea
     assert before[figure] == pytest.approx(known, rel=1e-4)
     assert found["forgotten"] == {f"{base}.tokens": pytest.approx(after[figure] - before[figure])}
     assert abs(after[figure] - before[figure]) > 1e-4, "the body has moved under the head"
+
+
+def test_training_goes_on_from_an_adapter_as_from_the_model_that_it_is_merged_into(world: Path) -> None:
+    from safetensors.torch import load_file
+
+    from pretune.base.errors import NotSupported
+    from pretune.model.methods.adapter import write_merged
+
+    settings: dict[str, Any] = {"task": "classify", "steps": 2, "precision": "float32"}
+    tuned(world, "encoder", "labels.jsonl", "first", method="lora", **settings)
+    write_merged(world / "first", world / "whole")
+    for start in ("first", "whole"):
+        tuned(world, start, "labels.jsonl", f"{start}-on", method="full", **settings)
+    one, other = (load_file(world / f"{start}-on" / "model.safetensors") for start in ("first", "whole"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(NotSupported, match=r"learns next to one base(?s:.*)to=huggingface"):
+        tuned(world, "first", "labels.jsonl", "second", method="lora", **settings)

@@ -3,6 +3,7 @@
     checkpoints/step-00000120/
       state.safetensors     masters and moments by parameter name, random states, buffers
       state.json            step, counters, windows of losses, rows that are passed over, early stopping
+      state-0-of-2 ...      in the place of state.safetensors, where processes hold parts of the weights (sharded.py)
       manifest.json         which run it is of, xxh3-128 of every 4 MiB of the two, and its own digest; written last
 
 A folder is written next to its name and renamed when it is whole. Resume takes the newest that verifies and says
@@ -32,6 +33,7 @@ from pretune.model.folder import write_safetensors
 from pretune.report.numbers import size
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import TrainState
+from pretune.train.parallel.assembled import read_parts
 from pretune.train.settings import Keep
 
 FORMAT = 2
@@ -47,6 +49,7 @@ class Snapshot:
 
     Args:
         tensors: masters, moments, buffers, random states.
+        parts: files that are written already (sharded.py): their path, and what is where in them.
         facts: of the manifest: `run` it is of, `score` (lower is better), `is_anchor`: whether a run goes back to it.
     """
 
@@ -54,6 +57,7 @@ class Snapshot:
     tensors: Mapping[str, Tensor]
     numbers: Json
     facts: Json = field(default_factory=dict)
+    parts: Mapping[Path, Json] = field(default_factory=dict)
 
     @property
     def num_bytes(self) -> int:
@@ -71,11 +75,13 @@ def snapshot(state: TrainState, runtime: Runtime | None = None, **facts: object)
 
 
 def _tensors(state: TrainState, runtime: Runtime) -> dict[str, Tensor]:
+    """Of a model that is cut: what lies in this process."""
     random = {"rng/cpu": torch.get_rng_state()[None]}
     if torch.cuda.is_available():
         random["rng/cuda"] = torch.cuda.get_rng_state()[None]
     # Each rank draws its own dropout, and as many numbers as its rows are long.
-    random = {name: runtime.gather({name: mine})[0][name] for name, mine in random.items()}
+    if not runtime.is_cut:
+        random = {name: runtime.gather({name: mine})[0][name] for name, mine in random.items()}
     # Buffers are part of the model (batch statistics) and may change in training.
     buffers = {f"buffer/{n}": b for n, b in state.model.named_buffers() if b.numel()}
     return state.update.state() | random | buffers
@@ -109,9 +115,13 @@ def _write(one: Snapshot, folder: Path, final: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     partial = folder / f"{final.name}{PARTIAL}"
     partial.mkdir(parents=True)
-    write_safetensors(one.tensors, partial / TENSORS)
-    write_durably(partial / NUMBERS, json.dumps(one.numbers, allow_nan=True))
-    files = {name: chunk_digests(partial / name) for name in (TENSORS, NUMBERS)}
+    for part in one.parts:
+        part.rename(partial / part.name)
+    if not one.parts:
+        write_safetensors(one.tensors, partial / TENSORS)
+    numbers = one.numbers | {"parts": {part.name: pieces for part, pieces in one.parts.items()} or {TENSORS: {}}}
+    write_durably(partial / NUMBERS, json.dumps(numbers, allow_nan=True))
+    files = {name: chunk_digests(partial / name) for name in (*numbers["parts"], NUMBERS)}
     facts: Json = {"format": FORMAT, "step": one.step, "files": files, **one.facts}
     write_durably(partial / MANIFEST, json.dumps(facts | {"digest": digest(facts)}))
     fsync(partial)
@@ -265,10 +275,8 @@ def resume(state: TrainState, folder: Path, log: Log, run: JsonMap | None = None
 
 def load(state: TrainState, folder: Path, rank: int = 0) -> None:
     """Take the state of a checkpoint that verifies; of random states that of this rank, or of rank 0 if it is new."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(folder / TENSORS)
     numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+    tensors = read_parts(folder, numbers["parts"], state.update.held())
     rng = {k: tensors.pop(k) for k in list(tensors) if k.startswith("rng/")}
     # torch reads a state from the beginning of its storage, wherever the tensor begins in it.
     rng = {name: of_ranks[rank if rank < len(of_ranks) else 0].clone() for name, of_ranks in rng.items()}

@@ -11,6 +11,7 @@ refused on end, and leaves cleanly on Ctrl-C.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,9 +29,11 @@ from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
 from pretune.train.loop.beats import watched
 from pretune.train.loop.meters import Meters
+from pretune.train.loop.private import private_run, told_of
 from pretune.train.loop.refusing import MOST_RETURNS, portion
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
 from pretune.train.loop.saving import Saver
+from pretune.train.loop.sharded import write_parts
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.state import DTYPES, as_precise, training_state
 from pretune.train.loop.step import StepReport, TrainState
@@ -101,8 +104,11 @@ class Session:
         Raises:
             Stopped: the user asked to stop; everything is saved.
         """
-        if self.state.extra.get("enough"):
-            return
+        if not self.state.extra.get("enough"):
+            self._train(after)
+        self.state.update.settle()
+
+    def _train(self, after: Callable[[StepReport], bool]) -> None:
         self.context.log.seconds["start"] = time.monotonic() - self.context.started
         with self.context.log.progress("    training", total=self.state.total, unit="steps") as bar:
             bar.start_at(self.state.step)
@@ -223,9 +229,9 @@ class Session:
         if self.leads:
             self._saving.check()
         due, stop = self.leads and self._is_due(report.step), self.context.stop or self._is_over()
-        asked = self.runtime.sum({"due": due, "stop": stop, "save": is_save_asked()})
+        asked = self.runtime.all_said({"due": due, "stop": stop, "save": is_save_asked()})
         if any(asked.values()):
-            self._save(is_due=asked["due"] > 0, wait=asked["stop"] > 0)
+            self._save(is_due=asked["due"], wait=asked["stop"])
         if asked["stop"]:  # none leaves before the checkpoint is whole: whoever started the ranks ends the others then
             self.runtime.any(True)
             if not enough and report.step < self.state.total:
@@ -247,14 +253,16 @@ class Session:
 
     def _save(self, *, is_due: bool, wait: bool) -> None:
         """A checkpoint of this step; a run goes back to those that were due while no step was refused."""
-        if broken := self.state.update.broken():
-            self.context.log.warn(
-                f"no checkpoint of step {self.state.step}: the weight {broken} holds what is no number"
-            )
+        broken = self.state.update.broken()
+        if self.runtime.any(broken is not None):
+            which = f"the weight {broken}" if broken else "a weight of another process"
+            self.context.log.warn(f"no checkpoint of step {self.state.step}: {which} holds what is no number")
             return
         score = self.state.extra.get("best_score") if self._is_best else None
         facts = {"run": self.context.run, "score": score, "is_anchor": is_due and not self.state.refused}
         one = checkpoint.snapshot(self.state, self.runtime, **facts)
+        if self.runtime.is_cut:
+            one = write_parts(one, self.state.update.pieces, self.folder, self.runtime)
         if self.leads:
             with self.context.log.timing("checkpoints"):
                 self._saving.save(one, wait=wait)
@@ -308,9 +316,24 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     model = as_precise(spec.make(), choices["precision"])
     folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
     state = training_state(spec, model, choices, runtime, folder)
-    micro = int(choices["micro_batch"])
-    ranks = {"rank": runtime.rank, "world": runtime.world}
-    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
+    micro = runtime.fitting(int(choices["micro_batch"]), spec.settings.batch)
+    stream = spec.stream
+    if spec.settings.optim.private is not None:
+        secret = context.choose("secret", lambda: secrets.randbits(63))
+        stream, state.mechanism, told = private_run(spec, state.total, secret)
+        state.extra["private"], micro = told, 1
+        context.log.info(f"    private: {told_of(told)}")
+    cut = MicroBatches(
+        stream,
+        spec.objective,
+        spec.vocabulary,
+        spec.seed,
+        micro,
+        rank=runtime.rows.index,
+        world=runtime.rows.size,
+        total=state.total,
+        even=runtime.is_cut,
+    )
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
     sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
     warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,11 +22,14 @@ from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
+from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.refusing import Refuse, Windows, complaint, portion, remember
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.scaling import Scaling, after, overflow, scale_of
 from pretune.train.optim.update import Update
+from pretune.train.parallel.pieces import here
+from pretune.train.parallel.stages import Line
 
 PENALTY = "penalty"
 """The term of what a run pays for leaving its start."""
@@ -48,7 +52,8 @@ class TrainState:
     """Everything that must survive a restart, and nothing that need not.
 
     Args:
-        scored: called in training; `model` is the plain model inside.
+        scored: called in training; `model` is the plain model inside, or its shell (parallel/divide.py) where this
+            process holds a part of it.
         total: steps of the whole run, which the schedule spans.
         updates: steps that reached the weights (a refused step counts as a step, not as an update).
         refused: refusals on end, up to now.
@@ -62,6 +67,8 @@ class TrainState:
         around: what the method does to the gradients before weights move, and to the weights after.
         still: modules that are in eval mode while the others train.
         penalty: what holds the weights near where they were.
+        mechanism: what hides single examples, where the run is private.
+        line: the stages that hand states on, where this process is one of them.
     """
 
     model: nn.Module
@@ -83,10 +90,12 @@ class TrainState:
     around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
     still: Sequence[nn.Module] = ()
     penalty: Penalty | None = None
+    mechanism: Mechanism | None = None
+    line: Line | None = None
 
     def train(self) -> None:
         """Train mode, but for what stays in eval mode."""
-        self.model.train()
+        self.scored.train()
         for module in self.still:
             module.training = False
 
@@ -136,19 +145,11 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     extras = _extras(objective, state.model)
     totals = runtime.sum(_added(_counts(objective, batch, extras) for batch in batches))
     weights = {**objective.weights_at(state.step / state.total), **extras}
-    # DDP averages over ranks, the objective sums over targets: the world size undoes the mean.
-    scale = {t: weights[t] * runtime.world / n if n else 0.0 for t, n in totals.items()}
-    sums: list[dict[str, Tensor]] = []
+    # DDP averages over ranks, the objective sums over targets: what was measured at the start undoes the mean.
+    undo = runtime.undo * scale_of(state.scaling)
+    scale = {t: weights[t] * undo / n if n else 0.0 for t, n in totals.items()}
     wide = gathered(state.model, objective, batches, runtime)
-    loads: list[Tensor] = []
-    for i, batch in enumerate(batches):
-        with runtime.exchange(state.scored, now=i == len(batches) - 1):
-            scored = state.scored(runtime.put(batch), wide[i])
-            loads += [scored.pop(LOADS)] if LOADS in scored else []
-            assert objective.weights.keys() <= scored.keys(), "a term that is weighed must be told"
-            loss_of_step: Any = torch.stack([scale[t] * scored[t] for t in scale if t in scored]).sum()
-            (scale_of(state.scaling) * loss_of_step).backward()
-        sums.append({t: s.detach() for t, s in scored.items()})
+    sums, loads = _gradients(state, objective, batches, wide, scale, runtime)
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
     state.update.grad_scale = scale_of(state.scaling)
@@ -159,19 +160,59 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     factor = state.rate_factor()
     with state.around(state):
         norm = state.update.gradient_norm()
-        told = {t: value for t, value in loss.items() if totals.get(t, 1)}
-        finite = {"loss_is_finite": all(map(math.isfinite, told.values())), "norm_is_finite": math.isfinite(norm)}
-        skipped = overflow(state.scaling, **finite)
-        refused = skipped or _refusal(state, told, norm)
-        _move(state, norm, factor, taken=refused is None)
-        state.refused -= skipped is not None  # of the scale, not of the data: no run goes back for it
-        state.scaling = after(state.scaling, finite=finite["norm_is_finite"])
+        refused = _moved(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm, factor)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
     return StepReport(
         state.step, loss, norm, rate, totals, time.perf_counter() - started, loads=_loads(loads, wide), refused=refused
     )
+
+
+def _gradients(
+    state: TrainState,
+    objective: Objective,
+    batches: Sequence[Batch],
+    wide: Sequence[StepWide | None],
+    scale: Mapping[str, float],
+    runtime: Runtime,
+) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+    """Put the gradient of the step where the weights are; (summed terms, tokens of each expert) of each micro-batch."""
+    if state.line is not None:
+        there = [runtime.put(batch) for batch in batches]
+        sums, loads = state.line.step(there, partial(_weighed, scale), sorted(objective.weights)), list[Tensor]()
+    else:
+        sums, loads = _backward(state, objective, batches, wide, scale, runtime)
+    gradients = {n: here(w.grad) for n, w in state.update.weights.items() if w.grad is not None}
+    state.update.pieces.add_up(gradients)
+    runtime.finish(list(gradients.values()))
+    return sums, loads
+
+
+def _backward(
+    state: TrainState,
+    objective: Objective,
+    batches: Sequence[Batch],
+    wide: Sequence[StepWide | None],
+    scale: Mapping[str, float],
+    runtime: Runtime,
+) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+    """Forward and backward of each micro-batch; (summed terms of each, tokens of each expert)."""
+    sums: list[dict[str, Tensor]] = []
+    loads: list[Tensor] = []
+    for i, batch in enumerate(batches):
+        with runtime.exchange(state.scored, now=i == len(batches) - 1):
+            scored = state.scored(runtime.put(batch), wide[i])
+            loads += [scored.pop(LOADS)] if LOADS in scored else []
+            assert objective.weights.keys() <= scored.keys(), "a term that is weighed must be told"
+            loss_of_step: Any = _weighed(scale, scored)
+            loss_of_step.backward()
+        sums.append({t: s.detach() for t, s in scored.items()})
+    return sums, loads
+
+
+def _weighed(scale: Mapping[str, float], sums: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([scale[t] * sums[t] for t in scale if t in sums]).sum()
 
 
 def _extras(objective: Objective, model: Any) -> Mapping[str, float]:
@@ -202,7 +243,7 @@ def gathered(
     adds, which only trains. What the body adds needs nothing either where it sees the whole step at once.
     """
     routed = family_of(model).routes and bool(_extras(objective, model)) and not alone
-    passes = runtime.world * sum(objective.passes(batch) for batch in batches)
+    passes = runtime.rows.size * sum(objective.passes(batch) for batch in batches)
     if not (objective.gathers or (routed and passes > 1)):
         return [None] * len(batches)
     with torch.random.fork_rng([runtime.device] if runtime.device.type == "cuda" else []), torch.no_grad():
@@ -231,7 +272,18 @@ def _not_finite(update: Update) -> str:
     return f", first in the gradient of {first}" if first else ""
 
 
-def _move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
+def _moved(state: TrainState, loss: Mapping[str, float], norm: float, factor: float) -> str | None:
+    """Take the step, or not; why not."""
+    finite = {"loss_is_finite": all(map(math.isfinite, loss.values())), "norm_is_finite": math.isfinite(norm)}
+    skipped = overflow(state.scaling, **finite)
+    refused = skipped or _refusal(state, loss, norm)
+    move(state, norm, factor, taken=refused is None)
+    state.refused -= skipped is not None  # of the scale, not of the data: no run goes back for it
+    state.scaling = after(state.scaling, finite=finite["norm_is_finite"])
+    return refused
+
+
+def move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
     """Take the step, or refuse it: what is not finite never reaches the weights."""
     settings = state.update.settings
     average = settings.average.share(state.step, state.total)

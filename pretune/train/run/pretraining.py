@@ -57,7 +57,7 @@ USUAL_VOCABULARY = 8192
 def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
     """Train on token stores and write the model folder; returns the metrics of the card."""
     quiet_transformers()
-    runtime = Runtime.start(settings.device)
+    runtime = Runtime.start(settings.device, settings.parallel)
     stores = {place.removeprefix("tokens."): one for place, one in inputs.items() if place.startswith("tokens")}
     base = inputs.get("base")
     general: dict[str, Artifact] = {}
