@@ -74,7 +74,7 @@ class TrainSettings(Budget):
     device: Annotated[str, Free] = "auto"
     """cpu, cuda, mps (a Mac's GPU, in float32; untested), or auto: cuda where it is, else cpu."""
     save_every: Annotated[int | None, Free] = Field(None, gt=0)
-    """Steps between checkpoints; by default one a minute."""
+    """Steps between checkpoints; by default one a minute, or as seldom as keeps them below a hundredth of the time."""
     keep: Annotated[Keep, Free] = Keep()
     """Which checkpoints are kept (keep.last, keep.best, keep.every)."""
     stop_after: Annotated[float | None, Free, BeforeValidator(seconds_of)] = Field(None, gt=0)

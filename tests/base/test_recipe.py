@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from pretune.base.errors import (
     DiskFull,
     Locked,
     NotAnArtifact,
+    NotWritable,
     SettingsError,
     UserError,
     WrongKind,
@@ -185,6 +187,36 @@ def test_a_full_disk_is_told_as_such_and_loses_nothing_finished() -> None:
         recipe("n.letters=b", "n.fail=disk").run()
     assert "[disk-full]" in str(caught.value)
     assert Artifact.open("w/n").verify().card.id == before
+
+
+def test_an_interrupted_run_is_kept_when_it_becomes_another_and_what_differs_is_told_with_both_values() -> None:
+    with pytest.raises(RuntimeError):
+        recipe("n.fail=boom").run()
+    assert recipe("n.fail=boom").plan()[1].reasons[0] == "was interrupted; continues"
+    told = recipe("n.letters=b").plan()[1].reasons[0]
+    assert told.startswith("an interrupted run is kept as n.scratch@")
+    assert told.endswith("since letters was 'a' and is 'b'")
+    Path("in/a.txt").write_text("other\n", encoding="utf-8")
+    recipe().only(["c"]).run()
+    (told,) = [one for one in recipe().plan()[1].reasons if "interrupted" in one]
+    assert "corpus was 'w/c (id " in told and "and is 'w/c (id " in told, "the data"
+    recipe("n.letters=b").run()
+    assert [path.name for path in leftovers(Path("w")) if ".scratch@" in path.name], "nothing is lost"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_cannot_be_written_is_named(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.mkdir
+
+    def refused(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name.endswith(".scratch"):
+            raise OSError(number, os.strerror(number), str(self))
+        real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(NotWritable, match=r"w/c\.scratch") as told:
+        recipe().run()
+    assert told.value.exit_code == 2
 
 
 def test_a_sealed_payload_is_finished_after_a_crash_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from pretune.base.artifact import CARD, Artifact
+from pretune.base.artifact import CARD, Artifact, read_card
 from pretune.base.errors import PretuneError
 from pretune.train.loop import checkpoint
 
@@ -29,7 +29,9 @@ def noticed(target: Path) -> str | None:
         except PretuneError as error:
             return error.problem
     try:
-        Artifact.open(target).verify()
+        found = Artifact.open(target).verify()
+        if found.is_raw:
+            return "it has no card: raw files, with an id of their own"
     except PretuneError as error:
         return error.problem
     return None
@@ -37,8 +39,10 @@ def noticed(target: Path) -> str | None:
 
 @contextmanager
 def damaged(target: Path, kind: str, random: Random) -> Iterator[str]:
-    """Harm one file of a folder, say how, and mend it."""
-    files = sorted(p for p in target.rglob("*") if p.is_file() and p.stat().st_size)
+    """Harm one file of a folder, say how, and mend it. Notes (logs, pages) are left alone: nothing reads them."""
+    notes = read_card(target).notes if (target / CARD).is_file() else {}
+    every = (p for p in target.rglob("*") if p.is_file() and p.stat().st_size)
+    files = sorted(p for p in every if p.relative_to(target).as_posix() not in notes)
     victim = random.choice(files)
     whole = victim.read_bytes()
     try:

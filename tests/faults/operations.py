@@ -10,7 +10,7 @@ import io
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +31,23 @@ class Counted:
     def __init__(self, number: int, fault: Callable[[], None], note: Path):
         self.number, self.fault, self.note = number, fault, note
         self.count = self.saves = 0
+        self.is_on = False
+
+    def patches(self) -> Iterator[tuple[Any, str, Any]]:
+        """(module, name, what takes its place)."""
+        for name in IN_OS:
+            yield os, name, self._around(getattr(os, name))
+        yield io, "open", self._opening(io.open)  # what pathlib calls
+        yield checkpoint, "write_safetensors", self._tensors(checkpoint.write_safetensors)
+        yield saving, "write", self._write(saving.write)
 
     def install(self) -> None:
         """In this process, for good."""
-        for name in IN_OS:
-            setattr(os, name, self._around(getattr(os, name)))
-        io.open = self._opening(io.open)  # type: ignore[assignment]  # what pathlib calls
-        checkpoint.write_safetensors = self._tensors(checkpoint.write_safetensors)  # type: ignore[assignment]
-        saving.write = self._write(saving.write)
+        for module, name, instead in list(self.patches()):
+            setattr(module, name, instead)
 
     def at(self) -> None:
-        if self.saves == SAVE and threading.current_thread().name == saving.THREAD:
+        if self.is_on and threading.current_thread().name == saving.THREAD:
             self.count += 1
             if self.count == self.number:
                 self.fault()
@@ -66,7 +72,7 @@ class Counted:
     def _tensors(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(tensors: Any, path: Path) -> None:
             real(tensors, path)
-            if self.count + 1 == self.number and self.saves == SAVE:
+            if self.count + 1 == self.number and self.is_on:
                 os.truncate(path, path.stat().st_size // 2)
             self.at()
 
@@ -75,10 +81,13 @@ class Counted:
     def _write(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
             self.saves += 1
-            found = real(*args)
-            if self.saves == SAVE:
-                self.note.write_text(str(self.count), encoding="utf-8")
-            return found
+            self.is_on = self.saves == SAVE
+            try:
+                return real(*args)
+            finally:
+                self.is_on = False
+                if self.saves == SAVE:
+                    self.note.write_text(str(self.count), encoding="utf-8")
 
         return call
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -105,8 +105,9 @@ def write(one: Snapshot, folder: Path, keep: Keep) -> Path:
             _write(one, folder, final)
         if problem := verify(final):
             raise Damaged(f"{final.name} does not read back: {problem}", hint="check the disk")
-    for old in superfluous(folder, one.step, keep):
-        _drop(old)
+    with suppress(OSError):  # what cannot be deleted takes room, and the next save tries again
+        for old in superfluous(folder, one.step, keep):
+            _drop(old)
     return final
 
 

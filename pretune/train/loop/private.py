@@ -14,7 +14,6 @@ Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from pretune.tokens.rows import Batch, Row
 from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import TrainSpec
-from pretune.train.loop.step import StepReport, TrainState, move
+from pretune.train.loop.step import StepReport, TrainState, moved
 from pretune.train.loop.stream import RowStream
 from pretune.train.optim.accountant import MOST_NOISE, epsilon, noise_for
 
@@ -118,6 +117,6 @@ def take_private_step(
     state.mechanism.finish(state.update, state.step)
     with state.around(state):
         norm = state.update.gradient_norm()
-        move(state, norm, factor, taken=math.isfinite(norm))
+        refused = moved(state, {}, norm, factor)
     rate = state.update.settings.rate * factor
-    return StepReport(state.step, {}, norm, rate, {}, time.perf_counter() - started)
+    return StepReport(state.step, {}, norm, rate, {}, time.perf_counter() - started, refused=refused)

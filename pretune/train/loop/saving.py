@@ -10,6 +10,7 @@ kept on the disk (optim.offload=disk), the run waits for its checkpoints instead
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from threading import Thread
 
@@ -32,6 +33,8 @@ class Saver:
 
     def __init__(self, folder: Path, keep: Keep, log: Log, *, may_copy: bool = True):
         self.folder, self.keep, self.log, self.may_copy = folder, keep, log, may_copy
+        self.cost = 0.0
+        """Seconds that the last checkpoint took from the run: its wait, and processor time of the thread."""
         self._thread: Thread | None = None
         self._error: Exception | None = None
 
@@ -42,17 +45,20 @@ class Saver:
             DiskFull, NotSaved, Damaged: of this checkpoint, or of the one before.
         """
         self.finish()
+        started, self.cost = time.monotonic(), 0.0
         behind = self.may_copy and not wait and free_bytes("cpu") > ROOM * one.num_bytes
         self._thread = Thread(target=self._write, args=[one.copied() if behind else one], name=THREAD)
         self._thread.start()
         if not behind:
             self.finish()
+        self.cost += time.monotonic() - started
 
     def _write(self, one: Snapshot) -> None:
         try:
             write(one, self.folder, self.keep)
         except Exception as error:  # raised again where the run will see it
             self._error = error
+        self.cost += time.thread_time()
 
     def check(self) -> None:
         """Raise what went wrong with a checkpoint that was written since."""

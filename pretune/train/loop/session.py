@@ -41,6 +41,8 @@ from pretune.train.loop.steps import steps
 from pretune.train.loop.stream import MicroBatches
 
 SAVE_EVERY_SECONDS = 60.0
+MOST_OF_A_RUN = 0.01
+"""Of a run's time, what checkpoints may take where save_every is not given: they come more seldom if need be."""
 SAMPLES = "samples.jsonl"
 """What the model wrote while it was trained, in the scratch folder."""
 TOLD_CHARACTERS = 100
@@ -186,7 +188,7 @@ class Session:
                 f"taken again with {report.micro}, and so are the steps that follow"
             )
         if not report.taken:
-            self.context.log.warn(f"step {report.step} is refused: {report.refused} ({self.cut.where(report.portion)})")
+            self.context.log.warn(f"step {report.step} is refused: {report.refused}{self._rows(report)}")
         if report.step % self.log_every and report.step != self.state.total and report.taken:
             return
         seconds, waited, shares = map(sum, zip(*self._times, strict=True))
@@ -239,13 +241,18 @@ class Session:
                 hint = "the same command continues"
                 raise Stopped(f"stopped after step {report.step} of {self.state.total}{why}", hint=hint)
 
+    def _rows(self, report: StepReport) -> str:
+        """The rows of a step, for messages; a private run does not say which they were."""
+        place = self.cut.where(report.portion)
+        return f" ({place})" if place else ""
+
     def _is_due(self, step: int) -> bool:
         settings = self.spec.settings
         if (settings.keep.best and self._is_best) or (settings.keep.every and step % settings.keep.every == 0):
             return True
         if settings.save_every is not None:
             return step % settings.save_every == 0
-        return time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
+        return time.monotonic() - self._saved_at > max(SAVE_EVERY_SECONDS, self._saving.cost / MOST_OF_A_RUN)
 
     def _is_over(self) -> bool:
         limit = self.spec.settings.stop_after
@@ -281,7 +288,7 @@ class Session:
             state.returned,
             f"{state.refused} steps on end were refused, the last since {report.refused}",
         )
-        rows = f"({self.cut.where(report.portion)})"
+        rows = self._rows(report)
         below, finite = steps.start + 1, all(map(math.isfinite, [report.gradient_norm, *report.loss.values()]))
         if self.leads:
             self._saving.finish()
@@ -289,7 +296,7 @@ class Session:
         at = self.context.team.share(int(found.name[5:]) if found else -1)
         times = returned[1] + 1 if returned[0] == at else 1
         if finite and (at < 0 or times > MOST_RETURNS):
-            log.warn(f"{problem} {rows}: taken for the new level, the windows begin again")
+            log.warn(f"{problem}{rows}: taken for the new level, the windows begin again")
             state.window, state.refused = {}, 0
             return
         if at < 0 or times > MOST_RETURNS:
@@ -299,12 +306,12 @@ class Session:
                 else f"the run went back to step {at} {times - 1} times"
             )
             hint = "lower optim.learning_rate, or set precision=float32; the data of these rows may be damaged"
-            raise NotFinite(f"step {report.step}: {problem} {rows}, and {why}", hint=hint)
+            raise NotFinite(f"step {report.step}: {problem}{rows}, and {why}", hint=hint)
         self._load(found)
         if self.leads:
             checkpoint.drop_behind(self.folder, at)
         state.passed, state.returned = passed, (at, times)
-        log.warn(f"{problem} {rows}: back to step {at}, passing over the rows of {len(steps)} steps")
+        log.warn(f"{problem}{rows}: back to step {at}, passing over the rows of {len(steps)} steps")
         log.metrics(step=at + 1, went_back_from=report.step, passed_over=passed)
 
 

@@ -160,7 +160,7 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     factor = state.rate_factor()
     with state.around(state):
         norm = state.update.gradient_norm()
-        refused = _moved(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm, factor)
+        refused = moved(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm, factor)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
@@ -272,7 +272,7 @@ def _not_finite(update: Update) -> str:
     return f", first in the gradient of {first}" if first else ""
 
 
-def _moved(state: TrainState, loss: Mapping[str, float], norm: float, factor: float) -> str | None:
+def moved(state: TrainState, loss: Mapping[str, float], norm: float, factor: float) -> str | None:
     """Take the step, or not; why not."""
     finite = {"loss_is_finite": all(map(math.isfinite, loss.values())), "norm_is_finite": math.isfinite(norm)}
     skipped = overflow(state.scaling, **finite)
