@@ -204,7 +204,7 @@ def _leave_ends(model: Any, axis: Axis) -> list[str]:
     if axis.index:
         keeps = tied if axis.index == axis.size - 1 else set()
         gone |= {name: module for name, module in low.items() if name not in keeps}
-    for name, module in gone.items():
+    for name, module in sorted(gone.items(), key=lambda one: -one[0].count(".")):  # what is inside goes first
         parent, _, leaf = name.rpartition(".")
         stands = NoTable(module) if isinstance(module, nn.Embedding) else nn.Identity()
         setattr(model.get_submodule(parent), leaf, stands)
