@@ -346,7 +346,7 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     return replace(
         forecast_of(spec, machine),
         tokens=0,
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters + kept,
+        disk_bytes=4.0 * parameters + settings.keep.number * 12.0 * parameters + kept,
         parameters=parameters,
         config=base.config,
     )

@@ -13,6 +13,7 @@ from pretune.objective.distil import TAUGHT, Taught, why_not
 from pretune.task.fresh import FRESH
 from pretune.task.remember.remember import REMEMBER, Remember
 from pretune.task.task import TASK, Task
+from pretune.train.loop.refusing import Refuse
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.settings import TrainSettings
 
@@ -39,6 +40,9 @@ class FinetuneSettings(TrainSettings):
     task: Annotated[Task, *chosen(TASK)]
     """What is asked: classify (multilabel where a text has several labels), regress, tag, answer, seq2seq, chat, embed,
     rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
+    refuse: Refuse = Refuse(sigmas=None)
+    """Which steps are refused, and when a run goes back; only what is no number, unless refuse.sigmas=6 is given: where
+    few examples are read often, a hard one lies far above the others, and is what is to be learnt."""
     objective: Annotated[Taught | None, *chosen(TAUGHT)] = None
     """What is learnt from the examples; when not given, the task's own. distil: what a teacher says of them, too."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")

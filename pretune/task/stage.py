@@ -45,7 +45,7 @@ class FinetuneStage(Stage, FinetuneSettings):
 
             return with_teacher_in_memory(forecast_finetuning(self, base, data, machine), inputs)
         parameters = base.parameters or base.disk_bytes / 4
-        return Forecast(disk_bytes=4.0 * parameters + 2 * 12.0 * parameters, parameters=parameters)
+        return Forecast(disk_bytes=4.0 * parameters + self.keep.number * 12.0 * parameters, parameters=parameters)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.task.finetuning import finetune

@@ -117,6 +117,8 @@ def _write(one: Snapshot, folder: Path, final: Path) -> None:
     partial.mkdir(parents=True)
     for part in one.parts:
         part.rename(partial / part.name)
+    for place in {part.parent for part in one.parts}:
+        place.rmdir()
     if not one.parts:
         write_safetensors(one.tensors, partial / TENSORS)
     numbers = one.numbers | {"parts": {part.name: pieces for part, pieces in one.parts.items()} or {TENSORS: {}}}
@@ -278,7 +280,8 @@ def load(state: TrainState, folder: Path, rank: int = 0) -> None:
     numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
     tensors = read_parts(folder, numbers["parts"], state.update.held())
     rng = {k: tensors.pop(k) for k in list(tensors) if k.startswith("rng/")}
-    rng = {name: of_ranks[rank if rank < len(of_ranks) else 0] for name, of_ranks in rng.items()}
+    # torch reads a state from the beginning of its storage, wherever the tensor begins in it.
+    rng = {name: of_ranks[rank if rank < len(of_ranks) else 0].clone() for name, of_ranks in rng.items()}
     buffers = {k.partition("/")[2]: tensors.pop(k) for k in list(tensors) if k.startswith("buffer/")}
     state.update.load(tensors)
     for name, buffer in state.model.named_buffers():

@@ -26,6 +26,7 @@ from pretune.objective.routing import busiest
 from pretune.train.budget import remarks_on
 from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
+from pretune.train.loop.beats import watched
 from pretune.train.loop.meters import Meters
 from pretune.train.loop.refusing import MOST_RETURNS, portion
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
@@ -109,7 +110,7 @@ class Session:
         self.context.log.seconds["start"] = time.monotonic() - self.context.started
         with self.context.log.progress("    training", total=self.state.total, unit="steps") as bar:
             bar.start_at(self.state.step)
-            with self._saver():
+            with self._saver(), watched():
                 self._steps(bar, after)
 
     def _saver(self) -> Saver:

@@ -246,7 +246,7 @@ def forecast_pretraining(
         config = {"model_type": shape.family, **shape.config(vocab_size=size, max_length=window, specials=specials)}
     return replace(
         forecast_of(spec_of(settings, start, vocabulary, device=device, tokens=tokens), machine, timed=timed),
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+        disk_bytes=4.0 * parameters + settings.keep.number * 12.0 * parameters,
         parameters=parameters,
         vocab_size=size,
         config=config,

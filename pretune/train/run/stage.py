@@ -19,7 +19,7 @@ class PretrainStage(Stage, PretrainSettings):
     """Train a model on tokens, from scratch or from another one."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 

@@ -147,6 +147,7 @@ class Watch:
         if not rows:
             return {}
         loss = self._loss(rows, most)
+        self.session.judge(loss.per_target)
         found: Json = {f"validation_{k}": value for k, value in self.objective.named(loss.terms).items()}
         found |= {f"validation_{k}": value for k, value in loss.measures.items()}
         if term := self.objective.tells_bits:
