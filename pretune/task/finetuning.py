@@ -45,6 +45,7 @@ from pretune.train.loop.session import Session, begin, keep_samples
 from pretune.train.loop.spec import Choices, Looks, TrainSpec
 from pretune.train.loop.step import TrainState
 from pretune.train.loop.stream import RowStream
+from pretune.train.parallel.settings import check_model
 from pretune.train.run.resolve import resolve
 from pretune.train.run.teaching import keep_told, with_teacher
 from pretune.train.watch.page import write_run_page
@@ -84,6 +85,7 @@ def finetune(
         _start(settings, base, context),
     )
     config = config_of(folder)
+    check_model(config, settings.parallel)
     places = {name: one.path for name, one in data.items()}
     longest = min(settings.max_length, room_for(settings.method, config))
     read = read_all(settings.task, places, folder, longest, log)

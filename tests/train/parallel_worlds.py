@@ -32,7 +32,7 @@ from tests.invariants.worlds import LENGTH, SPECIALS, VOCABULARY, head_of, packe
 Job = dict[str, Any]
 """What is trained: name, parallel, kind (of shape), objective, optim (settings), batch, precision, steps (from, to)."""
 Outcome = tuple[dict[str, torch.Tensor], list[float]]
-STEPS = 3
+STEPS = 4
 
 
 def model_of(job: Mapping[str, Any]) -> Any:

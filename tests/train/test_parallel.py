@@ -12,7 +12,7 @@ from pretune.base.errors import NotSupported, WrongValue
 from pretune.train.loop.runtime import Runtime
 from pretune.train.parallel.mesh import Axis
 from pretune.train.parallel.probe import measured_factor
-from pretune.train.parallel.settings import Parallel, check_heads
+from pretune.train.parallel.settings import Parallel, check_heads, check_model
 from pretune.train.settings import TrainSettings
 from tests.train.parallel_worlds import STEPS, Job, difference, run, together
 
@@ -30,7 +30,7 @@ MESHES: list[Job] = [
 ]
 PASSED_ON: list[Job] = [
     {"name": "second", "parallel": {"shard": 4}, "steps": [1, 2], **MUON},
-    {"name": "third", "parallel": {"tensor": 2, "pipeline": 2}, "steps": [2, 3], **MUON},
+    {"name": "third", "parallel": {"tensor": 2, "pipeline": 2}, "steps": [2, 4], **MUON},
 ]
 REFUSED: list[Job] = [
     {"name": "split-gpt2", "parallel": {"tensor": 4}, "is_refused": True, **ADAMW},
@@ -61,7 +61,7 @@ def test_a_run_goes_on_from_one_process_to_four_shards_to_stages_of_halves_and_b
     each = len(uninterrupted[1]) // STEPS
     assert found["second"][1] == pytest.approx(uninterrupted[1][each : 2 * each], rel=1e-12)
     assert difference((uninterrupted[0], uninterrupted[1][2 * each :]), found["third"]) < 1e-12
-    alone = run({**MUON, "steps": [2, 3]}, Runtime(), micro=8, folder=folder)  # what four shards wrote
+    alone = run({**MUON, "steps": [2, 4]}, Runtime(), micro=8, folder=folder)  # what four shards wrote
     assert difference((uninterrupted[0], uninterrupted[1][2 * each :]), alone) < 1e-12
 
 
@@ -116,6 +116,11 @@ def test_heads_that_cannot_be_dealt_name_the_number_that_can() -> None:
     with pytest.raises(WrongValue, match="does not divide the 6 key and value heads") as told:
         check_heads({"num_attention_heads": 12, "num_key_value_heads": 6, "intermediate_size": 48}, 4)
     assert "parallel.tensor=3" in str(told.value)
+
+
+def test_a_model_with_fewer_blocks_than_stages_is_refused_by_name() -> None:
+    with pytest.raises(WrongValue, match=r"parallel\.pipeline=8 is more than the 6 blocks"):
+        check_model({"num_hidden_layers": 6}, Parallel(pipeline=8))
 
 
 def test_settings_that_need_whole_weights_are_refused_together() -> None:

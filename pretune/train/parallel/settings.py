@@ -87,3 +87,12 @@ def check_heads(config: Mapping[str, Any], tensor: int) -> None:
             fitting = [n for n in range(2, tensor) if not any(k and k % n for k in told.values())]
             hint = f"parallel.tensor={fitting[-1]}" if fitting else "parallel.shard deals any model"
             raise WrongValue(f"parallel.tensor={tensor} does not divide the {number} {what} of a block", hint=hint)
+
+
+def check_model(config: Mapping[str, Any], parallel: Parallel) -> None:
+    """`check_heads`, and raise WrongValue where a model has fewer blocks than stages."""
+    check_heads(config, parallel.tensor)
+    layers = config.get("num_hidden_layers", config.get("n_layer", config.get("layers")))
+    if layers is not None and layers < parallel.pipeline:
+        problem = f"parallel.pipeline={parallel.pipeline} is more than the {layers} blocks of the model"
+        raise WrongValue(problem, hint=f"parallel.pipeline={layers} at most, and parallel.shard for the rest")

@@ -22,9 +22,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretune.base.errors import NotSupported, WrongValue
+from pretune.base.errors import NotSupported
 from pretune.model.families import family_of, plain_model
 from pretune.train.parallel.mesh import Axis, Mesh
+from pretune.train.parallel.settings import Parallel, check_model
 
 Batch = Mapping[str, Tensor]
 
@@ -158,9 +159,7 @@ def cut(scored: Any, mesh: Mesh) -> Line:
         problem = f"parallel.pipeline: a {kind} model's blocks do more than turn states into states"
         raise NotSupported(problem, hint="parallel.shard takes any model")
     blocks = family.stacks(model)[0]
-    if len(blocks) < axis.size:
-        problem = f"parallel.pipeline={axis.size} is more than the {len(blocks)} blocks of the model"
-        raise WrongValue(problem, hint=f"parallel.pipeline={len(blocks)} at most, and parallel.shard for the rest")
+    check_model({"layers": len(blocks)}, Parallel(pipeline=axis.size))
     first, behind = (len(blocks) * k // axis.size for k in (axis.index, axis.index + 1))
     width = int(model.config.get_text_config().hidden_size)
     dtype = next(p for p in blocks[first].parameters() if p.dim() > 1).dtype

@@ -11,6 +11,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.layers import config_of_taken
+from pretune.train.parallel.settings import check_model
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.settings import with_teacher_in_memory
 
@@ -28,6 +29,7 @@ class PretrainStage(Stage, PretrainSettings):
 
     def check_ranks(self, world: int) -> None:
         teacher = self.objective.kind if self.objective.kind == "distil" else ""
+        check_model(self.model.model_dump(), self.parallel)
         self.check_parallel(world, objective=teacher, compile="yes" if self.compile == "yes" else "")
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
