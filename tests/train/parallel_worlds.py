@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,24 +113,16 @@ def difference(one: Outcome, other: Outcome) -> float:
 
 
 def together(jobs: Sequence[Job], folder: Path, world: int, seconds: float = 240) -> dict[str, Any]:
-    """What each job gives on so many processes, by its name: (weights, numbers), or what was refused."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root, ranks = Path(__file__).parents[2], []
+    """What each job gives on so many processes, by its name: (weights, numbers), or what was refused.
+
+    One process imports what is needed, and becomes all of them: it takes as long as one start.
+    """
     (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
-    for rank in range(world):
-        place = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env = {**os.environ, **{n: str(v) for n, v in place.items()}, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tests.train.parallel_worlds", str(folder)]
-        with (folder / f"rank-{rank}.log").open("w") as log:
-            ranks.append(subprocess.Popen(command, env=env, cwd=root, stdout=log, stderr=log))
-    try:
-        codes = [rank.wait(timeout=seconds) for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert codes == [0] * world, [(folder / f"rank-{r}.log").read_text()[-1500:] for r in range(world) if codes[r]]
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.train.parallel_worlds", str(folder), str(world)]
+    env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, cwd=root, timeout=seconds, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     return {job["name"]: _read(folder, job["name"]) for job in jobs}
 
 
@@ -137,8 +131,42 @@ def _read(folder: Path, name: str) -> Any:
     return told if isinstance(told, str) else (load_file(folder / f"{name}.safetensors"), told)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, world: int) -> int:
+    """Become the ranks; 1 if one of them failed, which ends the others."""
+    import torch.distributed.fsdp
+    import torch.distributed.pipelining
+
     torch.set_num_threads(1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = {os.fork() or _as_rank(folder, rank, world, port) for rank in range(world)}
+    while ranks:
+        ended, status = os.wait()
+        ranks.discard(ended)
+        if status:
+            for rank in ranks:
+                os.kill(rank, signal.SIGKILL)
+            return 1
+    return 0
+
+
+def _as_rank(folder: Path, rank: int, world: int, port: int) -> int:
+    """What a rank does from its beginning to its end; it does not return."""
+    place = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    status = 1
+    try:
+        _work(folder)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _work(folder: Path) -> None:
     for job in json.loads((folder / "jobs.json").read_text(encoding="utf-8")):
         told: Any
         try:
@@ -154,4 +182,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

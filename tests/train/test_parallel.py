@@ -20,7 +20,6 @@ MUON: Job = {"kind": "qwen3", "optim": {"kind": "muon", "average": "ema"}}
 ADAMW: Job = {"kind": "gpt2", "optim": {"kind": "adamw"}}
 BERT: Job = {"kind": "bert", "objective": "masked", "optim": {"kind": "muon"}}
 MESHES: list[Job] = [
-    {"name": "shard", "parallel": {"shard": 4}, **MUON},
     {"name": "data-shard", "parallel": {"shard": 2}, "batch": 6, **ADAMW},
     {"name": "shard-tensor", "parallel": {"shard": 2, "tensor": 2}, **MUON},
     {"name": "data-tensor", "parallel": {"tensor": 2}, **BERT},
@@ -34,7 +33,6 @@ PASSED_ON: list[Job] = [
 ]
 REFUSED: list[Job] = [
     {"name": "split-gpt2", "parallel": {"tensor": 4}, "is_refused": True, **ADAMW},
-    {"name": "mixed", "parallel": {"pipeline": 2, "shard": 2}, "is_refused": True, **ADAMW},
 ]
 
 
@@ -73,7 +71,8 @@ def test_a_checkpoint_in_parts_has_no_weight_whole_in_one_file(folder: Path, fou
 
 def test_what_cannot_be_cut_is_refused_by_name(found: dict[str, Any]) -> None:
     assert "nobody has said how the blocks of a gpt2 model are split" in found["split-gpt2"]
-    assert "parallel.pipeline with parallel.shard: there is no way yet" in found["mixed"]
+    with pytest.raises(NotSupported, match=r"parallel\.pipeline with parallel\.shard: there is no way yet"):
+        Parallel(pipeline=2, shard=2).sizes(4)
 
 
 # ---- without processes ---------------------------------------------------------------------------

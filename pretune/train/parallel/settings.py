@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from pretune.base.config import Config
-from pretune.base.errors import WrongValue
+from pretune.base.errors import NotSupported, WrongValue
 
 
 class Parallel(Config):
@@ -38,8 +38,11 @@ class Parallel(Config):
         """(data, pipeline, shard, tensor) of so many processes, from the outermost to those whose ranks are neighbours.
 
         Raises:
-            WrongValue: they do not fit.
+            WrongValue: they do not fit; NotSupported: two directions do not go together.
         """
+        if self.pipeline > 1 and self.shard > 1:
+            problem = "parallel.pipeline with parallel.shard: there is no way yet"
+            raise NotSupported(problem, hint="parallel.tensor goes with both")
         inner = self.shard * self.tensor * self.pipeline
         data = self.data if self.data is not None else max(1, world // inner)
         if data * inner != world:
