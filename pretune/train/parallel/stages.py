@@ -147,8 +147,11 @@ class _Turns(nn.Module):
         return self.weigh(sums)
 
 
-def cut(scored: Any, mesh: Mesh) -> Line:
+def cut(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> Line:
     """Leave of a scored model the stage of this process, in place.
+
+    Args:
+        narrow: the type of the states on their way, where it is narrower than the weights'.
 
     Raises:
         NotSupported: the family's blocks cannot be taken apart; WrongValue: there are fewer blocks than stages.
@@ -162,7 +165,7 @@ def cut(scored: Any, mesh: Mesh) -> Line:
     check_model({"layers": len(blocks)}, Parallel(pipeline=axis.size))
     first, behind = (len(blocks) * k // axis.size for k in (axis.index, axis.index + 1))
     width = int(model.config.get_text_config().hidden_size)
-    dtype = next(p for p in blocks[first].parameters() if p.dim() > 1).dtype
+    dtype = narrow or next(p for p in blocks[first].parameters() if p.dim() > 1).dtype
     twice = _leave_ends(model, axis)
     enters = Enters() if first else None
     place = next(m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) and m[0] is blocks[0])
