@@ -235,6 +235,7 @@ class WrongKind(UserError):
     """An artifact is of another kind than the one needed here: a corpus where a model is needed, say."""
 
     code = "wrong-kind"
+    usual_hint = "`pretune show PATH` says what a folder is, and what made it"
 
 
 class Changed(PretuneError):
@@ -346,6 +347,17 @@ class PortInUse(UserError):
     code = "port-in-use"
 
 
+class OutsideFolder(UserError):
+    """The studio shows and takes files of its folder only, and none whose name begins with a dot.
+
+    Links that lead out of the folder are outside too. Data and models that lie elsewhere: start it with
+    `pretune studio DIR --also PATH`, which lets its recipes read that path.
+    """
+
+    code = "outside-folder"
+    usual_hint = "`pretune studio DIR --also PATH` lets recipes read what lies elsewhere"
+
+
 class NoKey(UserError):
     """A server that is reachable from other machines needs an API key.
 
@@ -353,6 +365,16 @@ class NoKey(UserError):
     """
 
     code = "no-key"
+
+
+class NotDelivered(PretuneError):
+    """An alert of a watch did not reach its channel: a webhook that is down or refuses it, a mail server that is away.
+
+    It is kept with its reason in the state of the watch, tried again after 10 s, 20 s and so on up to an hour, for two
+    days. As long as it waits, the page of the watch and /metrics (`pretune_monitor_undelivered`) show it.
+    """
+
+    code = "not-delivered"
 
 
 class NoParity(PretuneError):

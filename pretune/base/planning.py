@@ -89,28 +89,17 @@ class Planned:
             main: the stage of a one-stage command, whose name the user did not write: left out in messages.
         """
         whole: Json = copied(tree)
-        where = {place[1:] if place[0] == "stages" else place: line for place, line in (lines or {}).items()}
         mistakes = apply_overrides(whole, overrides, size)
-        head, wrong = check(Head, {k: v for k, v in whole.items() if k != "stages"})
+        head, stages, wrong = check_tree(whole, main)
         mistakes += wrong
-        given = whole.get("stages")
-        if not isinstance(given, dict) or not given:
-            mistakes.append(Mistake(("stages",), "a recipe needs stages", given, "missing-setting"))
-            given = {}
-        stages: dict[str, Stage] = {}
-        for name, settings in given.items():
-            stage, wrong = check_stage(name, settings, prefix=() if name == main else (name,))
-            mistakes += wrong
-            if stage:
-                stages[name] = stage
-        if not mistakes:
-            mistakes = list(bad_references(stages, main))
         if mistakes or head is None:
+            where = {place[1:] if place[0] == "stages" else place: line for place, line in (lines or {}).items()}
             raise mistakes_error(mistakes, source=source, lines=where)
         if head.seeds == 1:
             return cls(head, in_order(stages), source)
         if main is not None:
             raise BadCommand("seeds is for recipes", hint="`pretune run` it: the command without seeds writes a recipe")
+        given = whole["stages"]
         every, above = for_each_seed(given, kinds_of(given), head.seeds)
         built = {name: STAGE(settings) for name, settings in every.items()}
         return cls(head, in_order(built), source, above)
@@ -215,6 +204,27 @@ class Planned:
             else:
                 given[place] = forecast_of(opened_input(reference, mark, stage))
         return given
+
+
+def check_tree(whole: JsonMap, main: str | None = None) -> tuple[Head | None, dict[str, Stage], list[Mistake]]:
+    """The head and the stages of a recipe's tree, and every mistake in it; a stage with one is left out.
+
+    Args:
+        main: as of `Planned.build`.
+    """
+    head, wrong = check(Head, {k: v for k, v in whole.items() if k != "stages"})
+    mistakes = [*wrong]
+    given = whole.get("stages")
+    if not isinstance(given, dict) or not given:
+        mistakes.append(Mistake(("stages",), "a recipe needs stages", given, "missing-setting"))
+        given = {}
+    stages: dict[str, Stage] = {}
+    for name, settings in given.items():
+        stage, wrong = check_stage(name, settings, prefix=() if name == main else (name,))
+        mistakes += wrong
+        if stage:
+            stages[name] = stage
+    return head, stages, mistakes or list(bad_references(stages, main))
 
 
 def opened_input(path: str | Path, mark: Input, stage: Stage) -> Artifact:

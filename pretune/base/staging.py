@@ -17,7 +17,6 @@ import errno
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -26,8 +25,9 @@ from typing import TypeVar
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.digest import digest, file_digests
-from pretune.base.errors import Changed, DiskFull, Locked, NotWritable, PretuneError, UserError
+from pretune.base.errors import Changed, DiskFull, NotWritable, PretuneError, UserError
 from pretune.base.json import Json
+from pretune.base.lock import check_free, take
 
 T = TypeVar("T")
 RUN = "run.json"
@@ -95,6 +95,7 @@ class Workspace:
         self.out, self.key, self.run = out, key, run or {}
         self.scratch = beside(out, ".scratch")
         self.payload = self.scratch / "payload"
+        self._lock, self._what = self.scratch / "lock", repr(str(out))
 
     @contextmanager
     def opened(self) -> Iterator[Workspace]:
@@ -103,7 +104,7 @@ class Workspace:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._switch()
             self.scratch.mkdir(exist_ok=True)
-            self._lock()
+            take(self._lock, self._what)
         try:
             with disk_errors():
                 (self.scratch / "key").write_text(self.key, encoding="utf-8")
@@ -114,13 +115,13 @@ class Workspace:
                 yield self
         finally:
             with suppress(OSError):
-                (self.scratch / "lock").unlink(missing_ok=True)
+                self._lock.unlink(missing_ok=True)
 
     def _switch(self) -> None:
         """Keep another key's scratch; take this key's own back."""
         old = scratch_key(self.out)
         if old is not None and old != self.key:
-            self._refuse_if_locked()
+            check_free(self._lock, self._what)
             aside = beside(self.scratch, f"@{old[:8]}")
             if aside.exists():
                 shutil.rmtree(aside)
@@ -128,30 +129,6 @@ class Workspace:
         own = beside(self.scratch, f"@{self.key[:8]}")
         if own.exists() and not self.scratch.exists():
             own.rename(self.scratch)
-
-    def _refuse_if_locked(self) -> None:
-        with suppress(OSError, ValueError):
-            holder = json.loads((self.scratch / "lock").read_text(encoding="utf-8"))
-            if _alive(holder):
-                raise Locked(
-                    f"process {holder['pid']} on {holder['host']} is working on {str(self.out)!r}",
-                    hint="wait for it, or choose another --out",
-                )
-
-    def _lock(self) -> None:
-        import psutil
-
-        lock = self.scratch / "lock"
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
-        for _ in range(2):
-            try:
-                with lock.open("x", encoding="utf-8") as file:
-                    file.write(json.dumps(me))
-                return
-            except FileExistsError:
-                self._refuse_if_locked()
-                lock.unlink(missing_ok=True)
-        raise Locked(f"{str(self.out)!r} is taken by another process", hint="wait for it, or choose another --out")
 
     @property
     def finished_card(self) -> Card | None:
@@ -255,16 +232,3 @@ def is_full(error: BaseException) -> bool:
     """Whether a write failed for want of room; safetensors says so in its text alone."""
     said = any(words in str(error) for words in ("No space left", "File too large", "quota exceeded"))
     return said or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def _alive(holder: Json) -> bool:
-    import psutil
-
-    if holder["host"] != socket.gethostname():
-        return True
-    if holder["pid"] == os.getpid():
-        return False
-    with suppress(psutil.Error):
-        started: float = psutil.Process(holder["pid"]).create_time()
-        return abs(started - float(holder["started"])) < 1
-    return False

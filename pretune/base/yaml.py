@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pretune.base.errors import BadCommand, BadYaml, NoSuchFile
 from pretune.base.json import Json, JsonMap
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
 
 SETTING = re.compile(r"^[a-z][a-z0-9_.]*=")
 """An argument of this form is a setting; write `./a=b` for a path."""
@@ -49,12 +53,42 @@ def write_yaml(tree: JsonMap) -> str:
     """YAML text of a plain tree."""
     import io
 
+    out = io.StringIO()
+    _writer().dump(dict(tree), out)
+    return out.getvalue()
+
+
+def _writer() -> YAML:
     from ruamel.yaml import YAML
 
-    yaml, out = YAML(), io.StringIO()
+    yaml = YAML()
     yaml.default_flow_style, yaml.width, yaml.allow_unicode = None, 120, True
-    yaml.dump(dict(tree), out)
+    return yaml
+
+
+def edited(text: str, tree: JsonMap) -> str:
+    """YAML text changed to hold this tree; comments and order stay where the settings do."""
+    import io
+
+    document = _load(text, source="recipe", round_trip=True)
+    if not isinstance(document, dict):
+        return write_yaml(tree)
+    _bring(document, tree)
+    out = io.StringIO()
+    _writer().dump(document, out)
     return out.getvalue()
+
+
+def _bring(document: Json, tree: JsonMap) -> None:
+    """Make a block that was read hold what the tree holds, touching nothing else."""
+    for name in [name for name in document if str(name) not in tree]:
+        del document[name]
+    for name, value in tree.items():
+        old = document.get(name)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            _bring(old, value)
+        elif name not in document or _plain(old) != value:
+            document[name] = value
 
 
 def _load(text: str, *, source: str, round_trip: bool) -> object:
@@ -62,7 +96,9 @@ def _load(text: str, *, source: str, round_trip: bool) -> object:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="rt" if round_trip else "safe", pure=True).load(text)
+        yaml = YAML(typ="rt" if round_trip else "safe", pure=True)
+        yaml.preserve_quotes = True
+        return yaml.load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         star = "\n" not in text or re.search(r"[:\[,-]\s*\*", text.splitlines()[line - 1])

@@ -65,6 +65,9 @@ def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
         made = recipe.run(log=log_of(quiet), command=typed(), stopping=stopping, team=team)
     if team.rank:
         return
+    from pretune.evaluate.card import write_cards
+
+    write_cards(made.values())
     if as_json:
         found = ((n, a.path.as_posix(), a.card) for n, a in made.items())
         print_json({n: {"path": path, "id": card.id, "metrics": card.metrics} for n, path, card in found})

@@ -24,11 +24,12 @@ SHOWN_CHARACTERS = 400
 
 
 @cache
-def _environment() -> Environment:
+def environment(*folders: Path) -> Environment:
+    """Where templates come from: these folders, then this one, whose parts and style all pages share."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
-        loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        loader=FileSystemLoader([*folders, Path(__file__).parent], encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -48,7 +49,7 @@ def page(kind: str, title: str, **data: object) -> str:
             `lineage`, which any page may have; the rest is the template's own.
     """
     usual = {"verdict": "", "mood": "", "text": "", "lineage": (), "command": ""}
-    return str(_environment().get_template(f"{kind}.jinja").render(title=title, **{**usual, **data}))
+    return str(environment().get_template(f"{kind}.jinja").render(title=title, **{**usual, **data}))
 
 
 def write_page(file: Path, context: Context, kind: str, title: str, **data: object) -> None:

@@ -60,8 +60,9 @@ class TrainSettings(Budget):
     evaluate_every: int | None = Field(None, gt=0)
     """Steps between validations; by default six times in pretraining, in fine-tuning once an epoch and at
     least 15 steps apart."""
-    precision: Literal["auto", "bfloat16", "float32", "float64"] = "auto"
-    """bfloat16 weights with float32 masters, or float32; auto takes what is faster here. float64: for proofs."""
+    precision: Literal["auto", "bfloat16", "float16", "float32", "float64"] = "auto"
+    """bfloat16 weights with float32 masters, or float32; auto takes what is faster here. float16: for GPUs without
+    bfloat16, with a loss that is scaled. float64: for proofs."""
     micro_batch: Annotated[int | None, Free] = Field(None, gt=0)
     """Rows of one forward pass; when not given, what suits the device (on a CPU 4,096 tokens in pretraining, 8,192 in
     fine-tuning), or as many as fit into memory."""

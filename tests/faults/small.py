@@ -12,6 +12,7 @@ import torch
 from pretune.base.log import Log
 from pretune.base.stage import Context
 from pretune.model.methods.method import METHOD
+from pretune.testing.worlds import VOCABULARY, case
 from pretune.tokens.rows import Row
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.session import Session, begin
@@ -19,7 +20,6 @@ from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.step import StepReport
 from pretune.train.loop.stream import RowStream
 from pretune.train.settings import TrainSettings
-from tests.invariants.worlds import VOCABULARY, case
 
 BATCH = 4
 

@@ -15,8 +15,8 @@ from pretune.model.attention import register_attention
 from pretune.model.families import Family, States
 from pretune.objective.labels import Labels
 from pretune.objective.objective import OBJECTIVE, Objective
+from pretune.testing.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, ranks_apart, tiny, trained
 from pretune.tokens.rows import IGNORE
-from tests.invariants.worlds import CASES, VOCABULARY, case, largest_difference, packed_rows, ranks_apart, tiny, trained
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -26,7 +26,7 @@ from pretune.serve.kept import Closed, Kept, check_fits, num_bytes
 from pretune.serve.leaving import Running
 from pretune.serve.logs import RECORD, Record
 from pretune.serve.requests import Limits
-from pretune.serve.run import Opened, Options, _listening, _server, address, kept_in
+from pretune.serve.run import Opened, Options, _server, address, kept_in, listening
 from tests.serve.conftest import Babbler, Counter
 
 
@@ -133,7 +133,7 @@ def test_a_model_that_goes_is_gone_before_the_next_is_opened(
 
     path, body = ("completions", {"prompt": "a"}) if writes else ("classify", {"input": "a"})
     opened = Opened({}, kept=Kept({"a": Closed(made), "b": Closed(made)}, 1))
-    with _listening("127.0.0.1", 0) as listener, httpx.Client(base_url=address(listener)) as client:
+    with listening("127.0.0.1", 0) as listener, httpx.Client(base_url=address(listener)) as client:
         running = Running(_server(opened, Options()), listener)
         for name in "abab":
             assert client.post(f"/v1/{path}", json={**body, "model": name}, timeout=20).status_code == 200

@@ -28,7 +28,7 @@ from pretune.serve.keys import new_key
 from pretune.serve.leaving import Running, signals, until_told
 from pretune.serve.models import Models
 from pretune.serve.requests import Limits
-from pretune.serve.run import Opened, Options, _listening, _server, address, serving
+from pretune.serve.run import Opened, Options, _server, address, listening, serving
 from tests.serve.test_app import ask, error_of, events_of
 
 CHAT, CLASSIFY = "/v1/chat/completions", "/v1/classify"
@@ -261,7 +261,7 @@ def test_a_server_that_leaves_under_load_answers_all_that_it_took(talker: Langua
     body = ask(max_tokens=20)
     feed = talker.decoder.feed
     talker.decoder.feed = lambda *given: time.sleep(0.005) or feed(*given)  # type: ignore[method-assign, func-returns-value]
-    with _listening("127.0.0.1", 0) as listener, ThreadPoolExecutor(12) as pool:
+    with listening("127.0.0.1", 0) as listener, ThreadPoolExecutor(12) as pool:
         running = Running(_server(Opened({"talker": talker}), Options(limits=limits)), listener)
         url = address(listener)
         asked = [
@@ -340,7 +340,7 @@ def test_a_server_that_ends_by_itself_does_not_end_well(
     monkeypatch: pytest.MonkeyPatch, counter: TextClassifier
 ) -> None:
     monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
-    with _listening("127.0.0.1", 0) as listener, pytest.raises(RuntimeError, match="ended by itself"):
+    with listening("127.0.0.1", 0) as listener, pytest.raises(RuntimeError, match="ended by itself"):
         until_told(_server(Opened({"m": counter}), Options()), listener, print)
 
 

@@ -276,6 +276,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_colors_are_those_of_the
         ("spans", "who?", "🙂 Hello", " %)\n🙂 Hello"),
         ("vectors", "one", None, "2 numbers"),
         ("vectors", "one", "one", "1.000"),
+        ("vectors", "one", "one two three\none", "one  (1.000)\none two three  ("),
         ("order", "who", "one two three\nHello", "Hello"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pretune.testing.meshes import STEPS, Job, difference, run, together
 
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.train.loop.runtime import Runtime
@@ -14,7 +15,6 @@ from pretune.train.parallel.mesh import Axis
 from pretune.train.parallel.probe import measured_factor
 from pretune.train.parallel.settings import Parallel, check_heads, check_model
 from pretune.train.settings import TrainSettings
-from tests.train.parallel_worlds import STEPS, Job, difference, run, together
 
 MUON: Job = {"kind": "qwen3", "optim": {"kind": "muon", "average": "ema"}}
 ADAMW: Job = {"kind": "gpt2", "optim": {"kind": "adamw"}}

@@ -22,6 +22,7 @@ import torch
 from pretune.base.digest import digest
 from pretune.base.errors import DoesNotFit
 from pretune.base.extras import versions
+from pretune.base.limits import memory
 from pretune.objective.objective import Objective
 from pretune.report.numbers import size
 from pretune.tokens.rows import Batch, Vocabulary
@@ -159,8 +160,6 @@ def checkpointed(setting: str, plan: Callable[[int], Plan], layers: int, micro: 
 
 def free_bytes(device: Any) -> float:
     """Memory that training may still take on a device."""
-    import psutil
-
     if torch.device(device).type == "cuda":
         return float(torch.cuda.mem_get_info()[0])
-    return float(psutil.virtual_memory().available)
+    return float(memory().free)

@@ -39,7 +39,7 @@ from pretune.train.settings import Keep
 FORMAT = 2
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PARTIAL = ".partial"
-COUNTERS = ("step", "updates", "refused", "seen", "extra", "micro", "window", "passed", "returned")
+COUNTERS = ("step", "updates", "refused", "seen", "extra", "micro", "window", "passed", "returned", "scaling")
 """Fields of TrainState that are written as they are."""
 
 

@@ -11,6 +11,7 @@ refused on end, and leaves cleanly on Ctrl-C.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
 from pretune.train.loop.beats import watched
 from pretune.train.loop.meters import Meters
+from pretune.train.loop.private import private_run, told_of
 from pretune.train.loop.refusing import MOST_RETURNS, portion
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
 from pretune.train.loop.saving import Saver
@@ -315,8 +317,14 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
     state = training_state(spec, model, choices, runtime, folder)
     micro = runtime.fitting(int(choices["micro_batch"]), spec.settings.batch)
+    stream = spec.stream
+    if spec.settings.optim.private is not None:
+        secret = context.choose("secret", lambda: secrets.randbits(63))
+        stream, state.mechanism, told = private_run(spec, state.total, secret)
+        state.extra["private"], micro = told, 1
+        context.log.info(f"    private: {told_of(told)}")
     cut = MicroBatches(
-        spec.stream,
+        stream,
         spec.objective,
         spec.vocabulary,
         spec.seed,

@@ -17,13 +17,14 @@ from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.families import family_of, plain_model
 from pretune.model.methods.own import frozen_modules
 from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.scaling import begun
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.step import Scored, TrainState
 from pretune.train.optim.update import Update
 from pretune.train.parallel.divide import divide
 from pretune.train.parallel.pieces import ALL
 
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 """Type of the weights that the model computes with, by precision."""
 
 
@@ -54,8 +55,15 @@ def training_state(
     trained_at = partial(spec.method.trained_at, names, total=total)
     still = frozen_modules(model) if spec.method.eval_frozen else ()
     around = spec.method.around
-    how = {"trained_at": trained_at, "still": still, "around": around, "refuse": spec.settings.refuse, "line": line}
-    return TrainState(shell, runtime.wrap(scored), update, total=total, **how)  # type: ignore[arg-type]
+    how: dict[str, Any] = {
+        "trained_at": trained_at,
+        "still": still,
+        "around": around,
+        "refuse": spec.settings.refuse,
+        "line": line,
+    }
+    how["scaling"] = begun(choices["precision"])
+    return TrainState(shell, runtime.wrap(scored), update, total=total, **how)
 
 
 def refuse_cut(spec: TrainSpec, model: Any, runtime: Runtime) -> None:
@@ -85,7 +93,7 @@ def as_precise(model: Any, precision: str) -> Any:
 
 def compute_dtype_of(precision: str) -> torch.dtype | None:
     """The type that a model computes in, where it is narrower than float32."""
-    return torch.bfloat16 if precision == "bfloat16" else None
+    return DTYPES[precision] if precision in ("bfloat16", "float16") else None
 
 
 def compile_blocks(model: nn.Module, backend: Any = "inductor") -> None:

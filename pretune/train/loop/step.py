@@ -22,9 +22,11 @@ from pretune.model.families import family_of, plain_model
 from pretune.objective.objective import Objective, StepWide
 from pretune.objective.routing import LOADS
 from pretune.tokens.rows import Batch
+from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.refusing import Refuse, Windows, complaint, portion, remember
 from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.scaling import Scaling, after, overflow, scale_of
 from pretune.train.optim.update import Update
 from pretune.train.parallel.pieces import here
 from pretune.train.parallel.stages import Line
@@ -60,10 +62,12 @@ class TrainState:
         passed: portions of the data that are passed over.
         returned: the step that the run went back to last, and how often: (step, times).
         micro: rows of a micro-batch since memory ran out; None: as the run was cut at its start.
+        scaling: what the loss is multiplied with in float16.
         trained_at: names of the weights that move at a step; None: all that train.
         around: what the method does to the gradients before weights move, and to the weights after.
         still: modules that are in eval mode while the others train.
         penalty: what holds the weights near where they were.
+        mechanism: what hides single examples, where the run is private.
         line: the stages that hand states on, where this process is one of them.
     """
 
@@ -79,12 +83,14 @@ class TrainState:
     passed: list[int] = field(default_factory=list)
     returned: tuple[int, int] = (-1, 0)
     micro: int | None = None
+    scaling: Scaling = field(default_factory=dict)
     seen: dict[str, float] = field(default_factory=dict)
     extra: Json = field(default_factory=dict)
     trained_at: Callable[[int], Collection[str]] | None = None
     around: Callable[[TrainState], AbstractContextManager[None]] = lambda state: nullcontext()
     still: Sequence[nn.Module] = ()
     penalty: Penalty | None = None
+    mechanism: Mechanism | None = None
     line: Line | None = None
 
     def train(self) -> None:
@@ -140,19 +146,13 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     totals = runtime.sum(_added(_counts(objective, batch, extras) for batch in batches))
     weights = {**objective.weights_at(state.step / state.total), **extras}
     # DDP averages over ranks, the objective sums over targets: what was measured at the start undoes the mean.
-    scale = {t: weights[t] * runtime.undo / n if n else 0.0 for t, n in totals.items()}
+    undo = runtime.undo * scale_of(state.scaling)
+    scale = {t: weights[t] * undo / n if n else 0.0 for t, n in totals.items()}
     wide = gathered(state.model, objective, batches, runtime)
-    if state.line is not None:
-        there = [runtime.put(batch) for batch in batches]
-        sums = state.line.step(there, partial(_weighed, scale), sorted(objective.weights))
-        loads: list[Tensor] = []
-    else:
-        sums, loads = _backward(state, objective, batches, wide, scale, runtime)
-    gradients = {n: here(w.grad) for n, w in state.update.weights.items() if w.grad is not None}
-    state.update.pieces.add_up(gradients)
-    runtime.finish(list(gradients.values()))
+    sums, loads = _gradients(state, objective, batches, wide, scale, runtime)
     loss = runtime.sum(_added({t: float(s) for t, s in part.items()} for part in sums))
     loss = {t: s / totals[t] if totals[t] else 0.0 for t, s in loss.items() if t in totals}
+    state.update.grad_scale = scale_of(state.scaling)
     if state.penalty is not None:
         loss[PENALTY] = state.penalty.add(state.update)
     if state.trained_at is not None:
@@ -160,14 +160,33 @@ def take_step(state: TrainState, objective: Objective, batches: Sequence[Batch],
     factor = state.rate_factor()
     with state.around(state):
         norm = state.update.gradient_norm()
-        refused = _refusal(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm)
-        _move(state, norm, factor, taken=refused is None)
+        refused = _moved(state, {t: value for t, value in loss.items() if totals.get(t, 1)}, norm, factor)
     for term, n in totals.items():
         state.seen[term] = state.seen.get(term, 0.0) + n
     rate = state.update.settings.rate * factor
     return StepReport(
         state.step, loss, norm, rate, totals, time.perf_counter() - started, loads=_loads(loads, wide), refused=refused
     )
+
+
+def _gradients(
+    state: TrainState,
+    objective: Objective,
+    batches: Sequence[Batch],
+    wide: Sequence[StepWide | None],
+    scale: Mapping[str, float],
+    runtime: Runtime,
+) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+    """Put the gradient of the step where the weights are; (summed terms, tokens of each expert) of each micro-batch."""
+    if state.line is not None:
+        there = [runtime.put(batch) for batch in batches]
+        sums, loads = state.line.step(there, partial(_weighed, scale), sorted(objective.weights)), list[Tensor]()
+    else:
+        sums, loads = _backward(state, objective, batches, wide, scale, runtime)
+    gradients = {n: here(w.grad) for n, w in state.update.weights.items() if w.grad is not None}
+    state.update.pieces.add_up(gradients)
+    runtime.finish(list(gradients.values()))
+    return sums, loads
 
 
 def _backward(
@@ -253,7 +272,18 @@ def _not_finite(update: Update) -> str:
     return f", first in the gradient of {first}" if first else ""
 
 
-def _move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
+def _moved(state: TrainState, loss: Mapping[str, float], norm: float, factor: float) -> str | None:
+    """Take the step, or not; why not."""
+    finite = {"loss_is_finite": all(map(math.isfinite, loss.values())), "norm_is_finite": math.isfinite(norm)}
+    skipped = overflow(state.scaling, **finite)
+    refused = skipped or _refusal(state, loss, norm)
+    move(state, norm, factor, taken=refused is None)
+    state.refused -= skipped is not None  # of the scale, not of the data: no run goes back for it
+    state.scaling = after(state.scaling, finite=finite["norm_is_finite"])
+    return refused
+
+
+def move(state: TrainState, norm: float, factor: float, *, taken: bool) -> None:
     """Take the step, or refuse it: what is not finite never reaches the weights."""
     settings = state.update.settings
     average = settings.average.share(state.step, state.total)

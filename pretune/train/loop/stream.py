@@ -133,6 +133,8 @@ class MicroBatches:
         # A fourth word: numpy takes [seed, step] for [seed, step, 0], which is what the first row draws from.
         rows = self.objective.together(self.stream.rows(step), np.random.default_rng([self.seed, step, 0, 1]))
         ready = [self._prepared(rows[slot], step, slot) for slot in range(self.rank, len(rows), self.world)]
+        if not rows:  # of examples that are drawn one by one
+            return []
         cuts = (ready[i : i + self.micro] for i in range(0, len(ready), self.micro))
         found = [self.objective.collate(cut, self.vocabulary) for cut in cuts]
         most = -(-len(range(0, len(rows), self.world)) // self.micro) if self.even else 1

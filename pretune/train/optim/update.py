@@ -59,7 +59,8 @@ class Update:
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
         # In bfloat16 only where the model computes in it: elsewhere its products may be the slower ones.
-        self.fast = compute_dtype or next(iter(self.weights.values())).dtype
+        fast = compute_dtype if compute_dtype == torch.bfloat16 else None  # a product of float16 overflows
+        self.fast = fast or next(iter(self.weights.values())).dtype
         self.files = Files(folder) if settings.offload == "disk" else None
         narrow = None if pieces.casts else compute_dtype
         self.has_master_weights = narrow is not None or settings.offload == "cpu"
@@ -71,6 +72,7 @@ class Update:
         self.moving = list(self.weights)
         self.normed, self.norms = list(self.weights), torch.zeros(len(self.weights))
         self.open: list[tuple[str, str]] = []
+        self.grad_scale = 1.0  # what the gradients are multiplied with, a power of two (loop/scaling.py)
         self.scales = scales or {}
         self.shown = dict(shown.named_parameters()) if shown is not None else self.every
         self.matrices = self.family.matrices(shown or model) if isinstance(settings, Muon) else set()
@@ -162,6 +164,7 @@ class Update:
         assert len(grads) == len(self.moving), self._without_gradient()
         wide = torch.float64 if grads[0].dtype == torch.float64 else torch.float32
         self.normed, self.norms = self.pieces.norms(self.moving, torch.stack(torch._foreach_norm(grads, dtype=wide)))
+        self.norms = self.norms / self.grad_scale
         return float(torch.linalg.vector_norm(self.norms))
 
     def _without_gradient(self) -> str:
@@ -200,7 +203,7 @@ class Update:
         """
         named = [n for n in self.moving if self.weights[n].grad is not None]
         assert len(named) == len(self.moving), self._without_gradient()
-        grads = {n: self._gradient(n).mul_(clip_scale) for n in named}
+        grads = {n: self._gradient(n).mul_(clip_scale / self.grad_scale) for n in named}
         for names, decay, is_inner in self._groups(named, number):
             own = number - self._began(names[0])
             self.rule(self._group(names, grads, own, factor, decay, is_inner), self.settings)

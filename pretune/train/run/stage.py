@@ -28,8 +28,8 @@ class PretrainStage(Stage, PretrainSettings):
         return "validation_bits_per_byte" if self.objective.tells_bits else "validation_loss"
 
     def check_ranks(self, world: int) -> None:
-        teacher = self.objective.kind if self.objective.kind == "distil" else ""
         check_model(self.model.model_dump(), self.parallel)
+        teacher = "distil" if getattr(self.objective, "teacher", None) else ""
         self.check_parallel(world, objective=teacher, compile="yes" if self.compile == "yes" else "")
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:

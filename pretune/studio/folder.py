@@ -1,0 +1,96 @@
+"""The folder that the studio shows: every path that a browser names is looked up here, and nowhere else.
+
+runs/base/report.html     shown          .studio/lock      hidden, as all whose name begins with a dot
+../secret, /etc/passwd    refused        link -> /etc      refused: it is the real path that counts
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretune.base.artifact import HUBS, SAMPLED, SCHEMES, Artifact, raw_root
+from pretune.base.errors import OutsideFolder, PretuneError
+
+OWN = ".studio"
+"""Where the studio keeps its lock, and what it started."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by its real path.
+
+    Args:
+        also: real paths elsewhere that recipes may read; they are not shown.
+    """
+
+    root: Path
+    also: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, root: str | Path, also: tuple[str, ...] = ()) -> Folder:
+        return cls(Path(root).resolve(), tuple(Path(one).resolve() for one in also))
+
+    @property
+    def own(self) -> Path:
+        return self.root / OWN
+
+    def inside(self, name: str) -> Path:
+        """The real path of a name in the folder; raises OutsideFolder."""
+        return self._real(name, (self.root,))
+
+    def readable(self, name: str) -> Path:
+        """The same of what a recipe may read, `also` included."""
+        return self._real(name, (self.root, *self.also))
+
+    def _real(self, name: str, homes: tuple[Path, ...]) -> Path:
+        try:
+            real = (self.root / name).resolve()
+            os.fspath(real).encode()
+            real.exists()
+        except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a NUL
+            raise OutsideFolder(f"{name[:80]!r} is no path") from None
+        home = next((home for home in homes if real.is_relative_to(home)), None)
+        if home is None or any(part.startswith(".") for part in real.relative_to(home).parts):
+            raise OutsideFolder(f"{name[:200]!r} is outside of what is shown here")
+        return real
+
+    def name(self, path: Path) -> str:
+        """A path as it is shown and typed: from the folder, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+    def check_input(self, given: str) -> None:
+        """Raise OutsideFolder where an input of a recipe (path, pattern, sample) is of neither DIR nor `also`."""
+        plain = SAMPLED.sub(r"\1", given)
+        if plain.partition(":")[0] not in {*SCHEMES, *HUBS}:
+            self.readable(str(raw_root(self.root / plain)) if "*" in plain else plain)
+
+    def entries(self, folder: Path) -> Iterator[Path]:
+        """What is shown of a folder: folders first, then files, each by name."""
+        shown = [path for path in folder.iterdir() if not path.name.startswith(".") and self._is_within(path)]
+        yield from sorted(shown, key=lambda path: (path.is_file(), path.name.lower()))
+
+    def _is_within(self, path: Path) -> bool:
+        try:
+            self.inside(os.fspath(path))
+        except OutsideFolder:
+            return False
+        return True
+
+
+def kind_of(path: Path) -> str:
+    """What a path is: the kind of its artifact, `recipe`, `folder`, or `file`; reads no payload."""
+    if path.is_file():
+        return "recipe" if path.suffix == ".yaml" else "file"
+    if not (path / "artifact.json").is_file() and not _is_model(path):
+        return "folder"
+    try:
+        return Artifact.open(path).card.kind
+    except PretuneError:
+        return "folder"
+
+
+def _is_model(path: Path) -> bool:
+    return (path / "config.json").is_file() or (path / "tokenizer.json").is_file()

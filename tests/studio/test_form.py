@@ -1,0 +1,106 @@
+"""The form of a recipe is the recipe: what it shows makes the same tree, and mistakes stand where they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from pretune.base.planning import check_tree
+from pretune.base.stage import STAGE
+from pretune.base.yaml import read_yaml
+from pretune.studio.folder import Folder
+from pretune.studio.form import Box, at_fields, boxes, tree_of
+from pretune.studio.pages.recipes import draft_of, with_stage
+from pretune.studio.words import chinese
+from tests.studio.conftest import RECIPE
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "pretune" / "studio" / "templates"
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+
+
+def fields(some: list[Box]) -> Iterator[tuple[str, str]]:
+    """What a browser sends of these fields."""
+    for box in some:
+        if box.options or not box.inside:
+            yield box.field, box.value
+        yield from fields(list(box.inside))
+
+
+def stage_fields(name: str, given: dict[str, Any]) -> dict[str, str]:
+    rest = {key: value for key, value in given.items() if key != "kind"}
+    return {f"{name}.kind": given["kind"], **dict(fields(boxes(STAGE.find(given["kind"]), rest, (name,))))}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_form_of_every_shipped_recipe_makes_that_recipe(path: Path) -> None:
+    tree, _ = read_yaml(path)
+    again = {name: tree_of(stage_fields(name, one), name) for name, one in tree["stages"].items()}
+    _, stages, wrong = check_tree({**tree, "stages": again})
+    assert wrong == [] and stages == check_tree(tree)[1]
+
+
+@pytest.mark.parametrize("kind", STAGE.kinds())
+def test_every_stage_has_a_form_that_explains_each_of_its_settings(kind: str) -> None:
+    found = boxes(STAGE.find(kind), {})
+    assert {box.place[-1] for box in found} == set(STAGE.find(kind).model_fields) - {"kind"}
+    assert [box.name for box in found if not box.help] == []
+
+
+def test_mistakes_stand_at_their_fields_at_any_depth() -> None:
+    stages: dict[str, Any] = {
+        "base": {"kind": "pretrain", "tokens": "x", "steps": "soon", "optim": {"learning_rate": "fast", "decoy": 1}},
+        "tuned": {"kind": "finetune", "model": "$bass", "data": "y", "task": "classify", "method": "lorra"},
+    }
+    _, _, wrong = check_tree({"stages": stages})
+    forms = [box for name, one in stages.items() for box in boxes(STAGE.find(one["kind"]), one, (name,))]
+    found = at_fields(wrong, forms)
+    assert {"base.steps", "base.optim.learning_rate", "base.optim.decoy", "tuned.method"} <= set(found)
+    assert "lora" in found["tuned.method"][0]
+
+
+def test_saving_keeps_comments_and_what_the_form_does_not_show(client: TestClient, folder: Folder) -> None:
+    tree, _ = read_yaml(folder.root / "tiny.yaml")
+    sent = {k: v for name, one in tree["stages"].items() for k, v in stage_fields(name, one).items()}
+    form = {
+        **sent,
+        "HEAD.name": "tiny",
+        "HEAD.work": "runs/tiny",
+        "base.steps": "12",
+        "path": "tiny.yaml",
+        "do": "save",
+    }
+    assert client.post("/recipe", data=form).status_code == 200
+    text = (folder.root / "tiny.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# what it is for\n") and "# read, mend" in text
+    assert read_yaml(folder.root / "tiny.yaml")[0] == {
+        **tree,
+        "stages": {**tree["stages"], "base": {**tree["stages"]["base"], "steps": 12}},
+    }
+
+
+def test_nothing_is_saved_with_a_mistake_which_is_told_while_one_writes(client: TestClient, folder: Folder) -> None:
+    form = {"path": "tiny.yaml", "corpus.kind": "corpus", "corpus.read": "[texts.txt]", "corpus.similarity": "very"}
+    assert client.post("/recipe", data={**form, "do": "run"}).status_code == 422
+    assert (folder.root / "tiny.yaml").read_text(encoding="utf-8") == RECIPE
+    told = client.post("/recipe/check", data=form).json()["wrong"]
+    assert told["corpus.similarity"] == ["must be a number"]
+    assert not (folder.own / "runs").exists()
+
+
+def test_a_stage_more_takes_what_the_stages_above_it_make(folder: Folder) -> None:
+    draft = draft_of(folder, {"path": "tiny.yaml", "corpus.kind": "corpus", "corpus.read": "[texts.txt]"})
+    found = with_stage(with_stage(draft, "tokenizer"), "tokenizer").stages
+    assert found["tokenizer"] == {"kind": "tokenizer", "corpus": "$corpus"} and "tokenizer2" in found
+
+
+def test_everything_the_pages_say_is_there_in_chinese() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.glob("*.jinja"))]
+    said = {text for page in texts for text in re.findall(r'_\("([^"]+)"\)', page)}
+    assert said - set(chinese()) == set()
+    assert all(re.search(r"[\u4e00-\u9fff]", text) for text in chinese().values())

@@ -1,0 +1,141 @@
+"""Who comes into the studio, and that nothing of what hostile pages and paths ask for is done or shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from pretune.base.errors import Locked, OutsideFolder
+from pretune.base.lock import started
+from pretune.studio.folder import Folder
+from pretune.studio.start import opened
+from tests.studio.conftest import HOST, RECIPE, SECRET, TOKEN
+
+PATHS = (
+    "../secret.txt", "..", "/etc/passwd", "link.txt", "outside/secret.txt", "outside", ".env", ".studio/lock",
+    "inner/../../secret.txt", "a\0b", "x" * 5000, "./.studio", "/proc/self/environ", "~/.ssh", "inner/../.env",
+)  # fmt: skip
+READING = ("/files", "/raw", "/data", "/artifacts", "/recipe", "/label", "/label/next", "/tokens", "/compare")
+OWN = f"http://{HOST}"
+FOREIGN: tuple[dict[str, str], ...] = (
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://127.0.0.1:9999"},
+    {"Origin": "https://127.0.0.1:8100"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Origin": OWN, "Sec-Fetch-Site": "cross-site"},
+    {"Origin": OWN, "Sec-Fetch-Site": "same-site"},
+    {"Origin": "http://evil.example", "Host": "evil.example"},
+    {"Origin": "http://127.0.0.1.evil.example", "Host": "127.0.0.1.evil.example"},
+)
+RUNS = {"path": "tiny.yaml", "do": "run", "corpus.kind": "corpus", "corpus.read": "[texts.txt]"}
+
+
+def files_of(folder: Folder) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.root.rglob("*")) if p.is_file()}
+
+
+def test_the_token_opens_the_studio_once_and_leaves_the_address(stranger: TestClient) -> None:
+    assert stranger.get("/files").status_code == 401
+    answer = stranger.get("/data", params={"token": TOKEN, "path": "mails.csv"})
+    assert answer.status_code == 303 and answer.headers["location"] == "/data?path=mails.csv"
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
+    assert stranger.get("/files").status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["/files", "/files?token=wrong", "/?token=", "/static/live.js", "/runs", "/try/1/"])
+def test_without_the_token_everything_is_401(stranger: TestClient, asked: str) -> None:
+    assert stranger.get(asked).status_code == 401
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_leads_out_of_the_folder_or_to_what_is_hidden(client: TestClient, folder: Folder, path: str) -> None:
+    before = files_of(folder)
+    for address in READING:
+        answer = client.get(address, params={"path": path})
+        assert answer.status_code == 403 and SECRET not in answer.text, address
+    changing: list[tuple[str, dict[str, Any]]] = [
+        ("/act", {"path": path, "do": "check"}),
+        ("/try", {"path": path}),
+        ("/recipe", {**RUNS, "path": path + ".yaml"}),
+        ("/recipe", {**RUNS, "corpus.read": json.dumps([path])}),
+        ("/label/save", {"path": path, "text": "a", "label": "b"}),
+        ("/recipes/new", {"name": "x", "source": path}),
+    ]
+    for address, form in changing:
+        assert client.post(address, data=form).status_code in (400, 403, 404, 422), (address, form)
+    assert files_of(folder) == before
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_no_other_page_starts_or_changes_anything(client: TestClient, folder: Folder, headers: dict[str, str]) -> None:
+    before = files_of(folder)
+    client.headers.pop("Origin")
+    given = {name: value for name, value in headers.items() if value}
+    for address, form in (("/recipe", RUNS), ("/try", {"path": "inner"}), ("/label/save", {"path": "mails.csv"})):
+        # A wrong host has no cookie: its name is another one's.
+        assert client.post(address, data=form, headers=given).status_code in (401, 403), address
+    assert files_of(folder) == before
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused(client: TestClient, method: str) -> None:
+    assert client.request(method, "/files").status_code == 403
+
+
+def test_a_body_of_more_than_a_megabyte_is_refused(client: TestClient) -> None:
+    assert client.post("/tokens", content=b"text=" + b"a" * (1 << 20)).status_code == 413
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "{a: " * 3000, "!!python/object:os.system x", "&a [*a, *a]"])
+def test_values_that_attack_the_yaml_reader_are_mistakes(client: TestClient, folder: Folder, value: str) -> None:
+    answer = client.post("/recipe", data={**RUNS, "do": "save", "corpus.read": value})
+    assert answer.status_code in (400, 422)
+    assert (folder.root / "tiny.yaml").read_text(encoding="utf-8") == RECIPE
+
+
+def test_a_size_of_a_recipe_reads_nothing_outside(client: TestClient, folder: Folder) -> None:
+    """The overrides of a size are part of what would run."""
+    wild = RECIPE.replace("base.steps: 3", "corpus.read: [/etc/passwd]")
+    (folder.root / "wild.yaml").write_text(wild, encoding="utf-8")
+    answer = client.get("/recipe", params={"path": "wild.yaml"})
+    assert "is outside of what is shown here" in answer.text
+
+
+def test_a_page_that_is_found_in_the_folder_can_do_nothing(client: TestClient) -> None:
+    answer = client.get("/raw", params={"path": "inner/page.html"})
+    assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+
+
+def test_going_back_after_the_language_leads_nowhere_else(client: TestClient) -> None:
+    for back in ("//evil.example", "/\\evil.example", "http://evil.example"):
+        answer = client.post("/language", data={"back": back, "language": "zh"})
+        assert answer.headers["location"] == "/"
+
+
+def test_what_lies_elsewhere_is_read_only_where_it_was_named_at_the_start(folder: Folder, tmp_path: Path) -> None:
+    with pytest.raises(OutsideFolder):
+        folder.check_input(str(tmp_path / "secret.txt"))
+    Folder.of(folder.root, (str(tmp_path),)).check_input(str(tmp_path / "secret.txt#3"))
+    folder.check_input("python:code")
+
+
+def test_two_studios_in_one_folder_are_refused_and_a_dead_one_is_not(folder: Folder) -> None:
+    import os
+    import socket
+
+    lock = folder.own / "lock"
+    folder.own.mkdir()
+    other = {"pid": os.getppid(), "host": socket.gethostname(), "started": started(os.getppid())}
+    lock.write_text(json.dumps(other), encoding="utf-8")
+    with pytest.raises(Locked, match="as its studio"), opened(folder.root):
+        pass
+    lock.write_text(json.dumps({**other, "started": 0}), encoding="utf-8")
+    with opened(folder.root):
+        assert lock.is_file()
+    assert not lock.exists()

@@ -1,0 +1,151 @@
+"""What the pages show is what the stages' own readers, tokenizers and cards say; labels are what stage dataset reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from pretune.base.artifact import Artifact, Card
+from pretune.base.lock import started
+from pretune.studio.folder import Folder
+from pretune.studio.outcome import made_of, outs_of
+from pretune.text.dataset.recognised import recognised
+from pretune.tokens.encode.shown import pieces_of
+from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer
+
+TEXT = "naïve 你好 🙂 <|endoftext|>  end "
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One that cuts bytes, and one that drops what is between words."""
+    bytes_, words = Tokenizer(models.BPE()), Tokenizer(models.WordPiece(unk_token="?"))
+    bytes_.pre_tokenizer, bytes_.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    common = {"show_progress": False, "vocab_size": 300}
+    bytes_.train_from_iterator(
+        [TEXT], trainers.BpeTrainer(**common, initial_alphabet=alphabet, special_tokens=["<|endoftext|>"])
+    )
+    words.train_from_iterator(["end naïve"], trainers.WordPieceTrainer(**common, special_tokens=["?"]))
+    found = []
+    for name, one in (("bytes", bytes_), ("words", words)):
+        folder = tmp_path_factory.mktemp(name)
+        one.save(str(folder / "tokenizer.json"))
+        found.append(folder)
+    return found
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_pieces_are_the_whole_text_and_their_ids_those_of_the_tokenizer(tokenizers: list[Path], number: int) -> None:
+    pieces = pieces_of(tokenizers[number], TEXT)
+    assert "".join(piece for piece, _ in pieces) == TEXT
+    ids = [one for _, some in pieces for one in some]
+    assert ids == encode_text(load_tokenizer(tokenizers[number]), TEXT)
+
+
+def test_the_rows_of_a_file_are_shown_from_where_one_asks_and_what_data_say_is_text(
+    client: TestClient, folder: Folder
+) -> None:
+    rows = ["text,label", *(f"<b>row {k}</b>,{k % 2}" for k in range(120))]
+    (folder.root / "rows.csv").write_text("\n".join(rows), encoding="utf-8")
+    page = client.get("/data", params={"path": "rows.csv", "from": "50"}).text
+    assert "&lt;b&gt;row 50&lt;/b&gt;" in page and "row 99" in page
+    assert "row 49" not in page and "row 100" not in page
+    assert "label (" in page, "what stage dataset reads it as"
+
+
+def label(client: TestClient, path: str, **asked: str) -> list[str]:
+    """The texts that wait for a label, in their order."""
+    return [one["text"] for one in client.get("/label/next", params={"path": path, **asked}).json()["texts"]]
+
+
+def test_labels_are_kept_at_once_taken_back_and_read_by_stage_dataset(client: TestClient, folder: Folder) -> None:
+    assert label(client, "mails.csv") == ["late", "quick", "so so 你好", "broken"]
+    for text, name in (("so so 你好", "fine"), ("late", "bad"), ("quick", "good")):
+        client.post("/label/save", data={"path": "mails.csv", "text": text, "label": name})
+    client.post("/label/save", data={"path": "mails.csv", "do": "undo"})
+    assert label(client, "mails.csv") == ["quick", "broken"]
+    kept = folder.root / "mails.labelled.jsonl"
+    assert [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] == [
+        {"text": "so so 你好", "label": "fine"},
+        {"text": "late", "label": "bad"},
+    ]
+    assert recognised(Artifact.open(kept)).shape == "label"
+
+
+def test_texts_of_which_the_model_is_least_sure_come_first(client: TestClient, folder: Folder) -> None:
+    from pretune.studio.pages.label import _scores_file
+
+    scores = _scores_file(folder, folder.root / "mails.csv", "clf")
+    scores.parent.mkdir(parents=True)
+    sure = [0.9, 0.51, 0.99, 0.6]
+    lines = [json.dumps({"label": "a", "scores": {"a": p, "b": 1 - p}}) for p in sure]
+    scores.write_text("\n".join(lines), encoding="utf-8")
+    assert label(client, "mails.csv", model="clf") == ["quick", "broken", "late", "so so 你好"]
+
+
+def made(folder: Folder, name: str, rate: float, losses: list[float]) -> None:
+    out = folder.root / name
+    out.mkdir()
+    settings = {"optim": {"learning_rate": rate}, "steps": 3}
+    card = Card(
+        "model", key=name, id=name, stage="pretrain", settings=settings, metrics={"validation_loss": losses[-1]}
+    )
+    (out / "artifact.json").write_text(card.sealed().to_json(), encoding="utf-8")
+    points = [json.dumps({"step": k, "loss": loss}) for k, loss in enumerate(losses)]
+    (out / "metrics.jsonl").write_text("\n".join(points), encoding="utf-8")
+
+
+def test_runs_next_to_each_other_differ_in_what_was_changed(client: TestClient, folder: Folder) -> None:
+    made(folder, "slow", 1e-4, [4.0, 3.5, 3.25])
+    made(folder, "fast", 1e-3, [4.0, 3.0, 2.5])
+    page = client.get("/compare", params={"path": ["slow", "fast"]}).text
+    assert page.count("<polyline") == 2 and "3.25" in page and "2.50" in page
+    differ = page.partition("Settings that differ")[2]
+    assert "optim.learning_rate" in differ and "steps" not in differ
+
+
+def test_a_run_is_followed_where_its_stages_write(folder: Folder) -> None:
+    outs = outs_of(["run", "./tiny.yaml", "--size", "smoke"], folder.root)
+    assert outs["base"] == folder.root / "runs/tiny/base" and list(outs) == ["corpus", "tokenizer", "tokens", "base"]
+    assert made_of("base", outs["base"]).state == "waiting"
+    scratch = folder.root / "runs/tiny/base.scratch"
+    scratch.mkdir(parents=True)
+    (scratch / "lock").touch()
+    points = [{"step": k, "loss": 4 - k, "tokens_per_second": 812.4, "memory_bytes": 2**30} for k in range(3)]
+    (scratch / "metrics.jsonl").write_text("\n".join(map(json.dumps, points)) + '\n{"step": 3, "lo', encoding="utf-8")
+    found = made_of("base", outs["base"])
+    assert found.state == "working" and [one.title for one in found.charts] == ["Loss", "Speed", "Memory"]
+    assert found.newest == {"step": "2", "loss": "2.00", "tokens_per_second": "812", "memory_bytes": "1.0 GiB"}
+
+
+@pytest.mark.parametrize(
+    ("alive", "code", "state"),
+    [
+        (True, None, "running"),
+        (False, "0", "done"),
+        (False, "130", "stopped"),
+        (False, "2", "failed"),
+        (False, None, "killed"),
+    ],
+)
+def test_a_studio_that_is_started_again_knows_how_each_run_ended(
+    client: TestClient, folder: Folder, alive: bool, code: str | None, state: str
+) -> None:
+    home = folder.own / "runs" / "0007"
+    home.mkdir(parents=True)
+    began = (started(os.getpid()) or 0) - (0 if alive else 100)  # else its pid was given to another process
+    (home / "run.json").write_text(
+        json.dumps({"words": ["check", "./<b>"], "pid": os.getpid(), "began": began}), "utf-8"
+    )
+    (home / "log").write_text("said <script>\n", encoding="utf-8")
+    if code is not None:
+        (home / "exit").write_text(code, encoding="utf-8")
+    page = client.get("/runs/0007").text
+    assert f'data-state="{state}"' in page and "said &lt;script&gt;" in page and "<b>&#39;" not in page
