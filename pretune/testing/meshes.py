@@ -87,8 +87,8 @@ def run(job: Mapping[str, Any], runtime: Runtime, micro: int = 1, folder: Path |
         load(state, folder / f"step-{first:08d}", runtime.rank)
     state.train()
     assert spec.stream is not None
-    place = {"rank": runtime.rows.index, "world": runtime.rows.size, "total": STEPS, "even": runtime.is_cut}
-    cut = MicroBatches(spec.stream, spec.objective, VOCABULARY, 5, micro, **place)
+    place = {"rank": runtime.rows.index, "world": runtime.rows.size, "total": STEPS}
+    cut = MicroBatches(spec.stream, spec.objective, VOCABULARY, 5, micro, even=runtime.is_cut, **place)
     told = []
     for step in range(first, behind):
         report = take_step(state, spec.objective, cut.batches(step), runtime)
