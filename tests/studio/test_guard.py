@@ -107,6 +107,19 @@ def test_a_size_of_a_recipe_reads_nothing_outside(client: TestClient, folder: Fo
     assert "is outside of what is shown here" in answer.text
 
 
+def test_nothing_is_written_next_to_the_folder_or_through_a_link(client: TestClient, folder: Folder) -> None:
+    victim = folder.root.parent / "victim.jsonl"
+    (folder.root / "mails.labelled.jsonl").symlink_to(victim)
+    before = sorted(folder.root.parent.iterdir())
+    for path in ("", ".", "mails.csv"):
+        form = {"path": path, "text": "a", "label": "b"}
+        assert client.post("/label/save", data=form).status_code == 403
+        assert client.post("/label/save", data={**form, "do": "undo"}).status_code == 403
+    for action in ("export", "evaluate"):
+        assert client.post("/act", data={"path": "", "do": action, "to": "onnx"}).status_code == 403
+    assert sorted(folder.root.parent.iterdir()) == before and not victim.exists()
+
+
 def test_a_page_that_is_found_in_the_folder_can_do_nothing(client: TestClient) -> None:
     answer = client.get("/raw", params={"path": "inner/page.html"})
     assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
