@@ -92,7 +92,7 @@ def test_a_body_of_more_than_a_megabyte_is_refused(client: TestClient) -> None:
     assert client.post("/tokens", content=b"text=" + b"a" * (1 << 20)).status_code == 413
 
 
-@pytest.mark.parametrize("value", ["[" * 5000, "{a: " * 3000, "!!python/object:os.system x", "&a [*a, *a]"])
+@pytest.mark.parametrize("value", ["[" * 1200, "{a: " * 1200, "!!python/object:os.system x", "&a [*a, *a]"])
 def test_values_that_attack_the_yaml_reader_are_mistakes(client: TestClient, folder: Folder, value: str) -> None:
     answer = client.post("/recipe", data={**RUNS, "do": "save", "corpus.read": value})
     assert answer.status_code in (400, 422)
