@@ -1,4 +1,5 @@
-"""How fast a decoder writes on a CPU: our graphs in every precision, next to transformers' `generate`.
+"""How fast a decoder writes on a CPU: our graphs in every precision, next to transformers' `generate`, llama.cpp and
+onnxruntime-genai (decode_peers.py says what these need).
 
     python benchmarks/decode_cpu.py                       both shapes, all rows, one thread
     python benchmarks/decode_cpu.py --shapes 26M --rounds 3 --rows int4 transformers
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from decode_peers import genai, llama_cpp
 
 from pretune.infer.engine import Decoder
 
@@ -136,7 +138,7 @@ def graph(**settings: Any) -> Callable[[Any, Path, int], Row]:
         path = folder / f"{'-'.join(map(str, settings.values())) or 'float32'}.onnx"
         path.write_bytes(found.content)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         sizes = (found.facts[name] for name in ("num_layers", "num_kv_heads", "head_dim"))
         return Engine(OrtDecoder(session, model.config.vocab_size, 1024, *sizes), len(found.content) / 1e6)
@@ -153,6 +155,9 @@ ROWS: dict[str, Callable[[Any, Path, int], Row]] = {
     "int4": graph(precision="int4"),
     "int4-128": graph(precision="int4", block=128),
     "int4-exact": graph(precision="int4", activations="float32"),
+    "llama.cpp-q4_0": llama_cpp("q4_0"),
+    "llama.cpp-q8_0": llama_cpp("q8_0"),
+    "genai-int4": genai("int4"),
 }
 
 

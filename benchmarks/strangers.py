@@ -59,7 +59,7 @@ def _options() -> argparse.Namespace:
 
 def model(folder: Path) -> Path:
     """A tiny random classifier for `predict`; what it answers does not matter."""
-    from tests.folders import write_model
+    from pretune.testing.folders import write_model
 
     return write_model(folder / "bert-labels", folder / "words", "bert-labels").resolve()
 

@@ -25,6 +25,7 @@ from pretune.base.planning import StagePlan
 from pretune.base.recipe import Recipe
 
 if TYPE_CHECKING:
+    from pretune.apps.app import App
     from pretune.infer.answers import Answer
     from pretune.infer.bulk import Journal
     from pretune.infer.explain import Explanation
@@ -63,8 +64,26 @@ class Loaded:
         from pretune.infer.language import kept_to
         from pretune.infer.load import open_model
 
+        if self.is_app:
+            raise NotSupported(f"{self.path.as_posix()} is an application", hint="it is asked with predict, and served")
         found = open_model(self.path)
         return found if self.form is None else kept_to(found, self.form)
+
+    @property
+    def is_app(self) -> bool:
+        return self.artifact.card.kind == "app"
+
+    @property
+    def gives(self) -> type[Answer]:
+        """What its answers are."""
+        return self.app.gives if self.is_app else self.model.gives
+
+    @cached_property
+    def app(self) -> App:
+        """The application; its models are loaded when it is first asked."""
+        from pretune.apps.app import open_app
+
+        return open_app(self.path)
 
     def keeping_to(
         self, *, schema: Json | None = None, choices: Sequence[str] | None = None, regex: str | None = None
@@ -91,7 +110,8 @@ class Loaded:
         Raises:
             TooLong: a prompt fills the model's window; nothing is answered then.
         """
-        return self.model.answer([inputs] if isinstance(inputs, str | Mapping) else list(inputs), max_tokens=max_tokens)
+        listed = [inputs] if isinstance(inputs, str | Mapping) else list(inputs)
+        return self.app.answer(listed) if self.is_app else self.model.answer(listed, max_tokens=max_tokens)
 
     def predict_file(
         self,
@@ -164,7 +184,12 @@ class Loaded:
         return _stage("export", [self], out, settings)
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 8000, api_key: str | None = None) -> None:
-        """Serve this model until stopped."""
+        """Serve this model or application until stopped."""
+        if self.is_app:
+            from pretune.apps.serving import serve_app
+
+            serve_app(self.path, host=host, port=port, api_key=api_key)
+            return
         from pretune.serve.run import serve
 
         serve([str(self.path)], host=host, port=port, api_key=api_key)
@@ -192,7 +217,10 @@ def predict(model: Given, inputs: Asked | Sequence[Asked], *, max_tokens: int = 
 
 def run(recipe: str | Path, *settings: str, size: str | None = None, quiet: bool = False) -> dict[str, Loaded]:
     """Run a recipe; returns every stage's artifact."""
+    from pretune.evaluate.card import write_cards
+
     made = Recipe.read(recipe, settings, size).run(log=Log(quiet=quiet), command=f"pretune.run({str(recipe)!r})")
+    write_cards(made.values())
     return {name: Loaded(artifact) for name, artifact in made.items()}
 
 
@@ -206,10 +234,13 @@ def _path(given: Given) -> str:
 
 
 def _stage(kind: str, inputs: Sequence[Given], out: str | Path, settings: Json) -> Loaded:
+    from pretune.evaluate.card import write_cards
+
     quiet = bool(settings.pop("quiet", False))
     words = [f"{name}={value}" for name, value in _flat(settings)]
     recipe, _ = stage_recipe(kind, [*map(_path, inputs), *words], str(out))
     made = recipe.run(log=Log(quiet=quiet), command=f"pretune.{kind}")
+    write_cards(made.values())
     return Loaded(list(made.values())[-1])
 
 

@@ -46,7 +46,7 @@ def shared() -> Path:
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Callable[..., Path]:
     """Write a tiny random model of a kind (tests/folders.py); `chat` adds a chat template."""
-    from tests.folders import write_model
+    from pretune.testing.folders import write_model
 
     def write(kind: str, *, chat: bool = False, model: Any = None) -> Path:
         folder = tmp_path / f"{kind}{'-chat' if chat else ''}"

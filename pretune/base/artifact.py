@@ -32,8 +32,8 @@ CARD = "artifact.json"
 SCHEMA = 1
 IDS = (".bin", ".idx", ".ids.arrow")
 """Files of token ids, as other programs write them (tokens/store/interop.py); a folder of them alone is `ids` too."""
-SCHEMES = {"python": "pretune.text.python_library"}
-"""Text that lies in no folder: `python:code` is read through this module's `files(part)`."""
+SCHEMES = {"python": "pretune.text.python_library", "swaps": "pretune.evaluate.swaps"}
+"""What lies in no folder of the user's: `python:code` is read through this module's `files(part)`."""
 HUBS = {"hf": "pretune.text.read.hub", "modelscope": "pretune.text.read.hub"}
 """Data sets elsewhere: `hf:org/name` lies, once this module's `files(text)` has it, in a folder like any other."""
 SAMPLED = re.compile(r"(.+)#(\d+)")
@@ -282,7 +282,7 @@ def kind_by_names(path: Path) -> str:
     """bundle, model or tokenizer, by the files that make a folder one; else ""."""
     if (path / "bundle.json").is_file():
         return "bundle"
-    has_weights = any(path.glob("*.safetensors"))
+    has_weights = any(path.glob("*.safetensors")) or any(path.glob("*.bin"))  # pickles: refused where they are loaded
     if has_weights and ((path / "config.json").is_file() or (path / "adapter_config.json").is_file()):
         return "model"
     if (path / "tokenizer.json").is_file():

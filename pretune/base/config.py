@@ -53,6 +53,8 @@ class Config(BaseModel):
     """A frozen block of settings. Unknown names are errors, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    short_for: ClassVar[Mapping[str, str]] = {}
+    """Names that a block takes besides its own: each with the setting that it is short for."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,6 +104,7 @@ class Choice(Generic[V]):
         group: entry-point group through which other packages add kinds.
         default: the kind taken when settings are given without one.
         several: the kind that holds several by name: {a: X, b: Y} is short for {kind: several, of: {a: X, b: Y}}.
+        listed: kind and setting that a list is short for: [X, Y] for {kind: ladder, rungs: [X, Y]}.
 
     A kind may also be written `my_package.my_module:MyMethod`.
     """
@@ -114,8 +117,10 @@ class Choice(Generic[V]):
         group: str,
         default: str | None = None,
         several: str | None = None,
+        listed: tuple[str, str] | None = None,
     ):
-        self.base, self.table, self.group, self.default, self.several = base, table, group, default, several
+        self.base, self.table, self.group = base, table, group
+        self.default, self.several, self.listed = default, several, listed
 
     def kinds(self) -> list[str]:
         return sorted({*self.table, *(e.name for e in entry_points(group=self.group))})
@@ -138,6 +143,8 @@ class Choice(Generic[V]):
         """Validate a value: a variant, a kind, or settings with a `kind`."""
         if value is None or isinstance(value, self.base):
             return value  # type: ignore[return-value]  # a field that may be nothing passes None through
+        if isinstance(value, list) and self.listed:
+            value = {"kind": self.listed[0], self.listed[1]: value}
         settings = {"kind": value} if isinstance(value, str) else value
         if not isinstance(settings, Mapping):
             raise PydanticCustomError("wrong-type", "must be a kind or a block of settings")

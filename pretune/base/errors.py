@@ -235,6 +235,7 @@ class WrongKind(UserError):
     """An artifact is of another kind than the one needed here: a corpus where a model is needed, say."""
 
     code = "wrong-kind"
+    usual_hint = "`pretune show PATH` says what a folder is, and what made it"
 
 
 class Changed(PretuneError):
@@ -262,6 +263,36 @@ class Damaged(PretuneError):
     """A checkpoint does not verify and no older one does."""
 
     code = "damaged"
+
+
+class NotSaved(PretuneError):
+    """A checkpoint could not be written, and not because the disk is full (an I/O error, a folder that is read-only).
+
+    The last good checkpoint is whole; the same command continues from it.
+    """
+
+    code = "not-saved"
+
+
+class OtherRun(UserError):
+    """A checkpoint is of a run with other settings or other inputs: data, tokenizer, model.
+
+    Each that differs is named with both values. Weights of one run are never continued with the data of another.
+    """
+
+    code = "other-run"
+
+
+class OtherVersion(UserError):
+    """A checkpoint was written by a version of pretune whose checkpoints look otherwise."""
+
+    code = "other-version"
+
+
+class NotWritable(UserError):
+    """A folder cannot be written: it is read-only, or another user's."""
+
+    code = "not-writable"
 
 
 # ---- running ----------------------------------------------------------------------------------
@@ -334,6 +365,16 @@ class NoKey(UserError):
     """
 
     code = "no-key"
+
+
+class NotDelivered(PretuneError):
+    """An alert of a watch did not reach its channel: a webhook that is down or refuses it, a mail server that is away.
+
+    It is kept with its reason in the state of the watch, tried again after 10 s, 20 s and so on up to an hour, for two
+    days. As long as it waits, the page of the watch and /metrics (`pretune_monitor_undelivered`) show it.
+    """
+
+    code = "not-delivered"
 
 
 class NoParity(PretuneError):

@@ -36,6 +36,13 @@ METRICS = {
     "spearman": "Correlation of the ranks of scores and answers, -1 to 1; 0 where all answers are equal.",
     "ndcg_10": "Gain of the first ten candidates, discounted by place (1 / log2(1 + place)), over that of the best "
     "order; a gain is how far a score is above the lowest of its query (as scikit-learn's ndcg_score). 1 is best.",
+    "coverage": "Share of all items that stand in the list of any user who was asked.",
+    "novelty": "Mean of -log2 of the share of users who have seen what is shown, in bits; 0: everybody has seen it.",
+    "alike": "Mean cosine of two items of a list, by their texts; less is more diverse.",
+    "auc": "Share of the other items, nobody having seen any of them, that stand below one that was wanted; ties half.",
+    "half_life": "After how many further events what was seen counts half; 0: everything counts the same. Chosen on "
+    "validation.",
+    "left_out": "What could not be used of the tables, and how often.",
     "mrr": "Mean of 1 / place of the first of the best candidates; 0 where it is not among the first 100.",
     "recall_1": "Share of a query's best candidates that stand first.",
     "recall_10": "Share of a query's best candidates that are among the first ten.",
@@ -67,6 +74,10 @@ METRICS = {
     "nats_per_token": "Mean negative log likelihood per token. Not comparable between tokenizers; bits_per_byte is.",
     "baseline_margin": "The figure minus that of its hardest baseline (lower-is-better figures: the other way round).",
     "baseline_beaten": "True only if the 95 % interval of the margin over the hardest baseline lies above 0.",
+    "flip_rate": "evaluate swaps=: share of the swaps between two groups (a name, a gender, a region) that change the "
+    "label; read it next to same_group_flip_rate, the same between two fillings of one group.",
+    "score_gap": "evaluate swaps=: how far the mean scores (the probability of a label, or the number) of the two "
+    "groups that are furthest apart are from each other; the interval draws the templates again.",
     "doctor": "What the doctor found in labelled data, the worst first: name, level, rows to look at, what to do.",
     "train_rows": "Rows of the training split by where they come from: as read, copies, each augmentation. What came "
     "out as it went in, or as a row of validation or test, is counted as nothing new and not written.",
@@ -118,6 +129,10 @@ METRICS = {
     "the loss of its examples still fell while that of the validation split rose by more than a tenth.",
     "over_fit_from": "The step from which the losses of training and validation examples went apart; the weights that "
     "are kept are those with the best score, perhaps earlier.",
+    "refuse": "Stage support: the confidence below which a question is passed on to a person. refuse_from says whether "
+    "it was chosen on dev, set, or is the usual one.",
+    "dev_false_refusals": "Stage support: share of the questions of dev that have an answer and are refused.",
+    "dev_refused": "Stage support: share of the questions of dev without an answer that are refused.",
     "folds": "Scores of training examples by models that have learnt from the others alone: mean, standard deviation, "
     "and each fold's.",
     "self_training": "Of each round, how many texts without labels were taken in by label, and a few of them.",

@@ -14,6 +14,7 @@ from pretune.base.errors import MissingExtra
 
 MODULES = {
     "serve": ("starlette", "uvicorn"),
+    "apps": ("usearch",),
     "structured": ("llguidance",),
     "bundle": ("onnxruntime",),
     "export": ("onnx", "onnxscript", "onnxruntime"),

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pretune.base.digest import cache_folder
 from pretune.base.extras import versions
 from pretune.base.json import Json
+from pretune.base.limits import usable_cores
 
 T = TypeVar("T")
 
@@ -59,11 +60,6 @@ def _read(path: Path) -> Json:
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     except (OSError, ValueError):
         return {}
-
-
-def usable_cores() -> int:
-    """Logical cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

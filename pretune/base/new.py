@@ -1,11 +1,13 @@
-"""`pretune new NAME --from PATH`: look at the data, write a commented recipe."""
+"""`pretune new NAME`: look at the data (`--from PATH`) and write a commented recipe, or begin with a shipped one."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-from pretune.base.errors import UserError
+from pretune.base.errors import UserError, did_you_mean
+
+SHIPPED = Path(__file__).parents[1] / "recipes"
 
 PRETRAIN = """\
 # Your own model from the text in {shown}.
@@ -73,12 +75,35 @@ def new_recipe(name: str, source: str, *, task: str | None, read_as: str = "") -
         UserError: there is such a file, or the name cannot be one.
     """
     path, title = _place(name)
+    return _written(path, recipe_text(path, title, source, task=task, read_as=read_as))
+
+
+def like(name: str, shipped: str) -> Path:
+    """Write the recipe `NAME.yaml` as a shipped one is, with its own name and folder.
+
+    Raises:
+        UserError: there is no such recipe, there is such a file, or the name cannot be one.
+    """
+    there = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    if shipped not in there:
+        raise UserError(f"no recipe {shipped!r} is shipped", hint=did_you_mean(shipped, there))
+    path, title = _place(name)
+    text = there[shipped].read_text(encoding="utf-8")
+    own = {f"name: {shipped}": f"name: {_quoted(title)}", f"work: runs/{shipped}": f"work: {_quoted(f'runs/{title}')}"}
+    lines = [own.get(line, line) for line in text.splitlines()]
+    shown = [line.replace(f"recipes/{shipped}.yaml", _shown(path.as_posix())) for line in lines]
+    return _written(
+        path, "\n".join(line.replace(f"runs/{shipped}/", f"runs/{_shown(title)}/") for line in shown) + "\n"
+    )
+
+
+def _written(path: Path, text: str) -> Path:
     if path.exists():
         raise UserError(f"{path.as_posix()!r} exists", hint="choose another name, or delete it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(recipe_text(path, title, source, task=task, read_as=read_as))
+            file.write(text)
     except OSError as error:
         problem = f"{path.as_posix()!r} cannot be written: {error.strerror}"
         raise UserError(problem, hint="choose another name, or another folder") from None

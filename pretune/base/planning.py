@@ -13,12 +13,12 @@ from pydantic import Field
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.checking import apply_overrides, bad_references, check_stage, copied, in_order, references
-from pretune.base.config import Config, Input, Mistake, check, complete, inputs_of, mistakes_error
+from pretune.base.config import Config, Input, Mistake, check, complete, differing, inputs_of, mistakes_error
 from pretune.base.errors import BadCommand, PretuneError
 from pretune.base.json import Json, JsonMap
 from pretune.base.seeds import for_each_seed, kinds_of
 from pretune.base.stage import STAGE, Forecast, Machine, Stage, stage_key
-from pretune.base.staging import current, scratch_key
+from pretune.base.staging import current, scratch_key, scratch_run
 from pretune.base.yaml import read_yaml
 
 
@@ -163,6 +163,9 @@ class Planned:
         out, reasons = self.out(name), []
         if scratch_key(out) == key:
             reasons.append("was interrupted; continues")
+        elif left := scratch_run(out):
+            told = "; ".join(differences(left, run_of(stage, inputs, self.seed_of(name), key)))
+            reasons.append(f"an interrupted run is kept as {out.name}.scratch@{left['key'][:8]}, since {told}")
         card = _old_card(out)
         if card is None:
             return reasons or ["not made yet"]
@@ -263,6 +266,25 @@ def _setting_changes(card: Card, stage: Stage, seed: int) -> list[str]:
     if card.version != stage.version:
         changes.append(f"version {card.version} -> {stage.version} of {stage.kind}")
     return changes
+
+
+def run_of(stage: Stage, inputs: Mapping[str, Artifact], seed: int, key: str) -> Json:
+    """What a run is of: its key, and what decides it in words that can be compared."""
+    read = {place: f"{one.written(Path())} (id {one.card.id[:8]})" for place, one in inputs.items()}
+    settings = flat_settings({**complete(stage), "seed": seed})
+    deciding = flat_settings({**differing(stage), "seed": seed, "version": stage.version})
+    return {"key": key, "settings": settings, "deciding": deciding, "inputs": read}
+
+
+def differences(before: JsonMap, now: JsonMap) -> list[str]:
+    """What decides two runs otherwise, each with both values: settings, inputs."""
+    found = []
+    for part, shown in (("deciding", "settings"), ("inputs", "inputs")):
+        old, new = before.get(part, {}), now.get(part, {})
+        for name in (n for n in sorted({*old, *new}) if old.get(n) != new.get(n)):
+            values = [run.get(shown, {}).get(name, run.get(part, {}).get(name, "unset")) for run in (before, now)]
+            found.append(f"{name} was {values[0]!r} and is {values[1]!r}")
+    return found
 
 
 def flat_settings(tree: object, place: str = "") -> Json:

@@ -18,7 +18,7 @@ from pretune.base.artifact import Artifact, Card
 from pretune.base.config import complete, extras_of
 from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
-from pretune.base.planning import Planned
+from pretune.base.planning import Planned, run_of
 from pretune.base.stage import Context, Stage, derive_seed
 from pretune.base.staging import Workspace, disk_errors, take_back
 from pretune.base.team import ALONE, Team
@@ -117,7 +117,7 @@ class Recipe(Planned):
     ) -> Artifact:
         started = time.time()
         out = self.out(name)
-        with Workspace(out, key).opened() as work:
+        with Workspace(out, key, run_of(stage, inputs, self.seed_of(name), key)).opened() as work:
             team.share(True)
             runs = work.finished_card is None
             team.share(runs and stage.trains)
@@ -156,6 +156,7 @@ class Recipe(Planned):
             choose=choose,
             command=command,
             team=team,
+            run=work.run,
         )
 
     def _card(

@@ -36,11 +36,11 @@ class Machine:
     def here(cls, folder: Path = Path()) -> Machine:
         import psutil
 
-        from pretune.base.measurements import usable_cores
+        from pretune.base.limits import memory, usable_cores
 
-        memory = psutil.virtual_memory()
+        found = memory()
         there = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
-        return cls(usable_cores(), memory.total, memory.available, psutil.disk_usage(str(there)).free)
+        return cls(usable_cores(), found.total, found.free, psutil.disk_usage(str(there)).free)
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Context:
         notes: names of files in `out` that are notes (logs, pages), not payload.
         started: when the stage began (time.monotonic).
         team: the processes that run it together; only rank 0 writes.
+        run: what the run is of: `key`, `settings` and `deciding` ones by their dotted names, `inputs`.
     """
 
     seed: int
@@ -93,6 +94,7 @@ class Context:
     notes: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
     team: Team = ALONE
+    run: Json = field(default_factory=dict)
 
     @property
     def stop(self) -> bool:
@@ -150,6 +152,10 @@ STAGE = Choice(
         "summary": "pretune.evaluate.summary:SummaryStage",
         "compress": "pretune.compress.stage:CompressStage",
         "export": "pretune.export.stage:ExportStage",
+        "support": "pretune.apps.support.stage:SupportStage",
+        "monitor": "pretune.apps.monitor.stage:MonitorStage",
+        "recommend": "pretune.apps.recommend.stage:RecommendStage",
+        "together": "pretune.apps.recommend.stage:TogetherStage",
     },
     group="pretune.stages",
 )

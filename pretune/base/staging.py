@@ -1,6 +1,7 @@
 """How an artifact comes into being: in `OUT.scratch/`, then in one rename.
 
     OUT.scratch/key            whose work this is; another key is set aside as OUT.scratch@<8 of its key>
+    OUT.scratch/run.json       its settings and the ids of its inputs, to say what differs
     OUT.scratch/lock           pid and host of the process at work; a second one is refused
     OUT.scratch/choices.json   what the run chose by itself, resolved once
     OUT.scratch/checkpoints/   of training
@@ -24,11 +25,12 @@ from typing import TypeVar
 
 from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.digest import digest, file_digests
-from pretune.base.errors import Changed, DiskFull, PretuneError, UserError
+from pretune.base.errors import Changed, DiskFull, NotWritable, PretuneError, UserError
 from pretune.base.json import Json
 from pretune.base.lock import check_free, take
 
 T = TypeVar("T")
+RUN = "run.json"
 
 
 def beside(out: Path, suffix: str) -> Path:
@@ -89,8 +91,8 @@ def make_room(out: Path) -> Path | None:
 class Workspace:
     """The scratch folder of one artifact in the making."""
 
-    def __init__(self, out: Path, key: str):
-        self.out, self.key = out, key
+    def __init__(self, out: Path, key: str, run: Json | None = None):
+        self.out, self.key, self.run = out, key, run or {}
         self.scratch = beside(out, ".scratch")
         self.payload = self.scratch / "payload"
         self._lock, self._what = self.scratch / "lock", repr(str(out))
@@ -106,6 +108,7 @@ class Workspace:
         try:
             with disk_errors():
                 (self.scratch / "key").write_text(self.key, encoding="utf-8")
+                write_durably(self.scratch / RUN, json.dumps(self.run))
                 if not (self.payload / CARD).is_file():
                     shutil.rmtree(self.payload, ignore_errors=True)
                     self.payload.mkdir()
@@ -172,6 +175,15 @@ class Workspace:
         return Artifact(self.out, read_card(self.out))
 
 
+def scratch_run(out: Path) -> Json:
+    """What the interrupted run at `out` is of (key, settings, inputs); empty where there is none, or none is told."""
+    try:
+        found: Json = json.loads((beside(out, ".scratch") / RUN).read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return {}
+
+
 def scratch_key(out: Path) -> str | None:
     try:
         return (beside(out, ".scratch") / "key").read_text(encoding="utf-8")
@@ -202,12 +214,21 @@ def fsync(path: Path) -> None:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn a failed write, by whichever library, into DiskFull."""
+    """Turn a failed write, by whichever library, into DiskFull or NotWritable."""
     try:
         yield
     except PretuneError:
         raise
     except Exception as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+        if is_full(error):
             raise DiskFull(f"a write failed: {error}", hint="free disk space, then run the same command") from error
+        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "choose another --out, or give yourself the right to write there"
+            raise NotWritable(f"a write was refused: {error}", hint=hint) from error
         raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room; safetensors says so in its text alone."""
+    said = any(words in str(error) for words in ("No space left", "File too large", "quota exceeded"))
+    return said or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

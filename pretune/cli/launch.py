@@ -13,6 +13,8 @@ from contextlib import suppress
 
 import click
 
+from pretune.base.limits import usable_cores
+
 SECONDS_TO_END = 20.0
 """Between asking the other ranks to end and ending them."""
 EXPECTED = (0, 1, 2, 3, 130)
@@ -24,15 +26,16 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    threads = max(1, (os.cpu_count() or 1) // nproc)
+    threads = max(1, usable_cores() // nproc)
     ranks = [_start(rank, nproc, port, threads, arguments) for rank in range(nproc)]
 
     def pass_on(number: int, frame: object) -> None:
         for rank in ranks:
             rank.send_signal(number)
 
-    # Else a SIGTERM would end the launcher alone. Ctrl-C reaches the ranks by itself: they are of one group.
-    signal.signal(signal.SIGTERM, pass_on)
+    # Else they would end the launcher alone. Ctrl-C reaches the ranks by itself: they are of one group.
+    for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):
+        signal.signal(number, pass_on)
     try:
         failed = _first_failure(ranks)
     except KeyboardInterrupt:  # the ranks were interrupted as well: each saves and leaves

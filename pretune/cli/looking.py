@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pretune.base.json import Json
 from pretune.cli.shared import checked_settings, common, log_of, print_json, take_flags
+
+if TYPE_CHECKING:
+    from pretune.base.artifact import Artifact
 
 
 @click.command()
@@ -60,7 +64,48 @@ def show(
         told = compared(path, compare, as_json=as_json)
         print_json(told) if as_json else click.echo(told)
         return
-    print_json(asdict(artifact.card)) if as_json else click.echo(view.artifact_text(artifact))
+    state = _state_of(artifact)
+    if as_json:
+        print_json({**asdict(artifact.card), **({"state": state} if state else {})})
+        return
+    click.echo(view.artifact_text(artifact))
+    for name, value in state.items():
+        click.echo(f"  {name:<24} {'; '.join(value) if isinstance(value, list) else value}")
+
+
+def _state_of(artifact: Artifact) -> Json:
+    """What is in the state of an application."""
+    if artifact.card.kind != "app":
+        return {}
+    from pretune.apps.app import app_class, state_of
+
+    return app_class(artifact).told(artifact, state_of(artifact))
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("reports", nargs=-1, type=click.Path())
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False), help="Write it here instead of printing it.")
+@common
+def card(
+    model: str, reports: tuple[str, ...], language: str, out: str | None, as_json: bool, quiet: bool, rehash: bool
+) -> None:
+    """A model's card from its lineage: data, licences, scores, bias, limits, how to make it again.
+
+    REPORTS are of this model; without any, those in the same folder are taken. `pretune run` and the commands of stages
+    write it as README.md into the folders of the models that they make or judge.
+    """
+    take_flags(rehash)
+    from pretune.base.artifact import Artifact
+    from pretune.evaluate.card.facts import open_reports
+    from pretune.evaluate.card.writing import card_text
+
+    opened = Artifact.open(model, "model")
+    text = card_text(opened, open_reports(reports, opened) if reports else None, language=language)
+    if out:
+        Path(out).write_text(text, encoding="utf-8", newline="\n")
+    print_json({"card": text, "out": out}) if as_json else click.echo(text if out is None else out)
 
 
 @click.command()
@@ -93,6 +138,9 @@ def check(
 
     artifact = Artifact.open(path)
     rows = view.check_rows(artifact)
+    problems = _state_of(artifact).get("problems", [])
+    there = f"{artifact.path.as_posix()}/state"
+    rows += [{"path": there, "kind": "state", "ok": False, "problem": problem} for problem in problems]
     sound = rows[0]["ok"]  # what was changed is not read
     found = visit(artifact, checked_settings(settings), tokenizer=tokenizer, max_length=max_length) if sound else None
     is_text = sound and found is None and artifact.card.kind == "files"
@@ -107,10 +155,20 @@ def check(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--schema", is_flag=True, help="The JSON schema of recipes instead, which editors read.")
 @common
-def explain(name: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+def explain(name: str | None, schema: bool, as_json: bool, quiet: bool, rehash: bool) -> None:
     """What a setting, a stage, an error code or a metric means."""
+    from pretune.base.errors import BadCommand
+
+    if schema:
+        from pretune.base.schema import recipe_schema
+
+        print_json(recipe_schema())
+        return
+    if name is None:
+        raise BadCommand("name what is to be explained", hint="pretune explain finetune; or --schema")
     from pretune.base.explain import explain as answer
 
     print_json({"name": name, "text": answer(name)}) if as_json else click.echo(answer(name))

@@ -30,6 +30,9 @@ STAGES = {
     "evaluate": "Measure a model next to its baselines; writes a report.",
     "compress": "Make a model smaller, and tell what it cost.",
     "export": "Write a model as a bundle that needs no torch.",
+    "monitor": "A watch over a stream of texts: counts of topics and sentiments, alerts.",
+    "support": "A support desk over documents and an FAQ; answers name their sources.",
+    "recommend": "What to show whom next, from items and what people did with them.",
 }
 
 
@@ -126,16 +129,25 @@ def quickstart(out: str, size: str | None, settings: tuple[str, ...], as_json: b
 
 @click.command()
 @click.argument("name")
-@click.option("--from", "source", required=True, type=click.Path(exists=True), help="Your text or labelled data.")
+@click.option("--from", "source", type=click.Path(exists=True), help="Your text or labelled data.")
+@click.option("--like", "shipped", help="A shipped recipe to begin with: support, search, answers ...")
 @common
-def new(name: str, source: str, as_json: bool, quiet: bool, rehash: bool) -> None:
+def new(name: str, source: str | None, shipped: str | None, as_json: bool, quiet: bool, rehash: bool) -> None:
     """Look at the data and write a commented recipe, NAME.yaml."""
     take_flags(rehash)
     from pretune.base.artifact import Artifact
-    from pretune.base.new import new_recipe
+    from pretune.base.new import like, new_recipe
     from pretune.task.task import task_for
     from pretune.text.dataset.recognised import recognised
 
+    if (source is None) == (shipped is None):
+        raise click.UsageError("give --from your data, or --like a shipped recipe")
+    if source is None:
+        path = like(name, shipped or "")
+        print_json({"recipe": path.as_posix(), "like": shipped}) if as_json else click.echo(
+            f"written: {path.as_posix()}"
+        )
+        return
     found = recognised(Artifact.open(source, "files|corpus|dataset"))
     task = task_for(found.shape, found.read_as)
     path = new_recipe(name, source, task=task, read_as=found.read_as)

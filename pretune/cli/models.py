@@ -153,7 +153,7 @@ def _read(path: Path, opened: Loaded, column: str | None, log: Log) -> Iterator[
     """What a file asks of a model: texts, or what its answers need besides."""
     from pretune.infer.given import given_in
 
-    return given_in(path, opened.model.gives.reads, column, tell=log.info, warn=log.warn)
+    return given_in(path, opened.gives.reads, column, tell=log.info, warn=log.warn)
 
 
 @click.command()
@@ -204,6 +204,14 @@ def chat(
 )
 @click.option("--log", "log_lines", is_flag=True, help="A line of JSON for every request, on standard error.")
 @click.option("--log-prompts", is_flag=True, help="--log, with the texts that were sent.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="DIR|FILE|FEED|-",
+    help="Of a watch: where texts come from; may stand more than once.",
+)
+@click.option("--state", type=click.Path(), help="Of an application: the folder of what its users do [APP/state].")
 @common
 def serve(
     models: tuple[str, ...],
@@ -217,11 +225,13 @@ def serve(
     limits: tuple[str, ...],
     log_lines: bool,
     log_prompts: bool,
+    state: str | None,
+    sources: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     rehash: bool,
 ) -> None:
-    """Serve models over an OpenAI-compatible API, with a small chat page."""
+    """Serve models over an OpenAI-compatible API, with a small chat page; or one application with its pages."""
     take_flags(rehash)
     from pretune.base.extras import need
 
@@ -245,7 +255,35 @@ def serve(
         log_prompts=log_prompts,
     )
     key = _api_key(api_key, api_key_file)
+    if _is_app(models, adapters, memory):
+        from pretune.apps.serving import serve_app
+
+        serve_app(
+            models[0],
+            host,
+            port,
+            api_key=key,
+            options=options,
+            state=None if state is None else Path(state),
+            webhook=os.environ.get("PRETUNE_WEBHOOK") or None,
+            sources=sources,
+        )
+        return
+    if sources:
+        raise click.UsageError("--source is for what `pretune monitor` makes")
     start(list(models), host=host, port=port, api_key=key, adapters=adapters, options=options)
+
+
+def _is_app(paths: tuple[str, ...], adapters: str | None, memory: str | None) -> bool:
+    """Whether an application is served. Raises UserError: not alone."""
+    from pretune.base.artifact import CARD, read_card
+    from pretune.base.errors import UserError
+
+    apps = [path for path in paths if (Path(path) / CARD).is_file() and read_card(Path(path)).kind == "app"]
+    if apps and (len(paths) > 1 or adapters or memory):
+        hint = "serve models next to it on another --port"
+        raise UserError(f"{apps[0]!r} is an application, which is served by itself", hint=hint)
+    return bool(apps)
 
 
 def _print_key(name: str, *, as_json: bool) -> None:

@@ -65,6 +65,9 @@ def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
         made = recipe.run(log=log_of(quiet), command=typed(), stopping=stopping, team=team)
     if team.rank:
         return
+    from pretune.evaluate.card import write_cards
+
+    write_cards(made.values())
     if as_json:
         found = ((n, a.path.as_posix(), a.card) for n, a in made.items())
         print_json({n: {"path": path, "id": card.id, "metrics": card.metrics} for n, path, card in found})
@@ -102,8 +105,13 @@ def print_json(value: object) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
-    """Ctrl-C and SIGTERM: a stage that stops gently is asked to; a second time, or any other stage, at once."""
+    """Ctrl-C and SIGTERM: a stage that stops gently is asked to; a second time, or any other stage, at once.
+
+    SIGUSR1 asks it for a checkpoint.
+    """
     import signal
+
+    from pretune.base.asked import listen
 
     asked = False
     gentle = False
@@ -120,6 +128,7 @@ def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
         gentle = stops_gently
         return lambda: asked
 
+    listen()
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopping

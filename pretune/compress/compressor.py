@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ class Work:
         source: the folder that it comes from; tokenizer: that of the tokenizer it gets, its own if none is given.
         text: what it reads to see which weights matter, where `reads` asks for it.
         teacher: the model before anything was compressed; None: this one, as it is given.
+        others: folders of more models, which `others` of the method names.
     """
 
     model: PreTrainedModel
@@ -50,6 +52,7 @@ class Work:
     tokenizer: Path | None = None
     text: Calibration | None = None
     teacher: PreTrainedModel | None = None
+    others: Sequence[Path] = ()
 
     def float_model(self) -> PreTrainedModel:
         """What the result is compared with: the teacher, or a copy of the model as it is now."""
@@ -77,9 +80,11 @@ COMPRESSOR = Choice(
         "prune": "pretune.compress.prune:Prune",
         "low-rank": "pretune.compress.low_rank:LowRank",
         "distil": "pretune.compress.distil:Distil",
+        "average": "pretune.compress.average:Average",
         "vocabulary": "pretune.compress.vocabulary:Vocabulary",
         "ladder": "pretune.compress.ladder:Ladder",
     },
     group="pretune.compressors",
+    listed=("ladder", "rungs"),
     default="int8",
 )

@@ -51,7 +51,7 @@ class Ladder(Compressor):
 
     @model_validator(mode="after")
     def _can_climb(self) -> Self:
-        if odd := [rung.kind for rung in self.rungs if rung.kind in ("ladder", "vocabulary")]:
+        if odd := [rung.kind for rung in self.rungs if rung.kind in ("ladder", "vocabulary", "average")]:
             raise ValueError(f"method={odd[0]} is no rung of a ladder; run it as a stage of its own before")
         if early := [rung.kind for rung in self.rungs[:-1] if rung.kind in LAST]:
             raise ValueError(f"method={early[0]} is the last rung of a ladder: what changed its weights would undo it")
@@ -88,12 +88,13 @@ def climb(
     context: Context,
     *,
     words: Path,
+    others: Sequence[Path] = (),
     max_drop: float | None,
 ) -> Json:
     """Makes and measures every rung, and leaves the chosen one in `out`.
 
     Args:
-        folder: of the model; words: of the tokenizer that it gets.
+        folder: of the model; words: of the tokenizer that it gets; others: of the models that it is averaged with.
 
     Returns:
         Figures for the card, as `CompressStage.run`.
@@ -104,7 +105,7 @@ def climb(
     rungs = [first]
     for number, way in enumerate(ways):
         place = out if len(ways) == 1 else context.scratch / f"rung-{number}"
-        rungs.append(_rung(way, rungs[-1], first, data, place, words=words))
+        rungs.append(_rung(way, rungs[-1], first, data, place, words=words, others=others))
         _tell(rungs[-1], first, context)
     best = chosen_rung(rungs, max_drop)
     if len(ways) > 1:
@@ -128,7 +129,16 @@ def _check_exact(way: Compressor, folder: Path) -> None:
         raise NotSupported(problem, hint="begin with the model that it was made of; on a ladder rounding is last")
 
 
-def _rung(way: Compressor, below: Rung, first: Rung, data: Artifact | None, out: Path, *, words: Path) -> Rung:
+def _rung(
+    way: Compressor,
+    below: Rung,
+    first: Rung,
+    data: Artifact | None,
+    out: Path,
+    *,
+    words: Path,
+    others: Sequence[Path],
+) -> Rung:
     from pretune.compress.calibration import read_by
     from pretune.model.generate import module_of, open_folder
 
@@ -139,7 +149,8 @@ def _rung(way: Compressor, below: Rung, first: Rung, data: Artifact | None, out:
     teacher = module_of(open_folder(first.folder)) if way.reads and below is not first else None
     source = words if below.folder == first.folder else below.folder
     start = time.perf_counter()
-    compressed = way.compress(Work(model, source=below.folder, tokenizer=source, text=text, teacher=teacher))
+    work = Work(model, source=below.folder, tokenizer=source, text=text, teacher=teacher, others=others)
+    compressed = way.compress(work)
     metrics = {**compressed.metrics, "seconds_to_compress": round(time.perf_counter() - start, 2)}
     out.mkdir(parents=True, exist_ok=True)
     _write(compressed.model or model, compressed, below.folder, out, tokenizer=source)

@@ -6,18 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, below
 from pretune.base.config import Input, chosen
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.compress.compressor import COMPRESSOR, Compressor
-
-
-def _rungs(value: object) -> object:
-    """A list of compressors is short for a ladder of them."""
-    return {"kind": "ladder", "rungs": value} if isinstance(value, list) else value
 
 
 class CompressStage(Stage):
@@ -30,8 +25,9 @@ class CompressStage(Stage):
     data: Annotated[str | None, Input("dataset|tokens")] = None
     """Data that quality is measured on before and after: a dataset or tokens, their validation split. What a method
     reads or learns is of the train split."""
-    method: Annotated[Compressor, *chosen(COMPRESSOR), BeforeValidator(_rungs)] = COMPRESSOR("int8")
-    """How: int8, int4, prune, low-rank, distil, or the vocabulary of another tokenizer. Several in a list are a ladder:
+    method: Annotated[Compressor, *chosen(COMPRESSOR)] = COMPRESSOR("int8")
+    """How: int8, int4, prune, low-rank, distil, one model as the average of several, or the vocabulary of another
+    tokenizer. Several in a list are a ladder:
     each goes on from the one before it, and the smallest model within `max_drop` is the result."""
     max_drop: float | None = Field(None, ge=0)
     """How much worse than before the model may be: points of a score (hundredths), or per cent of a loss. Beyond it
@@ -56,6 +52,9 @@ class CompressStage(Stage):
         from pretune.model.methods.adapter import check_merges
 
         folder = inputs["model"].path
-        check_merges(folder)
+        others = [one.path for one in below(inputs, "method.others")]
+        for one in (folder, *others):
+            check_merges(one)
         words = inputs["method.tokenizer"].path if "method.tokenizer" in inputs else folder
-        return climb(self.method, folder, inputs.get("data"), out, context, words=words, max_drop=self.max_drop)
+        data, drop = inputs.get("data"), self.max_drop
+        return climb(self.method, folder, data, out, context, words=words, others=others, max_drop=drop)

@@ -53,6 +53,8 @@ CHOICES = Columns(
 )
 CLOZE = Columns({"query": QUERY, "gold": ("continuation", "target", "last_word", "word")}, {})
 SHOWN_CHARACTERS = 300
+MANY = 64
+"""Choices from which on the rank of the right one is told, as its exposure."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,14 @@ class Answered:
         scores = zip(self.scores(per_character=per_character), self.questions, strict=True)
         return np.array([_share(scores_C, one.gold) for scores_C, one in scores])
 
+    def exposures(self) -> NDArray[np.float64] | None:
+        """In bits, how much likelier the right choice is than its rank by chance, where it is one of very many: how
+        much of a planted secret was learnt (pretune/text/canaries.py)."""
+        if min(len(one.choices) for one in self.questions) < MANY:
+            return None
+        scores = zip(self.scores(per_character=False), self.questions, strict=True)
+        return np.array([math.log2(len(s_C) / (1 + (s_C > s_C[one.gold]).sum())) for s_C, one in scores])
+
     def rows(self, name: str) -> list[Json]:
         """One row a question; `gain`: of the right choice over the best other one, of a cloze its log-probability."""
         return [
@@ -198,8 +208,15 @@ class Answered:
         kind = "cloze" if self.questions[0].is_cloze else "multiple choice"
         stands = repr(lead(self.questions[0].query, between))
         told = [f"{name}: {len(self.questions)} questions, {kind}; {stands} stands between question and answer"]
+        bits = self.exposures()
+        told += [] if bits is None else [_exposed(name, bits, len(self.questions[0].choices))]
         told += [f"{self.cut} of them are longer than the model reads and lose their beginning"] if self.cut else []
         return [*told, *([f"{self.left} have a choice longer than that and are left out"] if self.left else [])]
+
+
+def _exposed(name: str, bits: NDArray[np.float64], choices: int) -> str:
+    unseen = f"a model that never saw them has {1 / math.log(2):.2f}, one that knows them {math.log2(choices):.2f}"
+    return f"{name}: exposure {bits.mean():.2f} bits on the average, of one {bits.max():.2f} ({unseen})"
 
 
 def _share(scores_C: NDArray[np.float64], gold: int) -> float:
@@ -230,6 +247,8 @@ def _choice_group(name: str, mine: Answered, others: Mapping[str, Answered], see
         theirs = {f: even if other == "chance" else answered.hits(per_character=by) for f, by in figures.items()}
         margin, interval = margin_of(hits["accuracy"].tolist(), theirs["accuracy"].tolist(), seed=seed)
         compared.append(Compared(other, WHAT[other], _means(theirs), margin, interval))
+    if (bits := mine.exposures()) is not None:
+        hits["exposure"] = bits
     intervals = {figure: drawn_again(values, seed=seed) for figure, values in hits.items()}
     return Group(name, len(mine.questions), _means(hits), intervals, compared, "accuracy", REMEDY)
 

@@ -81,6 +81,7 @@ class Group:
 
     Args:
         remedy: what usually brings the main figure past its baseline, where that is not the usual of its kind.
+        told: the verdict of a figure that no baseline goes with.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Group:
     baselines: list[Compared]
     main: str
     remedy: str = ""
+    told: str = ""
 
     @property
     def hardest(self) -> Compared | None:
@@ -221,6 +223,8 @@ def verdict(group: Group) -> str:
 def _compared(group: Group) -> str:
     """One sentence on the hardest baseline, and one on what would bring it where it is not beaten."""
     hardest, main = group.hardest, group.main
+    if group.told:
+        return group.told
     if hardest is None:
         return "There is no baseline to compare with: the data has no training split."
     what, said = hardest.what, f"{named(main)} {metric(group.figures[main], main)} against {_told(hardest, main)}."

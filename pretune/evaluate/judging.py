@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +39,13 @@ def judged(
     seed: int,
     log: Log,
     start: Predictor | None = None,
+    by: Mapping[str, Callable[[Sequence[str]], dict[str, list[int]]]] | None = None,
 ) -> tuple[Findings, list[Asked]]:
     """Figures, baselines and one row per question; and the questions.
 
     Args:
         start: the model that it was fine-tuned from, where the judge asks that too.
+        by: column -> what gives, from where examples come, value -> their places: subgroups.
 
     Raises:
         NoTarget, NotSupported: nothing that can be asked or judged.
@@ -71,7 +73,22 @@ def judged(
 
     rows = Rows(row, len(asked))
     tables, told = judge.tell(answers, asked, facts)
+    subgroups = [
+        _subgroup(column, _group(value, some, judge, mine, baselines, asked, seed=seed), groups[0])
+        for column, values in (by or {}).items()
+        for value, some in sorted(values([a.origin for a in asked]).items())
+    ]
+    tables |= {"subgroups": subgroups} if subgroups else {}
     return Findings(what, groups, rows, judge.order, tables, [*told, *notes]), asked
+
+
+def _subgroup(column: str, group: Group, whole: Group) -> Json:
+    """A row for the table of subgroups: the main figure, its interval, how far it is from that of all, the baseline."""
+    main, interval, hardest = group.main, group.intervals.get(group.main), group.hardest
+    row: Json = {"column": column, "value": group.name, "examples": group.examples, main: group.figures[main]}
+    row |= {f"{main}_low": interval and interval.low, f"{main}_high": interval and interval.high}
+    row["from_all"] = group.figures[main] - whole.figures[main]
+    return row | ({f"{hardest.name}_{main}": hardest.figures[main]} if hardest else {})
 
 
 @dataclass(frozen=True)

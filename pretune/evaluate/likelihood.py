@@ -280,7 +280,7 @@ def open_scorer(model: Artifact, opened: Predictor | None = None) -> CausalScore
 
 
 def _config(model: Artifact) -> Json:
-    from pretune.model.folder import read_json
+    from pretune.infer.trusted import read_json
 
     path = model.path / "config.json"
     return dict(read_json(path)) if model.card.kind == "model" and path.is_file() else {}

@@ -13,7 +13,7 @@ from pretune.evaluate.records import grouped
 from pretune.infer.explain import Explanation
 from pretune.infer.explain import marked as marked_words
 from pretune.report.drawing import Bar, Chart, frame_of, reliability_chart
-from pretune.report.numbers import metric, named
+from pretune.report.numbers import is_lower_better, metric, named
 from pretune.report.pages import marked, weighed
 from pretune.report.training import OF_QUALITY, charts, read_points
 from pretune.task.task import TASK
@@ -25,13 +25,14 @@ LIKELY = ("group", "good", "bad", "text", "label", "said", "nats_ahead", "ngram_
 SHOWN_ROWS = 6
 WEIGHED = ": words in blue spoke for what the model says, in orange against it"
 TABLES = {"paradigms": "By paradigm", "sources": "By source", "languages": "By language"}
+TABLES |= {"subgroups": "By subgroup", "swaps": "By swapped group", "flips": "Answers that a swap changed"}
 """Tables of a report that has them, and what stands above them."""
 SPREAD = {"mean": "mean", "standard deviation": "std", "least": "least", "most": "most"}
 EMPTY: Json = {
     **dict.fromkeys(
         (
             *("groups", "metrics", "classes", "confusion", "calibration", "samples", "notes", "seeds", "examples"),
-            "course",
+            *("course", "charts"),
         ),
         (),
     ),
@@ -67,7 +68,7 @@ def report_part(
     for part, some in _parts(report["what"], rows).items():
         ordered = in_order(some, report["better"])
         _, columns, worst = shown_of(report["what"], ordered[:SHOWN_ROWS])
-        _, _, best = shown_of(report["what"], ordered[::-1][:SHOWN_ROWS])
+        _, _, best = shown_of(report["what"], ordered[: -SHOWN_ROWS - 1 : -1])
         columns = tuple(name for name in (LIKELY if part else columns) if not worst or name in worst[0])
         of, weighed = f" of {part}" if part else "", WEIGHED if any(explained) else ""
         examples += [(f"Worst examples{of}{weighed}", _weighed(worst, explained), columns)] if columns else []
@@ -77,7 +78,7 @@ def report_part(
     return EMPTY | {
         "title": report["title"] or subject,
         "about": " · ".join(filter(None, [name, about])),
-        "groups": [_group(key, group) for key, group in report["groups"].items()],
+        "groups": [group_part(key, group) for key, group in report["groups"].items()],
         "charts": curves(model) if model else [],
         "classes": [{"label": label, **row} for label, row in report.get("classes", {}).items()],
         "confusion": report.get("confusion"),
@@ -131,14 +132,14 @@ def mood(beaten: bool | None) -> str:
     return "" if beaten is None else "good" if beaten else "bad"
 
 
-def _group(name: str, group: Json) -> Json:
+def group_part(name: str, group: Json) -> Json:
     """A group of a report, its main figure as bars; `most` ends their scale, None where less is better."""
     main = group["main"]
     others = {_title(one): one["metrics"] for one in group["baselines"]}
     bars = [Bar("this model", group["metrics"][main], spread=group["intervals"].get(main))]
     bars += [Bar(title, metrics[main], series=None) for title, metrics in others.items()]
     figures = [_figures(key, group, others) for key in group["metrics"]]
-    more = {"name": name, "bars": bars, "most": None if main == "bits_per_byte" else 1.0, "figures": figures}
+    more = {"name": name, "bars": bars, "most": None if is_lower_better(main) else 1.0, "figures": figures}
     return group | more | {"mood": mood(group["beaten"])}
 
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.sample import evenly
 from pretune.base.stage import Context
+from pretune.evaluate.compare.slices import by_column
 from pretune.evaluate.findings import Findings, rounded
 from pretune.evaluate.page import SHOWN_ROWS, mood, report_part
 from pretune.infer.explain import Explanation, can_explain, explain
@@ -49,6 +51,7 @@ class Wanted:
     title: str
     between: str | None = None
     stride: int | None = None
+    by: tuple[str, ...] = ()
 
 
 Given = Mapping[str, Artifact]
@@ -107,6 +110,10 @@ def measured(wanted: Wanted, model: Artifact, given: Given, context: Context) ->
     """Open the model and measure what is asked for. Raises NotSupported, EmptyInput and what reading raises."""
     from pretune.infer.load import open_model
 
+    if "swaps" in given:
+        rest = {place: one for place, one in given.items() if place != "swaps"}
+        found = measured(wanted, model, rest, context) if rest else Findings("swaps", [], [], "gain")
+        return _on_swaps(found, open_model(model.path), given["swaps"], context)
     data = given.get("data")
     opened = open_model(model.path) if data else None
     if data is None or opened is None:
@@ -118,6 +125,14 @@ def measured(wanted: Wanted, model: Artifact, given: Given, context: Context) ->
         hint = "give them a report of their own: evaluate MODEL pairs=FILE choices=FILE"
         raise NotSupported("pairs and choices do not go with labelled data", hint=hint)
     return _on_labels(wanted, model, opened, data, context)
+
+
+def _on_swaps(found: Findings, opened: Predictor, swaps: Artifact, context: Context) -> Findings:
+    """The findings, and whether a name, a gender or a region changes the answers."""
+    from pretune.evaluate.swaps.measuring import on_swaps
+
+    part = on_swaps(opened, swaps, seed=context.seed, log=context.log)
+    return found.joined(part.groups, part.rows, part.tables, part.notes)
 
 
 def _likely(
@@ -140,7 +155,7 @@ def _likely(
         parts.append(on_choices(scorer, asked["choices"], between=wanted.between, **usual))
     for part in parts:
         found = found.joined(part.groups, part.rows, part.tables, part.notes)
-    found.notes.extend(read_before(model, [text for part in parts for text in part.texts], context.log))
+    _tell_read(found, model, [text for part in parts for text in part.texts], context.log)
     return found
 
 
@@ -160,8 +175,9 @@ def _on_labels(wanted: Wanted, model: Artifact, opened: Predictor, data: Artifac
         seed=context.seed,
         log=context.log,
         start=_start_of(model, opened) if task.judge.asks_start else None,
+        by={column: partial(by_column, column, data) for column in wanted.by},
     )
-    findings.notes.extend(read_before(model, [a.text for a in asked], context.log))
+    _tell_read(findings, model, [a.text for a in asked], context.log)
     findings.explained.extend(_explained(opened, findings.ordered[:SHOWN_ROWS]))
     return findings
 
@@ -222,20 +238,28 @@ def examples_of(data: Artifact, split: str, most: int | None = None) -> list[Exa
     return evenly(found, most or len(found))
 
 
-def read_before(model: Artifact, texts: Sequence[str], log: Log) -> list[str]:
-    """Whether the test texts stood in the corpora that the model was pretrained on."""
+def _tell_read(found: Findings, model: Artifact, texts: Sequence[str], log: Log) -> None:
+    """Add to the findings whether the test texts stood in the corpora that the model was pretrained on."""
+    found.tables["read_before"] = rows = read_before(model, texts, log)
+    told = "texts that are long enough to tell stand in the base model's corpus"
+    for row in rows:
+        part = "" if row["whole"] else " (its first 64 MB)"
+        found.notes.append(f"{row['seen']} of {row['of']} {told}{part}")
+    if not rows:
+        unknown = "whether these texts stood in the base model's pretraining text is not known: its corpus is not here"
+        found.notes.append(unknown)
+
+
+def read_before(model: Artifact, texts: Sequence[str], log: Log) -> list[Json]:
+    """For each corpus that is still to be found: how many of the texts stand there, of how many, and all of it read?"""
     from pretune.evaluate.overlap import overlap
 
-    corpora = [a for a in model.ancestors() if a.card.kind == "corpus"]
-    if not corpora:
-        return ["whether these texts stood in the base model's pretraining text is not known: its corpus is not here"]
-    told = []
-    for corpus in corpora:
+    found = []
+    for corpus in (a for a in model.ancestors() if a.card.kind == "corpus"):
         log.info(f"    looking for the examples in {corpus.path.as_posix()}")
         seen, of, whole = overlap(corpus.path, texts)
-        part = "" if whole else " (its first 64 MB)"
-        told.append(f"{seen} of {of} texts that are long enough to tell stand in the base model's corpus{part}")
-    return told
+        found.append({"corpus": corpus.card.id, "seen": seen, "of": of, "whole": whole})
+    return found
 
 
 def tree_of(wanted: Wanted, model: Artifact, given: Given, findings: Findings, seed: int) -> Json:
@@ -258,13 +282,18 @@ def tree_of(wanted: Wanted, model: Artifact, given: Given, findings: Findings, s
     return rounded(tree)
 
 
+def write_tree(report: Json, out: Path) -> None:
+    """report.json."""
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_report(report: Json, rows: Sequence[Json], out: Path) -> None:
     """report.json and, one row per example, predictions.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
+    write_tree(report, out)
     starts = range(0, len(rows), ROWS_AT_ONCE)
     tables = (pa.Table.from_pylist([*rows[start : start + ROWS_AT_ONCE]]) for start in starts)
     found = pa.unify_schemas([pa.schema([]), *(table.schema for table in tables)], promote_options="permissive")

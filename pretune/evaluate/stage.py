@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -18,7 +19,7 @@ class EvaluateStage(Stage):
     """Measure a model on data it was not trained on, next to baselines that cost nothing."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     extras: ClassVar[tuple[str, ...]] = ("evaluate",)
     kind: str = "evaluate"
     model: Annotated[str, Input("model|bundle")]
@@ -31,6 +32,11 @@ class EvaluateStage(Stage):
     choices: Annotated[str | None, Input("files", by_name=True)] = None
     """Questions with what may follow, a table or a folder of them: query, choices and gold (the right one's place, from
     0); or context and continuation, of which every token should be the likeliest."""
+    swaps: Annotated[str | None, Input("files", by_name=True)] = None
+    """Sentences in which only a name, a gender or a region is swapped: do the answers change? A YAML file of groups and
+    templates, or one of ours: swaps:gender-en, names-en, regions-en, and the same with -zh."""
+    by: list[str] = []
+    """Columns of your labelled data (in its files, next to text and label): figures for each of their values."""
     between: str | None = None
     """What stands between a question and an answer of `choices`; by default a line `Answer:` where the question begins
     with `Question:`, and a blank elsewhere (say `between=""` for Chinese)."""
@@ -49,8 +55,8 @@ class EvaluateStage(Stage):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.data is None and self.pairs is None and self.choices is None:
-            raise ValueError("give data to measure on: a dataset or tokens, or pairs=FILE, or choices=FILE")
+        if all(given is None for given in (self.data, self.pairs, self.choices, self.swaps)):
+            raise ValueError("give data to measure on: a dataset or tokens, or pairs=, choices= or swaps=FILE")
         return self
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
@@ -61,5 +67,6 @@ class EvaluateStage(Stage):
         from pretune.evaluate.reporting import Wanted, evaluate
 
         wanted = Wanted(self.split, self.max_examples, self.max_tokens, self.title, self.between, self.stride)
+        wanted = replace(wanted, by=tuple(self.by))
         given = {place: one for place, one in inputs.items() if place != "model"}
         return evaluate(wanted, inputs["model"], given, out, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ from pretune.base.json import Json, JsonMap
 from pretune.base.stage import Context
 from pretune.evaluate.continual import courses
 from pretune.evaluate.page import card_part, course_part, report_part, seeds_part
-from pretune.evaluate.reporting import FORMAT, read_report
+from pretune.evaluate.published import Published
+from pretune.evaluate.reporting import FORMAT, read_report, write_tree
+from pretune.evaluate.yardstick import table_of
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 
@@ -21,9 +22,22 @@ SEED = re.compile(r"(.+)\.s\d+")
 """The name of what was made with one of several seeds."""
 
 
-def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: str, text: str) -> Json:
+def summarise(
+    parts: Sequence[Artifact],
+    out: Path,
+    context: Context,
+    *,
+    title: str,
+    text: str,
+    yardstick: Mapping[str, Published] | None = None,
+) -> Json:
     """Write the page; returns the reports' figures, each with its report's name in front, and of several seeds their
-    mean and standard deviation."""
+    mean and standard deviation.
+
+    Args:
+        yardstick: of reports by name what others published, for one table over all reports; None: no table.
+    """
+    reports: dict[str, Json] = {}
     shown: list[Json] = []
     told: list[Json] = []
     metrics: Json = {}
@@ -33,6 +47,7 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
         report, rows = read_report(part.verify().path) if part.card.kind == "report" else ({}, [])
         if report.get("what", "summary") != "summary":
             told[-1]["metrics"] = report["metrics"]
+            reports[name] = report
             metrics |= {f"{name}.{key}": value for key, value in report["metrics"].items()}
             model = part.source("model") if "model" in part.card.inputs else None
             shown.append(report_part(report, rows, model.path if model else None, name))
@@ -42,12 +57,15 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
     figures = {one["name"]: one["metrics"] for one in told if "metrics" in one} | {c.name: c.figures() for c in learnt}
     metrics |= {f"{one.name}.{key}": value for one in learnt for key, value in one.figures().items()}
     seeds = over_seeds(figures)
-    for row in seeds:
-        metrics |= {f"{row['report']}.{row['figure']}.{name}": row[name] for name in ("mean", "std")}
+    metrics |= {f"{row['report']}.{row['figure']}.{name}": row[name] for row in seeds for name in ("mean", "std")}
     tree = {"format": FORMAT, "what": "summary", "title": title, "text": text, "parts": told, "seeds": seeds}
     tree |= {"courses": [one.told() | one.figures() for one in learnt]} if learnt else {}
-    written = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (out / "report.json").write_text(written, encoding="utf-8", newline="\n")
+    line = table_of(reports, yardstick) if yardstick is not None else None
+    if line is not None:
+        tree, metrics = tree | {"table": line.tree()}, metrics | line.averages()
+        context.log.info(line.text())
+    write_tree(tree, out)
+    tables = [*([line.part()] if line else []), *([seeds_part(seeds)] if seeds else [])]
     verdict, mood = verdict_of([part for part in shown if part["groups"]])
     write_page(
         out / "report.html",
@@ -57,7 +75,7 @@ def summarise(parts: Sequence[Artifact], out: Path, context: Context, *, title: 
         verdict=verdict,
         mood=mood,
         text=text,
-        parts=[*([seeds_part(seeds)] if seeds else []), *map(course_part, learnt), *shown],
+        parts=[*tables, *map(course_part, learnt), *shown],
         doctor=(),
         lineage=lineage({part.path.name: part for part in parts}),
         command=context.command or "pretune run RECIPE",

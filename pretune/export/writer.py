@@ -247,9 +247,11 @@ class GraphWriter:
         return name
 
     def output(self, name: str, x: str, shape: Shape) -> None:
-        from onnx import helper
-
-        self._nodes.append(helper.make_node("Identity", [x], [name]))
+        """What a node has made is an output under this name: an Identity would copy it at every run, a cache too."""
+        assert any(x in node.output for node in self._nodes), "an output is made by a node"
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                names[:] = [name if one == x else one for one in names]
         self._outputs.append(_value(name, shape, np.float32))
 
     @property

@@ -41,6 +41,16 @@ class Answer:
         raise AssertionError("an answer has to_json()")
 
 
+class Told(Answer):
+    """An answer of an application, which says itself how a terminal shows it."""
+
+    __slots__ = ()
+
+    def told(self) -> str:
+        """For people, on one line or several."""
+        raise AssertionError("an answer of an application has told()")
+
+
 class Shares(Mapping[str, float]):
     """The probability of each label for one text, where a table holds those of many: a dict for each would be large.
 
@@ -240,6 +250,8 @@ def line(answer: Answer, given: Given) -> str:
     if isinstance(answer, Ranking) and isinstance(given, Mapping):
         best = zip(answer.order, answer.scores, strict=True)
         return "\n".join(f"{score:.3f}\t{given['candidates'][k]}" for k, score in best)
+    if isinstance(answer, Told):
+        return answer.told()
     shown = "\t".join(map(str, shown_given(given).values()))
     if isinstance(answer, Label):
         return f"{answer.name or '(rejected)'}\t{answer.score:.3f}\t{shown}"

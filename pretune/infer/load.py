@@ -23,6 +23,7 @@ from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
 from pretune.infer.several import Several
 from pretune.infer.shelf import Shelf
+from pretune.infer.trusted import check_folder
 from pretune.tokens.encode.tokenizer import chat_template
 
 if TYPE_CHECKING:
@@ -73,12 +74,14 @@ def open_model(path: str | Path) -> Predictor:
     Raises:
         NoSuchFile, NotAnArtifact: nothing there, or nothing that answers.
         Changed: a file has other bytes than when it was made.
-        NotSupported: a model without a head, or a bundle in no format that is answered with here.
+        NotSupported: a model without a head, a bundle in no format that is answered with here, or what `check_folder`
+            refuses, as BadFile.
         DoesNotFit: its weights need more memory than is free.
     """
     folder = Path(path)
     if (folder / CARD).is_file() or not folder.is_dir():
         Artifact.open(path, kind="model|bundle").verify()
+    check_folder(folder)
     if (folder / "bundle.json").is_file():
         return open_bundle(folder)
     if (folder / SEVERAL).is_file():

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from pretune.base.errors import BadFile, DoesNotFit, NotSupported
 from pretune.base.json import Json
+from pretune.base.limits import memory
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT, write_pooling
 from pretune.infer.searching import Search
+from pretune.infer.trusted import check_folder, read_json, shapes_in
 from pretune.model.families import Head, family_named, family_of, tops
 from pretune.report.numbers import size
 from pretune.tokens.encode.tokenizer import load_tokenizer, special_ids
@@ -56,23 +58,12 @@ def weight_bytes(folder: Path, *, bytes_per_parameter: int = 4) -> int:
 
 def weight_shapes(folder: Path) -> dict[str, list[int]]:
     """The shape of each weight by its name, read from the files' headers alone. Raises BadFile."""
-    from safetensors import safe_open
-
-    found: dict[str, list[int]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                found |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-        except Exception as error:
-            raise BadFile(f"{path.as_posix()} is no readable safetensors file: {error}") from None
-    return found
+    return {n: shape for path in sorted(folder.glob("*.safetensors")) for n, shape in shapes_in(path).items()}
 
 
 def check_memory(needed: float, what: str) -> None:
     """Raise DoesNotFit if `needed` bytes are more than what is free."""
-    import psutil
-
-    free = psutil.virtual_memory().available
+    free = memory().free
     if needed > free:
         problem = f"{what} needs {size(needed)} of memory, {size(free)} are free"
         raise DoesNotFit(problem, hint="take a smaller model, or method=lora, or a machine with more memory")
@@ -100,9 +91,9 @@ def load_with_new(
     an adapter that did not save it would come back with another random pooler.
     """
     quiet_transformers()
+    check_folder(folder)
     if not any(folder.glob("*.safetensors")):
-        hint = "convert it with the program that made it; pickled weights are never read"
-        raise NotSupported(f"{folder.as_posix()} has no safetensors weights", hint=hint)
+        raise NotSupported(f"{folder.as_posix()} has no safetensors weights", hint="name the folder that has them")
     check_memory(weight_bytes(folder), f"loading {folder.as_posix()}")
     extra = {"attn_implementation": attention} if attention else {}
     kind = model_type_of(folder)
@@ -211,13 +202,6 @@ def keep(config: Any, kept: Mapping[str, Any] | None) -> None:
     vars(config).pop(KEPT, None)
     if kept:
         setattr(config, KEPT, dict(kept))
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadFile(f"{path.as_posix()} cannot be read: {error}", hint="write the model folder again") from None
 
 
 def config_of(folder: Path) -> Json:

@@ -25,9 +25,10 @@ from pretune.infer.load import head_of, predictor_of, task_of
 from pretune.infer.pooling import KEPT, pooling_of, window_of
 from pretune.infer.predictor import Facts, Predictor
 from pretune.infer.several import FILE as SEVERAL
+from pretune.infer.trusted import read_json
 from pretune.model.attribution import attribution
 from pretune.model.families import SEES_ALL, SEES_WINDOW, Head, family_named, num_positions, plain_model
-from pretune.model.folder import keep, load_model, read_json, search_of
+from pretune.model.folder import keep, load_model, search_of
 from pretune.model.methods import adapter
 from pretune.model.methods.adapter import open_adapter
 from pretune.model.methods.in_front import has_virtual_tokens

@@ -18,7 +18,8 @@ from typing import Any
 from pretune.base.errors import Changed, NotSupported, UserError
 from pretune.infer.load import HEADS, WITH_TEMPLATE
 from pretune.infer.predictor import Predictor
-from pretune.model.folder import load_model, read_json
+from pretune.infer.trusted import read_json
+from pretune.model.folder import load_model
 from pretune.model.generate import module_of, open_folder, open_next_to
 from pretune.model.methods.adapter import TASK_TYPES, check_base
 from pretune.tokens.encode.tokenizer import chat_template

@@ -119,6 +119,8 @@ class Objective(Variant):
 
     def named(self, terms: Mapping[str, float]) -> dict[str, float]:
         """`loss`, the weighted sum of its own terms, next to all terms where there are several."""
+        if not terms:  # of a private step
+            return {}
         whole = sum(weight * terms[term] for term, weight in self.weights.items())
         return {**(terms if len(terms) > 1 else {}), "loss": whole}
 

@@ -33,11 +33,14 @@ def quickstart(
     stopping: Callable[[bool], Callable[[], bool]],
 ) -> Json:
     """Run the shipped recipe into `out` and use the result; returns the figures that are printed."""
+    from pretune.evaluate.card import write_cards
+
     started = time.monotonic()
     row = None if size else planned(log)
     recipe = read_recipe(out, (*(settings_of(row) if row else ()), *settings), size)
     seconds = seconds_of(row) if row else {}
     made = recipe.run(log=log, command=command, stopping=stopping, seconds=seconds)
+    write_cards(made.values())
     answer = ask(made["served"].path, QUESTION)
     report = Path(out) / "report.html"
     report.write_bytes((made["report"].path / "report.html").read_bytes())

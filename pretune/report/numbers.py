@@ -21,13 +21,14 @@ SHARES = (
         "accuracy_per_character",
         "ece",
         "rejected",
+        "flip_rate",
     ),
 )
 """How the names of metrics end that lie between 0 and 1."""
 
 LOWER = (
     *("loss", "bits_per_byte", "perplexity", "mae", "rmse", "ece", "nll", "brier"),
-    *("seconds", "bytes", "parameters", "unfinished"),
+    *("seconds", "bytes", "parameters", "unfinished", "flip_rate", "score_gap"),
 )
 """How the names of metrics end of which less is better."""
 
@@ -110,8 +111,11 @@ NAMES = {
     "mrr": "MRR",
     "recall_1": "recall@1",
     "recall_10": "recall@10",
+    "auc": "AUC",
     "as_given": "order of the data",
     "bm25": "BM25",
+    "ease": "EASE",
+    "neighbours": "nearest items (ItemKNN)",
     "place": "place of the best",
     "baseline_place": "its place by BM25",
     "pearson": "Pearson correlation",
@@ -153,6 +157,13 @@ NAMES = {
     "nearest": "nearest question's answer",
     "ngram": "5-gram model",
     "xz": "xz -9",
+    "flip_rate": "answers that a swap changes",
+    "same_group_flip_rate": "answers that another filling of the group changes",
+    "score_gap": "largest gap between two groups",
+    "flip_rate_low": "from",
+    "flip_rate_high": "to",
+    "score_gap_low": "from ",
+    "score_gap_high": "to ",
     "win_rate": "preferences whose margin has grown",
     "accuracy_per_token": "accuracy by the mean per token",
     "accuracy_per_character": "accuracy by the sum per character",

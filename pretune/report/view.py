@@ -55,7 +55,7 @@ def does_not_fit(plans: Sequence[StagePlan], machine: Machine) -> list[str]:
 def artifact_text(artifact: Artifact) -> str:
     """A card for people: what, how good, from what."""
     card = artifact.card
-    article = "" if card.kind in ("tokens", "files") else "a "
+    article = {"tokens": "", "files": "", "app": "an "}.get(card.kind, "a ")
     lines = [f"{artifact.path.as_posix()}: {article}{card.kind}", f"  id      {card.id}"]
     if card.made:
         made = card.made
@@ -179,6 +179,7 @@ NEXT = {
     "tokens": ("pretune pretrain {path} --out NAME minutes=5",),
     "model": ("pretune show {path}", "pretune evaluate {path} DATA --out NAME", "pretune serve {path}"),
     "report": ("open {path}/report.html",),
+    "app": ("pretune serve {path}", 'pretune predict {path} "..."'),
 }
 TASKS = {
     **{"label": "classify", "labels": "classify", "score": "regress", "span": "answer", "dialogue": "chat"},

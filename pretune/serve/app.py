@@ -17,11 +17,9 @@ first asked.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from threading import Event
 from typing import Any
 
@@ -47,9 +45,10 @@ from pretune.serve.guard import Guard
 from pretune.serve.kept import Kept, Served
 from pretune.serve.keys import Key, Keys
 from pretune.serve.logprobs import Logprobs
-from pretune.serve.logs import Watch, counted, current
-from pretune.serve.metrics import CONTENT_TYPE, Metrics
+from pretune.serve.logs import Logging, Watch, counted, current
+from pretune.serve.metrics import CONTENT_TYPE, Gauge, Metrics
 from pretune.serve.models import Models
+from pretune.serve.pages import page
 from pretune.serve.reading import read
 from pretune.serve.requests import AnswerIn, Embed, Limits, Rerank, Texts
 
@@ -60,19 +59,6 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-
-
-@dataclass(frozen=True)
-class Logging:
-    """The log of requests.
-
-    Args:
-        write: takes a line of JSON.
-        prompts: whether lines have the whole request, texts too.
-    """
-
-    write: Callable[[str], object]
-    prompts: bool = False
 
 
 def create_app(
@@ -98,25 +84,74 @@ def create_app(
     """
     limits = limits or Limits()
     server = Server(Models(models, shelf, kept=kept, limits=limits), limits, leaving or Event())
-    app = Starlette(routes=server.routes(), exception_handlers=HANDLERS)
-    all_keys = Keys([*keys, *([] if api_key is None else [Key.of(api_key, "PRETUNE_API_KEY")])])
-    guarded = Guard(Deadline(app, limits.max_seconds), all_keys)
+    all_keys = [*keys, *([] if api_key is None else [Key.of(api_key, "PRETUNE_API_KEY")])]
+    return guarded(server.routes(), server.probes.metrics, all_keys, limits, template=template, logging=logging)
+
+
+def guarded(
+    routes: Sequence[Route],
+    metrics: Metrics,
+    keys: Sequence[Key],
+    limits: Limits,
+    *,
+    template: Callable[[str], str],
+    logging: Logging | None = None,
+    pages: Collection[str] = ("/",),
+) -> ASGIApp:
+    """Routes behind keys, limits of time, counts and the log.
+
+    Args:
+        template: what metrics and log may say of a path.
+        pages: paths for browsers, which are asked for the key.
+    """
+    app = Starlette(routes=routes, exception_handlers=HANDLERS)
+    behind = Guard(Deadline(app, limits.max_seconds), Keys(keys), pages)
     write, prompts = (logging.write, logging.prompts) if logging else (None, False)
-    return Watch(guarded, server.metrics, routes=template, write=write, prompts=prompts)
+    return Watch(behind, metrics, routes=template, write=write, prompts=prompts)
+
+
+class Probes:
+    """The routes of whoever watches a server: does it live, does it take requests, what has it counted.
+
+    Args:
+        leaving: set when the server takes no more requests.
+        gauges: what is measured now.
+    """
+
+    def __init__(self, leaving: Event, gauges: Callable[[], Iterable[Gauge]]):
+        self.leaving, self.gauges, self.metrics = leaving, gauges, Metrics()
+
+    def routes(self) -> list[Route]:
+        return [Route("/health", self.health), Route("/ready", self.ready), Route("/metrics", self.measured)]
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether to send requests here: the models were opened before this was asked; 503 once it is leaving."""
+        if self.leaving.is_set():
+            return JSONResponse({"status": "leaving"}, 503)
+        return JSONResponse({"status": "ready"})
+
+    async def measured(self, request: Request) -> Response:
+        return Response(self.metrics.text(self.gauges()), media_type=CONTENT_TYPE)
+
+
+def html(room: str, name: str) -> Response:
+    """A page of a room of pretune."""
+    return HTMLResponse(page(room, name), headers=PAGE_HEADERS)
 
 
 class Server:
     """The routes' functions over the models that are served."""
 
     def __init__(self, models: Models, limits: Limits, leaving: Event):
-        self.models, self.limits, self.leaving, self.metrics = models, limits, leaving, Metrics()
+        self.models, self.limits, self.probes = models, limits, Probes(leaving, models.gauges)
 
     def routes(self) -> list[Route]:
         return [
             Route("/", self.page),
-            Route("/health", self.health),
-            Route("/ready", self.ready),
-            Route("/metrics", self.measured),
+            *self.probes.routes(),
             Route("/openapi.json", self.document),
             Route("/v1/models", self.list_models),
             Route("/v1/models/{name:path}", self.one_model),
@@ -131,19 +166,7 @@ class Server:
         ]
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(files("pretune.serve").joinpath("page.html").read_text("utf-8"), headers=PAGE_HEADERS)
-
-    async def health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def ready(self, request: Request) -> Response:
-        """Whether to send requests here: the models were opened before this was asked; 503 once it is leaving."""
-        if self.leaving.is_set():
-            return JSONResponse({"status": "leaving"}, 503)
-        return JSONResponse({"status": "ready"})
-
-    async def measured(self, request: Request) -> Response:
-        return Response(self.metrics.text(self.models.gauges()), media_type=CONTENT_TYPE)
+        return html("pretune.serve", "page.html")
 
     async def document(self, request: Request) -> Response:
         return JSONResponse(document(self.limits, self.models.names))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Collection
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,10 +25,10 @@ LOCAL = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?", re.IGN
 
 
 class Guard:
-    """Lets through who may come in; answers the others."""
+    """Lets through who may come in; answers the others. A browser is asked for the key on `pages`."""
 
-    def __init__(self, app: ASGIApp, keys: Keys):
-        self.app, self.keys = app, keys
+    def __init__(self, app: ASGIApp, keys: Keys, pages: Collection[str] = ("/",)):
+        self.app, self.keys, self.pages = app, keys, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = None if scope["type"] == "lifespan" else self._refusal(scope["path"], Headers(scope=scope))
@@ -35,7 +36,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         asks_browser = {"WWW-Authenticate": 'Basic realm="pretune: any name, the API key as password", charset="UTF-8"'}
-        headers = asks_browser if refused.status == 401 and scope["path"] == "/" else None
+        headers = asks_browser if refused.status == 401 and scope["path"] in self.pages else None
         await refused.response(headers)(scope, receive, send)
 
     def _refusal(self, path: str, headers: Headers) -> ApiError | None:

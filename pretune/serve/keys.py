@@ -40,12 +40,31 @@ SCOPES = {
     "/metrics": "metrics",
 }
 """What a key must be good for on a route; any key opens the others (the page, the list of models, /openapi.json)."""
+APP_SCOPES = {
+    "/v1/ask": "ask",
+    "/v1/talk": "ask",
+    "/v1/feedback": "ask",
+    "/v1/hand-over": "ask",
+    "/v1/inbox": "desk",
+    "/v1/knowledge": "desk",
+    "/v1/watch": "watch",
+    "/v1/watch/lines": "watch",
+    "/v1/watch/texts": "watch",
+    "/v1/watch/acknowledge": "watch",
+    "/v1/recommend": "recommend",
+    "/v1/similar": "recommend",
+    "/v1/search": "recommend",
+    "/v1/events": "events",
+    "/v1/history": "events",
+}
+"""The same on the routes of applications (pretune/apps): those of customers, and those of who works there."""
 MINUTE, DAY = 60.0, 86_400.0
 
 
 def _known(scope: str) -> str:
-    if scope not in SCOPES.values():
-        raise ValueError(f"{scope!r} is no scope; there are {', '.join(SCOPES.values())}")
+    known = dict.fromkeys([*SCOPES.values(), *APP_SCOPES.values()])
+    if scope not in known:
+        raise ValueError(f"{scope!r} is no scope; there are {', '.join(known)}")
     return scope
 
 
@@ -149,7 +168,7 @@ class Holder:
 
     def refusal(self, path: str) -> ApiError | None:
         """Why a request may not come in with this key, or None; then it counts."""
-        scope = SCOPES.get(path)
+        scope = SCOPES.get(path) or APP_SCOPES.get(path)
         if scope is not None and self.key.scopes is not None and scope not in self.key.scopes:
             return ApiError(403, f"this API key is not good for {path} (scope {scope})", code="wrong_scope")
         now = self.clock()

@@ -33,6 +33,19 @@ ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """A request id that a client may choose: it is written to logs and headers."""
 
 
+@dataclass(frozen=True)
+class Logging:
+    """The log of requests.
+
+    Args:
+        write: takes a line of JSON.
+        prompts: whether lines have the whole request, texts too.
+    """
+
+    write: Callable[[str], object]
+    prompts: bool = False
+
+
 @dataclass
 class Record:
     """What is known of a request.

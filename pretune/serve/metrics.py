@@ -14,6 +14,8 @@ BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 6
 """Upper bounds of the histogram's buckets, in seconds; what is slower is in the last one."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Sample = tuple[Mapping[str, str], float]
+Gauge = tuple[str, str, list[Sample]]
+"""What is measured now: its name, what it is, values with their labels."""
 
 
 class Metrics:
@@ -31,8 +33,8 @@ class Metrics:
         self.buckets.setdefault(route, [0] * (len(BOUNDS) + 1))[bisect_left(BOUNDS, seconds)] += 1
         self.sums[route] += seconds
 
-    def text(self, gauges: Iterable[tuple[str, str, list[Sample]]]) -> str:
-        """All of it, with what is measured now: (name, what it is, values)."""
+    def text(self, gauges: Iterable[Gauge]) -> str:
+        """All of it, with what is measured now."""
         counts = [({"route": route, "status": str(status)}, n) for (route, status), n in sorted(self.requests.items())]
         tokens = [({"direction": way}, n) for way, n in sorted(self.tokens.items())]
         lines = [

@@ -13,7 +13,7 @@ from pretune.infer.shelf import Shelf
 from pretune.serve.errors import ApiError
 from pretune.serve.kept import Closed, Kept, Served
 from pretune.serve.logs import current
-from pretune.serve.metrics import Sample
+from pretune.serve.metrics import Gauge, Sample
 from pretune.serve.requests import Limits
 
 WAYS: dict[type[Answer], str] = {
@@ -66,7 +66,7 @@ class Models:
         """What is told of each."""
         return [self.about(name) for name in self.names]
 
-    def gauges(self) -> list[tuple[str, str, list[Sample]]]:
+    def gauges(self) -> list[Gauge]:
         """For /metrics: what is waiting, answered and in memory now."""
         each = self.open()
 

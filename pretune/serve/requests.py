@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import psutil
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from pretune.base.errors import UserError, did_you_mean
 from pretune.base.json import Json
+from pretune.base.limits import memory
 from pretune.serve.errors import ApiError
 
 
@@ -56,7 +56,7 @@ class Limits:
     @property
     def cache_bytes(self) -> int:
         """Keys and values of each model that writes."""
-        return self.max_cache_bytes or min(1 << 30, psutil.virtual_memory().available // 4)
+        return self.max_cache_bytes or min(1 << 30, memory().free // 4)
 
     @classmethod
     def of(cls, given: Sequence[str]) -> Limits:

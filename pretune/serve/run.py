@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from pretune.base.errors import DoesNotFit, NoKey, NotSupported, PortInUse, UserError
 from pretune.base.extras import need
+from pretune.base.limits import memory
 from pretune.infer.load import open_model, open_shelf
 from pretune.infer.predictor import Predictor, Streams
 from pretune.infer.several import Several, apart
@@ -28,7 +28,11 @@ from pretune.infer.size import weight_bytes
 from pretune.serve.kept import Closed, Kept, check_fits
 from pretune.serve.keys import Key
 from pretune.serve.leaving import LeavingServer, Running, until_told
+from pretune.serve.logs import Logging
 from pretune.serve.requests import Limits
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Options:
     memory: int | None = None
     log: Callable[[str], object] | None = None
     log_prompts: bool = False
+
+    @property
+    def logging(self) -> Logging | None:
+        return Logging(self.log, self.log_prompts) if self.log else None
 
 
 def serve(
@@ -77,7 +85,7 @@ def serve(
     with listening(host, port) as listener:
         opened = _opened(names, adapters, options, write)
         server = _server(opened, options)
-        told = cache_told(options.limits, psutil.virtual_memory().available)
+        told = cache_told(options.limits, memory().free)
         write(f"serving {', '.join(opened.names)} at {address(listener)}  (Ctrl-C stops)")
         if any(isinstance(model, Streams) for model in opened.models.values()):
             write(told)
@@ -226,9 +234,7 @@ def kept_in(names: Mapping[str, Path], memory: int) -> Kept:
 
 
 def _server(opened: Opened, options: Options) -> LeavingServer:
-    import uvicorn
-
-    from pretune.serve.app import Logging, create_app
+    from pretune.serve.app import create_app
 
     leaving = threading.Event()
     app = create_app(
@@ -237,9 +243,16 @@ def _server(opened: Opened, options: Options) -> LeavingServer:
         limits=options.limits,
         shelf=opened.shelf,
         kept=opened.kept,
-        logging=Logging(options.log, options.log_prompts) if options.log else None,
+        logging=options.logging,
         leaving=leaving,
     )
+    return hosted(app, options.limits, leaving)
+
+
+def hosted(app: ASGIApp, limits: Limits, leaving: threading.Event) -> LeavingServer:
+    """The server of an ASGI application, which hears by `leaving` that it takes no more requests."""
+    import uvicorn
+
     config = uvicorn.Config(
         app,
         http="h11",
@@ -249,6 +262,6 @@ def _server(opened: Opened, options: Options) -> LeavingServer:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=options.limits.max_seconds + 1,
+        timeout_graceful_shutdown=limits.max_seconds + 1,
     )
-    return LeavingServer(uvicorn.Server(config), leaving, options.limits.max_body_seconds)
+    return LeavingServer(uvicorn.Server(config), leaving, limits.max_body_seconds)

@@ -145,7 +145,7 @@ class Extract(Task):
         return {name: value for name, value in self.score(ready, examples).items() if name == "no_answer"}
 
     def _reader(self, folder: Path, max_length: int) -> Reader:
-        from pretune.model.folder import read_json
+        from pretune.infer.trusted import read_json
         from pretune.model.generate import framing
         from pretune.tokens.encode.tokenizer import load_tokenizer
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from pretune.base.digest import read_digest
+from pretune.base.errors import Damaged
 from pretune.base.json import Json
 from pretune.model.folder import write_safetensors
 from pretune.objective.objective import Objective
@@ -36,9 +38,9 @@ class Best:
     every: int
     objective: Objective
 
-    @property
-    def path(self) -> Path:
-        return self.session.context.scratch / "best.safetensors"
+    def path(self, step: int) -> Path:
+        """The best weights as of a step: a run that goes back finds those that were the best then."""
+        return self.session.context.scratch / f"best-{step:08d}.safetensors"
 
     def after(self, report: StepReport) -> bool:
         """Evaluate when due; says enough when it has stalled."""
@@ -50,20 +52,29 @@ class Best:
             scores = self.scores(noted=True)
         log.metrics(step=report.step, **{f"validation_{k}": v for k, v in scores.items()})
         shown = "  ".join(f"{k} {v:.4f}" for k, v in scores.items())
-        better = is_better(scores, state.extra.get("best"), by=self.data.task.better)
+        by = self.data.task.better
+        self.session.judge(scores["loss"] if by == "loss" else -scores[by])
+        better = is_better(scores, state.extra.get("best"), by=by)
         log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
         if better:
+            before = state.extra.get("best_step")
             state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
-            self._keep()
+            self._keep(before)
         else:
             state.extra["stalled"] = state.extra.get("stalled", 0) + 1
         return bool(state.extra["stalled"] >= self.settings.patience)
 
-    def _keep(self) -> None:
-        update = self.session.state.update
+    def _keep(self, before: int | None) -> None:
+        """Write the best weights; those that were the best `before` stay, older ones go."""
+        state = self.session.state
+        final = state.update.final()  # all of them ask: each may hold a part
         if self.session.leads:
-            final = update.final()
-            write_safetensors({n: final[n] for n in update.weights}, self.path)
+            path = self.path(state.step)
+            write_safetensors({n: final[n] for n in state.update.trained}, path)
+            state.extra["best_digest"] = read_digest(path)
+            kept = {path, self.path(before if before is not None else state.step)}
+            for old in set(path.parent.glob("best-*.safetensors")) - kept:
+                old.unlink()
 
     def _refit(self) -> None:
         """What the examples decide by themselves is set before the model is asked."""
@@ -90,10 +101,18 @@ class Best:
             return {**loss, **task.score(ready, data.dev_examples)}
 
     def restore(self) -> None:
-        """The best weights become those of the model."""
+        """The best weights become those of the model.
+
+        Raises:
+            Damaged: they are not as they were written.
+        """
         state = self.session.state
         if "best" in state.extra and state.extra["best_step"] != state.step:
-            state.update.replace(load_file(self.path))
+            path = self.path(state.extra["best_step"])
+            if not path.is_file() or read_digest(path) != state.extra["best_digest"]:
+                hint = f"delete {path.parent.as_posix()} to begin again"
+                raise Damaged(f"{path.name}, the best weights of the run, is missing or was changed", hint=hint)
+            state.update.replace(load_file(path))
 
     def choose(self) -> dict[str, float]:
         """What is chosen on the validation split, with the best weights, is written into the model's config; figures of

@@ -198,7 +198,8 @@ class EmbedScores(Task):
 
 def load_pooled(folder: Path, pooling: Pooling | None, **kept: Any) -> Any:
     """The body of a model, with how it pools in its config; vectors have length 1."""
-    from pretune.model.folder import load_body, read_json
+    from pretune.infer.trusted import read_json
+    from pretune.model.folder import load_body
 
     found = pooling or (pooling_of(folder, read_json(folder / "config.json")) or {}).get("pooling", "mean")
     return load_body(folder, {"pooling": found, "normalize": True, **kept})

@@ -13,14 +13,16 @@ import torch
 
 from pretune.base.artifact import Artifact, below, relative
 from pretune.base.config import complete
-from pretune.base.errors import WrongValue
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
+from pretune.base.log import Log
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.infer.answers import Text
 from pretune.model.build import num_parameters
 from pretune.model.families import family_named, num_positions, plain_model
 from pretune.model.folder import config_of, quiet_transformers, set_model_length
 from pretune.model.layers import with_layers
+from pretune.model.methods.adapter import write_merged
 from pretune.model.methods.method import Method
 from pretune.model.methods.scratch import Scratch
 from pretune.model.rounded import round_base
@@ -31,6 +33,7 @@ from pretune.task.choosing import Best
 from pretune.task.fresh import write_fresh
 from pretune.task.keeping import keeping
 from pretune.task.labelled_data import LabelledData
+from pretune.task.privately import one_each
 from pretune.task.rehearsal import Rehearsal, rehearsed
 from pretune.task.remember.earlier import Past
 from pretune.task.remember.remember import Remember
@@ -78,12 +81,11 @@ def finetune(
         data: those of them that are learnt from, by the name of their task; of one task alone, under "".
     """
     base = inputs["model"]
-    runtime, log, folder = Runtime.start(settings.device), context.log, _start(settings, base, context)
+    runtime, log = Runtime.start(settings.device, settings.parallel), context.log
+    folder = _start(settings, base, context)
     config = config_of(folder)
-    places = {name: one.path for name, one in data.items()}
     longest = min(settings.max_length, room_for(settings.method, config))
-    read = read_all(settings.task, places, folder, longest, log)
-    read.task.check_rows(read.rows, batch=settings.batch)
+    read = _read(settings, data, folder, longest, runtime, log)
     rehearsal = _rehearsal(settings, folder, longest, read, runtime, context)
     read, found = rehearsed(rehearsal, read, inputs.get("unlabelled"), out)
     plain = _spec(settings, folder, config, read, runtime, context)
@@ -111,7 +113,7 @@ def finetune(
     if not session.leads:
         return {}
     drop_projection(state.model)
-    metrics |= {**best.metrics(), **forgotten(things, session, known)}
+    metrics |= {**best.metrics(), **forgotten(things, session, known), **state.extra.get("private", {})}
     metrics |= knows(read, data, metrics)
     metrics |= {**_sizes(state, read), "train_seconds": round(time.monotonic() - started, 1), **session.summary()}
     _write(settings, session, read.task, folder, out)
@@ -121,6 +123,20 @@ def finetune(
             log.warn(f"over-fit: {one.says}")
             metrics |= {"over_fit_from": int(one.evidence["step"]), "remedy": one.do}
     return metrics | found | choices | {"micro_batch": session.micro}
+
+
+def _read(
+    settings: FinetuneSettings,
+    data: Mapping[str, Artifact],
+    folder: Path,
+    longest: int,
+    runtime: Runtime,
+    log: Log,
+) -> LabelledData:
+    """The examples as rows; of a private run one row each."""
+    read = read_all(settings.task, {name: one.path for name, one in data.items()}, folder, longest, log)
+    read.task.check_rows(read.rows, batch=settings.batch)
+    return read if settings.optim.private is None else one_each(read, data, runtime.world)
 
 
 def _taught(
@@ -163,7 +179,7 @@ def _best(best: Best, remember: Remember) -> Json:
 
 
 def _told(state: TrainState, examples: int, choices: Choices) -> str:
-    train = count(sum(p.numel() for p in state.update.weights.values()))
+    train = count(sum(state.update.shown[name].numel() for name in state.update.trained))
     return (
         f"{examples:,} examples, {count(num_parameters(state.model))} parameters ({train} train), {state.total} steps, "
         f"{choices['precision']}, micro-batch {choices['micro_batch']}"
@@ -187,7 +203,7 @@ def _write(settings: FinetuneSettings, session: Session, task: Task, folder: Pat
 def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path:
     """The folder of the model that training begins with: what is given, or one with new weights."""
     if settings.fresh is None:
-        return with_layers(base.path, settings.take_layers, context)
+        return with_layers(_whole(settings, base.path, context), settings.take_layers, context)
     folder, shape = context.scratch / "fresh", settings.fresh
 
     def write() -> bool:
@@ -196,6 +212,19 @@ def _start(settings: FinetuneSettings, base: Artifact, context: Context) -> Path
 
     context.choose("fresh", write)
     return folder
+
+
+def _whole(settings: FinetuneSettings, folder: Path, context: Context) -> Path:
+    """The folder of a whole model; of an adapter, one in the scratch folder with the adapter merged into its base."""
+    if not (folder / "adapter_config.json").is_file():
+        return folder
+    if settings.method.keeps_base:
+        problem = f"{folder.as_posix()} is an adapter, and method={settings.method.kind} learns next to one base"
+        hint = "make one model of both: pretune export ADAPTER --out BUNDLE to=huggingface; or train with method=full"
+        raise NotSupported(problem, hint=hint)
+    out = context.scratch / "merged"
+    context.choose("merged", lambda: write_merged(folder, out))
+    return out
 
 
 def _sizes(state: Any, data: LabelledData) -> Json:
@@ -308,7 +337,7 @@ def outlined(
         tokens_per_row=float(length),
         rows=1,
         batch=settings.batch,
-        micro_tokens=MICRO_TOKENS,
+        micro_tokens=1 if settings.optim.private is not None else MICRO_TOKENS,
         epochs=task.epochs,
         pace=task.pace,
         layer_decay=settings.layer_decay,
@@ -342,7 +371,7 @@ def forecast_finetuning(settings: FinetuneSettings, base: Forecast, data: Foreca
     return replace(
         forecast_of(spec, machine),
         tokens=0,
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters + kept,
+        disk_bytes=4.0 * parameters + settings.keep.number * 12.0 * parameters + kept,
         parameters=parameters,
         config=base.config,
     )

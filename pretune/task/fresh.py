@@ -56,8 +56,9 @@ def fresh_config(shape: Shape, config: JsonMap, *, vocab_size: int, max_length: 
 
 def write_fresh(shape: Shape, source: Path, out: Path, *, max_length: int, seed: int) -> None:
     """Write a model folder without a head: the tokenizer of `source`, weights drawn from the seed."""
+    from pretune.infer.trusted import read_json
     from pretune.model.build import build_from
-    from pretune.model.folder import quiet_transformers, read_json, save_model
+    from pretune.model.folder import quiet_transformers, save_model
     from pretune.tokens.encode.tokenizer import special_ids
     from pretune.tokens.rows import vocabulary_of
 

@@ -70,7 +70,8 @@ class Rehearsal:
         home.mkdir(exist_ok=True)
         told = json.loads(json.dumps(self._trained(home, data, ask)))
         shutil.rmtree(home / "checkpoints", ignore_errors=True)
-        (home / "best.safetensors").unlink(missing_ok=True)
+        for weights in home.glob("best-*.safetensors"):
+            weights.unlink()
         (home / "found.part").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
         (home / "found.part").replace(home / "found.json")
         return told

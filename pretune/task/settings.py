@@ -13,8 +13,12 @@ from pretune.objective.distil import TAUGHT, Taught, why_not
 from pretune.task.fresh import FRESH
 from pretune.task.remember.remember import REMEMBER, Remember
 from pretune.task.task import TASK, Task
+from pretune.train.loop.refusing import Refuse
 from pretune.train.optim.settings import OPTIM, Optim
 from pretune.train.settings import TrainSettings
+
+ONE_BY_ONE = ("classify", "chat", "seq2seq")
+"""Tasks whose loss is a sum over examples, and whose heads begin with nothing that was counted in them."""
 
 
 class SelfTraining(Config):
@@ -39,6 +43,9 @@ class FinetuneSettings(TrainSettings):
     task: Annotated[Task, *chosen(TASK)]
     """What is asked: classify (multilabel where a text has several labels), regress, tag, answer, seq2seq, chat, embed,
     rank, prefer or reward. Several at once by name: {mood: classify, names: tag}."""
+    refuse: Refuse = Refuse(sigmas=None)
+    """Which steps are refused, and when a run goes back; only what is no number, unless refuse.sigmas=6 is given: where
+    few examples are read often, a hard one lies far above the others, and is what is to be learnt."""
     objective: Annotated[Taught | None, *chosen(TAUGHT)] = None
     """What is learnt from the examples; when not given, the task's own. distil: what a teacher says of them, too."""
     method: Annotated[Method, *chosen(METHOD)] = METHOD("full")
@@ -108,6 +115,28 @@ class FinetuneSettings(TrainSettings):
             raise ValueError("{}; {}".format(*why_not(own)))
         if (taught := self.objective) and (taught.listens or taught.on_policy) and self.method.taken():
             raise ValueError(f"virtual tokens (method={self.method.kind}) go without hidden, attention and on_policy")
+        if self.optim.private is not None and (why := why_not_private(self)):
+            raise ValueError(why)
         if self.fresh is not None and (self.remember is not None or self.watch):
             raise ValueError("fresh weights know nothing that could be forgotten: leave out remember and watch")
         return self
+
+
+def why_not_private(settings: FinetuneSettings) -> str | None:
+    """Why these settings cannot be private; None: they can."""
+    task = settings.task
+    if task.kind not in ONE_BY_ONE:
+        return (
+            f"private fine-tuning is for task={' or '.join(ONE_BY_ONE)}: task={task.kind} learns from examples together"
+        )
+    mixing = [name for name in ("mixup", "smote", "few_shot") if getattr(task, name, False)]
+    if mixing:
+        return f"task.{mixing[0]} makes examples of several, so none can be clipped alone; leave it out"
+    read_elsewhere = ("remember", "objective", "unlabelled")
+    if more := [name for name in read_elsewhere if getattr(settings, name) is not None]:
+        return f"{more[0]} reads the examples in ways that the noise does not cover; leave it out of a private run"
+    if settings.folds:
+        return "folds train on the examples several times, which the noise does not cover; leave them out"
+    if settings.micro_batch not in (None, 1):
+        return "in a private run examples pass one at a time; leave out micro_batch"
+    return None

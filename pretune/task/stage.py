@@ -13,7 +13,7 @@ from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.layers import config_of_taken
 from pretune.task.fresh import check_source, fresh_forecast
 from pretune.task.settings import FinetuneSettings
-from pretune.train.settings import refuse_ranks, with_teacher_in_memory
+from pretune.train.settings import with_teacher_in_memory
 
 
 class FinetuneStage(Stage, FinetuneSettings):
@@ -28,7 +28,11 @@ class FinetuneStage(Stage, FinetuneSettings):
         return f"validation_{self.task.better}"
 
     def check_ranks(self, world: int) -> None:
-        refuse_ranks(self.batch, world)
+        method = self.method.kind if self.method.kind != "full" else ""
+        kinds = {"remember": self.remember, "objective": self.objective}
+        others = {name: one.kind for name, one in kinds.items() if one is not None}
+        task = self.task.kind if self.task.kind == "prefer" else ""  # it asks the model as it starts
+        self.check_parallel(world, method=method, task=task, **others)
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         base, data = inputs["model"], together([inputs[place] for place in _data(inputs).values()])
@@ -41,7 +45,7 @@ class FinetuneStage(Stage, FinetuneSettings):
 
             return with_teacher_in_memory(forecast_finetuning(self, base, data, machine), inputs)
         parameters = base.parameters or base.disk_bytes / 4
-        return Forecast(disk_bytes=4.0 * parameters + 2 * 12.0 * parameters, parameters=parameters)
+        return Forecast(disk_bytes=4.0 * parameters + self.keep.number * 12.0 * parameters, parameters=parameters)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         from pretune.task.finetuning import finetune

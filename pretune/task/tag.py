@@ -98,7 +98,7 @@ class Tag(Task):
         Raises:
             NoTarget: no word of any example is in its row.
         """
-        from pretune.model.folder import read_json
+        from pretune.infer.trusted import read_json
         from pretune.model.generate import framing
         from pretune.tokens.encode.tokenizer import load_tokenizer
 

@@ -27,7 +27,7 @@ ORDER = (
         "compress",
         "export",
     ),
-    *("serve", "apps", "studio", "tune", "api", "quickstart", "cli", "__main__"),
+    *("serve", "apps", "studio", "tune", "api", "testing", "quickstart", "cli", "__main__"),
 )
 INSIDE = {"text": ("read", "clean", "dedup", "corpus", "dataset"), "tokens": ("encode", "learn", "store")}
 LIGHT = ("base", "report", "text", "tokens", "infer")
@@ -180,3 +180,39 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_importing_pretune_loads_nothing_heavy() -> None:
     assert loaded_after("import pretune", "torch", "transformers", "numpy", "pyarrow", "pydantic") == []
+
+
+UNSAFE = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle")
+"""Modules whose files are programs."""
+ASKED_FOR = "pretune.model.converting"
+"""`pretune convert`, the one place in which a pickle is read: in a child process, weights_only, after asking."""
+
+
+def unsafe_in(tree: ast.AST) -> Iterator[str]:
+    """What of a file reads or writes pickles, or runs code that comes with data."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.partition(".")[0] in UNSAFE)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in UNSAFE:
+            yield node.module or ""
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if name in ("torch.load", "torch.save", "torch.jit.load", "eval", "exec"):
+                yield f"{name}(weights_only={given.get('weights_only')})"
+            if name in ("np.save", "numpy.save") and given.get("allow_pickle") != "False":
+                yield f"{name} of whatever it is given"
+            yield from (word for word in ("allow_pickle", "trust_remote_code") if given.get(word, "False") != "False")
+            if given.get("use_safetensors", "True") != "True" or given.get("safe_serialization", "True") != "True":
+                yield f"{name} without safetensors"
+
+
+def test_no_pickle_is_read_or_written_and_no_code_of_a_folder_is_run() -> None:
+    found = {m: [*unsafe_in(ast.parse(path.read_text(encoding="utf-8")))] for m, path in modules().items()}
+    assert {m: told for m, told in found.items() if told} == {ASKED_FOR: ["torch.load(weights_only=True)"]}
+
+
+def test_the_lint_sees_each_way_to_a_pickle() -> None:
+    ways = ["import pickle", "from joblib import load", "torch.load(f)", "np.load(f, allow_pickle=True)", "eval(x)"]
+    ways += ["AutoModel.from_pretrained(f, trust_remote_code=True)", "m.save_pretrained(f, safe_serialization=False)"]
+    assert all([*unsafe_in(ast.parse(way))] for way in ways)

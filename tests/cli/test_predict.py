@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 
 Run = Callable[..., tuple[int, str, str]]
 

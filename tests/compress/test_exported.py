@@ -17,9 +17,9 @@ from pretune.compress.low_rank import FACTORS, LowRank
 from pretune.compress.quantise import INT4_SCALES, INT4_ZEROS, SCALES
 from pretune.export.blocks import Given
 from pretune.export.graph import Graph, graph_of
+from pretune.testing.folders import build
 from tests.compress.test_int4 import TEXT
 from tests.export.test_graphs import IDS_BL, Runner, ones, positions, torch_logits
-from tests.folders import build
 
 
 def graph(model: Any, how: Compressor) -> Graph:

@@ -16,7 +16,7 @@ from pretune.compress.grid import Grid, grid_of, read_grids, size_of
 from pretune.compress.int4 import Int4
 from pretune.compress.learning import distance, far, learn
 from pretune.compress.quantise import INT4_SCALES, INT4_ZEROS, SCALES, read_scales
-from tests.folders import build
+from pretune.testing.folders import build
 
 DRAW = torch.Generator().manual_seed(0)
 WEIGHT_OI = torch.randn(24, 72, generator=DRAW) * 0.05

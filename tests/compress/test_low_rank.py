@@ -9,8 +9,8 @@ from pretune.base.errors import WrongValue
 from pretune.compress.calibration import error_of
 from pretune.compress.compressor import Work
 from pretune.compress.low_rank import FACTORS, LowRank, spread_ranks, whitened
+from pretune.testing.folders import build
 from tests.compress.test_int4 import TEXT, correlated
-from tests.folders import build
 
 WEIGHT_OI = torch.randn(24, 72, generator=torch.Generator().manual_seed(0))
 

@@ -25,7 +25,7 @@ from pretune.model.cuts import (
     without_heads,
     without_units,
 )
-from tests.folders import build
+from pretune.testing.folders import build
 
 IDS = torch.tensor([[5, 90, 17, 260, 33, 8, 142, 77, 201, 64]])
 

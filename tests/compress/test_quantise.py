@@ -7,7 +7,7 @@ import torch
 from pretune.compress.compressor import Work
 from pretune.compress.quantise import SCALES, Int8, matrices
 from pretune.model.rounding import on_grid, scales_of
-from tests.folders import build
+from pretune.testing.folders import build
 
 WEIGHT = np.random.default_rng(0).standard_normal((40, 24)).astype(np.float32) * 10.0 ** np.arange(-10, 14).astype(
     np.float32

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from pretune.base.errors import NotSupported
 from pretune.model.generate import open_folder
-from tests.folders import build
+from pretune.testing.folders import build
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]]) -> str:

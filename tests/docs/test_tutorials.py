@@ -10,8 +10,8 @@ import pytest
 
 from pretune.base.artifact import Artifact
 from pretune.report.view import artifact_text
+from pretune.testing.folders import build, write_model
 from tests.docs.test_docs import fences
-from tests.folders import build, write_model
 
 TAGS = {"Ada": "B-PER", "Bob": "B-PER", "Paris": "B-LOC"}
 

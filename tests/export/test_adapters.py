@@ -18,8 +18,8 @@ from pretune.infer.load import open_bundle
 from pretune.model.folder import load_model
 from pretune.model.generate import open_folder
 from pretune.model.methods.method import METHOD
+from pretune.testing.folders import build
 from tests.export.test_graphs import IDS_BL, Runner, ones, positions, torch_logits
-from tests.folders import build
 
 METHODS: dict[str, dict[str, Any]] = {
     "prefix": {"kind": "prefix", "tokens": 3},

@@ -15,9 +15,9 @@ from pretune.export.blocks import Blocks, packed, stored
 from pretune.export.graph import graph_of
 from pretune.export.onnx_bundle import BITS
 from pretune.infer.load import open_bundle
+from pretune.testing.folders import build
 from tests.export.test_graphs import IDS_BL, Runner, asked_of, ones, positions, torch_logits
 from tests.export.test_parity import export
-from tests.folders import build
 
 KINDS = [
     Blocks(bits, block, symmetric, exact=True) for bits in (4, 8) for block in (32, 128) for symmetric in (True, False)

@@ -18,7 +18,7 @@ from pretune.export.gguf_bundle import Gguf, compare_ids, stored, whole_blocks
 from pretune.export.gguf_tensors import Weight
 from pretune.export.gguf_tokenizer import vocabulary_of
 from pretune.model.generate import open_folder
-from tests.folders import ROPE3, SIZES, WINDOWS, build, write_model
+from pretune.testing.folders import ROPE3, SIZES, WINDOWS, build, write_model
 
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("cyllama", reason="llama.cpp is not installed: pretune[llamacpp]")
@@ -27,7 +27,7 @@ KINDS = ("qwen3", "llama", "mistral", "gpt2", "gemma3", "qwen3_moe", "linear")
 
 
 def made_here(kind: str) -> Any:
-    """Kinds that tests.folders does not build."""
+    """Kinds that pretune.testing.folders does not build."""
     from transformers import (
         LlamaConfig,
         LlamaForCausalLM,
@@ -463,7 +463,7 @@ def test_a_window_of_experts_and_factors_of_gemma_are_refused() -> None:
     experts, gemma = build("qwen3-moe"), build("gemma3")
     assert keys_of(experts, 96) and keys_of(gemma, 96)
     experts.config.sliding_window = 4
-    gemma.config.rope_parameters["full_attention"] = ROPE3
+    gemma.config.rope_parameters["full_attention"] = {**ROPE3}
     for model, said in ((experts, "sees everything, this model a window"), (gemma, "no factors of its own")):
         with pytest.raises(NotSupported, match=said):
             keys_of(model, 96)

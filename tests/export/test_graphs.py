@@ -10,7 +10,7 @@ import torch
 
 from pretune.base.errors import NotSupported
 from pretune.export.graph import Graph, graph_of
-from tests.folders import build
+from pretune.testing.folders import build
 
 DECODERS = ["qwen3", "qwen2", "llama", "gemma3", "gpt2", "qwen3-moe", "mistral", "qwen3-windows"]
 CLASSIFIERS = ["qwen3-labels", "gemma3-labels", "gpt2-labels", "bert-labels"]

@@ -19,10 +19,10 @@ from pretune.export.go_template import Parts, parts_of
 from pretune.export.huggingface import HuggingFace
 from pretune.infer.chat import ChatFormat
 from pretune.model.generate import open_folder
+from pretune.testing.folders import TEMPLATE, write_model, write_tokenizer
 from pretune.tokens.encode.tokenizer import chat_template, load_tokenizer, special_ids
 from pretune.tokens.learn.stage import CHAT_TEMPLATE as OURS
 from tests.conftest import SHARED
-from tests.folders import TEMPLATE, write_model, write_tokenizer
 
 TALK = [
     {"role": "system", "content": "Be brief."},
@@ -136,7 +136,7 @@ def test_an_embedder_gives_its_vectors_in_sentence_transformers(tmp_path: Path) 
     library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     from transformers import BertConfig, BertModel
 
-    from tests.folders import BERT
+    from pretune.testing.folders import BERT
 
     torch.manual_seed(5)
     model: Any = BertModel(BertConfig(**BERT), add_pooling_layer=False).eval()

@@ -25,7 +25,7 @@ from pretune.infer.load import open_bundle
 from pretune.infer.predictor import Difference
 from pretune.infer.sampling import Sampling
 from pretune.model.generate import open_folder
-from tests.folders import BERT, write_model
+from pretune.testing.folders import BERT, write_model
 
 EXACT = Thresholds(1e-3, 1.0)
 GRAPH = "onnx/model.onnx"

@@ -16,7 +16,7 @@ from pretune.base.errors import NoParity, NotSupported, WrongValue
 from pretune.export.exporter import Exporter, Job, Proof
 from pretune.infer.load import open_bundle
 from pretune.model.generate import open_folder
-from tests.folders import build
+from pretune.testing.folders import build
 
 FEW = {"kind": "onnx", "prompts": 3, "tokens": 6}
 

@@ -14,8 +14,8 @@ from pretune.export.graph import graph_of
 from pretune.infer.load import open_bundle
 from pretune.infer.searching import Search, likeliest
 from pretune.model.generate import open_folder
+from pretune.testing.folders import T5, build
 from tests.export.test_parity import export
-from tests.folders import T5, build
 
 SOURCES_BS = np.random.default_rng(5).integers(6, 300, (3, 23)).astype(np.int64)
 
@@ -36,7 +36,7 @@ def of_kind(kind: str) -> T5ForConditionalGeneration:
 @pytest.fixture(scope="module", params=["plain", "gated"])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model folder and its bundle."""
-    from tests.folders import write_model
+    from pretune.testing.folders import write_model
 
     at = tmp_path_factory.mktemp(request.param)
     folder = write_model(at / "model", at / "words", "t5", model=of_kind(request.param))

@@ -23,7 +23,7 @@ from pretune.infer.ort import OrtState
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Piece
 from pretune.model.generate import from_objects
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 from tests.infer.test_torch_engine import HEADS, TINY, causal
 
 PROMPTS = [[5, 6, 7], [9] * 20, [200, 201, 202, 203], [30, 31], [5, 6, 7], list(range(40, 65))]

@@ -22,7 +22,7 @@ from pretune.infer.classify import TextClassifier
 from pretune.infer.embed import Embedder
 from pretune.infer.load import open_model
 from pretune.infer.rank import Ranker
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 
 TEXTS = [f"the {'cat and the ' * (k * 7 % 11)}hat 你好 🙂 {k}" for k in range(27)]
 Kinds = dict[str, Any]

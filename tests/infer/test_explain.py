@@ -18,7 +18,7 @@ from pretune.infer.explain import Word, can_explain, explain, marked
 from pretune.infer.load import open_model
 from pretune.report.pages import weighed
 from pretune.serve.app import create_app
-from tests.folders import build, write_model
+from pretune.testing.folders import build, write_model
 
 TEXT = "the hat, 你好 🙂 and the cat"
 

@@ -10,7 +10,7 @@ import torch
 
 from pretune.infer.searching import Search, likeliest
 from pretune.model.generate import TorchDecoder, TorchTranslator
-from tests.folders import build
+from pretune.testing.folders import build
 
 
 def shaken(kind: str, seed: int) -> Any:

@@ -14,8 +14,8 @@ from pretune.base.artifact import Artifact
 from pretune.base.errors import NotSupported, SettingsError
 from pretune.infer.load import open_model
 from pretune.infer.translate import _answers, translator
+from pretune.testing.folders import build
 from pretune.text.dataset.example import read_split
-from tests.folders import build
 
 WAY = {"kind": "back-translation", "ask_there": "zh {text}", "ask_back": "en {text}", "max_tokens": 8}
 

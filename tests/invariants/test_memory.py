@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import pretune
 from pretune.base.errors import OutOfMemory
 from pretune.objective.objective import Objective
+from pretune.testing.worlds import VOCABULARY, case, largest_difference
 from pretune.train.loop import checkpoint
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, StepReport, TrainState
@@ -26,7 +27,6 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from tests.invariants.test_resume import text_folder
-from tests.invariants.worlds import VOCABULARY, case, largest_difference
 
 if sys.platform != "win32":
     import resource

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pretune.objective.packed import attention_mask, document_positions
+from pretune.testing.worlds import head_of, tiny
 from pretune.tokens.store.packing import PACKING, RowForm
 from pretune.tokens.store.store import Store
-from tests.invariants.worlds import head_of, tiny
 
 LENGTH = 15
 

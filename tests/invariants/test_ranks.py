@@ -15,8 +15,8 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+from pretune.testing.worlds import largest_difference
 from tests.invariants.test_resume import text_folder
-from tests.invariants.worlds import largest_difference
 
 RECIPE = """
 name: ranks

@@ -15,7 +15,7 @@ from pretune.infer.classify import TextClassifier
 from pretune.model.folder import load_labelled, save_model
 from pretune.model.generate import from_objects, open_folder
 from pretune.model.methods.method import METHOD
-from tests.folders import build, write_model
+from pretune.testing.folders import build, write_model
 
 TEXTS = ["the cat", "你好 🙂", "and the hat and the cat"]
 

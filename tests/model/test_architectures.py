@@ -20,9 +20,9 @@ from pretune.model.generate import TorchDecoder
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.packed import packed_batch, packed_states
+from pretune.testing.folders import write_tokenizer
+from pretune.testing.worlds import SPECIALS, VOCABULARY, head_of, packed_rows, tiny, tiny_baseline, tiny_shape
 from pretune.tokens.rows import Row
-from tests.folders import write_tokenizer
-from tests.invariants.worlds import SPECIALS, VOCABULARY, head_of, packed_rows, tiny, tiny_baseline, tiny_shape
 
 BASELINES = ["bag", "cnn", "lstm"]
 KINDS = [kind for kind in SHAPE.table if kind not in ("auto", *BASELINES)]

@@ -11,7 +11,7 @@ from pretune.base.errors import NotSupported
 from pretune.model import attention
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.packed import block_mask, sparse_mask
-from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
+from pretune.testing.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
 KINDS = [
     *(("qwen3", "causal"), ("gpt2", "causal"), ("bert", "masked")),

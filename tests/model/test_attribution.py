@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pretune.model.attribution import attribution, path_rule
-from tests.folders import build
+from pretune.testing.folders import build
 
 IDS = [2, 17, 40, 99, 41, 250, 3]
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from pretune.base.errors import NotSupported
 from pretune.model.methods.adapter import check_merges, open_adapter
 from pretune.model.methods.method import METHOD
-from tests.folders import write_model
-from tests.invariants.worlds import ADAPTERS, adapted, tiny, tiny_classifier
+from pretune.testing.folders import write_model
+from pretune.testing.worlds import ADAPTERS, adapted, tiny, tiny_classifier
 
 VARIANTS = ("houlsby", "pfeiffer", "parallel")
 FAMILIES = ("bert", "modernbert", "qwen3", "gpt2", "gemma3")

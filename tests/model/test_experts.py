@@ -20,6 +20,8 @@ from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.packed import packed_loads, packed_states
 from pretune.objective.routing import LOADS, busiest, router_sums
+from pretune.testing.folders import write_model
+from pretune.testing.worlds import LENGTH, SPECIALS, VOCABULARY, packed_rows, tiny
 from pretune.train.forecast.dry_run import dry_run, weightless
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.state import compile_blocks
@@ -27,8 +29,6 @@ from pretune.train.loop.step import Scored, TrainState, gathered, take_step
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from pretune.train.optim.update_rules import orthogonal
-from tests.folders import write_model
-from tests.invariants.worlds import LENGTH, SPECIALS, VOCABULARY, packed_rows, tiny
 
 CAUSAL = OBJECTIVE("causal")
 

@@ -13,7 +13,7 @@ from pretune.model.build import build_model
 from pretune.model.families import FAMILIES, family_named, family_of
 from pretune.model.families.family import PLAIN
 from pretune.model.shape import SHAPE
-from tests.invariants.worlds import SPECIALS, tiny
+from pretune.testing.worlds import SPECIALS, tiny
 
 AT = torch.tensor([1, 5, 6, 22])
 

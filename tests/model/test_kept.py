@@ -15,11 +15,11 @@ from pretune.model.methods.method import METHOD
 from pretune.model.methods.own import frozen_blocks
 from pretune.objective.labels import Labels
 from pretune.objective.objective import Objective
+from pretune.testing.worlds import VOCABULARY, begun, case, labelled_rows, largest_difference, tiny_classifier
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.watch.validate import loss_over
-from tests.invariants.worlds import VOCABULARY, begun, case, labelled_rows, largest_difference, tiny_classifier
 
 LOG = Log(quiet=True)
 
@@ -32,7 +32,7 @@ def world(name: str) -> tuple[Any, Objective, list[Any]]:
 
 
 RATES = {torch.float64: 1e-2, torch.float32: None}
-"""As in scripts/matrix: in float32 Adam moves a weight whose gradient is rounding alone by a whole rate."""
+"""As in python -m pretune.testing: in float32 Adam moves a weight whose gradient is rounding alone by a whole rate."""
 
 
 def updated(name: str, method: Any, folder: Path | None, *, micro: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from pretune.base.errors import WrongValue
 from pretune.model.families import Head, family_of
 from pretune.model.folder import load_with_new
 from pretune.model.layers import taken_blocks, write_taken
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 
 KINDS: dict[str, tuple[Head, str]] = {
     "bert-labels": ("label", "encoder.layer"),

@@ -12,12 +12,7 @@ from pretune.model.families import family_named, family_of
 from pretune.model.methods.method import METHOD
 from pretune.model.methods.own import frozen_blocks
 from pretune.objective.labels import Labels
-from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.step import TrainState, take_step
-from pretune.train.loop.stream import MicroBatches, RowStream
-from pretune.train.optim.settings import OPTIM
-from pretune.train.optim.update import Update
-from tests.invariants.worlds import (
+from pretune.testing.worlds import (
     BY_METHOD,
     VOCABULARY,
     begun,
@@ -27,6 +22,11 @@ from tests.invariants.worlds import (
     tiny_classifier,
     trained,
 )
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.step import TrainState, take_step
+from pretune.train.loop.stream import MicroBatches, RowStream
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
 
 FREEZE_ALL = {"kind": "freeze", "blocks": 2}
 BERT, QWEN3 = ({"model_type": kind, "num_hidden_layers": 2} for kind in ("bert", "qwen3"))

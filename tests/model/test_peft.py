@@ -21,6 +21,8 @@ from pretune.model.methods.by_peft import quiet_peft
 from pretune.model.methods.method import METHOD
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.task.finetuning import room_for
+from pretune.testing.folders import build, write_model
+from pretune.testing.worlds import ADAPTERS, VOCABULARY, adapted, labelled_rows, packed_rows, tiny, tiny_classifier
 from pretune.tokens.encode.tokenizer import load_tokenizer
 from pretune.tokens.rows import IGNORE, Row
 from pretune.train.loop.runtime import Runtime
@@ -28,8 +30,6 @@ from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from tests.folders import build, write_model
-from tests.invariants.worlds import ADAPTERS, VOCABULARY, adapted, labelled_rows, packed_rows, tiny, tiny_classifier
 
 BY_PEFT = [method for method, of in ADAPTERS.items() if METHOD(of).kind != "bottleneck"]
 VIRTUAL = ("prefix", "prompt", "p-tuning")

@@ -11,9 +11,9 @@ from pretune.model.methods.scratch import GoingOn, Scratch
 from pretune.task.finetuning import outlined, usual_epochs
 from pretune.task.settings import FinetuneSettings
 from pretune.task.task import TASK
+from pretune.testing.worlds import tiny, tiny_classifier
 from pretune.tokens.rows import Vocabulary
 from pretune.train.optim.settings import OPTIM
-from tests.invariants.worlds import tiny, tiny_classifier
 
 
 @pytest.mark.parametrize(

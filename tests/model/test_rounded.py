@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from pretune.base.errors import NotSupported
+from pretune.infer.trusted import read_json
 from pretune.model.build import num_parameters
-from pretune.model.folder import load_labelled, read_json
+from pretune.model.folder import load_labelled
 from pretune.model.methods.adapter import open_adapter
 from pretune.model.methods.method import METHOD
 from pretune.model.rounded import Product, Rounded, floats, put_on_grid, round_base, rounded
 from pretune.objective.objective import OBJECTIVE
 from pretune.task.settings import FinetuneSettings
-from tests.folders import write_model
-from tests.invariants.worlds import ADAPTERS, packed_rows, tiny, tiny_baseline
+from pretune.testing.folders import write_model
+from pretune.testing.worlds import ADAPTERS, packed_rows, tiny, tiny_baseline
 from tests.model.test_peft import ours
 
 PRECISIONS = ("int8", "int4")

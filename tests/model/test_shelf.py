@@ -20,7 +20,7 @@ from pretune.model.methods.method import METHOD
 from pretune.model.shelf import TorchShelf, shelf_of
 from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 
 ADAPTERS: dict[str, Any] = {
     "alice": "lora",

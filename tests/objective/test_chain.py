@@ -11,7 +11,7 @@ import torch
 from pretune.infer.chain import best_path
 from pretune.model.chain import Chain, chain_of, facts_of
 from pretune.objective.chain import ChainTags
-from tests.invariants.worlds import VOCABULARY, case, tagged_rows
+from pretune.testing.worlds import VOCABULARY, case, tagged_rows
 
 TAGS, WORDS = 3, 4
 

@@ -18,8 +18,8 @@ from pretune.objective.divergence import apart, chances_apart, likeliest, some_c
 from pretune.objective.objective import OBJECTIVE, Objective
 from pretune.objective.own_words import in_own_words
 from pretune.objective.packed import packed_states
+from pretune.testing.worlds import VOCABULARY, case, largest_difference, packed_rows, tiny
 from pretune.tokens.rows import IGNORE
-from tests.invariants.worlds import VOCABULARY, case, largest_difference, packed_rows, tiny
 
 OF = ("causal", "masked", "classify", "multilabel", "regress", "tag", "answer", "seq2seq", "listwise", "embed")
 

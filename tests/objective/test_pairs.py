@@ -15,11 +15,11 @@ from pretune.base.errors import EmptyInput, SettingsError
 from pretune.model.folder import load_with_new
 from pretune.objective.objective import OBJECTIVE
 from pretune.report.training import charts, read_points
+from pretune.testing.worlds import VOCABULARY, paired_rows, tiny
 from pretune.tokens.rows import IGNORE, Row
 from pretune.tokens.store.packing import PACKING
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.watch.validate import loss_over
-from tests.invariants.worlds import VOCABULARY, paired_rows, tiny
 from tests.tokens.worlds import pair_frame, store_of
 from tests.train.test_watching import lines_of, made
 

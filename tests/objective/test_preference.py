@@ -12,8 +12,8 @@ import torch
 from pretune.objective.objective import StepWide
 from pretune.objective.preference import LOSS, Preference, Said, both, reply_log_probs
 from pretune.objective.rewards import Rewards
+from pretune.testing.worlds import VOCABULARY, preference_rows, tiny, tiny_classifier
 from pretune.tokens.rows import Row
-from tests.invariants.worlds import VOCABULARY, preference_rows, tiny, tiny_classifier
 
 KINDS = ("dpo", "ipo", "kto", "orpo", "simpo")
 REFERRED = ("dpo", "ipo", "kto")

@@ -20,6 +20,7 @@ from pretune.model.folder import load_with_new
 from pretune.model.shape import SHAPE
 from pretune.objective.cross_entropy import drawn_ids
 from pretune.objective.objective import OBJECTIVE
+from pretune.testing.worlds import VOCABULARY, case, packed_rows, tiny
 from pretune.tokens.rows import IGNORE
 from pretune.train.loop import checkpoint
 from pretune.train.loop.runtime import Runtime
@@ -28,7 +29,6 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from pretune.train.run.settings import PretrainSettings, resolved_shape
-from tests.invariants.worlds import VOCABULARY, case, packed_rows, tiny
 from tests.train.test_watching import lines_of, made
 
 ELECTRA = {"kind": "electra", "layers": 1, "width": 32, "heads": 4, "hidden": 48, "generator": 0.5}
@@ -123,7 +123,7 @@ def test_a_run_that_is_taken_up_has_both_models_and_the_bits_of_one_left_alone(t
 def test_the_generator_is_a_share_as_wide_and_reads_the_same_table(share: float) -> None:
     shape = SHAPE({"kind": "electra", "layers": 2, "width": 64, "heads": 4, "hidden": 128, "generator": share})
     from pretune.model.build import build_model, num_parameters
-    from tests.invariants.worlds import SPECIALS
+    from pretune.testing.worlds import SPECIALS
 
     model: Any = build_model(shape, "replaced", vocab_size=4000, max_length=32, specials=SPECIALS, seed=0)
     config = model.generator.config

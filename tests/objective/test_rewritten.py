@@ -11,8 +11,8 @@ import torch
 from pretune.base.errors import NotSupported, WrongValue
 from pretune.objective.objective import OBJECTIVE
 from pretune.objective.pretraining.span import sentinel, span_lengths
+from pretune.testing.worlds import tiny
 from pretune.tokens.rows import IGNORE, Row, Vocabulary
-from tests.invariants.worlds import tiny
 
 WORDS = 1000
 CONTROLS = {**{sentinel(k): WORDS + k for k in range(100)}, "[R]": 1100, "[X]": 1101, "[S]": 1102}
@@ -146,7 +146,7 @@ def test_denoisers_are_drawn_alike_and_each_names_its_mode_to_every_document() -
 
 def small(row: Row) -> Row:
     """The same row with the ids of a vocabulary of 40."""
-    from tests.invariants.worlds import VOCABULARY as TINY
+    from pretune.testing.worlds import VOCABULARY as TINY
 
     found: Any = OBJECTIVE({"kind": "span", "rate": 0.3, "mean_length": 2, "sentinels": 8}).prepare(row, TINY, drawn(1))
     return found
@@ -155,7 +155,7 @@ def small(row: Row) -> Row:
 @pytest.mark.parametrize("attention", ["eager", "sdpa", "pretune-blocks"])
 def test_packed_texts_give_the_loss_and_the_gradient_that_t5_gives_each_alone(attention: str) -> None:
     from pretune.model.attention import register_attention
-    from tests.invariants.worlds import VOCABULARY as TINY
+    from pretune.testing.worlds import VOCABULARY as TINY
 
     register_attention()
     objective, rng = OBJECTIVE("span"), np.random.default_rng(2)

@@ -15,7 +15,7 @@ from pretune.model.row_dropout import RowDropout, forward_and_again, numbers
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.labels import Labels
 from pretune.task.classify import Classify
-from tests.invariants.worlds import OF_LABELS, VOCABULARY, WEIGHTS, labelled_rows, sets_of, tiny_classifier
+from pretune.testing.worlds import OF_LABELS, VOCABULARY, WEIGHTS, labelled_rows, sets_of, tiny_classifier
 
 HOW: dict[str, Any] = {"label_smoothing": 0.1, "class_weights": WEIGHTS}
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 0.2, 0.1], [40.0, -40.0, 0.0]], dtype=torch.float64)

@@ -11,11 +11,11 @@ import torch
 
 from pretune.objective.contrast import NOBODY, Contrast, told_apart
 from pretune.objective.rankings import listwise, pairwise
+from pretune.testing.worlds import VOCABULARY, case
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from tests.invariants.worlds import VOCABULARY, case
 
 
 def vectors(*rows: list[list[float]]) -> torch.Tensor:

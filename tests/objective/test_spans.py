@@ -7,7 +7,7 @@ import torch
 
 from pretune.model.families import plain_model
 from pretune.objective.spans import Spans
-from tests.invariants.worlds import VOCABULARY, span_rows, tiny_finder
+from pretune.testing.worlds import VOCABULARY, span_rows, tiny_finder
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])

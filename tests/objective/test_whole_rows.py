@@ -11,8 +11,8 @@ import torch
 from pretune.objective.label_sets import LabelSets
 from pretune.objective.objective import Objective
 from pretune.objective.scores import Scores
+from pretune.testing.worlds import VOCABULARY, case, tiny_classifier
 from pretune.tokens.rows import IGNORE
-from tests.invariants.worlds import VOCABULARY, case, tiny_classifier
 
 PROBLEMS: list[tuple[str, Objective]] = [
     ("regression", Scores(kind="scores")),

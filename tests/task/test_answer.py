@@ -16,8 +16,8 @@ from pretune.base.errors import BadFile, NoTarget
 from pretune.infer.answers import Span
 from pretune.infer.load import open_model
 from pretune.task.answer import Extract
+from pretune.testing.folders import build, write_model
 from pretune.text.dataset.example import Answer, Question
-from tests.folders import build, write_model
 
 WORDS = ["cat", "hat", "the cat", "你好", "🙂 hat"]
 FILLING = "and the hat and the cat and the "

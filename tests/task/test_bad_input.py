@@ -12,7 +12,7 @@ import pytest
 
 import pretune
 from pretune.base.errors import NotSupported, PretuneError
-from tests.roundtrips import write_base
+from pretune.testing.roundtrips import write_base
 
 GOOD = [{"text": f"a {word} film {k}", "label": word} for k in range(12) for word in ("good", "bad")]
 PAIRS = [{"sentence1": f"a {k}", "sentence2": f"b {k}", "label": "yes" if k % 2 else "no"} for k in range(24)]

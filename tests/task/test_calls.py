@@ -13,8 +13,8 @@ import pretune
 from pretune.infer.calls import Call
 from pretune.serve.app import create_app
 from pretune.task.chat import Chat
+from pretune.testing.folders import write_model
 from pretune.text.dataset.example import Dialogue, Message
-from tests.folders import write_model
 
 TEMPLATE = (
     "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}{% for m in messages %}"

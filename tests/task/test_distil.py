@@ -19,10 +19,10 @@ from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
 from pretune.infer.answers import Text, shown_given
 from pretune.task.settings import FinetuneSettings
+from pretune.testing.folders import write_model
+from pretune.testing.roundtrips import WORLDS, write_base
 from pretune.text.dataset.example import read_split
 from pretune.train.run.settings import PretrainSettings
-from tests.folders import write_model
-from tests.roundtrips import WORLDS, write_base
 
 SIZES = {"width": 32, "heads": 2, "hidden": 48}
 

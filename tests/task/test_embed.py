@@ -22,7 +22,7 @@ from pretune.base.errors import NoTarget, NotSupported, OneClass, PretuneError, 
 from pretune.infer.answers import Ranking, Score, Vector
 from pretune.infer.load import open_model
 from pretune.serve.app import create_app
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 
 WORDS = ("red", "green", "blue", "cat", "hat", "好", "世界", "🙂")
 PAIRS = [{"source": f"{a} {b}", "target": f"the {b} of a {a}"} for a in WORDS for b in WORDS]

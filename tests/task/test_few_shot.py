@@ -19,9 +19,9 @@ from pretune.model.pooling import pooled
 from pretune.objective.whole_rows import last_inputs, rows_batch
 from pretune.task.classify import Classify
 from pretune.task.few_shot import PAIRS, add_mean_block, fitted_head, logistic, pairs_of, with_synthetic
+from pretune.testing.folders import write_model
+from pretune.testing.worlds import VOCABULARY, labelled_rows, tiny_classifier
 from pretune.text.dataset.example import Labelled
-from tests.folders import write_model
-from tests.invariants.worlds import VOCABULARY, labelled_rows, tiny_classifier
 
 
 @pytest.mark.parametrize("weights", [None, (0.5, 1.0, 4.0)])

@@ -230,7 +230,7 @@ def test_a_chat_model_is_asked_at_each_evaluation_and_ends_with_what_it_answers(
 
 
 def test_a_model_like_roberta_learns_and_labels_texts_that_are_longer_than_it_reads(tmp_path: Path) -> None:
-    from tests.folders import write_model
+    from pretune.testing.folders import write_model
 
     base = write_model(tmp_path / "base", tmp_path / "words", "roberta-labels")
     rows = [{"text": f"{i} the cat {'and the hat ' * 60}", "label": "ab"[i % 2]} for i in range(20)]
@@ -258,3 +258,20 @@ def test_general_text_is_replayed_and_what_is_forgotten_of_it_is_told_by_the_hea
     assert before[figure] == pytest.approx(known, rel=1e-4)
     assert found["forgotten"] == {f"{base}.tokens": pytest.approx(after[figure] - before[figure])}
     assert abs(after[figure] - before[figure]) > 1e-4, "the body has moved under the head"
+
+
+def test_training_goes_on_from_an_adapter_as_from_the_model_that_it_is_merged_into(world: Path) -> None:
+    from safetensors.torch import load_file
+
+    from pretune.base.errors import NotSupported
+    from pretune.model.methods.adapter import write_merged
+
+    settings: dict[str, Any] = {"task": "classify", "steps": 2, "precision": "float32"}
+    tuned(world, "encoder", "labels.jsonl", "first", method="lora", **settings)
+    write_merged(world / "first", world / "whole")
+    for start in ("first", "whole"):
+        tuned(world, start, "labels.jsonl", f"{start}-on", method="full", **settings)
+    one, other = (load_file(world / f"{start}-on" / "model.safetensors") for start in ("first", "whole"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(NotSupported, match=r"learns next to one base(?s:.*)to=huggingface"):
+        tuned(world, "first", "labels.jsonl", "second", method="lora", **settings)

@@ -20,9 +20,9 @@ from pretune.model.pooling import pooled
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
 from pretune.task.fresh import Same, write_fresh
+from pretune.testing.folders import write_model, write_tokenizer
+from pretune.testing.worlds import SPECIALS, tiny_shape
 from pretune.train.run.settings import PretrainSettings, resolved_shape
-from tests.folders import write_model, write_tokenizer
-from tests.invariants.worlds import SPECIALS, tiny_shape
 
 BASELINES = ["bag", "cnn", "lstm"]
 WORDS = {"good": ["lovely", "warm", "fine", "好"], "bad": ["dull", "cold", "poor", "坏"]}

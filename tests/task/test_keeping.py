@@ -15,7 +15,7 @@ from pretune.api import Loaded
 from pretune.base.errors import NotSupported, Stopped, WrongValue
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.task.stage import FinetuneStage
-from tests.roundtrips import WORLDS, write_base
+from pretune.testing.roundtrips import WORLDS, write_base
 
 
 @pytest.fixture(scope="module")

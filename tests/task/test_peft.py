@@ -12,9 +12,9 @@ import pretune
 from pretune.api import Loaded
 from pretune.base.errors import NotSupported, PretuneError, Stopped, WrongValue
 from pretune.base.stage import Context
-from tests.folders import write_model
-from tests.invariants.worlds import ADAPTERS
-from tests.roundtrips import WORLDS
+from pretune.testing.folders import write_model
+from pretune.testing.roundtrips import WORLDS
+from pretune.testing.worlds import ADAPTERS
 
 
 @pytest.fixture(scope="module")

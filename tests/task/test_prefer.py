@@ -16,8 +16,8 @@ from pretune.infer.answers import Score, Text
 from pretune.infer.load import open_model
 from pretune.task.preferences import fitted_pairs, pairs, reply_row, verdicts
 from pretune.task.task import TASK
+from pretune.testing.folders import write_model
 from pretune.text.dataset.example import Message, Preference
-from tests.folders import write_model
 
 WORDS = ("fox", "bird", "dog", "tree", "sun", "世界")
 ROWS = [

@@ -20,8 +20,8 @@ from pretune.infer.answers import Label
 from pretune.task.labelled_data import LabelledData
 from pretune.task.rehearsal import Rehearsal, cross_validated, fold_numbers, own_origin, self_trained, sure_of
 from pretune.task.task import TASK
+from pretune.testing.folders import write_model
 from pretune.text.dataset.example import Labelled
-from tests.folders import write_model
 
 WORDS = {"colour": ("red", "green"), "animal": ("cat", "hat")}
 ROWS = [

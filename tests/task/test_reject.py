@@ -16,8 +16,8 @@ from pretune.base.errors import NoTarget, WrongValue
 from pretune.infer.answers import Label, line
 from pretune.infer.load import open_model
 from pretune.task.classify import Classify
+from pretune.testing.folders import write_model
 from pretune.text.dataset.example import Labelled, read_split
-from tests.folders import write_model
 
 INTENTS = {"colour": ("red", "green", "blue"), "animal": ("cat", "dog", "hat"), "none_of_these": ("好", "世界", "🙂")}
 ROWS = [

@@ -38,12 +38,12 @@ from pretune.task.remember.lwf import said
 from pretune.task.remember.remember import REMEMBER
 from pretune.task.stage import FinetuneStage
 from pretune.task.task import TASK
+from pretune.testing.folders import write_model
+from pretune.testing.worlds import VOCABULARY, labelled_rows, tiny_classifier
 from pretune.train.loop.penalty import Penalty
 from pretune.train.loop.stream import RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from tests.folders import write_model
-from tests.invariants.worlds import VOCABULARY, labelled_rows, tiny_classifier
 from tests.train.test_resolve import spec as plain_spec
 
 RATE = {"kind": "adamw", "learning_rate": 3e-3}

@@ -1,10 +1,10 @@
-"""Each task and each method once of `scripts/matrix`: the same answers from everywhere a model goes."""
+"""Each task and each method once of `python -m pretune.testing`: the same answers from everywhere a model goes."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.roundtrips import NEAR, WORLDS, Made, alike, elsewhere, made
+from pretune.testing.roundtrips import NEAR, WORLDS, Made, alike, elsewhere, made
 
 USUAL = ("full", "head", "lora")
 SOME = [(task, world.bases[k % 2], USUAL[2 * k % 3]) for k, (task, world) in enumerate(WORLDS.items())]

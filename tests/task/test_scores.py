@@ -16,7 +16,7 @@ from pretune.api import Loaded
 from pretune.base.errors import NotSupported, OneClass, WrongValue
 from pretune.infer.answers import Labels, Score
 from pretune.infer.load import open_model
-from tests.folders import build, write_model
+from pretune.testing.folders import build, write_model
 
 WORDS = ("red", "green", "blue", "cat", "hat", "好", "世界")
 PAIRS = [(f"the {a} hat", f"the {b} cat 🙂") for a in WORDS for b in WORDS]

@@ -20,9 +20,9 @@ from pretune.infer.load import open_model
 from pretune.infer.searching import Search
 from pretune.serve.app import create_app
 from pretune.task.seq2seq import Seq2Seq
+from pretune.testing.folders import build, write_model
 from pretune.text.dataset.example import Pair
 from pretune.tokens.encode.tokenizer import encode_text, load_tokenizer
-from tests.folders import build, write_model
 
 WORDS = {"cat": "chat", "hat": "chapeau", "你好": "salut", "🙂": ":)"}
 

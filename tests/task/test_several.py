@@ -24,8 +24,8 @@ from pretune.model.several import body_of
 from pretune.objective.labels import Labels
 from pretune.objective.several import SeveralObjectives
 from pretune.objective.tags import TokenTags
-from tests.folders import write_model
-from tests.invariants.worlds import VOCABULARY, case, labelled_rows, tagged_rows
+from pretune.testing.folders import write_model
+from pretune.testing.worlds import VOCABULARY, case, labelled_rows, tagged_rows
 
 
 def test_the_loss_and_gradient_are_the_weighted_sum_of_those_of_each_task_alone() -> None:

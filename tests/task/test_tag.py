@@ -18,7 +18,7 @@ from pretune.api import Loaded
 from pretune.base.errors import BadFile, NoTarget, NotSupported, OneClass, WrongKind
 from pretune.infer.answers import Tags
 from pretune.task.tag import Tag
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 
 WORDS = ["Ada", "met", "Bob", "near", "北京", "and", "Eve", "🙂"]
 TAGS = {"Ada": "B-PER", "Bob": "B-PER", "Eve": "B-PER", "北京": "B-LOC"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.folders import write_model
+from pretune.testing.folders import write_model
 from tests.strangers.draft import Row
 from tests.strangers.drawing import ODDITIES, Case, draw
 from tests.strangers.judging import judge

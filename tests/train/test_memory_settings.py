@@ -14,6 +14,7 @@ from pretune.model.checkpointing import checkpoint_blocks
 from pretune.model.families import family_of
 from pretune.model.shape import SHAPE
 from pretune.objective.objective import OBJECTIVE
+from pretune.testing.worlds import CASES, LENGTH, SPECIALS, VOCABULARY, case, largest_difference, packed_rows, tiny
 from pretune.train.forecast.dry_run import dry_run
 from pretune.train.forecast.plan import GAPS, Plan, checkpointed, fitting_micro, step_bytes
 from pretune.train.loop.runtime import Runtime
@@ -22,7 +23,6 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.moments import is_packed, pack, unpack
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from tests.invariants.worlds import CASES, LENGTH, SPECIALS, VOCABULARY, case, largest_difference, packed_rows, tiny
 
 # ---- checkpointed blocks ---------------------------------------------------------------------------
 

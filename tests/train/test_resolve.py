@@ -14,6 +14,7 @@ import torch
 from pretune.base.errors import NotSupported
 from pretune.base.log import Log
 from pretune.objective.objective import OBJECTIVE
+from pretune.testing.worlds import LENGTH, SPECIALS, VOCABULARY, packed_rows, tiny
 from pretune.tokens.rows import Vocabulary
 from pretune.tokens.store.packing import Arrays
 from pretune.train.forecast.choosing import attention_for, compiles, resolved_precision
@@ -25,7 +26,6 @@ from pretune.train.run.pretraining import spec_of
 from pretune.train.run.resolve import mark, of_a_step, resolve
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.run.starting import fresh
-from tests.invariants.worlds import LENGTH, SPECIALS, VOCABULARY, packed_rows, tiny
 
 CPU = torch.device("cpu")
 

@@ -10,11 +10,11 @@ import torch
 
 from pretune.base.errors import SettingsError
 from pretune.model.families import family_named
+from pretune.testing.worlds import tiny
 from pretune.train.budget import Budget, remarks_on
 from pretune.train.loop.stream import StoreStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
-from tests.invariants.worlds import tiny
 
 
 class Numbers:

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from pretune.objective.objective import OBJECTIVE
+from pretune.testing.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
 from pretune.train.optim.update_rules import orthogonal
-from tests.invariants.worlds import LENGTH, VOCABULARY, packed_rows, tiny
 
 
 def net() -> nn.Sequential:

@@ -12,8 +12,8 @@ import pytest
 
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
+from pretune.testing.folders import write_model
 from pretune.tune.command import Outcome, Wanted, opened, tuned
-from tests.folders import write_model
 
 RECIPE = """
 work: work

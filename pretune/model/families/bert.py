@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from pretune.base.json import Json
-from pretune.model.families.family import AS_BERT, CUTS_AS_BERT, Family, States
+from pretune.model.families.family import AS_BERT, CUTS_AS_BERT, PLAN_AS_BERT, Family, States
 from pretune.model.shape import Layout, Placed
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ BERT = BertFamily(
     architecture="encoder",
     branches=AS_BERT,
     cuts=CUTS_AS_BERT,
+    tensor_plan=PLAN_AS_BERT,
     keeps=True,
 )
 

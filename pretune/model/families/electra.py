@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pretune.model.families.bert import Bert
-from pretune.model.families.family import AS_BERT, CUTS_AS_BERT, Family, Head, States, plain_model
+from pretune.model.families.family import AS_BERT, CUTS_AS_BERT, PLAN_AS_BERT, Family, Head, States, plain_model
 from pretune.model.shape import Layout
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ ELECTRA = ElectraFamily(
     architecture="encoder",
     branches=AS_BERT,
     cuts=CUTS_AS_BERT,
+    tensor_plan=PLAN_AS_BERT,
     keeps=True,
 )
 

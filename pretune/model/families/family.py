@@ -124,6 +124,8 @@ class Family:
         dropped: ends of names of modules whose output dropout falls on, in families without settings of their own.
         branches: where the branches of a block end; None: nobody said.
         cuts: what a narrower block has less of; None: nobody said.
+        tensor_plan: module of the body (* for the number of a block) -> `colwise` or `rowwise`, where transformers has
+            no plan for splitting blocks over processes.
     """
 
     classes: Mapping[Head, str] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class Family:
     branches: Branches | None = None
     cuts: Cuts | None = None
     keeps: bool = False
+    tensor_plan: Mapping[str, str] = field(default_factory=dict)
 
     # ---- heads ----
 
@@ -314,6 +317,12 @@ def scores_of(output: Any) -> Tensor:
 AS_BERT = Branches("attention.output.dense", "output.dense", "output")
 AS_LLAMA = Branches("self_attn.o_proj", "mlp", "mlp")
 CUTS_AS_BERT = Cuts(("intermediate.dense",), ("output.dense",))
+PLAN_AS_BERT = {
+    **{f"encoder.layer.*.attention.self.{name}": "colwise" for name in ("query", "key", "value")},
+    "encoder.layer.*.attention.output.dense": "rowwise",
+    "encoder.layer.*.intermediate.dense": "colwise",
+    "encoder.layer.*.output.dense": "rowwise",
+}
 CUTS_AS_LLAMA = Cuts(
     ("mlp.gate_proj", "mlp.up_proj"),
     ("mlp.down_proj",),

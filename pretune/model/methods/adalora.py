@@ -65,10 +65,6 @@ class AdaLora(LowRank):
             total_step=1,  # known when the run is, in `around`
         )
 
-    def learnt(self, model: Any, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
-        """All ranks are written, those that went as zeros: so no pattern says which rows of the file are which."""
-        config["rank_pattern"] = None
-
     @contextmanager
     def around(self, state: Any) -> Iterator[None]:
         update, taken = state.update, state.updates
@@ -103,7 +99,7 @@ class AdaLora(LowRank):
             rows = weight if ".lora_A." in name else weight.T
             off = torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows)).to(rows))
             (slope,) = torch.autograd.grad(self.orthogonal / len(tall) * off, weight)
-            update.weights[name].grad += slope.to(update.weights[name].grad)
+            update.weights[name].grad += update.grad_scale * slope.to(update.weights[name].grad)
 
 
 def _share_out(adapted: Any, update: Any, grads: dict[str, Tensor], step: int) -> None:
@@ -116,6 +112,7 @@ def _share_out(adapted: Any, update: Any, grads: dict[str, Tensor], step: int) -
                 allocator.ipt[name.removeprefix(PREFIX)] = grad  # that it is there says that the averages are
                 getattr(allocator, place)[name.removeprefix(PREFIX)] = update.moments[name].pop(kind)
     adapted.update_and_allocate(step)
+    adapted.peft_config["default"].rank_pattern = None  # else PEFT leaves the zeros out of the file, and cannot open it
     for name in grads:
         update.weights[name].grad = None
         for kind, place in KINDS.items():

@@ -26,6 +26,7 @@ from pretune.base.errors import Changed, NoSuchFile, NotSupported
 from pretune.base.json import Json
 from pretune.infer.load import head_of
 from pretune.infer.pooling import KEPT
+from pretune.infer.trusted import read_json
 from pretune.model.families import LABELLED, Head, plain_model
 from pretune.model.folder import (
     copy_tokenizer,
@@ -33,8 +34,8 @@ from pretune.model.folder import (
     load_body,
     load_labelled,
     load_model,
-    read_json,
     read_search,
+    save_model,
     weight_shapes,
     write_json,
     write_safetensors,
@@ -159,6 +160,21 @@ def open_adapter(folder: Path) -> Any:
     config = read_json(folder / "adapter_config.json")
     base, method = _base_model(folder, config), _method(config)
     return method.merge(method.load(base, folder))
+
+
+def write_merged(folder: Path, out: Path) -> bool:
+    """Write the model of an adapter folder, merged into its base, as a model folder. Raises as `check_merges`."""
+    check_merges(folder)
+    out.mkdir(exist_ok=True)
+    save_model(open_adapter(folder), out, tokenizer=folder)
+    if (folder / "labels.json").is_file():
+        (out / "labels.json").write_bytes((folder / "labels.json").read_bytes())
+    return True
+
+
+def open_base(folder: Path) -> Any:
+    """The base model of an adapter folder as it was before, in float32, with the head the adapter was trained with."""
+    return _base_model(folder, read_json(folder / "adapter_config.json"))
 
 
 def open_next_to(folder: Path, base: Path, body: Any) -> Any:

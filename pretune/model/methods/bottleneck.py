@@ -61,7 +61,7 @@ class Bottleneck(Method):
     def load(self, model: Any, folder: Path) -> Any:
         from safetensors.torch import load_file
 
-        from pretune.model.folder import read_json
+        from pretune.infer.trusted import read_json
         from pretune.model.methods.in_blocks import put_in_blocks
 
         config, tensors = read_json(folder / "adapter_config.json"), load_file(folder / "adapter_model.safetensors")

@@ -8,54 +8,79 @@ Source: Robertson & Zaragoza 2009; idf and the usual k1 and b as in Lucene.
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.task.judge.closeness import is_cjk, words_of
+from pretune.task.judge.closeness import has_cjk, words_of
 
 K1, B = 1.2, 0.75
+
+
+def rarity(number: int, having: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much terms say that so many of so many texts have (Lucene's idf)."""
+    found: NDArray[np.float64] = np.log(1 + (number - having + 0.5) / (having + 0.5))
+    return found
 
 
 def terms_of(text: str) -> list[str]:
     """Words; of neighbouring Han or kana characters also both together."""
     words = words_of(text)
-    return [*words, *(a + b for a, b in pairwise(words) if is_cjk(a) and is_cjk(b))]
+    if not has_cjk(text):
+        return words
+    by_itself = [has_cjk(word) for word in words]
+    pairs = zip(pairwise(words), pairwise(by_itself), strict=True)
+    return [*words, *(a + b for (a, b), both in pairs if all(both))]
 
 
 @dataclass(frozen=True)
 class Bm25:
-    """An index of texts: of each term the numbers of the texts that have it, and what it adds to their scores."""
+    """An index of texts: of each term the numbers of the texts that have it, and what it adds to their scores.
+
+    Args:
+        number: of texts.
+        rows: of each term its row; `starts`: where a row's entries begin in `numbers` and `weights`.
+        terms: how a text becomes terms.
+    """
 
     number: int
-    weights: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
+    rows: dict[str, int]
+    starts: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    terms: Callable[[str], list[str]] = terms_of
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Bm25:
-        counts = [Counter(terms_of(text)) for text in texts]
-        lengths = np.array([one.total() for one in counts], dtype=np.float64)
-        longer = K1 * (1 - B + B * lengths / max(lengths.mean(), 1.0))
-        found: dict[str, list[tuple[int, int]]] = {}
-        for number, one in enumerate(counts):
-            for term, times in one.items():
-                found.setdefault(term, []).append((number, times))
-        weights = {}
-        for term, places in found.items():
-            numbers, times = np.array(places, dtype=np.int64).T
-            rare = math.log(1 + (len(texts) - len(numbers) + 0.5) / (len(numbers) + 0.5))
-            weights[term] = numbers, rare * times * (K1 + 1) / (times + longer[numbers])
-        return cls(len(texts), weights)
+    def of(cls, texts: Sequence[str], terms: Callable[[str], list[str]] = terms_of) -> Bm25:
+        rows: dict[str, int] = {}
+        found = [[rows.setdefault(term, len(rows)) for term in terms(text)] for text in texts]
+        lengths = np.array([len(one) for one in found], dtype=np.int64)
+        every = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=int(lengths.sum()))
+        # A term and a text are one number, so that sorting counts how often the one is in the other.
+        pairs, times = np.unique(every * len(texts) + np.repeat(np.arange(len(texts)), lengths), return_counts=True)
+        row_of, numbers = pairs // max(len(texts), 1), pairs % max(len(texts), 1)
+        having = np.bincount(row_of, minlength=len(rows))
+        longer = K1 * (1 - B + B * lengths / max(lengths.mean() if len(texts) else 0.0, 1.0))
+        weights = rarity(len(texts), having)[row_of] * times * (K1 + 1) / (times + longer[numbers])
+        return cls(len(texts), rows, np.concatenate([[0], np.cumsum(having)]), numbers, weights, terms)
+
+    def _places(self, term: str) -> slice:
+        """Where its entries are; an empty slice for a term that no text has."""
+        row = self.rows.get(term)
+        return slice(0, 0) if row is None else slice(self.starts[row], self.starts[row + 1])
+
+    def rarity(self, term: str) -> float:
+        """How much a term says; most, if no text has it."""
+        places = self._places(term)
+        return float(rarity(self.number, np.array(places.stop - places.start)))
 
     def scores(self, query: str) -> NDArray[np.float64]:
         """Of every text."""
         found = np.zeros(self.number)
-        for term in terms_of(query):
-            if term in self.weights:
-                numbers, more = self.weights[term]
-                found[numbers] += more
+        for term in self.terms(query):
+            places = self._places(term)
+            found[self.numbers[places]] += self.weights[places]
         return found

@@ -28,6 +28,11 @@ def is_cjk(text: str) -> bool:
     return 2 * len(_CJK.findall(text)) > len("".join(text.split()))
 
 
+def has_cjk(text: str) -> bool:
+    """Whether a text has a character of Han or kana."""
+    return _CJK.search(text) is not None
+
+
 def longest_common(a: Sequence[str], b: Sequence[str]) -> int:
     """Length of the longest common subsequence; time len(a) x len(b)."""
     row = [0] * (len(b) + 1)

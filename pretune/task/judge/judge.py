@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.json import Json
+from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Answer
 from pretune.infer.predictor import Advance, Facts, Predictor
 
@@ -149,6 +149,14 @@ class Judge:
     def row(self, asked: Asked, answer: Any, marks: Marks, baselines: Mapping[str, Any]) -> Json:
         """The columns of one question in predictions.parquet; `baselines`: their answers to it, by name."""
         raise AssertionError("a judge has row()")
+
+    def mark_in(self, row: JsonMap) -> Any:
+        """The main figure's mark in a row of predictions.parquet."""
+        return row[self.main]
+
+    def again(self, row: JsonMap) -> tuple[Answer, Asked] | None:
+        """The answer and the question in such a row, for `drawn`; None where the main figure is one of the marks."""
+        return None
 
     def shown(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """A row with what a page shows besides; a cell may be pieces of text, each with whether it is marked."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.errors import NotSupported
-from pretune.base.json import Json
+from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Labels
 from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, svm_sets
@@ -85,6 +85,10 @@ class LabelSetJudge(Judge):
             "f1": round(2 * right / every, 6) if every else 1.0,
             "baseline_said": strongest and ", ".join(strongest.names),
         }
+
+    def again(self, row: JsonMap) -> tuple[Labels, Asked]:
+        said, wanted = (tuple(filter(None, row[name].split(", "))) for name in ("said", "labels"))
+        return Labels(said), Asked("", wanted, "", row["origin"])
 
 
 def held(sets: Sequence[Sequence[str]], names: Sequence[str]) -> NDArray[np.bool_]:

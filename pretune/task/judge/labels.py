@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretune.base.errors import NotSupported
-from pretune.base.json import Json
+from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Label
 from pretune.infer.predictor import Facts
 from pretune.task.judge.baselines import most_frequent, svm_labels
@@ -96,6 +96,9 @@ class LabelJudge(Judge):
             "chance_of_label": round(answer.scores.get(asked.wanted, 0.0), 6),
             "baseline_said": strongest and strongest.name,
         }
+
+    def mark_in(self, row: JsonMap) -> bool:
+        return bool(row["right"])
 
 
 def _in_scope(answers: Sequence[Label], asked: Sequence[Asked]) -> NDArray[np.bool_]:

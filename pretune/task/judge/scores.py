@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pretune.base.json import Json
+from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Score
 from pretune.infer.correlation import spearman
 from pretune.infer.predictor import Facts
@@ -74,6 +74,9 @@ class ScoreJudge(Judge):
             "nearness": round(-marks["mae"], 6),
             "baseline_said": strongest and round(strongest.value, 6),
         }
+
+    def again(self, row: JsonMap) -> tuple[Score, Asked]:
+        return Score(row["said"]), Asked("", row["score"], "", row["origin"])
 
 
 def _values(answers: Sequence[Score], asked: Sequence[Asked]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from pretune.base.errors import NotSupported
-from pretune.base.json import Json
+from pretune.base.json import Json, JsonMap
 from pretune.infer.answers import Tags
 from pretune.infer.predictor import Facts
 from pretune.infer.tag import entities_in
@@ -89,6 +89,10 @@ class TagJudge(Judge):
             "baseline_said": theirs and _places(asked.input, theirs.tags),
             "f1_of_text": round(whole([f1]), 6) if f1.below else 1.0,
         }
+
+    def mark_in(self, row: JsonMap) -> Part:
+        mine, true = ({(e["start"], e["end"], e["label"]) for e in row[name]} for name in ("said", "wanted"))
+        return Part(2 * len(mine & true), len(mine) + len(true))
 
 
 def _told(asked: Sequence[Asked], strange: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from pretune.base.errors import NoSuchColumn, NotText, UserError
 from pretune.base.json import JsonMap
 from pretune.text.clean.cleaners import Clean
+from pretune.text.forget import record_digest
 from pretune.text.read.columns import FIRST, text_column
 from pretune.text.read.document import Document
 from pretune.text.read.plain import plain_text
@@ -34,6 +35,7 @@ class Measuring:
         named: the user named the sources, so a scheme does not name them itself.
         language_file: a fastText model; None: languages are identified by script and frequent words.
         near: signatures for near duplicates are wanted.
+        without: digests of records that are left out (pretune/text/forget.py).
     """
 
     text: str | None
@@ -41,6 +43,7 @@ class Measuring:
     named: bool
     language_file: Path | None
     near: bool
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Tally:
     broken: int = 0
     surrogates: int = 0
     empty_files: int = 0
+    forgotten: int = 0
     columns: Counter[str] = field(default_factory=Counter)
     """Of how many tables each column is the text."""
     no_column: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -137,6 +141,9 @@ def documents_in(
             stopped = error
         column = column_of(file, [record for _, record in head], measuring, tally) if head else ""
     for number, record in chain(head, numbered):
+        if measuring.without and record_digest(record) in measuring.without:
+            tally.forgotten += 1
+            continue
         try:
             # A line of another form may have its text elsewhere.
             own = column if column in record else text_column([record], given=measuring.text, where=where)

@@ -42,6 +42,7 @@ from pretune.text.corpus.scoring import add_scores
 from pretune.text.corpus.splits import assign, drop_contaminated, evaluation_texts
 from pretune.text.corpus.workers import measure_shards, workers_for
 from pretune.text.corpus.writing import Counts, Written, hold_out_tails, split_facts
+from pretune.text.forget import listed
 from pretune.text.read import sources
 from pretune.text.read.formats.maintext import has_trafilatura
 from pretune.text.read.readers import READERS, read_records, suffix_of
@@ -90,6 +91,8 @@ class CorpusStage(Stage):
     """Texts that a model will be judged on, besides the validation and test splits."""
     max_overlap: float | None = Field(default=0.5, gt=0, le=1)
     """A training document is left out from this share of 13-grams on, of its own or of one held-out text's."""
+    without: Annotated[str | None, Input("files", by_name=True)] = None
+    """A list of digests of raw records that are left out, as `pretune forget` writes it."""
     mixture: Mixture = Mixture()
     """How often each source and language is taken into the training split, and in which order."""
 
@@ -119,7 +122,7 @@ class CorpusStage(Stage):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         self._refuse_cleaning_again(inputs)
         raw = _of("read", inputs)
-        shards, tally = self._shards(raw, inputs.get("language_file"), context)
+        shards, tally = self._shards(raw, inputs.get("language_file"), listed(inputs.get("without")), context)
         facts, verdict, shards = self._decided(shards, inputs, context)
         written = self._write(shards, verdict, out, context)
         counts = written.counts
@@ -175,13 +178,16 @@ class CorpusStage(Stage):
                 hint="give `clean` to the stage that reads the files",
             )
 
-    def _shards(self, raw: Mapping[str, Artifact], given: Artifact | None, context: Context) -> tuple[Shards, Tally]:
+    def _shards(
+        self, raw: Mapping[str, Artifact], given: Artifact | None, without: frozenset[str], context: Context
+    ) -> tuple[Shards, Tally]:
         measuring = Measuring(
             text=self.text,
             clean=tuple(self.clean),
             named=isinstance(self.read, Mapping),
             language_file=given.path if given else None,
             near=self.dedup == "minhash",
+            without=without,
         )
         total = sum(p.stat().st_size for a in raw.values() for p in a.files())
         number = self.workers or min(Machine.here().cores, 1 + total // BYTES_WORTH_A_PROCESS)

@@ -59,6 +59,7 @@ class Counts:
             "changed": dict(sorted(tally.changed.items())),
             "mended": dict(sorted(tally.mended.items())),
             "repaired": tally.broken,
+            **({"forgotten": tally.forgotten} if tally.forgotten else {}),
             "surrogates_mended": tally.surrogates,
             "left_out_files": tally.left_out[:NUM_FILES_NAMED],
             "quarantined": len(tally.quarantine),

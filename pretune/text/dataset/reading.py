@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import BadFile, UserError
+from pretune.base.errors import BadCommand, BadFile, UserError
 from pretune.base.log import Bar, Log
 from pretune.text.dataset.example import Example, said_by
 from pretune.text.dataset.shapes.choosing import Opened, open_records
 from pretune.text.dataset.shapes.converter import Notes, Record
 from pretune.text.dataset.shapes.files import CLASS_NAMES, LabelledFile, sources_of, splits_of, unpacked
+from pretune.text.forget import record_digest
 from pretune.text.read import sources
 from pretune.text.read.readers import ARCHIVES, PACKED, Repairs, line_of, lines_of, read_records, suffix_of
 from pretune.text.read.split import NAMES, SPLITS
@@ -58,16 +59,27 @@ class Found:
     class_names: list[str] = field(default_factory=list)
     left_alone: Counter[str] = field(default_factory=Counter)
     repairs: Repairs = field(default_factory=Repairs)
+    forgotten: int = 0
     read_as: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How records are to be read: a shape or "auto", role -> column of those that are given, the seed of samples."""
+    """How records are to be read.
+
+    Args:
+        shape: or "auto"; columns: role -> column of those that are given; seed: of samples.
+        without: digests of records that are left out.
+        as_split: file -> the split that it is, whatever its name says.
+        names: of the columns of tables without a line of names.
+    """
 
     shape: str
     columns: Mapping[str, str]
     seed: int
+    without: frozenset[str] = frozenset()
+    as_split: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
 
 def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, log: Log) -> Found:
@@ -77,10 +89,10 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
         NoSuchColumn: an input without labelled data, or a file without a column that is needed;
         BadFile: a wrong record, or files of two shapes; what reading raises.
     """
-    found = Found()
+    found = Found(repairs=Repairs(names=wanted.names))
     given = {place: _sources(artifact, found, scratch / place) for place, artifact in inputs.items()}
     whole = [source for many in given.values() for source in many]
-    split_of = dict(zip(map(id, whole), splits_of(whole), strict=True))
+    split_of = dict(zip(map(id, whole), _as_said(whole, wanted.as_split), strict=True))
     _find_class_names(inputs, found)
     with log.progress("reading", total=sum(s.num_bytes for s in whole), unit="bytes") as bar:
         for place, artifact in inputs.items():
@@ -91,6 +103,16 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
             for split, examples in part.items():
                 found.splits[split] += drawn(examples, artifact.sample, seed=wanted.seed)
     return found
+
+
+def _as_said(whole: Sequence[LabelledFile], said: Mapping[str, str]) -> list[str | None]:
+    """The split of each file, by its name or as the settings say; raises BadCommand for a file that is not there."""
+    names = [source.name for source in whole]
+    if strange := [name for name in said if name not in names]:
+        hint = f"there are {', '.join(names[:10])}"
+        raise BadCommand(f"as_split names {', '.join(strange)}, which is not among the files", hint=hint)
+    rest = iter(splits_of([source for source in whole if source.name not in said]))
+    return [said[name] if name in said else next(rest) for name in names]
 
 
 @contextmanager
@@ -137,7 +159,7 @@ def _read_source(
         read_as = f", read as {found.read_as[source.name]}" if opened else ", without a record"
         log.info(f"    {source.name}: {split or 'no split in its name'}{read_as}")
         if opened is not None:
-            _collect(source, split, opened, part, found, pace)
+            _collect(source, split, opened, part, found, pace, wanted.without)
     pace.end()
 
 
@@ -162,11 +184,16 @@ def _opened(source: LabelledFile, found: Found, wanted: Wanted) -> Opened | None
 # ---- one file -----------------------------------------------------------------------------------
 
 
-def _collect(source: LabelledFile, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace) -> None:
+def _collect(
+    source: LabelledFile, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace, without: frozenset[str]
+) -> None:
     name, convert, examples = mend_surrogates(source.name), opened.convert, part[split]
     wrong: list[tuple[int, Record, BadFile]] = []
     for number, record in enumerate(opened.records):
         pace.at(number)
+        if without and record_digest(record) in without:
+            found.forgotten += 1
+            continue
         own = record.get("origin")  # the record may know better where it comes from
         origin = mend_surrogates(own) if own and isinstance(own, str) else f"{name}#{number}"
         try:

@@ -37,6 +37,7 @@ from pretune.text.dataset.example import SHAPES, Example, Labelled, Tagged
 from pretune.text.dataset.reading import Found, Splits, Wanted, read_all
 from pretune.text.dataset.shapes.tagged import normalised
 from pretune.text.dataset.splitting import divide
+from pretune.text.forget import listed
 from pretune.text.read.columns import Columns
 from pretune.text.read.shards import ShardWriter
 from pretune.text.read.split import SPLITS
@@ -52,6 +53,7 @@ class DatasetStage(Stage):
     makes: ClassVar[str] = "dataset"
     version: ClassVar[int] = 5
     takes_samples: ClassVar[bool] = True
+    short_for: ClassVar[Mapping[str, str]] = {"text": "columns.text", "label": "columns.label"}
     kind: str = "dataset"
     read: Annotated[list[str], Input("files")]
     """Files, folders or patterns; `FILE#500` takes 500 examples of it (of each split that is given)."""
@@ -64,10 +66,17 @@ class DatasetStage(Stage):
     once."""
     columns: Columns = Columns()
     """Which column holds what (`columns.text=review columns.label=stars`); found by name where it is not given."""
+    as_split: dict[str, Literal["train", "validation", "test"]] = {}
+    """Which split a file is, where its name says another or none: `as_split={dev.json: test, zh-train.csv: train}`. The
+    test files of GLUE and CLUE have no labels: their dev file is then the test, and validation is held out of train."""
+    names: list[str] = []
+    """The columns of csv and tsv files whose first line is a row already: `names=[sentence1,sentence2,score]`."""
     validation: float = Field(default=0.1, ge=0, le=1)
     """Share held out to choose by, where no file of that name is given."""
     test: float = Field(default=0.1, ge=0, le=1)
     """Share held out for the report, where no split files are given."""
+    without: Annotated[str | None, Input("files", by_name=True)] = None
+    """A list of digests of raw records that are left out, as `pretune forget` writes it."""
     balance: Annotated[Balance | None, *chosen(BALANCE)] = None
     """How uneven labels are evened out in train: over, under, weights; none if not given."""
     augment: list[Annotated[Augment, *chosen(AUGMENT)]] = []
@@ -79,7 +88,7 @@ class DatasetStage(Stage):
         """`text=review label=stars` is short for `columns.text=review columns.label=stars`."""
         if not isinstance(value, dict):
             return value
-        short = {n: value[n] for n in ("text", "label") if n in value}
+        short = {n: value[n] for n in cls.short_for if n in value}
         if not short or not isinstance(columns := value.get("columns", {}), dict):
             return value
         return {**{k: v for k, v in value.items() if k not in short}, "columns": {**short, **columns}}
@@ -106,7 +115,8 @@ class DatasetStage(Stage):
 
     def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         log, scratch = context.log, context.scratch / "dataset"
-        wanted = Wanted(self.shape, self.columns.given(), context.seed)
+        without = listed(inputs.get("without"))
+        wanted = Wanted(self.shape, self.columns.given(), context.seed, without, self.as_split, tuple(self.names))
         found = read_all(_inputs_at("read", inputs), wanted, scratch=scratch, log=log)
         scheme = _finish(found, log)
         splits, num_near = divide(found.splits, validation=self.validation, test=self.test, scratch=scratch, log=log)
@@ -263,6 +273,7 @@ def _metrics(found: Found, splits: Splits, labels: list[str] | None) -> Json:
         "mended": _mended(found),
         "left_alone": dict(sorted(found.left_alone.items())),
         "repaired": found.repairs.broken,
+        **({"forgotten": found.forgotten} if found.forgotten else {}),
         "read_as": found.read_as,
     }
 

@@ -28,6 +28,15 @@ def examples(scheme: str) -> Iterator[Json]:
     return found
 
 
+def files_of(artifact: Artifact) -> list[Path]:
+    """The files of an input, also of one that lies in no folder."""
+    if not artifact.scheme:
+        return artifact.files()
+    name, _, part = artifact.scheme.partition(":")
+    found: list[Path] = import_module(SCHEMES[name]).files(part)
+    return found
+
+
 def named_files(artifact: Artifact) -> list[tuple[str, Path]]:
     """(name relative to the input's folder, with `/`; path) of every file, sorted by name."""
     root = raw_root(artifact.path) if artifact.is_raw else artifact.path

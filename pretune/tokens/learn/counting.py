@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pretune.base.measurements import usable_cores
+from pretune.base.limits import usable_cores
 from pretune.text.read.values import mend_surrogates
 from pretune.tokens.learn.splitting import TEXT_BORDER, Digits, word_starts
 

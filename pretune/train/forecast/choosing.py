@@ -45,10 +45,12 @@ def resolved_precision(asked: str, device: torch.device, log: Log) -> str:
         return best_precision(device, log)
     if asked == "float64" and device.type == "mps":
         raise NotSupported("device=mps has no float64", hint="device=cpu")
+    if asked == "float16":
+        _check_float16(device, log)
     if asked != "bfloat16":
         return asked
     if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise NotSupported("this GPU does not compute in bfloat16", hint="precision=float32, or auto")
+        raise NotSupported("this GPU does not compute in bfloat16", hint="precision=float16, or float32")
     if device.type == "cpu" and (gain := narrow_gain(device, log)) < 0.9:
         share = f"its matrix product has {gain:.0%} of the speed of float32"
         slow = share if gain else "the processor has no such product"
@@ -58,6 +60,15 @@ def resolved_precision(asked: str, device: torch.device, log: Log) -> str:
     return asked
 
 
+def _check_float16(device: torch.device, log: Log) -> None:
+    """Raise NotSupported where float16 is slower than float32: 40-55 GFLOP/s on a CPU (AMD Zen 5) against 160-195."""
+    if device.type != "cuda":
+        problem = f"precision=float16 is for GPUs with CUDA; device={device.type} multiplies in it more slowly than in"
+        raise NotSupported(f"{problem} float32", hint="precision=auto takes what is fastest here")
+    if torch.cuda.is_bf16_supported():
+        log.warn("this GPU computes in bfloat16, which is as fast as float16 and needs no loss scaling: precision=auto")
+
+
 def compiles(asked: str, seconds: float, precision: str, log: Log) -> bool:
     """Whether the blocks are compiled: as asked, or where the steps take long, `seconds`, and their type is narrow.
 
@@ -65,7 +76,7 @@ def compiles(asked: str, seconds: float, precision: str, log: Log) -> bool:
     """
     if asked != "auto":
         return asked == "yes"
-    if precision != "bfloat16" or seconds < LONG_SECONDS:
+    if precision not in ("bfloat16", "float16") or seconds < LONG_SECONDS:
         return False
     if not has_compiler():
         log.info("    no C++ compiler is on the path: the steps stay eager")

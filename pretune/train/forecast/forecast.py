@@ -61,6 +61,8 @@ def forecast_of(spec: TrainSpec, machine: Machine, *, timed: bool = True) -> For
     again, micro = fitting(spec, precision, machine.free_memory_bytes - PROCESS_BYTES)
     plan = plan_of(spec, precision, again)
     memory, per_step = run_bytes(plan, micro), 0.0
+    copy = plan.copy_bytes(micro) if spec.device.type == "cpu" and spec.settings.optim.offload != "disk" else 0.0
+    memory += copy if memory + copy < machine.free_memory_bytes else 0.0  # else the run waits for its checkpoints
     if timed and memory < machine.memory_bytes:
         share = spec.batch / spec.settings.batch * spec.tokens_per_row / spec.length
         per_step = step_seconds(plan, micro, precision) * share

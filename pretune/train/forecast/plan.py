@@ -22,6 +22,7 @@ import torch
 from pretune.base.digest import digest
 from pretune.base.errors import DoesNotFit
 from pretune.base.extras import versions
+from pretune.base.limits import memory
 from pretune.objective.objective import Objective
 from pretune.report.numbers import size
 from pretune.tokens.rows import Batch, Vocabulary
@@ -83,20 +84,26 @@ class Plan:
 
     def lines(self, micro: int) -> tuple[Line, Line]:
         """(bytes by the rows of a micro-batch, multiplications by the rows of a step), from a quarter of `micro` up."""
+        found = self._figures(micro)
+        return Line(*found[:2]), Line(*found[2:4])
 
+    def copy_bytes(self, micro: int) -> float:
+        """What a copy of weights and moments takes while a checkpoint is written behind the run's back."""
+        return self._figures(micro)[4]
+
+    def _figures(self, micro: int) -> list[float]:
         def measure() -> list[float]:
             few, pieces = -(-micro // 4), min(2, -(-self.batch // micro))
             small, large = self.dry_run((few, pieces), (micro, pieces))
             memory = Line.through((few, small.peak_bytes), (micro, large.peak_bytes))
             flops = Line.through((pieces * few, small.flops), (pieces * micro, large.flops))
-            return [memory.base, memory.slope, flops.base, flops.slope]
+            return [memory.base, memory.slope, flops.base, flops.slope, float(large.resting_bytes)]
 
-        found = measure() if self.known_by is None else remembered(self._key(micro), measure)
-        return Line(*found[:2]), Line(*found[2:])
+        return measure() if self.known_by is None else remembered(self._key(micro), measure)
 
     def _key(self, micro: int) -> str:
         about = [self.known_by, self.objective.model_dump(mode="json"), self.length, micro, min(self.batch, 2 * micro)]
-        return f"forecast {self.device.type} {digest([*about, versions().get('pretune')])}"
+        return f"forecast 2 {self.device.type} {digest([*about, versions().get('pretune')])}"
 
     def blank(self, micro: int) -> Batch:
         rows = [self.objective.blank(self.length, self.vocabulary, np.random.default_rng([i])) for i in range(micro)]
@@ -153,8 +160,6 @@ def checkpointed(setting: str, plan: Callable[[int], Plan], layers: int, micro: 
 
 def free_bytes(device: Any) -> float:
     """Memory that training may still take on a device."""
-    import psutil
-
     if torch.device(device).type == "cuda":
         return float(torch.cuda.mem_get_info()[0])
-    return float(psutil.virtual_memory().available)
+    return float(memory().free)

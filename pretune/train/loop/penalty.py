@@ -41,5 +41,5 @@ class Penalty:
             pull = self.importance[name].to(master) * moved if name in self.importance else moved
             total += float((pull.double() * moved.double()).sum())
             if grad is not None:
-                grad.add_(pull.to(grad), alpha=self.weight)
+                grad.add_(pull.to(grad), alpha=self.weight * update.grad_scale)
         return self.weight / 2 * total

@@ -74,6 +74,11 @@ def team_here() -> Team:
     return _joined[0]
 
 
+def joined() -> Ranks | None:
+    """The place of this process in the group that it has joined, if it has."""
+    return _joined[0] if _joined else None
+
+
 def _leave_group() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,12 @@ from torch import nn
 from pretune.base.digest import cache_folder
 from pretune.base.errors import NotSupported
 from pretune.train.loop.ranks import team_here
+from pretune.train.parallel.mesh import Axis, Mesh, mesh_of
+from pretune.train.parallel.probe import measured_factor
+from pretune.train.parallel.settings import Parallel
+from pretune.train.parallel.shard import shard
+
+ALONE = Parallel()
 
 
 def device_of(setting: str = "auto") -> torch.device:
@@ -35,15 +41,27 @@ def device_of(setting: str = "auto") -> torch.device:
 
 @dataclass(frozen=True)
 class Runtime:
-    """One process, or one of many started by torchrun."""
+    """One process, or one of many started by torchrun.
+
+    Args:
+        mesh: how they stand to each other; None where each holds the whole model.
+        factor: what exchanged gradients are multiplied with to be sums over the processes; None: their number.
+    """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
     world: int = 1
+    mesh: Mesh | None = None
+    factor: float | None = None
 
     @classmethod
-    def start(cls, device: str = "auto") -> Runtime:
-        """On a device, as one of the processes that were started together, if any; gloo on CPUs, nccl on GPUs."""
+    def start(cls, device: str = "auto", parallel: Parallel = ALONE) -> Runtime:
+        """On a device, as one of the processes that were started together, if any; gloo on CPUs, nccl on GPUs.
+
+        Raises:
+            WrongValue: the mesh does not fit the processes.
+            NotSupported: gradients are neither summed nor averaged here.
+        """
         kind = device_of(device).type
         keep_freed_memory()
         # Compiled code must outlive a restart of the machine: what is kept in /tmp would be compiled again. Several
@@ -54,33 +72,82 @@ class Runtime:
         if team.world == 1:
             return cls(torch.device(kind))
         local = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
-        return cls(torch.device(local), team.rank, team.world)
+        found = cls(torch.device(local), team.rank, team.world)
+        if parallel.is_cut:
+            found = replace(found, mesh=mesh_of(parallel, team.world, found.device))
+        return replace(found, factor=found.measured())
+
+    @property
+    def rows(self) -> Axis:
+        """The processes that read rows of their own, and the place of this one among them."""
+        return self.mesh.rows if self.mesh is not None else Axis(self.world, self.rank)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a process holds less than the whole model."""
+        return self.mesh is not None
+
+    def fitting(self, micro: int, batch: int) -> int:
+        """Rows of a micro-batch: so few that every stage of a pipeline has one in hand."""
+        stages = self.mesh.pipeline.size if self.mesh is not None else 1
+        return min(micro, max(1, batch // self.rows.size // stages))
+
+    @property
+    def undo(self) -> float:
+        """What makes sums over the processes of the gradients that the wrapper exchanges."""
+        return self.factor if self.factor is not None else float(self.world)
+
+    def measured(self) -> float:
+        """What exchanged gradients must be multiplied with, by the wrapper that is used (parallel/probe.py)."""
+
+        def wrap(module: nn.Module, blocks: list[nn.Module]) -> nn.Module:
+            if self.mesh is not None and self.mesh.shard.size > 1:
+                shard(module, blocks, self.mesh, None)
+            return self.wrap(module)
+
+        return measured_factor(wrap, self.finish, self.rows, self.device)
 
     def wrap(self, scored: nn.Module) -> nn.Module:
         """The module that is called: with several ranks, the one whose backward exchanges gradients."""
-        return nn.parallel.DistributedDataParallel(scored) if self.world > 1 else scored
+        if self.rows.size == 1 or (self.mesh is not None and max(self.mesh.shard.size, self.mesh.pipeline.size) > 1):
+            return scored
+        return nn.parallel.DistributedDataParallel(scored, process_group=self.rows.group)
+
+    def finish(self, gradients: Sequence[torch.Tensor]) -> None:
+        """Add up over the processes what no wrapper has, in place, after the last backward pass of a step."""
+        if self.mesh is not None and self.mesh.pipeline.size > 1:
+            for gradient in gradients:
+                self.rows.sum(gradient)
 
     def exchange(self, module: nn.Module, *, now: bool) -> contextlib.AbstractContextManager[Any]:
         """Hold the exchange of gradients back until the last micro-batch of a step."""
-        if self.world == 1 or now:
+        if now or not isinstance(module, nn.parallel.DistributedDataParallel):
             return contextlib.nullcontext()
-        return module.no_sync()  # type: ignore[no-any-return, operator]
+        return module.no_sync()
 
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Sums over all ranks."""
-        if self.world == 1:
+        """Sums over the processes that read rows of their own."""
+        if self.rows.size == 1:
             return dict(values)
         tensor = torch.tensor([values[k] for k in sorted(values)], dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
+        dist.all_reduce(tensor, group=self.rows.group)
         return dict(zip(sorted(values), tensor.tolist(), strict=True))
+
+    def all_said(self, said: Mapping[str, bool]) -> dict[str, bool]:
+        """Whether one of the processes says so, for each name."""
+        if self.world == 1:
+            return dict(said)
+        numbers = torch.tensor([float(said[name]) for name in sorted(said)], device=self.device)
+        dist.all_reduce(numbers)
+        return {name: number > 0 for name, number in zip(sorted(said), numbers.tolist(), strict=True)}
 
     def any(self, said: bool) -> bool:
         """Whether one of the ranks says so."""
-        return said if self.world == 1 else self.sum({"said": float(said)})["said"] > 0
+        return self.all_said({"it": said})["it"]
 
     def gather(self, tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
         """The rows [n, ...] of all ranks one after the other, and how many of them come before this rank's."""
-        if self.world == 1:
+        if self.rows.size == 1:
             return dict(tensors), 0
         mine = len(next(iter(tensors.values())))
         sizes = [int(n) for n in self._every(torch.tensor([mine], device=self.device))]
@@ -89,12 +156,12 @@ class Runtime:
             padded = tensors[name].new_zeros(max(sizes), *tensors[name].shape[1:])
             padded[:mine] = tensors[name]
             found[name] = torch.cat([part[:n] for part, n in zip(self._every(padded), sizes, strict=True)])
-        return found, sum(sizes[: self.rank])
+        return found, sum(sizes[: self.rows.index])
 
     def _every(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         """The tensor of each rank; all have one shape."""
-        found = [torch.empty_like(tensor) for _ in range(self.world)]
-        dist.all_gather(found, tensor)
+        found = [torch.empty_like(tensor) for _ in range(self.rows.size)]
+        dist.all_gather(found, tensor, group=self.rows.group)
         return found
 
     def put(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

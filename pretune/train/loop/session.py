@@ -4,27 +4,36 @@
     session.resume()
     session.run(after=...)
 
-Logs, draws the bar, saves checkpoints by the clock, resumes where an interrupted run was, and leaves
-cleanly on Ctrl-C.
+Logs, draws the bar, saves checkpoints by the clock, resumes where an interrupted run was, goes back where steps are
+refused on end, and leaves cleanly on Ctrl-C.
 """
 
 from __future__ import annotations
 
+import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pretune.base.errors import Stopped
+from pretune.base.asked import is_save_asked
+from pretune.base.errors import NotFinite, Stopped
 from pretune.base.json import Json
-from pretune.base.log import append_line, cut_lines
+from pretune.base.log import Bar, append_line, cut_lines
+from pretune.base.screen import duration
 from pretune.base.stage import Context
 from pretune.objective.routing import busiest
 from pretune.train.budget import remarks_on
 from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
+from pretune.train.loop.beats import watched
 from pretune.train.loop.meters import Meters
+from pretune.train.loop.private import private_run, told_of
+from pretune.train.loop.refusing import MOST_RETURNS, portion
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
+from pretune.train.loop.saving import Saver
+from pretune.train.loop.sharded import write_parts
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.state import DTYPES, as_precise, training_state
 from pretune.train.loop.step import StepReport, TrainState
@@ -56,6 +65,7 @@ class Session:
     log_every: int = 10
     _times: list[tuple[float, float, float]] = field(default_factory=list)
     _spent: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    _is_best: bool = False
 
     @property
     def folder(self) -> Path:
@@ -63,10 +73,20 @@ class Session:
 
     def resume(self) -> None:
         """Continue from the newest good checkpoint, if there is one; what was noted after its step is dropped."""
-        checkpoint.resume(self.state, self.folder, self.context.log)
+        log = self.context.log
+        self._load(checkpoint.newest(self.folder, self.context.run, log) if self.leads else None)
+        if self.state.step:
+            log.info(f"    continues at step {self.state.step} of {self.state.total}")
+
+    def _load(self, found: Path | None) -> bool:
+        """Take the checkpoint that rank 0 found on all ranks; whether it found one."""
+        name = self.context.team.share(found and found.name)
+        if name is not None:
+            checkpoint.load(self.state, self.folder / name, self.runtime.rank)
         self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
         if self.leads:
             cut_lines(self.context.scratch / SAMPLES, self.state.step)
+        return name is not None
 
     @property
     def leads(self) -> bool:
@@ -84,20 +104,47 @@ class Session:
         Raises:
             Stopped: the user asked to stop; everything is saved.
         """
-        if self.state.extra.get("enough"):
-            return
+        if not self.state.extra.get("enough"):
+            self._train(after)
+        self.state.update.settle()
+
+    def _train(self, after: Callable[[StepReport], bool]) -> None:
         self.context.log.seconds["start"] = time.monotonic() - self.context.started
         with self.context.log.progress("    training", total=self.state.total, unit="steps") as bar:
             bar.start_at(self.state.step)
-            for report in self._reports():
-                self._note(report)
-                bar.advance(1, **self._shown(report))
-                self._tell(report)
-                enough = after(report)
-                self.state.extra["enough"] = enough
-                self._save_if_due(report, enough)
-                if enough:
-                    return
+            with self._saver(), watched():
+                self._steps(bar, after)
+
+    def _saver(self) -> Saver:
+        settings = self.spec.settings
+        self._saving = Saver(self.folder, settings.keep, self.context.log, may_copy=settings.optim.offload != "disk")
+        return self._saving
+
+    def _steps(self, bar: Bar, after: Callable[[StepReport], bool]) -> None:
+        for report in self._reports():
+            self._note(report)
+            bar.advance(1, **self._shown(report))
+            self._tell(report)
+            if self.state.refused >= self.state.refuse.goes_back_after:
+                self._go_back(report)
+                bar.start_at(self.state.step)
+                continue
+            self._is_best = False
+            enough = after(report)
+            self.state.extra["enough"] = enough
+            self._save_if_due(report, enough)
+            if enough:
+                break
+        if broken := self.state.update.broken():
+            hint = "the same command goes on from the last checkpoint, whose weights are finite"
+            raise NotFinite(f"the weight {broken} holds what is no number", hint=hint)
+
+    def judge(self, score: float) -> None:
+        """A validation's score (lower is better) of this step, for the checkpoint that is kept as the best."""
+        best = self.state.extra.get("best_score")
+        self._is_best = math.isfinite(score) and (best is None or score < best)
+        if self._is_best:
+            self.state.extra["best_score"] = score
 
     def _reports(self) -> Iterator[StepReport]:
         self._saved_at = time.monotonic()
@@ -106,7 +153,7 @@ class Session:
 
     def _note(self, report: StepReport) -> None:
         """Remember how long the step took and waited, and how large it was: the last 20, and all of this process."""
-        told = report.seconds, report.waited, self.cut.stream.share(report.step - 1)
+        told = report.seconds, report.waited, self.cut.stream.share(report.portion)
         self._times = [*self._times[-19:], told]
         seconds, waited, number = self._spent
         self._spent = (seconds + told[0], waited + told[1], number + told[2])
@@ -139,10 +186,7 @@ class Session:
                 f"taken again with {report.micro}, and so are the steps that follow"
             )
         if not report.taken:
-            place = self.cut.where(report.step - 1)
-            self.context.log.warn(
-                f"step {report.step} was refused: loss {report.loss}, gradient {report.gradient_norm} ({place})"
-            )
+            self.context.log.warn(f"step {report.step} is refused: {report.refused} ({self.cut.where(report.portion)})")
         if report.step % self.log_every and report.step != self.state.total and report.taken:
             return
         seconds, waited, shares = map(sum, zip(*self._times, strict=True))
@@ -154,6 +198,8 @@ class Session:
             **self._meters.read(),
             **{f"gradient_norm_{part}": norm for part, norm in self.state.update.norms_by_part().items()},
         }
+        if report.refused:
+            numbers["refused"] = report.refused
         if report.loads:
             numbers["busiest_expert"] = max(map(busiest, report.loads))
         self.context.log.metrics(step=report.step, **self.spec.objective.named(report.loss), **numbers)
@@ -180,19 +226,86 @@ class Session:
         return found
 
     def _save_if_due(self, report: StepReport, enough: bool) -> None:
-        stop, every = self.runtime.any(self.context.stop), self.spec.settings.save_every
-        if every is not None:
-            due = report.step % every == 0
-        else:
-            due = time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
-        if (due or stop) and self.leads:
+        if self.leads:
+            self._saving.check()
+        due, stop = self.leads and self._is_due(report.step), self.context.stop or self._is_over()
+        asked = self.runtime.all_said({"due": due, "stop": stop, "save": is_save_asked()})
+        if any(asked.values()):
+            self._save(is_due=asked["due"], wait=asked["stop"])
+        if asked["stop"]:  # none leaves before the checkpoint is whole: whoever started the ranks ends the others then
+            self.runtime.any(True)
+            if not enough and report.step < self.state.total:
+                why = f" (stop_after={duration(self.spec.settings.stop_after or 0)})" if self._is_over() else ""
+                hint = "the same command continues"
+                raise Stopped(f"stopped after step {report.step} of {self.state.total}{why}", hint=hint)
+
+    def _is_due(self, step: int) -> bool:
+        settings = self.spec.settings
+        if (settings.keep.best and self._is_best) or (settings.keep.every and step % settings.keep.every == 0):
+            return True
+        if settings.save_every is not None:
+            return step % settings.save_every == 0
+        return time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
+
+    def _is_over(self) -> bool:
+        limit = self.spec.settings.stop_after
+        return limit is not None and time.monotonic() - self.context.started > limit
+
+    def _save(self, *, is_due: bool, wait: bool) -> None:
+        """A checkpoint of this step; a run goes back to those that were due while no step was refused."""
+        broken = self.state.update.broken()
+        if self.runtime.any(broken is not None):
+            which = f"the weight {broken}" if broken else "a weight of another process"
+            self.context.log.warn(f"no checkpoint of step {self.state.step}: {which} holds what is no number")
+            return
+        score = self.state.extra.get("best_score") if self._is_best else None
+        facts = {"run": self.context.run, "score": score, "is_anchor": is_due and not self.state.refused}
+        one = checkpoint.snapshot(self.state, self.runtime, **facts)
+        if self.runtime.is_cut:
+            one = write_parts(one, self.state.update.pieces, self.folder, self.runtime)
+        if self.leads:
             with self.context.log.timing("checkpoints"):
-                checkpoint.save(self.state, self.folder)
+                self._saving.save(one, wait=wait)
             self._saved_at = time.monotonic()
-        if stop:  # none leaves before the checkpoint is whole: whoever started the ranks ends the others then
-            self.runtime.any(stop)
-        if stop and not enough and report.step < self.state.total:
-            raise Stopped(f"stopped after step {report.step} of {self.state.total}", hint="the same command continues")
+
+    def _go_back(self, report: StepReport) -> None:
+        """After refusals on end: to the last good checkpoint, passing over the rows of these steps.
+
+        Raises:
+            NotFinite: there is none, or it has come to this again and again.
+        """
+        state, log = self.state, self.context.log
+        steps = range(report.step - state.refused, report.step)
+        passed = sorted({*state.passed, *(portion(step, state.passed) for step in steps)})
+        returned, problem = (
+            state.returned,
+            f"{state.refused} steps on end were refused, the last since {report.refused}",
+        )
+        rows = f"({self.cut.where(report.portion)})"
+        below, finite = steps.start + 1, all(map(math.isfinite, [report.gradient_norm, *report.loss.values()]))
+        if self.leads:
+            self._saving.finish()
+        found = checkpoint.newest(self.folder, self.context.run, log, anchor=True, below=below) if self.leads else None
+        at = self.context.team.share(int(found.name[5:]) if found else -1)
+        times = returned[1] + 1 if returned[0] == at else 1
+        if finite and (at < 0 or times > MOST_RETURNS):
+            log.warn(f"{problem} {rows}: taken for the new level, the windows begin again")
+            state.window, state.refused = {}, 0
+            return
+        if at < 0 or times > MOST_RETURNS:
+            why = (
+                "there is no checkpoint to go back to"
+                if at < 0
+                else f"the run went back to step {at} {times - 1} times"
+            )
+            hint = "lower optim.learning_rate, or set precision=float32; the data of these rows may be damaged"
+            raise NotFinite(f"step {report.step}: {problem} {rows}, and {why}", hint=hint)
+        self._load(found)
+        if self.leads:
+            checkpoint.drop_behind(self.folder, at)
+        state.passed, state.returned = passed, (at, times)
+        log.warn(f"{problem} {rows}: back to step {at}, passing over the rows of {len(steps)} steps")
+        log.metrics(step=at + 1, went_back_from=report.step, passed_over=passed)
 
 
 def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context) -> Session:
@@ -203,9 +316,24 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     model = as_precise(spec.make(), choices["precision"])
     folder = context.scratch / (f"offload-{runtime.rank}" if runtime.rank else "offload")
     state = training_state(spec, model, choices, runtime, folder)
-    micro = int(choices["micro_batch"])
-    ranks = {"rank": runtime.rank, "world": runtime.world}
-    cut = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro, **ranks, total=state.total)
+    micro = runtime.fitting(int(choices["micro_batch"]), spec.settings.batch)
+    stream = spec.stream
+    if spec.settings.optim.private is not None:
+        secret = context.choose("secret", lambda: secrets.randbits(63))
+        stream, state.mechanism, told = private_run(spec, state.total, secret)
+        state.extra["private"], micro = told, 1
+        context.log.info(f"    private: {told_of(told)}")
+    cut = MicroBatches(
+        stream,
+        spec.objective,
+        spec.vocabulary,
+        spec.seed,
+        micro,
+        rank=runtime.rows.index,
+        world=runtime.rows.size,
+        total=state.total,
+        even=runtime.is_cut,
+    )
     speed = matrix_speed(DTYPES[choices["precision"]], spec.device, context.log) if spec.flops_per_token else 0.0
     sizes = {"rows": spec.rows, "batch": spec.batch, "seconds_per_step": choices["seconds_per_step"]}
     warnings, remarks = remarks_on(spec.settings, steps=state.total, **sizes)

@@ -22,6 +22,7 @@ import torch
 
 from pretune.objective.objective import Objective
 from pretune.train.loop.memory import halving
+from pretune.train.loop.private import take_private_step
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import StepReport, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches
@@ -33,7 +34,6 @@ def steps(
     """Yield after each step; the caller logs, evaluates and saves between steps, or stops.
 
     Raises:
-        NotFinite: the loss or the gradient was not finite in three steps on end.
         OutOfMemory: not even one row at a time fits into memory.
     """
     state.train()
@@ -47,18 +47,19 @@ def fitting_step(state: TrainState, objective: Objective, cut: MicroBatches, run
     Raises:
         OutOfMemory: one row is too much, or memory ran out while the weights were moved.
     """
-    step, tried = state.step, state.micro or cut.micro
+    step, portion, tried = state.step, state.portion, state.micro or cut.micro
     random = _random_state()
 
-    def take(micro: int) -> StepReport:
+    def taken(micro: int) -> StepReport:
         if micro != tried:
             _undo(state, random)
         started = time.perf_counter()
-        batches, where = replace(cut, micro=micro).batches(step), cut.where(step)
+        batches = replace(cut, micro=micro).batches(portion)
+        take = take_step if state.mechanism is None else take_private_step
         waited = time.perf_counter() - started
-        return replace(take_step(state, objective, batches, runtime, where=where), waited=waited)
+        return replace(take(state, objective, batches, runtime), waited=waited, portion=portion)
 
-    report, micro = halving(take, tried, again=lambda: state.step == step and runtime.world == 1)
+    report, micro = halving(taken, tried, again=lambda: state.step == step and runtime.world == 1)
     if micro != tried:
         state.micro = micro
     return replace(report, micro=micro, tried=tried)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Protocol, cast
 
 import numpy as np
@@ -115,6 +115,7 @@ class MicroBatches:
     Args:
         micro: rows of a micro-batch.
         total: steps of the run, where they are known.
+        even: whether all ranks have as many micro-batches as the one with the most rows: each of them is a meeting.
     """
 
     stream: Stream
@@ -125,19 +126,23 @@ class MicroBatches:
     rank: int = 0
     world: int = 1
     total: int = 0
+    even: bool = False
 
     def batches(self, step: int) -> list[Batch]:
         """The micro-batches of this rank: rows rank, rank + world, ... of the step."""
         # A fourth word: numpy takes [seed, step] for [seed, step, 0], which is what the first row draws from.
         rows = self.objective.together(self.stream.rows(step), np.random.default_rng([self.seed, step, 0, 1]))
         ready = [self._prepared(rows[slot], step, slot) for slot in range(self.rank, len(rows), self.world)]
-        if not ready:
-            return [self.objective.idle(self._prepared(rows[0], step, 0), self.vocabulary)]
+        if not rows:  # of examples that are drawn one by one
+            return []
         cuts = (ready[i : i + self.micro] for i in range(0, len(ready), self.micro))
-        return [self.objective.collate(cut, self.vocabulary) for cut in cuts]
+        found = [self.objective.collate(cut, self.vocabulary) for cut in cuts]
+        most = -(-len(range(0, len(rows), self.world)) // self.micro) if self.even else 1
+        idle = (self.objective.idle(self._prepared(rows[0], step, 0), self.vocabulary) for _ in range(most))
+        return [*found, *islice(idle, max(0, most - len(found)))]
 
     def _prepared(self, row: Row, step: int, slot: int) -> Row:
-        told: Row = {**row, "progress": step / self.total if self.total else 0.0}
+        told: Row = {**row, "progress": min(1.0, step / self.total) if self.total else 0.0}
         return self.objective.prepare(told, self.vocabulary, np.random.default_rng([self.seed, step, slot]))
 
     def where(self, step: int) -> str:

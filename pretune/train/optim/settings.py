@@ -15,10 +15,22 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pretune.base.config import Choice, Free, Variant, chosen
+from pretune.base.config import Choice, Config, Free, Variant, chosen
 from pretune.train.optim.schedule import AVERAGE, SCHEDULE, Average, Constant, Linear, NoAverage, Schedule
 
 WARMUP = r"^[0-9]+(\.[0-9]+)?(e[0-9]+)? (tokens|seconds|minutes)$"
+
+
+class Private(Config):
+    """How little a model may tell of any single training example (arXiv:1607.00133). Rows pass one at a time."""
+
+    epsilon: float = Field(gt=0)
+    """With or without an example, any outcome is at most e^epsilon times as likely; the noise that this takes is found.
+    Below 1 strong, 8 usual, above that little more than a habit."""
+    delta: float | None = Field(None, gt=0, lt=1)
+    """The chance with which that may fail; by default 1 / (10 x examples)."""
+    clip: float = Field(1.0, gt=0)
+    """The norm to which the gradient of each example is clipped."""
 
 
 class Optim(Variant):
@@ -47,6 +59,8 @@ class Optim(Variant):
     GPU trains (cpu). Slower; frees memory for larger models."""
     average: Annotated[Average, *chosen(AVERAGE)] = NoAverage(kind="none")
     """What is evaluated and saved: the last weights (none), an average of all (ema), or of the last steps (tail)."""
+    private: Private | None = None
+    """Differentially private fine-tuning (optim.private.epsilon=8): the model hardly depends on any single example."""
 
     @property
     def rate(self) -> float:

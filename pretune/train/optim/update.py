@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +21,7 @@ from pretune.model.families import family_of
 from pretune.train.optim.moments import CODES, SCALES, Files, is_packed, pack, unpack
 from pretune.train.optim.settings import Muon, Optim, ScheduleFree
 from pretune.train.optim.update_rules import WeightGroup
+from pretune.train.parallel.pieces import ALL, Piece, Pieces, here
 
 BEGAN = "began"
 """Among the moments of a weight that was set free later: updates that were made before."""
@@ -35,6 +36,8 @@ class Update:
             parameters are cast (buffers are not: rotary frequencies need float32), their exact values kept.
         scales: factor on the learning rate by parameter name (layer-wise rates); 1 where absent.
         folder: for files of masters and moments, with offload=disk; a temporary one if it is not given.
+        pieces: what of each weight lies in this process.
+        shown: the whole model that is evaluated and saved, where this process trains a part of it.
     """
 
     def __init__(
@@ -45,56 +48,88 @@ class Update:
         compute_dtype: torch.dtype | None = None,
         scales: dict[str, float] | None = None,
         folder: Path | None = None,
+        pieces: Pieces = ALL,
+        shown: nn.Module | None = None,
     ):
         self.settings = settings
         module, _, name = settings.rule.partition(":")
         self.rule: Callable[[WeightGroup, Optim], None] = getattr(import_module(module), name)
-        self.family = family_of(model)
+        self.family, self.pieces = family_of(model), pieces
         self.every = dict(model.named_parameters())
         self.weights = {name: p for name, p in self.every.items() if p.requires_grad}
         assert self.weights, "nothing is set to train"
         # In bfloat16 only where the model computes in it: elsewhere its products may be the slower ones.
-        self.fast = compute_dtype or next(iter(self.weights.values())).dtype
+        fast = compute_dtype if compute_dtype == torch.bfloat16 else None  # a product of float16 overflows
+        self.fast = fast or next(iter(self.weights.values())).dtype
         self.files = Files(folder) if settings.offload == "disk" else None
-        self.has_master_weights = compute_dtype is not None or settings.offload == "cpu"
+        narrow = None if pieces.casts else compute_dtype
+        self.has_master_weights = narrow is not None or settings.offload == "cpu"
         self.exact = {n: self._exact(n, p) for n, p in self.every.items()}
-        if compute_dtype:
-            self.family.narrow(model, compute_dtype)
+        if narrow:
+            self.family.narrow(model, narrow)
         self.masters = {n: self.exact[n] for n in self.weights}
         self.moments: dict[str, dict[str, Tensor]] = {n: {} for n in self.weights}
         self.moving = list(self.weights)
-        self.norms = torch.zeros(len(self.weights))
+        self.normed, self.norms = list(self.weights), torch.zeros(len(self.weights))
         self.open: list[tuple[str, str]] = []
+        self.grad_scale = 1.0  # what the gradients are multiplied with, a power of two (loop/scaling.py)
         self.scales = scales or {}
-        self.matrices = self.family.matrices(model) & set(self.weights) if isinstance(settings, Muon) else set()
+        self.shown = dict(shown.named_parameters()) if shown is not None else self.every
+        self.matrices = self.family.matrices(shown or model) if isinstance(settings, Muon) else set()
 
     def _exact(self, name: str, parameter: nn.Parameter) -> Tensor:
         """The exact values of a parameter, where they shall lie; without masters apart they are its own."""
         trains = name in self.weights
         if self.settings.offload == "cpu" and trains:
-            return parameter.detach().to("cpu", copy=True)
+            return here(parameter).detach().to("cpu", copy=True)
         if self.files is not None and trains:
             placed = self.files.keep(parameter.data, f"master-{name}")
             parameter.data = parameter.data if self.has_master_weights else placed
             return placed
-        return parameter.detach().clone() if self.has_master_weights else parameter.data
+        return here(parameter).detach().clone() if self.has_master_weights else here(parameter.data)
+
+    @property
+    def trained(self) -> list[str]:
+        """Names of the weights that train, in whatever process they lie."""
+        return [name for name, parameter in self.shown.items() if parameter.requires_grad]
 
     @contextmanager
     def exact_weights(self) -> Iterator[None]:
         """The model computes with the weights that are evaluated and saved (and in their type) inside this block."""
-        narrow = {n: p.data for n, p in self.every.items()}
+        narrow = {n: p.data for n, p in self.shown.items()}
         for name, tensor in self.final().items():
-            self.every[name].data = tensor.to(self.every[name].device)
+            self.shown[name].data = tensor.to(self.shown[name].device)
         try:
             yield
         finally:
-            for name, parameter in self.every.items():
+            for name, parameter in self.shown.items():
                 parameter.data = narrow[name]
+
+    def looked_at(self) -> AbstractContextManager[None]:
+        """The model computes as it is in training inside this block; one that lies in parts as in `exact_weights`."""
+        return self.exact_weights() if self.pieces.is_cut else nullcontext()
 
     @torch.no_grad()
     def final(self) -> dict[str, Tensor]:
-        """The weights that are evaluated and saved, by name: exact, and averaged where an average was asked for."""
-        return {name: self._final(name, exact) for name, exact in self.exact.items()}
+        """The weights that are evaluated and saved, by name: exact, and averaged where an average was asked for.
+
+        Whole, where processes hold parts of them: then all of them must ask.
+        """
+        mine = {name: self._final(name, exact) for name, exact in self.exact.items()}
+        return self.pieces.whole(mine, next(iter(mine.values()))) if self.pieces.is_cut else mine
+
+    def settle(self) -> None:
+        """Training is over: every process has the whole model, and may go on alone."""
+        if not self.pieces.is_cut:
+            return
+        found, self.pieces = self.final(), ALL
+        for name, parameter in self.shown.items():
+            parameter.data = found[name]
+        self.every, self.exact = self.shown, found
+        self.weights = {name: p for name, p in self.shown.items() if p.requires_grad}
+        self.masters = {name: found[name] for name in self.weights}
+        self.moments = {name: {} for name in self.weights}
+        self.has_master_weights = False
 
     def _final(self, name: str, exact: Tensor) -> Tensor:
         moments = self.moments.get(name, {})
@@ -107,9 +142,12 @@ class Update:
     @torch.no_grad()
     def replace(self, weights: Mapping[str, Tensor]) -> None:
         """These are the final weights, by name; nothing is averaged any more."""
-        for name, tensor in weights.items():
-            self.masters[name].copy_(tensor)
-            self.weights[name].copy_(tensor)
+        for name in weights:
+            if self.pieces.is_cut and name not in self.masters:
+                continue  # another process holds it
+            mine = self.pieces.cut(name, weights[name])
+            self.masters[name].copy_(mine)
+            here(self.weights[name]).copy_(mine)
             self.moments[name].clear()
 
     def keep_gradients(self, names: Collection[str]) -> None:
@@ -122,20 +160,33 @@ class Update:
     @torch.no_grad()
     def gradient_norm(self) -> float:
         """Norm of the gradient of the weights that move, in float32 or wider."""
-        grads = [grad for n in self.moving if (grad := self.weights[n].grad) is not None]
+        grads = [here(grad) for n in self.moving if (grad := self.weights[n].grad) is not None]
         assert len(grads) == len(self.moving), self._without_gradient()
         wide = torch.float64 if grads[0].dtype == torch.float64 else torch.float32
-        self.norms = torch.stack(torch._foreach_norm(grads, dtype=wide))
+        self.normed, self.norms = self.pieces.norms(self.moving, torch.stack(torch._foreach_norm(grads, dtype=wide)))
+        self.norms = self.norms / self.grad_scale
         return float(torch.linalg.vector_norm(self.norms))
 
     def _without_gradient(self) -> str:
         missing = [n for n in self.moving if self.weights[n].grad is None]
         return f"parameters meant to train have no gradient: {missing[:3]}"
 
+    def first_without_norm(self) -> str | None:
+        """The first weight whose last gradient was not finite."""
+        return _first_infinite(self.normed, self.norms)
+
+    @torch.no_grad()
+    def broken(self) -> str | None:
+        """The first weight that holds what is no number (a sum is none if one of its parts is none)."""
+        both = [(n, self.masters[n]) for n in self.masters]
+        both += [(n, self.weights[n]) for n in self.weights if self.has_master_weights]
+        sums = torch.stack([tensor.sum(dtype=torch.float64).cpu() for _, tensor in both])
+        return _first_infinite([name for name, _ in both], sums)
+
     def norms_by_part(self) -> dict[str, float]:
         """Norm of the last gradient whose norm was taken, of each part of the model (model/families)."""
         squares: dict[str, float] = {}
-        for name, norm in zip(self.moving, self.norms.tolist(), strict=True):
+        for name, norm in zip(self.normed, self.norms.tolist(), strict=True):
             part = self.family.part_of(name)
             squares[part] = squares.get(part, 0.0) + norm**2
         return {part: math.sqrt(total) for part, total in sorted(squares.items())}
@@ -152,7 +203,7 @@ class Update:
         """
         named = [n for n in self.moving if self.weights[n].grad is not None]
         assert len(named) == len(self.moving), self._without_gradient()
-        grads = {n: self._gradient(n).mul_(clip_scale) for n in named}
+        grads = {n: self._gradient(n).mul_(clip_scale / self.grad_scale) for n in named}
         for names, decay, is_inner in self._groups(named, number):
             own = number - self._began(names[0])
             self.rule(self._group(names, grads, own, factor, decay, is_inner), self.settings)
@@ -161,14 +212,14 @@ class Update:
             torch._foreach_lerp_(self._kept(named, "average", torch.clone), [self.masters[n] for n in named], average)
         for name in named:
             if self.has_master_weights:
-                self.weights[name].copy_(self.masters[name])
+                here(self.weights[name]).copy_(self.masters[name])
             self.weights[name].grad = None
 
     def _gradient(self, name: str) -> Tensor:
         """In the type of the master, and where it lies."""
         grad = self.weights[name].grad
         assert grad is not None
-        return grad.to(self.masters[name].device, self.masters[name].dtype)
+        return here(grad).to(self.masters[name].device, self.masters[name].dtype)
 
     def _began(self, name: str) -> int:
         """Updates that were made before the first one of this weight."""
@@ -193,7 +244,7 @@ class Update:
 
     def _alike(self, names: list[str]) -> list[list[str]]:
         """Names whose tensors can be stacked, so that many small products become one."""
-        kinds = {name: (tuple(self.masters[name].shape), self.family.stacked(name)) for name in names}
+        kinds = {name: (self.pieces.shape(name, self.masters[name]), self.family.stacked(name)) for name in names}
         return [[n for n in names if kinds[n] == kind] for kind in sorted(set(kinds.values()))]
 
     def _group(
@@ -203,8 +254,21 @@ class Update:
         kept = partial(self._kept, names)
         masters, mine = [self.masters[n] for n in names], [grads[n] for n in names]
         scales = [self.scales.get(n, 1.0) for n in names]
-        stacked = self.family.stacked(names[0])
-        return WeightGroup(masters, mine, rates, scales, factor, number, decay, is_inner, self.fast, kept, stacked)
+        return WeightGroup(
+            masters,
+            mine,
+            rates,
+            scales,
+            factor,
+            number,
+            decay,
+            is_inner,
+            self.fast,
+            kept,
+            stacked=self.family.stacked(names[0]),
+            shape=self.pieces.shape(names[0], masters[0]),
+            of_wholes=partial(self.pieces.of_wholes, names),
+        )
 
     def _kept(self, names: list[str], kind: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """The moment `kind` of each of these weights, made where it is not there yet."""
@@ -229,6 +293,10 @@ class Update:
             kept[kind + CODES], kept[kind + SCALES] = pack(kept.pop(kind), kind)
         self.open.clear()
 
+    def held(self) -> dict[str, Piece]:
+        """What of each trained weight lies here."""
+        return {name: self.pieces.piece(name, master) for name, master in self.masters.items()}
+
     def state(self) -> dict[str, Tensor]:
         """Masters and moments by name, for a checkpoint."""
         kept = {f"master/{n}": t for n, t in self.masters.items()}
@@ -239,14 +307,21 @@ class Update:
         """Take masters and moments back; every master must be there and have its shape."""
         names = {key.partition("/")[2] for key in state if key.startswith("master/")}
         assert names == set(self.masters), f"other parameters: {sorted(names ^ set(self.masters))[:3]}"
+        for kept in self.moments.values():  # those of a run that goes back may be younger than the checkpoint
+            kept.clear()
         for key, tensor in state.items():
             kind, _, name = key.partition("/")
             if kind == "master":
                 self.masters[name].copy_(tensor)
-                self.weights[name].copy_(tensor)
+                here(self.weights[name]).copy_(tensor)
             else:
                 mine = tensor.to(self.masters[name].device, copy=True)
                 self.moments[name][kind] = self.files.keep(mine, f"{kind}-{name}") if self.files is not None else mine
+
+
+def _first_infinite(names: list[str], numbers: Tensor) -> str | None:
+    """The first of these names whose number [N] is not finite."""
+    return next((n for n, is_fine in zip(names, numbers.isfinite().tolist(), strict=True) if not is_fine), None)
 
 
 def _by_decay(masters: dict[str, Tensor], names: list[str], decay: float) -> Iterator[tuple[float, list[str]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,6 +39,8 @@ class WeightGroup:
         fast: the type in which this machine multiplies the model's matrices; Muon orthogonalises in it.
         kept: the moment of a name for each weight, made by the function where it is not there yet.
         stacked: matrices of one shape that lie on top of each other in each weight.
+        shape: of the first weight as a whole, where this process holds a part of it.
+        of_wholes: a function of whole weights, of which this process holds parts.
     """
 
     masters: list[Tensor]
@@ -51,6 +54,8 @@ class WeightGroup:
     fast: torch.dtype
     kept: Callable[[str, Callable[[Tensor], Tensor]], list[Tensor]]
     stacked: int = 1
+    shape: tuple[int, ...] = ()
+    of_wholes: Callable[[list[Tensor], Callable[[list[Tensor]], list[Tensor]]], list[Tensor]] = lambda ts, f: f(ts)
 
     def moments(self, name: str) -> list[Tensor]:
         """The moment of this name, zeros at first."""
@@ -180,15 +185,20 @@ def muon(group: WeightGroup, s: Muon) -> None:
     m, momentum = group.moments("momentum"), _momentum(group.number, s)
     torch._foreach_lerp_(m, group.grads, 1 - momentum)
     torch._foreach_lerp_(group.grads, m, momentum)
-    grads = torch.stack(group.grads)
-    *many, height, width = grads.shape
-    moves = orthogonal(grads.view(*many, group.stacked, height // group.stacked, width), group.fast)
-    size = math.sqrt(max(1.0, moves.shape[-2] / moves.shape[-1]))
-    moves = moves.flatten(-3, -2)
-    for master, move, scale in zip(group.masters, moves.to(group.masters[0].dtype), group.scales, strict=True):
+    moves = group.of_wholes(group.grads, partial(_orthogonal_moves, stacked=group.stacked, fast=group.fast))
+    height, width = group.shape[-2:]
+    size = math.sqrt(max(1.0, height // group.stacked / width))
+    for master, move, scale in zip(group.masters, moves, group.scales, strict=True):
         rate = s.matrix_rate * group.factor * scale
         decayed = (master * move > 0).to(master.dtype) if s.cautious else 1.0
         master.mul_(1 - rate * s.weight_decay * decayed).add_(move, alpha=-rate * size)
+
+
+def _orthogonal_moves(grads: list[Tensor], *, stacked: int, fast: torch.dtype) -> list[Tensor]:
+    together = torch.stack(grads)
+    *many, height, width = together.shape
+    moves = orthogonal(together.view(*many, stacked, height // stacked, width), fast)
+    return list(moves.flatten(-3, -2).to(grads[0].dtype))
 
 
 def _momentum(number: int, s: Muon) -> float:

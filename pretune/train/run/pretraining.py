@@ -57,7 +57,7 @@ USUAL_VOCABULARY = 8192
 def pretrain(settings: PretrainSettings, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
     """Train on token stores and write the model folder; returns the metrics of the card."""
     quiet_transformers()
-    runtime = Runtime.start(settings.device)
+    runtime = Runtime.start(settings.device, settings.parallel)
     stores = {place.removeprefix("tokens."): one for place, one in inputs.items() if place.startswith("tokens")}
     base = inputs.get("base")
     general: dict[str, Artifact] = {}
@@ -246,7 +246,7 @@ def forecast_pretraining(
         config = {"model_type": shape.family, **shape.config(vocab_size=size, max_length=window, specials=specials)}
     return replace(
         forecast_of(spec_of(settings, start, vocabulary, device=device, tokens=tokens), machine, timed=timed),
-        disk_bytes=4.0 * parameters + 2 * 12.0 * parameters,
+        disk_bytes=4.0 * parameters + settings.keep.number * 12.0 * parameters,
         parameters=parameters,
         vocab_size=size,
         config=config,

@@ -62,6 +62,8 @@ class PretrainSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _one_model(self) -> Any:
+        if self.optim.private is not None:
+            raise ValueError("rows of tokens hold parts of several documents; optim.private is for fine-tuning")
         if self.base is not None and "model" in self.model_fields_set:
             raise ValueError("model is the shape of a new model, and base is one that learns on; give one of them")
         if self.take_layers is not None and self.base is None:

@@ -12,14 +12,14 @@ from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.layers import config_of_taken
 from pretune.train.run.settings import PretrainSettings
-from pretune.train.settings import refuse_ranks, with_teacher_in_memory
+from pretune.train.settings import with_teacher_in_memory
 
 
 class PretrainStage(Stage, PretrainSettings):
     """Train a model on tokens, from scratch or from another one."""
 
     makes: ClassVar[str] = "model"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     stops_gently: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 
@@ -27,7 +27,8 @@ class PretrainStage(Stage, PretrainSettings):
         return "validation_bits_per_byte" if self.objective.tells_bits else "validation_loss"
 
     def check_ranks(self, world: int) -> None:
-        refuse_ranks(self.batch, world)
+        teacher = "distil" if getattr(self.objective, "teacher", None) else ""
+        self.check_parallel(world, objective=teacher, compile="yes" if self.compile == "yes" else "")
 
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         from pretune.train.run.pretraining import forecast_pretraining

@@ -116,7 +116,7 @@ class Watch:
     def after(self, report: StepReport) -> bool:
         """Validate and write when it is due; never says enough."""
         if report.step % self.every == 0 and report.step < self.session.state.total:
-            with self.session.context.log.timing("validation"):
+            with self.session.context.log.timing("validation"), self.session.state.update.looked_at():
                 self._validate(self.rows_between)
                 self._write()
         return False
@@ -147,6 +147,7 @@ class Watch:
         if not rows:
             return {}
         loss = self._loss(rows, most)
+        self.session.judge(loss.per_target)
         found: Json = {f"validation_{k}": value for k, value in self.objective.named(loss.terms).items()}
         found |= {f"validation_{k}": value for k, value in loss.measures.items()}
         if term := self.objective.tells_bits:

@@ -22,20 +22,21 @@ TITLES = ("title", "name", "movie_title", "item_name", "product_name")
 def read_ratings(ratings: Path, items: Path | None, repairs: Repairs) -> Iterator[Json]:
     """One record a row of `.inter`, its item by the title."""
     titles = _titles(items, repairs) if items is not None else {}
-    for record in _rows(ratings, repairs):
+    for record in rows_of_atomic(ratings, repairs):
         item = record.get("item_id", "")
         yield {**record, "item_id": titles.get(item, item)}
 
 
 def _titles(path: Path, repairs: Repairs) -> dict[str, str]:
-    rows = list(_rows(path, repairs))
+    rows = list(rows_of_atomic(path, repairs))
     column = next((c for c in TITLES if rows and c in rows[0]), None)
     named = {row["item_id"]: row[column].strip() for row in rows if column and row[column].strip()}
     often = Counter(named.values())
     return {item: title if often[title] == 1 else f"{title} [{item}]" for item, title in named.items()}
 
 
-def _rows(path: Path, repairs: Repairs) -> Iterator[dict[str, str]]:
+def rows_of_atomic(path: Path, repairs: Repairs) -> Iterator[dict[str, str]]:
+    """The rows of either table, without the types of its columns. Raises BadFile: a row of another length."""
     lines = lines_of(path, repairs)
     names = [cell.partition(":")[0] for cell in next(lines, "").rstrip("\r\n").split("\t")]
     for number, line in enumerate(lines, 2):

@@ -112,7 +112,7 @@ def open_rows(path: Path, repairs: Repairs) -> Rows:
     rows.delimiter = _delimiter(path, rows)
     rows.is_quoted = all(len(name) > 1 and name[0] == name[-1] == '"' for name in rows.peek().strip().split(TAB))
     with edge(f"{path.as_posix()}:{rows.next_line}", "the first line of a csv"):
-        rows.head = [name.strip() for name in rows.next_row() or []]
+        rows.head = [*repairs.names] or [name.strip() for name in rows.next_row() or []]
     rows.names = [name or f"column {k}" for k, name in enumerate(rows.head, 1)]
     if len(set(rows.names)) < len(rows.names):
         problem = f"{path.as_posix()!r} has two columns of one name: {', '.join(rows.names)}"

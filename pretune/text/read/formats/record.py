@@ -48,6 +48,7 @@ class Repairs:
         left_out: members of archives that are not text and do not claim to be, such as pictures.
         passed_over: places that gave no record: refused ones and blank lines. The number of a record counts them,
             so that mending one moves no other.
+        names: of the columns, for tables whose first line is a row; none: the first line has them.
     """
 
     broken: int = 0
@@ -55,6 +56,7 @@ class Repairs:
     quarantine: list[tuple[str, str]] | None = None
     left_out: list[str] = field(default_factory=list)
     passed_over: int = 0
+    names: tuple[str, ...] = ()
 
     def refuse(self, error: UserError, where: str = "") -> None:
         """Set a record aside and let the reader go on with the next one; raises `error` without a quarantine."""

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -79,12 +79,12 @@ def head_of(kind: str) -> Head:
     return "next" if family_named(family).architecture_of(family) == "decoder" else "masked"
 
 
-def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | None = None) -> Any:
+def tiny(kind: str, *, attention: str = "eager", seed: int = 0, head: Head | None = None, words: int = 40) -> Any:
     """A random model in float64 whose every parameter matters (no zeros left)."""
     model = build_model(
         tiny_shape(kind),
         head or head_of(kind),
-        vocab_size=40,
+        vocab_size=words,
         max_length=32,
         specials=SPECIALS,
         seed=seed,
@@ -177,7 +177,10 @@ def labelled_rows(number: int) -> list[Row]:
 
 def sets_of(number: int) -> list[Row]:
     """Rows with none to all of three labels."""
-    return [{"ids": r["ids"], "holds": np.arange(3) < i % 4} for i, r in enumerate(labelled_rows(number))]
+    return [
+        {"ids": r["ids"], "holds": (np.arange(3) < i % 4).astype(np.float64)}
+        for i, r in enumerate(labelled_rows(number))
+    ]
 
 
 def span_rows(number: int) -> list[Row]:
@@ -213,7 +216,7 @@ def tiny_body(kind: str, pooling: str) -> Any:
 
 def rows_of_texts(number: int, most: int) -> list[Row]:
     """Two to `most` texts each, of uneven lengths; the right text of the second row is that of the first."""
-    rng, rows = np.random.default_rng(4), []
+    rng, rows = np.random.default_rng(4), list[tuple[list[Row], list[int]]]()
     for i in range(number):
         texts: list[Row] = [
             {"ids": rng.integers(4, 40, 3 + (i + 2 * k) % 7).tolist()} for k in range(2 + i % (most - 1))
@@ -243,7 +246,8 @@ def preference_rows(number: int) -> list[Row]:
         sizes = [5 + i % 4, 9 - i % 3]
         targets = np.concatenate([np.arange(size) >= 3 for size in sizes])
         ids, reference = rng.integers(4, 40, sum(sizes)), -rng.random(2) * 10
-        rows.append({"ids": ids, "segments": np.repeat([0, 1], sizes), "targets": targets, "good": i % 2 == 0, "reference": reference})  # fmt: skip
+        liked, segments = i % 2 == 0, np.repeat([0, 1], sizes)
+        rows.append({"ids": ids, "segments": segments, "targets": targets, "good": liked, "reference": reference})
     return rows
 
 
@@ -258,95 +262,70 @@ def adapted(model: Any, method: str, *, heads: tuple[str, ...] = ()) -> Any:
     return found
 
 
-def case(name: str) -> tuple[Any, Objective, list[Row]]:
+Case = tuple[Any, Objective, list[Row]]
+"""A model, an objective, and eight rows."""
+
+
+def case(name: str) -> Case:
     """(model, objective, eight rows) of a kind of training."""
-    if name == "causal":
-        return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
-    if name in OF_TEXT:
-        return tiny("qwen3"), OBJECTIVE(OF_TEXT[name]), packed_rows(8, LENGTH + 1)
-    if name == "gpt2":
-        return tiny("gpt2"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
-    if name in ("moe", "moe-hybrid"):
-        return tiny("qwen3-moe"), OBJECTIVE(OF_TEXT["hybrid"] if "-" in name else "causal"), packed_rows(8, LENGTH + 1)
-    if name == "chat":
-        return tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)
     method, _, task = name.partition(" by ")[::-1]
-    if method in ADAPTERS and task == "chat":
-        rows = packed_rows(8, LENGTH + 1, targets=True)
-        return adapted(tiny("qwen3", attention="sdpa"), method), OBJECTIVE("causal"), rows
     if method in ADAPTERS:
-        model = adapted(tiny_classifier(), method, heads=("classifier",))
-        return model, Labels(kind="labels"), labelled_rows(8)
-    if name == "masked":
-        return tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
-    if name == "windows":
-        model = tiny("gemma3")
-        for place, parameter in model.named_parameters():
-            parameter.requires_grad_("norm" not in place)  # transformers adds their gradients up in float32, always
-        return model, OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
-    if name == "windows-masked":
-        return tiny("modernbert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)
-    if name == "masked-pairs":
-        return tiny("bert", head="pair"), OBJECTIVE({"kind": "masked", "pairs": "next", "spans": 2}), paired_rows(8)
-    if name == "replaced":
-        return tiny("electra"), OBJECTIVE({"kind": "replaced", "rate": 0.3}), packed_rows(8, LENGTH)
-    if name == "tag":
-        return tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)
-    if name == "crf":
-        model = tiny_tagger("bert")
-        setattr(model, NAME, chain_of([[0, 1, 2], [2, 0, 0]], 3).double())
-        return model, ChainTags(kind="chain-tags"), tagged_rows(8)
-    if name == "tag-decoder":
-        return tiny_tagger("qwen3"), TokenTags(kind="token-tags"), tagged_rows(8)
-    if name == "classify-decoder":
-        return tiny_classifier("qwen3"), Labels(kind="labels"), labelled_rows(8)
-    if name == "regress":
-        return tiny_classifier(outputs=1), Scores(kind="scores"), scored_rows(8)
-    if name == "multilabel":
-        return tiny_classifier(), LabelSets(kind="label-sets", class_weights=WEIGHTS), sets_of(8)
-    if name == "classify-weights":
-        weighted = Labels(kind="labels", class_weights=WEIGHTS, label_smoothing=0.1)
-        return tiny_classifier(), weighted, labelled_rows(8)
+        return _by_adapter(method, task)
+    table = next((t for t in (_TEXT, _LABELLED, _TEXTS) if name in t), None)
+    if table is not None:
+        return table[name]()
     if name in OF_LABELS:
         rows = sets_of(8) if name.startswith("multilabel") else labelled_rows(8)
         return tiny_classifier(dropout=0.1 if "r-drop" in name else 0.0), OF_LABELS[name], rows
-    if name == "embed":
-        return tiny_body("bert", "mean"), Contrast(kind="contrast", negatives=2, temperature=0.5), rows_of_texts(8, 4)
-    if name == "few-shot":
-        return tiny_classifier(), Cosines(kind="cosines", of_classifier=True), rows_of_texts(8, 2)
-    if name == "embed-decoder":
-        return tiny_body("qwen3", "last"), Contrast(kind="contrast", temperature=0.5), rows_of_texts(8, 2)
-    if name == "embed-scores":
-        return tiny_body("bert", "cls"), Cosines(kind="cosines"), rows_of_texts(8, 2)
-    if name in ("listwise", "pairwise"):
-        model = tiny_classifier(outputs=1)
-        hold_bias(model)
-        return model, Rankings(kind="rankings", loss=name), ranked_rows(8)
-    if name == "seq2seq":
-        pairs: list[Row] = [{"ids": r["ids"], "labels": r["ids"][1 + i % 3 :]} for i, r in enumerate(labelled_rows(8))]
-        return tiny_translator(), Written(kind="written"), pairs
+    if name in OF_TEXT:
+        return tiny("qwen3"), OBJECTIVE(OF_TEXT[name]), packed_rows(8, LENGTH + 1)
     if name in OF_TWO:
         return tiny("t5"), OBJECTIVE(OF_TWO[name]), packed_rows(8, 2 * LENGTH, seed=1)
     if name in PREFERENCES:
         return tiny("qwen3", attention="sdpa"), LOSS(PREFERENCES[name]), preference_rows(8)
-    if name == "reward":
-        return tiny_classifier("qwen3", outputs=1), Rewards(kind="rewards"), preference_rows(8)
-    if name in ("several", "several-mixup"):
-        heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
-        parts = {
-            "mood": Labels(kind="labels", mixup=0.4 if "mixup" in name else 0.0),
-            "names": TokenTags(kind="token-tags"),
-        }
-        both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
-        mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
-        return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
-    if name == "beside" or name.startswith("distil"):
-        return beside() if name == "beside" else distilled(name)
     if name in ("bag", "cnn", "lstm"):
         return tiny_baseline(name), Labels(kind="labels"), labelled_rows(8)
-    if name == "answer":
-        return tiny_finder(), Spans(kind="spans"), span_rows(8)
     return tiny_classifier(), Labels(kind="labels"), labelled_rows(8)
+
+
+def _by_adapter(method: str, task: str) -> Case:
+    if task == "chat":
+        rows = packed_rows(8, LENGTH + 1, targets=True)
+        return adapted(tiny("qwen3", attention="sdpa"), method), OBJECTIVE("causal"), rows
+    return adapted(tiny_classifier(), method, heads=("classifier",)), Labels(kind="labels"), labelled_rows(8)
+
+
+def _windows() -> Case:
+    model = tiny("gemma3")
+    for place, parameter in model.named_parameters():
+        parameter.requires_grad_("norm" not in place)  # transformers adds their gradients up in float32, always
+    return model, OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)
+
+
+def _chain() -> Case:
+    model = tiny_tagger("bert")
+    setattr(model, NAME, chain_of([[0, 1, 2], [2, 0, 0]], 3).double())
+    return model, ChainTags(kind="chain-tags"), tagged_rows(8)
+
+
+def _ranked(loss: str) -> Case:
+    model = tiny_classifier(outputs=1)
+    hold_bias(model)
+    return model, Rankings(kind="rankings", loss=loss), ranked_rows(8)
+
+
+def _written() -> Case:
+    rows = labelled_rows(8)
+    pairs = [Row(ids=r["ids"], labels=np.asarray(r["ids"])[1 + i % 3 :]) for i, r in enumerate(rows)]
+    return tiny_translator(), Written(kind="written"), pairs
+
+
+def _several(mixup: float) -> Case:
+    heads = ManyHeads({"mood": tiny_classifier(), "names": tiny_tagger("bert")})
+    parts = {"mood": Labels(kind="labels", mixup=mixup), "names": TokenTags(kind="token-tags")}
+    both = {"mood": labelled_rows(8), "names": tagged_rows(8)}
+    mixed: list[Row] = [{**both[of][k], "of": of} for k, of in enumerate(["mood", "names", "mood", "names"] * 2)]
+    return heads, SeveralObjectives(kind="several", of=parts, shares={"names": 0.5}), mixed
 
 
 class Earlier:
@@ -372,8 +351,9 @@ def beside() -> tuple[Any, Objective, list[Row]]:
     objective.hold(model)
     said = np.random.default_rng(6).normal(size=(2, 3))
     rows: list[Row] = [{**row, "of": "task"} for row in labelled_rows(3)]
-    rows += [{**row, "of": "tags"} for row in tagged_rows(2)] + [{"of": "text", **packed_rows(1, LENGTH)[0]}]
-    rows += [{"ids": row["ids"], "said": s, "of": "kept"} for row, s in zip(labelled_rows(2), said, strict=True)]
+    rows += [{**row, "of": "tags"} for row in tagged_rows(2)]
+    rows += [{**packed_rows(1, LENGTH)[0], "of": "text"}]
+    rows += [Row(ids=row["ids"], said=s, of="kept") for row, s in zip(labelled_rows(2), said, strict=True)]
     return model, objective, rows
 
 
@@ -437,6 +417,56 @@ OF_TWO: dict[str, Any] = {
     "denoise": {"kind": "denoise", "sentinels": 8},
 }
 """Objectives of encoder-decoders over the same rows."""
+DISTILLED = ("distil", "distil-kept", "distil-own", "distil-states")
+_MORE_PAIRS = {"kind": "masked", "pairs": "next", "spans": 2}
+_TEXT: dict[str, Callable[[], Case]] = {
+    "causal": lambda: (tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)),
+    "gpt2": lambda: (tiny("gpt2"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)),
+    "moe": lambda: (tiny("qwen3-moe"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1)),
+    "moe-hybrid": lambda: (tiny("qwen3-moe"), OBJECTIVE(OF_TEXT["hybrid"]), packed_rows(8, LENGTH + 1)),
+    "chat": lambda: (tiny("qwen3"), OBJECTIVE("causal"), packed_rows(8, LENGTH + 1, targets=True)),
+    "masked": lambda: (tiny("bert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)),
+    "windows": _windows,
+    "windows-masked": lambda: (tiny("modernbert"), OBJECTIVE("masked"), packed_rows(8, LENGTH)),
+    "masked-pairs": lambda: (tiny("bert", head="pair"), OBJECTIVE(_MORE_PAIRS), paired_rows(8)),
+    "replaced": lambda: (tiny("electra"), OBJECTIVE({"kind": "replaced", "rate": 0.3}), packed_rows(8, LENGTH)),
+}
+_LABELLED: dict[str, Callable[[], Case]] = {
+    "tag": lambda: (tiny_tagger("bert"), TokenTags(kind="token-tags"), tagged_rows(8)),
+    "crf": _chain,
+    "tag-decoder": lambda: (tiny_tagger("qwen3"), TokenTags(kind="token-tags"), tagged_rows(8)),
+    "classify-decoder": lambda: (tiny_classifier("qwen3"), Labels(kind="labels"), labelled_rows(8)),
+    "regress": lambda: (tiny_classifier(outputs=1), Scores(kind="scores"), scored_rows(8)),
+    "multilabel": lambda: (tiny_classifier(), LabelSets(kind="label-sets", class_weights=WEIGHTS), sets_of(8)),
+    "classify-weights": lambda: (
+        tiny_classifier(),
+        Labels(kind="labels", class_weights=WEIGHTS, label_smoothing=0.1),
+        labelled_rows(8),
+    ),
+    "several": lambda: _several(0.0),
+    "several-mixup": lambda: _several(0.4),
+    "answer": lambda: (tiny_finder(), Spans(kind="spans"), span_rows(8)),
+    "seq2seq": _written,
+    "beside": beside,
+    **{name: partial(distilled, name) for name in DISTILLED},
+}
+_TEXTS: dict[str, Callable[[], Case]] = {
+    "embed": lambda: (
+        tiny_body("bert", "mean"),
+        Contrast(kind="contrast", negatives=2, temperature=0.5),
+        rows_of_texts(8, 4),
+    ),
+    "few-shot": lambda: (tiny_classifier(), Cosines(kind="cosines", of_classifier=True), rows_of_texts(8, 2)),
+    "embed-decoder": lambda: (
+        tiny_body("qwen3", "last"),
+        Contrast(kind="contrast", temperature=0.5),
+        rows_of_texts(8, 2),
+    ),
+    "embed-scores": lambda: (tiny_body("bert", "cls"), Cosines(kind="cosines"), rows_of_texts(8, 2)),
+    "listwise": lambda: _ranked("listwise"),
+    "pairwise": lambda: _ranked("pairwise"),
+    "reward": lambda: (tiny_classifier("qwen3", outputs=1), Rewards(kind="rewards"), preference_rows(8)),
+}
 ADAPTERS: dict[str, Any] = {
     "adalora": {"kind": "adalora", "first_rank": 3, "rank": 2, "every": 1},
     "ia3": "ia3",
@@ -456,7 +486,7 @@ CASES = (
     *("classify", "classify-decoder", "classify-weights", "bag", "cnn", "lstm"),
     *("few-shot", "several-mixup", *OF_LABELS),
     *("regress", "multilabel", "tag", "tag-decoder", "answer", "several", "crf", "seq2seq"),
-    *("beside", "distil", "distil-kept", "distil-own", "distil-states"),
+    *("beside", *DISTILLED),
     *("embed", "embed-decoder", "embed-scores", "listwise", "pairwise", *PREFERENCES, "reward"),
 )
 
@@ -503,8 +533,8 @@ def trained(
         masters = state.update.masters
         matrices = {n: torch.full_like(t, 3.0) for n, t in masters.items() if t.dim() > 1}
         state.penalty = Penalty(penalty, {n: t + 0.1 for n, t in masters.items()}, matrices)
-    ranks = {"rank": runtime.rank, "world": runtime.world}
-    cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks, total=steps)
+    ranks = {"rank": runtime.rank, "world": runtime.world, "total": steps}
+    cut = MicroBatches(RowStream(rows, batch, seed=5), objective, VOCABULARY, 5, micro, **ranks)  # type: ignore[arg-type]
     for step in range(steps):
         take_step(state, objective, cut.batches(step), runtime)
     return {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -543,7 +573,7 @@ RANK_PROGRAM = """
 import sys
 import torch
 from pretune.train.loop.runtime import Runtime
-from tests.invariants.worlds import batch_of_ranks, trained
+from pretune.testing.worlds import batch_of_ranks, trained
 from safetensors.torch import save_file
 torch.set_num_threads(1)
 runtime = Runtime.start("cpu")

@@ -21,7 +21,7 @@ import pretune
 from pretune.base.errors import PretuneError
 from pretune.infer.load import open_model
 from pretune.serve.app import create_app
-from tests.folders import build, write_model
+from pretune.testing.folders import build, write_model
 
 NAMES = (
     *("full", "head", "lora", "freeze", "unfreeze", "bitfit", "layernorm"),
@@ -170,10 +170,13 @@ def served(opened: Any, world: World) -> list[Any]:
             dict(zip(("text", "second"), one, strict=True)) if isinstance(one, list) else one for one in world.asked
         ]
         got = client.post(world.route, json={"input": given}).json()
-    return [{NAMES.get(k, k): value for k, value in one.items() if k not in ("index", "object")} for one in got["data"]]
+    return [
+        {SAID_OTHERWISE.get(k, k): value for k, value in one.items() if k not in ("index", "object")}
+        for one in got["data"]
+    ]
 
 
-NAMES = {"embedding": "vector"}
+SAID_OTHERWISE = {"embedding": "vector"}
 """Keys that OpenAI calls otherwise."""
 
 
@@ -183,7 +186,7 @@ def _ranked(client: TestClient, one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _written(client: TestClient, text: str, *, chats: bool) -> dict[str, str]:
-    body = {"temperature": 0, "max_tokens": 8}
+    body: dict[str, Any] = {"temperature": 0, "max_tokens": 8}
     if not chats:
         choice = client.post("/v1/completions", json={"prompt": text, **body}).json()["choices"][0]
         return {"answer": choice["text"]}
@@ -195,7 +198,7 @@ def _written(client: TestClient, text: str, *, chats: bool) -> dict[str, str]:
 PROGRAM = """
 import json, sys
 from pretune.infer.load import open_model
-from tests.roundtrips import told
+from pretune.testing.roundtrips import told
 for line in sys.stdin:
     folder, asked = json.loads(line)
     print(json.dumps(told(open_model(folder), asked)), flush=True)

@@ -43,7 +43,10 @@ from transformers import (
 from pretune.model.folder import save_model
 
 SPECIALS = ["<pad>", "<eos>", "<cls>", "<sep>", "<user>", "<bot>"]
-TEMPLATE = "{% for m in messages %}{{ '<user>' if m.role == 'user' else '<bot>' }}{{ m.content }}{% if m.role != 'user' %}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}{{ '<user>' if m.role == 'user' else '<bot>' }}{{ m.content }}"
+    "{% if m.role != 'user' %}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
+)
 SIZES: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 32,
@@ -98,7 +101,11 @@ T5 = {
     "decoder_start_token_id": 0,
 }
 BERT = {k: v for k, v in SIZES.items() if k not in ("num_key_value_heads", "bos_token_id")}
-NAMES = {"num_labels": 3, "id2label": {0: "坏", 1: "so-so", 2: "good"}, "label2id": {"坏": 0, "so-so": 1, "good": 2}}
+NAMES: dict[str, Any] = {
+    "num_labels": 3,
+    "id2label": {0: "坏", 1: "so-so", 2: "good"},
+    "label2id": {"坏": 0, "so-so": 1, "good": 2},
+}
 
 
 def build(kind: str, *, spread: bool = True) -> Any:
@@ -109,7 +116,7 @@ def build(kind: str, *, spread: bool = True) -> Any:
         "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
         "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=False)),
         "llama": lambda: LlamaForCausalLM(
-            LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters=ROPE3)
+            LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, rope_parameters={**ROPE3})
         ),
         "qwen3-moe": lambda: Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, **EXPERTS)),
         "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4)),

@@ -1,0 +1,1 @@
+"""Applications: models, what they know, and what their users do, in one artifact that is served."""

@@ -1,0 +1,1 @@
+"""Where texts come from: a folder, a file that grows, a feed, standard input."""

@@ -1,0 +1,319 @@
+"""Counts per window, exactly once: what came, the places of its sources, and what was found are one transaction.
+
+    take(source, batch)    texts, counts and places of a batch together: a watch that is killed goes on behind it
+    judge(until)           the windows that are over, in order: states of the series, alerts and their messages together
+
+Texts that come again (a feed that is asked twice, a file that was sent once more) are known by their keys for as long
+as texts are kept. Texts of a window that was judged already are counted there, and told as late.
+"""
+
+from __future__ import annotations
+
+import json
+import time as clock
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from sqlite3 import Connection
+
+from pretune.apps.monitor.reading import ALL, Seen
+from pretune.apps.monitor.series import Signal, Watching, judge, newcomer
+from pretune.apps.monitor.sources.source import Batch
+from pretune.apps.state import State
+from pretune.base.digest import digest
+from pretune.base.json import Json
+
+MIGRATIONS = [
+    """
+    create table sources (name text primary key, texts integer not null default 0, repeated integer not null default 0,
+      late integer not null default 0, ahead integer not null default 0, refused integer not null default 0,
+      problem text, last real);
+    create table places (source text, place text, at text not null, primary key (source, place)) without rowid;
+    create table seen (key text primary key, time real not null) without rowid;
+    create table texts (id integer primary key, time real not null, window integer not null, source text not null,
+      sentiment text not null, score real not null, text text not null);
+    create index texts_by_window on texts (window);
+    create table subjects (text integer not null references texts (id) on delete cascade, kind text not null,
+      name text not null, primary key (text, kind, name)) without rowid;
+    create table counts (window integer, kind text, name text, sentiment text, number integer not null,
+      primary key (window, kind, name, sentiment)) without rowid;
+    create table series (kind text, name text, sentiment text, state text not null,
+      primary key (kind, name, sentiment)) without rowid;
+    create table watch (one integer primary key check (one = 1), settings text not null, live real not null,
+      first integer, upto integer);
+    create table alerts (id integer primary key, window integer not null, until integer not null, kind text not null,
+      name text not null, sentiment text not null, method text not null, what text not null, score real not null,
+      rises integer not null, count integer not null, usual real not null, acknowledged real, by text);
+    create table messages (id integer primary key, window integer not null, channel text not null, alerts text not null,
+      made real not null, tries integer not null default 0, next real not null default 0, error text, done real,
+      given_up integer not null default 0)
+    """,
+]
+Key = tuple[str, str, str]
+"""A series: kind and name of its subject, sentiment."""
+FUTURE = 3600.0
+"""Seconds that a text may be ahead of the clock; one that is further has its time from the clock."""
+HISTORY = 2 * 366 * 24 * 3600
+"""Seconds that the first window may be in the past."""
+FRESH = 24 * 3600.0
+"""Alerts of windows that began longer ago are kept, and not sent: a history that is read is no news."""
+SILENCE = 10.0
+"""Windows without any text are a gap, and no zeros, where so many texts were expected in them together: by chance one
+such time in 22,000 is empty."""
+
+
+class Store:
+    """The state of a watch.
+
+    Args:
+        alert_on: sentiments that alerts are raised for; all of them where it is empty.
+        channels: names of what messages go to.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        watching: Watching,
+        *,
+        alert_on: Sequence[str] = (),
+        channels: Sequence[str] = (),
+        keep_days: float = 90,
+        late_minutes: float = 5,
+        now: Callable[[], float] = clock.time,
+    ):
+        self.state, self.watching, self.alert_on, self.channels = state, watching, alert_on, channels
+        self.keep, self.late, self.now = keep_days * 24 * 3600, late_minutes * 60, now
+        self._adopt()
+
+    # ---- what comes in -------------------------------------------------------------------------
+
+    def places(self, source: str) -> dict[str, Json]:
+        """Where a source stood when its last batch was counted."""
+        rows = self.state.rows("select place, at from places where source = ?", source)
+        return {row["place"]: json.loads(row["at"]) for row in rows}
+
+    def take(self, source: str, batch: Batch, seen: Sequence[Seen]) -> int:
+        """Count a batch, once; returns how many of its texts are new."""
+        with self.state.writing() as db:
+            db.execute("insert or ignore into sources (name) values (?)", (source,))
+            upto = self._watch()["upto"]
+            new = [one for one in seen if self._is_new(db, one)]
+            late = sum([self._add(db, source, one, upto) for one in new])
+            ahead = sum((one.item.time or 0) > self.now() + FUTURE for one in new)
+            db.executemany(
+                "insert or replace into places values (?, ?, ?)",
+                [(source, place, json.dumps(at)) for place, at in batch.places.items()],
+            )
+            db.execute(
+                "update sources set texts = texts + ?, repeated = repeated + ?, late = late + ?, ahead = ahead + ?, "
+                "refused = refused + ?, problem = ?, last = case when ? then ? else last end where name = ?",
+                (
+                    *(len(new), len(seen) - len(new), late, ahead, len(batch.refused)),
+                    *("; ".join(batch.refused[:3]) or None, bool(new), self.now(), source),
+                ),
+            )
+        return len(new)
+
+    def _is_new(self, db: Connection, one: Seen) -> bool:
+        if not one.item.key:
+            return True
+        found = db.execute("insert or ignore into seen values (?, ?)", (one.item.key, self.now()))
+        return found.rowcount == 1
+
+    def _add(self, db: Connection, source: str, one: Seen, upto: int | None) -> bool:
+        """A text and its counts; whether its window was judged already."""
+        now = self.now()
+        time = now if one.item.time is None or one.item.time > now + FUTURE else one.item.time
+        window = self.watching.window_of(time)
+        added = db.execute(
+            "insert into texts (time, window, source, sentiment, score, text) values (?, ?, ?, ?, ?, ?)",
+            (time, window, source, one.sentiment, one.score, one.item.text),
+        )
+        db.executemany("insert into subjects values (?, ?, ?)", [(added.lastrowid, *s) for s in one.subjects])
+        counted = [(window, *subject, one.sentiment, 1) for subject in one.subjects]
+        count(db, counted)
+        return upto is not None and window < upto
+
+    # ---- what is found -------------------------------------------------------------------------
+
+    def judge(self, until: float) -> list[int]:
+        """Judge every window that was over at a time; returns the ids of new alerts."""
+        with self.state.writing() as db:
+            watch = self._watch()
+            first = watch["upto"] if watch["upto"] is not None else self._first(db)
+            end = self.watching.window_of(until - self.late)
+            if first is None or first >= end:
+                return []
+            found = self._judge(db, first, end, watch["first"] if watch["first"] is not None else first)
+            self._prune(db, end)
+        return found
+
+    def _judge(self, db: Connection, first: int, end: int, beginning: int, *, silent: bool = False) -> list[int]:
+        states, found, empty = _Series(db, self.watching, beginning), list[int](), list[int]()
+        awaited = SILENCE if self._is_silent(db, first) else 0.0
+        for window in range(first, end, self.watching.seconds):
+            counts = states.counts(window)
+            if not counts:
+                empty.append(window)
+                awaited += states.mean(window)
+                continue
+            found += self._end_silence(db, states, empty, awaited, silent=silent)
+            empty, awaited = [], 0.0
+            signals = [(key, one) for key in states.keys(counts) for one in states.judge(key, window, counts)]
+            wanted = [] if silent else [(k, s) for k, s in signals if not self.alert_on or k[2] in self.alert_on]
+            found += self._raise(db, window, wanted)
+        if empty and awaited >= SILENCE:
+            found += self._end_silence(db, states, empty, awaited, silent=silent)
+        elif empty:
+            end = empty[0]  # whether they are zeros or a gap is not known yet
+        states.save()
+        db.execute("update watch set first = ?, upto = ?", (beginning, end))
+        return found
+
+    def _end_silence(
+        self, db: Connection, states: _Series, empty: Sequence[int], awaited: float, *, silent: bool
+    ) -> list[int]:
+        """Windows without a text: zeros like any other, or a gap, which is told and not learnt."""
+        if awaited < SILENCE:
+            for window in empty:
+                for key in states.keys({}):
+                    states.judge(key, window, {})
+            return []
+        # What was not there before the watch was is no news.
+        is_told = empty and not silent and empty[0] >= self._watch()["live"] - self.watching.seconds
+        return self._raise(db, empty[0], [self._silence(db, empty, awaited)], until=empty[-1]) if is_told else []
+
+    def _is_silent(self, db: Connection, window: int) -> bool:
+        """Whether a silence was told of that goes on in this window."""
+        sql = "select 1 from alerts where method = 'silence' and until = ?"
+        return db.execute(sql, (window,)).fetchone() is not None
+
+    def _silence(self, db: Connection, empty: Sequence[int], awaited: float) -> tuple[Key, Signal]:
+        is_new = not self._is_silent(db, empty[0])
+        return (ALL.kind, ALL.name, ""), Signal("silence", "silence", awaited, False, 0, awaited, is_new)
+
+    def _raise(
+        self, db: Connection, window: int, signals: Iterable[tuple[Key, Signal]], *, until: int | None = None
+    ) -> list[int]:
+        """Keep what is new as alerts, all of a window in one message; what goes on as the same alert.
+
+        Args:
+            until: the last window of it, if it is not the first.
+        """
+        end, new = (window if until is None else until) + self.watching.seconds, list[int]()
+        for key, one in signals:
+            if one.is_new:
+                facts = (one.method, one.what, one.score, one.rises, one.count, one.usual)
+                added = db.execute(
+                    "insert into alerts (window, until, kind, name, sentiment, method, what, score, rises, count, "
+                    "usual) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (window, end, *key, *facts),
+                )
+                new.append(added.lastrowid or 0)
+            else:
+                db.execute(
+                    "update alerts set until = ?, score = max(score, ?), count = max(count, ?) where id = (select "
+                    "max(id) from alerts where kind = ? and name = ? and sentiment = ? and method = ?)",
+                    (end, one.score, one.count, *key, one.method),
+                )
+        if new and window >= self.now() - FRESH:
+            rows = [(window, channel, json.dumps(new), self.now()) for channel in self.channels]
+            db.executemany("insert into messages (window, channel, alerts, made) values (?, ?, ?, ?)", rows)
+        return new
+
+    # ---- what people do ------------------------------------------------------------------------
+
+    def open_alerts(self) -> list[Json]:
+        """Alerts that nobody has acknowledged and that still go on, or ended within the cooldown."""
+        since = self.now() - self.late - self.watching.cooldown_hours * 3600
+        return self.state.rows("select * from alerts where acknowledged is null and until >= ? order by id", since)
+
+    def last_window(self) -> int:
+        """The start of the last window that is over."""
+        return self.watching.window_of(self.now() - self.late) - self.watching.seconds
+
+    def acknowledge(self, alert: int, by: str) -> bool:
+        """Somebody has seen it; whether there is such an alert. Who was first stays."""
+        with self.state.writing() as db:
+            sql = "update alerts set by = coalesce(by, ?), acknowledged = coalesce(acknowledged, ?) where id = ?"
+            return db.execute(sql, (by, self.now(), alert)).rowcount == 1
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _watch(self) -> Json:
+        found = self.state.one("select * from watch")
+        assert found is not None, "the store was adopted"
+        return found
+
+    def _first(self, db: Connection) -> int | None:
+        """The first window that has a text, not further back than makes sense."""
+        row = db.execute("select min(window) from counts where window >= ?", (self.now() - HISTORY,)).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def _adopt(self) -> None:
+        """With other settings than before the states of all series are made again, from the counts."""
+        said = digest(self.watching.model_dump(mode="json"))
+        with self.state.writing() as db:
+            db.execute("insert or ignore into watch (one, settings, live) values (1, ?, ?)", (said, self.now()))
+            watch = self._watch()
+            if watch["settings"] != said:
+                db.execute("delete from series")
+                if watch["upto"] is not None:
+                    self._judge(db, watch["first"], watch["upto"], watch["first"], silent=True)
+                db.execute("update watch set settings = ?", (said,))
+
+    def begin_with(self, history: Sequence[tuple[int, str, str, str, int]]) -> None:
+        """The counts of a history (window, kind, name, sentiment, number), of which nothing is told; once."""
+        with self.state.writing() as db:
+            if not history or self._watch()["upto"] is not None:
+                return
+            count(db, history)
+            first, last = min(row[0] for row in history), max(row[0] for row in history)
+            self._judge(db, first, last + self.watching.seconds, first, silent=True)
+
+    def _prune(self, db: Connection, end: int) -> None:
+        db.execute("delete from texts where window < ?", (end - self.keep,))
+        db.execute("delete from seen where time < ?", (self.now() - self.keep,))
+
+
+def count(db: Connection, rows: Iterable[tuple[int, str, str, str, int]]) -> None:
+    """Add to the counts: (window, kind, name, sentiment, number)."""
+    db.executemany(
+        "insert into counts values (?, ?, ?, ?, ?) on conflict do update set number = number + excluded.number", rows
+    )
+
+
+class _Series:
+    """The states of all series while windows are judged."""
+
+    def __init__(self, db: Connection, watching: Watching, beginning: int):
+        self.db, self.watching, self.beginning = db, watching, beginning
+        rows = db.execute("select kind, name, sentiment, state from series")
+        self.states: dict[Key, Json] = {(row[0], row[1], row[2]): json.loads(row[3]) for row in rows}
+
+    def counts(self, window: int) -> Mapping[Key, int]:
+        rows = self.db.execute("select kind, name, sentiment, number from counts where window = ?", (window,))
+        return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+    def mean(self, window: int) -> float:
+        """Texts that usually come in a window."""
+        all_texts = [state["usual"] for (kind, _, _), state in self.states.items() if kind == ALL.kind]
+        return sum(self.watching.usual.mean(one, window) for one in all_texts)
+
+    def keys(self, counts: Mapping[Key, int]) -> list[Key]:
+        """Every series so far, and those that begin: an entity only when it has texts enough for an alert."""
+        begun = [k for k, number in counts.items() if k[0] != "entity" or number >= self.watching.least]
+        return sorted({*self.states, *begun})
+
+    def judge(self, key: Key, window: int, counts: Mapping[Key, int]) -> list[Signal]:
+        if key not in self.states:
+            self.states[key] = newcomer(self.watching, self.beginning, window)
+        return judge(self.watching, self.states[key], window, counts.get(key, 0))
+
+    def save(self) -> None:
+        rows = [(*key, json.dumps(state)) for key, state in self.states.items()]
+        self.db.executemany("insert or replace into series values (?, ?, ?, ?)", rows)
+
+
+def undelivered(state: State) -> dict[str, int]:
+    """Messages that wait, or were given up, by channel; a channel that has none is there too."""
+    rows = state.rows("select channel, sum(done is null) as number from messages group by channel")
+    return {row["channel"]: row["number"] for row in rows}

@@ -1,0 +1,118 @@
+"""Messages to a webhook that get there: kept in the state with what they are about, sent again until they are taken.
+
+    with state.writing() as db: ...; post(db, {"text": ...})      kept or not together with the rest of the block
+    with sending(state, url, write): ...                          a thread sends what is kept, the oldest first
+
+A message is sent at least once: a server that is killed between the answer and the note of it sends it again; `id` says
+which they are. One that is refused (4xx) is sent again too: an address that was wrong is mended by a restart.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pretune.apps.state import State
+from pretune.base.json import JsonMap
+
+TABLE = """
+create table outbox (id integer primary key, body text not null, tries integer not null default 0,
+    problem text not null default '', sent real)
+"""
+"""For an application's migrations."""
+SECONDS = 10.0
+"""How long one try may take."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
+"""Seconds between tries: doubled from the first to the longest."""
+WAITING = "select id, body, tries, problem from outbox where sent is null order by id"
+
+
+def post(db: sqlite3.Connection, body: JsonMap) -> None:
+    """Keep a message, in a transaction of the caller's."""
+    db.execute("insert into outbox (body) values (?)", (json.dumps(body, ensure_ascii=False),))
+
+
+def problems(state: State) -> list[str]:
+    """What `check` says: messages that were tried and not taken."""
+    tried = [row for row in state.rows(WAITING) if row["tries"]]
+    return [f"{len(tried)} messages wait for the webhook ({tried[0]['problem']})"] if tried else []
+
+
+@contextmanager
+def sending(
+    state: State, url: str | None, write: Callable[[str], object], *, first_wait: float = FIRST_WAIT
+) -> Iterator[threading.Event]:
+    """Sends what is kept, for as long as the block lasts; without an address it stays kept.
+
+    Gives:
+        an event to set when there is something new.
+    """
+    news, ended = threading.Event(), threading.Event()
+    sender = Sender(state, url or "", write, news, ended, first_wait)
+    thread = threading.Thread(target=sender.run, name="outbox", daemon=True)
+    if url:
+        thread.start()
+    try:
+        yield news
+    finally:
+        ended.set()
+        news.set()
+        if url:
+            thread.join(SECONDS + 1)
+
+
+class Sender:
+    """The thread's work."""
+
+    def __init__(
+        self,
+        state: State,
+        url: str,
+        write: Callable[[str], object],
+        news: threading.Event,
+        ended: threading.Event,
+        first_wait: float,
+    ):
+        self.state, self.url, self.write, self.news, self.ended = state, url, write, news, ended
+        self.first_wait = self.wait = first_wait
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            self.news.clear()
+            is_down = not self._all_sent()
+            # A new message is no reason to try again sooner what is down.
+            (self.ended if is_down else self.news).wait(self.wait if is_down else LONGEST_WAIT)
+            self.wait = min(2 * self.wait, LONGEST_WAIT) if is_down else self.first_wait
+
+    def _all_sent(self) -> bool:
+        """Whether all that is kept was sent; the first that is not taken ends the round."""
+        for row in self.state.rows(WAITING):
+            if self.ended.is_set():
+                return True
+            problem = sent(self.url, {"id": row["id"], **json.loads(row["body"])})
+            with self.state.writing() as db:
+                db.execute(
+                    "update outbox set tries = tries + 1, problem = ?, sent = ? where id = ?",
+                    (problem, None if problem else time.time(), row["id"]),
+                )
+            if problem:
+                if self.wait == self.first_wait:
+                    self.write(f"the webhook does not answer ({problem}); what it should hear is kept and sent again")
+                return False
+        return True
+
+
+def sent(url: str, body: JsonMap) -> str:
+    """Post JSON; what went wrong, or ""."""
+    data = json.dumps(body, ensure_ascii=False).encode("utf-8")
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS):
+            return ""
+    except (OSError, ValueError) as error:  # its address may be a secret: it is not told
+        return f"{type(error).__name__}: {error}".replace(url, "...")

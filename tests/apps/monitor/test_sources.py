@@ -1,0 +1,166 @@
+"""Where texts come from: a file that grows, a folder, a feed, a pipe; and what is wrong with them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pretune.apps.monitor.sources.choosing import source_of
+from pretune.apps.monitor.sources.feed import Feed, entries_of
+from pretune.apps.monitor.sources.folder import Folder
+from pretune.apps.monitor.sources.growing import Growing
+from pretune.apps.monitor.sources.items import time_of
+from pretune.apps.monitor.sources.piped import Piped
+from pretune.apps.monitor.sources.source import Source
+from pretune.base.errors import BadFile, NoSuchFile
+from pretune.base.json import Json
+from tests.apps.monitor.conftest import MONDAY
+
+RSS = """<?xml version="1.0" encoding="UTF-8"?>
+<rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/"><channel><title>News</title>
+<item><title>Bank &amp; rail</title><description>&lt;p&gt;All is &lt;b&gt;well&lt;/b&gt;.&lt;/p&gt;</description>
+<guid>a</guid><pubDate>Mon, 05 Jan 2026 08:00:00 +0800</pubDate></item>
+<item><title>你好 🙂</title><link>http://x/b</link><pubDate>Mon, 05 Jan 2026 01:00:00 GMT</pubDate></item>
+<item><guid>empty</guid></item></channel></rss>"""
+ATOM = """<feed xmlns="http://www.w3.org/2005/Atom"><title>F</title><entry><title>One</title><id>1</id>
+<link href="http://x/1"/><updated>2026-01-05T00:00:00Z</updated><summary>the first</summary>
+<author><name>Nobody</name></author></entry></feed>"""
+
+
+class Reader:
+    """A source with the places that a store would keep."""
+
+    def __init__(self, source: Source):
+        self.source, self.places = source, dict[str, Json]()
+        self.refused = list[str]()
+
+    def texts(self, most: int = 100) -> list[str]:
+        found = list[str]()
+        while True:
+            batch = self.source.read(json.loads(json.dumps(self.places)), most)
+            self.places |= batch.places
+            self.refused += batch.refused
+            found += [item.text for item in batch.items]
+            if not batch.has_more:
+                return found
+
+
+def test_a_file_is_followed_by_whole_lines_and_read_again_when_it_was_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes("one\n你好\nhal".encode())
+    reader = Reader(Growing(str(file)))
+    assert reader.texts() == ["one", "你好"]
+    with file.open("ab") as stream:
+        stream.write("f\n🙂".encode()[:6])  # cut inside a character
+    assert reader.texts() == ["half"]
+    file.write_bytes(b"one\nnew\n")
+    assert reader.texts() == ["one", "new"]
+    file.write_bytes(b"")
+    assert reader.texts() == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+def test_a_csv_that_grows_keeps_its_columns_and_never_cuts_a_text_in_quotes(tmp_path: Path, most: int) -> None:
+    file, texts = tmp_path / "a.csv", [f'line {k}\nand, "more"' * (k % 3 + 1) for k in range(200)]
+    rows = ["id,text,time\n", *(f'{k},"{t.replace(chr(34), chr(34) * 2)}",2026-01-05\n' for k, t in enumerate(texts))]
+    data, found = "".join(rows).encode(), list[str]()
+    reader = Reader(Growing(str(file)))
+    for start in range(0, len(data), 1500):
+        with file.open("ab") as stream:
+            stream.write(data[start : start + 1500])
+        found += reader.texts(most)
+    assert found == texts
+
+
+def test_a_broken_line_costs_itself_alone_and_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "one"}\n{broken\n{"text": "two", "time": "soon"}\n{"text": "three"}\n', encoding="utf-8")
+    reader = Reader(Growing(str(file)))
+    assert reader.texts() == ["one", "three"]
+    assert len(reader.refused) == 2
+    assert all("a.jsonl" in reason or "'soon' is no time" in reason for reason in reader.refused)
+
+
+def test_a_folder_gives_what_grows_and_what_arrives_each_once(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
+    (tmp_path / "note.txt").write_text("two\nlines", encoding="utf-8")
+    (tmp_path / "late.txt").write_text("still written", encoding="utf-8")
+    past = time.time() - 60
+    os.utime(tmp_path / "note.txt", (past, past))
+    reader = Reader(Folder(str(tmp_path)))
+    assert reader.texts() == ["one", "two\nlines"]
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"text": "three"}\n')
+    os.utime(tmp_path / "late.txt", (past, past))
+    assert reader.texts() == ["still written", "three"]
+    assert reader.texts() == []
+
+
+def test_a_feed_gives_titles_with_what_they_say_and_their_times() -> None:
+    first, second = entries_of(RSS.encode(), "news.rss")
+    assert (first.text, first.time) == ("Bank & rail\nAll is well.", MONDAY)
+    assert (second.text, second.time) == ("你好 🙂", MONDAY + 3600)
+    (entry,) = entries_of(ATOM.encode(), "a.atom")
+    assert (entry.text, entry.time) == ("One\nthe first", MONDAY)
+    assert len({first.key, second.key, entry.key, ""}) == 4
+
+
+def test_a_feed_with_entities_is_refused_and_so_is_what_is_no_feed() -> None:
+    bomb = '<!DOCTYPE r [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><rss><item><title>&b;</title></item></rss>'
+    with pytest.raises(BadFile, match="has a DTD"):
+        entries_of(bomb.encode(), "bomb.rss")
+    with pytest.raises(BadFile, match="is no feed"):
+        entries_of(b"<html><item><title>x</title></item></html>", "page.xml")
+    with pytest.raises(BadFile, match="is not XML"):
+        entries_of(b"<rss><item>", "cut.rss")
+
+
+def test_a_feed_that_did_not_change_is_not_read_again_and_one_that_is_gone_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "news.rss"
+    file.write_text(RSS, encoding="utf-8")
+    reader = Reader(Feed(str(file), every=0))
+    assert len(reader.texts()) == 2
+    assert reader.texts() == []
+    file.unlink()
+    assert reader.texts() == []
+    assert "cannot be read" in reader.refused[0]
+
+
+def test_a_pipe_gives_lines_and_records_and_says_when_it_is_over() -> None:
+    stream = io.BytesIO(b'one\n\n{"text": "two", "time": 1767571200000}\n{"no": 1}\n')
+    source, items, refused = Piped(stream=stream), [], []
+    for _ in range(200):
+        batch = source.read({}, 10)
+        items, refused = [*items, *batch.items], [*refused, *batch.refused]
+        if batch.is_over:
+            break
+        time.sleep(0.01)
+    assert batch.is_over
+    assert [item.text for item in items] == ["one", "two"]
+    assert items[1].time == MONDAY
+    assert len(refused) == 1
+
+
+def test_times_are_read_as_logs_mails_and_programs_write_them() -> None:
+    said = (
+        MONDAY,
+        str(MONDAY),
+        MONDAY * 1000,
+        "2026-01-05",
+        "2026-01-05 08:00:00+08:00",
+        "Mon, 05 Jan 2026 00:00:00 GMT",
+    )
+    assert {time_of(one) for one in said} == {MONDAY}
+    for wrong in ("soon", "nan", "2026-13-01"):
+        with pytest.raises(BadFile, match="is no time"):
+            time_of(wrong)
+
+
+def test_a_source_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(NoSuchFile, match="to watch"):
+        source_of(str(tmp_path / "nothing"))

@@ -1,0 +1,217 @@
+"""A stream that is followed, counted once and judged: killed anywhere, sent twice, late, silent, a history."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretune.apps.monitor.following import Follower
+from pretune.apps.monitor.reading import Models
+from pretune.apps.monitor.series import Watching
+from pretune.apps.monitor.sources.choosing import source_of
+from pretune.apps.monitor.sources.growing import Growing
+from pretune.apps.monitor.sources.source import Batch, Item, Source
+from pretune.apps.monitor.store import Store
+from pretune.base.json import Json
+from tests.apps.monitor.conftest import HOUR, MONDAY, Capitals, Clock, Words
+
+DAYS = 9
+BURST = MONDAY + 8 * 24 * HOUR + 10 * HOUR
+
+
+def write(path: Path, rows: list[Json]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def story(seed: int = 0) -> list[Json]:
+    """Nine days of news on the bank, 4 an hour, in their order; on the last day six times as many bad ones for 3 hours."""
+    rng, rows = np.random.default_rng(seed), list[Json]()
+    for hour in range(DAYS * 24):
+        start = MONDAY + hour * HOUR
+        for mood in ("negative", "positive"):
+            mean = 24 if mood == "negative" and BURST <= start < BURST + 3 * HOUR else 4
+            times = np.sort(rng.uniform(0, HOUR, rng.poisson(mean)))
+            rows += [{"time": start + float(t), "text": f"{mood} news on the bank, {start + t:.2f}"} for t in times]
+    return sorted(rows, key=lambda row: row["time"])
+
+
+def everything(store: Store) -> Json:
+    """All that is in the store, but ids."""
+    tables = ("counts", "series", "seen", "sources", "places", "watch")
+    found = {name: store.state.rows(f"select * from {name} order by 1, 2") for name in tables}
+    found["texts"] = store.state.rows("select time, text, sentiment from texts order by time, text")
+    found["alerts"] = store.state.rows(
+        "select window, until, kind, name, sentiment, score from alerts order by 1, 3, 4, 5"
+    )
+    return json.loads(json.dumps(found))
+
+
+def followed(store: Store, models: Models, *sources: Source) -> list[str]:
+    lines = list[str]()
+    follower = Follower(store, models, sources, write=lines.append)
+    while follower.round():
+        pass
+    return lines
+
+
+def test_bad_news_on_the_bank_that_surge_are_one_alert_an_hour_later(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now = MONDAY + DAYS * 24 * HOUR
+    write(tmp_path / "news.jsonl", story())
+    kept = store(alert_on=["negative"])
+    followed(kept, models, source_of(str(tmp_path / "news.jsonl")))
+    found = kept.state.rows("select * from alerts order by kind")
+    assert [(one["kind"], one["name"], one["sentiment"]) for one in found] == [
+        ("all", "", "negative"),
+        ("topic", "bank", "negative"),
+    ]
+    assert {one["window"] for one in found} == {BURST}  # the first hour of it, judged when it was over
+    assert all(one["until"] >= BURST + 3 * HOUR for one in found)
+    assert found[1]["count"] > 15
+    assert 3 < found[1]["usual"] < 5
+
+
+def test_a_watch_that_is_killed_anywhere_ends_with_what_one_that_was_not_has(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now = MONDAY + DAYS * 24 * HOUR
+    file = tmp_path / "news.jsonl"
+    write(file, story())
+    whole = store()
+    followed(whole, models, Growing(str(file)))
+    expected = everything(whole)
+    whole.state.close()
+    (tmp_path / "state").rename(tmp_path / "whole")
+    kills, after = 0, 1_000
+    for _ in range(500):
+        kept = store()
+        kept.state.db.set_progress_handler(lambda: 1, after)  # a statement dies after so many steps of SQLite's machine
+        try:
+            followed(kept, models, Growing(str(file)))
+            break
+        except sqlite3.OperationalError:
+            kills, after = kills + 1, int(after * 1.2)
+        finally:
+            kept.state.db.set_progress_handler(None, 0)
+            kept.state.close()
+    assert kills > 5
+    assert everything(store()) == expected
+
+
+def test_what_comes_again_is_not_counted_again(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now = MONDAY + 2 * HOUR
+    rows = [{"id": k, "time": MONDAY + k, "text": f"negative {k}"} for k in range(10)]
+    write(tmp_path / "a.jsonl", rows)
+    write(tmp_path / "b.jsonl", rows[5:])
+    kept = store()
+    followed(kept, models, Growing(str(tmp_path / "a.jsonl")), Growing(str(tmp_path / "b.jsonl")))
+    (tmp_path / "a.jsonl").write_text("", encoding="utf-8")  # rotated: a new file, with some of the old lines
+    write(tmp_path / "a.jsonl", [*rows[8:], {"id": 10, "time": MONDAY + 10, "text": "negative 10"}])
+    followed(kept, models, Growing(str(tmp_path / "a.jsonl")))
+    assert kept.state.rows("select sum(number) as n from counts where kind = 'all'") == [{"n": 11}]
+    assert [row["repeated"] for row in kept.state.rows("select repeated from sources order by name")] == [2, 5]
+
+
+def test_a_text_from_the_past_is_counted_in_its_window_and_told_as_late(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now = MONDAY + 10 * HOUR
+    file = tmp_path / "news.jsonl"
+    write(file, [{"time": MONDAY + k * HOUR, "text": "negative"} for k in range(9)])
+    kept = store()
+    followed(kept, models, Growing(str(file)))
+    write(file, [{"time": MONDAY + HOUR + 1, "text": "negative"}, {"time": MONDAY + 10**9, "text": "negative"}])
+    followed(kept, models, Growing(str(file)))
+    assert kept.state.rows("select late, ahead from sources") == [{"late": 1, "ahead": 1}]
+    window, now = MONDAY + HOUR, kept.watching.window_of(clock.now)  # the clock of the second was wrong
+    rows = kept.state.rows("select window, number from counts where kind = 'all' and (number > 1 or window = ?)", now)
+    assert [(row["window"], row["number"]) for row in rows] == [(window, 2), (now, 1)]
+
+
+def test_a_stream_that_stops_is_told_of_once_and_is_no_new_usual(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    file = tmp_path / "news.jsonl"
+    rows = [{"time": MONDAY + k * 180, "text": "negative"} for k in range(20 * 24 * 8)]  # 20 an hour, eight days
+    gap = (MONDAY + 7.5 * 24 * HOUR, MONDAY + 7.75 * 24 * HOUR)
+    rows, kept = [row for row in rows if not gap[0] <= row["time"] < gap[1]], store(channels=["log"])
+    for hour in range(7 * 24, 8 * 24 + 1):  # the clock goes on while nothing comes
+        clock.now = MONDAY + hour * HOUR + 600
+        write(file, [row for row in rows if row["time"] < clock.now])
+        rows = [row for row in rows if row["time"] >= clock.now]
+        followed(kept, models, Growing(str(file)))
+    (alert,) = kept.state.rows("select * from alerts")
+    assert (alert["method"], alert["window"], alert["until"]) == ("silence", gap[0], gap[1])
+    assert kept.state.rows("select count(*) as n from messages") == [{"n": 1}]
+    state = json.loads(kept.state.rows("select state from series where kind = 'all'")[0]["state"])
+    assert kept.watching.usual.expected(state["usual"], int(clock.now)) == pytest.approx(20, rel=0.01)
+
+
+def test_hours_in_which_nobody_writes_are_zeros_and_no_silence(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    file, kept = tmp_path / "news.jsonl", store()
+    write(file, [{"time": MONDAY + k * 7 * HOUR, "text": "negative"} for k in range(8 * 24 // 7)])
+    clock.now = MONDAY + 8 * 24 * HOUR
+    followed(kept, models, Growing(str(file)))
+    assert kept.state.rows("select * from alerts") == []
+    state = json.loads(kept.state.rows("select state from series where kind = 'all'")[0]["state"])
+    level = state["usual"]["sum"] / state["usual"]["number"]
+    assert level == pytest.approx(1 / 7, rel=0.1)
+
+
+def test_an_entity_that_was_never_seen_before_can_surge_at_once(
+    store: Callable[..., Store], clock: Clock, tmp_path: Path
+) -> None:
+    file = tmp_path / "news.jsonl"
+    write(file, [{"time": MONDAY + k * HOUR, "text": "positive quiet"} for k in range(9 * 24)])
+    write(file, [{"time": MONDAY + 8.5 * 24 * HOUR + k, "text": f"negative Acme {k}"} for k in range(6)])
+    clock.now = MONDAY + 9 * 24 * HOUR
+    kept = store(alert_on=["negative"])
+    followed(kept, Models(Words(("negative", "positive")), tags=Capitals()), Growing(str(file)))
+    rows = kept.state.rows("select kind, name, count from alerts order by kind")
+    assert [tuple(row.values()) for row in rows] == [("all", "", 6), ("entity", "Acme", 6)]
+
+
+def test_other_thresholds_judge_the_same_counts_as_if_they_had_been_there_from_the_start(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now = MONDAY + DAYS * 24 * HOUR
+    write(tmp_path / "news.jsonl", story())
+    followed(store(), models, Growing(str(tmp_path / "news.jsonl")))
+    other = Watching.model_validate({"detect": ["ewma", "page-hinkley"], "usual": {"weeks": 2}})
+    changed = store(other).state.rows("select * from series order by kind, name, sentiment")
+    (tmp_path / "state").rename(tmp_path / "before")
+    fresh = store(other)
+    followed(fresh, models, Growing(str(tmp_path / "news.jsonl")))
+    assert changed == fresh.state.rows("select * from series order by kind, name, sentiment")
+
+
+class Slow(Source):
+    """A source that gives two batches, its old texts last."""
+
+    def __init__(self, name: str, times: list[float]):
+        self.name, self.times = name, times
+
+    def read(self, places: object, most: int) -> Batch:
+        if not self.times:
+            return Batch()
+        return Batch([Item("negative", self.times.pop(0))], {"": {}}, has_more=bool(self.times))
+
+
+def test_no_window_is_over_while_a_source_still_has_old_texts(
+    store: Callable[..., Store], models: Models, clock: Clock
+) -> None:
+    clock.now = MONDAY + 10 * HOUR
+    kept = store()
+    followed(kept, models, Slow("a", [MONDAY + 9 * HOUR]), Slow("b", [MONDAY, MONDAY + HOUR, MONDAY + 2 * HOUR]))
+    assert [row["late"] for row in kept.state.rows("select late from sources")] == [0, 0]

@@ -1,0 +1,206 @@
+"""Private steps: what each example adds is clipped, the noise is what the accountant says, and one example is one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pretune.base.errors import NotSupported, SettingsError, WrongValue
+from pretune.objective.labels import Labels
+from pretune.task.privately import one_each
+from pretune.testing.worlds import VOCABULARY, labelled_rows, packed_rows, tiny_classifier
+from pretune.train.loop.mechanism import Mechanism
+from pretune.train.loop.private import PoissonStream, take_private_step
+from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.step import Scored, TrainState, take_step
+from pretune.train.loop.stream import MicroBatches, RowStream
+from pretune.train.optim.accountant import epsilon, noise_for
+from pretune.train.optim.settings import OPTIM
+from pretune.train.optim.update import Update
+
+SECRET = 1234567
+
+
+# ---- the accountant ----
+
+
+@pytest.mark.parametrize(
+    ("noise", "rate", "steps", "delta", "wanted"),
+    [
+        (1.0, 0.01, 1000, 1e-5, 2.10136),
+        (1.1, 256 / 60000, 14062, 1e-5, 2.59656),
+        (0.8, 0.008, 400, 2.5e-5, 2.22329),
+        (5.0, 1.0, 100, 1e-5, 10.72551),
+    ],
+)
+def test_epsilon_is_that_of_dp_accounting(noise: float, rate: float, steps: int, delta: float, wanted: float) -> None:
+    """Figures of dp_accounting 0.6.0, RdpAccountant, PoissonSampledDpEvent(rate, GaussianDpEvent(noise)) steps times."""
+    assert epsilon(noise, rate, steps, delta) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_noise_is_the_least_that_gives_epsilon() -> None:
+    found = noise_for(3.0, 0.02, 500, 1e-5)
+    assert found is not None
+    assert epsilon(found, 0.02, 500, 1e-5) <= 3.0 < epsilon(found / 1.002, 0.02, 500, 1e-5)
+    assert noise_for(1e-3, 0.02, 500, 1e-5) is None
+
+
+# ---- steps ----
+
+
+def state_of(kind: str = "sgd", **optim: Any) -> TrainState:
+    model = tiny_classifier()
+    settings = OPTIM({"kind": kind, "learning_rate": 0.1, "clip": 1e9, "warmup": 0.0, "schedule": "constant", **optim})
+    return TrainState(model, Scored(model, Labels(kind="labels")), Update(model, settings), total=4)
+
+
+def private(state: TrainState, rows: Any, *, clip: float, noise: float, steps: int = 3) -> None:
+    objective = Labels(kind="labels")
+    state.mechanism = Mechanism(clip, noise, float(len(rows)), SECRET)
+    cut = MicroBatches(PoissonStream(rows, float(len(rows)), SECRET), objective, VOCABULARY, 5, 1, total=4)
+    for step in range(steps):
+        take_private_step(state, objective, cut.batches(step), Runtime())
+
+
+def test_without_noise_and_clip_it_is_plain_training_bit_for_bit() -> None:
+    rows, objective, plain, hidden = labelled_rows(6), Labels(kind="labels"), state_of(), state_of()
+
+    class InOrder(RowStream):
+        def rows(self, step: int) -> Any:
+            return rows
+
+    cut = MicroBatches(InOrder(rows, len(rows), seed=5), objective, VOCABULARY, 5, 1, total=4)
+    for step in range(3):
+        take_step(plain, objective, cut.batches(step), Runtime())
+    private(hidden, rows, clip=float("inf"), noise=0.0)
+    for name, weight in plain.model.named_parameters():
+        assert torch.equal(weight, hidden.model.get_parameter(name)), name
+
+
+def gradients(model: Any, rows: Any) -> list[dict[str, torch.Tensor]]:
+    """Of each row alone, by a plain loop."""
+    objective, found = Labels(kind="labels"), []
+    for row in rows:
+        model.zero_grad()
+        objective.sums(model, objective.collate([row], VOCABULARY))["loss"].backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters()})
+    model.zero_grad()
+    return found
+
+
+def norm(of: dict[str, torch.Tensor]) -> float:
+    return float(torch.linalg.vector_norm(torch.stack([g.norm() for g in of.values()])))
+
+
+def test_the_sum_is_that_of_clipped_gradients_and_one_example_moves_it_by_the_clip_at_most() -> None:
+    rows, state, rate = labelled_rows(6), state_of(momentum=0.0, weight_decay=0.0, nesterov=False), 0.1
+    before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+    alone = gradients(state.model, rows)
+    clip = sorted(map(norm, alone))[2]  # half of them are clipped
+    private(state, rows, clip=clip, noise=0.0, steps=1)
+    for name, p in state.model.named_parameters():
+        wanted = sum(one[name] * min(1.0, clip / norm(one)) for one in alone) / len(rows)
+        assert torch.allclose((before[name] - p.detach()) / rate, wanted, atol=1e-12), name
+
+
+def test_the_noise_has_the_size_that_is_accounted_for_and_is_the_same_again() -> None:
+    rows, moved = labelled_rows(6), []
+    for noise in (0.0, 2.0, 2.0):
+        state = state_of(momentum=0.0, weight_decay=0.0, nesterov=False)
+        private(state, rows, clip=0.5, noise=noise, steps=1)
+        moved.append(torch.cat([p.detach().flatten() for p in state.model.parameters()]))
+    assert torch.equal(moved[1], moved[2])
+    assert float((moved[1] - moved[0]).std()) == pytest.approx(0.1 * 2.0 * 0.5 / 6, rel=0.02)
+
+
+def test_a_step_without_an_example_is_noise_alone() -> None:
+    state, objective = state_of(), Labels(kind="labels")
+    state.mechanism = Mechanism(1.0, 1.0, 1.0, SECRET)
+    cut = MicroBatches(PoissonStream(labelled_rows(6), 0.0, SECRET), objective, VOCABULARY, 5, 1, total=4)
+    assert cut.batches(0) == []
+    report = take_private_step(state, objective, [], Runtime())
+    assert report.taken and report.gradient_norm > 0 and report.loss == {}
+
+
+def test_each_example_is_drawn_by_a_die_of_its_own() -> None:
+    stream = PoissonStream([{"ids": [k]} for k in range(200)], 20.0, SECRET)  # type: ignore[typeddict-item]
+    drawn = np.array([[row["ids"][0] for row in stream.rows(s)].count(7) for s in range(2000)])
+    sizes = [len(stream.rows(s)) for s in range(2000)]
+    assert drawn.mean() == pytest.approx(0.1, abs=0.02)
+    assert np.mean(sizes) == pytest.approx(20, abs=0.3) and np.var(sizes) == pytest.approx(18, rel=0.15)
+    assert stream.rows(3) == stream.rows(3) != PoissonStream(stream.all_rows, 20.0, SECRET + 1).rows(3)
+
+
+# ---- a run ----
+
+
+def write(folder: Path, number: int = 40) -> str:
+    folder.mkdir()
+    lines = [f'{{"text": "the {"cat" if k % 2 else "hat"} {k}", "label": "{"ab"[k % 2]}"}}' for k in range(number)]
+    (folder / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return str(folder)
+
+
+SMALL = {"kind": "finetune", "task": "classify", "steps": 6, "batch": 8, "max_length": 16, "precision": "float32"}
+
+
+def test_a_run_tells_its_promise_and_nothing_of_its_loss(
+    tmp_path: Path, model_folder: Callable[..., Path], run: Callable[..., Any]
+) -> None:
+    optim = {"kind": "adamw", "private": {"epsilon": 8}}
+    data = {"kind": "dataset", "read": write(tmp_path / "data"), "test": 0}
+    made = run(data=data, tuned={**SMALL, "model": str(model_folder("bert-labels")), "data": "$data", "optim": optim})[
+        "tuned"
+    ]
+    facts = made.card.metrics
+    rate, delta = facts["sampling_rate"], facts["delta"]
+    assert rate == 8 / facts["examples"] and delta == pytest.approx(1 / (10 * facts["examples"]))
+    assert (
+        epsilon(facts["noise"], rate, 6, delta) == pytest.approx(facts["epsilon"], abs=1e-2) and facts["epsilon"] <= 8
+    )
+    lines = (made.path / "metrics.jsonl").read_text(encoding="utf-8")
+    assert '"loss"' not in lines and '"validation_loss"' in lines
+    assert str(SECRET) not in lines and "secret" not in made.card.to_json()
+
+
+def test_what_the_noise_does_not_cover_is_refused(
+    tmp_path: Path, model_folder: Callable[..., Path], run: Callable[..., Any]
+) -> None:
+    optim = {"kind": "adamw", "private": {"epsilon": 8}}
+    tuned = {**SMALL, "model": str(model_folder("bert-labels")), "data": "$data", "optim": optim}
+    plain = {"kind": "dataset", "read": write(tmp_path / "data"), "test": 0}
+    for more, said in (
+        ({"task": {"kind": "classify", "mixup": 0.2}}, "task.mixup makes examples of several"),
+        ({"task": "tag"}, "private fine-tuning is for task=classify or chat or seq2seq"),
+        ({"remember": {"kind": "l2"}}, "remember reads the examples"),
+        ({"folds": 2}, "folds train on the examples several times"),
+        ({"micro_batch": 4}, "examples pass one at a time"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            run(data=plain, tuned={**tuned, **more})
+    with pytest.raises(NotSupported, match=r"examples more than once \(augment\)"):
+        run(data={**plain, "augment": [{"kind": "noise"}]}, tuned=tuned)
+    with pytest.raises(WrongValue, match=r"epsilon=0.001 cannot be had in 6 steps of 8 of 38 rows"):
+        run(data=plain, tuned={**tuned, "optim": {"kind": "adamw", "private": {"epsilon": 0.001, "delta": 1e-6}}})
+
+
+def test_packed_examples_become_rows_of_their_own_with_the_same_targets() -> None:
+    from pretune.task.labelled_data import LabelledData, num_examples
+
+    rows = packed_rows(3, 12, targets=True)
+    read = LabelledData(None, None, [1.0], [], rows, [], [])  # type: ignore[arg-type]
+    alone = one_each(read, {}, 1)
+    assert len(alone.rows) == num_examples(rows) > 3 and alone.class_weights is None
+    objective = __import__("pretune.objective.objective", fromlist=["OBJECTIVE"]).OBJECTIVE("causal")
+    told = [
+        sum(objective.counts(objective.collate([row], VOCABULARY))["loss"] for row in some)
+        for some in (rows, alone.rows)
+    ]
+    assert told[0] == told[1] > 0
+    with pytest.raises(NotSupported, match="one process"):
+        one_each(read, {}, 2)
