@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from pretune.testing.meshes import STEPS, Job, difference, run, together
 
 from pretune.base.errors import NotSupported, WrongValue
+from pretune.testing.meshes import STEPS, Job, difference, run, together
 from pretune.train.loop.runtime import Runtime
 from pretune.train.parallel.mesh import Axis
 from pretune.train.parallel.probe import measured_factor
