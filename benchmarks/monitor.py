@@ -83,7 +83,7 @@ def speed(bundle: Path, texts: Path) -> None:
     """Texts a second: read, labelled, counted, judged."""
     from pretune.apps.monitor.following import Follower
     from pretune.apps.monitor.reading import Models
-    from pretune.apps.monitor.sources.source import source_of
+    from pretune.apps.monitor.sources.choosing import source_of
     from pretune.apps.monitor.store import MIGRATIONS, Store
     from pretune.apps.state import State
     from pretune.infer.load import open_model

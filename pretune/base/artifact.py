@@ -260,7 +260,7 @@ def _open_raw(path: Path, files: list[Path] | None = None, *, follow: bool | Non
     if not names and not links:
         raise EmptyInput(f"{str(path)!r} holds no files", hint="check the path or the pattern")
     digests = file_digests(dict(zip(names, listing.files, strict=True)))
-    kind = _kind_by_names(path) or _kind_by_endings(path, listing.files)
+    kind = kind_by_names(path) or _kind_by_endings(path, listing.files)
     card = Card(kind=kind, key="", id=digest(sorted(digests.items())), stage="raw", files=digests)
     return Artifact(path, card, links=tuple(links))
 
@@ -271,14 +271,14 @@ def _raw_files(path: Path, *, follow: bool | None) -> Listing:
     if path.is_file():
         return Listing([path])
     # The hub's cache keeps a model as links to its files.
-    return folder_files(path, follow=bool(_kind_by_names(path)) if follow is None else follow)
+    return folder_files(path, follow=bool(kind_by_names(path)) if follow is None else follow)
 
 
 def _kind_by_endings(path: Path, files: list[Path]) -> str:
     return "ids" if all(file.name.endswith(IDS) for file in [path] * (not path.is_dir()) or files) else "files"
 
 
-def _kind_by_names(path: Path) -> str:
+def kind_by_names(path: Path) -> str:
     """bundle, model or tokenizer, by the files that make a folder one; else ""."""
     if (path / "bundle.json").is_file():
         return "bundle"

@@ -122,12 +122,13 @@ class Planned:
 
     # ---- plan ---------------------------------------------------------------------------------
 
-    def plan(self) -> list[StagePlan]:
-        """For every stage, in order: would it run, and because of what. Touches nothing."""
+    def plan(self, machine: Machine | None = None) -> list[StagePlan]:
+        """For every stage, in order: would it run, and because of what, and what it takes on a machine, by default this
+        one. Touches nothing."""
         plans: dict[str, StagePlan] = {}
         made: dict[str, Artifact] = {}
         forecasts: dict[str, Forecast] = {}
-        machine = Machine.here()
+        machine = machine or Machine.here()
         for name, stage in self.stages.items():
             status, reasons = self._status(name, stage, plans, made)
             if status == "current":
@@ -238,7 +239,7 @@ def forecast_of(artifact: Artifact) -> Forecast:
     size = sum(p.stat().st_size for p in artifact.files() if p.exists())
     metrics = artifact.card.metrics
     counted = ("documents", "tokens", "parameters", "vocab_size")
-    known = {name: float(metrics.get(name, 0) or 0) for name in counted}
+    known: Json = {name: float(metrics.get(name, 0) or 0) for name in counted}
     text = float(metrics.get("bytes", 0) or 0) or (size if artifact.card.kind == "files" else 0)
     return Forecast(disk_bytes=size, text_bytes=text, config=_config_of(artifact), **known)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
@@ -25,12 +25,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine has: logical cores, bytes of memory (whole and free), bytes of disk that are free."""
+    """What this machine has: logical cores, bytes of memory (whole and free), bytes of disk that are free.
+
+    Args:
+        gpus: of another machine, on paper: `8x80GB`.
+    """
 
     cores: int
     memory_bytes: int
     free_memory_bytes: int
     free_disk_bytes: int
+    gpus: str | None = None
 
     @classmethod
     def here(cls, folder: Path = Path()) -> Machine:
@@ -49,6 +54,7 @@ class Forecast:
 
     Args:
         config: of a model, its transformers config.
+        meshes: of a training on the machine's `gpus`: how it could be dealt to them, the best first.
     """
 
     seconds: float = 0
@@ -60,6 +66,7 @@ class Forecast:
     parameters: float = 0
     vocab_size: float = 0
     config: JsonMap | None = None
+    meshes: Sequence[JsonMap] = ()
 
 
 class Choose(Protocol):

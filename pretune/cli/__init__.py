@@ -14,6 +14,7 @@ from pretune.cli.advising import advise
 from pretune.cli.comparing import compare
 from pretune.cli.converting import convert
 from pretune.cli.forgetting import forget
+from pretune.cli.launching import launch
 from pretune.cli.looking import card, check, doctor, explain, show, tidy
 from pretune.cli.making import STAGES, new, plan, quickstart, run, stage_command
 from pretune.cli.models import chat, predict, serve
@@ -58,6 +59,7 @@ VERBS = (
     tune,
     forget,
     convert,
+    launch,
     studio,
 )
 for _command in VERBS:

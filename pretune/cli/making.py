@@ -53,18 +53,28 @@ def run(recipe: str, settings: tuple[str, ...], size: str | None, as_json: bool,
 @click.argument("recipe", type=click.Path())
 @click.argument("settings", nargs=-1)
 @click.option("--size", help="Take the overrides of this name under `sizes`.")
+@click.option("--gpus", help="8x80GB, 16xH100: on paper, on which mesh of such GPUs training fits, and how fast it is.")
 @common
-def plan(recipe: str, settings: tuple[str, ...], size: str | None, as_json: bool, quiet: bool, rehash: bool) -> None:
-    """Say what a recipe would run and why, and whether it fits this machine (exit code 3 if not)."""
+def plan(
+    recipe: str,
+    settings: tuple[str, ...],
+    size: str | None,
+    gpus: str | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
+) -> None:
+    """Say what a recipe would run and why, and whether it fits this machine, or such GPUs (exit code 3 if not)."""
     take_flags(rehash)
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from pretune.base.recipe import Recipe
     from pretune.base.stage import Machine
     from pretune.report import view
 
     checked = Recipe.read(recipe, checked_settings(settings), size)
-    plans, machine = checked.plan(), Machine.here()
+    machine = replace(Machine.here(), gpus=gpus)
+    plans = checked.plan(machine)
     tight = view.does_not_fit(plans, machine)
     if as_json:
         print_json({"stages": [asdict(p) for p in plans], "machine": asdict(machine), "does_not_fit": tight})

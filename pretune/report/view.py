@@ -17,6 +17,8 @@ from pretune.report.lineage import lineage
 from pretune.report.numbers import count, duration, metric, share, size
 from pretune.report.training import loss_curves
 
+MESHES_SHOWN = 5
+
 
 def plan_text(plans: Sequence[StagePlan], machine: Machine, tight: Sequence[str]) -> str:
     width = max(len(p.name) for p in plans)
@@ -25,7 +27,22 @@ def plan_text(plans: Sequence[StagePlan], machine: Machine, tight: Sequence[str]
     seconds, disk = sum(p.forecast.seconds for p in todo), sum(p.forecast.disk_bytes for p in todo)
     free = f"free: {size(machine.free_memory_bytes)} memory, {size(machine.free_disk_bytes)} disk"
     total = f"{len(todo)} of {len(plans)} stages to run, about {duration(seconds)}, {size(disk)} of disk; {free}"
-    return "\n".join([*lines, "", total if todo else "everything is current; nothing to run", *tight])
+    meshes = [line for p in todo for line in mesh_lines(p.name, p.forecast.meshes)]
+    return "\n".join([*lines, *meshes, "", total if todo else "everything is current; nothing to run", *tight])
+
+
+def mesh_lines(name: str, meshes: Sequence[JsonMap]) -> list[str]:
+    """The best meshes of a training, a line each, as reckoned on paper; none of a stage that does not train."""
+    if not meshes:
+        return []
+    gpu = f"{meshes[0]['gpu']} of {size(meshes[0]['memory_of_gpu'])}"
+    head = f"{name} on {gpu}, on paper: share of the peak, memory of a rank, bytes that it sends in a step"
+    return ["", head, *(_mesh_line(mesh) for mesh in meshes[:MESHES_SHOWN])]
+
+
+def _mesh_line(mesh: JsonMap) -> str:
+    told = f"{mesh['share']:>4.0%}  {size(mesh['memory']):>8}  {size(mesh['wire']):>8}  micro_batch={mesh['micro']:<4}"
+    return f"  {told} parallel={mesh['parallel']}{'' if mesh['fits'] else '  does not fit'}"
 
 
 def _cost(plan: StagePlan) -> str:
@@ -44,7 +61,12 @@ def does_not_fit(plans: Sequence[StagePlan], machine: Machine) -> list[str]:
     told = [
         f"{p.name} needs about {size(p.forecast.memory_bytes)} of memory  [does-not-fit]"
         for p in todo
-        if p.forecast.memory_bytes > machine.memory_bytes
+        if p.forecast.memory_bytes > machine.memory_bytes and not p.forecast.meshes
+    ]
+    told += [
+        f"{p.name} fits on no mesh of {machine.gpus}: a rank needs {size(p.forecast.memory_bytes)}  [does-not-fit]"
+        for p in todo
+        if p.forecast.meshes and not p.forecast.meshes[0]["fits"]
     ]
     disk = sum(p.forecast.disk_bytes for p in todo)
     if disk > machine.free_disk_bytes:

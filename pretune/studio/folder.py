@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretune.base.artifact import HUBS, SAMPLED, SCHEMES, Artifact, raw_root
+from pretune.base.artifact import CARD, HUBS, SAMPLED, SCHEMES, kind_by_names, raw_root, read_card
 from pretune.base.errors import OutsideFolder, PretuneError
 
 OWN = ".studio"
@@ -84,13 +84,9 @@ def kind_of(path: Path) -> str:
     """What a path is: the kind of its artifact, `recipe`, `folder`, or `file`; reads no payload."""
     if path.is_file():
         return "recipe" if path.suffix == ".yaml" else "file"
-    if not (path / "artifact.json").is_file() and not _is_model(path):
-        return "folder"
+    if not (path / CARD).is_file():
+        return kind_by_names(path) or "folder"
     try:
-        return Artifact.open(path).card.kind
+        return read_card(path).kind
     except PretuneError:
         return "folder"
-
-
-def _is_model(path: Path) -> bool:
-    return (path / "config.json").is_file() or (path / "tokenizer.json").is_file()

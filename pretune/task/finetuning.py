@@ -48,6 +48,7 @@ from pretune.train.loop.session import Session, begin, keep_samples
 from pretune.train.loop.spec import Choices, Looks, TrainSpec
 from pretune.train.loop.step import TrainState
 from pretune.train.loop.stream import RowStream
+from pretune.train.parallel.settings import check_model
 from pretune.train.run.resolve import resolve
 from pretune.train.run.teaching import keep_told, with_teacher
 from pretune.train.watch.page import write_run_page
@@ -84,6 +85,7 @@ def finetune(
     runtime, log = Runtime.start(settings.device, settings.parallel), context.log
     folder = _start(settings, base, context)
     config = config_of(folder)
+    check_model(config, settings.parallel)
     longest = min(settings.max_length, room_for(settings.method, config))
     read = _read(settings, data, folder, longest, runtime, log)
     rehearsal = _rehearsal(settings, folder, longest, read, runtime, context)

@@ -21,7 +21,10 @@ import torch
 
 from pretune.testing import Bench, Check, NotAsked, all_checks, roundtrips
 from pretune.testing.cells import Cell, arguments, run
+from pretune.testing.meshes import Job, difference, together
+from pretune.testing.meshes import run as alone
 from pretune.testing.worlds import BY_METHOD, CASES, largest_difference, ranks_apart, trained
+from pretune.train.loop.runtime import Runtime
 
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5}
 RATES: dict[torch.dtype, dict[str, float | None]] = {
@@ -73,6 +76,60 @@ def _ranks(name: str) -> tuple[bool, str]:
     return gap <= 1e-12, f"{gap:.1e}"
 
 
+ALONE = (("shard", 2), ("tensor", 2), ("pipeline", 2))
+PAIRS = ({"shard": 2, "tensor": 2}, {"tensor": 2, "pipeline": 2})
+MESHES: dict[int, list[dict[str, int]]] = {
+    2: [{}, *({name: size} for name, size in ALONE)],
+    4: [{}, *({name: 4} for name, _ in ALONE), *({name: size} for name, size in ALONE), *PAIRS],
+}
+
+
+def meshes() -> Iterator[Cell]:
+    """Models in parts over two and four processes, what is left of them copies; in float64, clipped."""
+    for world, known in MESHES.items():
+        for mesh in known:
+            told = " ".join(f"{name} {size}" for name, size in mesh.items()) or "data"
+            yield f"mesh {world} {told}", partial(_mesh, world, mesh)
+
+
+def _mesh(world: int, mesh: dict[str, int]) -> tuple[bool, str]:
+    kinds = {"qwen3": "causal", "bert": "masked", **({} if "tensor" in mesh else {"gpt2": "causal"})}
+    optims: list[Job] = [{"kind": "adamw"}, {"kind": "muon", "average": "ema"}]
+    jobs: list[Job] = [
+        {"name": f"{kind}-{optim['kind']}", "parallel": mesh, "kind": kind, "objective": objective, "optim": optim}
+        for kind, objective in kinds.items()
+        for optim in optims
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        found = together(jobs, Path(folder), world, seconds=900)
+    gaps = {job["name"]: difference(alone(job, Runtime(), micro=8), found[job["name"]]) for job in jobs}
+    return max(gaps.values()) <= 1e-12, ", ".join(f"{name} {gap:.1e}" for name, gap in gaps.items())
+
+
+def worlds() -> Iterator[Cell]:
+    """One process, two, four, one again, each going on from the checkpoint of those before."""
+    for name, two, four in (
+        ("copies", {}, {}),
+        ("shards", {"shard": 2}, {"shard": 4}),
+        ("all", {"tensor": 2}, {"pipeline": 2, "tensor": 2}),
+    ):
+        yield f"worlds 1 2 4 1 {name}", partial(_worlds, two, four)
+
+
+def _worlds(two: dict[str, int], four: dict[str, int]) -> tuple[bool, str]:
+    job: Job = {"kind": "qwen3", "optim": {"kind": "muon", "average": "ema"}}
+    whole, told = alone(job, Runtime(), micro=8), []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        told += alone({**job, "steps": [0, 1]}, Runtime(), micro=8, folder=folder)[1]
+        for world, mesh in ((2, two), (4, four)):
+            part: Job = {"name": "part", "parallel": mesh, "steps": [world // 2, world // 2 + 1], **job}
+            told += together([part], folder, world, seconds=900)["part"][1]
+        weights, last = alone({**job, "steps": [3, 4]}, Runtime(), micro=8, folder=folder)
+    gap = difference(whole, (weights, told + last))
+    return gap <= 1e-12, f"{gap:.1e}"
+
+
 def trips() -> Iterator[Cell]:
     for cell in roundtrips.CELLS:
         yield f"trip {' '.join(cell)}", partial(_trip, cell)
@@ -96,7 +153,7 @@ def main() -> int:
     asked = arguments(__doc__ or "").parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        makers = (partial(contracts, Bench(Path(folder))), cuts, ranks, trips)
+        makers = (partial(contracts, Bench(Path(folder))), cuts, ranks, meshes, worlds, trips)
         found = [cell for make in makers for cell in make() if asked.only in cell[0]]
         if asked.list:
             print(*(name for name, _ in found), sep="\n")

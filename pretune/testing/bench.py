@@ -162,7 +162,7 @@ class Bench:
         """A file of labelled examples."""
         rows = {**EXAMPLES, **self.examples}.get(shape)
         rows = EXAMPLES_OF.get(kind, rows)
-        assert rows, f"no examples of shape {shape!r} are known; give some: checks(..., examples={{shape: rows}})"
+        assert rows, f"no examples of shape {shape!r} are known; give some: Bench(folder, {{shape: rows}})"
         path = self.folder / f"{kind or shape}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return str(path)

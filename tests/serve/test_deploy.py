@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,16 @@ def test_systemd_finds_no_mistake_but_that_nothing_is_installed_here() -> None:
     command = ["systemd-analyze", "verify", str(DEPLOY / "pretune.service")]
     told = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False).stderr
     assert [line for line in told.splitlines() if "is not executable" not in line] == []
+
+
+def test_the_training_image_is_installed_as_it_is_tried_and_nothing_runs_as_root() -> None:
+    image, tried = text("Dockerfile.train"), text("try-train")
+    assert "deploy/install /opt/pretune train" in image and 'deploy/install "$venv" train' in tried
+    assert re.search(r"^USER 10001:10001$", image, re.M) and "--reuid 10001 --regid 10001" in tried
+    assert image.index("COPY --from=build") < image.index("USER 10001")
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", image, re.M)
+    root = DEPLOY.parent
+    assert all((root / name).exists() for line in copied for name in line.split())
+    extras = re.search(r'"\.\[(.*?)\]"', text("install"))
+    known = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert extras and set(extras[1].split(",")) <= known.keys()

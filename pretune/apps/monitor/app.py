@@ -69,7 +69,7 @@ class Monitor(App):
     def routes(self, limits: Limits) -> list[Route]:
         from pretune.apps.monitor.pages import routes
 
-        return routes(self.opened_store, self.artifact.path.name, limits)
+        return routes(self.opened_store, limits, name=self.artifact.path.name)
 
     def gauges(self) -> list[Gauge]:
         from pretune.apps.monitor.measuring import gauges

@@ -13,6 +13,7 @@ from pretune.apps.monitor.delivery import deliver
 from pretune.apps.monitor.reading import Models
 from pretune.apps.monitor.sources.source import Batch, Source
 from pretune.apps.monitor.store import Store
+from pretune.base.json import Json
 
 AT_ONCE = 256
 """Texts of a batch: a kill costs the labelling of one."""
@@ -38,37 +39,25 @@ class Follower:
         """A batch of every source, then what is over is judged; returns whether there is more at once."""
         busy = list[float]()
         for source in tuple(self.sources):
-            batch = source.read(self.store.places(source.name), AT_ONCE)
-            self._take(source, batch)
+            since = self.store.places(source.name)
+            batch = source.read(since, AT_ONCE)
+            self._take(source, batch, since)
             if batch.has_more:
                 busy.append(max((one.time for one in batch.items if one.time is not None), default=0.0))
         # While a source still has old texts, no window is over that one of them may belong to.
         self.store.judge(min([self.store.now(), *busy]))
         return bool(busy)
 
-    def _take(self, source: Source, batch: Batch) -> None:
+    def _take(self, source: Source, batch: Batch, since: Mapping[str, Json]) -> None:
         is_known = batch.refused == self.problems.get(source.name, [])
         if batch.items or batch.places or not is_known:
-            self.store.take(source.name, batch, self.models.see(batch.items))
+            self.store.take(source.name, batch, self.models.see(batch.items), since=since)
         if batch.refused and not is_known:
             self.write(f"{source.name}: {'; '.join(batch.refused[:3])}")
         if batch.is_over:
             self.write(f"{source.name}: there is no more to come")
             self.sources.remove(source)
         self.problems[source.name] = batch.refused
-
-    def run(self, stop: threading.Event) -> None:
-        """Rounds until it is told to stop."""
-        self.is_running = True
-        try:
-            while not stop.is_set():
-                if not self.round():
-                    stop.wait(PAUSE)
-        except Exception:
-            # A thread that dies says nothing: whoever watches the watch has to see it.
-            self.write(f"the watch has stopped:\n{traceback.format_exc()}")
-        finally:
-            self.is_running = False
 
 
 @contextmanager
@@ -78,13 +67,14 @@ def running(
     """Both threads, for as long as the block lasts."""
     stop, store = threading.Event(), follower.store
 
-    def delivering() -> None:
-        while not stop.is_set():
-            seconds = store.watching.seconds
-            deliver(store.state, channels, seconds=seconds, utc_offset=utc_offset, now=clock.time(), write=write)
-            stop.wait(PAUSE)
+    def deliver_all() -> bool:
+        seconds = store.watching.seconds
+        deliver(store.state, channels, seconds=seconds, utc_offset=utc_offset, now=clock.time(), write=write)
+        return False
 
-    threads = [threading.Thread(target=follower.run, args=(stop,)), threading.Thread(target=delivering)]
+    works = (follower.round, deliver_all)
+    threads = [threading.Thread(target=_again, args=(work, follower, stop), name=work.__name__) for work in works]
+    follower.is_running = True
     for thread in threads:
         thread.start()
     try:
@@ -93,3 +83,15 @@ def running(
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def _again(work: Callable[[], bool], follower: Follower, stop: threading.Event) -> None:
+    """Do it until it is told to stop, at once where there is more."""
+    try:
+        while not stop.is_set():
+            if not work():
+                stop.wait(PAUSE)
+    except Exception:
+        # A thread that dies says nothing: whoever watches the watch has to see it (`pretune_monitor_running`).
+        follower.is_running = False
+        follower.write(f"the watch has stopped:\n{traceback.format_exc()}")

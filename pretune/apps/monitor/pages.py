@@ -23,6 +23,7 @@ from pretune.serve.errors import ApiError
 from pretune.serve.reading import read
 from pretune.serve.requests import Limits, Strict
 
+Answer = Callable[[Store, dict[str, str]], Json]
 HOUR, MOST_TEXTS, MOST_ALERTS, MOST_CHARTS, LONGEST_DAYS = 3600, 100, 200, 24, 366
 
 
@@ -33,13 +34,17 @@ class Acknowledge(Strict):
     by: str = Field("", max_length=200)
 
 
-def routes(store: Callable[[], Store], name: str, limits: Limits) -> list[Route]:
-    """The page `/` and what it asks of the store of the watch called `name`."""
+def routes(store: Callable[[], Store], limits: Limits, *, name: str) -> list[Route]:
+    """The page `/` and what it asks.
+
+    Args:
+        store: of the watch, which is there once it runs; `name` of the watch.
+    """
     return [
         Route("/", _page),
-        Route("/v1/watch", partial(_answered, store, name, about)),
-        Route("/v1/watch/lines", partial(_answered, store, name, lines)),
-        Route("/v1/watch/texts", partial(_answered, store, name, texts)),
+        Route("/v1/watch", partial(_answered, store, partial(about, name=name))),
+        Route("/v1/watch/lines", partial(_answered, store, lines)),
+        Route("/v1/watch/texts", partial(_answered, store, texts)),
         Route("/v1/watch/acknowledge", partial(_acknowledge, store, limits), methods=["POST"]),
     ]
 
@@ -48,9 +53,8 @@ async def _page(request: Request) -> Response:
     return html("pretune.apps.monitor", "page.html")
 
 
-async def _answered(store: Callable[[], Store], name: str, answer: object, request: Request) -> Response:
-    assert callable(answer), "a function of the store and the request"
-    return JSONResponse(await run_sync(answer, store(), dict(request.query_params), name))
+async def _answered(store: Callable[[], Store], answer: Answer, request: Request) -> Response:
+    return JSONResponse(await run_sync(answer, store(), dict(request.query_params)))
 
 
 async def _acknowledge(store: Callable[[], Store], limits: Limits, request: Request) -> Response:
@@ -60,7 +64,7 @@ async def _acknowledge(store: Callable[[], Store], limits: Limits, request: Requ
     return JSONResponse({"alert": asked.alert, "acknowledged": True})
 
 
-def about(store: Store, asked: dict[str, str], name: str) -> Json:
+def about(store: Store, asked: dict[str, str], *, name: str) -> Json:
     """Sources, subjects, sentiments, alerts (the newest first), and what waits to be delivered."""
     language: Language = "zh" if asked.get("language") == "zh" else "en"
     found = store.state.rows("select * from alerts order by id desc limit ?", MOST_ALERTS)
@@ -76,7 +80,7 @@ def about(store: Store, asked: dict[str, str], name: str) -> Json:
     }
 
 
-def lines(store: Store, asked: dict[str, str], name: str) -> Json:
+def lines(store: Store, asked: dict[str, str]) -> Json:
     """Charts of the days before `until`, one for each subject, its sentiments as lines; the busiest first."""
     days = min(_number(asked, "days", 7.0), LONGEST_DAYS)
     until = store.watching.window_of(_number(asked, "until", store.now()))
@@ -132,11 +136,11 @@ def _chart(
         sentiment: [((at - until) / HOUR, float(line.get(at, 0))) for at in times]
         for sentiment, line in sorted(counts.items())
     }
-    made = chart(subject[1] or "*", "texts", series)
+    made = chart(subject[1] or "*", "", series)
     return made and replace(made, across="h", names_ends=False)
 
 
-def texts(store: Store, asked: dict[str, str], name: str) -> Json:
+def texts(store: Store, asked: dict[str, str]) -> Json:
     """The newest texts of a time, of a subject and a sentiment if they are given."""
     start, until = _number(asked, "from", 0.0), _number(asked, "until", store.now() + HOUR)
     kind, subject, sentiment = asked.get("kind", "all"), asked.get("name", ""), asked.get("sentiment")

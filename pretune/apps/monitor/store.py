@@ -90,9 +90,16 @@ class Store:
         rows = self.state.rows("select place, at from places where source = ?", source)
         return {row["place"]: json.loads(row["at"]) for row in rows}
 
-    def take(self, source: str, batch: Batch, seen: Sequence[Seen]) -> int:
-        """Count a batch, once; returns how many of its texts are new."""
+    def take(self, source: str, batch: Batch, seen: Sequence[Seen], *, since: Mapping[str, Json]) -> int:
+        """Count a batch, once; returns how many of its texts are new.
+
+        Args:
+            since: the places from which it was read. Where they are others by now, another watch has counted it.
+        """
         with self.state.writing() as db:
+            now = self.places(source)
+            if any(now.get(place) != since.get(place) for place in batch.places):
+                return 0
             db.execute("insert or ignore into sources (name) values (?)", (source,))
             upto = self._watch()["upto"]
             new = [one for one in seen if self._is_new(db, one)]

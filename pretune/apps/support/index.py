@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pretune.apps.support.passages import sentences
 from pretune.base.extras import need
 from pretune.infer.answers import Ranking
 from pretune.infer.embed import Embedder
@@ -61,7 +62,8 @@ class Hit:
 
     Args:
         number: which; score: what it was put in order by: the ranker's, else of the fused places.
-        coverage: the share of what the question says that the passage says too, 0 to 1.
+        coverage: the share of what the question says that the passage says too, and how much of it in one sentence: the
+            mean of both, 0 to 1.
         cosine: of the vectors; None without.
         ranked: the ranker's number, 0 to 1; None without.
     """
@@ -95,8 +97,8 @@ class Index:
         return cls(texts, Bm25.of(texts, stems_of), vectors_ND, graph)
 
     def by_words(self, question: str, top: int = DEEP) -> list[int]:
-        """The passages that BM25 puts first; those without any word of the question are left out."""
-        scores = self.bm25.scores(question)
+        """The passages that BM25 puts first, by the words that say what is asked; those without any are left out."""
+        scores = self.bm25.scores_of(telling(question))
         return [k for k in first(scores, top) if scores[k] > 0]
 
     def by_vectors(self, vector_D: Vectors, top: int = DEEP) -> list[int]:
@@ -115,7 +117,7 @@ class Index:
         order, scores = fused(lists)
         order = order[: max(top, RANKED) if rank else top]
         covers = self.covering(question)
-        hits = [self._hit(k, scores[k], covers(self.texts[k]), vector_D) for k in order]
+        hits = [self._hit(k, scores[k], near(self.texts[k], covers), vector_D) for k in order]
         return reranked(question, hits, [self.texts[h.number] for h in hits], rank)[:top] if rank and hits else hits
 
     def _hit(self, number: int, score: float, coverage: float, vector_D: Vectors | None) -> Hit:
@@ -137,17 +139,23 @@ class Index:
 
     def likeness(self, question: str, other: str) -> float:
         """How much two questions say the same, 0 to 1: what both say over what each says (Dice, by rarity)."""
-        a, b = telling(question), telling(other)
+        a, b = {*telling(question)}, {*telling(other)}
         whole = sum(map(self.bm25.rarity, a)) + sum(map(self.bm25.rarity, b))
         return 2 * sum(map(self.bm25.rarity, a & b)) / whole if whole else float(question.strip() == other.strip())
 
 
-def telling(question: str) -> set[str]:
-    """The terms of a question that say what it asks; all of them, if it has no others."""
+def near(text: str, covers: Callable[[str], float]) -> float:
+    """How much a text covers, half of it by its best sentence: words that are far from each other say less together."""
+    best = max((covers(text[a:b]) for a, b in sentences(text, 0, len(text))), default=0.0)
+    return (covers(text) + best) / 2
+
+
+def telling(question: str) -> list[str]:
+    """The terms of a question that say what it asks, each once; all of them, if it has no others."""
     empty = empty_words()
     words = stems_of(ASKING_ZH.sub(" ", question))
-    found = {word for word in words if word not in empty and not (len(word) == 2 and empty >= {*word})}
-    return found or {*stems_of(question)}
+    found = [word for word in words if word not in empty and not (len(word) == 2 and empty >= {*word})]
+    return [*dict.fromkeys(found or stems_of(question))]
 
 
 def stems_of(text: str) -> list[str]:

@@ -81,7 +81,7 @@ async def act(request: Request) -> Response:
         raise BadCommand(f"there is no action {action!r}")
     to = _format(form.get("to", "")) if action == "export" else []
     out = _free(beside(path, f".{to[0].removeprefix('to=')}" if to else ".report"))
-    words = [action, given, *data, *to, "--out", f"./{folder.name(out)}"]
+    words = [action, given, *data, *to, "--out", f"./{folder.name(folder.inside(str(out)))}"]
     return to_run(studio.runs.start(words))
 
 

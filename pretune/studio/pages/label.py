@@ -38,13 +38,13 @@ AHEAD = 20
 def label(request: Request) -> Response:
     folder, asked = studio_of(request).folder, request.query_params
     path, model = existing(folder, asked.get("path", "")), asked.get("model", "")
-    done = _done(_output(path))
+    done = _done(_output(folder, path))
     known = list(dict.fromkeys([*_split(asked.get("labels", "")), *(one["label"] for one in done)]))
     return reply(
         request,
         "label",
         name=folder.name(path),
-        output=folder.name(_output(path)),
+        output=folder.name(_output(folder, path)),
         labels=known,
         number=len(done),
         model=model,
@@ -57,8 +57,9 @@ def _split(text: str) -> list[str]:
     return [one.strip() for one in text.replace("，", ",").split(",") if one.strip()]
 
 
-def _output(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.labelled.jsonl")
+def _output(folder: Folder, path: Path) -> Path:
+    """Where the labels of a file go; in the folder too, wherever a link of that name may lead."""
+    return folder.inside(str(path.with_name(f"{path.stem}.labelled.jsonl")))
 
 
 def _done(output: Path) -> list[Json]:
@@ -78,7 +79,7 @@ def following(request: Request) -> Response:
     path = existing(folder, asked.get("path", ""))
     texts = [shown_given(one)["text"] for one in islice(given_in(path), MOST)]
     scores = _scores(_scores_file(folder, path, asked["model"])) if asked.get("model") else []
-    done = {one["text"] for one in _done(_output(path))}
+    done = {one["text"] for one in _done(_output(folder, path))}
     rest = [k for k in _order(len(texts), scores) if texts[k] not in done]
     found = [
         {"text": texts[k], "guess": scores[k].get("label", "") if scores else ""}
@@ -101,7 +102,8 @@ def _order(number: int, scores: Sequence[Json]) -> list[int]:
 async def save(request: Request) -> Response:
     """Keep a label, or take the last one back."""
     form = await form_of(request)
-    output = _output(existing(studio_of(request).folder, form.get("path", "")))
+    folder = studio_of(request).folder
+    output = _output(folder, existing(folder, form.get("path", "")))
     if form.get("do") == "undo":
         kept = _done(output)[:-1]
         write_durably(output, "".join(map(_line, kept)))

@@ -67,7 +67,7 @@ def _ask(port: int, method: str, path: str, body: bytes) -> http.client.HTTPResp
             method, "/" + path, body or None, {"Content-Type": "application/json", "Connection": "close"}
         )
         return connection.getresponse()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         raise HTTPException(502, "the model's server does not answer") from None
 
 

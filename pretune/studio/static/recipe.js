@@ -16,9 +16,14 @@ async function check() {
   }
 }
 
+// A block is the same one after a redraw if it stands in the same stage under the same name.
+const nameOf = block => (block.closest("section") || form).id + block.firstElementChild.textContent;
+
 async function redraw(id) {
+  const open = new Set([...form.querySelectorAll("details[open]")].map(nameOf));
   const answer = await fetch("/recipe", { method: "POST", body: new URLSearchParams(new FormData(form)) });
   form.innerHTML = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("recipe").innerHTML;
+  for (const block of form.querySelectorAll("details")) block.open ||= open.has(nameOf(block));
   const field = document.getElementById(id);
   for (let around = field; around; around = around.parentElement) if (around.tagName === "DETAILS") around.open = true;
   if (field) field.focus();

@@ -8,7 +8,7 @@ Source: Robertson & Zaragoza 2009; idf and the usual k1 and b as in Lucene.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -79,8 +79,12 @@ class Bm25:
 
     def scores(self, query: str) -> NDArray[np.float64]:
         """Of every text."""
+        return self.scores_of(self.terms(query))
+
+    def scores_of(self, terms: Iterable[str]) -> NDArray[np.float64]:
+        """Of every text, for a query that is terms already."""
         found = np.zeros(self.number)
-        for term in self.terms(query):
+        for term in terms:
             places = self._places(term)
             found[self.numbers[places]] += self.weights[places]
         return found

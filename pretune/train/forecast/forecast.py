@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pretune.base.errors import WrongValue
 from pretune.base.json import Json
 from pretune.base.stage import Forecast, Machine
+from pretune.model.families import plain_model
 from pretune.train.budget import planned_steps, steps_in
 from pretune.train.forecast.choosing import COMPILE_GAIN, COMPILE_SECONDS, compiles, resolved_precision
 from pretune.train.forecast.dry_run import weightless
+from pretune.train.forecast.mesh import Work, gpus_of, meshes
 from pretune.train.forecast.plan import PROCESS_BYTES, Plan, checkpointed, fitting_micro, run_bytes, step_seconds
 from pretune.train.forecast.speed import QUIET
 from pretune.train.loop.runtime import Runtime
@@ -16,6 +19,8 @@ from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.state import as_precise, training_state, without_offload
 from pretune.train.loop.step import TrainState
 
+FEW_ROWS = 4
+"""Of a dry run for a mesh."""
 FEW_TOKENS = 2048
 """Of a micro-batch that must fit, before blocks are computed again."""
 
@@ -56,7 +61,11 @@ def forecast_of(spec: TrainSpec, machine: Machine, *, timed: bool = True) -> For
 
     Args:
         timed: whether seconds are told, for which a small step is timed once on a machine; False leaves them 0.
+
+    On the machine's `gpus` it is what the best mesh takes, on paper (mesh.py).
     """
+    if machine.gpus:
+        return _on_paper(spec, machine.gpus)
     precision = resolved_precision(spec.settings.precision, spec.device, QUIET)
     again, micro = fitting(spec, precision, machine.free_memory_bytes - PROCESS_BYTES)
     plan = plan_of(spec, precision, again)
@@ -68,6 +77,42 @@ def forecast_of(spec: TrainSpec, machine: Machine, *, timed: bool = True) -> For
         per_step = step_seconds(plan, micro, precision) * share
     steps, seconds = _steps_and_seconds(spec, per_step, precision)
     return Forecast(seconds=seconds, memory_bytes=memory, tokens=steps * spec.batch * spec.tokens_per_row)
+
+
+def _on_paper(spec: TrainSpec, asked: str) -> Forecast:
+    """What a rank of the best mesh takes. Raises WrongValue where the rows cannot be dealt to so many GPUs."""
+    number, gpu = gpus_of(asked)
+    found = meshes(work_of(spec), number, gpu)
+    if not found:
+        hint = f"batch={-(-spec.settings.batch // number) * number}, or another number of GPUs"
+        raise WrongValue(f"no mesh deals a batch of {spec.settings.batch} rows to {number} GPUs", hint=hint)
+    best, minutes = found[0], spec.settings.minutes
+    steps = steps_in(minutes * 60, best.seconds) if minutes is not None else steps_planned(spec)
+    tokens = steps * spec.batch * spec.tokens_per_row
+    told = [{**mesh.to_json(), "gpu": gpu.name, "memory_of_gpu": gpu.memory} for mesh in found]
+    return Forecast(seconds=steps * best.seconds, memory_bytes=best.memory, tokens=tokens, meshes=told)
+
+
+def work_of(spec: TrainSpec) -> Work:
+    """A step of one process in a narrow type, by dry runs of the model, as mesh.py deals it."""
+    again = spec.layers if spec.settings.checkpointing != "none" else 0
+    plan = plan_of(spec, "bfloat16", again)
+    memory, flops = plan.lines(min(FEW_ROWS, spec.settings.batch))
+    model = weightless(spec.outline, spec.device)
+    config, every = plain_model(model).config.get_text_config(), list(model.parameters())
+    names = ("num_attention_heads", "num_key_value_heads", "intermediate_size")
+    return Work(
+        rest=memory.base,
+        row=memory.slope,
+        flops=flops.at(spec.settings.batch),
+        parameters=float(sum(p.numel() for p in every)),
+        trained=float(sum(p.numel() for p in every if p.requires_grad)),
+        layers=spec.layers,
+        width=spec.width or int(config.hidden_size),
+        length=spec.length,
+        batch=spec.settings.batch,
+        divides=tuple(int(size) for name in names if (size := getattr(config, name, None))),
+    )
 
 
 def _steps_and_seconds(spec: TrainSpec, per_step: float, precision: str) -> tuple[int, float]:

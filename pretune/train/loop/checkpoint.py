@@ -118,6 +118,8 @@ def _write(one: Snapshot, folder: Path, final: Path) -> None:
     partial.mkdir(parents=True)
     for part in one.parts:
         part.rename(partial / part.name)
+    for place in {part.parent for part in one.parts}:
+        place.rmdir()
     if not one.parts:
         write_safetensors(one.tensors, partial / TENSORS)
     numbers = one.numbers | {"parts": {part.name: pieces for part, pieces in one.parts.items()} or {TENSORS: {}}}

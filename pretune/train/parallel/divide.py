@@ -50,7 +50,7 @@ def divide(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> tuple[Any, Pi
         split_pieces, summed = split(model, mesh.tensor)
         # What is not split lies whole in each of them, and the first one answers for it.
         pieces = {n: replace(p, answers=mesh.tensor.index == 0) for n, p in pieces.items()} | split_pieces
-    line = cut(scored, mesh) if mesh.pipeline.size > 1 else None
+    line = cut(scored, mesh, narrow) if mesh.pipeline.size > 1 else None
     pieces = {name: pieces[name] for name, _ in model.named_parameters()}
     casts = mesh.shard.size > 1
     if casts:

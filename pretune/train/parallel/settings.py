@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from pretune.base.config import Config
-from pretune.base.errors import WrongValue
+from pretune.base.errors import NotSupported, WrongValue
 
 
 class Parallel(Config):
@@ -38,8 +38,11 @@ class Parallel(Config):
         """(data, pipeline, shard, tensor) of so many processes, from the outermost to those whose ranks are neighbours.
 
         Raises:
-            WrongValue: they do not fit.
+            WrongValue: they do not fit; NotSupported: two directions do not go together.
         """
+        if self.pipeline > 1 and self.shard > 1:
+            problem = "parallel.pipeline with parallel.shard: there is no way yet"
+            raise NotSupported(problem, hint="parallel.tensor goes with both")
         inner = self.shard * self.tensor * self.pipeline
         data = self.data if self.data is not None else max(1, world // inner)
         if data * inner != world:
@@ -87,3 +90,12 @@ def check_heads(config: Mapping[str, Any], tensor: int) -> None:
             fitting = [n for n in range(2, tensor) if not any(k and k % n for k in told.values())]
             hint = f"parallel.tensor={fitting[-1]}" if fitting else "parallel.shard deals any model"
             raise WrongValue(f"parallel.tensor={tensor} does not divide the {number} {what} of a block", hint=hint)
+
+
+def check_model(config: Mapping[str, Any], parallel: Parallel) -> None:
+    """`check_heads`, and raise WrongValue where a model has fewer blocks than stages."""
+    check_heads(config, parallel.tensor)
+    layers = config.get("num_hidden_layers", config.get("n_layer", config.get("layers")))
+    if layers is not None and layers < parallel.pipeline:
+        problem = f"parallel.pipeline={parallel.pipeline} is more than the {layers} blocks of the model"
+        raise WrongValue(problem, hint=f"parallel.pipeline={layers} at most, and parallel.shard for the rest")

@@ -22,9 +22,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretune.base.errors import NotSupported, WrongValue
+from pretune.base.errors import NotSupported
 from pretune.model.families import family_of, plain_model
 from pretune.train.parallel.mesh import Axis, Mesh
+from pretune.train.parallel.settings import Parallel, check_model
 
 Batch = Mapping[str, Tensor]
 
@@ -146,8 +147,11 @@ class _Turns(nn.Module):
         return self.weigh(sums)
 
 
-def cut(scored: Any, mesh: Mesh) -> Line:
+def cut(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> Line:
     """Leave of a scored model the stage of this process, in place.
+
+    Args:
+        narrow: the type of the states on their way, where it is narrower than the weights'.
 
     Raises:
         NotSupported: the family's blocks cannot be taken apart; WrongValue: there are fewer blocks than stages.
@@ -158,12 +162,10 @@ def cut(scored: Any, mesh: Mesh) -> Line:
         problem = f"parallel.pipeline: a {kind} model's blocks do more than turn states into states"
         raise NotSupported(problem, hint="parallel.shard takes any model")
     blocks = family.stacks(model)[0]
-    if len(blocks) < axis.size:
-        problem = f"parallel.pipeline={axis.size} is more than the {len(blocks)} blocks of the model"
-        raise WrongValue(problem, hint=f"parallel.pipeline={len(blocks)} at most, and parallel.shard for the rest")
+    check_model({"layers": len(blocks)}, Parallel(pipeline=axis.size))
     first, behind = (len(blocks) * k // axis.size for k in (axis.index, axis.index + 1))
     width = int(model.config.get_text_config().hidden_size)
-    dtype = next(p for p in blocks[first].parameters() if p.dim() > 1).dtype
+    dtype = narrow or next(p for p in blocks[first].parameters() if p.dim() > 1).dtype
     twice = _leave_ends(model, axis)
     enters = Enters() if first else None
     place = next(m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) and m[0] is blocks[0])
@@ -204,7 +206,7 @@ def _leave_ends(model: Any, axis: Axis) -> list[str]:
     if axis.index:
         keeps = tied if axis.index == axis.size - 1 else set()
         gone |= {name: module for name, module in low.items() if name not in keeps}
-    for name, module in gone.items():
+    for name, module in sorted(gone.items(), key=lambda one: -one[0].count(".")):  # what is inside goes first
         parent, _, leaf = name.rpartition(".")
         stands = NoTable(module) if isinstance(module, nn.Embedding) else nn.Identity()
         setattr(model.get_submodule(parent), leaf, stands)

@@ -18,7 +18,7 @@ from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.model.build import num_parameters
 from pretune.model.families import family_of
-from pretune.model.folder import quiet_transformers, save_model, set_model_length
+from pretune.model.folder import config_of, quiet_transformers, save_model, set_model_length
 from pretune.model.generate import read_length
 from pretune.model.layers import with_layers
 from pretune.model.shape import SHAPE
@@ -39,6 +39,7 @@ from pretune.train.loop.session import Session, begin, keep_samples
 from pretune.train.loop.sources import VALIDATION_ROWS
 from pretune.train.loop.spec import Looks, TrainSpec
 from pretune.train.loop.stream import StoreStream
+from pretune.train.parallel.settings import check_model
 from pretune.train.run.resolve import resolve
 from pretune.train.run.settings import PretrainSettings, resolved_shape
 from pretune.train.run.starting import SHORTEST_WINDOW, Start, fresh, going_on, outlined, tokenizer_for
@@ -125,6 +126,7 @@ def _start(
     head, attention = settings.objective.head, attention_for(runtime.device)
     if base is not None:
         folder = with_layers(base.path, settings.take_layers, context)
+        check_model(config_of(folder), settings.parallel)
         return going_on(folder, head, tokenizer, vocabulary, length=settings.length, attention=attention)
     shape = SHAPE(context.choose("shape", lambda: _shape(settings, feed.num_tokens, vocabulary, runtime, context)))
     return fresh(shape, head, vocabulary, special_ids(tokenizer), length=settings.length, attention=attention)

@@ -11,6 +11,7 @@ from pretune.base.artifact import Artifact
 from pretune.base.json import Json
 from pretune.base.stage import Context, Forecast, Machine, Stage
 from pretune.model.layers import config_of_taken
+from pretune.train.parallel.settings import check_model
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.settings import with_teacher_in_memory
 
@@ -27,6 +28,7 @@ class PretrainStage(Stage, PretrainSettings):
         return "validation_bits_per_byte" if self.objective.tells_bits else "validation_loss"
 
     def check_ranks(self, world: int) -> None:
+        check_model(self.model.model_dump(), self.parallel)
         teacher = "distil" if getattr(self.objective, "teacher", None) else ""
         self.check_parallel(world, objective=teacher, compile="yes" if self.compile == "yes" else "")
 

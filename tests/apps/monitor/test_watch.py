@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pretune.apps.monitor.following import Follower
+from pretune.apps.monitor.following import Follower, running
 from pretune.apps.monitor.reading import Models
 from pretune.apps.monitor.series import Watching
 from pretune.apps.monitor.sources.choosing import source_of
@@ -194,6 +195,40 @@ def test_other_thresholds_judge_the_same_counts_as_if_they_had_been_there_from_t
     fresh = store(other)
     followed(fresh, models, Growing(str(tmp_path / "news.jsonl")))
     assert changed == fresh.state.rows("select * from series order by kind, name, sentiment")
+
+
+def test_two_watches_over_one_state_count_each_text_once(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now, file = MONDAY + HOUR, tmp_path / "news.txt"
+    file.write_text(f"negative {'x' * 250}\n" * 600, encoding="utf-8")  # lines without a key
+    one, two = (Follower(store(), models, [Growing(str(file))]) for _ in range(2))
+    since = two.store.places(str(file))
+    batch = two.sources[0].read(since, 256)
+    assert one.round()  # the first counts what the second has read, too
+    two.store.take(str(file), batch, models.see(batch.items), since=since)
+    while one.round() or two.round():
+        pass
+    assert one.store.state.rows("select texts from sources") == [{"texts": 600}]
+
+
+def test_a_watch_whose_thread_dies_says_so(store: Callable[..., Store], models: Models) -> None:
+    class Broken(Source):
+        name = "broken"
+
+        def read(self, places: object, most: int) -> Batch:
+            raise ValueError("a bug")
+
+    lines, follower = list[str](), Follower(store(), models, [Broken()])
+    follower.write = lines.append
+    with running(follower, {}, utc_offset=0, write=lines.append):
+        for _ in range(1000):
+            if not follower.is_running:
+                break
+            time.sleep(0.01)
+    assert not follower.is_running
+    assert "the watch has stopped" in lines[0]
+    assert "a bug" in lines[0]
 
 
 class Slow(Source):

@@ -7,16 +7,17 @@ in the store in the transaction that keeps the counts, so that a watch that was 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pretune.base.config import Choice, Variant
 from pretune.base.json import Json
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a step says: whether the series has changed, by how much, and whether it went up."""
+class Found(NamedTuple):
+    """What a step says: whether the series has changed, by how much, and whether it went up.
+
+    A replay makes millions of them, and a frozen dataclass takes twice as long.
+    """
 
     is_change: bool
     score: float

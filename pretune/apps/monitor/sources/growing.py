@@ -26,7 +26,7 @@ from pretune.text.read.readers import PACKED, Repairs, lines_of, read_records
 DELIMITED = (".csv", ".tsv")
 LINE_WISE = (*JSON_LINES, *DELIMITED)
 """Tables that can be read from the middle."""
-HEAD, BYTES_EACH = 1024, 2048
+HEAD, BYTES_EACH = 1024, 256
 """Bytes by which a file is known; bytes that are read for each text that is wanted."""
 MOST_QUOTED = 1 << 24
 """Bytes in which a text in quotes must end; a quote that nobody closes would hold up the whole file."""

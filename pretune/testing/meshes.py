@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +16,25 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from pretune.base.errors import PretuneError
 from pretune.model.build import build_model
 from pretune.model.methods.method import METHOD
 from pretune.objective.objective import OBJECTIVE
 from pretune.testing.worlds import LENGTH, SPECIALS, VOCABULARY, head_of, packed_rows, tiny_shape
+from pretune.train.loop.checkpoint import load, snapshot, write
 from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.sharded import write_parts
 from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.state import training_state
 from pretune.train.loop.step import take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.parallel.settings import Parallel
-from pretune.train.settings import TrainSettings
+from pretune.train.settings import Keep, TrainSettings
 
 Job = dict[str, Any]
-"""What is trained: name, parallel, kind (of shape), objective, optim (settings), batch, precision."""
-STEPS = 3
+"""What is trained: name, parallel, kind (of shape), objective, optim (settings), batch, precision, steps (from, to)."""
+Outcome = tuple[dict[str, torch.Tensor], list[float]]
+STEPS = 4
 
 
 def model_of(job: Mapping[str, Any]) -> Any:
@@ -66,26 +72,40 @@ def spec_of(job: Mapping[str, Any]) -> TrainSpec:
     )
 
 
-def run(job: Mapping[str, Any], runtime: Runtime, micro: int = 1) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """(final weights, loss and gradient norm of each step)."""
+def run(job: Mapping[str, Any], runtime: Runtime, micro: int = 1, folder: Path | None = None) -> Outcome:
+    """(final weights, loss and gradient norms of each step).
+
+    Args:
+        folder: where checkpoints are, for a job that goes on `from` a step to the end of another.
+    """
     spec = spec_of(job)
     choices = {"precision": job.get("precision", "float64"), "checkpointed": 0, "compile": False, "steps": STEPS}
     state = training_state(spec, model_of(job), choices, runtime)
+    first, behind = job.get("steps", (0, STEPS))
+    if first:
+        assert folder is not None
+        load(state, folder / f"step-{first:08d}", runtime.rank)
     state.train()
     assert spec.stream is not None
-    place = {"rank": runtime.rows.index, "world": runtime.rows.size, "total": STEPS, "even": runtime.is_cut}
-    cut = MicroBatches(spec.stream, spec.objective, VOCABULARY, 5, micro, **place)
+    place = {"rank": runtime.rows.index, "world": runtime.rows.size, "total": STEPS}
+    cut = MicroBatches(spec.stream, spec.objective, VOCABULARY, 5, micro, even=runtime.is_cut, **place)
     told = []
-    for step in range(STEPS):
+    for step in range(first, behind):
         report = take_step(state, spec.objective, cut.batches(step), runtime)
         told += [report.loss["loss"], report.gradient_norm, *state.update.norms_by_part().values()]
+    if behind < STEPS:
+        assert folder is not None
+        one = snapshot(state, runtime)
+        one = write_parts(one, state.update.pieces, folder, runtime) if runtime.is_cut else one
+        if runtime.rank == 0:
+            write(one, folder, Keep(last=9))
     final = state.update.final()
     with state.update.exact_weights():  # what is evaluated is the whole model
         assert all(torch.equal(p, final[n]) for n, p in state.model.named_parameters())
     return {n: tensor.detach().clone().contiguous() for n, tensor in final.items()}, told
 
 
-def difference(one: Any, other: Any) -> float:
+def difference(one: Outcome, other: Outcome) -> float:
     """The largest one of weights, losses and norms."""
     assert one[0].keys() == other[0].keys() and len(one[1]) == len(other[1])
     weights = max(float((one[0][n] - other[0][n]).abs().max()) for n in one[0])
@@ -93,23 +113,16 @@ def difference(one: Any, other: Any) -> float:
 
 
 def together(jobs: Sequence[Job], folder: Path, world: int, seconds: float = 240) -> dict[str, Any]:
-    """What each job gives on so many processes, by its name: (weights, numbers), or what was refused."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root, ranks = Path(__file__).parents[2], []
+    """What each job gives on so many processes, by its name: (weights, numbers), or what was refused.
+
+    One process imports what is needed, and becomes all of them: it takes as long as one start.
+    """
     (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
-    for rank in range(world):
-        place = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env = {**os.environ, **{n: str(v) for n, v in place.items()}, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tests.train.parallel_worlds", str(folder)]
-        ranks.append(subprocess.Popen(command, env=env, cwd=root))
-    try:
-        codes = [rank.wait(timeout=seconds) for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert codes == [0] * world
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "pretune.testing.meshes", str(folder), str(world)]
+    env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, env=env, cwd=root, timeout=seconds, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     return {job["name"]: _read(folder, job["name"]) for job in jobs}
 
 
@@ -118,15 +131,50 @@ def _read(folder: Path, name: str) -> Any:
     return told if isinstance(told, str) else (load_file(folder / f"{name}.safetensors"), told)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, world: int) -> int:
+    """Become the ranks; 1 if one of them failed, which ends the others."""
+    import torch.distributed.fsdp
+    import torch.distributed.pipelining
+
     torch.set_num_threads(1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = {os.fork() or _as_rank(folder, rank, world, port) for rank in range(world)}
+    while ranks:
+        ended, status = os.wait()
+        ranks.discard(ended)
+        if status:
+            for rank in ranks:
+                os.kill(rank, signal.SIGKILL)
+            return 1
+    return 0
+
+
+def _as_rank(folder: Path, rank: int, world: int, port: int) -> int:
+    """What a rank does from its beginning to its end; it does not return."""
+    place = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    status = 1
+    try:
+        _work(folder)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _work(folder: Path) -> None:
     for job in json.loads((folder / "jobs.json").read_text(encoding="utf-8")):
+        told: Any
         try:
-            weights, told = run(job, Runtime.start("cpu", Parallel.model_validate(job["parallel"])))
-        except Exception as error:
-            weights, told = {}, f"{type(error).__name__}: {error}"
-            if "refused" not in job["name"]:
+            weights, told = run(job, Runtime.start("cpu", Parallel.model_validate(job["parallel"])), folder=folder)
+        except PretuneError as error:
+            if not job.get("is_refused"):
                 raise
+            weights, told = {}, str(error)
         if os.environ["RANK"] == "0":
             save_file(weights, folder / f"{job['name']}.safetensors")
             (folder / f"{job['name']}.json").write_text(json.dumps(told), encoding="utf-8")
@@ -134,4 +182,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,181 @@
+"""The verb launch: the file that starts a recipe on several machines, for Slurm or Kubernetes. No torch here.
+
+    sbatch RECIPE.sbatch          one task a node; torchrun starts a process a GPU and meets at the first node
+    kubectl apply -f RECIPE.k8s.yaml    a headless Service, and an Indexed Job whose pods meet at that of index 0
+
+The recipe, the data and `work` must be on a disk that all nodes see. A job that is ended early (a time limit, a node
+that goes) gets SIGTERM first, saves and leaves; started again, the same file goes on where it was.
+
+Sources: sbatch(1), srun(1); kubernetes.io, "Job with Pod-to-Pod Communication"; torch.distributed.run.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pretune.cli.shared import checked_settings, common, print_json, take_flags
+
+if TYPE_CHECKING:
+    from pretune.base.json import Json
+
+PORT = 29500
+SECONDS_TO_SAVE = 120
+"""Between the first word that a job ends and its end."""
+IMAGE, CLAIM = "pretune:latest", "pretune"
+
+
+def slurm(name: str, arguments: list[str], *, nodes: int, gpus: int, minutes: int | None = None) -> str:
+    """An sbatch script.
+
+    Args:
+        arguments: behind `pretune`.
+        gpus: of a node; 0: one process a node, on its processors.
+        minutes: after which Slurm ends the job; None: the partition's own limit.
+    """
+    options: dict[str, Any] = {"job-name": name, "nodes": nodes, "ntasks-per-node": 1}
+    options |= {"gpus-per-node": gpus} if gpus else {}
+    options |= {"time": minutes} if minutes else {}
+    options |= {"signal": f"TERM@{SECONDS_TO_SAVE}", "open-mode": "append", "output": f"{name}-%j.log"}
+    asked = [f"#SBATCH --{option}={value}" for option, value in options.items()]
+    meets = ["--rdzv-backend=c10d", '--rdzv-endpoint="$first:' + str(PORT) + '"', '--rdzv-id="$SLURM_JOB_ID"']
+    words = ["srun", "--kill-on-bad-exit=1", "torchrun", '--nnodes="$SLURM_NNODES"', f"--nproc-per-node={gpus or 1}"]
+    lines = [
+        "#!/bin/bash",
+        *asked,
+        "#SBATCH --requeue",
+        "set -euo pipefail",
+        'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        " ".join([*words, *meets, "--module", "pretune", shlex.join(arguments)]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def kubernetes(name: str, arguments: list[str], *, nodes: int, gpus: int, image: str, claim: str) -> list[Json]:
+    """A headless Service and an Indexed Job.
+
+    Args:
+        gpus: of a pod; image: with pretune in it; claim: the PersistentVolumeClaim that is mounted at /data, where the
+            commands run.
+    """
+    labels = {"job-name": name}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"clusterIP": "None", "selector": labels, "publishNotReadyAddresses": True},
+    }
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "completions": nodes,
+            "parallelism": nodes,
+            "completionMode": "Indexed",
+            "backoffLimit": 6,
+            "template": {"spec": _pod(name, arguments, nodes=nodes, gpus=gpus, image=image, claim=claim)},
+        },
+    }
+    return [service, job]
+
+
+def _pod(name: str, arguments: list[str], *, nodes: int, gpus: int, image: str, claim: str) -> Json:
+    meets = [f"--master-addr={name}-0.{name}", f"--master-port={PORT}", "--node-rank=$(JOB_COMPLETION_INDEX)"]
+    command = ["torchrun", f"--nnodes={nodes}", f"--nproc-per-node={gpus or 1}", *meets, "--module", "pretune"]
+    limits: Json = {"resources": {"limits": {"nvidia.com/gpu": gpus}}} if gpus else {}
+    mounts = [{"name": "data", "mountPath": "/data"}, {"name": "shm", "mountPath": "/dev/shm"}]
+    container = {
+        "name": "pretune",
+        "image": image,
+        "workingDir": "/data",
+        "command": [*command, *arguments],
+        **limits,
+        "volumeMounts": mounts,
+    }
+    return {
+        "subdomain": name,
+        "restartPolicy": "OnFailure",
+        "terminationGracePeriodSeconds": SECONDS_TO_SAVE,
+        "containers": [container],
+        "volumes": [
+            {"name": "data", "persistentVolumeClaim": {"claimName": claim}},
+            {"name": "shm", "emptyDir": {"medium": "Memory"}},  # the kernel gives a pod 64 MB, and NCCL wants more
+        ],
+    }
+
+
+def job_name(recipe: str) -> str:
+    """A name that Kubernetes takes for a Service: small letters, digits and dashes, a letter first, 40 at most."""
+    plain = re.sub(r"[^a-z0-9]+", "-", Path(recipe).stem.lower()).strip("-")
+    return f"pretune-{plain}"[:40].strip("-")
+
+
+def as_yaml(documents: list[Json]) -> str:
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    yaml, text = YAML(typ="safe", pure=True), StringIO()
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump_all(documents, text)
+    return text.getvalue()
+
+
+@click.command()
+@click.argument("recipe", type=click.Path())
+@click.argument("settings", nargs=-1)
+@click.option("--slurm", "scheduler", flag_value="slurm", help="Write an sbatch script.")
+@click.option("--kubernetes", "scheduler", flag_value="kubernetes", help="Write a Service and an Indexed Job.")
+@click.option("--nodes", type=click.IntRange(1), required=True, help="Machines.")
+@click.option("--gpus-per-node", "gpus", type=click.IntRange(0), default=0, help="GPUs of each; a process for each.")
+@click.option(
+    "--minutes", type=click.IntRange(1), help="Slurm: after which the job is ended; it goes on when requeued."
+)
+@click.option("--image", default=IMAGE, show_default=True, help="Kubernetes: the image, with pretune in it.")
+@click.option("--claim", default=CLAIM, show_default=True, help="Kubernetes: the volume claim with recipe and data.")
+@click.option("--out", type=click.Path(), help="The file; next to the recipe by default.")
+@click.option("--size", help="Take the overrides of this name under `sizes`.")
+@common
+def launch(
+    recipe: str,
+    settings: tuple[str, ...],
+    scheduler: str | None,
+    nodes: int,
+    gpus: int,
+    minutes: int | None,
+    image: str,
+    claim: str,
+    out: str | None,
+    size: str | None,
+    as_json: bool,
+    quiet: bool,
+    rehash: bool,
+) -> None:
+    """Write the file that starts a recipe on several machines."""
+    take_flags(rehash)
+    from pretune.base.recipe import Recipe
+
+    if scheduler is None:
+        raise click.UsageError("say which: --slurm or --kubernetes")
+    checked = Recipe.read(recipe, checked_settings(settings), size)  # what is wrong is told here, not in an hour
+    for stage in checked.stages.values():
+        stage.check_ranks(nodes * max(1, gpus))
+    arguments, name = ["run", recipe, *settings, *(["--size", size] if size else [])], job_name(recipe)
+    if scheduler == "slurm":
+        text, end, then = slurm(name, arguments, nodes=nodes, gpus=gpus, minutes=minutes), "sbatch", "sbatch"
+    else:
+        text = as_yaml(kubernetes(name, arguments, nodes=nodes, gpus=gpus, image=image, claim=claim))
+        end, then = "k8s.yaml", "kubectl apply -f"
+    path = Path(out) if out else Path(recipe).with_suffix(f".{end}")
+    path.write_text(text, encoding="utf-8", newline="\n")
+    if as_json:
+        print_json({"file": path.as_posix(), "start": f"{then} {path.as_posix()}"})
+    elif not quiet:
+        click.echo(f"written: {path.as_posix()}\nnext:    {then} {shlex.quote(path.as_posix())}", file=sys.stdout)

@@ -1,0 +1,100 @@
+"""Files for Slurm and Kubernetes: what their readers read in them."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pretune.cli import main
+from pretune.cli.launching import job_name, kubernetes, slurm
+
+RECIPE = """
+work: runs/x
+stages:
+  base: {kind: pretrain, tokens: tokens, batch: 32, steps: 3}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "Support ZH.yaml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+def launched(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["launch", *arguments])
+    return int(left.value.code or 0)
+
+
+def test_the_sbatch_script_is_bash_and_starts_a_process_for_each_gpu(recipe: Path) -> None:
+    assert launched(str(recipe), "base.steps=9", "--slurm", "--nodes", "4", "--gpus-per-node", "8") == 0
+    path = recipe.with_suffix(".sbatch")
+    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+    lines = path.read_text(encoding="utf-8").splitlines()
+    asked = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in lines if line.startswith("#SBATCH"))
+    assert asked["nodes"] == "4"
+    assert asked["ntasks-per-node"] == "1", "torchrun starts the processes of a node"
+    assert asked["gpus-per-node"] == "8"
+    assert asked["signal"].startswith("TERM@"), "before the end of its time the run saves"
+    assert lines.index("set -euo pipefail") > max(k for k, line in enumerate(lines) if line.startswith("#SBATCH"))
+    words = shlex.split(lines[-1])
+    assert words[0] == "srun"
+    assert {"torchrun", "--nproc-per-node=8", "--rdzv-backend=c10d"} <= {*words}
+    assert words[words.index("--module") :] == ["--module", "pretune", "run", str(recipe), "base.steps=9"]
+
+
+def test_torchrun_takes_the_words_of_both_files() -> None:
+    from torch.distributed.run import parse_args
+
+    script = slurm("x", ["run", "a.yaml"], nodes=2, gpus=4).splitlines()[-1]
+    words = shlex.split(script.replace("$SLURM_NNODES", "2").replace("$SLURM_JOB_ID", "7").replace("$first", "n1"))
+    found = parse_args(words[words.index("torchrun") + 1 :])
+    assert (found.nnodes, found.nproc_per_node, found.rdzv_endpoint) == ("2", "4", "n1:29500")
+    assert (found.module, found.training_script, found.training_script_args) == (True, "pretune", ["run", "a.yaml"])
+    job = kubernetes("x", ["run", "a.yaml"], nodes=2, gpus=4, image="i", claim="c")[1]
+    command = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    found = parse_args([word.replace("$(JOB_COMPLETION_INDEX)", "1") for word in command[1:]])
+    assert (found.nnodes, found.node_rank, found.master_addr) == ("2", 1, "x-0.x")
+    assert found.training_script_args == ["run", "a.yaml"]
+
+
+def test_the_pods_of_the_job_find_the_first_one_by_the_headless_service(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "job.yaml"
+    asked = ("--kubernetes", "--nodes", "2", "--gpus-per-node", "4", "--image", "me/pretune:1", "--out", str(out))
+    assert launched(str(recipe), *asked) == 0
+    service, job = YAML(typ="safe").load_all(out.read_text(encoding="utf-8"))
+    spec: dict[str, Any] = job["spec"]
+    pod, name = spec["template"]["spec"], service["metadata"]["name"]
+    assert (service["apiVersion"], job["apiVersion"]) == ("v1", "batch/v1")
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}, "the label that a Job gives its pods"
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == spec["parallelism"] == 2
+    assert pod["subdomain"] == name
+    (container,) = pod["containers"]
+    assert f"--master-addr={job['metadata']['name']}-0.{name}" in container["command"], "hostname of index 0"
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": 4}
+    assert container["image"] == "me/pretune:1"
+    assert pod["restartPolicy"] in ("OnFailure", "Never"), "a Job takes no other"
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+
+
+def test_a_batch_that_the_processes_cannot_share_is_told_before_a_file_is_written(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert launched(str(recipe), "--slurm", "--nodes", "3", "--gpus-per-node", "8") == 2
+    assert "32 rows cannot be dealt evenly to 24 processes" in capsys.readouterr().err
+    assert not recipe.with_suffix(".sbatch").exists()
+
+
+def test_names_are_those_that_kubernetes_takes() -> None:
+    assert job_name("runs/Support ZH.yaml") == "pretune-support-zh"
+    assert job_name("退款.yaml") == "pretune"
+    assert len(job_name("a" * 100 + ".yaml")) <= 40
