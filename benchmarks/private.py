@@ -2,8 +2,8 @@
 
     python benchmarks/private.py --shared ../shared --out runs/private [--only CELL ...]
 
-`sst2-METHOD-EPSILON`: all-MiniLM-L6-v2 on 2,000 texts, test accuracy, private and not, at equal steps. `codes-EPSILON`:
-stories15M on 300 short pairs and 20 secrets, each in the data once, exposure of the secrets in bits
+`sst2-METHOD-EPSILON`: all-MiniLM-L6-v2 on 4,000 texts, test accuracy, private and not, at equal steps. `codes-EPSILON`:
+minimind2-small on 300 short pairs and 20 secrets, each in the data once, exposure of the secrets in bits
 (pretune/text/canaries.py). Cells are kept in OUT/rows.jsonl as they finish.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from tasks_data import written
 from pretune.text.canaries import planted, write
 
 EPSILONS = (None, 8.0, 3.0)
-RATES = {"head": 5e-3, "lora": 1e-3}
+RATES, EPOCHS = {"head": 5e-2, "lora": 1e-3}, {"head": 8, "lora": 3}
 
 
 def optim(rate: float, epsilon: float | None) -> dict[str, Any]:
@@ -37,14 +38,14 @@ class Sst2:
     epsilon: float | None
 
     def recipe(self, shared: Path, out: Path) -> dict[str, Any]:
-        read = [str(shared / f"data/sst2/{name}") for name in ("train.jsonl#2000", "dev.jsonl", "test.jsonl")]
+        read = [str(shared / f"data/sst2/{name}") for name in ("train.jsonl#4000", "dev.jsonl", "test.jsonl")]
         tuned = {"kind": "finetune", "model": str(shared / "models/all-MiniLM-L6-v2"), "data": "$data"}
         tuned |= {
             "task": "classify",
             "method": self.method,
             "max_length": 64,
             "batch": 128,
-            "epochs": 8,
+            "epochs": EPOCHS[self.method],
             "patience": 99,
         }
         tuned |= {"optim": optim(RATES[self.method], self.epsilon)}
@@ -65,19 +66,30 @@ class Codes:
     def recipe(self, shared: Path, out: Path) -> dict[str, Any]:
         pairs = str(out / "pairs.jsonl")
         data = {"kind": "dataset", "read": [pairs], "validation": 0.1, "test": 0, "shape": "pair"}
-        tuned = {"kind": "finetune", "model": str(shared / "models/stories15M"), "data": "$data", "task": "seq2seq"}
-        tuned |= {"max_length": 64, "batch": 32, "epochs": 30, "patience": 99, "optim": optim(1e-3, self.epsilon)}
+        tuned = {"kind": "finetune", "model": str(out.parent / "plain-lines"), "data": "$data", "task": "seq2seq"}
+        tuned |= {"max_length": 64, "batch": 32, "steps": 180, "patience": 99, "optim": optim(1e-3, self.epsilon)}
         report = {"kind": "evaluate", "model": "$tuned", "choices": str(out / "canaries.jsonl"), "between": "\n"}
         stages = {"data": data, "tuned": tuned, "report": report}
         return {"name": out.name, "work": str(out), "stages": stages}
 
     def row(self, shared: Path, out: Path) -> dict[str, Any]:
-        secrets, rng = planted(20), random.Random(1)
+        without_template(shared / "models/minimind2-small", out.parent / "plain-lines")
+        secrets, rng = planted(20, others=299), random.Random(1)
         write(out, secrets)
         others = [(f"The number of room {k} is", str(rng.randrange(1000, 9999))) for k in range(300)]
         rows = [{"source": a, "target": b} for a, b in [*((one, codes[0]) for one, codes in secrets), *others]]
         written(out / "pairs.jsonl", "\n".join(map(json.dumps, rows)))
         return _row(self.recipe(shared, out), out, "exposure", "canaries")
+
+
+def without_template(model: Path, out: Path) -> None:
+    """A copy of a chat model that reads pairs as plain lines, as the likelihood of the secrets is asked."""
+    if not out.is_dir():
+        shutil.copytree(model, out, ignore=shutil.ignore_patterns("chat_template*"))
+        path = out / "tokenizer_config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("chat_template", None)
+        path.write_text(json.dumps(config), encoding="utf-8")
 
 
 def _row(recipe: Mapping[str, Any], out: Path, figure: str, group: str) -> dict[str, Any]:
