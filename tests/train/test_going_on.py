@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,17 +116,9 @@ def test_an_adapter_is_no_model_to_begin_with(made: dict[str, Artifact], tmp_pat
     shutil.copytree(made["base"].path, adapter)
     (adapter / "artifact.json").unlink()
     (adapter / "config.json").rename(adapter / "adapter_config.json")
-    rows = ({"text": f"text {k}", "label": "ab"[k % 2]} for k in range(40))
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    for stages in (
-        {"on": {**RUN, "tokens": str(made["zh"].path), "base": str(adapter), "steps": 2}},
-        {
-            "data": {"kind": "dataset", "read": [str(tmp_path / "rows.jsonl")], "test": 0},
-            "tuned": {"kind": "finetune", "model": str(adapter), "data": "$data", "task": "classify", "steps": 1},
-        },
-    ):
-        with pytest.raises(NotSupported, match=r"is an adapter(?s:.*)begin with its base"):
-            Recipe.build({"work": str(tmp_path / "out"), "stages": stages}).run(log=Log(quiet=True))
+    stages = {"on": {**RUN, "tokens": str(made["zh"].path), "base": str(adapter), "steps": 2}}
+    with pytest.raises(NotSupported, match=r"is an adapter(?s:.*)begin with its base"):
+        Recipe.build({"work": str(tmp_path / "out"), "stages": stages}).run(log=Log(quiet=True))
 
 
 def test_words_of_a_tokenizer_that_stopped_earlier_are_among_those_of_the_base(made: dict[str, Artifact]) -> None:
