@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from pretune.task.task import TASK, Task
 from pretune.testing.folders import NAMES, build, write_model
 from pretune.testing.roundtrips import PAIRED, PREFERRED, WORDS, WORLDS
 from pretune.testing.worlds import tiny_shape
+from pretune.train.loop.saving import THREAD
 
 PLACES = {"objective": "objective", "task": "task", "method": "method", "remember": "remember", "compressor": "method"}
 """Room -> the setting of the last stage that holds a plug-in; an exporter is the one of `to`."""
@@ -116,6 +118,7 @@ NEEDED: dict[tuple[str, str], Json] = {
     ("remember", "ewc"): {"data": ["$moods"], "weight": 1e3},
     ("remember", "average"): {"data": ["$moods"], "weight": 0.5},
     ("compressor", "distil"): {"steps": 2},
+    ("compressor", "average"): {"others": ["$other_model"]},
     ("compressor", "vocabulary"): {"tokenizer": "$other_words"},
     ("compressor", "ladder"): {"rungs": ["prune", "int8"]},
 }
@@ -193,7 +196,12 @@ class Bench:
         last = list(stages)[-1]
         saved = Path(work) / f"{last}.scratch" / "checkpoints"
         recipe = Recipe.build({"work": work, "stages": dict(stages)})
-        stop = (lambda: stop_after_saving and any(saved.glob("step-*[0-9]"))) if stop_after_saving else (lambda: False)
+
+        def stop() -> bool:
+            for thread in [one for one in threading.enumerate() if one.name == THREAD]:
+                thread.join()  # a run so short would end before its checkpoint is written
+            return stop_after_saving and any(saved.glob("step-*[0-9]"))
+
         made = recipe.run(log=Log(silent=True), stopping=lambda gently: stop)
         return made[last]
 
@@ -270,6 +278,8 @@ class Bench:
         if "$other_words" in plugin.settings.values():
             self.tokens()
         words = other if "$other_words" in plugin.settings.values() else {}
+        if plugin.settings["kind"] == "average":
+            run["method"] = {**plugin.settings, "others": [run["model"]]}
         data = {"kind": "dataset", "read": [self.data("label", "labels-of-the-base")]}
         return {**words, "data": data, "made": run}
 

@@ -121,7 +121,9 @@ def together(jobs: Sequence[Job], folder: Path, world: int, seconds: float = 240
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "pretune.testing.meshes", str(folder), str(world)]
     env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, env=env, cwd=root, timeout=seconds, capture_output=True, text=True)
+    done = subprocess.run(
+        command, check=False, env=env, cwd=root, timeout=seconds, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return {job["name"]: _read(folder, job["name"]) for job in jobs}
 
