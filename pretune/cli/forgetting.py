@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pretune.base.artifact import Artifact
     from pretune.base.json import Json
     from pretune.base.recipe import Recipe
+    from pretune.base.stage import Stage
     from pretune.text.forget import Place, Where
 
 READING = ("corpus", "dataset")
@@ -70,23 +71,29 @@ def forget(recipe: str, wheres: tuple[str, ...], yes: bool, as_json: bool, quiet
 
 def _found(recipe: Recipe, meant: list[Where]) -> dict[str, list[Place]]:
     """By stage, the raw records that are meant and are not left out yet."""
-    from pretune.base.artifact import Artifact
-    from pretune.base.config import inputs_of
-    from pretune.text.forget import places, read_digests
+    from pretune.text.forget import read_digests
 
     found = {}
     for name, stage in recipe.stages.items():
         if stage.kind not in READING:
             continue
-        named = ((place, value) for place, value, _ in inputs_of(stage))
-        given = {place: value for place, value in named if place.split(".")[0] in ("read", "without")}
-        known = read_digests(Path(given["without"])) if "without" in given else frozenset()
-        raw = [
-            Artifact.open(value) for place, value in given.items() if place != "without" and not value.startswith("$")
-        ]
-        files = [one for one in raw if one.card.kind == "files" and not one.scheme]
-        found[name] = [place for one in files for place in places(one, meant) if place.digest not in known]
+        without = getattr(stage, "without", None)
+        known = read_digests(Path(without)) if without else frozenset()
+        found[name] = [place for place in _raw(stage, meant, "read") if place.digest not in known]
     return found
+
+
+def _raw(stage: Stage, meant: list[Where], under: str = "") -> list[Place]:
+    """The raw records that are meant among the files that a stage reads itself, of a setting or of all."""
+    from pretune.base.artifact import Artifact
+    from pretune.base.config import inputs_of
+    from pretune.text.forget import places
+
+    named = [(place.split(".")[0], value) for place, value, _ in inputs_of(stage)]
+    paths = [value for place, value in named if under in ("", place)]
+    raw = [Artifact.open(value) for value in paths if not value.startswith("$")]
+    files = [one for one in raw if one.card.kind == "files" and not one.scheme]
+    return [place for one in files for place in places(one, meant)]
 
 
 def _of_files(places: list[Place]) -> dict[str, int]:
@@ -128,6 +135,8 @@ def _proof(recipe: Recipe, made: dict[str, Artifact], found: dict[str, list[Plac
         known = {made[stage].card.id for stage in found if stage in made}
         strange = [a.path.as_posix() for a in reading if a.card.id not in known]
         wrong = [f"{path}: {number} rows" for path, number in left.items() if number]
+        if recipe.stages[name].kind not in READING and (itself := _raw(recipe.stages[name], meant)):
+            wrong.append(f"reads {len(itself)} of the records itself: take them out of {itself[0].file.as_posix()}")
         wrong += [f"{path} is not made by this recipe: forget them where it is made" for path in strange if left[path]]
         rows.append({"stage": name, "id": one.card.id, "made_from": sorted(left), "ok": not wrong, "wrong": wrong})
     return rows

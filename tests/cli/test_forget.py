@@ -135,3 +135,14 @@ def test_a_digest_does_not_depend_on_the_order_of_columns() -> None:
 )
 def test_a_setting_is_added_to_a_recipe_as_it_is_written(text: str, wanted: str) -> None:
     assert with_setting(text, 2, "without", "F") == wanted
+
+
+def test_what_reads_the_files_itself_is_named(folder: Path) -> None:
+    text = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    desk = "  desk: {kind: support, docs: [raw/notes]}\n"
+    (folder / "recipe.yaml").write_text(text + desk, encoding="utf-8")
+    assert call("run", "recipe.yaml", "--quiet").exit_code == 0
+    done = call("forget", "recipe.yaml", "--where", "text~Person07", "--yes", "--json")
+    proof = {row["stage"]: row for row in json.loads(done.stdout)["proof"]}
+    assert done.exit_code == 1 and [name for name, row in proof.items() if not row["ok"]] == ["desk"]
+    assert proof["desk"]["wrong"] == ["reads 1 of the records itself: take them out of raw/notes/a.txt"]
