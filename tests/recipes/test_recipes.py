@@ -45,8 +45,8 @@ def quickstart_recipe(folder: Path, *overrides: str) -> Recipe:
 def test_every_shipped_recipe_is_run_by_a_test_here() -> None:
     there = [p.stem for p in sorted(RECIPES.glob("*.yaml"))]
     assert there == [
-        *("answers", "city", "clue", "glue", "monitor", "names", "prefers", "quickstart", "recommend", "scores"),
-        *("search", "support", "translate"),
+        *("answers", "city", "clue", "education", "glue", "medical", "monitor", "names", "prefers", "quickstart"),
+        *("recommend", "scores", "search", "support", "translate"),
     ]
 
 
@@ -75,6 +75,27 @@ def test_a_desk_is_made_of_raw_files_and_asked_over_http_at_smoke_size(
         said = httpx.post(f"{url}/v1/ask", json={"question": "Can I dim the lamps?"}).json()
     assert said["way"] == "faq"
     assert "intent" in said
+
+
+def test_leaflets_are_quoted_and_what_only_a_doctor_may_say_is_left_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "medical.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    asked = ["May I put ice on a small burn?", "流鼻血可以仰头吗？", "What dose of ibuprofen does my child need?"]
+    burn, nose, dose = (reply.to_json() for reply in open_app(made["desk"].path).answer(asked))
+    assert "Do not use ice" in burn["answer"] and "burns.md" in burn["sources"][0]["source"]
+    assert "不要仰头" in nose["answer"]
+    assert dose["way"] == "nobody"
+
+
+def test_short_answers_are_marked_next_to_simple_systems_at_smoke_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])
+    made = Recipe.read(RECIPES / "education.yaml", (f"work={tmp_path.as_posix()}",), size="smoke").run(log=SMOKE)
+    assert made["report"].card.metrics.keys() >= {"spearman", "mae", "baseline_beaten"}
+    assert made["served"].card.metrics["onnx"]["agreement"] == 1
 
 
 @pytest.mark.parametrize("name", ["monitor", "city"])
