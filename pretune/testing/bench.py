@@ -194,15 +194,11 @@ class Bench:
         """
         work = work or self.work()
         last = list(stages)[-1]
-        saved = Path(work) / f"{last}.scratch" / "checkpoints"
+        scratch = Path(work) / f"{last}.scratch"
         recipe = Recipe.build({"work": work, "stages": dict(stages)})
-
-        def stop() -> bool:
-            for thread in [one for one in threading.enumerate() if one.name == THREAD]:
-                thread.join()  # a run so short would end before its checkpoint is written
-            return stop_after_saving and any(saved.glob("step-*[0-9]"))
-
-        made = recipe.run(log=Log(silent=True), stopping=lambda gently: stop)
+        made = recipe.run(
+            log=Log(silent=True), stopping=lambda gently: lambda: stop_after_saving and has_saved(scratch)
+        )
         return made[last]
 
     def tokens(self) -> dict[str, Json]:
@@ -291,6 +287,13 @@ class Bench:
 
 SHAPES_OF = {"next": "qwen3", "masked": "bert", "pair": "bert", "replaced": "electra", "text": "t5"}
 """Head of an objective -> the shape that a check builds."""
+
+
+def has_saved(scratch: Path) -> bool:
+    """Whether a run has a checkpoint; waits for one that is being written: a short run would end before it is."""
+    for thread in [one for one in threading.enumerate() if one.name == THREAD]:
+        thread.join()
+    return any((scratch / "checkpoints").glob("step-*[0-9]"))
 
 
 def stopped(bench: Bench, stages: Mapping[str, Any]) -> Path:

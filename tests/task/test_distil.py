@@ -19,6 +19,7 @@ from pretune.base.recipe import Recipe
 from pretune.base.stage import Context
 from pretune.infer.answers import Text, shown_given
 from pretune.task.settings import FinetuneSettings
+from pretune.testing.bench import has_saved
 from pretune.testing.folders import write_model
 from pretune.testing.roundtrips import WORLDS, write_base
 from pretune.text.dataset.example import read_split
@@ -71,7 +72,7 @@ def test_a_stopped_run_has_the_same_bits_and_does_not_ask_the_teacher_again(
     settings: dict[str, Any] = {"objective": {"kind": "distil", "teacher": str(teacher)}, "save_every": 2, "steps": 6}
     whole = tuned(world, "whole", "classify", "bert-labels", **settings)
     with monkeypatch.context() as at_once:
-        at_once.setattr(Context, "stop", property(lambda self: (self.scratch / "checkpoints").exists()))
+        at_once.setattr(Context, "stop", property(lambda self: has_saved(self.scratch)))
         with pytest.raises(Stopped):
             tuned(world, "stopped", "classify", "bert-labels", **settings)
     monkeypatch.setattr("pretune.train.run.teaching.told_of", None)

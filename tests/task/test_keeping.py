@@ -15,6 +15,7 @@ from pretune.api import Loaded
 from pretune.base.errors import NotSupported, Stopped, WrongValue
 from pretune.base.stage import Context, Forecast, Machine
 from pretune.task.stage import FinetuneStage
+from pretune.testing.bench import has_saved
 from pretune.testing.roundtrips import WORLDS, write_base
 
 
@@ -66,7 +67,7 @@ def test_a_run_that_was_stopped_uses_what_was_kept_and_ends_with_the_same_bits(
     settings: dict[str, Any] = {"optim": {"kind": "adamw"}, "save_every": 9}
     whole = tuned(world, f"whole-{method}", method, **settings)
     with monkeypatch.context() as at_once:
-        at_once.setattr(Context, "stop", property(lambda self: (self.scratch / "checkpoints").exists()))
+        at_once.setattr(Context, "stop", property(lambda self: has_saved(self.scratch)))
         with pytest.raises(Stopped):
             tuned(world, f"stopped-{method}", method, **settings)
     again = tuned(world, f"stopped-{method}", method, **settings)

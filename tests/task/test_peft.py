@@ -12,6 +12,7 @@ import pretune
 from pretune.api import Loaded
 from pretune.base.errors import NotSupported, PretuneError, Stopped, WrongValue
 from pretune.base.stage import Context
+from pretune.testing.bench import has_saved
 from pretune.testing.folders import write_model
 from pretune.testing.roundtrips import WORLDS
 from pretune.testing.worlds import ADAPTERS
@@ -47,7 +48,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits_and_leaves_the_base_alon
     settings: dict[str, Any] = {"base_precision": precision, "save_every": 2}
     whole = tuned(world, f"{method}-whole", ADAPTERS[method], **settings)
     with monkeypatch.context() as at_once:
-        at_once.setattr(Context, "stop", property(lambda self: (self.scratch / "checkpoints").exists()))
+        at_once.setattr(Context, "stop", property(lambda self: has_saved(self.scratch)))
         with pytest.raises(Stopped):
             tuned(world, f"{method}-cut", ADAPTERS[method], **settings)
     again = tuned(world, f"{method}-cut", ADAPTERS[method], **settings)

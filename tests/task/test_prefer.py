@@ -16,6 +16,7 @@ from pretune.infer.answers import Score, Text
 from pretune.infer.load import open_model
 from pretune.task.preferences import fitted_pairs, pairs, reply_row, verdicts
 from pretune.task.task import TASK
+from pretune.testing.bench import has_saved
 from pretune.testing.folders import write_model
 from pretune.text.dataset.example import Message, Preference
 
@@ -145,7 +146,7 @@ def test_a_run_that_was_stopped_keeps_its_reference_and_ends_with_the_same_bits(
     whole = tuned(world, f"{loss}-whole", {"kind": "prefer", "loss": loss}, **settings)
     assert whole.metrics["validation_margin"] > 0
     with monkeypatch.context() as at_once:
-        at_once.setattr(Context, "stop", property(lambda self: (self.scratch / "checkpoints").exists()))
+        at_once.setattr(Context, "stop", property(lambda self: has_saved(self.scratch)))
         with pytest.raises(Stopped):
             tuned(world, f"{loss}-stopped", {"kind": "prefer", "loss": loss}, **settings)
     again = tuned(world, f"{loss}-stopped", {"kind": "prefer", "loss": loss}, **settings)
