@@ -214,5 +214,6 @@ def test_no_pickle_is_read_or_written_and_no_code_of_a_folder_is_run() -> None:
 
 def test_the_lint_sees_each_way_to_a_pickle() -> None:
     ways = ["import pickle", "from joblib import load", "torch.load(f)", "np.load(f, allow_pickle=True)", "eval(x)"]
+    ways += ["np.save(f, x)", "np.save(f, x, allow_pickle=True)"]
     ways += ["AutoModel.from_pretrained(f, trust_remote_code=True)", "m.save_pretrained(f, safe_serialization=False)"]
     assert all([*unsafe_in(ast.parse(way))] for way in ways)
