@@ -224,7 +224,9 @@ def test_a_new_conversation_knows_nothing_of_the_answer_that_it_stopped(opened: 
     assert page.locator("#talk > .said").count() == 0
     page.on("request", lambda one: asked.append(one.post_data_json["messages"]))
     ask(page, "Ho")
-    page.wait_for_selector(".assistant")
+    playwright.expect(page.locator(".assistant")).to_contain_text(
+        "one", timeout=20_000
+    )  # one without a word is taken away
     assert asked == [[{"role": "user", "content": "Ho"}]]
     page.click("#send")
     answered(page)
