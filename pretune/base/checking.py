@@ -12,7 +12,7 @@ from pretune.base.json import Json
 from pretune.base.stage import STAGE, Stage
 from pretune.base.yaml import parse_assignment, set_in
 
-RESERVED = ("name", "work", "seed", "seeds", "sizes", "nproc")
+RESERVED = ("name", "work", "seed", "seeds", "sizes", "nproc", "ray")
 STAGE_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 

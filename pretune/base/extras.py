@@ -26,7 +26,7 @@ MODULES = {
     "crf": ("pycrfsuite",),
     "smote": ("imblearn",),
     "translate": ("sacrebleu",),
-    "scale": ("ray",),
+    "scale": ("ray", "pandas", "tensorboardX"),
     "tune": ("optuna", "sklearn"),
     "track": ("tensorboard",),
     "wandb": ("wandb",),

@@ -37,6 +37,9 @@ class Head(Config):
     summary gives mean and spread."""
     nproc: int = Field(1, ge=1)
     """Processes on this machine that train together; the batch of a step is dealt to them."""
+    ray: str | None = None
+    """Address of a Ray cluster (`auto`, `HOST:6379`), whose nodes run the processes of `nproc`: they see the same files
+    under the same names. A process that dies is started again from the last checkpoint."""
     sizes: dict[str, Json] = {}
     """Named sets of overrides; `--size smoke` takes those under `smoke`."""
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pretune.base.log import Log
+    from pretune.base.planning import Head
     from pretune.base.recipe import Recipe
     from pretune.base.team import Team
 
@@ -56,10 +58,8 @@ def log_of(quiet: bool) -> Log:
 
 
 def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
-    if recipe.head.nproc > 1 and "RANK" not in os.environ:
-        from pretune.cli.launch import launch
-
-        sys.exit(launch(recipe.head.nproc, sys.argv[1:]))
+    if "RANK" not in os.environ:
+        _launch_ranks(recipe.head)
     team = team_of_process()
     with stoppable() as stopping:
         made = recipe.run(log=log_of(quiet), command=typed(), stopping=stopping, team=team)
@@ -76,6 +76,20 @@ def run_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> None:
 
     last = list(made.values())[-1]
     click.echo(view.result_text(last))
+
+
+def _launch_ranks(head: Head) -> None:
+    """Where several processes or a cluster are asked for: they run the command, and this process ends or tells."""
+    if head.ray is not None:
+        from pretune.cli.on_ray import launch_on_ray
+
+        work = Path(head.work).parent if head.work.endswith(".") else Path(head.work)
+        if code := launch_on_ray(head.ray, head.nproc, work, sys.argv[1:]):
+            sys.exit(code)
+    elif head.nproc > 1:
+        from pretune.cli.launch import launch
+
+        sys.exit(launch(head.nproc, sys.argv[1:]))
 
 
 def team_of_process() -> Team:

@@ -23,7 +23,7 @@ from pretune.train.loop.runtime import evaluating
 from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.state import compile_blocks
 from pretune.train.run.pretraining import spec_of
-from pretune.train.run.resolve import mark, of_a_step, resolve
+from pretune.train.run.resolve import mark, of_a_step, patience, resolve
 from pretune.train.run.settings import PretrainSettings
 from pretune.train.run.starting import fresh
 
@@ -147,6 +147,19 @@ def test_two_sizes_are_tried_where_two_rows_may_take_two_thirds_of_a_second() ->
     assert times.keys() == {1, 2}
     assert of_a_step(times, 16) == pytest.approx(0.6)
     assert grown(lambda size: 0.34 * size, 16).keys() == {1}, "all together stay below two seconds"
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(0.5, 0.5), (2.0, 1.2), (15.0, 5.0)])
+def test_where_the_length_of_a_run_hangs_on_a_step_it_is_timed_for_longer(minutes: float, seconds: float) -> None:
+    assert patience(spec(minutes=minutes)) == pytest.approx(seconds)
+    assert patience(spec(steps=7)) == PATIENCE
+
+
+def test_the_minutes_of_a_slow_machine_are_not_cut_to_a_quarter() -> None:
+    """Muon on AVX2: an optimizer of 0.45 s, rows of 0.07 s. One row alone would make 4.2 s of a step of one second."""
+    step = lambda size: 0.45 + 0.07 * size  # noqa: E731
+    assert of_a_step(grown(step, 8), 8) == pytest.approx(4.16)
+    assert of_a_step(grown(step, 8, patience(spec(minutes=15.0))), 8) == pytest.approx(1.01)
 
 
 def test_a_step_is_told_from_steps_of_a_few_rows() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections import Counter, deque
@@ -29,8 +28,8 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow.parquet as pq
 
 import pretune
-from pretune.base.errors import PretuneError, Unreachable, UserError
-from pretune.base.extras import need
+from pretune.base.cluster import connected
+from pretune.base.errors import PretuneError, UserError
 from pretune.base.log import Bar, Log
 from pretune.text.corpus.documents import Measuring, Tally
 from pretune.text.corpus.measuring import measure_shard
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 Handle = Callable[[], object]
-CONNECT_SECONDS = 10
 
 
 class Workers(Protocol):
@@ -231,38 +229,8 @@ def _language_file(content: bytes) -> Path:
 
 @contextmanager
 def ray_cluster(address: str, log: Log) -> Iterator[Workers]:
-    """A connection to a running cluster; none is ever started.
-
-    Raises:
-        MissingExtra: Ray is not installed; Unreachable: nobody answers at the address.
-    """
-    need(["scale"])
-    import ray
-
-    _knock(address)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise _unreachable(address, str(error).partition("\n")[0]) from None
-    try:
+    """A connection to a running cluster (`base.cluster.connected`)."""
+    with connected(address) as ray:
         cluster = RayCluster(ray, 3 * max(1, int(ray.cluster_resources().get("CPU", 1))))
         yield cluster
         log.info(f"{sum(cluster.nodes.values())} shards measured by {len(cluster.nodes)} nodes")
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Ray waits for minutes where nobody answers."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise _unreachable(address, str(error)) from None
-
-
-def _unreachable(address: str, why: str) -> Unreachable:
-    hint = "start one: `ray start --head --port=6379`, on the other nodes `ray start --address=HOST:6379`"
-    return Unreachable(f"no Ray cluster answers at {address!r}: {why}", hint=hint)

@@ -115,15 +115,15 @@ def _training_speed(precision: str, device: torch.device) -> float:
     return float(tokens * shape.layout().flops_per_token(WORDS, LENGTH) / times[max(times)])
 
 
-def grown(step: Callable[[int], float], most: int) -> dict[int, float]:
-    """Seconds of `step(size)` for sizes 1, 2, 4 ... `most`, as far as the next one is forecast to be quick.
+def grown(step: Callable[[int], float], most: int, patience: float = PATIENCE) -> dict[int, float]:
+    """Seconds of `step(size)` for sizes 1, 2, 4 ... `most`, as far as the next one is forecast to take `patience`.
 
     The first and the last size are taken twice, for what runs first is slow, the others once. One comes out at least.
     """
     found: dict[int, float] = {}
     for size in [*(1 << k for k in range((most - 1).bit_length())), most]:
         # Two sizes tell what every step costs, whatever its rows: for the second one there is a little more time.
-        limit = PATIENCE if len(found) > 1 else PATIENCE * 4 / 3
+        limit = patience if len(found) > 1 else patience * 4 / 3
         if found and found[max(found)] * size / max(found) > limit:
             break
         found[size] = step(size) if found else min(step(size), step(size))

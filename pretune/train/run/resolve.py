@@ -1,8 +1,9 @@
 """What a run chooses by itself, resolved before step 1: precision, micro-batch, compiled or eager, steps.
 
 The first step comes within seconds, so nothing is tried out: rules where there are rules (forecast/choosing.py), and
-where a step must be timed, a few rows of it, for two seconds at most. What was measured is remembered per machine, so
-two runs of one command take the same path; what was chosen is kept with the run and taken again on resume.
+where a step must be timed, a few rows of it: for two seconds, or a few hundredths of `minutes`. What was measured is
+remembered per machine, so two runs of one command take the same path; what was chosen is kept with the run and taken
+again on resume.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pretune.train.forecast.choosing import (
 )
 from pretune.train.forecast.forecast import fitting, plan_of, steps_planned
 from pretune.train.forecast.plan import free_bytes, refuse_if_too_large
-from pretune.train.forecast.speed import grown, remembered
+from pretune.train.forecast.speed import PATIENCE, grown, remembered
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.state import as_precise, training_state
@@ -34,6 +35,8 @@ from pretune.train.watch.validate import loss_over
 
 AGAIN_SECONDS = 6.0
 """Compiling once more what a trial has just compiled: a third of the usual 17 s (docs/LOG.md)."""
+MOST_PATIENCE = 5.0
+"""Seconds of one timed step, however long the run."""
 LAST_SECONDS = 2.0
 """Saving the model and drawing its page."""
 
@@ -108,8 +111,17 @@ def _measured(spec: TrainSpec, trial: Choices) -> list[float]:
         return take_step(state, spec.objective, [batch], alone).seconds * spec.tokens_per_row / tokens
 
     # Compiled code is made for one shape, in its first step.
-    times = {micro: min(step(micro), step(micro))} if trial["compile"] else grown(step, micro)
+    times = {micro: min(step(micro), step(micro))} if trial["compile"] else grown(step, micro, patience(spec))
     return [of_a_step(times, spec.settings.batch), _look(spec, state)]
+
+
+def patience(spec: TrainSpec) -> float:
+    """Seconds that a timed step may take: a hundredth of the run where its length hangs on it.
+
+    Half a second tells of a slow machine what one row costs, and not what of that every step costs, whatever its rows:
+    fifteen minutes of Muon on an old processor ended after four.
+    """
+    return max(PATIENCE, min(MOST_PATIENCE, (spec.settings.minutes or 0.0) * 60 / 100))
 
 
 def of_a_step(times: dict[int, float], batch: int) -> float:

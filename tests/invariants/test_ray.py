@@ -1,0 +1,101 @@
+"""Ranks on the nodes of a Ray cluster are the ranks of this machine: the same bits, whoever is killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pretune.cli.on_ray import cores_for_each
+from tests.invariants.test_ranks import assert_equal, run, together, told, world
+
+__all__ = ["together", "world"]
+WORK = "cluster"
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Two nodes with one core each, as processes of their own."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        cluster.add_node(num_cpus=1)
+        yield cluster.address
+        cluster.shutdown()
+
+
+def ranks_at_work() -> list[psutil.Process]:
+    """The processes that train, wherever they were started."""
+
+    def is_rank(process: psutil.Process) -> bool:
+        try:
+            return f"work={WORK}" in process.cmdline() and "RANK" in process.environ()
+        except psutil.Error:
+            return False
+
+    return [process for process in psutil.process_iter() if is_rank(process)]
+
+
+def started(world: Path, address: str) -> subprocess.Popen[bytes]:
+    return run(world, WORK, "nproc=2", f"ray={address}")
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
+    deadline = time.monotonic() + 240
+    while not condition() and time.monotonic() < deadline and (process is None or process.poll() is None):
+        time.sleep(0.02)
+    assert condition()
+
+
+def has_checkpoint(world: Path, stage: str, step: int) -> bool:
+    return any((world / WORK / f"{stage}.scratch" / "checkpoints").glob(f"step-*{step}"))
+
+
+def test_stopped_then_killed_then_with_a_rank_killed_it_ends_with_the_bits_of_this_machine(
+    world: Path, together: Path, address: str
+) -> None:
+    asked = started(world, address)
+    wait_for(lambda: has_checkpoint(world, "base", 4), asked)
+    asked.terminate()
+    assert asked.wait(timeout=240) == 130, told(world)
+    assert not ranks_at_work()
+
+    killed = started(world, address)
+    wait_for(lambda: has_checkpoint(world, "base", 8), killed)
+    killed.kill()
+    killed.wait()
+    wait_for(lambda: not ranks_at_work())
+    assert not (world / WORK / "base" / "artifact.json").exists(), "it was killed in the middle"
+
+    process = started(world, address)
+    wait_for(lambda: has_checkpoint(world, "classifier", 4), process)
+    ranks_at_work()[0].send_signal(signal.SIGKILL)
+    assert process.wait(timeout=240) == 0, told(world)
+    assert_equal(together, world / WORK, 0.0)
+    assert not (world / WORK / ".ray").exists()
+
+
+def test_more_processes_than_cores_are_refused(world: Path, address: str) -> None:
+    (world / "log.txt").unlink()
+    assert run(world, "many", "nproc=4", f"ray={address}").wait(timeout=60) == 2
+    assert "the cluster has 2 cores, and nproc=4" in told(world)
+
+
+def test_each_rank_gets_as_many_cores_as_all_can_have() -> None:
+    assert cores_for_each(2, [8, 8]) == 8
+    assert cores_for_each(4, [8, 8]) == 4
+    assert cores_for_each(3, [8, 4]) == 4
+    assert cores_for_each(3, [7, 2]) == 3, "two ranks on the first node would leave the third two cores"
+    assert cores_for_each(9, [8, 1]) == 1
