@@ -118,6 +118,31 @@ def test_the_noise_has_the_size_that_is_accounted_for_and_is_the_same_again() ->
     assert float((moved[1] - moved[0]).std()) == pytest.approx(0.1 * 2.0 * 0.5 / 6, rel=0.02)
 
 
+def test_the_noise_is_drawn_from_all_bits_of_the_secret_and_the_step() -> None:
+    state, secret = state_of(), SECRET + 2**100
+    Mechanism(0.5, 2.0, 6.0, secret).finish(state.update, step=7)
+    dice = np.random.default_rng([secret, 7, 2])
+    for name, weight in state.model.named_parameters():
+        wanted = torch.from_numpy(dice.standard_normal(tuple(weight.shape))) * (2.0 * 0.5 / 6)
+        assert weight.grad is not None and torch.equal(weight.grad, wanted.to(weight.dtype)), name
+
+
+def test_what_is_set_free_later_begins_without_gradients_of_earlier_examples() -> None:
+    rows, objective, moved = labelled_rows(6), Labels(kind="labels"), []
+    for by_hand in (False, True):
+        state = state_of()
+        names = [name for name, _ in state.model.named_parameters()]
+        state.mechanism = Mechanism(0.1, 0.0, 6.0, SECRET)
+        state.trained_at = lambda step, names=names: names[-1:] if not step else names
+        cut = MicroBatches(PoissonStream(rows, 6.0, SECRET), objective, VOCABULARY, 5, 1, total=4)
+        for step in range(2):
+            take_private_step(state, objective, cut.batches(step), Runtime())
+            if by_hand:
+                state.model.zero_grad()
+        moved.append([p.detach().clone() for p in state.model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*moved, strict=True))
+
+
 def test_a_step_without_an_example_is_noise_alone() -> None:
     state, objective = state_of(), Labels(kind="labels")
     state.mechanism = Mechanism(1.0, 1.0, 1.0, SECRET)

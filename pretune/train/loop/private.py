@@ -6,8 +6,8 @@
 
 Rows pass one at a time, so that the gradient of each is there as it is, for any model, method and objective. Which rows
 were drawn and what the noise was must stay unknown, or it could be taken off again: both come from a secret of the run,
-which lies in its scratch folder, comes back with it and goes with it. It feeds ordinary generators (PCG64, Mersenne
-twister), which protect against who reads the model, not against who can guess their state.
+which lies in its scratch folder, comes back with it and goes with it. It feeds an ordinary generator (PCG64, from all
+128 bits), which protects against who reads the model, not against who can guess its state.
 
 Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
 """

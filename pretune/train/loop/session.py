@@ -326,7 +326,7 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     micro = runtime.fitting(int(choices["micro_batch"]), spec.settings.batch)
     stream = spec.stream
     if spec.settings.optim.private is not None:
-        secret = context.choose("secret", lambda: secrets.randbits(63))
+        secret = context.choose("secret", lambda: secrets.randbits(128))
         stream, state.mechanism, told = private_run(spec, state.total, secret)
         state.extra["private"], micro = told, 1
         context.log.info(f"    private: {told_of(told)}")
