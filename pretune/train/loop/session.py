@@ -90,6 +90,10 @@ class Session:
             cut_lines(self.context.scratch / SAMPLES, self.state.step)
         return name is not None
 
+    def extras(self) -> list[Json]:
+        """What is kept with the checkpoints that the run may go on from, the one that is being written too."""
+        return [*checkpoint.extras(self.folder), self._saving.extra]
+
     @property
     def leads(self) -> bool:
         """Whether this process writes: of several, rank 0 alone."""
@@ -293,7 +297,7 @@ class Session:
         if self.leads:
             self._saving.finish()
         found = checkpoint.newest(self.folder, self.context.run, log, anchor=True, below=below) if self.leads else None
-        at = self.context.team.share(int(found.name[5:]) if found else -1)
+        at = self.context.team.share(checkpoint.step_of(found) if found else -1)
         times = returned[1] + 1 if returned[0] == at else 1
         if finite and (at < 0 or times > MOST_RETURNS):
             log.warn(f"{problem}{rows}: taken for the new level, the windows begin again")
