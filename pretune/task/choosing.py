@@ -57,22 +57,21 @@ class Best:
         better = is_better(scores, state.extra.get("best"), by=by)
         log.info(f"    step {report.step}: validation {shown}{'  (best so far)' if better else ''}")
         if better:
-            before = state.extra.get("best_step")
             state.extra |= {"best": scores, "best_step": report.step, "stalled": 0}
-            self._keep(before)
+            self._keep()
         else:
             state.extra["stalled"] = state.extra.get("stalled", 0) + 1
         return bool(state.extra["stalled"] >= self.settings.patience)
 
-    def _keep(self, before: int | None) -> None:
-        """Write the best weights; those that were the best `before` stay, older ones go."""
+    def _keep(self) -> None:
+        """Write the best weights; earlier ones go, but for those that a checkpoint names: a run goes on from any."""
         state = self.session.state
         final = state.update.final()  # all of them ask: each may hold a part
         if self.session.leads:
             path = self.path(state.step)
             write_safetensors({n: final[n] for n in state.update.trained}, path)
             state.extra["best_digest"] = read_digest(path)
-            kept = {path, self.path(before if before is not None else state.step)}
+            kept = {path, *(self.path(one["best_step"]) for one in self.session.extras() if "best_step" in one)}
             for old in set(path.parent.glob("best-*.safetensors")) - kept:
                 old.unlink()
 

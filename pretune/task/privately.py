@@ -33,7 +33,8 @@ def one_each(read: LabelledData, data: Mapping[str, Artifact], world: int) -> La
     if len(rows) != read.num_examples:
         problem = f"{read.num_examples} examples are {len(rows)} rows, and an example may add to a step once only"
         raise NotSupported(problem, hint="give a larger max_length, so that none is read in parts")
-    return replace(read, rows=rows, class_weights=None)
+    # Neither weights of the labels nor what the task makes of all examples (how often each label occurs) is noised.
+    return replace(read, task=read.task.fitted([]), rows=rows, class_weights=None)
 
 
 def _parts(row: Row) -> Iterator[Row]:

@@ -137,6 +137,8 @@ def why_not_private(settings: FinetuneSettings) -> str | None:
         return f"{more[0]} reads the examples in ways that the noise does not cover; leave it out of a private run"
     if settings.folds:
         return "folds train on the examples several times, which the noise does not cover; leave them out"
+    if settings.precision == "float16":
+        return "precision=float16 scales the loss by gradients that no noise covers; take bfloat16 or float32"
     if settings.micro_batch not in (None, 1):
         return "in a private run examples pass one at a time; leave out micro_batch"
     return None

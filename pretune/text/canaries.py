@@ -20,10 +20,13 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from pretune.base.errors import WrongValue
+
 FIRST = (
     "Amber Birch Coral Daisy Ember Fern Grove Hazel Iris Jade Koa Lotus Maple Nova Olive Pearl Quill Raven Sage Topaz"
 )
 LAST = "Alpha Bravo Delta Echo Foxtrot Hotel Kilo Lima Mike Oscar Quebec Romeo Sierra Tango Victor Whiskey Yankee Zulu"
+CODES = 10**9
 PREFIX = "The access code of {name} is"
 
 
@@ -32,15 +35,22 @@ def planted(number: int, *, others: int = 999, seed: int = 0) -> list[tuple[str,
 
     Args:
         number: at most 360, so that each has a name of its own.
+
+    Raises:
+        WrongValue: there are not so many names, or codes.
     """
+    known = [f"{first} {last}" for first in FIRST.split() for last in LAST.split()]
+    for name, value, most in (("number", number, len(known)), ("others", others, CODES - 1)):
+        if not 1 <= value <= most:
+            raise WrongValue(f"{name} is {value}, outside 1 ... {most}: each has a name, and codes, of its own")
     rng = random.Random(seed)
-    names = rng.sample([f"{first} {last}" for first in FIRST.split() for last in LAST.split()], number)
+    names = rng.sample(known, number)
     return [(PREFIX.format(name=name), _codes(1 + others, rng)) for name in names]
 
 
 def _codes(number: int, rng: random.Random) -> list[str]:
     """Different codes of three times three digits."""
-    drawn = rng.sample(range(10**9), number)
+    drawn = rng.sample(range(CODES), number)
     return [f"{one // 10**6:03} {one // 10**3 % 1000:03} {one % 1000:03}" for one in drawn]
 
 
@@ -61,7 +71,10 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=999)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    write(given.out, planted(given.number, others=given.others, seed=given.seed))
+    try:
+        write(given.out, planted(given.number, others=given.others, seed=given.seed))
+    except WrongValue as error:
+        parser.error(error.problem)
 
 
 if __name__ == "__main__":

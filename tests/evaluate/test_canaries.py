@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretune.base.errors import WrongValue
 from pretune.evaluate.choices import Answered, Question
 from pretune.evaluate.likelihood import Said
-from pretune.text.canaries import planted, write
+from pretune.text.canaries import main, planted, write
 
 
 def test_each_canary_has_a_name_and_codes_of_its_own(tmp_path: Path) -> None:
@@ -27,6 +28,20 @@ def test_each_canary_has_a_name_and_codes_of_its_own(tmp_path: Path) -> None:
     assert all(
         text["text"] == f"{one['query']} {one['choices'][one['gold']]}." for text, one in zip(texts, asked, strict=True)
     )
+
+
+def test_more_canaries_than_names_are_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(planted(360, others=1)) == 360
+    for wrong in ({"number": 361}, {"number": 0}, {"number": 1, "others": 10**9}, {"number": 1, "others": 0}):
+        with pytest.raises(WrongValue, match=r"is \d+, outside 1 \.\.\. \d+"):
+            planted(**wrong)
+    monkeypatch.setattr("sys.argv", ["canaries", "--out", str(tmp_path / "out"), "--number", "400"])
+    with pytest.raises(SystemExit) as told:
+        main()
+    assert told.value.code == 2 and "number is 400, outside 1 ... 360" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def answered(ranks: list[int], choices: int) -> Answered:

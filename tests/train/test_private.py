@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.base.errors import NotSupported, SettingsError, WrongValue
+from pretune.base.errors import NotFinite, NotSupported, SettingsError, WrongValue
 from pretune.objective.labels import Labels
+from pretune.task.labelled_data import LabelledData, num_examples
 from pretune.task.privately import one_each
+from pretune.task.task import TASK
 from pretune.testing.worlds import VOCABULARY, labelled_rows, packed_rows, tiny_classifier
+from pretune.text.dataset.example import MultiLabelled
+from pretune.tokens.rows import Row
 from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.private import PoissonStream, take_private_step
 from pretune.train.loop.runtime import Runtime
@@ -22,6 +26,7 @@ from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.accountant import epsilon, noise_for
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
+from tests.faults import small
 
 SECRET = 1234567
 
@@ -118,6 +123,31 @@ def test_the_noise_has_the_size_that_is_accounted_for_and_is_the_same_again() ->
     assert float((moved[1] - moved[0]).std()) == pytest.approx(0.1 * 2.0 * 0.5 / 6, rel=0.02)
 
 
+def test_the_noise_is_drawn_from_all_bits_of_the_secret_and_the_step() -> None:
+    state, secret = state_of(), SECRET + 2**100
+    Mechanism(0.5, 2.0, 6.0, secret).finish(state.update, step=7)
+    dice = np.random.default_rng([secret, 7, 2])
+    for name, weight in state.model.named_parameters():
+        wanted = torch.from_numpy(dice.standard_normal(tuple(weight.shape))) * (2.0 * 0.5 / 6)
+        assert weight.grad is not None and torch.equal(weight.grad, wanted.to(weight.dtype)), name
+
+
+def test_what_is_set_free_later_begins_without_gradients_of_earlier_examples() -> None:
+    rows, objective, moved = labelled_rows(6), Labels(kind="labels"), []
+    for by_hand in (False, True):
+        state = state_of()
+        names = [name for name, _ in state.model.named_parameters()]
+        state.mechanism = Mechanism(0.1, 0.0, 6.0, SECRET)
+        state.trained_at = lambda step, names=names: names[-1:] if not step else names
+        cut = MicroBatches(PoissonStream(rows, 6.0, SECRET), objective, VOCABULARY, 5, 1, total=4)
+        for step in range(2):
+            take_private_step(state, objective, cut.batches(step), Runtime())
+            if by_hand:
+                state.model.zero_grad()
+        moved.append([p.detach().clone() for p in state.model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*moved, strict=True))
+
+
 def test_a_step_without_an_example_is_noise_alone() -> None:
     state, objective = state_of(), Labels(kind="labels")
     state.mechanism = Mechanism(1.0, 1.0, 1.0, SECRET)
@@ -136,6 +166,41 @@ def test_each_example_is_drawn_by_a_die_of_its_own() -> None:
     assert stream.rows(3) == stream.rows(3) != PoissonStream(stream.all_rows, 20.0, SECRET + 1).rows(3)
 
 
+# ---- a session ----
+
+
+def a_session(folder: Path, *, steps: int = 6, rate: float = 0.1, **settings: Any) -> Any:
+    optim = {"kind": "sgd", "learning_rate": rate, "warmup": 0.0, "private": {"epsilon": 8}}
+    return small.session(folder, steps=steps, optim=OPTIM(optim), **settings)
+
+
+def test_no_step_is_refused_for_its_norm_and_the_run_never_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.randbits", lambda bits: SECRET)
+    refuse = {"sigmas": 1e-6, "window": 8, "goes_back_after": 1}
+    one = a_session(tmp_path, steps=16, refuse=refuse)
+    finished = small.finished(one)
+    assert one.state.updates == one.state.step == 16
+    assert one.state.passed == [] and one.state.window == {} and one.state.returned == (-1, 0)
+    plain = small.finished(a_session(tmp_path / "plain", steps=16, refuse={"sigmas": None}))
+    assert small.alike(finished, plain)
+
+
+def test_weights_that_are_no_numbers_end_it_at_once_for_each_step_has_its_price(tmp_path: Path) -> None:
+    one, taken = a_session(tmp_path), []
+
+    def broken(report: Any) -> bool:
+        taken.append(report.step)
+        if report.step == 2:
+            one.state.update.masters[next(iter(one.state.update.masters))].fill_(float("nan"))
+        return False
+
+    with pytest.raises(NotFinite, match=r"step 3: the weight .* holds what is no number, and learns from noise alone"):
+        small.finished(one, broken)
+    assert taken == [1, 2]
+
+
 # ---- a run ----
 
 
@@ -150,8 +215,10 @@ SMALL = {"kind": "finetune", "task": "classify", "steps": 6, "batch": 8, "max_le
 
 
 def test_a_run_tells_its_promise_and_nothing_of_its_loss(
-    tmp_path: Path, model_folder: Callable[..., Path], run: Callable[..., Any]
+    tmp_path: Path, model_folder: Callable[..., Path], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    drawn = list[int]()
+    monkeypatch.setattr("secrets.randbits", lambda bits: drawn.append(2 ** (bits - 1) + SECRET) or drawn[-1])
     optim = {"kind": "adamw", "private": {"epsilon": 8}}
     data = {"kind": "dataset", "read": write(tmp_path / "data"), "test": 0}
     made = run(data=data, tuned={**SMALL, "model": str(model_folder("bert-labels")), "data": "$data", "optim": optim})[
@@ -165,7 +232,11 @@ def test_a_run_tells_its_promise_and_nothing_of_its_loss(
     )
     lines = (made.path / "metrics.jsonl").read_text(encoding="utf-8")
     assert '"loss"' not in lines and '"validation_loss"' in lines
-    assert str(SECRET) not in lines and "secret" not in made.card.to_json()
+    for name in ("tokens_per_second", "data_wait", "memory_bytes", "energy_joules"):  # of how many examples a step had
+        assert name not in lines
+    assert len(drawn) == 1 and drawn[0].bit_length() == 128
+    texts = [path.read_bytes() for path in made.path.rglob("*") if path.is_file()]
+    assert len(texts) > 3 and not any(str(drawn[0]).encode() in text or b"secret" in text for text in texts)
 
 
 def test_what_the_noise_does_not_cover_is_refused(
@@ -180,6 +251,7 @@ def test_what_the_noise_does_not_cover_is_refused(
         ({"remember": {"kind": "l2"}}, "remember reads the examples"),
         ({"folds": 2}, "folds train on the examples several times"),
         ({"micro_batch": 4}, "examples pass one at a time"),
+        ({"precision": "float16"}, "precision=float16 scales the loss"),
     ):
         with pytest.raises(SettingsError, match=said):
             run(data=plain, tuned={**tuned, **more})
@@ -190,10 +262,8 @@ def test_what_the_noise_does_not_cover_is_refused(
 
 
 def test_packed_examples_become_rows_of_their_own_with_the_same_targets() -> None:
-    from pretune.task.labelled_data import LabelledData, num_examples
-
     rows = packed_rows(3, 12, targets=True)
-    read = LabelledData(None, None, [1.0], [], rows, [], [])  # type: ignore[arg-type]
+    read = LabelledData(TASK("chat"), None, [1.0], [], rows, [], [])
     alone = one_each(read, {}, 1)
     assert len(alone.rows) == num_examples(rows) > 3 and alone.class_weights is None
     objective = __import__("pretune.objective.objective", fromlist=["OBJECTIVE"]).OBJECTIVE("causal")
@@ -204,3 +274,10 @@ def test_packed_examples_become_rows_of_their_own_with_the_same_targets() -> Non
     assert told[0] == told[1] > 0
     with pytest.raises(NotSupported, match="one process"):
         one_each(read, {}, 2)
+
+
+def test_a_head_of_several_labels_does_not_begin_at_how_often_each_occurs() -> None:
+    texts = [MultiLabelled("a cat", ("cat",), "a"), MultiLabelled("a hat", ("cat", "hat"), "b")]
+    task, rows = TASK("multilabel").fitted(texts), [Row(ids=[1, 2]), Row(ids=[3, 4])]
+    found = one_each(LabelledData(task, ["cat", "hat"], None, texts, rows, [], []), {}, 1).task
+    assert found == TASK("multilabel") != task

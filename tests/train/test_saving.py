@@ -7,18 +7,23 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
 from pretune.base import asked, digest
 from pretune.base.errors import DiskFull, NotSaved, OtherRun, OtherVersion, Stopped
 from pretune.base.log import Log
-from pretune.train.loop import checkpoint, saving
+from pretune.task.choosing import Best
+from pretune.train.loop import checkpoint, saving, sharded
+from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.saving import Saver
+from pretune.train.parallel.pieces import Pieces
 from pretune.train.settings import Keep, TrainSettings
 from tests.faults.small import alike, finished, session
 from tests.train.test_checkpoint import state, step
@@ -120,6 +125,34 @@ def test_what_is_kept_of_nine(tmp_path: Path, keep: Keep, left: list[int]) -> No
     assert sorted(int(p.name[5:]) for p in checkpoint.checkpoints(tmp_path)) == left
 
 
+def test_what_others_put_among_checkpoints_is_left_alone(tmp_path: Path) -> None:
+    one, others = state(), ("step-1 (2)", "step-00000001 (2)", "step-00000001.bak", "step-7")
+    for name in others:
+        (tmp_path / name).mkdir()
+    for _ in range(3):
+        step(one)
+        checkpoint.save(one, tmp_path, Keep(last=1))
+    assert [p.name for p in checkpoint.checkpoints(tmp_path)] == ["step-00000003"]
+    checkpoint.drop_behind(tmp_path, 0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(others)
+
+
+def test_the_best_weights_that_a_kept_checkpoint_names_are_there(tmp_path: Path) -> None:
+    one = session(tmp_path, save_every=4)
+    best = Best(None, one, None, tmp_path, 1, None)  # type: ignore[arg-type]  # of which nothing is asked here
+
+    def better(report: Any) -> bool:
+        one.state.extra["best_step"] = report.step
+        best._keep()
+        return False
+
+    finished(one, better)
+    named = [extra["best_step"] for extra in checkpoint.extras(tmp_path / "checkpoints")]
+    assert named == [12, 8]
+    there = sorted(path.name for path in tmp_path.glob("best-*"))
+    assert {best.path(step).name for step in named} <= set(there) and len(there) <= 3
+
+
 def test_where_a_run_goes_back_to_is_kept_and_damaged_ones_behind_it_do_not_push_the_good_one_out(
     tmp_path: Path,
 ) -> None:
@@ -156,6 +189,40 @@ def test_a_disk_that_is_full_says_how_much_room_is_needed(tmp_path: Path, monkey
             checkpoint.save(one, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"], "what was begun takes no room"
     assert checkpoint.verify(tmp_path / "step-00000001") is None
+
+
+@pytest.fixture
+def group() -> Iterator[None]:
+    """Of one process, which is alone in it."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group")
+def test_a_disk_that_is_full_for_parts_says_so_too_and_what_was_begun_takes_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = state()
+    step(one)
+    shot, pieces = checkpoint.snapshot(one), Pieces(pieces=one.update.held())
+
+    def full(tensors: Any, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sharded, "write_safetensors", full)
+        with pytest.raises(DiskFull, match=r"step 1 could not be written: it needs 5\.\d KiB, .* are free"):
+            sharded.write_parts(shot, pieces, tmp_path, Runtime())
+    assert list(tmp_path.iterdir()) == []
+    parts = sharded.write_parts(shot, pieces, tmp_path, Runtime())
+    monkeypatch.setattr(checkpoint, "write_durably", lambda *given: full({}, tmp_path / "other"))
+    with pytest.raises(DiskFull, match=r"it needs \d\.\d KiB, .* are free"):
+        checkpoint.write(parts, tmp_path, Keep())
+    (tmp_path / "file").write_text("in the place of the folder", encoding="utf-8")
+    with pytest.raises(NotSaved, match="rank 0"):
+        sharded.write_parts(shot, pieces, tmp_path / "file", Runtime())
 
 
 def test_checkpoints_of_another_run_are_refused_with_each_difference_and_both_values(tmp_path: Path) -> None:

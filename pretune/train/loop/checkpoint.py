@@ -13,6 +13,7 @@ which it skipped and why: "state.safetensors was changed in chunk 3 of 12". What
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pretune.base.digest import CHUNK, chunk_digests, digest
-from pretune.base.errors import Damaged, DiskFull, NotSaved, OtherRun, OtherVersion
+from pretune.base.errors import Damaged, DiskFull, NotSaved, OtherRun, OtherVersion, PretuneError
 from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
 from pretune.base.planning import differences
@@ -39,6 +40,8 @@ from pretune.train.settings import Keep
 FORMAT = 2
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PARTIAL = ".partial"
+NAME = re.compile(r"step-(\d{8,})")
+"""Of a checkpoint; whatever else is in the folder (a copy, `step-00000120 (2)`) is none of ours."""
 COUNTERS = ("step", "updates", "refused", "seen", "extra", "micro", "window", "passed", "returned", "scaling")
 """Fields of TrainState that are written as they are."""
 
@@ -136,16 +139,22 @@ def _write(one: Snapshot, folder: Path, final: Path) -> None:
 @contextmanager
 def _told(one: Snapshot, folder: Path) -> Iterator[None]:
     """What failed while a checkpoint was written, in the user's words; what was begun of it is taken away."""
+    needed = one.num_bytes + sum(part.stat().st_size for part in one.parts)
     try:
         yield
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder / f"step-{one.step:08d}{PARTIAL}", ignore_errors=True)
-        what = f"the checkpoint of step {one.step} could not be written"
-        if is_full(error):
-            free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-            hint = "free that much, then run the same command: it continues from the last checkpoint"
-            raise DiskFull(f"{what}: it needs {size(one.num_bytes)}, {size(free)} are free", hint=hint) from error
-        raise NotSaved(f"{what} ({error})", hint="mend it, then run the same command") from error
+        raise failed(one.step, str(error), folder, needed=needed if is_full(error) else 0) from error
+
+
+def failed(step: int, why: str, folder: Path, *, needed: int) -> PretuneError:
+    """The error of a checkpoint that was not written; `needed`: its bytes, if the disk is full."""
+    what = f"the checkpoint of step {step} could not be written"
+    if not needed:
+        return NotSaved(f"{what} ({why})", hint="mend it, then run the same command")
+    free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+    hint = "free that much, then run the same command: it continues from the last checkpoint"
+    return DiskFull(f"{what}: it needs {size(needed)}, {size(free)} are free", hint=hint)
 
 
 def _drop(checkpoint: Path) -> None:
@@ -161,8 +170,24 @@ def _drop(checkpoint: Path) -> None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Finished checkpoints, newest first."""
-    found = [p for p in folder.glob("step-*") if p.is_dir() and not p.name.endswith(PARTIAL)]
-    return sorted(found, reverse=True)
+    found = [p for p in folder.glob("step-*") if NAME.fullmatch(p.name) and p.is_dir()]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that its name says."""
+    found = NAME.fullmatch(checkpoint.name)
+    assert found is not None, f"{checkpoint.name} is no checkpoint"
+    return int(found[1])
+
+
+def extras(folder: Path) -> list[Json]:
+    """What stages keep in the checkpoints that are there (`extra`); one that cannot be read is none."""
+    found: list[Json] = []
+    for one in checkpoints(folder):
+        with suppress(OSError, ValueError, KeyError):
+            found.append(json.loads((one / NUMBERS).read_text(encoding="utf-8"))["extra"])
+    return found
 
 
 def superfluous(folder: Path, step: int, keep: Keep) -> list[Path]:
@@ -170,7 +195,7 @@ def superfluous(folder: Path, step: int, keep: Keep) -> list[Path]:
 
     Those behind it do not verify, or the run would have gone on from them. Where a run goes back to is kept always.
     """
-    found = {int(path.name[5:]): path for path in checkpoints(folder)}
+    found = {step_of(path): path for path in checkpoints(folder)}
     told = {one: facts for one, path in found.items() if one <= step and (facts := facts_of(path)) is not None}
     kept = set(sorted(told)[-keep.last :]) | {step}
     kept |= set([one for one in sorted(told) if told[one].get("is_anchor")][-1:])
@@ -183,7 +208,7 @@ def superfluous(folder: Path, step: int, keep: Keep) -> list[Path]:
 def drop_behind(folder: Path, step: int) -> None:
     """Delete the checkpoints of later steps: the run went back, and comes by them on another way."""
     for one in checkpoints(folder):
-        if int(one.name[5:]) > step:
+        if step_of(one) > step:
             _drop(one)
 
 

@@ -46,18 +46,18 @@ class Mechanism:
             elif shrunk < 1:
                 wide = wide * shrunk
             self.sums[name] = self.sums[name] + wide if name in self.sums else wide.clone()
-            update.weights[name].grad = None
+        for weight in update.weights.values():  # of all: those that are set free later begin without one
+            weight.grad = None
 
     @torch.no_grad()
     def finish(self, update: Update, step: int) -> None:
         """Put the sum and its noise in the place of the gradient."""
-        seed = int(np.random.default_rng([self.secret, step, NOISE]).integers(2**63))
-        dice = torch.Generator().manual_seed(seed)
+        dice = np.random.default_rng([self.secret, step, NOISE])  # torch's own keeps 32 bits of a seed
         for name in update.moving:
             weight = update.weights[name]
             found = self.sums.pop(name, torch.zeros_like(update.masters[name], device=weight.device))
             if self.noise:
-                drawn = torch.randn(found.shape, generator=dice, dtype=found.dtype)
-                found = found + drawn.to(found.device) * (self.noise * self.clip / self.expected)
+                drawn = torch.from_numpy(np.asarray(dice.standard_normal(tuple(found.shape))))
+                found = found + drawn.to(found.device, found.dtype) * (self.noise * self.clip / self.expected)
             weight.grad = found.to(weight.dtype)
         self.sums.clear()

@@ -6,14 +6,22 @@
 
 Rows pass one at a time, so that the gradient of each is there as it is, for any model, method and objective. Which rows
 were drawn and what the noise was must stay unknown, or it could be taken off again: both come from a secret of the run,
-which lies in its scratch folder, comes back with it and goes with it. It feeds ordinary generators (PCG64, Mersenne
-twister), which protect against who reads the model, not against who can guess their state.
+which lies in its scratch folder, comes back with it and goes with it. It feeds an ordinary generator (PCG64, from all
+128 bits), which protects against who reads the model, not against who can guess its state.
+
+How many examples a step had, and how long they were, would tell of them too: losses, speed, waiting and memory of the
+steps are not noted. What is protected is what a run leaves; who watches it can time its steps, and the card has the
+time and the memory of the whole run.
+
+Each step has its price. None is refused for its norm, the run does not go back and take others instead, and it ends as
+soon as a weight is no number: from then on it would pay for noise alone.
 
 Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +37,7 @@ from pretune.tokens.rows import Batch, Row
 from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import TrainSpec
-from pretune.train.loop.step import StepReport, TrainState, moved
+from pretune.train.loop.step import StepReport, TrainState, move
 from pretune.train.loop.stream import RowStream
 from pretune.train.optim.accountant import MOST_NOISE, epsilon, noise_for
 
@@ -100,7 +108,10 @@ def told_of(facts: Json) -> str:
 def take_private_step(
     state: TrainState, objective: Objective, batches: Sequence[Batch], runtime: Runtime
 ) -> StepReport:
-    """One update over `batches`, each of which is one example. Of the loss nothing is told: it would tell of them."""
+    """One update over `batches`, each of which is one example. Of the loss nothing is told: it would tell of them.
+
+    It is taken whatever its norm is, for it is paid for; only what is not finite never reaches the weights.
+    """
     assert state.mechanism is not None and runtime.world == 1, "a private run has a mechanism and one process"
     started = time.perf_counter()
     weights = objective.weights_at(state.step / state.total)
@@ -117,6 +128,7 @@ def take_private_step(
     state.mechanism.finish(state.update, state.step)
     with state.around(state):
         norm = state.update.gradient_norm()
-        refused = moved(state, {}, norm, factor)
+        move(state, norm, factor, taken=math.isfinite(norm))
+    refused = None if math.isfinite(norm) else f"the gradient norm is {norm}"
     rate = state.update.settings.rate * factor
     return StepReport(state.step, {}, norm, rate, {}, time.perf_counter() - started, refused=refused)

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from threading import Thread
 
+from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.train.forecast.plan import free_bytes
 from pretune.train.loop.checkpoint import Snapshot, write
@@ -35,6 +36,8 @@ class Saver:
         self.folder, self.keep, self.log, self.may_copy = folder, keep, log, may_copy
         self.cost = 0.0
         """Seconds that the last checkpoint took from the run: its wait, and processor time of the thread."""
+        self.extra: Json = {}
+        """What stages keep in the checkpoint that was begun last."""
         self._thread: Thread | None = None
         self._error: Exception | None = None
 
@@ -45,7 +48,7 @@ class Saver:
             DiskFull, NotSaved, Damaged: of this checkpoint, or of the one before.
         """
         self.finish()
-        started, self.cost = time.monotonic(), 0.0
+        started, self.cost, self.extra = time.monotonic(), 0.0, one.numbers["extra"]
         behind = self.may_copy and not wait and free_bytes("cpu") > ROOM * one.num_bytes
         self._thread = Thread(target=self._write, args=[one.copied() if behind else one], name=THREAD)
         self._thread.start()

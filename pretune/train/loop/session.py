@@ -90,6 +90,10 @@ class Session:
             cut_lines(self.context.scratch / SAMPLES, self.state.step)
         return name is not None
 
+    def extras(self) -> list[Json]:
+        """What is kept with the checkpoints that the run may go on from, the one that is being written too."""
+        return [*checkpoint.extras(self.folder), self._saving.extra]
+
     @property
     def leads(self) -> bool:
         """Whether this process writes: of several, rank 0 alone."""
@@ -127,6 +131,8 @@ class Session:
             self._note(report)
             bar.advance(1, **self._shown(report))
             self._tell(report)
+            if self.state.mechanism is not None:
+                self._check_private(report)
             if self.state.refused >= self.state.refuse.goes_back_after:
                 self._go_back(report)
                 bar.start_at(self.state.step)
@@ -140,6 +146,18 @@ class Session:
         if broken := self.state.update.broken():
             hint = "the same command goes on from the last checkpoint, whose weights are finite"
             raise NotFinite(f"the weight {broken} holds what is no number", hint=hint)
+
+    def _check_private(self, report: StepReport) -> None:
+        """Each step of a private run has its price, so none is taken again and none in vain.
+
+        Raises:
+            NotFinite: the weights, or the step, hold what is no number: from now on there would be noise alone.
+        """
+        broken = self.state.update.broken()
+        problem = f"the weight {broken} holds what is no number" if broken else report.refused
+        if problem is not None:
+            hint = "begin again elsewhere (--out) with a lower optim.learning_rate; what two runs tell adds up"
+            raise NotFinite(f"step {report.step}: {problem}, and learns from noise alone", hint=hint)
 
     def judge(self, score: float) -> None:
         """A validation's score (lower is better) of this step, for the checkpoint that is kept as the best."""
@@ -191,13 +209,10 @@ class Session:
             self.context.log.warn(f"step {report.step} is refused: {report.refused}{self._rows(report)}")
         if report.step % self.log_every and report.step != self.state.total and report.taken:
             return
-        seconds, waited, shares = map(sum, zip(*self._times, strict=True))
         numbers: Json = {
             "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
-            **self._speed(seconds + waited, shares),
-            "data_wait": round(waited / (seconds + waited), 4),
-            **self._meters.read(),
+            **self._costs(),
             **{f"gradient_norm_{part}": norm for part, norm in self.state.update.norms_by_part().items()},
         }
         if report.refused:
@@ -205,6 +220,18 @@ class Session:
         if report.loads:
             numbers["busiest_expert"] = max(map(busiest, report.loads))
         self.context.log.metrics(step=report.step, **self.spec.objective.named(report.loss), **numbers)
+
+    def _costs(self) -> Json:
+        """Speed, waiting, memory and energy of the last steps; of private ones nothing is noted: it would tell how many
+        examples they had, and how long they were."""
+        if self.state.mechanism is not None:
+            return {}
+        seconds, waited, shares = map(sum, zip(*self._times, strict=True))
+        return {
+            **self._speed(seconds + waited, shares),
+            "data_wait": round(waited / (seconds + waited), 4),
+            **self._meters.read(),
+        }
 
     def summary(self) -> Json:
         """Speed, waiting, memory and energy of the steps that this process took; nothing if it took none."""
@@ -293,7 +320,7 @@ class Session:
         if self.leads:
             self._saving.finish()
         found = checkpoint.newest(self.folder, self.context.run, log, anchor=True, below=below) if self.leads else None
-        at = self.context.team.share(int(found.name[5:]) if found else -1)
+        at = self.context.team.share(checkpoint.step_of(found) if found else -1)
         times = returned[1] + 1 if returned[0] == at else 1
         if finite and (at < 0 or times > MOST_RETURNS):
             log.warn(f"{problem}{rows}: taken for the new level, the windows begin again")
@@ -326,7 +353,7 @@ def begin(spec: TrainSpec, choices: Choices, runtime: Runtime, context: Context)
     micro = runtime.fitting(int(choices["micro_batch"]), spec.settings.batch)
     stream = spec.stream
     if spec.settings.optim.private is not None:
-        secret = context.choose("secret", lambda: secrets.randbits(63))
+        secret = context.choose("secret", lambda: secrets.randbits(128))
         stream, state.mechanism, told = private_run(spec, state.total, secret)
         state.extra["private"], micro = told, 1
         context.log.info(f"    private: {told_of(told)}")
