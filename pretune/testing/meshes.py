@@ -84,7 +84,7 @@ def run(job: Mapping[str, Any], runtime: Runtime, micro: int = 1, folder: Path |
     first, behind = job.get("steps", (0, STEPS))
     if first:
         assert folder is not None
-        load(state, folder / f"step-{first:08d}", runtime.rank)
+        load(state, folder / f"step-{first:08d}", runtime)
     state.train()
     assert spec.stream is not None
     place = {"rank": runtime.rows.index, "world": runtime.rows.size, "total": STEPS}
