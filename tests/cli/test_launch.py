@@ -94,6 +94,19 @@ def test_a_batch_that_the_processes_cannot_share_is_told_before_a_file_is_writte
     assert not recipe.with_suffix(".sbatch").exists()
 
 
+def test_gpus_that_are_none_are_refused_also_where_nothing_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "texts.yaml"
+    path.write_text("stages:\n  corpus: {kind: corpus, read: [text]}\n", encoding="utf-8")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("你好 🙂 a line", encoding="utf-8")
+    with pytest.raises(SystemExit) as left:
+        main(["plan", str(path), "--gpus", "0x80GB"])
+    assert left.value.code == 2
+    assert "asks for no GPU" in capsys.readouterr().err
+
+
 def test_names_are_those_that_kubernetes_takes() -> None:
     assert job_name("runs/Support ZH.yaml") == "pretune-support-zh"
     assert job_name("退款.yaml") == "pretune"
