@@ -31,6 +31,11 @@ PASSED_ON: list[Job] = [
     {"name": "second", "parallel": {"shard": 4}, "steps": [1, 2], **MUON},
     {"name": "third", "parallel": {"tensor": 2, "pipeline": 2}, "steps": [2, 4], **MUON},
 ]
+DROPS: Job = {**BERT, "dropout": 0.2, "place": "drops"}
+DROPPING: list[Job] = [
+    {"name": "apart", "parallel": {"data": 2, "shard": 2}, "steps": [0, 1], **DROPS},
+    {"name": "in-halves", "parallel": {"tensor": 2}, "steps": [1, 4], **DROPS},
+]
 REFUSED: list[Job] = [
     {"name": "split-gpt2", "parallel": {"tensor": 4}, "is_refused": True, **ADAMW},
 ]
@@ -44,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, Any]:
     run({**MUON, "steps": [0, 1]}, Runtime(), micro=8, folder=folder)  # a process alone begins
-    return together([*MESHES, *PASSED_ON, *REFUSED], folder, world=4)
+    return together([*MESHES, *PASSED_ON, *DROPPING, *REFUSED], folder, world=4)
 
 
 @pytest.mark.parametrize("job", MESHES, ids=lambda job: job["name"])
@@ -61,6 +66,11 @@ def test_a_run_goes_on_from_one_process_to_four_shards_to_stages_of_halves_and_b
     assert difference((uninterrupted[0], uninterrupted[1][2 * each :]), found["third"]) < 1e-12
     alone = run({**MUON, "steps": [2, 4]}, Runtime(), micro=8, folder=folder)  # what four shards wrote
     assert difference((uninterrupted[0], uninterrupted[1][2 * each :]), alone) < 1e-12
+
+
+def test_four_processes_that_dropped_apart_go_on_as_halves_that_drop_the_same(found: dict[str, Any]) -> None:
+    """`check_wholes` has compared, in the processes, what lies whole in both halves."""
+    assert len(found["in-halves"][1]) == 3 * len(found["apart"][1])
 
 
 def test_a_checkpoint_in_parts_has_no_weight_whole_in_one_file(folder: Path, found: dict[str, Any]) -> None:
