@@ -100,11 +100,25 @@ def test_gradients_that_are_not_exchanged_or_added_twice_end_the_run_before_it_b
             measured(exchanged)
 
 
-def measured(exchanged: float) -> float:
+@pytest.mark.parametrize("size", range(2, 17))
+def test_means_that_float32_rounds_are_means(size: int) -> None:
+    """As DDP takes them: each process divides its own, and they are added up in some order."""
+    parts = [torch.tensor(float(rank + 1)) / size for rank in range(size)]
+    for order in (parts, parts[::-1]):
+        assert measured(float(sum(order, torch.zeros(()))), size) == size
+
+
+@pytest.mark.parametrize("exchanged", [0.0, float("nan"), float("inf")])
+def test_gradients_that_are_no_numbers_are_refused_with_a_word(exchanged: float) -> None:
+    with pytest.raises(NotSupported, match=f"come out as {exchanged:.4g} of their sum"):
+        measured(exchanged)
+
+
+def measured(exchanged: float, size: int = 2) -> float:
     def finish(gradients: list[torch.Tensor]) -> None:
         gradients[0].fill_(exchanged)
 
-    return measured_factor(lambda module, blocks: module, finish, Axis(2, 0), torch.device("cpu"))
+    return measured_factor(lambda module, blocks: module, finish, Axis(size, 0), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
