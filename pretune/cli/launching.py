@@ -4,7 +4,9 @@
     kubectl apply -f RECIPE.k8s.yaml    a headless Service, and an Indexed Job whose pods meet at that of index 0
 
 The recipe, the data and `work` must be on a disk that all nodes see. A job that is ended early (a time limit, a node
-that goes) gets SIGTERM first, saves and leaves; started again, the same file goes on where it was.
+that goes) gets SIGTERM first, saves and leaves; started again, the same file goes on where it was: Slurm does so by
+itself when a node is lost or wanted by others, not at a time limit (sbatch it again); Kubernetes does for a Job that
+has not ended (`kubectl replace --force -f` starts one that has).
 
 Sources: sbatch(1), srun(1); kubernetes.io, "Job with Pod-to-Pod Communication"; torch.distributed.run.
 """
@@ -25,8 +27,16 @@ if TYPE_CHECKING:
     from pretune.base.json import Json
 
 PORT = 29500
+PORTS = (20000, 10000)
+"""On Slurm, where two jobs may share a node: the first port and their number, dealt by the job's own."""
 SECONDS_TO_SAVE = 120
 """Between the first word that a job ends and its end."""
+PATIENCE = ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE - 20))
+"""Else torchrun kills after 30 seconds what is still saving."""
+TRIES = 6
+"""How often a node may fail before Kubernetes gives the job up: each failure takes all the pods with it."""
+OTHERWISE_READ = {"y", "n", "yes", "no", "on", "off"}
+"""Words that are no strings in YAML 1.1, which kubectl reads, and are in 1.2, which ruamel writes."""
 IMAGE, CLAIM = "pretune:latest", "pretune"
 
 
@@ -43,14 +53,19 @@ def slurm(name: str, arguments: list[str], *, nodes: int, gpus: int, minutes: in
     options |= {"time": minutes} if minutes else {}
     options |= {"signal": f"TERM@{SECONDS_TO_SAVE}", "open-mode": "append", "output": f"{name}-%j.log"}
     asked = [f"#SBATCH --{option}={value}" for option, value in options.items()]
-    meets = ["--rdzv-backend=c10d", '--rdzv-endpoint="$first:' + str(PORT) + '"', '--rdzv-id="$SLURM_JOB_ID"']
+    meets = ["--rdzv-backend=c10d", '--rdzv-endpoint="$first:$port"', '--rdzv-id="$SLURM_JOB_ID"']
     words = ["srun", "--kill-on-bad-exit=1", "torchrun", '--nnodes="$SLURM_NNODES"', f"--nproc-per-node={gpus or 1}"]
     lines = [
         "#!/bin/bash",
         *asked,
         "#SBATCH --requeue",
+        "# One task would be given one processor and its share of memory: these two ask for whole nodes.",
+        "#SBATCH --exclusive",
+        "#SBATCH --mem=0",
         "set -euo pipefail",
-        'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        f"export {PATIENCE[0]}={PATIENCE[1]}",
+        'read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
+        f"port=$(({PORTS[0]} + SLURM_JOB_ID % {PORTS[1]}))",
         " ".join([*words, *meets, "--module", "pretune", shlex.join(arguments)]),
     ]
     return "\n".join(lines) + "\n"
@@ -78,7 +93,7 @@ def kubernetes(name: str, arguments: list[str], *, nodes: int, gpus: int, image:
             "completions": nodes,
             "parallelism": nodes,
             "completionMode": "Indexed",
-            "backoffLimit": 6,
+            "backoffLimit": TRIES * nodes,
             "template": {"spec": _pod(name, arguments, nodes=nodes, gpus=gpus, image=image, claim=claim)},
         },
     }
@@ -94,7 +109,9 @@ def _pod(name: str, arguments: list[str], *, nodes: int, gpus: int, image: str, 
         "name": "pretune",
         "image": image,
         "workingDir": "/data",
-        "command": [*command, *arguments],
+        # Kubernetes puts variables in for $(NAME); a user's words are no such thing.
+        "command": [*command, *(word.replace("$(", "$$(") for word in arguments)],
+        "env": [{"name": PATIENCE[0], "value": PATIENCE[1]}],
         **limits,
         "volumeMounts": mounts,
     }
@@ -120,8 +137,18 @@ def as_yaml(documents: list[Json]) -> str:
     from io import StringIO
 
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
 
+    def plain(representer: Any, word: str) -> Any:
+        quoted = '"' if word.lower() in OTHERWISE_READ else None
+        return representer.represent_scalar("tag:yaml.org,2002:str", word, style=quoted)
+
+    class Representer(SafeRepresenter):
+        """One of our own: ruamel keeps those of its classes for all."""
+
+    Representer.add_representer(str, plain)
     yaml, text = YAML(typ="safe", pure=True), StringIO()
+    yaml.Representer = Representer
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump_all(documents, text)
@@ -136,7 +163,7 @@ def as_yaml(documents: list[Json]) -> str:
 @click.option("--nodes", type=click.IntRange(1), required=True, help="Machines.")
 @click.option("--gpus-per-node", "gpus", type=click.IntRange(0), default=0, help="GPUs of each; a process for each.")
 @click.option(
-    "--minutes", type=click.IntRange(1), help="Slurm: after which the job is ended; it goes on when requeued."
+    "--minutes", type=click.IntRange(1), help="Slurm: after which the job saves and ends; sbatch it again to go on."
 )
 @click.option("--image", default=IMAGE, show_default=True, help="Kubernetes: the image, with pretune in it.")
 @click.option("--claim", default=CLAIM, show_default=True, help="Kubernetes: the volume claim with recipe and data.")

@@ -71,7 +71,10 @@ def plan(
     from pretune.base.recipe import Recipe
     from pretune.base.stage import Machine
     from pretune.report import view
+    from pretune.train.forecast.mesh import gpus_of
 
+    if gpus is not None:
+        gpus_of(gpus)  # also where nothing is trained, or all is current
     checked = Recipe.read(recipe, checked_settings(settings), size)
     machine = replace(Machine.here(), gpus=gpus)
     plans = checked.plan(machine)

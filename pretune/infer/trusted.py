@@ -50,10 +50,10 @@ def check_folder(folder: Path) -> None:
         NotSupported: code of its own, or weights in pickles alone.
     """
     for path in _entries(folder):
-        _stays(path, folder)
+        check_stays(path, folder)
     trees = {path.name: read_json(path) for path in sorted(folder.glob("*.json")) if path.name != "tokenizer.json"}
     for path in folder.glob("tokenizer.json"):
-        _small(path)
+        check_small(path)
     for name, tree in trees.items():
         _no_code(folder, name, tree)
         _index_stays(folder, name, tree)
@@ -71,7 +71,7 @@ def _entries(folder: Path) -> Iterator[Path]:
             yield from path.iterdir()
 
 
-def _stays(path: Path, folder: Path) -> None:
+def check_stays(path: Path, folder: Path) -> None:
     """A link may lead to the blobs of the same snapshot in a hub's cache, where all files are links."""
     if not path.is_symlink():
         return
@@ -84,7 +84,7 @@ def _stays(path: Path, folder: Path) -> None:
 
 def read_json(path: Path) -> Any:
     """A JSON file of a model folder. Raises BadFile: too large, too deep, or no JSON."""
-    _small(path)
+    check_small(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -92,7 +92,7 @@ def read_json(path: Path) -> Any:
         raise BadFile(problem, hint="write the model folder again") from None
 
 
-def _small(path: Path) -> None:
+def check_small(path: Path) -> None:
     if not path.is_file():
         raise BadFile(f"{path.as_posix()} is no file", hint="write the model folder again")
     if (size := path.stat().st_size) > MOST_JSON:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from pretune.base.errors import PretuneError
@@ -22,24 +23,26 @@ from pretune.model.methods.method import METHOD
 from pretune.objective.objective import OBJECTIVE
 from pretune.testing.worlds import LENGTH, SPECIALS, VOCABULARY, head_of, packed_rows, tiny_shape
 from pretune.train.loop.checkpoint import load, snapshot, write
+from pretune.train.loop.dice import draw_apart
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.sharded import write_parts
 from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.state import training_state
-from pretune.train.loop.step import take_step
+from pretune.train.loop.step import TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.parallel.settings import Parallel
 from pretune.train.settings import Keep, TrainSettings
 
 Job = dict[str, Any]
-"""What is trained: name, parallel, kind (of shape), objective, optim (settings), batch, precision, steps (from, to)."""
+"""What is trained: name, parallel, kind (of shape), objective, optim (settings), batch, precision, steps (from, to),
+dropout, place (of its checkpoints, in the folder)."""
 Outcome = tuple[dict[str, torch.Tensor], list[float]]
 STEPS = 4
 
 
 def model_of(job: Mapping[str, Any]) -> Any:
     """Four blocks, so that four stages have one each; every parameter matters."""
-    sizes = {"layers": 4, "heads": 4, "kv_heads": 4, "head_width": 8}
+    sizes = {"layers": 4, "heads": 4, "kv_heads": 4, "head_width": 8, "dropout": job.get("dropout", 0.0)}
     known = {n: size for n, size in sizes.items() if n in type(tiny_shape(job["kind"])).model_fields}
     shape = tiny_shape(job["kind"], **known)
     model = build_model(
@@ -81,10 +84,12 @@ def run(job: Mapping[str, Any], runtime: Runtime, micro: int = 1, folder: Path |
     spec = spec_of(job)
     choices = {"precision": job.get("precision", "float64"), "checkpointed": 0, "compile": False, "steps": STEPS}
     state = training_state(spec, model_of(job), choices, runtime)
+    folder = folder / job.get("place", "") if folder is not None else None
     first, behind = job.get("steps", (0, STEPS))
+    draw_apart(5, runtime)
     if first:
         assert folder is not None
-        load(state, folder / f"step-{first:08d}", runtime.rank)
+        load(state, folder / f"step-{first:08d}", runtime)
     state.train()
     assert spec.stream is not None
     place = {"rank": runtime.rows.index, "world": runtime.rows.size, "total": STEPS}
@@ -93,6 +98,7 @@ def run(job: Mapping[str, Any], runtime: Runtime, micro: int = 1, folder: Path |
     for step in range(first, behind):
         report = take_step(state, spec.objective, cut.batches(step), runtime)
         told += [report.loss["loss"], report.gradient_norm, *state.update.norms_by_part().values()]
+    check_wholes(state, runtime)
     if behind < STEPS:
         assert folder is not None
         one = snapshot(state, runtime)
@@ -103,6 +109,17 @@ def run(job: Mapping[str, Any], runtime: Runtime, micro: int = 1, folder: Path |
     with state.update.exact_weights():  # what is evaluated is the whole model
         assert all(torch.equal(p, final[n]) for n, p in state.model.named_parameters())
     return {n: tensor.detach().clone().contiguous() for n, tensor in final.items()}, told
+
+
+def check_wholes(state: TrainState, runtime: Runtime) -> None:
+    """What processes that compute the same rows hold whole is the same in all of them."""
+    if runtime.mesh is None or runtime.mesh.tensor.size == 1 or runtime.mesh.shard.size > 1:
+        return
+    for name, weight in state.update.weights.items():
+        if weight.shape == state.update.pieces.shapes[name]:
+            most = weight.detach().clone()
+            dist.all_reduce(most, dist.ReduceOp.MAX, group=runtime.mesh.tensor.group)
+            assert torch.equal(most, weight), f"{name} is not the same in all {runtime.mesh.tensor.size} processes"
 
 
 def difference(one: Outcome, other: Outcome) -> float:
@@ -180,7 +197,7 @@ def _work(folder: Path) -> None:
         if os.environ["RANK"] == "0":
             save_file(weights, folder / f"{job['name']}.safetensors")
             (folder / f"{job['name']}.json").write_text(json.dumps(told), encoding="utf-8")
-    torch.distributed.barrier()  # the ranks leave together
+    dist.barrier()  # the ranks leave together
 
 
 if __name__ == "__main__":

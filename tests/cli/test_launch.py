@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pretune.cli import main
-from pretune.cli.launching import job_name, kubernetes, slurm
+from pretune.cli.launching import SECONDS_TO_SAVE, as_yaml, job_name, kubernetes, slurm
 
 RECIPE = """
 work: runs/x
@@ -43,6 +43,7 @@ def test_the_sbatch_script_is_bash_and_starts_a_process_for_each_gpu(recipe: Pat
     assert asked["ntasks-per-node"] == "1", "torchrun starts the processes of a node"
     assert asked["gpus-per-node"] == "8"
     assert asked["signal"].startswith("TERM@"), "before the end of its time the run saves"
+    assert (asked["mem"], "exclusive" in asked) == ("0", True), "one task is one processor otherwise"
     assert lines.index("set -euo pipefail") > max(k for k, line in enumerate(lines) if line.startswith("#SBATCH"))
     words = shlex.split(lines[-1])
     assert words[0] == "srun"
@@ -54,7 +55,9 @@ def test_torchrun_takes_the_words_of_both_files() -> None:
     from torch.distributed.run import parse_args
 
     script = slurm("x", ["run", "a.yaml"], nodes=2, gpus=4).splitlines()[-1]
-    words = shlex.split(script.replace("$SLURM_NNODES", "2").replace("$SLURM_JOB_ID", "7").replace("$first", "n1"))
+    words = shlex.split(
+        script.replace("$SLURM_NNODES", "2").replace("$SLURM_JOB_ID", "7").replace("$first:$port", "n1:29500")
+    )
     found = parse_args(words[words.index("torchrun") + 1 :])
     assert (found.nnodes, found.nproc_per_node, found.rdzv_endpoint) == ("2", "4", "n1:29500")
     assert (found.module, found.training_script, found.training_script_args) == (True, "pretune", ["run", "a.yaml"])
@@ -63,6 +66,38 @@ def test_torchrun_takes_the_words_of_both_files() -> None:
     found = parse_args([word.replace("$(JOB_COMPLETION_INDEX)", "1") for word in command[1:]])
     assert (found.nnodes, found.node_rank, found.master_addr) == ("2", 1, "x-0.x")
     assert found.training_script_args == ["run", "a.yaml"]
+
+
+def test_the_script_passes_its_words_on_as_they_are_and_meets_at_the_first_of_many_nodes(tmp_path: Path) -> None:
+    """With commands that say what they are given in the place of Slurm's, and a list of nodes larger than a pipe."""
+    words = ["run", "my recipes/it's 中文.yaml", 'base.name=$(touch trap) `x` "q"', "--size", "two\nlines"]
+    (tmp_path / "scontrol").write_text("#!/bin/sh\nseq -f node%06.0f 20000\n", encoding="utf-8")
+    show = "#!/bin/sh\nprintenv TORCH_ELASTIC_SHUTDOWN_TIMEOUT\nprintf '%s\\0' \"$@\"\n"
+    (tmp_path / "srun").write_text(show, encoding="utf-8")
+    for name in ("scontrol", "srun"):
+        (tmp_path / name).chmod(0o755)
+    place = {"SLURM_JOB_NODELIST": "node[000001-020000]", "SLURM_JOB_ID": "1234567", "SLURM_NNODES": "2"}
+    done = subprocess.run(
+        ["bash", "-c", slurm("x", words, nodes=2, gpus=4)],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **place}, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    seconds, told = done.stdout.split("\n", 1)
+    assert 30 < int(seconds) < SECONDS_TO_SAVE, "torchrun's own patience is 30 seconds"
+    found = told.split("\0")[:-1]
+    assert found[found.index("pretune") + 1 :] == words
+    assert {"--rdzv-endpoint=node000001:24567", "--nnodes=2", "--rdzv-id=1234567"} <= {*found}
+    assert not (tmp_path / "trap").exists()
+
+
+def test_words_that_kubectl_would_read_otherwise_are_strings() -> None:
+    words = ["run", "$(HOME).yaml", "--size", "no", "on", "Yes", "012", "1.5", "true", "null", "base.a=[1, 2]"]
+    _, job = kubernetes("x", words, nodes=3, gpus=0, image="i", claim="c")
+    (found,) = YAML(typ="safe", pure=True).load_all("%YAML 1.1\n---\n" + as_yaml([job]))  # as kubectl reads it
+    container = found["spec"]["template"]["spec"]["containers"][0]
+    given = container["command"][container["command"].index("pretune") + 1 :]
+    assert given == ["run", "$$(HOME).yaml", *words[2:]]
+    assert container["env"] == [{"name": "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "value": "100"}]
+    assert found["spec"]["backoffLimit"] == 18, "three pods fail together"
 
 
 def test_the_pods_of_the_job_find_the_first_one_by_the_headless_service(recipe: Path, tmp_path: Path) -> None:
@@ -92,6 +127,19 @@ def test_a_batch_that_the_processes_cannot_share_is_told_before_a_file_is_writte
     assert launched(str(recipe), "--slurm", "--nodes", "3", "--gpus-per-node", "8") == 2
     assert "32 rows cannot be dealt evenly to 24 processes" in capsys.readouterr().err
     assert not recipe.with_suffix(".sbatch").exists()
+
+
+def test_gpus_that_are_none_are_refused_also_where_nothing_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "texts.yaml"
+    path.write_text("stages:\n  corpus: {kind: corpus, read: [text]}\n", encoding="utf-8")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("你好 🙂 a line", encoding="utf-8")
+    with pytest.raises(SystemExit) as left:
+        main(["plan", str(path), "--gpus", "0x80GB"])
+    assert left.value.code == 2
+    assert "asks for no GPU" in capsys.readouterr().err
 
 
 def test_names_are_those_that_kubernetes_takes() -> None:

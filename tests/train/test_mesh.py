@@ -20,6 +20,7 @@ from pretune.train.forecast.mesh import (
     ring,
     wire_of,
 )
+from pretune.train.parallel.settings import Parallel
 
 A100 = Gpu("A100", 80 * GB, 312e12, 300 * GB)
 SEVEN = Work(
@@ -41,9 +42,28 @@ def test_gpus_are_read_by_memory_or_name() -> None:
     assert gpus_of("8x80GB") == (8, A100)
     assert gpus_of("16xh100")[1].peak == 989e12
     assert gpus_of("2x20gb") == (2, Gpu("RTX4090", 20 * GB, 165e12, 32 * GB))
-    for wrong in ("80GB", "0x80GB", "8x", "8xRX580"):
-        with pytest.raises(BadCommand):
-            gpus_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("80GB", "is not NUMBERxMEMORY"),
+        ("8x", "is not NUMBERxMEMORY"),
+        ("8x80", "is not NUMBERxMEMORY"),
+        ("8x80MB", "is not NUMBERxMEMORY"),
+        ("8x80TB", "is not NUMBERxMEMORY"),
+        ("8x-80GB", "is not NUMBERxMEMORY"),
+        ("0x80GB", "asks for no GPU"),
+        ("0xH100", "asks for no GPU"),
+        ("8x0GB", r"take 1\.5 GB of each by themselves"),
+        ("8x1.5GB", r"take 1\.5 GB of each by themselves"),
+        ("8x9999GB", "no GPU with so much memory is known"),
+        ("8xRX580", "no such GPU is known"),
+    ],
+)
+def test_gpus_that_are_none_are_refused_with_what_is_wrong(wrong: str, told: str) -> None:
+    with pytest.raises(BadCommand, match=told):
+        gpus_of(wrong)
 
 
 def test_what_rests_is_dealt_and_what_a_row_adds_follows_equation_2() -> None:
@@ -92,6 +112,24 @@ def test_a_mesh_fits_processes_heads_rows_and_blocks() -> None:
     assert max(one.pipeline for one in found) == 3
     assert all(one.data * one.pipeline * one.shard * one.tensor == 12 for one in found)
     assert meshes(replace(SEVEN, batch=3, divides=(1,), layers=1), 8, A100) == []
+
+
+def test_only_meshes_that_a_run_would_take_are_named() -> None:
+    """One that is named is put into a recipe: a run refuses stages of shards, and what a family cannot do."""
+    for one in meshes(SEVEN, 16, A100):
+        Parallel(data=one.data, pipeline=one.pipeline, shard=one.shard, tensor=one.tensor).check(
+            16, batch=SEVEN.batch, micro_batch=one.micro
+        )
+    whole = meshes(replace(SEVEN, cuts=frozenset()), 8, A100)
+    assert [one.setting for one in whole] == ["{data: 8}"]
+    dealt = meshes(replace(SEVEN, cuts=frozenset({"shard"})), 8, A100)
+    assert {(one.pipeline, one.tensor) for one in dealt} == {(1, 1)} and len(dealt) == 4
+
+
+def test_a_model_without_blocks_and_a_number_with_many_divisors_are_reckoned() -> None:
+    flat = replace(SEVEN, layers=0, divides=())
+    assert {one.pipeline for one in meshes(flat, 8, A100)} == {1}
+    assert len(meshes(replace(SEVEN, batch=720720), 720720, A100)) > 100
 
 
 def test_between_machines_the_wire_is_narrower() -> None:

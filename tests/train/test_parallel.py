@@ -31,6 +31,11 @@ PASSED_ON: list[Job] = [
     {"name": "second", "parallel": {"shard": 4}, "steps": [1, 2], **MUON},
     {"name": "third", "parallel": {"tensor": 2, "pipeline": 2}, "steps": [2, 4], **MUON},
 ]
+DROPS: Job = {**BERT, "dropout": 0.2, "place": "drops"}
+DROPPING: list[Job] = [
+    {"name": "apart", "parallel": {"data": 2, "shard": 2}, "steps": [0, 1], **DROPS},
+    {"name": "in-halves", "parallel": {"tensor": 2}, "steps": [1, 4], **DROPS},
+]
 REFUSED: list[Job] = [
     {"name": "split-gpt2", "parallel": {"tensor": 4}, "is_refused": True, **ADAMW},
 ]
@@ -44,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, Any]:
     run({**MUON, "steps": [0, 1]}, Runtime(), micro=8, folder=folder)  # a process alone begins
-    return together([*MESHES, *PASSED_ON, *REFUSED], folder, world=4)
+    return together([*MESHES, *PASSED_ON, *DROPPING, *REFUSED], folder, world=4)
 
 
 @pytest.mark.parametrize("job", MESHES, ids=lambda job: job["name"])
@@ -61,6 +66,11 @@ def test_a_run_goes_on_from_one_process_to_four_shards_to_stages_of_halves_and_b
     assert difference((uninterrupted[0], uninterrupted[1][2 * each :]), found["third"]) < 1e-12
     alone = run({**MUON, "steps": [2, 4]}, Runtime(), micro=8, folder=folder)  # what four shards wrote
     assert difference((uninterrupted[0], uninterrupted[1][2 * each :]), alone) < 1e-12
+
+
+def test_four_processes_that_dropped_apart_go_on_as_halves_that_drop_the_same(found: dict[str, Any]) -> None:
+    """`check_wholes` has compared, in the processes, what lies whole in both halves."""
+    assert len(found["in-halves"][1]) == 3 * len(found["apart"][1])
 
 
 def test_a_checkpoint_in_parts_has_no_weight_whole_in_one_file(folder: Path, found: dict[str, Any]) -> None:
@@ -90,11 +100,25 @@ def test_gradients_that_are_not_exchanged_or_added_twice_end_the_run_before_it_b
             measured(exchanged)
 
 
-def measured(exchanged: float) -> float:
+@pytest.mark.parametrize("size", range(2, 17))
+def test_means_that_float32_rounds_are_means(size: int) -> None:
+    """As DDP takes them: each process divides its own, and they are added up in some order."""
+    parts = [torch.tensor(float(rank + 1)) / size for rank in range(size)]
+    for order in (parts, parts[::-1]):
+        assert measured(float(sum(order, torch.zeros(()))), size) == size
+
+
+@pytest.mark.parametrize("exchanged", [0.0, float("nan"), float("inf")])
+def test_gradients_that_are_no_numbers_are_refused_with_a_word(exchanged: float) -> None:
+    with pytest.raises(NotSupported, match=f"come out as {exchanged:.4g} of their sum"):
+        measured(exchanged)
+
+
+def measured(exchanged: float, size: int = 2) -> float:
     def finish(gradients: list[torch.Tensor]) -> None:
         gradients[0].fill_(exchanged)
 
-    return measured_factor(lambda module, blocks: module, finish, Axis(2, 0), torch.device("cpu"))
+    return measured_factor(lambda module, blocks: module, finish, Axis(size, 0), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,8 @@ def test_every_rank_goes_on_with_its_own_random_numbers(tmp_path: Path) -> None:
     torch.manual_seed(77)
     both = {"rng/cpu": torch.stack([mine, torch.get_rng_state()])}
     snapshot = checkpoint.snapshot(one)
-    path = checkpoint.write(checkpoint.replace(snapshot, tensors={**snapshot.tensors, **both}), tmp_path, Keep())
+    of_two = {"tensors": {**snapshot.tensors, **both}, "numbers": {**snapshot.numbers, "mesh": [2, 1, 1, 1]}}
+    path = checkpoint.write(checkpoint.replace(snapshot, **of_two), tmp_path, Keep())
     assert load_file(path / checkpoint.TENSORS)["rng/cpu"].shape[0] == 2
-    checkpoint.load(state(), path, rank=1)
+    checkpoint.load(state(), path, Runtime(rank=1, world=2))
     assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(77)))

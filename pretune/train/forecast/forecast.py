@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pretune.base.errors import WrongValue
 from pretune.base.json import Json
 from pretune.base.stage import Forecast, Machine
-from pretune.model.families import plain_model
+from pretune.model.families import family_of, plain_model
 from pretune.train.budget import planned_steps, steps_in
 from pretune.train.forecast.choosing import COMPILE_GAIN, COMPILE_SECONDS, compiles, resolved_precision
 from pretune.train.forecast.dry_run import weightless
@@ -18,6 +19,8 @@ from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.state import as_precise, training_state, without_offload
 from pretune.train.loop.step import TrainState
+from pretune.train.parallel.stages import can_stage
+from pretune.train.parallel.tensor import can_split
 
 FEW_ROWS = 4
 """Of a dry run for a mesh."""
@@ -112,7 +115,16 @@ def work_of(spec: TrainSpec) -> Work:
         length=spec.length,
         batch=spec.settings.batch,
         divides=tuple(int(size) for name in names if (size := getattr(config, name, None))),
+        cuts=cuts_of(spec, model),
     )
+
+
+def cuts_of(spec: TrainSpec, model: Any) -> frozenset[str]:
+    """The directions in which a run of this model and objective can be cut; the others it would refuse."""
+    if spec.objective.gathers or family_of(model).routes:
+        return frozenset()
+    found = {"shard": True, "tensor": can_split(model), "pipeline": can_stage(model)}
+    return frozenset(name for name, can in found.items() if can)
 
 
 def _steps_and_seconds(spec: TrainSpec, per_step: float, precision: str) -> tuple[int, float]:

@@ -22,7 +22,7 @@ are of 2 bytes. Tensor stays inside a machine of 8, whose link is the GPU's own;
 Sources: Rajbhandari et al. 2020, arXiv:1910.02054, section 7 (ZeRO: 3 P a pass); Korthikanti et al. 2022,
 arXiv:2205.05198, equation 2 (activations: 10 + 24 / t of 34); Narayanan et al. 2021, arXiv:2104.04473, sections 2.2
 and 3.2 (idle ends, tensor's all-reduces); Patarasuk & Yuan 2009, doi:10.1016/j.jpdc.2008.09.002 (rings). Peaks and
-links are those of NVIDIA's data sheets, dense.
+links are those of NVIDIA's data sheets, named next to each, dense.
 """
 
 from __future__ import annotations
@@ -60,37 +60,61 @@ class Gpu:
 
 
 GPUS = (
+    # T4 data sheet: 65 TFLOPS of mixed precision (float16), PCIe 3.0 x16 with 32 GB/s both ways together.
     Gpu("T4", 16 * GB, 65e12, 16 * GB),
+    # Ada GPU Architecture white paper V2.02, appendix A: 165.2 TFLOPS with FP32 accumulation; PCIe 4.0 x16.
     Gpu("RTX4090", 24 * GB, 165e12, 32 * GB),
+    # V100 data sheet, SXM2: 125 tensor TFLOPS (float16), NVLink 300 GB/s both ways together.
     Gpu("V100", 32 * GB, 125e12, 150 * GB),
+    # A100 data sheet (nvidia-1758950-r4), SXM: 312 TFLOPS, NVLink 600 GB/s both ways together.
     Gpu("A100-40", 40 * GB, 312e12, 300 * GB),
+    # L40S data sheet: 362.05 TFLOPS (733 with sparsity), PCIe 4.0 x16 with 64 GB/s both ways together.
     Gpu("L40S", 48 * GB, 362e12, 32 * GB),
-    Gpu("A100", 80 * GB, 312e12, 300 * GB),
+    Gpu("A100", 80 * GB, 312e12, 300 * GB),  # as A100-40
+    # H100 data sheet, SXM: 1,979 TFLOPS with sparsity, which is twice the dense peak; NVLink 900 GB/s together.
     Gpu("H100", 80 * GB, 989e12, 450 * GB),
+    # H200 data sheet, SXM: 141 GB; peak and NVLink as the H100's.
     Gpu("H200", 141 * GB, 989e12, 450 * GB),
+    # Blackwell Architecture Technical Brief, HGX B200: 4.5 PFLOPS with sparsity, NVLink 1.8 TB/s together; its memory
+    # from the DGX B200 data sheet, 1,440 GB for eight.
     Gpu("B200", 180 * GB, 2250e12, 900 * GB),
 )
-ASKED = re.compile(r"(?P<number>[1-9]\d{0,5})x(?:(?P<memory>\d+(?:\.\d+)?)GB|(?P<name>[A-Za-z0-9-]+))", re.IGNORECASE)
+ASKED = re.compile(r"(?P<number>\d{1,6})x(?:(?P<memory>\d+(?:\.\d+)?)GB|(?P<name>[A-Z][A-Z0-9-]*))", re.IGNORECASE)
 
 
 def gpus_of(text: str) -> tuple[int, Gpu]:
     """8x80GB, or 8xH100: how many, and of which kind; of a memory alone the smallest peak with at least as much.
 
     Raises:
-        BadCommand: anything else.
+        BadCommand: anything else, no GPU at all, or one with less memory than a process takes or more than any has.
     """
     found = ASKED.fullmatch(text.strip())
     names = ", ".join(gpu.name for gpu in GPUS)
     if not found:
         raise BadCommand(f"--gpus {text!r} is not NUMBERxMEMORY", hint=f"8x80GB, or 8xA100 ({names})")
+    number = int(found["number"])
+    if not number:
+        raise BadCommand(f"--gpus {text!r} asks for no GPU", hint=f"1x{found['memory'] or found['name']}, or more")
     if found["name"]:
         gpu = next((gpu for gpu in GPUS if gpu.name.lower() == found["name"].lower()), None)
         if gpu is None:
             raise BadCommand(f"--gpus {text!r}: no such GPU is known", hint=f"8x80GB, or one of {names}")
-        return int(found["number"]), gpu
-    memory = float(found["memory"]) * GB
-    near = min((gpu for gpu in GPUS if gpu.memory >= memory), key=lambda gpu: (gpu.memory, gpu.peak), default=GPUS[-1])
-    return int(found["number"]), Gpu(near.name, memory, near.peak, near.link)
+        return number, gpu
+    return number, _with_memory(text, float(found["memory"]) * GB)
+
+
+def _with_memory(text: str, memory: float) -> Gpu:
+    if memory * SPARE <= OWN_BYTES:
+        problem = f"--gpus {text!r}: CUDA, NCCL and torch take {OWN_BYTES / GB:g} GB of each by themselves"
+        raise BadCommand(problem, hint="8x80GB")
+    near = min((gpu for gpu in GPUS if gpu.memory >= memory), key=lambda gpu: (gpu.memory, gpu.peak), default=None)
+    if near is None:
+        problem = f"--gpus {text!r}: no GPU with so much memory is known, and its speed would be a guess"
+        raise BadCommand(problem, hint=f"{max(gpu.memory for gpu in GPUS) / GB:g}GB at most")
+    return Gpu(near.name, memory, near.peak, near.link)
+
+
+CUTS = frozenset({"pipeline", "shard", "tensor"})
 
 
 @dataclass(frozen=True)
@@ -102,6 +126,7 @@ class Work:
         flops: operations of a step.
         parameters: of the model; trained: of those that get a gradient.
         divides: what a tensor mesh must divide: heads, heads of keys, hidden units.
+        cuts: directions in which such a model and objective can be cut at all.
     """
 
     rest: float
@@ -114,6 +139,7 @@ class Work:
     length: int
     batch: int
     divides: tuple[int, ...] = ()
+    cuts: frozenset[str] = CUTS
 
 
 @dataclass(frozen=True)
@@ -150,15 +176,17 @@ def meshes(work: Work, number: int, gpu: Gpu) -> list[Mesh]:
 def _sizes(work: Work, number: int) -> Iterator[tuple[int, int, int, int]]:
     """(data, pipeline, shard, tensor) that the processes, rows, blocks and heads allow."""
     factors = [n for n in range(1, number + 1) if number % n == 0]
-    for pipeline, shard, tensor in itertools.product(factors, repeat=3):
-        inner = pipeline * shard * tensor
-        if number % inner or pipeline > work.layers or tensor > IN_MACHINE:
-            continue
-        data = number // inner
-        rows = work.batch // (data * shard)
-        if work.batch % (data * shard) or rows < pipeline or any(size % tensor for size in work.divides):
-            continue
-        yield data, pipeline, shard, tensor
+    stages = [n for n in factors if n == 1 or ("pipeline" in work.cuts and n <= work.layers)]
+    halves = [n for n in factors if n == 1 or ("tensor" in work.cuts and n <= IN_MACHINE)]
+    for pipeline, tensor in itertools.product(stages, halves):
+        # parallel/settings.py: there is no way yet to shard what is cut into stages
+        parts = factors if pipeline == 1 and "shard" in work.cuts else [1]
+        for shard in parts:
+            data = number // (pipeline * shard * tensor)
+            if data * pipeline * shard * tensor != number or any(size % tensor for size in work.divides):
+                continue
+            if work.batch % (data * shard) == 0 and work.batch // (data * shard) >= pipeline:
+                yield data, pipeline, shard, tensor
 
 
 def _reckoned(work: Work, sizes: tuple[int, int, int, int], gpu: Gpu) -> Mesh:
@@ -193,7 +221,7 @@ def memory_of(work: Work, sizes: tuple[int, int, int, int], micro: int) -> float
     """Bytes of a rank of the first stage, which holds most; formula: see the top."""
     data, pipeline, shard, tensor = sizes
     passes = ceil(work.batch // (data * shard) / micro)
-    whole_block = 2 * 2 * work.parameters / work.layers / tensor if shard > 1 else 0.0
+    whole_block = 2 * 2 * work.parameters / max(work.layers, 1) / tensor if shard > 1 else 0.0
     row = work.row * (10 + 24 / tensor) / 34 / pipeline
     return OWN_BYTES + work.rest / (shard * tensor * pipeline) + whole_block + micro * min(pipeline, passes) * row
 

@@ -32,6 +32,7 @@ from pretune.base.planning import differences
 from pretune.base.staging import fsync, is_full, write_durably
 from pretune.model.folder import write_safetensors
 from pretune.report.numbers import size
+from pretune.train.loop.dice import draw_on
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import TrainState
 from pretune.train.parallel.assembled import read_parts
@@ -73,8 +74,9 @@ class Snapshot:
 
 def snapshot(state: TrainState, runtime: Runtime | None = None, **facts: object) -> Snapshot:
     """The state of all ranks, which take part; tensors are the run's own until they are `copied`."""
+    runtime = runtime or Runtime()
     numbers = json.loads(json.dumps({name: getattr(state, name) for name in ("total", *COUNTERS)}))
-    return Snapshot(state.step, _tensors(state, runtime or Runtime()), numbers, facts)
+    return Snapshot(state.step, _tensors(state, runtime), numbers | {"mesh": runtime.sizes}, facts)
 
 
 def _tensors(state: TrainState, runtime: Runtime) -> dict[str, Tensor]:
@@ -301,21 +303,18 @@ def resume(state: TrainState, folder: Path, log: Log, run: JsonMap | None = None
     return found is not None
 
 
-def load(state: TrainState, folder: Path, rank: int = 0) -> None:
-    """Take the state of a checkpoint that verifies; of random states that of this rank, or of rank 0 if it is new."""
+def load(state: TrainState, folder: Path, runtime: Runtime | None = None) -> None:
+    """Take the state of a checkpoint that verifies; of random states that of this rank (dice.py)."""
+    runtime = runtime or Runtime()
     numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
     tensors = read_parts(folder, numbers["parts"], state.update.held())
     rng = {k: tensors.pop(k) for k in list(tensors) if k.startswith("rng/")}
-    # torch reads a state from the beginning of its storage, wherever the tensor begins in it.
-    rng = {name: of_ranks[rank if rank < len(of_ranks) else 0].clone() for name, of_ranks in rng.items()}
     buffers = {k.partition("/")[2]: tensors.pop(k) for k in list(tensors) if k.startswith("buffer/")}
     state.update.load(tensors)
     for name, buffer in state.model.named_buffers():
         if name in buffers:
             buffer.copy_(buffers[name])
-    torch.set_rng_state(rng["rng/cpu"])
-    if "rng/cuda" in rng and torch.cuda.is_available():
-        torch.cuda.set_rng_state(rng["rng/cuda"])
+    draw_on(rng, runtime, same=numbers.get("mesh") == runtime.sizes)
     for name in COUNTERS:
         setattr(state, name, numbers[name])
     assert state.total == numbers["total"], "the length of a run is resolved once"

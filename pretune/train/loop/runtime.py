@@ -39,6 +39,19 @@ def device_of(setting: str = "auto") -> torch.device:
     return device
 
 
+def own_device(kind: str) -> torch.device:
+    """The device of this process, one of several on its machine.
+
+    A GPU becomes the one that torch takes where none is named: else each process would save the random state of the
+    first one, whose numbers it does not draw.
+    """
+    if kind != "cuda":
+        return torch.device(kind)
+    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+    torch.cuda.set_device(device)
+    return device
+
+
 @dataclass(frozen=True)
 class Runtime:
     """One process, or one of many started by torchrun.
@@ -71,8 +84,7 @@ class Runtime:
         team = team_here()
         if team.world == 1:
             return cls(torch.device(kind))
-        local = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
-        found = cls(torch.device(local), team.rank, team.world)
+        found = cls(own_device(kind), team.rank, team.world)
         if parallel.is_cut:
             found = replace(found, mesh=mesh_of(parallel, team.world, found.device))
         return replace(found, factor=found.measured())
@@ -86,6 +98,13 @@ class Runtime:
     def is_cut(self) -> bool:
         """Whether a process holds less than the whole model."""
         return self.mesh is not None
+
+    @property
+    def sizes(self) -> list[int]:
+        """Processes along data, pipeline, shard and tensor."""
+        if self.mesh is None:
+            return [self.world, 1, 1, 1]
+        return [axis.size for axis in (self.mesh.data, self.mesh.pipeline, self.mesh.shard, self.mesh.tensor)]
 
     def fitting(self, micro: int, batch: int) -> int:
         """Rows of a micro-batch: so few that every stage of a pipeline has one in hand."""

@@ -28,6 +28,7 @@ from pretune.train.budget import remarks_on
 from pretune.train.forecast.speed import matrix_speed
 from pretune.train.loop import checkpoint
 from pretune.train.loop.beats import watched
+from pretune.train.loop.dice import draw_apart
 from pretune.train.loop.meters import Meters
 from pretune.train.loop.private import private_run, told_of
 from pretune.train.loop.refusing import MOST_RETURNS, portion
@@ -76,6 +77,7 @@ class Session:
     def resume(self) -> None:
         """Continue from the newest good checkpoint, if there is one; what was noted after its step is dropped."""
         log = self.context.log
+        draw_apart(self.spec.seed, self.runtime)
         self._load(checkpoint.newest(self.folder, self.context.run, log) if self.leads else None)
         if self.state.step:
             log.info(f"    continues at step {self.state.step} of {self.state.total}")
@@ -84,7 +86,7 @@ class Session:
         """Take the checkpoint that rank 0 found on all ranks; whether it found one."""
         name = self.context.team.share(found and found.name)
         if name is not None:
-            checkpoint.load(self.state, self.folder / name, self.runtime.rank)
+            checkpoint.load(self.state, self.folder / name, self.runtime)
         self.context.log.cut_metrics(self.state.step)  # also of a run that was killed before its first checkpoint
         if self.leads:
             cut_lines(self.context.scratch / SAMPLES, self.state.step)

@@ -9,7 +9,8 @@ twice too large still trains. So the loop is told what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import isclose
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from pretune.train.parallel.pieces import here
 
 WIDTH = 8
 """More rows than processes in one group, so that each has some of a weight that is dealt."""
+
+ROUNDED = 1e-4
+"""A mean of 5 processes is a sum of fifths, which float32 rounds; two processes are half or twice apart."""
 
 
 class Slope(nn.Module):
@@ -57,12 +61,14 @@ def measured_factor(
     local = here(gradient)
     finish([local])
     wanted = rows.size * (rows.size + 1) / 2
-    return _agreed({wanted / value for value in local.flatten().tolist()}, rows.size)
+    return _agreed([value / wanted for value in local.flatten().tolist()], rows.size)
 
 
-def _agreed(found: set[float], size: int) -> float:
-    if len(found) == 1 and found <= {1.0, float(size)}:
-        return found.pop()
-    told = ", ".join(f"{1 / factor:.4g}" for factor in sorted(found)) or "nothing"
+def _agreed(shares: Sequence[float], size: int) -> float:
+    """What makes sums of gradients that came out as these shares of their sum."""
+    for factor in (1.0, float(size)):
+        if shares and all(isclose(share * factor, 1.0, rel_tol=ROUNDED) for share in shares):
+            return factor
+    told = ", ".join(sorted({f"{share:.4g}" for share in shares})) or "nothing"
     problem = f"the gradients of {size} processes come out as {told} of their sum: neither summed nor averaged"
     raise NotSupported(problem, hint="another back end or version of torch; parallel.shard=1 takes another path")

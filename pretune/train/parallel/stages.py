@@ -158,7 +158,7 @@ def cut(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> Line:
     """
     model, axis = plain_model(scored.model), mesh.pipeline
     family, kind = family_of(model), model.config.model_type
-    if not family.keeps or len(family.stacks(model)) != 1:
+    if not can_stage(model):
         problem = f"parallel.pipeline: a {kind} model's blocks do more than turn states into states"
         raise NotSupported(problem, hint="parallel.shard takes any model")
     blocks = family.stacks(model)[0]
@@ -177,6 +177,13 @@ def cut(scored: Any, mesh: Mesh, narrow: torch.dtype | None) -> Line:
             place[number] = stands
     device = next(model.parameters()).device
     return Line(scored, axis, width, dtype, device, enters, frozenset(twice), _ends(mesh) if twice else Axis())
+
+
+def can_stage(model: Any) -> bool:
+    """Whether the blocks of this family turn states into states, one after the other."""
+    core = plain_model(model)
+    family = family_of(core)
+    return bool(family.keeps) and len(family.stacks(core)) == 1
 
 
 def _look_like(stands: nn.Module, block: nn.Module) -> None:

@@ -98,6 +98,15 @@ def split(model: Any, axis: Axis) -> tuple[dict[str, Piece], set[str]]:
     return pieces, summed
 
 
+def can_split(model: Any) -> bool:
+    """Whether somebody said how blocks of this family are split, by layers that can be."""
+    try:
+        _styles(plain_model(model))
+    except NotSupported:
+        return False
+    return True
+
+
 def _styles(core: Any) -> Mapping[str, str]:
     """Name of a module, with * for the number of its block -> what it is."""
     kind, family = core.config.model_type, family_of(core)
