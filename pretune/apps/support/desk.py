@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from anyio.to_thread import run_sync
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -30,7 +30,6 @@ from pretune.apps.support.answering import Limits, Models, Reply, reply
 from pretune.apps.support.live import Live
 from pretune.apps.support.record import Record
 from pretune.base.artifact import Artifact
-from pretune.base.errors import UserError
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Label, Ranking, Text, Vector
 from pretune.infer.embed import Embedder
@@ -43,11 +42,22 @@ from pretune.serve.requests import Limits as Served
 from pretune.serve.requests import Strict
 
 ROOM = "pretune.apps.support"
-Words = Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("there is no text in it")
+    return text
+
+
+Words = Annotated[str, Field(max_length=20_000), AfterValidator(_not_blank)]
+Question = Annotated[str, Field(max_length=2_000), AfterValidator(_not_blank)]
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of a row in SQLite."""
 
 
 class Ask(Strict):
-    question: Annotated[str, Field(min_length=1, max_length=2_000)]
+    question: Question
     talk: Annotated[str, Field(max_length=100)] | None = None
 
 
@@ -56,18 +66,18 @@ class Talk(Strict):
 
 
 class Vote(Strict):
-    id: int
+    id: Number
     talk: str
     vote: Literal[-1, 0, 1]
 
 
 class HandOver(Strict):
-    id: int
+    id: Number
     talk: str
 
 
 class Answered(Strict):
-    ticket: int
+    ticket: Number
     answer: Words
     faq: bool = True
 
@@ -77,9 +87,9 @@ class Learn(Strict):
 
     text: Words | None = None
     title: Annotated[str, Field(max_length=200)] = ""
-    question: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
+    question: Question | None = None
     answer: Words | None = None
-    forget: int | None = None
+    forget: Number | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -222,8 +232,6 @@ class Routes:
 
     async def ask(self, request: Request) -> Response:
         asked = await read(request, Ask, self.limits)
-        if not asked.question.strip():
-            raise UserError("the question is empty")
         check_queue(self.desk.waiting, self.limits.max_waiting)
         self.desk.waiting += 1
         try:
@@ -278,11 +286,10 @@ class Routes:
 
 
 def _learn(record: Record, given: Learn) -> int:
-    """Keep or forget knowledge; its number. Raises UserError."""
+    """Keep or forget knowledge; its number. Raises UserError: there is none of this number."""
     if given.forget is not None:
         record.forget(given.forget)
         return given.forget
     text = given.text if given.text is not None else given.answer
-    if not (text and text.strip()):
-        raise UserError("there is no text in it")
+    assert text is not None, "a question has its answer"
     return record.learn(text, title=given.title, question=given.question or "")

@@ -39,8 +39,9 @@ create table learnt (id integer primary key, time real not null, title text not 
 )
 EXAMPLES = "examples.jsonl"
 """Answered tickets as dialogues, for stage dataset; written again from the state whenever one is answered."""
+# Without the name of the talk: who has it reads the customer's whole talk, as the customer does.
 TICKETS = """
-select t.id, t.time, t.reason, t.answer, t.answered, t.as_faq, a.id as asked, a.talk, a.question, a.way, a.confidence,
+select t.id, t.time, t.reason, t.answer, t.answered, t.as_faq, a.id as asked, a.question, a.way, a.confidence,
     a.intent, a.vote, a.answer as said, a.sources from tickets t join asked a on a.id = t.asked
 """
 
@@ -64,9 +65,11 @@ class Record:
         """Keep a question and its reply; what nobody knew becomes a ticket.
 
         Returns:
-            `id` of the question and its `talk`, a new one unless it was given; `ticket`, if there is one.
+            `id` of the question and its `talk`, a new one unless there is the given one (a name that a client made up
+            could be guessed); `ticket`, if there is one.
         """
-        talk = talk or secrets.token_urlsafe(24)
+        is_known = talk and self.state.one("select id from asked where talk = ?", talk)
+        talk = talk if talk and is_known else secrets.token_urlsafe(24)
         sources = json.dumps([source.to_json() for source in reply.sources], ensure_ascii=False)
         intent = "" if reply.intent is None else reply.intent.name
         row = (talk, self.now(), question, reply.text, reply.way, reply.confidence, intent, sources)
