@@ -116,10 +116,11 @@ class Live:
 
     def learn(self, record: Record) -> None:
         """Take what people wrote at the desk."""
-        entries, rows = record.knowledge()
-        documents = [Document(r["text"], origin=f"{r['source']}#{r['id']}", meta={"title": r["title"]}) for r in rows]
-        passages = passages_of(documents, words=self.facts["words"], overlap=self.facts["overlap"])
+        # Read behind the lock: of two at once the later one would else be undone by the earlier, which read less.
         with self.lock:
+            entries, rows = record.knowledge()
+            found = [Document(r["text"], origin=f"{r['source']}#{r['id']}", meta={"title": r["title"]}) for r in rows]
+            passages = passages_of(found, words=self.facts["words"], overlap=self.facts["overlap"])
             self.learnt = {"learnt": [*entries, *passages]}
             self.now = self._made()
 
