@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pretune.apps.support.answering import Reply
+from pretune.apps.support.desk import Desk
+from pretune.apps.support.record import Record
 from tests.apps.test_support import Client, ask, client, desk, opened
 
 __all__ = ["client", "desk", "opened"]
@@ -66,3 +71,57 @@ def test_numbers_that_no_row_has_and_blanks_are_refused(client: Client, path: st
     ask(client, "Do you repair typewriters?")
     assert client.post(path, json=body).status_code == 400
     assert client.get("/v1/inbox").json()["answered"] == []
+
+
+def test_an_answer_is_published_under_the_words_of_who_answered_and_only_if_wanted(client: Client) -> None:
+    said = ask(client, "I am Ann Smith of Lamp Street 3, order 77: do you repair my typewriter?")
+    answer = {"ticket": said["ticket"], "answer": "No, we repair lamps only."}
+    client.post("/v1/inbox", json=answer)
+    assert client.get("/v1/knowledge").json()["learnt"] == []
+    client.post("/v1/inbox", json={**answer, "question": "Do you repair typewriters?"})
+    found = ask(client, "Do you repair a typewriter?")
+    assert (found["way"], found["sources"][0]["question"]) == ("faq", "Do you repair typewriters?")
+    assert "Smith" not in json.dumps(found)
+    (ticket,) = client.get("/v1/inbox").json()["answered"]
+    assert ticket["published"] == "Do you repair typewriters?"
+    client.post("/v1/inbox", json=answer)
+    assert client.get("/v1/inbox").json()["answered"][0]["published"] == ""
+    assert ask(client, "Do you repair a typewriter?")["way"] == "nobody"
+
+
+class Slow(Record):
+    """Stops between reading what was learnt and giving it."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.has_read, self.goes_on = threading.Event(), threading.Event()
+
+    def knowledge(self) -> Any:
+        found = super().knowledge()
+        self.has_read.set()
+        self.goes_on.wait(0.3)
+        return found
+
+
+def test_of_two_that_learn_at_once_the_earlier_does_not_undo_the_later(opened: Desk) -> None:
+    slow, record = Slow(opened.folder), Record(opened.folder)
+    record.learn("The museum of typewriters opens on Tuesdays.")
+    thread = threading.Thread(target=opened.live.learn, args=(slow,))
+    thread.start()
+    slow.has_read.wait()
+    record.learn("The museum of pianos opens on Fridays.")
+    opened.live.learn(record)
+    slow.goes_on.set()
+    thread.join()
+    assert [p.text.split()[3] for p in opened.live.learnt["learnt"]] == ["typewriters", "pianos"]
+    slow.close()
+    record.close()
+
+
+def test_answers_given_at_once_are_all_examples(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    tickets = [record.said(f"Question {n}?", NOBODY, None)["ticket"] for n in range(24)]
+    together([partial(record.answer, ticket, f"Answer {ticket}.") for ticket in tickets])
+    lines = (tmp_path / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["messages"][1]["content"] for line in lines] == [f"Answer {n}." for n in tickets]
+    record.close()

@@ -3,7 +3,7 @@
     /                   the customer's page         POST /v1/ask        {question, talk}  -> the reply, its sources
     /inbox              the page of who answers     POST /v1/talk       {talk}            -> its turns, people's answers
     GET  /v1/inbox      tickets                     POST /v1/feedback   {id, talk, vote}
-    POST /v1/inbox      {ticket, answer, faq}       POST /v1/hand-over  {id, talk}
+    POST /v1/inbox      {ticket, answer, question}  POST /v1/hand-over  {id, talk}
     GET  /v1/knowledge  what was learnt             POST /v1/knowledge  {text, title} | {question, answer} | {forget}
 
 A customer's key has the scope `ask`; that of who works here `desk`.
@@ -77,9 +77,12 @@ class HandOver(Strict):
 
 
 class Answered(Strict):
+    """A person's answer to a ticket."""
+
     ticket: Number
     answer: Words
-    faq: bool = True
+    question: Question | None = None
+    """Under which it is an entry of the FAQ from then on, for everybody to see; None: it is none."""
 
 
 class Learn(Strict):
@@ -265,7 +268,7 @@ class Routes:
 
     async def answer(self, request: Request) -> Response:
         given = await read(request, Answered, self.limits)
-        await run_sync(lambda: self.desk._record.answer(given.ticket, given.answer, as_faq=given.faq))
+        await run_sync(lambda: self.desk._record.answer(given.ticket, given.answer, published=given.question or ""))
         await run_sync(self.desk.live.learn, self.desk._record)
         return JSONResponse({"ticket": given.ticket})
 

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 from pretune.apps.outbox import TABLE as OUTBOX
 from pretune.apps.outbox import post
@@ -41,8 +42,10 @@ EXAMPLES = "examples.jsonl"
 """Answered tickets as dialogues, for stage dataset; written again from the state whenever one is answered."""
 # Without the name of the talk: who has it reads the customer's whole talk, as the customer does.
 TICKETS = """
-select t.id, t.time, t.reason, t.answer, t.answered, t.as_faq, a.id as asked, a.question, a.way, a.confidence,
-    a.intent, a.vote, a.answer as said, a.sources from tickets t join asked a on a.id = t.asked
+select t.id, t.time, t.reason, t.answer, t.answered, a.id as asked, a.question, a.way, a.confidence,
+    a.intent, a.vote, a.answer as said, a.sources,
+    coalesce((select question from learnt where source = 'ticket#' || t.id and gone is null), '') as published
+from tickets t join asked a on a.id = t.asked
 """
 
 
@@ -58,6 +61,8 @@ class Record:
     def __init__(self, folder: Path, *, posts: bool = False, now: Callable[[], float] = time.time):
         self.state = State(folder, MIGRATIONS)
         self.folder, self.posts, self.now = folder, posts, now
+        self.examples = Lock()
+        """Who writes them: of two at once the one that read last must be the last to write."""
 
     # ---- customers ----
 
@@ -123,31 +128,34 @@ class Record:
         rows = self.state.rows(f"{TICKETS} {which} limit ?", most)
         return [{**row, "sources": json.loads(row["sources"])} for row in rows]
 
-    def answer(self, ticket: int, text: str, *, as_faq: bool) -> None:
-        """A person's answer: the customer sees it, it is an example to learn from, and an entry of the FAQ if wanted.
+    def answer(self, ticket: int, text: str, *, published: str = "") -> None:
+        """A person's answer: the customer sees it, and it is an example to learn from.
+
+        Args:
+            published: the question of the entry of the FAQ that it becomes, which every customer may see: never the
+                customer's own words unless the person chose them. "": it becomes none, and one of before is gone.
 
         Raises:
             UserError: no such ticket.
         """
-        found = self.state.one(f"{TICKETS} where t.id = ?", ticket)
-        if found is None:
-            raise UserError(f"there is no ticket {ticket}")
         with self.state.writing() as db:
             sql = "update tickets set answer = ?, answered = ?, as_faq = ? where id = ?"
-            db.execute(sql, (text, self.now(), int(as_faq), ticket))
+            if db.execute(sql, (text, self.now(), int(bool(published)), ticket)).rowcount == 0:
+                raise UserError(f"there is no ticket {ticket}")
             source = f"ticket#{ticket}"
             db.execute("update learnt set gone = ? where source = ? and gone is null", (self.now(), source))
-            if as_faq:
+            if published:
                 sql = "insert into learnt (time, question, text, source) values (?, ?, ?, ?)"
-                db.execute(sql, (self.now(), found["question"], text, source))
+                db.execute(sql, (self.now(), published, text, source))
         self.write_examples()
 
     def write_examples(self) -> None:
         """Every answered ticket as a dialogue; a kill in between leaves the file before, and the next call mends it."""
-        rows = self.state.rows(f"{TICKETS} where t.answer is not null order by t.id")
-        turns = ((row["question"], row["answer"]) for row in rows)
-        lines = [json.dumps({"messages": _messages(*one)}, ensure_ascii=False) for one in turns]
-        write_durably(self.folder / EXAMPLES, "".join(f"{line}\n" for line in lines))
+        with self.examples:
+            rows = self.state.rows(f"{TICKETS} where t.answer is not null order by t.id")
+            turns = ((row["question"], row["answer"]) for row in rows)
+            lines = [json.dumps({"messages": _messages(*one)}, ensure_ascii=False) for one in turns]
+            write_durably(self.folder / EXAMPLES, "".join(f"{line}\n" for line in lines))
 
     def learn(self, text: str, *, title: str = "", question: str = "") -> int:
         """Keep new knowledge; its number."""
