@@ -43,6 +43,11 @@ def post(db: sqlite3.Connection, body: JsonMap) -> None:
     db.execute("insert into outbox (body) values (?)", (json.dumps(body, ensure_ascii=False),))
 
 
+def num_waiting(state: State) -> int:
+    """Messages that were not taken yet."""
+    return len(state.rows("select id from outbox where sent is null"))
+
+
 def problems(state: State) -> list[str]:
     """What `check` says: messages that were tried and not taken."""
     tried = [row for row in state.rows(WAITING) if row["tries"]]

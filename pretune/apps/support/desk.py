@@ -12,11 +12,14 @@ A customer's key has the scope `ask`; that of who works here `desk`.
 from __future__ import annotations
 
 import threading
+import traceback
+from asyncio import Lock
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from pydantic import AfterValidator, Field, model_validator
 from starlette.requests import Request
@@ -26,7 +29,7 @@ from starlette.routing import Route
 from pretune.apps import outbox
 from pretune.apps.app import App, Started, model_of
 from pretune.apps.state import is_there
-from pretune.apps.support.answering import Limits, Models, Reply, reply
+from pretune.apps.support.answering import Limits, Models, Reply, find, reply, worded
 from pretune.apps.support.live import Live
 from pretune.apps.support.record import Record
 from pretune.base.artifact import Artifact
@@ -42,6 +45,8 @@ from pretune.serve.requests import Limits as Served
 from pretune.serve.requests import Strict
 
 ROOM = "pretune.apps.support"
+FINDING = 8
+"""Threads that look for passages; the others of the server's pool are for who reads a talk or the inbox."""
 
 
 def _not_blank(text: str) -> str:
@@ -173,7 +178,11 @@ class Desk(App):
     def _watch(self, started: Started, ended: threading.Event) -> None:
         seconds = float(self.live.artifact.card.settings["watch"])
         while seconds and not ended.wait(seconds):
-            self.live.refresh(started.write)
+            try:
+                self.live.refresh(started.write)
+            except Exception:
+                # Whatever it was (memory, say): the desk answers from what it knows, and looks again.
+                started.write(f"the knowledge could not be brought up to date:\n{traceback.format_exc()}")
 
     def gauges(self) -> list[Gauge]:
         counts = self._record.counts()
@@ -188,7 +197,7 @@ class Desk(App):
         ]
 
     def _num_unsent(self) -> int:
-        return len(self._record.state.rows(outbox.WAITING))
+        return outbox.num_waiting(self._record.state)
 
     @property
     def _record(self) -> Record:
@@ -212,6 +221,7 @@ class Routes:
 
     def __init__(self, desk: Desk, limits: Served):
         self.desk, self.limits = desk, limits
+        self.finding, self.writing = CapacityLimiter(FINDING), Lock()
 
     def all(self) -> list[Route]:
         return [
@@ -238,12 +248,21 @@ class Routes:
         check_queue(self.desk.waiting, self.limits.max_waiting)
         self.desk.waiting += 1
         try:
-            found = await run_sync(self.desk.reply, asked.question)
+            found = await self._reply(asked.question)
         finally:
             self.desk.waiting -= 1
         kept = await run_sync(self.desk._record.said, asked.question, found, asked.talk)
         self._tell_news("ticket" in kept)
         return JSONResponse({**kept, **found.to_json()})
+
+    async def _reply(self, question: str) -> Reply:
+        """As `Desk.reply`; who waits for the chat model holds no thread, or forty of them would stop every page."""
+        now, models = self.desk.live.now, self.desk.models
+        found = await run_sync(find, question, now, models, self.desk.limits, limiter=self.finding)
+        if not found.passages:
+            return found.reply
+        async with self.writing:
+            return await run_sync(worded, question, found, models)
 
     async def talk(self, request: Request) -> Response:
         asked = await read(request, Talk, self.limits)
@@ -264,7 +283,8 @@ class Routes:
         record = self.desk._record
         waiting = await run_sync(lambda: record.tickets(is_open=True))
         answered = await run_sync(lambda: record.tickets(is_open=False))
-        return JSONResponse({"waiting": waiting, "answered": answered, "unsent": self.desk._num_unsent()})
+        unsent = await run_sync(self.desk._num_unsent)
+        return JSONResponse({"waiting": waiting, "answered": answered, "unsent": unsent})
 
     async def answer(self, request: Request) -> Response:
         given = await read(request, Answered, self.limits)
