@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,16 +33,29 @@ from pretune.infer.embed import Embedder
 from pretune.text.read.document import Document
 
 PASSAGES, FACTS = "passages.parquet", "desk.json"
+TOLD = 5
+"""Of what could not be read so many are named."""
 Parts = dict[str, list[Passage]]
 """Passages by the input that they are from: `docs.0`, `faq`."""
 
 
-def read_part(place: str, artifact: Artifact, facts: Json) -> list[Passage]:
-    """The passages of one input, as the stage and a running desk read it."""
+def read_part(place: str, artifact: Artifact, facts: Json) -> tuple[list[Passage], list[str]]:
+    """One input, as the stage and a running desk read it.
+
+    Returns:
+        its passages; what could not be read, each with the reason.
+    """
     if place == "faq":
-        return entries_of(artifact)
-    found, _ = texts_of([artifact], facts["text"])
-    return [*passages_of(found, words=facts["words"], overlap=facts["overlap"])]
+        return entries_of(artifact), []
+    found, tally = texts_of([artifact], facts["text"])
+    unread = [f"{where}: {why}" for where, why in tally.quarantine] + [f"{one}: is no text" for one in tally.left_out]
+    return [*passages_of(found, words=facts["words"], overlap=facts["overlap"])], unread
+
+
+def told_unread(place: str, unread: Sequence[str]) -> str:
+    """The first few of them in a line."""
+    first = "; ".join(unread[:TOLD]) + (" ..." if len(unread) > TOLD else "")
+    return f"{len(unread)} of {place} could not be read: {first}"
 
 
 def write_parts(folder: Path, parts: Parts, vectors_ND: Vectors | None, facts: Json) -> None:
@@ -100,7 +114,8 @@ class Live:
         self.known = Known(embed, texts, None if embed is None else read_vectors(artifact.path))
         self.learnt: Parts = {}
         self.lock = threading.Lock()
-        self.problems: dict[str, str] = {}
+        # A desk of before 2026-12 does not have it.
+        self.problems = {place: told_unread(place, some) for place, some in self.facts.get("unread", {}).items()}
         self.seen = dict.fromkeys(self._watched(), "")
         self.now = self._made()
 
@@ -125,7 +140,7 @@ class Live:
             self.now = self._made()
 
     def refresh(self, write: Callable[[str], object]) -> bool:
-        """Read again the inputs whose files have changed; whether any had."""
+        """Read again the inputs whose files have changed; whether any had. What cannot be read stays as it was."""
         changed: Parts = {}
         for place, path in self._watched().items():
             sign = _signature(path)
@@ -135,12 +150,13 @@ class Live:
             if first_time and self.artifact.source(place) is not None:
                 continue  # as it was when the desk was made
             try:
-                changed[place] = read_part(place, Artifact.open(path, follow=False), self.facts)
-                self.problems.pop(place, None)
-            except (PretuneError, OSError) as error:  # what was known of it stays known
-                problem = error.problem if isinstance(error, PretuneError) else str(error)
-                self.problems[place] = f"{place} cannot be read again: {problem}"
-                write(self.problems[place])
+                changed[place] = self._read(place, path, write)
+            except (PretuneError, OSError) as error:
+                self._tell(place, error.problem if isinstance(error, PretuneError) else str(error), write)
+            except Exception as error:
+                # A reader's bug on one file must not end the thread that looks at all the others.
+                self._tell(place, f"{type(error).__name__}: {error}", write)
+                write(traceback.format_exc())
         if changed:
             with self.lock:
                 self.parts = {**self.parts, **changed}
@@ -148,6 +164,18 @@ class Live:
             told = ", ".join(f"{place} ({len(some)} passages)" for place, some in changed.items())
             write(f"the knowledge has changed: {told}")
         return bool(changed)
+
+    def _read(self, place: str, path: Path, write: Callable[[str], object]) -> list[Passage]:
+        found, unread = read_part(place, Artifact.open(path, follow=False), self.facts)
+        self.problems.pop(place, None)
+        if unread:
+            self.problems[place] = told_unread(place, unread)
+            write(self.problems[place])
+        return found
+
+    def _tell(self, place: str, problem: str, write: Callable[[str], object]) -> None:
+        self.problems[place] = f"{place} cannot be read again: {problem}"
+        write(self.problems[place])
 
 
 def _signature(path: Path) -> str:
