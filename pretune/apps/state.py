@@ -44,6 +44,7 @@ class State:
                 self.db.execute("pragma journal_mode = wal")
                 self.db.execute("pragma synchronous = full")
                 self.db.execute("pragma foreign_keys = on")
+                self.db.execute("pragma secure_delete = on")  # what is deleted is overwritten
             self._migrate(migrations)
         except BaseException:
             self.db.close()
@@ -86,6 +87,11 @@ class State:
     def one(self, sql: str, *values: object) -> Json | None:
         """The first row, or None."""
         return next(iter(self.rows(sql, *values)), None)
+
+    def compact(self) -> None:
+        """Empty the write-ahead log, which still has what was overwritten, unless another process reads it just now."""
+        with self.lock, told(self.path):
+            self.db.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def close(self) -> None:
         with self.lock:

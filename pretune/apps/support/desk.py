@@ -4,6 +4,7 @@
     /inbox              the page of who answers     POST /v1/talk       {talk}            -> its turns, people's answers
     GET  /v1/inbox      tickets                     POST /v1/feedback   {id, talk, vote}
     POST /v1/inbox      {ticket, answer, question}  POST /v1/hand-over  {id, talk}
+    POST /v1/forget     {days} | {ticket}
     GET  /v1/knowledge  what was learnt             POST /v1/knowledge  {text, title} | {question, answer} | {forget}
 
 A customer's key has the scope `ask`; that of who works here `desk`.
@@ -45,6 +46,7 @@ from pretune.serve.requests import Limits as Served
 from pretune.serve.requests import Strict
 
 ROOM = "pretune.apps.support"
+DAY = 86_400.0
 FINDING = 8
 """Threads that look for passages; the others of the server's pool are for who reads a talk or the inbox."""
 
@@ -88,6 +90,19 @@ class Answered(Strict):
     answer: Words
     question: Question | None = None
     """Under which it is an entry of the FAQ from then on, for everybody to see; None: it is none."""
+
+
+class Forget(Strict):
+    """Talks in which nothing happened for so many days, or the whole talk that a ticket is from."""
+
+    days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+    ticket: Number | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.days is None) == (self.ticket is None):
+            raise ValueError("give days or ticket")
+        return self
 
 
 class Learn(Strict):
@@ -233,6 +248,7 @@ class Routes:
             Route("/v1/hand-over", self.hand_over, methods=["POST"]),
             Route("/v1/inbox", self.inbox),
             Route("/v1/inbox", self.answer, methods=["POST"]),
+            Route("/v1/forget", self.forget, methods=["POST"]),
             Route("/v1/knowledge", self.knowledge),
             Route("/v1/knowledge", self.learn, methods=["POST"]),
         ]
@@ -291,6 +307,12 @@ class Routes:
         await run_sync(lambda: self.desk._record.answer(given.ticket, given.answer, published=given.question or ""))
         await run_sync(self.desk.live.learn, self.desk._record)
         return JSONResponse({"ticket": given.ticket})
+
+    async def forget(self, request: Request) -> Response:
+        given, record = await read(request, Forget, self.limits), self.desk._record
+        before = record.now() - DAY * (given.days or 0)
+        number = await run_sync(lambda: record.forget_talks(ticket=given.ticket, before=before))
+        return JSONResponse({"talks": number})
 
     async def knowledge(self, request: Request) -> Response:
         learnt = await run_sync(self.desk._record.learnt)

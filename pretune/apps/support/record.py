@@ -45,7 +45,11 @@ TICKETS = """
 select t.id, t.time, t.reason, t.answer, t.answered, a.id as asked, a.question, a.way, a.confidence,
     a.intent, a.vote, a.answer as said, a.sources,
     coalesce((select question from learnt where source = 'ticket#' || t.id and gone is null), '') as published
-from tickets t join asked a on a.id = t.asked
+from tickets t join asked a on a.id = t.asked where a.question <> ''
+"""
+OLD_TALKS = """
+select a.talk from asked a left join tickets t on t.asked = a.id where a.question <> '' group by a.talk
+having max(max(a.time, coalesce(t.answered, 0))) < ? and sum(t.id is not null and t.answer is null) = 0
 """
 
 
@@ -122,10 +126,8 @@ class Record:
 
     def tickets(self, *, is_open: bool, most: int = 200) -> list[Json]:
         """Tickets, those that wait the longest first; of answered ones the latest first."""
-        which = (
-            "where t.answer is null order by t.id" if is_open else "where t.answer is not null order by t.answered desc"
-        )
-        rows = self.state.rows(f"{TICKETS} {which} limit ?", most)
+        which = "t.answer is null order by t.id" if is_open else "t.answer is not null order by t.answered desc"
+        rows = self.state.rows(f"{TICKETS} and {which} limit ?", most)
         return [{**row, "sources": json.loads(row["sources"])} for row in rows]
 
     def answer(self, ticket: int, text: str, *, published: str = "") -> None:
@@ -152,7 +154,7 @@ class Record:
     def write_examples(self) -> None:
         """Every answered ticket as a dialogue; a kill in between leaves the file before, and the next call mends it."""
         with self.examples:
-            rows = self.state.rows(f"{TICKETS} where t.answer is not null order by t.id")
+            rows = self.state.rows(f"{TICKETS} and t.answer is not null order by t.id")
             turns = ((row["question"], row["answer"]) for row in rows)
             lines = [json.dumps({"messages": _messages(*one)}, ensure_ascii=False) for one in turns]
             write_durably(self.folder / EXAMPLES, "".join(f"{line}\n" for line in lines))
@@ -171,6 +173,52 @@ class Record:
             sql = "update learnt set gone = ? where id = ? and gone is null"
             if db.execute(sql, (self.now(), number)).rowcount == 0:
                 raise UserError(f"there is no knowledge {number}")
+
+    def forget_talks(self, *, ticket: int | None = None, before: float = 0.0) -> int:
+        """Forget what customers said: of the talk that a ticket is from, or of all in which nothing happened since.
+
+        Rows are emptied, not deleted: their numbers are not given again (a ticket's is in webhooks and open pages), and
+        counts stay. What was published stays, as no ticket's any more; talks with a ticket that waits are forgotten by
+        its number alone.
+
+        Args:
+            before: seconds since 1970.
+
+        Returns:
+            how many talks.
+
+        Raises:
+            UserError: no such ticket.
+        """
+        with self.state.writing() as db:
+            if ticket is None:
+                rows = db.execute(OLD_TALKS, (before,)).fetchall()
+                db.execute("update learnt set title = '', question = '', text = '' where gone < ?", (before,))
+            else:
+                sql = "select a.talk from asked a join tickets t on t.asked = a.id where t.id = ? and a.question <> ''"
+                rows = db.execute(sql, (ticket,)).fetchall()
+                if not rows:
+                    raise UserError(f"there is no ticket {ticket}")
+            for row in rows:
+                self._forget_talk(db, row["talk"])
+        self.write_examples()
+        self.state.compact()
+        return len(rows)
+
+    def _forget_talk(self, db: sqlite3.Connection, talk: str) -> None:
+        sql = "select t.id from tickets t join asked a on a.id = t.asked where a.talk = ?"
+        for (ticket,) in db.execute(sql, (talk,)).fetchall():
+            db.execute(
+                "update tickets set answer = '', answered = coalesce(answered, ?) where id = ?", (self.now(), ticket)
+            )
+            # One that has not arrived yet must not say it now.
+            sql = "update outbox set body = '{}', sent = coalesce(sent, ?) where json_extract(body, '$.ticket') = ?"
+            db.execute(sql, (self.now(), ticket))
+            source = f"ticket#{ticket}"
+            db.execute("update learnt set text = '', question = '' where source = ? and gone is not null", (source,))
+            db.execute("update learnt set source = 'desk' where source = ?", (source,))
+        sql = "update asked set question = '', answer = '', sources = '[]', intent = '', talk = ? where talk = ?"
+        db.execute(sql, (secrets.token_urlsafe(24), talk))
 
     def learnt(self) -> list[Json]:
         return self.state.rows(
