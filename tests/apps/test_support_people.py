@@ -113,7 +113,7 @@ def test_of_two_that_learn_at_once_the_earlier_does_not_undo_the_later(opened: D
     opened.live.learn(record)
     slow.goes_on.set()
     thread.join()
-    assert [p.text.split()[3] for p in opened.live.learnt["learnt"]] == ["typewriters", "pianos"]
+    assert [p.text.split()[3] for p in opened.live.learnt] == ["typewriters", "pianos"]
     slow.close()
     record.close()
 

@@ -81,8 +81,8 @@ class Known:
         self.embed = embed
         self.rows = {} if vectors_ND is None else dict(zip(texts, vectors_ND, strict=True))
 
-    def of(self, texts: Sequence[str], *, keep: bool = True) -> Vectors | None:
-        """float32 [N, D], of length 1; None without a model."""
+    def of(self, texts: Sequence[str]) -> Vectors | None:
+        """float32 [N, D], of length 1; None without a model, or of no text."""
         if self.embed is None or not texts:
             return None
         if new := [text for text in dict.fromkeys(texts) if text not in self.rows]:
@@ -99,6 +99,15 @@ def knowledge_of(parts: Parts, known: Known, *, exact: int) -> Knowledge:
     return Knowledge(passages, index, Index.of(asked, known.of(asked), exact=exact), entries)
 
 
+def grown(base: Knowledge, more: Sequence[Passage], known: Known) -> Knowledge:
+    """With a few passages more: `knowledge_of` all of them, without reading again what is there."""
+    entries = [k for k, passage in enumerate(more) if passage.question]
+    texts, asked = [p.searched for p in more], [more[k].question for k in entries]
+    numbers = [*base.entries, *(len(base.passages) + k for k in entries)]
+    index = base.index.plus(texts, known.of(texts))
+    return Knowledge([*base.passages, *more], index, base.asked.plus(asked, known.of(asked)), numbers)
+
+
 class Live:
     """The knowledge as it is now.
 
@@ -112,15 +121,15 @@ class Live:
         self.parts, self.facts = read_parts(artifact.path)
         texts = [passage.searched for some in self.parts.values() for passage in some]
         self.known = Known(embed, texts, None if embed is None else read_vectors(artifact.path))
-        self.learnt: Parts = {}
+        self.learnt: list[Passage] = []
         self.lock = threading.Lock()
         # A desk of before 2026-12 does not have it.
         self.problems = {place: told_unread(place, some) for place, some in self.facts.get("unread", {}).items()}
         self.seen = dict.fromkeys(self._watched(), "")
-        self.now = self._made()
+        self.base = self.now = self._of_files()
 
-    def _made(self) -> Knowledge:
-        return knowledge_of({**self.parts, **self.learnt}, self.known, exact=self.facts["exact"])
+    def _of_files(self) -> Knowledge:
+        return knowledge_of(self.parts, self.known, exact=self.facts["exact"])
 
     def _watched(self) -> dict[str, Path]:
         """Raw inputs by their place: an artifact does not change."""
@@ -136,8 +145,8 @@ class Live:
             entries, rows = record.knowledge()
             found = [Document(r["text"], origin=f"{r['source']}#{r['id']}", meta={"title": r["title"]}) for r in rows]
             passages = passages_of(found, words=self.facts["words"], overlap=self.facts["overlap"])
-            self.learnt = {"learnt": [*entries, *passages]}
-            self.now = self._made()
+            self.learnt = [*entries, *passages]
+            self.now = grown(self.base, self.learnt, self.known)
 
     def refresh(self, write: Callable[[str], object]) -> bool:
         """Read again the inputs whose files have changed; whether any had. What cannot be read stays as it was."""
@@ -160,7 +169,8 @@ class Live:
         if changed:
             with self.lock:
                 self.parts = {**self.parts, **changed}
-                self.now = self._made()
+                self.base = self._of_files()
+                self.now = grown(self.base, self.learnt, self.known)
             told = ", ".join(f"{place} ({len(some)} passages)" for place, some in changed.items())
             write(f"the knowledge has changed: {told}")
         return bool(changed)
