@@ -167,5 +167,5 @@ def sent(url: str, body: JsonMap) -> str:
 
 def _reason(error: object) -> str:
     """The system's own words for an error of the network; of others the kind."""
-    is_system = isinstance(error, OSError) and error.strerror
-    return f"{type(error).__name__}: {error.strerror}" if is_system else type(error).__name__
+    words = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
