@@ -89,7 +89,7 @@ class App(ABC):
 
     @abstractmethod
     def gauges(self) -> list[Gauge]:
-        """What is measured now, for /metrics."""
+        """What is measured now, for /metrics; asked in a thread."""
 
     @abstractmethod
     def running(self, started: Started) -> AbstractContextManager[None]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -79,7 +81,7 @@ def serving_app(
 
 def asgi(app: App, options: Options, leaving: threading.Event | None = None) -> ASGIApp:
     """The application as an ASGI application. /v1/app says what its pages need to know: whether there are keys."""
-    probes = Probes(leaving or threading.Event(), app.gauges)
+    probes = Probes(leaving or threading.Event(), partial(run_sync, app.gauges))
     own = app.routes(options.limits)
     routes = [*own, *probes.routes(), Route("/v1/app", _about(app))]
     known = {route.path for route in routes}

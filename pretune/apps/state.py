@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pretune.base.errors import Damaged, NotSupported
+from pretune.base.errors import Damaged, DiskFull, Locked, NotSupported, NotWritable, PretuneError
 from pretune.base.json import Json
+from pretune.base.staging import is_full
 
 FILE = "app.sqlite"
 WAIT = 30.0
@@ -33,19 +34,18 @@ class State:
 
     def __init__(self, folder: Path, migrations: Sequence[str]):
         self.path = folder / FILE
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         self.lock = threading.RLock()
-        self.db = sqlite3.connect(self.path, timeout=WAIT, check_same_thread=False, isolation_level=None)
+        with told(self.path):
+            self.db = sqlite3.connect(self.path, timeout=WAIT, check_same_thread=False, isolation_level=None)
         self.db.row_factory = sqlite3.Row
         try:
-            self.db.execute("pragma journal_mode = wal")
-            self.db.execute("pragma synchronous = full")
-            self.db.execute("pragma foreign_keys = on")
+            with told(self.path):
+                self.db.execute("pragma journal_mode = wal")
+                self.db.execute("pragma synchronous = full")
+                self.db.execute("pragma foreign_keys = on")
+                self.db.execute("pragma secure_delete = on")  # what is deleted is overwritten
             self._migrate(migrations)
-        except sqlite3.DatabaseError as error:
-            self.db.close()
-            hint = "move the file away to begin with an empty state, or restore it"
-            raise Damaged(f"{self.path.as_posix()} cannot be read: {error}", hint=hint) from None
         except BaseException:
             self.db.close()
             raise
@@ -64,24 +64,34 @@ class State:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block, or nothing where it raises."""
-        with self.lock:
+        """A transaction: all of the block, or nothing where it raises.
+
+        Raises:
+            Locked, DiskFull, NotWritable, Damaged: what SQLite met.
+        """
+        with self.lock, told(self.path):
             self.db.execute("begin immediate")
             try:
                 yield self.db
+                self.db.execute("commit")
             except BaseException:
-                self.db.execute("rollback")
+                if self.db.in_transaction:  # SQLite has ended it by itself where the disk is full
+                    self.db.execute("rollback")
                 raise
-            self.db.execute("commit")
 
     def rows(self, sql: str, *values: object) -> list[Json]:
-        """What a question gives, each row by its columns."""
-        with self.lock:
+        """What a question gives, each row by its columns. Raises what `writing` does."""
+        with self.lock, told(self.path):
             return [dict(row) for row in self.db.execute(sql, values)]
 
     def one(self, sql: str, *values: object) -> Json | None:
         """The first row, or None."""
         return next(iter(self.rows(sql, *values)), None)
+
+    def compact(self) -> None:
+        """Empty the write-ahead log, which still has what was overwritten, unless another process reads it just now."""
+        with self.lock, told(self.path):
+            self.db.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def close(self) -> None:
         with self.lock:
@@ -91,3 +101,59 @@ class State:
 def is_there(folder: Path) -> bool:
     """Whether an application was served with this state before."""
     return (folder / FILE).is_file()
+
+
+def _make(folder: Path) -> None:
+    """The folder. Raises NotWritable, DiskFull."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise DiskFull(f"the state cannot be made: {error.strerror}") from None
+        hint = f"--state DIR: a folder that you may write, in place of {folder.as_posix()}"
+        raise NotWritable(f"the state cannot be made: {error.strerror}", hint=hint) from None
+
+
+MET: dict[int, tuple[type[PretuneError], str, str]] = {
+    sqlite3.SQLITE_BUSY: (
+        Locked,
+        "another process holds the state",
+        "end what else has {} open, or wait and try again",
+    ),
+    sqlite3.SQLITE_FULL: (
+        DiskFull,
+        "the disk of the state is full",
+        "free room where {} is; what was confirmed is kept",
+    ),
+    sqlite3.SQLITE_IOERR: (DiskFull, "the state could not be read or written", "look at the disk that {} is on"),
+    sqlite3.SQLITE_READONLY: (
+        NotWritable,
+        "the state is read-only",
+        "--state DIR, or give yourself the right to write {}",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        Damaged,
+        "the state cannot be read",
+        "restore {}, or move it away to begin with an empty state",
+    ),
+}
+"""What SQLite met -> our error, its problem, which clients may read, and its hint, which names the file."""
+MET |= {
+    sqlite3.SQLITE_LOCKED: MET[sqlite3.SQLITE_BUSY],
+    sqlite3.SQLITE_CANTOPEN: MET[sqlite3.SQLITE_READONLY],
+    sqlite3.SQLITE_PERM: MET[sqlite3.SQLITE_READONLY],
+    sqlite3.SQLITE_NOTADB: MET[sqlite3.SQLITE_CORRUPT],
+}
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What SQLite meets, as an error that says what to do; what is a bug of ours (wrong SQL) stays what it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The low byte; the others say where in SQLite.
+        kind, problem, hint = MET.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (None, "", ""))
+        if kind is None:
+            raise
+        raise kind(f"{problem}: {error}", hint=hint.format(path.as_posix())) from error

@@ -248,7 +248,10 @@ class Changed(PretuneError):
 
 
 class Locked(PretuneError):
-    """Another process is working on the same output folder. Wait for it, or choose another `--out`."""
+    """Another process is working on the same output folder, or holds the state of an application.
+
+    Wait for it, or choose another `--out` (`--state`).
+    """
 
     code = "locked"
 
@@ -260,7 +263,7 @@ class DiskFull(PretuneError):
 
 
 class Damaged(PretuneError):
-    """A checkpoint does not verify and no older one does."""
+    """A checkpoint does not verify and no older one does; or the state of an application is no database any more."""
 
     code = "damaged"
 

@@ -17,7 +17,7 @@ first asked.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from threading import Event
@@ -115,10 +115,10 @@ class Probes:
 
     Args:
         leaving: set when the server takes no more requests.
-        gauges: what is measured now.
+        gauges: measures now; asked in the event loop, so what takes time does it in a thread.
     """
 
-    def __init__(self, leaving: Event, gauges: Callable[[], Iterable[Gauge]]):
+    def __init__(self, leaving: Event, gauges: Callable[[], Awaitable[Iterable[Gauge]]]):
         self.leaving, self.gauges, self.metrics = leaving, gauges, Metrics()
 
     def routes(self) -> list[Route]:
@@ -134,7 +134,7 @@ class Probes:
         return JSONResponse({"status": "ready"})
 
     async def measured(self, request: Request) -> Response:
-        return Response(self.metrics.text(self.gauges()), media_type=CONTENT_TYPE)
+        return Response(self.metrics.text(await self.gauges()), media_type=CONTENT_TYPE)
 
 
 def html(room: str, name: str) -> Response:
@@ -146,7 +146,7 @@ class Server:
     """The routes' functions over the models that are served."""
 
     def __init__(self, models: Models, limits: Limits, leaving: Event):
-        self.models, self.limits, self.probes = models, limits, Probes(leaving, models.gauges)
+        self.models, self.limits, self.probes = models, limits, Probes(leaving, self._gauges)
 
     def routes(self) -> list[Route]:
         return [
@@ -164,6 +164,9 @@ class Server:
             Route("/v1/embeddings", self.embed, methods=["POST"]),
             Route("/v1/rerank", self.rerank, methods=["POST"]),
         ]
+
+    async def _gauges(self) -> list[Gauge]:
+        return self.models.gauges()
 
     async def page(self, request: Request) -> Response:
         return html("pretune.serve", "page.html")

@@ -46,6 +46,7 @@ APP_SCOPES = {
     "/v1/feedback": "ask",
     "/v1/hand-over": "ask",
     "/v1/inbox": "desk",
+    "/v1/forget": "desk",
     "/v1/knowledge": "desk",
     "/v1/watch": "watch",
     "/v1/watch/lines": "watch",

@@ -133,30 +133,50 @@ class Knowledge:
     entries: Sequence[int]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What is said without a chat model.
+
+    Args:
+        passages: what a chat model answers from, if it may; none: the reply stands as it is.
+    """
+
+    reply: Reply
+    passages: tuple[Passage, ...] = ()
+
+
 def reply(question: str, knowledge: Knowledge, models: Models, limits: Limits) -> Reply:
     """What the desk says to a question."""
+    found = find(question, knowledge, models, limits)
+    return worded(question, found, models) if found.passages else found.reply
+
+
+def find(question: str, knowledge: Knowledge, models: Models, limits: Limits) -> Found:
+    """An entry of the FAQ, passages, or nothing; in milliseconds, next to what a chat model takes (`worded`)."""
     intent = intent_of(question, models.intents)
     if (same := same_question(question, knowledge, models, intent)) and same.confidence >= limits.faq:
         entry = knowledge.passages[same.number]
-        return Reply(entry.text, "faq", same.confidence, (whole(entry, same.confidence),), intent)
+        return Found(Reply(entry.text, "faq", same.confidence, (whole(entry, same.confidence),), intent))
     hits = knowledge.index.search(question, models.embed, models.rank, top=SHOWN)
-    if not hits or hits[0].confidence < limits.refuse:
-        return Reply(
-            NOBODY[language(question)],
-            "nobody",
-            hits[0].confidence if hits else 0.0,
-            shown(question, hits, knowledge),
-            intent,
-        )
-    best = hits[0].confidence
+    best = hits[0].confidence if hits else 0.0
     sources = shown(question, hits, knowledge)
-    if models.chat is not None and best < limits.passage:
-        with models.turn:
-            written = write(question, [knowledge.passages[hit.number] for hit in hits], models.chat)
-        if (quotes := quoted(written, question, sources)) is not None:
-            return Reply(written, "written", best, quotes, intent)
+    if not hits or best < limits.refuse:
+        return Found(Reply(NOBODY[language(question)], "nobody", best, sources, intent))
     first = sources[0].passage
-    return Reply(first.text, "faq" if first.question else "passage", best, sources, intent)
+    said = Reply(first.text, "faq" if first.question else "passage", best, sources, intent)
+    is_written = models.chat is not None and best < limits.passage
+    return Found(said, tuple(knowledge.passages[hit.number] for hit in hits) if is_written else ())
+
+
+def worded(question: str, found: Found, models: Models) -> Reply:
+    """What was found in a chat model's words, if they quote it."""
+    assert models.chat is not None, "passages are for a chat model"
+    with models.turn:
+        written = write(question, found.passages, models.chat)
+    said = found.reply
+    if (quotes := quoted(written, question, said.sources)) is None:
+        return said
+    return Reply(written, "written", said.confidence, quotes, said.intent)
 
 
 def same_question(question: str, knowledge: Knowledge, models: Models, intent: Label | None) -> Hit | None:

@@ -3,7 +3,8 @@
     /                   the customer's page         POST /v1/ask        {question, talk}  -> the reply, its sources
     /inbox              the page of who answers     POST /v1/talk       {talk}            -> its turns, people's answers
     GET  /v1/inbox      tickets                     POST /v1/feedback   {id, talk, vote}
-    POST /v1/inbox      {ticket, answer, faq}       POST /v1/hand-over  {id, talk}
+    POST /v1/inbox      {ticket, answer, question}  POST /v1/hand-over  {id, talk}
+    POST /v1/forget     {days} | {ticket}
     GET  /v1/knowledge  what was learnt             POST /v1/knowledge  {text, title} | {question, answer} | {forget}
 
 A customer's key has the scope `ask`; that of who works here `desk`.
@@ -12,13 +13,16 @@ A customer's key has the scope `ask`; that of who works here `desk`.
 from __future__ import annotations
 
 import threading
+import traceback
+from asyncio import Lock
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -26,11 +30,10 @@ from starlette.routing import Route
 from pretune.apps import outbox
 from pretune.apps.app import App, Started, model_of
 from pretune.apps.state import is_there
-from pretune.apps.support.answering import Limits, Models, Reply, reply
+from pretune.apps.support.answering import Limits, Models, Reply, find, reply, worded
 from pretune.apps.support.live import Live
 from pretune.apps.support.record import Record
 from pretune.base.artifact import Artifact
-from pretune.base.errors import UserError
 from pretune.base.json import Json
 from pretune.infer.answers import Answer, Label, Ranking, Text, Vector
 from pretune.infer.embed import Embedder
@@ -43,11 +46,25 @@ from pretune.serve.requests import Limits as Served
 from pretune.serve.requests import Strict
 
 ROOM = "pretune.apps.support"
-Words = Annotated[str, Field(min_length=1, max_length=20_000)]
+DAY = 86_400.0
+FINDING = 8
+"""Threads that look for passages; the others of the server's pool are for who reads a talk or the inbox."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("there is no text in it")
+    return text
+
+
+Words = Annotated[str, Field(max_length=20_000), AfterValidator(_not_blank)]
+Question = Annotated[str, Field(max_length=2_000), AfterValidator(_not_blank)]
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of a row in SQLite."""
 
 
 class Ask(Strict):
-    question: Annotated[str, Field(min_length=1, max_length=2_000)]
+    question: Question
     talk: Annotated[str, Field(max_length=100)] | None = None
 
 
@@ -56,20 +73,36 @@ class Talk(Strict):
 
 
 class Vote(Strict):
-    id: int
+    id: Number
     talk: str
     vote: Literal[-1, 0, 1]
 
 
 class HandOver(Strict):
-    id: int
+    id: Number
     talk: str
 
 
 class Answered(Strict):
-    ticket: int
+    """A person's answer to a ticket."""
+
+    ticket: Number
     answer: Words
-    faq: bool = True
+    question: Question | None = None
+    """Under which it is an entry of the FAQ from then on, for everybody to see; None: it is none."""
+
+
+class Forget(Strict):
+    """Talks in which nothing happened for so many days, or the whole talk that a ticket is from."""
+
+    days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+    ticket: Number | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.days is None) == (self.ticket is None):
+            raise ValueError("give days or ticket")
+        return self
 
 
 class Learn(Strict):
@@ -77,9 +110,9 @@ class Learn(Strict):
 
     text: Words | None = None
     title: Annotated[str, Field(max_length=200)] = ""
-    question: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
+    question: Question | None = None
     answer: Words | None = None
-    forget: int | None = None
+    forget: Number | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -160,7 +193,11 @@ class Desk(App):
     def _watch(self, started: Started, ended: threading.Event) -> None:
         seconds = float(self.live.artifact.card.settings["watch"])
         while seconds and not ended.wait(seconds):
-            self.live.refresh(started.write)
+            try:
+                self.live.refresh(started.write)
+            except Exception:
+                # Whatever it was (memory, say): the desk answers from what it knows, and looks again.
+                started.write(f"the knowledge could not be brought up to date:\n{traceback.format_exc()}")
 
     def gauges(self) -> list[Gauge]:
         counts = self._record.counts()
@@ -175,7 +212,7 @@ class Desk(App):
         ]
 
     def _num_unsent(self) -> int:
-        return len(self._record.state.rows(outbox.WAITING))
+        return outbox.num_waiting(self._record.state)
 
     @property
     def _record(self) -> Record:
@@ -199,6 +236,7 @@ class Routes:
 
     def __init__(self, desk: Desk, limits: Served):
         self.desk, self.limits = desk, limits
+        self.finding, self.writing = CapacityLimiter(FINDING), Lock()
 
     def all(self) -> list[Route]:
         return [
@@ -210,6 +248,7 @@ class Routes:
             Route("/v1/hand-over", self.hand_over, methods=["POST"]),
             Route("/v1/inbox", self.inbox),
             Route("/v1/inbox", self.answer, methods=["POST"]),
+            Route("/v1/forget", self.forget, methods=["POST"]),
             Route("/v1/knowledge", self.knowledge),
             Route("/v1/knowledge", self.learn, methods=["POST"]),
         ]
@@ -222,17 +261,24 @@ class Routes:
 
     async def ask(self, request: Request) -> Response:
         asked = await read(request, Ask, self.limits)
-        if not asked.question.strip():
-            raise UserError("the question is empty")
         check_queue(self.desk.waiting, self.limits.max_waiting)
         self.desk.waiting += 1
         try:
-            found = await run_sync(self.desk.reply, asked.question)
+            found = await self._reply(asked.question)
         finally:
             self.desk.waiting -= 1
         kept = await run_sync(self.desk._record.said, asked.question, found, asked.talk)
         self._tell_news("ticket" in kept)
         return JSONResponse({**kept, **found.to_json()})
+
+    async def _reply(self, question: str) -> Reply:
+        """As `Desk.reply`; who waits for the chat model holds no thread, or forty of them would stop every page."""
+        now, models = self.desk.live.now, self.desk.models
+        found = await run_sync(find, question, now, models, self.desk.limits, limiter=self.finding)
+        if not found.passages:
+            return found.reply
+        async with self.writing:
+            return await run_sync(worded, question, found, models)
 
     async def talk(self, request: Request) -> Response:
         asked = await read(request, Talk, self.limits)
@@ -253,13 +299,20 @@ class Routes:
         record = self.desk._record
         waiting = await run_sync(lambda: record.tickets(is_open=True))
         answered = await run_sync(lambda: record.tickets(is_open=False))
-        return JSONResponse({"waiting": waiting, "answered": answered, "unsent": self.desk._num_unsent()})
+        unsent = await run_sync(self.desk._num_unsent)
+        return JSONResponse({"waiting": waiting, "answered": answered, "unsent": unsent})
 
     async def answer(self, request: Request) -> Response:
         given = await read(request, Answered, self.limits)
-        await run_sync(lambda: self.desk._record.answer(given.ticket, given.answer, as_faq=given.faq))
+        await run_sync(lambda: self.desk._record.answer(given.ticket, given.answer, published=given.question or ""))
         await run_sync(self.desk.live.learn, self.desk._record)
         return JSONResponse({"ticket": given.ticket})
+
+    async def forget(self, request: Request) -> Response:
+        given, record = await read(request, Forget, self.limits), self.desk._record
+        before = record.now() - DAY * (given.days or 0)
+        number = await run_sync(lambda: record.forget_talks(ticket=given.ticket, before=before))
+        return JSONResponse({"talks": number})
 
     async def knowledge(self, request: Request) -> Response:
         learnt = await run_sync(self.desk._record.learnt)
@@ -278,11 +331,10 @@ class Routes:
 
 
 def _learn(record: Record, given: Learn) -> int:
-    """Keep or forget knowledge; its number. Raises UserError."""
+    """Keep or forget knowledge; its number. Raises UserError: there is none of this number."""
     if given.forget is not None:
         record.forget(given.forget)
         return given.forget
     text = given.text if given.text is not None else given.answer
-    if not (text and text.strip()):
-        raise UserError("there is no text in it")
+    assert text is not None, "a question has its answer"
     return record.learn(text, title=given.title, question=given.question or "")

@@ -6,7 +6,7 @@ have one answer. A column `intent` says which intent of the classifier the entry
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from pretune.apps.support.passages import Passage
@@ -70,12 +70,3 @@ def _turns(row: JsonMap) -> tuple[str, str]:
     if not asked or not told:
         raise BadFile("an FAQ from a dataset needs dialogues: a question and its answer", hint="shape=dialogue")
     return str(asked), str(told)
-
-
-def answers_by_intent(entries: Iterable[Passage]) -> dict[str, Passage]:
-    """The first entry of each intent."""
-    found: dict[str, Passage] = {}
-    for one in entries:
-        if one.intent:
-            found.setdefault(one.intent, one)
-    return found

@@ -84,7 +84,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Index:
-    """Texts that can be found; `vectors_ND` have length 1, `graph` is of more than EXACT."""
+    """Texts that can be found; `vectors_ND` have length 1, `graph` is of the first of more than EXACT."""
 
     texts: Sequence[str]
     bm25: Bm25
@@ -96,6 +96,11 @@ class Index:
         graph = None if vectors_ND is None or len(vectors_ND) <= exact else graph_of(vectors_ND)
         return cls(texts, Bm25.of(texts, stems_of), vectors_ND, graph)
 
+    def plus(self, texts: Sequence[str], vectors_ND: Vectors | None = None) -> Index:
+        """With a few more texts, which costs what they are, not what all are."""
+        both = [some for some in (self.vectors_ND, vectors_ND) if some is not None]
+        return Index([*self.texts, *texts], self.bm25.plus(texts), np.concatenate(both) if both else None, self.graph)
+
     def by_words(self, question: str, top: int = DEEP) -> list[int]:
         """The passages that BM25 puts first, by the words that say what is asked; those without any are left out."""
         scores = self.bm25.scores_of(telling(question))
@@ -103,10 +108,13 @@ class Index:
 
     def by_vectors(self, vector_D: Vectors, top: int = DEEP) -> list[int]:
         """The passages with the largest cosines."""
-        if self.graph is not None:
-            return [int(k) for k in self.graph.search(vector_D, top).keys]
         assert self.vectors_ND is not None, "who searches by vectors has them"
-        return first(self.vectors_ND @ vector_D, top)
+        if self.graph is None:
+            return first(self.vectors_ND @ vector_D, top)
+        # Those that came since the graph was made are compared one by one.
+        near = [int(k) for k in self.graph.search(vector_D, top).keys]
+        numbers = np.array([*near, *range(len(self.graph), len(self.vectors_ND))], dtype=np.int64)
+        return [int(numbers[k]) for k in first(self.vectors_ND[numbers] @ vector_D, top)]
 
     def search(
         self, question: str, embed: Embedder | None = None, rank: Predictor | None = None, *, top: int = RANKED

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,16 +33,29 @@ from pretune.infer.embed import Embedder
 from pretune.text.read.document import Document
 
 PASSAGES, FACTS = "passages.parquet", "desk.json"
+TOLD = 5
+"""Of what could not be read so many are named."""
 Parts = dict[str, list[Passage]]
 """Passages by the input that they are from: `docs.0`, `faq`."""
 
 
-def read_part(place: str, artifact: Artifact, facts: Json) -> list[Passage]:
-    """The passages of one input, as the stage and a running desk read it."""
+def read_part(place: str, artifact: Artifact, facts: Json) -> tuple[list[Passage], list[str]]:
+    """One input, as the stage and a running desk read it.
+
+    Returns:
+        its passages; what could not be read, each with the reason.
+    """
     if place == "faq":
-        return entries_of(artifact)
-    found, _ = texts_of([artifact], facts["text"])
-    return [*passages_of(found, words=facts["words"], overlap=facts["overlap"])]
+        return entries_of(artifact), []
+    found, tally = texts_of([artifact], facts["text"])
+    unread = [f"{where}: {why}" for where, why in tally.quarantine] + [f"{one}: is no text" for one in tally.left_out]
+    return [*passages_of(found, words=facts["words"], overlap=facts["overlap"])], unread
+
+
+def told_unread(place: str, unread: Sequence[str]) -> str:
+    """The first few of them in a line."""
+    first = "; ".join(unread[:TOLD]) + (" ..." if len(unread) > TOLD else "")
+    return f"{len(unread)} of {place} could not be read: {first}"
 
 
 def write_parts(folder: Path, parts: Parts, vectors_ND: Vectors | None, facts: Json) -> None:
@@ -67,8 +81,8 @@ class Known:
         self.embed = embed
         self.rows = {} if vectors_ND is None else dict(zip(texts, vectors_ND, strict=True))
 
-    def of(self, texts: Sequence[str], *, keep: bool = True) -> Vectors | None:
-        """float32 [N, D], of length 1; None without a model."""
+    def of(self, texts: Sequence[str]) -> Vectors | None:
+        """float32 [N, D], of length 1; None without a model, or of no text."""
         if self.embed is None or not texts:
             return None
         if new := [text for text in dict.fromkeys(texts) if text not in self.rows]:
@@ -85,6 +99,15 @@ def knowledge_of(parts: Parts, known: Known, *, exact: int) -> Knowledge:
     return Knowledge(passages, index, Index.of(asked, known.of(asked), exact=exact), entries)
 
 
+def grown(base: Knowledge, more: Sequence[Passage], known: Known) -> Knowledge:
+    """With a few passages more: `knowledge_of` all of them, without reading again what is there."""
+    entries = [k for k, passage in enumerate(more) if passage.question]
+    texts, asked = [p.searched for p in more], [more[k].question for k in entries]
+    numbers = [*base.entries, *(len(base.passages) + k for k in entries)]
+    index = base.index.plus(texts, known.of(texts))
+    return Knowledge([*base.passages, *more], index, base.asked.plus(asked, known.of(asked)), numbers)
+
+
 class Live:
     """The knowledge as it is now.
 
@@ -98,14 +121,15 @@ class Live:
         self.parts, self.facts = read_parts(artifact.path)
         texts = [passage.searched for some in self.parts.values() for passage in some]
         self.known = Known(embed, texts, None if embed is None else read_vectors(artifact.path))
-        self.learnt: Parts = {}
+        self.learnt: list[Passage] = []
         self.lock = threading.Lock()
-        self.problems: dict[str, str] = {}
+        # A desk of before 2026-12 does not have it.
+        self.problems = {place: told_unread(place, some) for place, some in self.facts.get("unread", {}).items()}
         self.seen = dict.fromkeys(self._watched(), "")
-        self.now = self._made()
+        self.base = self.now = self._of_files()
 
-    def _made(self) -> Knowledge:
-        return knowledge_of({**self.parts, **self.learnt}, self.known, exact=self.facts["exact"])
+    def _of_files(self) -> Knowledge:
+        return knowledge_of(self.parts, self.known, exact=self.facts["exact"])
 
     def _watched(self) -> dict[str, Path]:
         """Raw inputs by their place: an artifact does not change."""
@@ -116,15 +140,16 @@ class Live:
 
     def learn(self, record: Record) -> None:
         """Take what people wrote at the desk."""
-        entries, rows = record.knowledge()
-        documents = [Document(r["text"], origin=f"{r['source']}#{r['id']}", meta={"title": r["title"]}) for r in rows]
-        passages = passages_of(documents, words=self.facts["words"], overlap=self.facts["overlap"])
+        # Read behind the lock: of two at once the later one would else be undone by the earlier, which read less.
         with self.lock:
-            self.learnt = {"learnt": [*entries, *passages]}
-            self.now = self._made()
+            entries, rows = record.knowledge()
+            found = [Document(r["text"], origin=f"{r['source']}#{r['id']}", meta={"title": r["title"]}) for r in rows]
+            passages = passages_of(found, words=self.facts["words"], overlap=self.facts["overlap"])
+            self.learnt = [*entries, *passages]
+            self.now = grown(self.base, self.learnt, self.known)
 
     def refresh(self, write: Callable[[str], object]) -> bool:
-        """Read again the inputs whose files have changed; whether any had."""
+        """Read again the inputs whose files have changed; whether any had. What cannot be read stays as it was."""
         changed: Parts = {}
         for place, path in self._watched().items():
             sign = _signature(path)
@@ -134,19 +159,33 @@ class Live:
             if first_time and self.artifact.source(place) is not None:
                 continue  # as it was when the desk was made
             try:
-                changed[place] = read_part(place, Artifact.open(path, follow=False), self.facts)
-                self.problems.pop(place, None)
-            except (PretuneError, OSError) as error:  # what was known of it stays known
-                problem = error.problem if isinstance(error, PretuneError) else str(error)
-                self.problems[place] = f"{place} cannot be read again: {problem}"
-                write(self.problems[place])
+                changed[place] = self._read(place, path, write)
+            except (PretuneError, OSError) as error:
+                self._tell(place, error.problem if isinstance(error, PretuneError) else str(error), write)
+            except Exception as error:
+                # A reader's bug on one file must not end the thread that looks at all the others.
+                self._tell(place, f"{type(error).__name__}: {error}", write)
+                write(traceback.format_exc())
         if changed:
             with self.lock:
                 self.parts = {**self.parts, **changed}
-                self.now = self._made()
+                self.base = self._of_files()
+                self.now = grown(self.base, self.learnt, self.known)
             told = ", ".join(f"{place} ({len(some)} passages)" for place, some in changed.items())
             write(f"the knowledge has changed: {told}")
         return bool(changed)
+
+    def _read(self, place: str, path: Path, write: Callable[[str], object]) -> list[Passage]:
+        found, unread = read_part(place, Artifact.open(path, follow=False), self.facts)
+        self.problems.pop(place, None)
+        if unread:
+            self.problems[place] = told_unread(place, unread)
+            write(self.problems[place])
+        return found
+
+    def _tell(self, place: str, problem: str, write: Callable[[str], object]) -> None:
+        self.problems[place] = f"{place} cannot be read again: {problem}"
+        write(self.problems[place])
 
 
 def _signature(path: Path) -> str:

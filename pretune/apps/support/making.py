@@ -10,11 +10,12 @@ import numpy as np
 
 from pretune.apps.app import giving
 from pretune.apps.support.answering import Knowledge, Models, same_question
-from pretune.apps.support.live import Known, Parts, knowledge_of, read_part, write_parts
+from pretune.apps.support.live import Known, Parts, knowledge_of, read_part, told_unread, write_parts
 from pretune.apps.support.passages import refuse_nothing
 from pretune.base.artifact import Artifact
 from pretune.base.errors import BadFile
 from pretune.base.json import Json
+from pretune.base.log import Log
 from pretune.base.stage import Context
 from pretune.infer.answers import Label, Ranking, Text, Vector
 from pretune.infer.embed import Embedder
@@ -56,17 +57,27 @@ def make(
     models = _models(inputs)
     sources = {f"docs.{k}": one for k, one in enumerate(docs)}
     sources |= {"faq": inputs["faq"]} if "faq" in inputs else {}
-    parts: Parts = {place: read_part(place, artifact, facts) for place, artifact in sources.items()}
+    read = {place: read_part(place, artifact, facts) for place, artifact in sources.items()}
+    parts: Parts = {place: passages for place, (passages, _) in read.items()}
+    unread = {place: why for place, (_, why) in read.items() if why}
     passages = [passage for some in parts.values() for passage in some]
     refuse_nothing(passages, docs)
+    for place, why in unread.items():
+        context.log.warn(told_unread(place, why))
     context.log.info(f"    {len(passages)} passages, {len(parts.get('faq', ()))} of them entries of the FAQ")
     known = Known(models.embed)
     vectors_ND = known.of([passage.searched for passage in passages])
     knowledge = knowledge_of(parts, known, exact=cut.exact)
-    chosen = choose(sure, inputs.get("dev"), knowledge, models)
+    chosen = choose(sure, inputs.get("dev"), knowledge, models, context.log)
     facts["limits"] = {"faq": sure.faq_from, "passage": sure.passage_from, "refuse": chosen["refuse"]}
+    facts["unread"] = unread
     write_parts(out, parts, vectors_ND, facts)
-    return {"passages": len(passages), "faq_entries": len(parts.get("faq", ())), **chosen}
+    return {
+        "passages": len(passages),
+        "faq_entries": len(parts.get("faq", ())),
+        "unread": sum(map(len, unread.values())),
+        **chosen,
+    }
 
 
 def _models(inputs: Mapping[str, Artifact]) -> Models:
@@ -78,7 +89,7 @@ def _models(inputs: Mapping[str, Artifact]) -> Models:
     return Models(opened.get("model"), opened.get("intents"), embed, opened.get("rank"))
 
 
-def choose(wanted: Chosen, dev: Artifact | None, knowledge: Knowledge, models: Models) -> Json:
+def choose(wanted: Chosen, dev: Artifact | None, knowledge: Knowledge, models: Models, log: Log) -> Json:
     """The threshold of refusal, where it comes from, and what it does to the questions of `dev`."""
     if dev is None:
         set_by = "usual" if wanted.refuse is None else "setting"
@@ -90,7 +101,10 @@ def choose(wanted: Chosen, dev: Artifact | None, knowledge: Knowledge, models: M
         raise BadFile(
             f"no question of dev={dev.path.as_posix()} has an answer", hint="it needs questions that have one"
         )
-    refuse = threshold(sure[has_answer], wanted.false_refusals) if wanted.refuse is None else wanted.refuse
+    refuse = wanted.refuse
+    if refuse is None:
+        _warn_of_few(int(has_answer.sum()), wanted.false_refusals, log)
+        refuse = threshold(sure[has_answer], wanted.false_refusals)
     found: Json = {"refuse": refuse, "refuse_from": "dev" if wanted.refuse is None else "setting"}
     found |= {"dev_questions": len(asked), "dev_false_refusals": float((sure[has_answer] < refuse).mean())}
     others = sure[~has_answer]
@@ -98,8 +112,26 @@ def choose(wanted: Chosen, dev: Artifact | None, knowledge: Knowledge, models: M
 
 
 def threshold(sure: np.ndarray, share: float) -> float:
-    """The largest confidence below which no more than this share lies."""
-    return float(np.sort(sure)[int(np.floor(share * len(sure)))])
+    """The confidence below which no more than this share of *new* questions like these is expected.
+
+    A new one is equally likely to fall into each of the n + 1 gaps that n leave, so k of them lie below the k-th with
+    probability k / (n + 1), not k / n. Of fewer than 1 / share - 1 it is the least: none of these is refused.
+
+    Source: Papadopoulos et al. 2002 (inductive conformal prediction); Angelopoulos & Bates 2021, arXiv:2107.07511.
+    """
+    return float(np.sort(sure)[max(_below(len(sure), share), 1) - 1])
+
+
+def _below(number: int, share: float) -> int:
+    # 0.29 * 100 is a little less than 29.
+    return int(np.floor(share * (number + 1) + 1e-9))
+
+
+def _warn_of_few(number: int, share: float, log: Log) -> None:
+    if share and not _below(number, share):
+        needed = int(np.ceil(1 / share - 1e-9)) - 1
+        few = f"dev has {number} questions with an answer, too few for false_refusals={share:g}"
+        log.warn(f"{few}: about {1 / (number + 1):.1%} of new ones are refused; {needed} would do")
 
 
 def confidence(question: str, knowledge: Knowledge, models: Models, faq_from: float) -> float:

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 from pretune.apps.outbox import TABLE as OUTBOX
 from pretune.apps.outbox import post
@@ -39,9 +40,16 @@ create table learnt (id integer primary key, time real not null, title text not 
 )
 EXAMPLES = "examples.jsonl"
 """Answered tickets as dialogues, for stage dataset; written again from the state whenever one is answered."""
+# Without the name of the talk: who has it reads the customer's whole talk, as the customer does.
 TICKETS = """
-select t.id, t.time, t.reason, t.answer, t.answered, t.as_faq, a.id as asked, a.talk, a.question, a.way, a.confidence,
-    a.intent, a.vote, a.answer as said, a.sources from tickets t join asked a on a.id = t.asked
+select t.id, t.time, t.reason, t.answer, t.answered, a.id as asked, a.question, a.way, a.confidence,
+    a.intent, a.vote, a.answer as said, a.sources,
+    coalesce((select question from learnt where source = 'ticket#' || t.id and gone is null), '') as published
+from tickets t join asked a on a.id = t.asked where a.question <> ''
+"""
+OLD_TALKS = """
+select a.talk from asked a left join tickets t on t.asked = a.id where a.question <> '' group by a.talk
+having max(max(a.time, coalesce(t.answered, 0))) < ? and sum(t.id is not null and t.answer is null) = 0
 """
 
 
@@ -57,6 +65,8 @@ class Record:
     def __init__(self, folder: Path, *, posts: bool = False, now: Callable[[], float] = time.time):
         self.state = State(folder, MIGRATIONS)
         self.folder, self.posts, self.now = folder, posts, now
+        self.examples = Lock()
+        """Who writes them: of two at once the one that read last must be the last to write."""
 
     # ---- customers ----
 
@@ -64,9 +74,11 @@ class Record:
         """Keep a question and its reply; what nobody knew becomes a ticket.
 
         Returns:
-            `id` of the question and its `talk`, a new one unless it was given; `ticket`, if there is one.
+            `id` of the question and its `talk`, a new one unless there is the given one (a name that a client made up
+            could be guessed); `ticket`, if there is one.
         """
-        talk = talk or secrets.token_urlsafe(24)
+        is_known = talk and self.state.one("select id from asked where talk = ?", talk)
+        talk = talk if talk and is_known else secrets.token_urlsafe(24)
         sources = json.dumps([source.to_json() for source in reply.sources], ensure_ascii=False)
         intent = "" if reply.intent is None else reply.intent.name
         row = (talk, self.now(), question, reply.text, reply.way, reply.confidence, intent, sources)
@@ -114,37 +126,38 @@ class Record:
 
     def tickets(self, *, is_open: bool, most: int = 200) -> list[Json]:
         """Tickets, those that wait the longest first; of answered ones the latest first."""
-        which = (
-            "where t.answer is null order by t.id" if is_open else "where t.answer is not null order by t.answered desc"
-        )
-        rows = self.state.rows(f"{TICKETS} {which} limit ?", most)
+        which = "t.answer is null order by t.id" if is_open else "t.answer is not null order by t.answered desc"
+        rows = self.state.rows(f"{TICKETS} and {which} limit ?", most)
         return [{**row, "sources": json.loads(row["sources"])} for row in rows]
 
-    def answer(self, ticket: int, text: str, *, as_faq: bool) -> None:
-        """A person's answer: the customer sees it, it is an example to learn from, and an entry of the FAQ if wanted.
+    def answer(self, ticket: int, text: str, *, published: str = "") -> None:
+        """A person's answer: the customer sees it, and it is an example to learn from.
+
+        Args:
+            published: the question of the entry of the FAQ that it becomes, which every customer may see: never the
+                customer's own words unless the person chose them. "": it becomes none, and one of before is gone.
 
         Raises:
             UserError: no such ticket.
         """
-        found = self.state.one(f"{TICKETS} where t.id = ?", ticket)
-        if found is None:
-            raise UserError(f"there is no ticket {ticket}")
         with self.state.writing() as db:
             sql = "update tickets set answer = ?, answered = ?, as_faq = ? where id = ?"
-            db.execute(sql, (text, self.now(), int(as_faq), ticket))
+            if db.execute(sql, (text, self.now(), int(bool(published)), ticket)).rowcount == 0:
+                raise UserError(f"there is no ticket {ticket}")
             source = f"ticket#{ticket}"
             db.execute("update learnt set gone = ? where source = ? and gone is null", (self.now(), source))
-            if as_faq:
+            if published:
                 sql = "insert into learnt (time, question, text, source) values (?, ?, ?, ?)"
-                db.execute(sql, (self.now(), found["question"], text, source))
+                db.execute(sql, (self.now(), published, text, source))
         self.write_examples()
 
     def write_examples(self) -> None:
         """Every answered ticket as a dialogue; a kill in between leaves the file before, and the next call mends it."""
-        rows = self.state.rows(f"{TICKETS} where t.answer is not null order by t.id")
-        turns = ((row["question"], row["answer"]) for row in rows)
-        lines = [json.dumps({"messages": _messages(*one)}, ensure_ascii=False) for one in turns]
-        write_durably(self.folder / EXAMPLES, "".join(f"{line}\n" for line in lines))
+        with self.examples:
+            rows = self.state.rows(f"{TICKETS} and t.answer is not null order by t.id")
+            turns = ((row["question"], row["answer"]) for row in rows)
+            lines = [json.dumps({"messages": _messages(*one)}, ensure_ascii=False) for one in turns]
+            write_durably(self.folder / EXAMPLES, "".join(f"{line}\n" for line in lines))
 
     def learn(self, text: str, *, title: str = "", question: str = "") -> int:
         """Keep new knowledge; its number."""
@@ -160,6 +173,52 @@ class Record:
             sql = "update learnt set gone = ? where id = ? and gone is null"
             if db.execute(sql, (self.now(), number)).rowcount == 0:
                 raise UserError(f"there is no knowledge {number}")
+
+    def forget_talks(self, *, ticket: int | None = None, before: float = 0.0) -> int:
+        """Forget what customers said: of the talk that a ticket is from, or of all in which nothing happened since.
+
+        Rows are emptied, not deleted: their numbers are not given again (a ticket's is in webhooks and open pages), and
+        counts stay. What was published stays, as no ticket's any more; talks with a ticket that waits are forgotten by
+        its number alone.
+
+        Args:
+            before: seconds since 1970.
+
+        Returns:
+            how many talks.
+
+        Raises:
+            UserError: no such ticket.
+        """
+        with self.state.writing() as db:
+            if ticket is None:
+                rows = db.execute(OLD_TALKS, (before,)).fetchall()
+                db.execute("update learnt set title = '', question = '', text = '' where gone < ?", (before,))
+            else:
+                sql = "select a.talk from asked a join tickets t on t.asked = a.id where t.id = ? and a.question <> ''"
+                rows = db.execute(sql, (ticket,)).fetchall()
+                if not rows:
+                    raise UserError(f"there is no ticket {ticket}")
+            for row in rows:
+                self._forget_talk(db, row["talk"])
+        self.write_examples()
+        self.state.compact()
+        return len(rows)
+
+    def _forget_talk(self, db: sqlite3.Connection, talk: str) -> None:
+        sql = "select t.id from tickets t join asked a on a.id = t.asked where a.talk = ?"
+        for (ticket,) in db.execute(sql, (talk,)).fetchall():
+            db.execute(
+                "update tickets set answer = '', answered = coalesce(answered, ?) where id = ?", (self.now(), ticket)
+            )
+            # One that has not arrived yet must not say it now.
+            sql = "update outbox set body = '{}', sent = coalesce(sent, ?) where json_extract(body, '$.ticket') = ?"
+            db.execute(sql, (self.now(), ticket))
+            source = f"ticket#{ticket}"
+            db.execute("update learnt set text = '', question = '' where source = ? and gone is not null", (source,))
+            db.execute("update learnt set source = 'desk' where source = ?", (source,))
+        sql = "update asked set question = '', answer = '', sources = '[]', intent = '', talk = ? where talk = ?"
+        db.execute(sql, (secrets.token_urlsafe(24), talk))
 
     def learnt(self) -> list[Json]:
         return self.state.rows(

@@ -20,6 +20,7 @@ class SupportStage(Stage):
     """A support desk: answers from documents and an FAQ, each with its sources, or a person's."""
 
     makes: ClassVar[str] = "app"
+    version: ClassVar[int] = 2
     kind: str = "support"
 
     docs: Annotated[list[str], Input("files|corpus")] = []
@@ -46,7 +47,8 @@ class SupportStage(Stage):
     overlap: int = Field(30, ge=0)
     """Words of its neighbour that a passage may begin with, in whole sentences."""
     false_refusals: float = Field(0.05, ge=0, lt=1)
-    """Share of the questions in `dev` that the knowledge answers and that may be refused: it chooses `refuse`."""
+    """Share of new questions like those of `dev` that the knowledge answers and that may be refused: it chooses
+    `refuse`."""
     refuse: float | None = Field(None, ge=0, le=1)
     """The confidence below which a person is asked. Without it: chosen on `dev`; without `dev` 0.3."""
     faq_from: float = Field(0.75, ge=0, le=1)

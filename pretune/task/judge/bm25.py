@@ -41,31 +41,48 @@ class Bm25:
     """An index of texts: of each term the numbers of the texts that have it, and what it adds to their scores.
 
     Args:
-        number: of texts.
-        rows: of each term its row; `starts`: where a row's entries begin in `numbers` and `weights`.
+        rows: of each term its row; `starts`: where a row's entries begin in `numbers`, `times` and `weights`.
+        times: how often the term is in the text.
+        lengths: terms of each text.
         terms: how a text becomes terms.
     """
 
-    number: int
     rows: dict[str, int]
     starts: NDArray[np.int64]
     numbers: NDArray[np.int64]
+    times: NDArray[np.int64]
     weights: NDArray[np.float64]
+    lengths: NDArray[np.int64]
     terms: Callable[[str], list[str]] = terms_of
 
     @classmethod
     def of(cls, texts: Sequence[str], terms: Callable[[str], list[str]] = terms_of) -> Bm25:
-        rows: dict[str, int] = {}
-        found = [[rows.setdefault(term, len(rows)) for term in terms(text)] for text in texts]
-        lengths = np.array([len(one) for one in found], dtype=np.int64)
-        every = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=int(lengths.sum()))
+        none = np.zeros(0, dtype=np.int64)
+        return cls({}, np.zeros(1, dtype=np.int64), none, none, np.zeros(0), none, terms).plus(texts)
+
+    @property
+    def number(self) -> int:
+        """Of texts."""
+        return len(self.lengths)
+
+    def plus(self, texts: Sequence[str]) -> Bm25:
+        """An index of more texts, the same as if all were given at once; those of before are not read again."""
+        rows = dict(self.rows)
+        found = [[rows.setdefault(term, len(rows)) for term in self.terms(text)] for text in texts]
+        new = np.array([len(one) for one in found], dtype=np.int64)
+        every = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=int(new.sum()))
         # A term and a text are one number, so that sorting counts how often the one is in the other.
-        pairs, times = np.unique(every * len(texts) + np.repeat(np.arange(len(texts)), lengths), return_counts=True)
-        row_of, numbers = pairs // max(len(texts), 1), pairs % max(len(texts), 1)
-        having = np.bincount(row_of, minlength=len(rows))
-        longer = K1 * (1 - B + B * lengths / max(lengths.mean() if len(texts) else 0.0, 1.0))
-        weights = rarity(len(texts), having)[row_of] * times * (K1 + 1) / (times + longer[numbers])
-        return cls(len(texts), rows, np.concatenate([[0], np.cumsum(having)]), numbers, weights, terms)
+        size = max(len(texts), 1)
+        pairs, more = np.unique(every * size + np.repeat(np.arange(len(texts)), new), return_counts=True)
+        row_of = np.concatenate([np.repeat(np.arange(len(self.rows)), np.diff(self.starts)), pairs // size])
+        order = np.argsort(row_of, kind="stable")
+        numbers = np.concatenate([self.numbers, self.number + pairs % size])[order]
+        times = np.concatenate([self.times, more])[order]
+        lengths, having = np.concatenate([self.lengths, new]), np.bincount(row_of, minlength=len(rows))
+        longer = K1 * (1 - B + B * lengths / max(lengths.mean() if len(lengths) else 0.0, 1.0))
+        weights = rarity(len(lengths), having)[row_of[order]] * times * (K1 + 1) / (times + longer[numbers])
+        starts = np.concatenate([[0], np.cumsum(having)])
+        return Bm25(rows, starts, numbers, times, weights, lengths, self.terms)
 
     def _places(self, term: str) -> slice:
         """Where its entries are; an empty slice for a term that no text has."""
