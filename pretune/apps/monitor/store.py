@@ -54,7 +54,7 @@ FUTURE = 3600.0
 HISTORY = 2 * 366 * 24 * 3600
 """Seconds that the first window may be in the past."""
 FRESH = 24 * 3600.0
-"""Alerts of windows that began longer ago are kept, and not sent: a history that is read is no news."""
+"""Alerts of windows that ended longer ago are kept, and not sent: a history that is read is no news."""
 SILENCE = 10.0
 """Windows without any text are a gap, and no zeros, where so many texts were expected in them together: by chance one
 such time in 22,000 is empty."""
@@ -221,7 +221,8 @@ class Store:
                     "max(id) from alerts where kind = ? and name = ? and sentiment = ? and method = ?)",
                     (end, one.score, one.count, *key, one.method),
                 )
-        if new and window >= self.now() - FRESH:
+        # From when it could be judged at the earliest: a window may be as long as a day, or wait for late texts as long.
+        if new and end + self.late >= self.now() - FRESH:
             rows = [(window, channel, json.dumps(new), self.now()) for channel in self.channels]
             db.executemany("insert into messages (window, channel, alerts, made) values (?, ?, ?, ?)", rows)
         return new

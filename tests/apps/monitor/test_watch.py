@@ -79,6 +79,31 @@ def test_bad_news_on_the_bank_that_surge_are_one_alert_an_hour_later(
     assert 3 < found[1]["usual"] < 5
 
 
+@pytest.mark.parametrize(("minutes", "late"), [(24 * 60, 5), (60, 30 * 60)])
+def test_an_alert_is_sent_however_long_its_window_is_or_waits_for_texts(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path, minutes: int, late: float
+) -> None:
+    end = MONDAY + 10 * 24 * HOUR
+    rows = [{"time": MONDAY + day * 24 * HOUR + k, "text": "negative"} for day in range(9) for k in range(6)]
+    write(tmp_path / "news.jsonl", [*rows, *({"time": end - k, "text": "negative"} for k in range(1, 100))])
+    kept = store(Watching(window_minutes=minutes), channels=["log"], late_minutes=late)
+    for clock.now in (end - 24 * HOUR + late * 60, end + late * 60 + 1):
+        followed(kept, models, Growing(str(tmp_path / "news.jsonl")))
+    assert {"window": end - minutes * 60} in kept.state.rows("select window from messages")
+
+
+def test_a_silence_that_took_days_to_see_is_sent(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    write(tmp_path / "news.jsonl", [{"time": MONDAY + k * 6 * HOUR, "text": "negative"} for k in range(10 * 4)])
+    kept = store(channels=["log"])  # four texts a day: ten are due after two and a half
+    for hour in range(10 * 24, 14 * 24):
+        clock.now = MONDAY + hour * HOUR + 600
+        followed(kept, models, Growing(str(tmp_path / "news.jsonl")))
+    assert [row["method"] for row in kept.state.rows("select method from alerts")] == ["silence"]
+    assert kept.state.rows("select count(*) as n from messages") == [{"n": 1}]
+
+
 def test_a_watch_that_is_killed_anywhere_ends_with_what_one_that_was_not_has(
     store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
 ) -> None:
