@@ -221,7 +221,7 @@ class Store:
                     "max(id) from alerts where kind = ? and name = ? and sentiment = ? and method = ?)",
                     (end, one.score, one.count, *key, one.method),
                 )
-        # From when it could be judged at the earliest: a window may be as long as a day, or wait for late texts as long.
+        # A window may itself be as long as a day, and wait for late texts as long: what counts is when it was over.
         if new and end + self.late >= self.now() - FRESH:
             rows = [(window, channel, json.dumps(new), self.now()) for channel in self.channels]
             db.executemany("insert into messages (window, channel, alerts, made) values (?, ?, ?, ?)", rows)

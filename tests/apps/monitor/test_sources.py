@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -129,6 +131,33 @@ def test_a_feed_that_did_not_change_is_not_read_again_and_one_that_is_gone_is_to
     file.unlink()
     assert reader.texts() == []
     assert "cannot be read" in reader.refused[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n<rss>",
+    ],
+)
+def test_a_server_that_speaks_no_http_is_told_and_ends_no_watch(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1 << 16)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/feed"
+        (reason,) = Feed(address, every=0).read({}, 10).refused
+        thread.join()
+    assert address in reason
+    (reason,) = Feed("http://a:b@host/feed", every=0).read({}, 10).refused
+    assert "does not answer" in reason
 
 
 def test_a_pipe_gives_lines_and_records_and_says_when_it_is_over() -> None:

@@ -10,6 +10,7 @@ import time as clock
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from pretune.apps.monitor.sources.items import known_by, time_of
@@ -61,18 +62,28 @@ def _fetched(address: str, at: Json) -> tuple[bytes | None, Json]:
     headers = {"User-Agent": "pretune", **{name: value for name, value in known.items() if value}}
     try:
         with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
-            content = answer.read(MOST_BYTES + 1)
+            content = _whole(answer)
             place = {"etag": answer.headers.get("ETag"), "modified": answer.headers.get("Last-Modified")}
     except urllib.error.HTTPError as error:
         if error.code == 304:
             return None, at
         raise BadFile(f"{address} answers {error.code}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise BadFile(f"{address} does not answer: {error}") from None
     if len(content) > MOST_BYTES:
         raise BadFile(f"{address} has more than {MOST_BYTES >> 20} MiB")
     # Without a mark of the server's it is read every time; what is in it is known again by its keys.
     return content, place if any(place.values()) else {"asked": at.get("asked", 0) + 1}
+
+
+def _whole(answer: HTTPResponse) -> bytes:
+    """The bytes of an answer, up to one more than it may have; the limit of `urlopen` is one for each packet alone."""
+    found, end = bytearray(), clock.monotonic() + TIMEOUT
+    while len(found) <= MOST_BYTES and (block := answer.read1(1 << 16)):
+        found += block
+        if clock.monotonic() > end:
+            raise TimeoutError(f"more than {TIMEOUT:g} s for an answer")
+    return bytes(found)
 
 
 def entries_of(content: bytes, where: str) -> list[Item]:
