@@ -6,6 +6,8 @@ last answer, so that nothing is sent while nothing is new.
 
 from __future__ import annotations
 
+import codecs
+import re
 import time as clock
 import urllib.error
 import urllib.request
@@ -23,6 +25,7 @@ from pretune.text.read.formats.record import Repairs
 
 EVERY, TIMEOUT, MOST_BYTES = 60.0, 20.0, 10 << 20
 """Seconds between two questions; seconds that an answer may take; bytes that it may have."""
+DECLARED = re.compile(rb"""<\?xml\b(?:[^>]*?\bencoding=["']([\w.-]+)["'])?[^>]*>""")
 ENTRIES = ("item", "entry")
 TITLE, TEXTS = "title", ("description", "summary", "encoded", "content")
 TIMES, KEYS = ("pubDate", "published", "updated", "date"), ("guid", "id", "link")
@@ -93,11 +96,25 @@ def entries_of(content: bytes, where: str) -> list[Item]:
         BadFile: no XML, XML with a DTD, or no feed.
     """
     reader = _Reader()
-    parse_xml([content], where, reader.start, reader.end, reader.data)
+    parse_xml([_decoded(content)], where, reader.start, reader.end, reader.data)
     if not reader.is_feed:
         raise BadFile(f"{where!r} is no feed: it is neither RSS nor Atom")
     found = [item for fields in reader.entries if (item := _item(fields, where)) is not None]
     return sorted(found, key=lambda item: item.time or 0)
+
+
+def _decoded(content: bytes) -> bytes:
+    """The feed in UTF-8, by what it names (expat reads no GBK); a byte that is broken costs no feed."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", errors="replace").encode()
+        return DECLARED.sub(b"", content, count=1)
+    content = content.removeprefix(codecs.BOM_UTF8).lstrip()
+    said = DECLARED.match(content)
+    body = content[said.end() :] if said else content
+    try:
+        return body.decode(((said and said[1]) or b"utf-8").decode(), errors="replace").encode()
+    except LookupError:  # no such encoding
+        return body.decode(errors="replace").encode()
 
 
 class _Reader:
