@@ -147,6 +147,8 @@ class Store:
             watch = self._watch()
             first = watch["upto"] if watch["upto"] is not None else self._first(db)
             end = self.watching.window_of(until - self.late)
+            if first is not None and first > self.now() + self.watching.seconds:  # no second that was put right
+                self._come_back(db, end)
             if first is None or first >= end:
                 return []
             found = self._judge(db, first, end, watch["first"] if watch["first"] is not None else first)
@@ -174,6 +176,11 @@ class Store:
         states.save()
         db.execute("update watch set first = ?, upto = ?", (beginning, end))
         return found
+
+    def _come_back(self, db: Connection, end: int) -> None:
+        """Go on at the clock, which was ahead when windows were judged that are not over yet."""
+        db.execute("update watch set upto = ?, first = min(first, ?)", (end, end))
+        db.execute("update alerts set until = ? where until > ?", (end, end))
 
     def _end_silence(
         self, db: Connection, states: _Series, empty: Sequence[int], awaited: float, *, silent: bool
@@ -269,13 +276,19 @@ class Store:
                 db.execute("update watch set settings = ?", (said,))
 
     def begin_with(self, history: Sequence[tuple[int, str, str, str, int]]) -> None:
-        """The counts of a history (window, kind, name, sentiment, number), of which nothing is told; once."""
+        """The counts of a history (window, kind, name, sentiment, number), of which nothing is told; once.
+
+        What is dated ahead of the clock, or years ago (0 for "unknown"), is left out; the window that is not over yet
+        is judged when it is.
+        """
+        over = self.watching.window_of(self.now() - self.late)
+        rows = [row for row in history if self.now() - HISTORY <= row[0] <= over]
         with self.state.writing() as db:
-            if not history or self._watch()["upto"] is not None:
+            if not rows or self._watch()["upto"] is not None:
                 return
-            count(db, history)
-            first, last = min(row[0] for row in history), max(row[0] for row in history)
-            self._judge(db, first, last + self.watching.seconds, first, silent=True)
+            count(db, rows)
+            first, last = min(row[0] for row in rows), max(row[0] for row in rows)
+            self._judge(db, first, min(last + self.watching.seconds, over), first, silent=True)
 
     def _prune(self, db: Connection, end: int) -> None:
         db.execute("delete from texts where window < ?", (end - self.keep,))

@@ -275,3 +275,38 @@ def test_no_window_is_over_while_a_source_still_has_old_texts(
     kept = store()
     followed(kept, models, Slow("a", [MONDAY + 9 * HOUR]), Slow("b", [MONDAY, MONDAY + HOUR, MONDAY + 2 * HOUR]))
     assert [row["late"] for row in kept.state.rows("select late from sources")] == [0, 0]
+
+
+def test_a_text_from_the_future_closes_no_window_of_a_source_that_has_old_ones(
+    store: Callable[..., Store], models: Models, clock: Clock
+) -> None:
+    clock.now, wrong = MONDAY + 10 * HOUR, MONDAY + 10**9
+    followed(kept := store(), models, Slow("a", [MONDAY, MONDAY + HOUR, wrong, MONDAY + 2 * HOUR]))
+    assert kept.state.rows("select late, ahead from sources") == [{"late": 0, "ahead": 1}]
+
+
+def test_a_watch_goes_on_when_a_clock_that_was_ahead_is_put_right(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    file, kept = tmp_path / "news.jsonl", store(channels=["log"])
+    write(file, [{"time": MONDAY + k * 180, "text": "negative"} for k in range(20 * 24 * 8)])
+    clock.now = MONDAY + 20 * 24 * HOUR  # twelve days ahead
+    followed(kept, models, Growing(str(file)))
+    clock.now = MONDAY + 8 * 24 * HOUR
+    followed(kept, models, Growing(str(file)))
+    assert [one for one in kept.open_alerts() if one["until"] > clock.now] == []
+    write(file, [{"time": clock.now + k, "text": "negative"} for k in range(200)])
+    clock.now += 2 * HOUR
+    followed(kept, models, Growing(str(file)))
+    assert {"window": MONDAY + 8 * 24 * HOUR, "method": "ewma"} in kept.state.rows("select window, method from alerts")
+
+
+def test_a_history_with_wrong_dates_neither_stops_a_watch_nor_takes_it_years_back(
+    store: Callable[..., Store], clock: Clock
+) -> None:
+    clock.now = MONDAY + 10.5 * HOUR
+    kept, right = store(), range(MONDAY, MONDAY + 11 * HOUR, HOUR)
+    kept.begin_with([(window, "all", "", "negative", 3) for window in (0, *right, MONDAY + 10**9 // HOUR * HOUR)])
+    (watch,) = kept.state.rows("select first, upto from watch")
+    assert watch == {"first": MONDAY, "upto": MONDAY + 10 * HOUR}  # the hour that is not over is judged when it is
+    assert kept.state.rows("select sum(number) as n from counts") == [{"n": 33}]
