@@ -46,6 +46,7 @@ MIGRATIONS = [
       made real not null, tries integer not null default 0, next real not null default 0, error text, done real,
       given_up integer not null default 0)
     """,
+    "create table history (key text primary key, time real not null) without rowid",
 ]
 Key = tuple[str, str, str]
 """A series: kind and name of its subject, sentiment."""
@@ -120,13 +121,12 @@ class Store:
         return len(new)
 
     def _is_new(self, db: Connection, one: Seen) -> bool:
-        if not one.item.key:
-            return True
-        found = db.execute("insert or ignore into seen values (?, ?)", (one.item.key, self.now()))
-        return found.rowcount == 1
+        keys = [key for key in (one.item.key, one.item.copied) if key]
+        added = [db.execute("insert or ignore into seen values (?, ?)", (key, self.now())).rowcount for key in keys]
+        return all(added)
 
     def _add(self, db: Connection, source: str, one: Seen, upto: int | None) -> bool:
-        """A text and its counts; whether its window was judged already."""
+        """A text and its counts, but if a history counted it; whether its window was judged already."""
         now = self.now()
         time = now if one.item.time is None or one.item.time > now + FUTURE else one.item.time
         window = self.watching.window_of(time)
@@ -135,6 +135,8 @@ class Store:
             (time, window, source, one.sentiment, one.score, one.item.text),
         )
         db.executemany("insert into subjects values (?, ?, ?)", [(added.lastrowid, *s) for s in one.subjects])
+        if db.execute("delete from history where key = ?", (one.item.anywhere,)).rowcount:
+            return False
         counted = [(window, *subject, one.sentiment, 1) for subject in one.subjects]
         count(db, counted)
         return upto is not None and window < upto
@@ -275,24 +277,33 @@ class Store:
                     self._judge(db, watch["first"], watch["upto"], watch["first"], silent=True)
                 db.execute("update watch set settings = ?", (said,))
 
-    def begin_with(self, history: Sequence[tuple[int, str, str, str, int]]) -> None:
+    def begin_with(
+        self, history: Sequence[tuple[int, str, str, str, int]], known: Sequence[tuple[str, int]] = ()
+    ) -> None:
         """The counts of a history (window, kind, name, sentiment, number), of which nothing is told; once.
 
         What is dated ahead of the clock, or years ago (0 for "unknown"), is left out; the window that is not over yet
         is judged when it is.
+
+        Args:
+            known: (key, window) of its texts: one that a source gives, too, is kept and not counted again.
         """
         over = self.watching.window_of(self.now() - self.late)
-        rows = [row for row in history if self.now() - HISTORY <= row[0] <= over]
+        begin = self.now() - HISTORY
+        rows = [row for row in history if begin <= row[0] <= over]
         with self.state.writing() as db:
             if not rows or self._watch()["upto"] is not None:
                 return
             count(db, rows)
+            keys = [(key, self.now()) for key, window in known if begin <= window <= over]
+            db.executemany("insert or ignore into history values (?, ?)", keys)
             first, last = min(row[0] for row in rows), max(row[0] for row in rows)
             self._judge(db, first, min(last + self.watching.seconds, over), first, silent=True)
 
     def _prune(self, db: Connection, end: int) -> None:
         db.execute("delete from texts where window < ?", (end - self.keep,))
-        db.execute("delete from seen where time < ?", (self.now() - self.keep,))
+        for table in ("seen", "history"):
+            db.execute(f"delete from {table} where time < ?", (self.now() - self.keep,))
 
 
 def count(db: Connection, rows: Iterable[tuple[int, str, str, str, int]]) -> None:

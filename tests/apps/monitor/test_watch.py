@@ -147,6 +147,23 @@ def test_what_comes_again_is_not_counted_again(
     assert [row["repeated"] for row in kept.state.rows("select repeated from sources order by name")] == [2, 5]
 
 
+def test_two_places_that_number_their_texts_from_one_lose_none(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now, kept = MONDAY + 2 * HOUR, store()
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.jsonl", [{"id": k, "time": MONDAY, "text": f"negative {name} {k}"} for k in range(3)])
+    both = {"id": "https://example.com/1", "time": MONDAY}
+    write(tmp_path / "a.jsonl", [{**both, "text": "negative"}])
+    write(tmp_path / "b.jsonl", [{**both, "text": "negative, shortened"}])  # an address is one in the whole world
+    followed(kept, models, *(Growing(str(tmp_path / f"{name}.jsonl")) for name in ("a", "b")))
+    assert kept.state.rows("select sum(number) as n from counts where kind = 'all'") == [{"n": 7}]
+    (tmp_path / "a.jsonl").write_text("", encoding="utf-8")
+    write(tmp_path / "a.jsonl", [{"id": 1, "time": MONDAY, "text": "negative a 1, put right"}])
+    followed(kept, models, Growing(str(tmp_path / "a.jsonl")))
+    assert [row["repeated"] for row in kept.state.rows("select repeated from sources order by name")] == [1, 1]
+
+
 def test_a_text_from_the_past_is_counted_in_its_window_and_told_as_late(
     store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
 ) -> None:

@@ -160,7 +160,7 @@ def _item(fields: dict[str, str], where: str) -> Item | None:
         when = None if said is None else time_of(said)
     except BadFile:
         when = None  # a feed that writes its times in a way of its own is still news
-    return Item(text, when, known_by(key or text, text, when))
+    return Item(text, when, *known_by(key or f"text:{text}", text, when, where))
 
 
 def _plain(text: str, where: str) -> str:

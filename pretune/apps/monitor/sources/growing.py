@@ -12,6 +12,7 @@ import codecs
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -180,4 +181,4 @@ def _add(
         refused.append(error.problem)
         return
     if item is not None:
-        found.append(item if item.time is not None else Item(item.text, modified, item.key))
+        found.append(item if item.time is not None else replace(item, time=modified))
