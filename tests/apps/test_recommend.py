@@ -339,7 +339,7 @@ def test_the_page_has_every_word_in_both_languages(client: tuple[TestClient, Rec
     assert "/*look*/" not in page
     words = json.loads(json.dumps([line for line in page.splitlines() if line.startswith("  ") and '", "' in line]))
     assert any("推荐" in line for line in words)
-    assert client[0].get("/metrics").text.count("pretune_recommend_items") == 3
+    assert client[0].get("/metrics").text.count("\npretune_recommend_items ") == 1
 
 
 def test_the_three_commands_of_the_guide_lead_from_two_tables_to_a_server(

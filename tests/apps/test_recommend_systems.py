@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pretune.apps.recommend import mixing
 from pretune.apps.recommend.figures import best, figures_of, gains, place_among
 from pretune.apps.recommend.learning import Asked
 from pretune.apps.recommend.mixing import Mixture, chosen
@@ -91,17 +92,10 @@ def test_coverage_and_novelty_by_hand() -> None:
 
 
 def test_the_best_are_those_of_a_whole_sort_and_of_equal_ones_the_first() -> None:
-    scores = np.round(RNG.random((7, 40)), 1).astype(np.float32)
-    assert np.array_equal(best(scores, 10), np.argsort(-scores, axis=1, kind="stable")[:, :10]) or all(
-        np.array_equal(a[i], b[j])
-        for a, b, i, j in zip(
-            scores,
-            scores,
-            best(scores, 10),
-            np.argsort(-scores, axis=1, kind="stable")[:, :10],
-            strict=True,
-        )
-    )
+    scores = np.round(np.random.default_rng(1).random((300, 400)), 1).astype(np.float32)
+    scores[:, ::7] = -np.inf
+    for places in (1, 10, 399, 400, 900):
+        assert np.array_equal(best(scores, places), np.argsort(-scores, axis=1, kind="stable")[:, :places])
 
 
 def test_a_place_among_others_is_the_share_below_and_half_of_the_ties() -> None:
@@ -151,6 +145,21 @@ def test_the_weights_that_validation_chooses_are_no_worse_than_any_system_alone(
         for row, items in zip(scores, seen, strict=True):
             row[items] = -np.inf
         assert quality >= gains(best(scores, 10), wanted)[0].mean()
+
+
+@pytest.mark.parametrize("at_once", [1, 4 * ITEMS * 7])
+def test_weights_chosen_with_few_users_in_memory_are_those_with_all(
+    together_NN: np.ndarray, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systems = _mixture(together_NN).systems
+    seen, wanted = [np.flatnonzero(row)[:-1] for row in SEEN_UN[1:]], [np.flatnonzero(row)[-1:] for row in SEEN_UN[1:]]
+    whole, quality = chosen(systems, seen, wanted)
+    most = list[int]()
+    scores = mixing._all_scores
+    monkeypatch.setattr(mixing, "AT_ONCE", at_once)
+    monkeypatch.setattr(mixing, "_all_scores", lambda *given: (most.append(len(given[1])), scores(*given))[1])
+    assert chosen(systems, seen, wanted) == (whole, quality)
+    assert max(most) == max(1, at_once // (4 * ITEMS))
 
 
 def test_the_products_of_word_vectors_are_those_of_whole_tf_idf_vectors_but_for_a_little_noise() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pretune.apps.app import App, Started
 from pretune.apps.monitor.following import Follower, running
 from pretune.apps.monitor.reading import Models
-from pretune.apps.monitor.settings import FILE, HISTORY, Setup
+from pretune.apps.monitor.settings import FILE, HISTORY, KNOWN, Setup
 from pretune.apps.monitor.sources.choosing import source_of
 from pretune.apps.monitor.store import MIGRATIONS, Store, undelivered
 from pretune.apps.state import State, is_there
@@ -93,7 +93,7 @@ class Monitor(App):
         state = State(self.folder, MIGRATIONS)
         try:
             self.store = store_of(state, setup)
-            self.store.begin_with(history_of(self.artifact))
+            self.store.begin_with(history_of(self.artifact), known_of(self.artifact))
             self.follower = Follower(self.store, self.models, sources, write=started.write)
             with running(self.follower, channels, utc_offset=setup.watch.usual.utc_offset, write=started.write):
                 yield
@@ -120,9 +120,18 @@ def setup_of(artifact: Artifact) -> Setup:
 
 def history_of(artifact: Artifact) -> list[tuple[int, str, str, str, int]]:
     """The counts of the history that was replayed, if there was one."""
-    if not (artifact.path / HISTORY).is_file():
+    return _rows(artifact.path / HISTORY, ("window", "kind", "name", "sentiment", "number"))
+
+
+def known_of(artifact: Artifact) -> list[tuple[str, int]]:
+    """By what its texts are known again, each with its window."""
+    return _rows(artifact.path / KNOWN, ("key", "window"))
+
+
+def _rows(file: Path, names: Sequence[str]) -> list[Any]:
+    if not file.is_file():
         return []
     from pyarrow import parquet
 
-    columns = parquet.read_table(artifact.path / HISTORY).to_pydict()
-    return list(zip(*(columns[name] for name in ("window", "kind", "name", "sentiment", "number")), strict=True))
+    columns = parquet.read_table(file).to_pydict()
+    return list(zip(*(columns[name] for name in names), strict=True))

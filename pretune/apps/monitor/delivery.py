@@ -2,13 +2,16 @@
 
     messages: window 09:00, slack, tries 3, next 09:01:20, error "slack answers 503"
 
-A message is marked as done after its channel took it. A watch that is killed between the two sends it once more.
+A message is marked as done after its channel took it. A watch that is killed between the two sends it once more, after
+a while in which another one over the same state leaves it alone. A channel that fails is asked again in the next round,
+so that one that is down holds up no other.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 
 from pretune.apps.monitor.channels.channel import Channel
 from pretune.apps.monitor.words import message_of
@@ -18,6 +21,9 @@ from pretune.base.json import Json
 
 FIRST, LONGEST, GIVEN_UP = 10.0, 3600.0, 2 * 24 * 3600.0
 """Seconds to the second try, between two tries at most, and until nothing is tried any more."""
+TRYING = 120.0
+"""Seconds in which a try is over: for so long nobody else sends the same."""
+DUE = "done is null and not given_up and next <= ?"
 
 
 def deliver(
@@ -34,10 +40,13 @@ def deliver(
     Args:
         seconds: length of a window.
     """
-    waiting = state.rows(
-        "select * from messages where done is null and not given_up and next <= ? order by id limit 100", now
-    )
-    return sum([_delivered(state, channels, row, seconds, utc_offset, now, write) for row in waiting])
+
+    def arrives(row: Json) -> bool:
+        return _delivered(state, channels, row, seconds, utc_offset, now, write)
+
+    names = [row["channel"] for row in state.rows(f"select distinct channel from messages where {DUE}", now)]
+    due = f"select * from messages where channel = ? and {DUE} order by id limit 100"
+    return sum(len([*takewhile(arrives, state.rows(due, name, now))]) for name in names)
 
 
 def _delivered(
@@ -49,6 +58,8 @@ def _delivered(
     now: float,
     write: Callable[[str], object],
 ) -> bool:
+    if not _claimed(state, row, now):
+        return False
     error = None
     try:
         if row["channel"] not in channels:
@@ -62,6 +73,13 @@ def _delivered(
         error = caught.problem
     _keep(state, row, error, now, write)
     return error is None
+
+
+def _claimed(state: State, row: Json, now: float) -> bool:
+    """Whether this process is the one that sends a message now."""
+    sql = "update messages set next = ? where id = ? and next = ? and done is null"
+    with state.writing() as db:
+        return db.execute(sql, (now + TRYING, row["id"], row["next"])).rowcount == 1
 
 
 def _keep(state: State, row: Json, error: str | None, now: float, write: Callable[[str], object]) -> None:

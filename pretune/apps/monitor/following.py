@@ -37,15 +37,17 @@ class Follower:
 
     def round(self) -> bool:
         """A batch of every source, then what is over is judged; returns whether there is more at once."""
-        busy = list[float]()
+        busy, now = list[float](), self.store.now()
         for source in tuple(self.sources):
             since = self.store.places(source.name)
             batch = source.read(since, AT_ONCE)
             self._take(source, batch, since)
             if batch.has_more:
-                busy.append(max((one.time for one in batch.items if one.time is not None), default=0.0))
+                # A time that is ahead of the clock says nothing of how far the source has come.
+                times = (one.time for one in batch.items if one.time is not None and one.time <= now)
+                busy.append(max(times, default=0.0))
         # While a source still has old texts, no window is over that one of them may belong to.
-        self.store.judge(min([self.store.now(), *busy]))
+        self.store.judge(min([now, *busy]))
         return bool(busy)
 
     def _take(self, source: Source, batch: Batch, since: Mapping[str, Json]) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
 
 from pretune.apps.app import giving
-from pretune.apps.monitor.reading import Models
+from pretune.apps.monitor.reading import ALL, Models
 from pretune.apps.monitor.replay import BURSTS, COPIES, FACTOR, HOURS, History, Outcome, chosen, outcomes, with_bursts
 from pretune.apps.monitor.series import Watching
-from pretune.apps.monitor.settings import FILE, HISTORY, Setup
+from pretune.apps.monitor.settings import FILE, HISTORY, KNOWN, Setup
 from pretune.apps.monitor.sources.items import item_of
 from pretune.apps.monitor.sources.source import Item
+from pretune.apps.monitor.store import HISTORY as LOOKS_BACK
 from pretune.base.artifact import Artifact
 from pretune.base.config import complete
 from pretune.base.errors import EmptyInput, NoSuchColumn, UserError, WrongValue, did_you_mean
@@ -46,7 +48,8 @@ def make(setup: Setup, inputs: Mapping[str, Artifact], out: Path, context: Conte
     others = {n: giving(open_model(inputs[n].path), n, *kinds) for n, kinds in parts.items() if n in inputs}
     watching, metrics = setup.watch, Json()
     if "replay" in inputs:
-        counts = counted(inputs["replay"], setup, Models(sentiment, **others), context)
+        counts, known = counted(inputs["replay"], setup, Models(sentiment, **others), context)
+        _write_table(out / KNOWN, ("key", "window"), sorted(known.items()))
         watching, metrics = replay(setup, counts, out, context, most_false=most_false)
     plain = Setup(**{name: getattr(setup, name) for name in Setup.model_fields} | {"watch": watching})
     (out / FILE).write_text(json.dumps(complete(plain), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -63,21 +66,41 @@ def check_labels(wanted: Sequence[str], model: Predictor) -> None:
             raise WrongValue(f"alert_on names {name!r}, which this model never says", hint=did_you_mean(name, known))
 
 
-def counted(history: Artifact, setup: Setup, models: Models, context: Context) -> Counts:
-    """The counts of a history, its texts labelled. Raises EmptyInput: none has a time."""
-    counts, number = Counts(), 0
+def counted(history: Artifact, setup: Setup, models: Models, context: Context) -> tuple[Counts, dict[str, int]]:
+    """The counts of a history, its texts labelled, each once; and by what they are known, with their windows.
+
+    Raises EmptyInput: none has a time.
+    """
+    counts, known = Counts(), dict[str, int]()
     with context.log.progress("texts of the history", unit="texts") as bar:
         texts = _items(history, setup)
         while items := list(islice(texts, AT_ONCE)):
-            for one in models.see(items):
-                window = setup.watch.window_of(one.item.time or 0.0)
+            new = {one.anywhere: one for one in items if one.anywhere not in known}
+            for key, one in zip(new, models.see([*new.values()]), strict=True):
+                known[key] = window = setup.watch.window_of(one.item.time or 0.0)
                 counts.update((window, *subject, one.sentiment) for subject in one.subjects)
-            number += len(items)
             bar.advance(len(items))
     if not counts:
         hint = "a history says when each text was written, in a column like time or published (time=COLUMN)"
         raise EmptyInput(f"{history.path.as_posix()!r} has no text with a time", hint=hint)
-    return counts
+    near = near_the_middle(counts)
+    if far := counts.total() - near.total():
+        context.log.warn(f"{far} counts of the history are more than two years from its middle, and left out")
+    windows = {key[0] for key in near}
+    return near, {key: window for key, window in known.items() if window in windows}
+
+
+def near_the_middle(counts: Counts) -> Counts:
+    """Without what is further from the middle text than a watch looks back: a time of 0, or of a clock that was wrong.
+
+    One such text would make the table of windows decades long.
+    """
+    texts = Counter[int]()
+    for (window, kind, _, _), number in counts.items():
+        texts[window] += number if kind == ALL.kind else 0
+    ordered = sorted(texts)
+    place = bisect_left([*accumulate(texts[window] for window in ordered)], texts.total() / 2)
+    return Counts({key: number for key, number in counts.items() if abs(key[0] - ordered[place]) <= LOOKS_BACK})
 
 
 def _items(history: Artifact, setup: Setup) -> Iterator[Item]:
@@ -112,13 +135,8 @@ def history_of(counts: Counts, setup: Setup) -> History:
 
 def replay(setup: Setup, counts: Counts, out: Path, context: Context, *, most_false: float) -> tuple[Watching, Json]:
     """Choose thresholds on a history, and write its counts and a page; returns what was chosen, and metrics."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     rows = [(*key, number) for key, number in sorted(counts.items())]
-    names = ("window", "kind", "name", "sentiment", "number")
-    table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-    parquet.write_table(table, out / HISTORY)
+    _write_table(out / HISTORY, ("window", "kind", "name", "sentiment", "number"), rows)
     history = history_of(counts, setup)
     rngs = [np.random.default_rng([context.seed, copy]) for copy in range(COPIES)]
     copies = [with_bursts(history, setup.watch, rng) for rng in rngs]
@@ -137,6 +155,13 @@ def replay(setup: Setup, counts: Counts, out: Path, context: Context, *, most_fa
         **{"history_windows": history.counts.shape[1], "false_alarms_a_week": round(best.false_a_week, 3)},
         **{"found_within_2h": round(best.found, 4), "delay_hours": round(best.delay_hours, 3)},
     }
+
+
+def _write_table(file: Path, names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))), file)
 
 
 def _of(tried: Sequence[Outcome], method: str, settings: Json) -> Outcome:

@@ -12,7 +12,7 @@ from pretune.apps.monitor.series import Watching
 from pretune.base.artifact import unlike
 from pretune.base.config import Config, chosen
 
-FILE, HISTORY = "watch.json", "history.parquet"
+FILE, HISTORY, KNOWN = "watch.json", "history.parquet", "known.parquet"
 
 
 class Setup(Config):

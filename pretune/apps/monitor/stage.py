@@ -19,6 +19,7 @@ class MonitorStage(Stage, Setup):
     """A watch over a stream of texts: sentiment, topics, counts per window, and alerts when they surge."""
 
     makes: ClassVar[str] = "app"
+    version: ClassVar[int] = 2
     kind: str = "monitor"
     model: Annotated[str, Input("model|bundle")]
     """The classifier that says the sentiment of a text (one label)."""

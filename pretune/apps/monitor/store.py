@@ -46,6 +46,7 @@ MIGRATIONS = [
       made real not null, tries integer not null default 0, next real not null default 0, error text, done real,
       given_up integer not null default 0)
     """,
+    "create table history (key text primary key, time real not null) without rowid",
 ]
 Key = tuple[str, str, str]
 """A series: kind and name of its subject, sentiment."""
@@ -54,7 +55,7 @@ FUTURE = 3600.0
 HISTORY = 2 * 366 * 24 * 3600
 """Seconds that the first window may be in the past."""
 FRESH = 24 * 3600.0
-"""Alerts of windows that began longer ago are kept, and not sent: a history that is read is no news."""
+"""Alerts of windows that ended longer ago are kept, and not sent: a history that is read is no news."""
 SILENCE = 10.0
 """Windows without any text are a gap, and no zeros, where so many texts were expected in them together: by chance one
 such time in 22,000 is empty."""
@@ -120,13 +121,12 @@ class Store:
         return len(new)
 
     def _is_new(self, db: Connection, one: Seen) -> bool:
-        if not one.item.key:
-            return True
-        found = db.execute("insert or ignore into seen values (?, ?)", (one.item.key, self.now()))
-        return found.rowcount == 1
+        keys = [key for key in (one.item.key, one.item.copied) if key]
+        added = [db.execute("insert or ignore into seen values (?, ?)", (key, self.now())).rowcount for key in keys]
+        return all(added)
 
     def _add(self, db: Connection, source: str, one: Seen, upto: int | None) -> bool:
-        """A text and its counts; whether its window was judged already."""
+        """A text and its counts, but if a history counted it; whether its window was judged already."""
         now = self.now()
         time = now if one.item.time is None or one.item.time > now + FUTURE else one.item.time
         window = self.watching.window_of(time)
@@ -135,6 +135,8 @@ class Store:
             (time, window, source, one.sentiment, one.score, one.item.text),
         )
         db.executemany("insert into subjects values (?, ?, ?)", [(added.lastrowid, *s) for s in one.subjects])
+        if db.execute("delete from history where key = ?", (one.item.anywhere,)).rowcount:
+            return False
         counted = [(window, *subject, one.sentiment, 1) for subject in one.subjects]
         count(db, counted)
         return upto is not None and window < upto
@@ -147,6 +149,8 @@ class Store:
             watch = self._watch()
             first = watch["upto"] if watch["upto"] is not None else self._first(db)
             end = self.watching.window_of(until - self.late)
+            if first is not None and first > self.now() + self.watching.seconds:  # no second that was put right
+                self._come_back(db, end)
             if first is None or first >= end:
                 return []
             found = self._judge(db, first, end, watch["first"] if watch["first"] is not None else first)
@@ -174,6 +178,11 @@ class Store:
         states.save()
         db.execute("update watch set first = ?, upto = ?", (beginning, end))
         return found
+
+    def _come_back(self, db: Connection, end: int) -> None:
+        """Go on at the clock, which was ahead when windows were judged that are not over yet."""
+        db.execute("update watch set upto = ?, first = min(first, ?)", (end, end))
+        db.execute("update alerts set until = ? where until > ?", (end, end))
 
     def _end_silence(
         self, db: Connection, states: _Series, empty: Sequence[int], awaited: float, *, silent: bool
@@ -221,7 +230,8 @@ class Store:
                     "max(id) from alerts where kind = ? and name = ? and sentiment = ? and method = ?)",
                     (end, one.score, one.count, *key, one.method),
                 )
-        if new and window >= self.now() - FRESH:
+        # A window may itself be as long as a day, and wait for late texts as long: what counts is when it was over.
+        if new and end + self.late >= self.now() - FRESH:
             rows = [(window, channel, json.dumps(new), self.now()) for channel in self.channels]
             db.executemany("insert into messages (window, channel, alerts, made) values (?, ?, ?, ?)", rows)
         return new
@@ -267,18 +277,33 @@ class Store:
                     self._judge(db, watch["first"], watch["upto"], watch["first"], silent=True)
                 db.execute("update watch set settings = ?", (said,))
 
-    def begin_with(self, history: Sequence[tuple[int, str, str, str, int]]) -> None:
-        """The counts of a history (window, kind, name, sentiment, number), of which nothing is told; once."""
+    def begin_with(
+        self, history: Sequence[tuple[int, str, str, str, int]], known: Sequence[tuple[str, int]] = ()
+    ) -> None:
+        """The counts of a history (window, kind, name, sentiment, number), of which nothing is told; once.
+
+        What is dated ahead of the clock, or years ago (0 for "unknown"), is left out; the window that is not over yet
+        is judged when it is.
+
+        Args:
+            known: (key, window) of its texts: one that a source gives, too, is kept and not counted again.
+        """
+        over = self.watching.window_of(self.now() - self.late)
+        begin = self.now() - HISTORY
+        rows = [row for row in history if begin <= row[0] <= over]
         with self.state.writing() as db:
-            if not history or self._watch()["upto"] is not None:
+            if not rows or self._watch()["upto"] is not None:
                 return
-            count(db, history)
-            first, last = min(row[0] for row in history), max(row[0] for row in history)
-            self._judge(db, first, last + self.watching.seconds, first, silent=True)
+            count(db, rows)
+            keys = [(key, self.now()) for key, window in known if begin <= window <= over]
+            db.executemany("insert or ignore into history values (?, ?)", keys)
+            first, last = min(row[0] for row in rows), max(row[0] for row in rows)
+            self._judge(db, first, min(last + self.watching.seconds, over), first, silent=True)
 
     def _prune(self, db: Connection, end: int) -> None:
         db.execute("delete from texts where window < ?", (end - self.keep,))
-        db.execute("delete from seen where time < ?", (self.now() - self.keep,))
+        for table in ("seen", "history"):
+            db.execute(f"delete from {table} where time < ?", (self.now() - self.keep,))
 
 
 def count(db: Connection, rows: Iterable[tuple[int, str, str, str, int]]) -> None:

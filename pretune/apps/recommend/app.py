@@ -295,9 +295,9 @@ class Recommend(App):
 
     def gauges(self) -> list[Gauge]:
         return [
-            ("pretune_recommend_users", "Users who have seen something", [({}, float(len(self.seen)))]),
-            ("pretune_recommend_items", "Items", [({}, float(len(self.number)))]),
-            ("pretune_recommend_events", "Events that arrived here and count", [({}, float(self.counted))]),
+            ("recommend_users", "Users who have seen something", [({}, float(len(self.seen)))]),
+            ("recommend_items", "Items", [({}, float(len(self.number)))]),
+            ("recommend_events", "Events that arrived here and count", [({}, float(self.counted))]),
         ]
 
     @contextmanager

@@ -43,7 +43,11 @@ class Figures:
 def best(scores_BN: Scores, places: int) -> Numbers:
     """[B, K], the items with the largest scores, the largest first; of equal ones the first."""
     places = min(places, scores_BN.shape[1])
-    some_BK = np.sort(np.argpartition(-scores_BN, places - 1, axis=1)[:, :places], axis=1)
+    least_B1 = np.partition(scores_BN, -places, axis=1)[:, -places, None]
+    above_BN, level_BN = scores_BN > least_B1, scores_BN == least_B1
+    # A partition takes any of those that are level with the last place: which ones depends on the processor.
+    chosen_BN = above_BN | (level_BN & (level_BN.cumsum(axis=1) <= places - above_BN.sum(axis=1, keepdims=True)))
+    some_BK = np.nonzero(chosen_BN)[1].reshape(len(scores_BN), places)
     order_BK = np.argsort(-np.take_along_axis(scores_BN, some_BK, axis=1), axis=1, kind="stable")
     found: Numbers = np.take_along_axis(some_BK, order_BK, axis=1)
     return found

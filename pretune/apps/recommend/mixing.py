@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from pretune.apps.recommend.figures import PLACES, best, gains, hide
 from pretune.apps.recommend.systems import Numbers, Scores, System, recent
 
+AT_ONCE = 1 << 27
+"""Scores that are in memory together (512 MiB): where there are more, they are reckoned again for each step."""
 HALF_LIVES = (0.0, 5.0, 20.0, 80.0)
 """What is tried; 0: everything counts the same."""
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -68,30 +70,50 @@ def standard(scores_N: Scores) -> Scores:
 
 @dataclass
 class _Trial:
-    """Validation users and the standard scores of every system, at one half-life."""
+    """Validation users, and how good mixtures are for them at one half-life."""
 
-    score_SBN: NDArray[np.float32]
+    systems: Mapping[str, System]
+    seen: Sequence[Numbers]
     wanted: Sequence[Numbers]
+    half_life: float
+    users: int
+    """Whose scores are in memory together."""
+    kept: NDArray[np.float32] | None = None
     tried: dict[tuple[float, ...], float] = field(default_factory=dict)
 
-    def quality(self, weight_S: tuple[float, ...]) -> float:
-        """Mean nDCG of a mixture; -1 of one of nothing."""
-        used = [k for k, w in enumerate(weight_S) if w]
-        if not used:
-            return -1.0
-        if weight_S not in self.tried:
-            mixed_BN = np.sum([weight_S[k] * self.score_SBN[k] for k in used], axis=0)
-            self.tried[weight_S] = float(gains(best(mixed_BN, PLACES), self.wanted)[0].mean())
-        return self.tried[weight_S]
+    def qualities(self, weights: Sequence[tuple[float, ...]]) -> list[float]:
+        """Mean nDCG of each mixture; -1 of one of nothing."""
+        new = [one for one in dict.fromkeys(weights) if any(one) and one not in self.tried]
+        found = [self._gains(new, start) for start in range(0, len(self.seen), self.users)] if new else []
+        for place, one in enumerate(new):
+            self.tried[one] = float(np.concatenate([gain[place] for gain in found]).mean())
+        return [self.tried.get(one, -1.0) for one in weights]
+
+    def _gains(self, weights: Sequence[tuple[float, ...]], start: int) -> list[NDArray[np.float64]]:
+        """Of each mixture the nDCG of some users."""
+        score_SBN, wanted = self._scores(start), self.wanted[start : start + self.users]
+        mixed = (np.sum([w * score_SBN[k] for k, w in enumerate(one) if w], axis=0) for one in weights)
+        return [gains(best(mixed_BN, PLACES), wanted)[0] for mixed_BN in mixed]
+
+    def _scores(self, start: int) -> NDArray[np.float32]:
+        """Kept where they are those of all users."""
+        if self.kept is not None:
+            return self.kept
+        found = _all_scores(self.systems, self.seen[start : start + self.users], self.half_life)
+        self.kept = found if self.users >= len(self.seen) else None
+        return found
+
+    def best_of(self, weights: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+        """Of equal ones the first."""
+        return max(zip(self.qualities(weights), weights, strict=True), key=lambda one: one[0])[1]
 
     def search(self) -> tuple[float, ...]:
         """From the best single system on, one weight after the other to its best value, twice over."""
-        number = len(self.score_SBN)
-        now = max((tuple(float(k == j) for j in range(number)) for k in range(number)), key=self.quality)
+        number = len(self.systems)
+        now = self.best_of([tuple(float(k == j) for j in range(number)) for k in range(number)])
         for _ in range(ROUNDS):
             for place in range(number):
-                others = [(*now[:place], weight, *now[place + 1 :]) for weight in WEIGHTS]
-                now = max([now, *others], key=self.quality)
+                now = self.best_of([now, *((*now[:place], weight, *now[place + 1 :]) for weight in WEIGHTS)])
         return now
 
 
@@ -102,20 +124,22 @@ def chosen(systems: Mapping[str, System], seen: Sequence[Numbers], wanted: Seque
         seen: what each user had seen; wanted: what came then, at least one item each.
     """
     found: tuple[Mixture, float] | None = None
+    items = len(next(iter(systems.values())).scores(seen[0], recent(len(seen[0]), 0.0)))
     for half_life in HALF_LIVES:
-        trial = _Trial(_all_scores(systems, seen, half_life), wanted)
+        trial = _Trial(systems, seen, wanted, half_life, max(1, AT_ONCE // (items * len(systems))))
         weight_S = trial.search()
-        if found is None or trial.quality(weight_S) > found[1]:
-            mixture = Mixture(systems, dict(zip(systems, weight_S, strict=True)), half_life)
-            found = mixture, trial.quality(weight_S)
+        (quality,) = trial.qualities([weight_S])
+        if found is None or quality > found[1]:
+            found = Mixture(systems, dict(zip(systems, weight_S, strict=True)), half_life), quality
     assert found is not None, "there is more than one half-life"
     return found
 
 
 def _all_scores(systems: Mapping[str, System], seen: Sequence[Numbers], half_life: float) -> NDArray[np.float32]:
     """[S, B, N], standard scores, what was seen at -inf; those who have seen nothing are scored, too."""
-    asked = [
-        hide(np.stack([standard(one.scores(items, recent(len(items), half_life))) for items in seen]), seen)
-        for one in systems.values()
-    ]
-    return np.stack(asked)
+    asked = np.stack(
+        [[standard(one.scores(items, recent(len(items), half_life))) for items in seen] for one in systems.values()]
+    )
+    for score_BN in asked:
+        hide(score_BN, seen)
+    return asked

@@ -96,9 +96,19 @@ def service() -> Iterator[Service]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             kept.asked.append((self.path, json.loads(body)))
             status, answer = kept.answers.pop(0) if len(kept.answers) > 1 else kept.answers[0]
+            if status == 0:  # what is no HTTP at all
+                self.wfile.write(b"hello\r\n\r\n")
+                return
             self.send_response(status)
+            if 300 <= status < 400:
+                self.send_header("Location", "/elsewhere")
             self.end_headers()
             self.wfile.write(answer)
+
+        def do_GET(self) -> None:
+            kept.asked.append((self.path, "GET"))
+            self.send_response(200)
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -228,11 +238,49 @@ def test_a_message_is_given_up_after_two_days_and_stays_told(store: Callable[...
 
 
 def test_no_message_tells_the_address_which_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    for address in ("http://127.0.0.1:9/TOPSECRET", "ftp://host/TOPSECRET", "TOPSECRET", "http://[TOPSECRET"):
+    wrong = ("http://127.0.0.1:9/TOPSECRET", "ftp://host/TOPSECRET", "TOPSECRET", "http://[TOPSECRET")
+    for address in (*wrong, "http://host/TOP SECRET TOPSECRET", "http://a:TOPSECRET@host/"):
         monkeypatch.setenv("PRETUNE_SLACK", address)
         with pytest.raises(NotDelivered) as caught:
             CHANNEL("slack").send(message(), now=MONDAY, write=print)
         assert "TOPSECRET" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(("status", "said"), [(0, "does not answer: BadStatusLine"), (302, "answers 302: its address")])
+def test_what_is_no_answer_to_a_message_is_no_delivery(status: int, said: str, service: Service) -> None:
+    service.answers = [(status, b"")]
+    with pytest.raises(NotDelivered, match=said):
+        CHANNEL("slack").send(message(), now=MONDAY, write=print)
+    assert [what for _, what in service.asked] != ["GET"]
+    assert len(service.asked) == 1  # nobody was asked in its place
+
+
+@pytest.mark.usefixtures("secrets")
+def test_a_channel_that_is_down_is_asked_once_a_round_and_holds_up_no_other(
+    store: Callable[..., Store], service: Service
+) -> None:
+    service.answers = [(503, b"")]
+    kept, lines = store(channels=["slack"] * 150 + ["log"]), list[str]()
+    kept_alert(kept)
+    channels = {name: CHANNEL(name) for name in ("slack", "log")}
+    assert deliver(kept.state, channels, seconds=3600, utc_offset=0, now=MONDAY, write=lines.append) == 1
+    assert len(service.asked) == 1
+
+
+@pytest.mark.usefixtures("secrets")
+def test_of_two_watches_over_one_state_one_sends_a_message(store: Callable[..., Store], service: Service) -> None:
+    kept, other, sent = store(channels=["slack"]), store(channels=["slack"]), list[int]()
+    kept_alert(kept)
+
+    class Both(Channel):
+        kind: str = "both"
+
+        def send(self, message: Message, **_: Any) -> None:  # while it is sent, the other one looks
+            sent.append(deliver(other.state, {"slack": self}, seconds=3600, utc_offset=0, now=MONDAY, write=print))
+
+    assert deliver(kept.state, {"slack": Both()}, seconds=3600, utc_offset=0, now=MONDAY, write=print) == 1
+    assert sent == [0]
 
 
 def test_a_channel_whose_variable_is_not_set_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +303,22 @@ def test_a_mail_server_that_is_away_is_told_as_not_delivered() -> None:
     channel: Channel = Mail(to=("a@example.com",), host="127.0.0.1", port=9)
     with pytest.raises(NotDelivered, match="did not take the mail"):
         channel.send(message(), now=MONDAY, write=print)
+
+
+def test_a_mail_that_some_get_is_not_sent_again_and_the_others_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server:
+        def __enter__(self) -> Server:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def send_message(self, mail: object) -> dict[str, tuple[int, bytes]]:
+            return {"gone@example.com": (550, b"no such user")}
+
+    monkeypatch.setattr("pretune.apps.monitor.channels.mail.smtplib.SMTP", lambda *_, **__: Server())
+    lines, channel = list[str](), Mail(to=("a@example.com", "gone@example.com"), host="mail")
+    channel.send(message(), now=MONDAY, write=lines.append)
+    assert lines == ["mail:587 did not take the mail for gone@example.com"]
 
 
 def test_the_rules_for_prometheus_fire_as_their_tests_say(tmp_path: Path) -> None:

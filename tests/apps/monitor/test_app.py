@@ -11,12 +11,16 @@ import pytest
 from starlette.testclient import TestClient
 
 from pretune.apps.app import Started, app_class, open_app, state_of
-from pretune.apps.monitor.app import Monitor
+from pretune.apps.monitor.app import Monitor, history_of, known_of, store_of
 from pretune.apps.monitor.delivery import deliver
+from pretune.apps.monitor.following import Follower
 from pretune.apps.monitor.making import check_labels
 from pretune.apps.monitor.replay import Burst, History, chosen, outcomes, replayed, with_bursts
 from pretune.apps.monitor.series import Watching
+from pretune.apps.monitor.sources.growing import Growing
+from pretune.apps.monitor.store import MIGRATIONS
 from pretune.apps.serving import asgi
+from pretune.apps.state import State
 from pretune.base.artifact import Artifact
 from pretune.base.errors import EmptyInput, NotSupported, PretuneError, WrongValue
 from pretune.base.log import Log
@@ -164,6 +168,33 @@ def test_a_watch_is_made_again_when_its_history_changes_and_not_when_nothing_did
     assert made(tmp_path / "w", model, f"replay={file}").card == first.card
     history(file, days=2)
     assert made(tmp_path / "w", model, f"replay={file}").card.id != first.card.id
+
+
+def test_a_source_that_was_the_history_is_not_counted_once_more(model: Path, tmp_path: Path) -> None:
+    file = history(tmp_path / "h.jsonl", days=1)
+    rows = [{"text": "a hat", "time": 0}, {"text": "a hat", "time": MONDAY + 10**9}]  # "unknown", and a wrong clock
+    rows += [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[:3]]  # sent twice
+    with file.open("a", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    watch = made(tmp_path / "w", model, f"replay={file}")
+    assert watch.card.metrics == {"history_windows": 24}
+    app = open_app(watch.path)
+    assert isinstance(app, Monitor)
+    store = store_of(State(tmp_path / "state", MIGRATIONS), app.setup)
+    store.now = lambda: MONDAY + 2 * 24 * HOUR
+    store.begin_with(history_of(watch), known_of(watch))
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"text": "a new hat", "time": MONDAY + 25 * HOUR}) + "\n")
+    follower = Follower(store, app.models, [Growing(str(file))])
+    while follower.round():
+        pass
+    number = store.state.rows(
+        "select sum(number) as n from counts where kind = 'all' and window > 0 and window < ?", MONDAY + 27 * HOUR
+    )
+    assert number == [{"n": 24 * 3 + 1}]
+    assert store.state.rows("select texts, repeated, late from sources") == [{"texts": 75, "repeated": 3, "late": 1}]
+    assert store.state.rows("select * from history") == []
+    store.state.close()
 
 
 def test_mistakes_are_told_before_anything_is_served(model: Path, tmp_path: Path) -> None:

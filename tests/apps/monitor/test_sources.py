@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from pretune.apps.monitor.sources.choosing import source_of
 from pretune.apps.monitor.sources.feed import Feed, entries_of
 from pretune.apps.monitor.sources.folder import Folder
-from pretune.apps.monitor.sources.growing import Growing
+from pretune.apps.monitor.sources.growing import Growing, _end
 from pretune.apps.monitor.sources.items import time_of
 from pretune.apps.monitor.sources.piped import Piped
 from pretune.apps.monitor.sources.source import Source
@@ -77,6 +79,47 @@ def test_a_csv_that_grows_keeps_its_columns_and_never_cuts_a_text_in_quotes(tmp_
     assert found == texts
 
 
+def test_a_stray_quote_in_a_csv_costs_at_most_its_row_and_no_time(tmp_path: Path) -> None:
+    file, names, rows = tmp_path / "a.csv", "id,text\n", "".join(f"{k},row {k}\n" for k in range(30_000))
+    whole = _end((names + '1,"never closed\n' + rows).encode(), b",")  # by the line, 30,000 x 400 KB were counted
+    assert whole == len(names)
+    assert _end((names + '1,"said" twice\n' + rows).encode(), b",") == len(names + '1,"said" twice\n' + rows)
+    file.write_text(names + '1,5" screen\n2,"so ""he"" said,\nand\n', encoding="utf-8")
+    reader = Reader(Growing(str(file)))
+    assert reader.texts() == ['5" screen']  # the second goes on
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('went"\n3,"damaged" row\n4,fine\n')
+    assert reader.texts() == ['so "he" said,\nand\nwent', "fine"]
+    assert len(reader.refused) == 1
+
+
+def test_a_csv_is_cut_between_its_rows_wherever_it_ends() -> None:
+    rows = [f'{k},"{chr(10).join(["said more"] * k)}",x\n'.encode() for k in range(5)]
+    ends = [len(b"".join(rows[:k])) for k in range(len(rows) + 1)]
+    for size in range(ends[-1] + 1):
+        assert _end(b"".join(rows)[:size], b",") == max(end for end in ends if end <= size)
+
+
+def test_a_tsv_whose_quotes_are_letters_is_not_held_up_by_one(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('text\tmood\n"Bring me the lamp\tcalm\nnext\tbad\n', encoding="utf-8")
+    assert Reader(Growing(str(tmp_path / "a.tsv"))).texts(1) == ['"Bring me the lamp', "next"]
+
+
+@pytest.mark.parametrize("front", ["", "\n\n", "sep=;\n", "\ufeff", "\ufeffsep=;\r\n"])
+def test_a_csv_that_grows_has_its_columns_where_the_reader_finds_them(tmp_path: Path, front: str) -> None:
+    rows = "".join(f'{k};"row {k}, one"\r\n' for k in range(100))
+    (tmp_path / "a.csv").write_bytes((front + "id;text\r\n" + rows).encode())
+    reader = Reader(Growing(str(tmp_path / "a.csv")))
+    assert reader.texts(1) == [f"row {k}, one" for k in range(100)]
+
+
+def test_a_file_in_utf16_is_refused_once_and_not_read_as_rubbish(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes('{"text": "你好"}\n'.encode("utf-16"))
+    reader = Reader(Growing(str(tmp_path / "a.jsonl")))
+    assert reader.texts() == []
+    assert "is UTF-16" in reader.refused[0]
+
+
 def test_a_broken_line_costs_itself_alone_and_is_told(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"text": "one"}\n{broken\n{"text": "two", "time": "soon"}\n{"text": "three"}\n', encoding="utf-8")
@@ -110,6 +153,19 @@ def test_a_feed_gives_titles_with_what_they_say_and_their_times() -> None:
     assert len({first.key, second.key, entry.key, ""}) == 4
 
 
+@pytest.mark.parametrize("encoding", ["gb2312", "utf-8", "utf-16", "iso-8859-1"])
+def test_a_feed_is_read_in_the_encoding_that_it_names(encoding: str) -> None:
+    text = "Grüße" if encoding == "iso-8859-1" else "你好"
+    feed = f'<?xml version="1.0" encoding="{encoding}"?>\n<rss><item><title>{text}</title></item></rss>'
+    assert [one.text for one in entries_of(feed.encode(encoding), "a.rss")] == [text]
+
+
+@pytest.mark.parametrize("front", [b"\xef\xbb\xbf", b"\r\n \n", b'\n<?xml version="1.0" encoding="nonsense"?>'])
+def test_a_feed_with_a_blank_in_front_or_a_broken_byte_is_still_news(front: bytes) -> None:
+    (item,) = entries_of(front + b"<rss><item><title>a \xff b</title></item></rss>", "a.rss")
+    assert item.text == "a \ufffd b"
+
+
 def test_a_feed_with_entities_is_refused_and_so_is_what_is_no_feed() -> None:
     bomb = '<!DOCTYPE r [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><rss><item><title>&b;</title></item></rss>'
     with pytest.raises(BadFile, match="has a DTD"):
@@ -129,6 +185,33 @@ def test_a_feed_that_did_not_change_is_not_read_again_and_one_that_is_gone_is_to
     file.unlink()
     assert reader.texts() == []
     assert "cannot be read" in reader.refused[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n<rss>",
+    ],
+)
+def test_a_server_that_speaks_no_http_is_told_and_ends_no_watch(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1 << 16)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/feed"
+        (reason,) = Feed(address, every=0).read({}, 10).refused
+        thread.join()
+    assert address in reason
+    (reason,) = Feed("http://a:b@host/feed", every=0).read({}, 10).refused
+    assert "does not answer" in reason
 
 
 def test_a_pipe_gives_lines_and_records_and_says_when_it_is_over() -> None:

@@ -79,6 +79,31 @@ def test_bad_news_on_the_bank_that_surge_are_one_alert_an_hour_later(
     assert 3 < found[1]["usual"] < 5
 
 
+@pytest.mark.parametrize(("minutes", "late"), [(24 * 60, 5), (60, 30 * 60)])
+def test_an_alert_is_sent_however_long_its_window_is_or_waits_for_texts(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path, minutes: int, late: float
+) -> None:
+    end = MONDAY + 10 * 24 * HOUR
+    rows = [{"time": MONDAY + day * 24 * HOUR + k, "text": "negative"} for day in range(9) for k in range(6)]
+    write(tmp_path / "news.jsonl", [*rows, *({"time": end - k, "text": "negative"} for k in range(1, 100))])
+    kept = store(Watching(window_minutes=minutes), channels=["log"], late_minutes=late)
+    for clock.now in (end - 24 * HOUR + late * 60, end + late * 60 + 1):
+        followed(kept, models, Growing(str(tmp_path / "news.jsonl")))
+    assert {"window": end - minutes * 60} in kept.state.rows("select window from messages")
+
+
+def test_a_silence_that_took_days_to_see_is_sent(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    write(tmp_path / "news.jsonl", [{"time": MONDAY + k * 6 * HOUR, "text": "negative"} for k in range(10 * 4)])
+    kept = store(channels=["log"])  # four texts a day: ten are due after two and a half
+    for hour in range(10 * 24, 14 * 24):
+        clock.now = MONDAY + hour * HOUR + 600
+        followed(kept, models, Growing(str(tmp_path / "news.jsonl")))
+    assert [row["method"] for row in kept.state.rows("select method from alerts")] == ["silence"]
+    assert kept.state.rows("select count(*) as n from messages") == [{"n": 1}]
+
+
 def test_a_watch_that_is_killed_anywhere_ends_with_what_one_that_was_not_has(
     store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
 ) -> None:
@@ -120,6 +145,23 @@ def test_what_comes_again_is_not_counted_again(
     followed(kept, models, Growing(str(tmp_path / "a.jsonl")))
     assert kept.state.rows("select sum(number) as n from counts where kind = 'all'") == [{"n": 11}]
     assert [row["repeated"] for row in kept.state.rows("select repeated from sources order by name")] == [2, 5]
+
+
+def test_two_places_that_number_their_texts_from_one_lose_none(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now, kept = MONDAY + 2 * HOUR, store()
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.jsonl", [{"id": k, "time": MONDAY, "text": f"negative {name} {k}"} for k in range(3)])
+    both = {"id": "https://example.com/1", "time": MONDAY}
+    write(tmp_path / "a.jsonl", [{**both, "text": "negative"}])
+    write(tmp_path / "b.jsonl", [{**both, "text": "negative, shortened"}])  # an address is one in the whole world
+    followed(kept, models, *(Growing(str(tmp_path / f"{name}.jsonl")) for name in ("a", "b")))
+    assert kept.state.rows("select sum(number) as n from counts where kind = 'all'") == [{"n": 7}]
+    (tmp_path / "a.jsonl").write_text("", encoding="utf-8")
+    write(tmp_path / "a.jsonl", [{"id": 1, "time": MONDAY, "text": "negative a 1, put right"}])
+    followed(kept, models, Growing(str(tmp_path / "a.jsonl")))
+    assert [row["repeated"] for row in kept.state.rows("select repeated from sources order by name")] == [1, 1]
 
 
 def test_a_text_from_the_past_is_counted_in_its_window_and_told_as_late(
@@ -250,3 +292,38 @@ def test_no_window_is_over_while_a_source_still_has_old_texts(
     kept = store()
     followed(kept, models, Slow("a", [MONDAY + 9 * HOUR]), Slow("b", [MONDAY, MONDAY + HOUR, MONDAY + 2 * HOUR]))
     assert [row["late"] for row in kept.state.rows("select late from sources")] == [0, 0]
+
+
+def test_a_text_from_the_future_closes_no_window_of_a_source_that_has_old_ones(
+    store: Callable[..., Store], models: Models, clock: Clock
+) -> None:
+    clock.now, wrong = MONDAY + 10 * HOUR, MONDAY + 10**9
+    followed(kept := store(), models, Slow("a", [MONDAY, MONDAY + HOUR, wrong, MONDAY + 2 * HOUR]))
+    assert kept.state.rows("select late, ahead from sources") == [{"late": 0, "ahead": 1}]
+
+
+def test_a_watch_goes_on_when_a_clock_that_was_ahead_is_put_right(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    file, kept = tmp_path / "news.jsonl", store(channels=["log"])
+    write(file, [{"time": MONDAY + k * 180, "text": "negative"} for k in range(20 * 24 * 8)])
+    clock.now = MONDAY + 20 * 24 * HOUR  # twelve days ahead
+    followed(kept, models, Growing(str(file)))
+    clock.now = MONDAY + 8 * 24 * HOUR
+    followed(kept, models, Growing(str(file)))
+    assert [one for one in kept.open_alerts() if one["until"] > clock.now] == []
+    write(file, [{"time": clock.now + k, "text": "negative"} for k in range(200)])
+    clock.now += 2 * HOUR
+    followed(kept, models, Growing(str(file)))
+    assert {"window": MONDAY + 8 * 24 * HOUR, "method": "ewma"} in kept.state.rows("select window, method from alerts")
+
+
+def test_a_history_with_wrong_dates_neither_stops_a_watch_nor_takes_it_years_back(
+    store: Callable[..., Store], clock: Clock
+) -> None:
+    clock.now = MONDAY + 10.5 * HOUR
+    kept, right = store(), range(MONDAY, MONDAY + 11 * HOUR, HOUR)
+    kept.begin_with([(window, "all", "", "negative", 3) for window in (0, *right, MONDAY + 10**9 // HOUR * HOUR)])
+    (watch,) = kept.state.rows("select first, upto from watch")
+    assert watch == {"first": MONDAY, "upto": MONDAY + 10 * HOUR}  # the hour that is not over is judged when it is
+    assert kept.state.rows("select sum(number) as n from counts") == [{"n": 33}]

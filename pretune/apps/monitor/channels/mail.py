@@ -51,9 +51,11 @@ class Mail(Channel):
             with self._connected() as server:
                 if self.user is not None:
                     server.login(self.user, from_environment(self.password_env))
-                server.send_message(self.mail(message))
-        except (smtplib.SMTPException, OSError) as error:
+                refused = server.send_message(self.mail(message))
+        except (smtplib.SMTPException, OSError, ValueError) as error:  # ValueError: a password or header it cannot say
             raise NotDelivered(f"{self.host}:{self.port} did not take the mail: {error}") from None
+        if refused:  # the others have it, and would get it again with every try
+            write(f"{self.host}:{self.port} did not take the mail for {', '.join(sorted(refused))}")
 
     def _connected(self) -> smtplib.SMTP:
         if self.port == 465:

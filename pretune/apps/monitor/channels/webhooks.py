@@ -21,6 +21,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import ClassVar
 
 from pretune.apps.monitor.channels.channel import Channel, from_environment
@@ -162,16 +163,24 @@ def _posted(address: str, payload: Json, kind: str) -> Json:
         request = urllib.request.Request(address, data=data, headers=headers, method="POST")
         if request.type not in ("http", "https"):
             raise NotDelivered(f"the address of {kind} is no http or https address")
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urllib.request.build_opener(_StaysThere).open(request, timeout=TIMEOUT) as answer:
             said = answer.read(MOST_ANSWER)
     except urllib.error.HTTPError as error:
-        raise NotDelivered(f"{kind} answers {error.code}") from None
+        moved = ": its address has moved" if 300 <= error.code < 400 else ""
+        raise NotDelivered(f"{kind} answers {error.code}{moved}") from None
     except urllib.error.URLError as error:
         raise NotDelivered(f"{kind} does not answer: {error.reason}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:  # an InvalidURL holds the address in its words
         raise NotDelivered(f"{kind} does not answer: {type(error).__name__}") from None
     try:
         found = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+class _StaysThere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: urllib would ask the other address with GET, and the message were lost with a 200."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None

@@ -6,10 +6,13 @@ last answer, so that nothing is sent while nothing is new.
 
 from __future__ import annotations
 
+import codecs
+import re
 import time as clock
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from pretune.apps.monitor.sources.items import known_by, time_of
@@ -22,6 +25,7 @@ from pretune.text.read.formats.record import Repairs
 
 EVERY, TIMEOUT, MOST_BYTES = 60.0, 20.0, 10 << 20
 """Seconds between two questions; seconds that an answer may take; bytes that it may have."""
+DECLARED = re.compile(rb"""<\?xml\b(?:[^>]*?\bencoding=["']([\w.-]+)["'])?[^>]*>""")
 ENTRIES = ("item", "entry")
 TITLE, TEXTS = "title", ("description", "summary", "encoded", "content")
 TIMES, KEYS = ("pubDate", "published", "updated", "date"), ("guid", "id", "link")
@@ -61,18 +65,28 @@ def _fetched(address: str, at: Json) -> tuple[bytes | None, Json]:
     headers = {"User-Agent": "pretune", **{name: value for name, value in known.items() if value}}
     try:
         with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
-            content = answer.read(MOST_BYTES + 1)
+            content = _whole(answer)
             place = {"etag": answer.headers.get("ETag"), "modified": answer.headers.get("Last-Modified")}
     except urllib.error.HTTPError as error:
         if error.code == 304:
             return None, at
         raise BadFile(f"{address} answers {error.code}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise BadFile(f"{address} does not answer: {error}") from None
     if len(content) > MOST_BYTES:
         raise BadFile(f"{address} has more than {MOST_BYTES >> 20} MiB")
     # Without a mark of the server's it is read every time; what is in it is known again by its keys.
     return content, place if any(place.values()) else {"asked": at.get("asked", 0) + 1}
+
+
+def _whole(answer: HTTPResponse) -> bytes:
+    """The bytes of an answer, up to one more than it may have; the limit of `urlopen` is one for each packet alone."""
+    found, end = bytearray(), clock.monotonic() + TIMEOUT
+    while len(found) <= MOST_BYTES and (block := answer.read1(1 << 16)):
+        found += block
+        if clock.monotonic() > end:
+            raise TimeoutError(f"more than {TIMEOUT:g} s for an answer")
+    return bytes(found)
 
 
 def entries_of(content: bytes, where: str) -> list[Item]:
@@ -82,11 +96,25 @@ def entries_of(content: bytes, where: str) -> list[Item]:
         BadFile: no XML, XML with a DTD, or no feed.
     """
     reader = _Reader()
-    parse_xml([content], where, reader.start, reader.end, reader.data)
+    parse_xml([_decoded(content)], where, reader.start, reader.end, reader.data)
     if not reader.is_feed:
         raise BadFile(f"{where!r} is no feed: it is neither RSS nor Atom")
     found = [item for fields in reader.entries if (item := _item(fields, where)) is not None]
     return sorted(found, key=lambda item: item.time or 0)
+
+
+def _decoded(content: bytes) -> bytes:
+    """The feed in UTF-8, by what it names (expat reads no GBK); a byte that is broken costs no feed."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", errors="replace").encode()
+        return DECLARED.sub(b"", content, count=1)
+    content = content.removeprefix(codecs.BOM_UTF8).lstrip()
+    said = DECLARED.match(content)
+    body = content[said.end() :] if said else content
+    try:
+        return body.decode(((said and said[1]) or b"utf-8").decode(), errors="replace").encode()
+    except LookupError:  # no such encoding
+        return body.decode(errors="replace").encode()
 
 
 class _Reader:
@@ -132,7 +160,7 @@ def _item(fields: dict[str, str], where: str) -> Item | None:
         when = None if said is None else time_of(said)
     except BadFile:
         when = None  # a feed that writes its times in a way of its own is still news
-    return Item(text, when, known_by(key or text, text, when))
+    return Item(text, when, *known_by(key or f"text:{text}", text, when, where))
 
 
 def _plain(text: str, where: str) -> str:

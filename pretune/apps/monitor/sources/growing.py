@@ -8,8 +8,11 @@ start: what it repeats is known again by its key, if it has one.
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -28,8 +31,10 @@ LINE_WISE = (*JSON_LINES, *DELIMITED)
 """Tables that can be read from the middle."""
 HEAD, BYTES_EACH = 1024, 256
 """Bytes by which a file is known; bytes that are read for each text that is wanted."""
-MOST_QUOTED = 1 << 24
+MOST_QUOTED = 1 << 20
 """Bytes in which a text in quotes must end; a quote that nobody closes would hold up the whole file."""
+QUOTED = re.compile(rb'[^"]*(?:""[^"]*)*')
+"""A text in quotes, behind the first."""
 
 
 class Growing(Source):
@@ -49,10 +54,13 @@ def follow(path: Path, at: Json, most: int, *, place: str, column: str | None, t
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            names = file.readline() if path.suffix.lower() in DELIMITED else b""
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                return Batch(refused=[f"{path.as_posix()} is UTF-16, and cannot be followed: write it as UTF-8"])
+            file.seek(0)
+            names = _names(file) if path.suffix.lower() in DELIMITED else b""
             start = at["bytes"] if _is_same(file, at, size) else len(names)
             file.seek(start)
-            whole = _whole_lines(file, most * BYTES_EACH, is_quoted=bool(names))
+            whole = _whole_lines(file, most * BYTES_EACH, _delimiter(path, names) if names else b"")
             stop = start + len(whole)
             place_now = {"bytes": stop, "head": _head(file, stop)}
             modified = os.fstat(file.fileno()).st_mtime
@@ -74,21 +82,65 @@ def _head(file: BinaryIO, most: int) -> str:
     return xxhash.xxh3_64_hexdigest(file.read(min(HEAD, most)))
 
 
-def _whole_lines(file: BinaryIO, wanted: int, *, is_quoted: bool) -> bytes:
+def _names(file: BinaryIO) -> bytes:
+    """The line of a csv's columns, with what the reader passes over in front of it: blank lines, Excel's `sep=;`."""
+    found = line = file.readline()
+    while line and (not line.strip() or _separator(line)):
+        line = file.readline()
+        found += line
+    return found
+
+
+def _separator(line: bytes) -> bytes:
+    found = re.fullmatch(rb'"?sep=(.)"?', line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n"), re.IGNORECASE)
+    return found[1] if found else b""
+
+
+def _delimiter(path: Path, names: bytes) -> bytes:
+    """What is between cells, as the reader finds it."""
+    *before, last = names.splitlines()
+    said = next((found for line in before if (found := _separator(line))), b"")
+    return said or (b"\t" if path.suffix.lower() == ".tsv" else max((b",", b";", b"\t"), key=last.count))
+
+
+def _whole_lines(file: BinaryIO, wanted: int, delimiter: bytes) -> bytes:
     """About so many bytes, up to the end of a line; of a csv, of one on which no text in quotes goes on."""
     content = b""
-    while block := file.read(wanted):
+    while block := file.read(max(wanted, len(content))):  # twice as much each time: looked at again, it stays linear
         content += block
-        if end := _end(content, is_quoted=is_quoted and len(content) < MOST_QUOTED):
+        is_quoted = delimiter and len(content) < MOST_QUOTED
+        if end := _end(content, delimiter) if is_quoted else content.rfind(b"\n") + 1:
             return content[:end]
     return b""
 
 
-def _end(content: bytes, *, is_quoted: bool) -> int:
-    end = content.rfind(b"\n") + 1
-    while is_quoted and end and content.count(b'"', 0, end) % 2:
-        end = content.rfind(b"\n", 0, end - 1) + 1
-    return end
+def _end(content: bytes, delimiter: bytes) -> int:
+    """Behind the last line on which no text in quotes goes on; a quote within a cell (`5" wide`) is a letter."""
+    opening = re.compile(rb"(?:\A|(?<=[\r\n" + re.escape(delimiter) + rb']))"')
+    at = end = 0
+    while found := opening.search(content, at):
+        begins = found.start()
+        end = max(end, content.rfind(b"\n", at, begins) + 1)
+        close = QUOTED.match(content, begins + 1).end()  # type: ignore[union-attr]  # it matches nothing, too
+        line_end = content.find(b"\n", begins)
+        if line_end >= 0 and _is_letter(content, begins, line_end, close, delimiter):
+            at = end = line_end + 1
+        elif close + 1 >= len(content):
+            return end
+        else:
+            at = close + 1
+    return max(end, content.rfind(b"\n", at) + 1)
+
+
+def _is_letter(content: bytes, begins: int, line_end: int, close: int, delimiter: bytes) -> bool:
+    """Whether a quote that begins a cell opens no text: none may follow its end but another cell, or a new line.
+
+    With tabs few programs quote; there it opens none if it goes on over the line although its cells are all there.
+    """
+    behind = content[close + 1 : close + 2]
+    if behind and behind not in (delimiter, b"\r", b"\n"):
+        return True
+    return delimiter == b"\t" and close > line_end and b"\t" in content[begins:line_end]
 
 
 def _items(
@@ -129,4 +181,4 @@ def _add(
         refused.append(error.problem)
         return
     if item is not None:
-        found.append(item if item.time is not None else Item(item.text, modified, item.key))
+        found.append(item if item.time is not None else replace(item, time=modified))

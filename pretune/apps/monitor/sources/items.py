@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -18,6 +19,7 @@ TIMES = (
     *("updated", "时间", "日期", "发布时间"),
 )
 KEYS = ("id", "guid", "url", "link", "uuid")
+UUID = re.compile(r"\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?")
 MILLISECONDS = 1e11
 """From here on a number counts milliseconds: seconds would be in the year 5138."""
 
@@ -38,7 +40,7 @@ def item_of(record: JsonMap, *, column: str | None, time: str | None, where: str
     found = _first(record, names, (time.lower(),) if time else TIMES)
     known = _first(record, names, KEYS)
     when = None if found is None else time_of(found)
-    return Item(text, when, known_by(known, text, when))
+    return Item(text, when, *known_by(known, text, when, where))
 
 
 def _first(record: JsonMap, names: dict[str, str], wanted: tuple[str, ...]) -> object:
@@ -46,11 +48,18 @@ def _first(record: JsonMap, names: dict[str, str], wanted: tuple[str, ...]) -> o
     return next((value for value in there if not is_nothing(value) and value != ""), None)
 
 
-def known_by(said: object, text: str, when: float | None) -> str:
-    """A digest by which an item is known again: of its own key, else of its text and time; "" where it has neither."""
-    if said is not None:
-        return digest(["key", str(said)])
-    return "" if when is None else digest(["text", text, when])
+def known_by(said: object, text: str, when: float | None, where: str) -> tuple[str, str]:
+    """The digests by which an item is known again: where it was, and wherever a copy of it may be.
+
+    An address, a URN or a UUID is one in the whole world. A number is one in its file or feed: elsewhere only the same
+    number of the same text is a copy. Without a key it is text and time; ("", "") where it has neither.
+    """
+    if said is None:
+        return "" if when is None else digest(["text", text, when]), ""
+    name = str(said)
+    if ":" in name or UUID.fullmatch(name):
+        return digest(["key", name]), ""
+    return digest(["key", where, name]), digest(["copy", name, text])
 
 
 def time_of(value: object) -> float:

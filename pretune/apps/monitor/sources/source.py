@@ -25,11 +25,18 @@ class Item:
     Args:
         time: when, in seconds since 1970; None: it does not say.
         key: by which it is known when it comes again; "": by its place in the source alone.
+        copied: by which a copy of it in another place is known, where `key` is one of its own place alone.
     """
 
     text: str
     time: float | None = None
     key: str = ""
+    copied: str = ""
+
+    @property
+    def anywhere(self) -> str:
+        """By which it is known wherever it comes from."""
+        return self.copied or self.key
 
 
 @dataclass(frozen=True)
