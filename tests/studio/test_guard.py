@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import anyio
 import pytest
 from starlette.testclient import TestClient
 
 from pretune.base.errors import Locked, OutsideFolder
 from pretune.base.lock import started
+from pretune.studio.app import create_app
 from pretune.studio.folder import Folder
+from pretune.studio.guard import cookie_name
 from pretune.studio.start import opened
 from tests.studio.conftest import HOST, RECIPE, SECRET, TOKEN
 
@@ -90,6 +95,33 @@ def test_other_methods_are_refused(client: TestClient, method: str) -> None:
 
 def test_a_body_of_more_than_a_megabyte_is_refused(client: TestClient) -> None:
     assert client.post("/tokens", content=b"text=" + b"a" * (1 << 20)).status_code == 413
+
+
+def test_a_form_that_is_cut_off_half_way_changes_nothing(folder: Folder) -> None:
+    """The client went away after half of what Content-Length said; ASGI says so by a disconnect."""
+    whole = urlencode({"path": "mails.csv", "label": "good", "text": "a long text"}).encode()
+    cookie = f"{cookie_name(HOST)}={TOKEN}"
+    headers = {"host": HOST, "origin": OWN, "cookie": cookie, "content-length": str(len(whole))}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/label/save",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    come: Iterator[dict[str, Any]] = iter(
+        [{"type": "http.request", "body": whole[:-4], "more_body": True}, {"type": "http.disconnect"}]
+    )
+    said: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return next(come)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    anyio.run(create_app(folder, TOKEN), scope, receive, send)
+    assert said[0]["status"] == 400 and not (folder.root / "mails.labelled.jsonl").exists()
 
 
 @pytest.mark.parametrize("value", ["[" * 1200, "{a: " * 1200, "!!python/object:os.system x", "&a [*a, *a]"])
