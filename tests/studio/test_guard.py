@@ -180,7 +180,7 @@ def test_two_studios_in_one_folder_are_refused_and_a_dead_one_is_not(folder: Fol
     lock.write_text(json.dumps(other), encoding="utf-8")
     with pytest.raises(Locked, match="as its studio"), opened(folder.root):
         pass
-    lock.write_text(json.dumps({**other, "started": 0}), encoding="utf-8")
+    lock.write_text(json.dumps({**other, "started": "0"}), encoding="utf-8")
     with opened(folder.root):
         assert lock.is_file()
     assert not lock.exists()

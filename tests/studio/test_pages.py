@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from starlette.testclient import TestClient
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pretune.base.artifact import Artifact, Card
-from pretune.base.lock import started
+from pretune.base.lock import started, take
 from pretune.studio.folder import Folder
 from pretune.studio.outcome import made_of, outs_of
 from pretune.text.dataset.recognised import recognised
@@ -117,12 +118,22 @@ def test_a_run_is_followed_where_its_stages_write(folder: Folder) -> None:
     assert made_of("base", outs["base"]).state == "waiting"
     scratch = folder.root / "runs/tiny/base.scratch"
     scratch.mkdir(parents=True)
-    (scratch / "lock").touch()
+    take(scratch / "lock", "base")
     points = [{"step": k, "loss": 4 - k, "tokens_per_second": 812.4, "memory_bytes": 2**30} for k in range(3)]
     (scratch / "metrics.jsonl").write_text("\n".join(map(json.dumps, points)) + '\n{"step": 3, "lo', encoding="utf-8")
     found = made_of("base", outs["base"])
     assert found.state == "working" and [one.title for one in found.charts] == ["Loss", "Speed", "Memory"]
     assert found.newest == {"step": "2", "loss": "2.00", "tokens_per_second": "812", "memory_bytes": "1.0 GiB"}
+
+
+def test_a_run_that_was_killed_works_no_more_and_shows_how_far_it_came(folder: Folder) -> None:
+    scratch = folder.root / "runs/tiny/base.scratch"
+    scratch.mkdir(parents=True)
+    dead = {"pid": os.getpid(), "host": socket.gethostname(), "started": "before"}
+    (scratch / "lock").write_text(json.dumps(dead), encoding="utf-8")
+    (scratch / "metrics.jsonl").write_text('{"step": 4, "loss": 2.5}', encoding="utf-8")
+    found = made_of("base", folder.root / "runs/tiny/base")
+    assert (found.state, found.newest["step"]) == ("interrupted", "4")
 
 
 @pytest.mark.parametrize(
@@ -140,9 +151,9 @@ def test_a_studio_that_is_started_again_knows_how_each_run_ended(
 ) -> None:
     home = folder.own / "runs" / "0007"
     home.mkdir(parents=True)
-    began = (started(os.getpid()) or 0) - (0 if alive else 100)  # else its pid was given to another process
+    born = started(os.getpid()) if alive else "before"  # else its pid was given to another process
     (home / "run.json").write_text(
-        json.dumps({"words": ["check", "./<b>"], "pid": os.getpid(), "began": began}), "utf-8"
+        json.dumps({"words": ["check", "./<b>"], "pid": os.getpid(), "began": 0.0, "born": born}), "utf-8"
     )
     (home / "log").write_text("said <script>\n", encoding="utf-8")
     if code is not None:
