@@ -139,6 +139,35 @@ def test_a_size_of_a_recipe_reads_nothing_outside(client: TestClient, folder: Fo
     assert "is outside of what is shown here" in answer.text
 
 
+@pytest.mark.parametrize("read", ["[inner]", '["inner/*"]', '["inner/**"]', '["inner/b*/*"]'])
+def test_links_that_a_recipe_follows_read_nothing_outside(folder: Folder, client: TestClient, read: str) -> None:
+    (folder.root / "inner" / "deep").mkdir()
+    (folder.root / "inner" / "back").symlink_to(folder.root / "inner" / "deep")
+    form = {**RUNS, "corpus.read": read, "corpus.links": "follow", "path": "tiny.yaml"}
+    (folder.root / "inner" / "deep" / "near.txt").symlink_to(folder.root / "texts.txt")
+    told = client.post("/recipe/check", data=form).json()["wrong"]
+    assert "corpus.read" not in told, "links within the folder are read"
+    (folder.root / "inner" / "deep" / "far.txt").symlink_to(folder.root.parent / "secret.txt")
+    if read in ("[inner]", '["inner/**"]', '["inner/b*/*"]'):
+        assert "is outside of" in client.post("/recipe/check", data=form).json()["wrong"]["corpus.read"][0]
+    told = client.post("/recipe/check", data={**form, "corpus.links": "refuse"}).json()["wrong"]
+    assert "corpus.read" not in told, "they are not read"
+
+
+def test_a_recipe_that_was_changed_since_shows_nothing_that_lies_outside(client: TestClient, folder: Folder) -> None:
+    out = folder.root.parent / "elsewhere" / "base"
+    out.mkdir(parents=True)
+    (out / "samples.jsonl").write_text(json.dumps({"step": 1, "prompt": "", "text": SECRET}), encoding="utf-8")
+    (out / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}', encoding="utf-8")
+    (folder.root / "tiny.yaml").write_text(RECIPE.replace("runs/tiny", "../elsewhere"), encoding="utf-8")
+    home = folder.own / "runs" / "0001"
+    home.mkdir(parents=True)
+    known = {"words": ["run", "./tiny.yaml"], "pid": 1, "began": 0.0}
+    (home / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    answer = client.get("/runs/0001")
+    assert answer.status_code == 200 and SECRET not in answer.text
+
+
 def test_nothing_is_written_next_to_the_folder_or_through_a_link(client: TestClient, folder: Folder) -> None:
     victim = folder.root.parent / "victim.jsonl"
     (folder.root / "mails.labelled.jsonl").symlink_to(victim)

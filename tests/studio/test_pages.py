@@ -61,6 +61,32 @@ def test_the_rows_of_a_file_are_shown_from_where_one_asks_and_what_data_say_is_t
     assert "label (" in page, "what stage dataset reads it as"
 
 
+def test_links_to_nowhere_and_pipes_hide_nothing_and_are_waited_for_by_nobody(
+    client: TestClient, folder: Folder
+) -> None:
+    (folder.root / "nowhere.txt").symlink_to(folder.root / "gone.txt")
+    os.mkfifo(folder.root / "pipe.csv")
+    page = client.get("/files").text
+    assert "mails.csv" in page and "nowhere" not in page and "pipe" not in page
+    for where in ("files", "data", "raw", "label", "artifacts", "compare"):
+        assert client.get(f"/{where}", params={"path": "pipe.csv"}).status_code == 404, where
+
+
+def test_a_look_at_a_folder_does_not_read_it_all(
+    client: TestClient, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(paths: object) -> dict[str, str]:
+        raise AssertionError("a digest of every byte for a page")
+
+    monkeypatch.setattr("pretune.base.artifact.file_digests", refused)
+    monkeypatch.setattr("pretune.base.digest.read_digest", refused)
+    rows = "text,label\n" + "a,b\n" * 20
+    (folder.root / "inner" / "page.html").unlink()
+    (folder.root / "inner" / "rows.csv").write_text(rows, encoding="utf-8")
+    for path in ("inner", "inner/rows.csv"):
+        assert "label (" in client.get("/data", params={"path": path}).text
+
+
 def label(client: TestClient, path: str, **asked: str) -> list[str]:
     """The texts that wait for a label, in their order."""
     return [one["text"] for one in client.get("/label/next", params={"path": path, **asked}).json()["texts"]]

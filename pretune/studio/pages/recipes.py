@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from pretune.base.digest import digest
 from pretune.base.errors import BadCommand, OutsideFolder, UnknownKind
 from pretune.base.json import Json
 from pretune.base.planning import Head, check_tree
-from pretune.base.stage import STAGE
+from pretune.base.stage import STAGE, Stage
 from pretune.base.staging import write_durably
 from pretune.base.yaml import edited, read_yaml
 from pretune.studio.folder import Folder
@@ -205,16 +206,16 @@ def mistakes(folder: Folder, draft: Draft) -> list[Mistake]:
         tree = copied(draft.tree)
         wrong = apply_overrides(tree, (), size_name)
         _, stages, more = check_tree(tree)
-        outside = [one for name, stage in stages.items() for one in _outside(folder, name, inputs_of(stage))]
+        outside = [one for name, stage in stages.items() for one in _outside(folder, name, stage)]
         work = [("work", str(tree.get("work", "runs")).rstrip(".") or ".")]
         wrong += [*more, *outside, *_refused(folder.inside, (), work)]
         found += [one for one in wrong if one not in found]
     return found
 
 
-def _outside(folder: Folder, name: str, given: Iterator[tuple[str, str, object]]) -> Iterator[Mistake]:
-    paths = [(place, path) for place, path, _ in given if not path.startswith("$")]
-    return _refused(folder.check_input, (name,), paths)
+def _outside(folder: Folder, name: str, stage: Stage) -> Iterator[Mistake]:
+    paths = [(place, path) for place, path, _ in inputs_of(stage) if not path.startswith("$")]
+    return _refused(partial(folder.check_input, follow=stage.follows_links()), (name,), paths)
 
 
 def _refused(
@@ -257,7 +258,8 @@ async def change(request: Request) -> Response:
         return _form(request, _read(draft.path), saved=True)
     of_size = ["--size", fields["SIZE"]] if fields.get("SIZE") in draft.sizes else []
     words = [action, f"./{studio.folder.name(draft.path)}", *of_size]
-    return to_run(studio.runs.start([*words, "--json"] if action == "plan" else words))
+    words += ["--json"] if action == "plan" else []
+    return to_run(studio.runs.start(words, digest([words, draft.text])))
 
 
 ROUTES = (
