@@ -16,7 +16,7 @@ from pretune.base.planning import check_tree
 from pretune.base.stage import STAGE
 from pretune.base.yaml import read_yaml
 from pretune.studio.folder import Folder
-from pretune.studio.form import Box, at_fields, boxes, tree_of
+from pretune.studio.form import Box, at_fields, boxes, tree_of, written
 from pretune.studio.pages.recipes import draft_of, with_stage
 from pretune.studio.words import chinese
 from tests.studio.conftest import RECIPE
@@ -45,6 +45,25 @@ def test_the_form_of_every_shipped_recipe_makes_that_recipe(path: Path) -> None:
     again = {name: tree_of(stage_fields(name, one), name) for name, one in tree["stages"].items()}
     _, stages, wrong = check_tree({**tree, "stages": again})
     assert wrong == [] and stages == check_tree(tree)[1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", " a", "a\nb", "\t", "null", "1e3", "a: b", "a # b", "*x", "'", '"', "\u2028", "\x85x", "你好 🙂", "a\\nb",
+     None, True, 0, 1e-9, [], {}, [1, "a", None, ""], {"a": {"b": [None, ""]}}, "0.1", ["a\nb\u2029"]],
+)  # fmt: skip
+def test_a_field_holds_every_value(value: object) -> None:
+    found = tree_of({"a.b": written(value)}, "a")
+    assert found == {"b": value} and type(found["b"]) is type(value)
+
+
+def test_what_is_switched_off_stays_off() -> None:
+    """`minutes: null` is not its default."""
+    for kind in STAGE.kinds():
+        cls = STAGE.find(kind)
+        for name in cls.model_fields.keys() - {"kind"}:
+            given = {"kind": kind, name: None}
+            assert tree_of(stage_fields("a", given), "a") == given, (kind, name)
 
 
 @pytest.mark.parametrize("kind", STAGE.kinds())
