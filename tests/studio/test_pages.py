@@ -106,6 +106,36 @@ def test_labels_are_kept_at_once_taken_back_and_read_by_stage_dataset(client: Te
     assert recognised(Artifact.open(kept)).shape == "label"
 
 
+def save(client: TestClient, **form: str) -> int:
+    return client.post("/label/save", data={"path": "mails.csv", **form}).status_code
+
+
+def test_two_pages_label_a_text_once_and_each_takes_back_its_own(client: TestClient, folder: Folder) -> None:
+    for text, name in (("late", "bad"), ("quick", "good"), ("late", "good")):
+        assert save(client, text=text, label=name) == 200
+    kept = folder.root / "mails.labelled.jsonl"
+    lines = kept.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["label"] for line in lines] == ["bad", "good"]
+    assert save(client, do="undo", text="late") == 200
+    assert kept.read_text(encoding="utf-8").splitlines() == lines[1:]
+
+
+def test_a_file_of_labels_that_was_edited_meanwhile_loses_nothing(client: TestClient, folder: Folder) -> None:
+    kept = folder.root / "mails.labelled.jsonl"
+    kept.write_bytes('\ufeff{"text": "late", "label": "bad", "by": "me"}\r\n\r\n{"text": "x", "label": "y"}'.encode())
+    assert save(client, text="quick", label="good") == 200
+    assert save(client, do="undo") == 200
+    found = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    assert found == [{"text": "late", "label": "bad", "by": "me"}, {"text": "x", "label": "y"}]
+    for broken in ("{", "[]", '{"text": "late"}', '{"text": 1, "label": "a"}'):
+        text = kept.read_text(encoding="utf-8").splitlines()[0] + "\n" + broken
+        kept.write_text(text, encoding="utf-8")
+        assert {save(client, text="z", label="a"), save(client, do="undo")} == {400}
+        page = client.get("/label", params={"path": "mails.csv"})
+        assert page.status_code == 400 and "mails.labelled.jsonl:2" in page.text
+        assert kept.read_text(encoding="utf-8") == text
+
+
 def test_texts_of_which_the_model_is_least_sure_come_first(client: TestClient, folder: Folder) -> None:
     from pretune.studio.pages.label import _scores_file
 
