@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from glob import has_magic
@@ -110,6 +110,15 @@ class Artifact:
             wanted = " or ".join(f"a {k}" for k in kind.split("|"))
             raise WrongKind(f"{str(path)!r} is a {found.card.kind}, but {wanted} is needed here")
         return found
+
+    @classmethod
+    def unread(cls, path: Path) -> Artifact:
+        """Raw files to look at, whose bytes are not read for a digest; nothing can be built on it.
+
+        Raises:
+            EmptyInput: there is no file.
+        """
+        return _open_raw(path, digests=lambda paths: dict.fromkeys(paths, ""))
 
     @classmethod
     def _find(cls, given: str | Path, follow: bool | None) -> Artifact:
@@ -248,7 +257,13 @@ def _in_cache(said: dict[str, str]) -> Artifact | None:
     return found if found.card.id == said["id"] else None
 
 
-def _open_raw(path: Path, files: list[Path] | None = None, *, follow: bool | None = None) -> Artifact:
+def _open_raw(
+    path: Path,
+    files: list[Path] | None = None,
+    *,
+    follow: bool | None = None,
+    digests: Callable[[Mapping[str, Path]], dict[str, str]] = file_digests,
+) -> Artifact:
     listing = _raw_files(path, follow=follow) if files is None else Listing(files)
     root = raw_root(path)
     names, links = ([f.relative_to(root).as_posix() for f in some] for some in (listing.files, listing.refused))
@@ -259,9 +274,9 @@ def _open_raw(path: Path, files: list[Path] | None = None, *, follow: bool | Non
         )
     if not names and not links:
         raise EmptyInput(f"{str(path)!r} holds no files", hint="check the path or the pattern")
-    digests = file_digests(dict(zip(names, listing.files, strict=True)))
+    found = digests(dict(zip(names, listing.files, strict=True)))
     kind = kind_by_names(path) or _kind_by_endings(path, listing.files)
-    card = Card(kind=kind, key="", id=digest(sorted(digests.items())), stage="raw", files=digests)
+    card = Card(kind=kind, key="", id=digest(sorted(found.items())), stage="raw", files=found)
     return Artifact(path, card, links=tuple(links))
 
 

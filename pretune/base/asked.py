@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if hasattr(signal, "SIGBREAK") else []))
+"""What asks a process to end: Ctrl-C, SIGTERM, and on Windows, which has no other from outside, Ctrl-Break."""
 _asked = False
 
 

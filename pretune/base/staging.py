@@ -2,7 +2,7 @@
 
     OUT.scratch/key            whose work this is; another key is set aside as OUT.scratch@<8 of its key>
     OUT.scratch/run.json       its settings and the ids of its inputs, to say what differs
-    OUT.scratch/lock           pid and host of the process at work; a second one is refused
+    OUT.scratch/lock           the process at work (lock.py); a second one is refused
     OUT.scratch/choices.json   what the run chose by itself, resolved once
     OUT.scratch/checkpoints/   of training
     OUT.scratch/payload/       becomes OUT; its card is written last
@@ -27,7 +27,7 @@ from pretune.base.artifact import CARD, Artifact, Card, read_card
 from pretune.base.digest import digest, file_digests
 from pretune.base.errors import Changed, DiskFull, NotWritable, PretuneError, UserError
 from pretune.base.json import Json
-from pretune.base.lock import check_free, take
+from pretune.base.lock import check_free, release, take
 
 T = TypeVar("T")
 RUN = "run.json"
@@ -114,8 +114,7 @@ class Workspace:
                     self.payload.mkdir()
                 yield self
         finally:
-            with suppress(OSError):
-                self._lock.unlink(missing_ok=True)
+            release(self._lock)
 
     def _switch(self) -> None:
         """Keep another key's scratch; take this key's own back."""

@@ -6,6 +6,7 @@ names are refused; a bare leading `*` (an alias in YAML, a pattern in everybody'
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 SETTING = re.compile(r"^[a-z][a-z0-9_.]*=")
 """An argument of this form is a setting; write `./a=b` for a path."""
+
+
+PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""A name that stands in YAML as it is."""
 
 
 def read_yaml(path: Path) -> tuple[Json, dict[tuple[str, ...], int]]:
@@ -73,10 +78,79 @@ def edited(text: str, tree: JsonMap) -> str:
     document = _load(text, source="recipe", round_trip=True)
     if not isinstance(document, dict):
         return write_yaml(tree)
+    if json.dumps(_plain(document)) == json.dumps(tree):  # dumps: true is not 1, and order counts
+        return text
+    document = _with_room(text, document, tree)
     _bring(document, tree)
     out = io.StringIO()
     _writer().dump(document, out)
     return out.getvalue()
+
+
+def _with_room(text: str, document: Json, tree: JsonMap) -> Json:
+    """The document without the lines of what goes, and with one for what comes.
+
+    The reader hangs a comment on the value above it, however deep that is: with a stage that is taken out would go
+    what stands above the next one, and a setting that is put in would come below it.
+    """
+    lines = text.split("\n")
+    gone: set[int] = set()
+    come: dict[int, list[str]] = {}
+    for number, line in _line_changes(document, tree, lines, len(lines)):
+        if line is None:
+            gone.add(number)
+        else:
+            come.setdefault(number, []).append(line)
+    kept = ([*([] if k in gone else [line]), *come.get(k, [])] for k, line in enumerate(lines))
+    changed = "\n".join(line for some in kept for line in some)
+    try:
+        found = _load(changed, source="recipe", round_trip=True)
+    except BadYaml:  # an anchor went, and its alias is still there
+        return document
+    return found if isinstance(found, dict) else document
+
+
+def _line_changes(old: Json, new: JsonMap, lines: list[str], end: int) -> Iterator[tuple[int, str | None]]:
+    """(line, None) of each that goes, (line, text) of each that comes below it; the block ends before line `end`."""
+    places = old.lc.data or {}  # type: ignore[attr-defined]
+    if old.fa.flow_style() or set(places) != set(old) or not {*map(str, old)} & {*new}:  # type: ignore[attr-defined]
+        return
+    starts = [places[name][0] for name in old]
+    ends = [*starts[1:], end]
+    for name, start, after in zip(old, starts, ends, strict=True):
+        value, wanted = old[name], new.get(str(name))
+        if str(name) not in new:
+            yield from ((k, None) for k in range(start, _last_line(lines, start, after) + 1))
+        elif isinstance(value, dict) and isinstance(wanted, Mapping):
+            yield from _line_changes(value, wanted, lines, after)
+        elif isinstance(value, list) and isinstance(wanted, list):
+            yield from _items_gone(value, wanted, lines, after)
+    indent = lines[starts[0]][: places[next(iter(old))][1]]
+    last = _last_line(lines, starts[-1], end)
+    for name in new:
+        if name not in {*map(str, old)} and PLAIN_NAME.fullmatch(name) and not indent.strip():
+            yield last, f"{indent}{name}: 0"
+
+
+def _items_gone(old: list[object], new: list[object], lines: list[str], end: int) -> Iterator[tuple[int, None]]:
+    """The lines of items that a list has no more; none of one in brackets."""
+    _, tail = _same_ends([_plain(one) for one in old], new)
+    if old.fa.flow_style() or not new:  # type: ignore[attr-defined]
+        return
+    starts = [old.lc.item(k)[0] for k in range(len(old))] + [end]  # type: ignore[attr-defined]
+    for k in range(len(new) - tail, len(old) - tail):
+        last = _last_line(lines, starts[k], starts[k + 1])
+        yield from ((number, None) for number in range(starts[k], last + 1))
+
+
+def _last_line(lines: list[str], start: int, after: int) -> int:
+    """The last line of what begins at one; comments above what comes next are not of it."""
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    for k in range(after - 1, start, -1):
+        bare = lines[k].lstrip()
+        if bare and not (bare.startswith("#") and len(lines[k]) - len(bare) <= indent):
+            return k
+    return start
 
 
 def _bring(document: Json, tree: JsonMap) -> None:
@@ -87,8 +161,34 @@ def _bring(document: Json, tree: JsonMap) -> None:
         old = document.get(name)
         if isinstance(old, dict) and isinstance(value, Mapping):
             _bring(old, value)
-        elif name not in document or _plain(old) != value:
+        elif isinstance(old, list) and isinstance(value, list):
+            _bring_list(old, value)
+        elif name not in document or _differ(_plain(old), value):
             document[name] = value
+
+
+def _bring_list(old: list[object], new: list[object]) -> None:
+    """The same of a list: what it begins and ends with stays, with its comments."""
+    head, tail = _same_ends([_plain(one) for one in old], new)
+    for k in range(len(old) - tail - 1, len(new) - tail - 1, -1):
+        del old[k]
+    for k in range(head, len(new) - tail):
+        if k < len(old) - tail:
+            old[k] = new[k]
+        else:
+            old.insert(k, new[k])
+
+
+def _same_ends(a: list[object], b: list[object]) -> tuple[int, int]:
+    """How many items two lists have in common at their beginning, and behind that at their end."""
+    most = min(len(a), len(b))
+    head = next((k for k in range(most) if _differ(a[k], b[k])), most)
+    tail = next((k for k in range(most - head) if _differ(a[-1 - k], b[-1 - k])), most - head)
+    return head, tail
+
+
+def _differ(a: object, b: object) -> bool:
+    return json.dumps(a) != json.dumps(b)
 
 
 def _load(text: str, *, source: str, round_trip: bool) -> object:

@@ -125,7 +125,7 @@ def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
     """
     import signal
 
-    from pretune.base.asked import listen
+    from pretune.base.asked import ENDING, listen
 
     asked = False
     gentle = False
@@ -143,7 +143,7 @@ def stoppable() -> Iterator[Callable[[bool], Callable[[], bool]]]:
         return lambda: asked
 
     listen()
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, handle) for s in ENDING}
     try:
         yield stopping
     finally:

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pretune.base.asked import ENDING
+
 if TYPE_CHECKING:
     import uvicorn
 
@@ -98,7 +100,7 @@ def signals() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield told
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in ENDING}
     try:
         yield told
     finally:

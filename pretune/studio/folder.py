@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretune.base.artifact import CARD, HUBS, SAMPLED, SCHEMES, kind_by_names, raw_root, read_card
+from pretune.base.artifact import CARD, HUBS, SAMPLED, SCHEMES, is_pattern, kind_by_names, raw_root, read_card
 from pretune.base.errors import OutsideFolder, PretuneError
+from pretune.base.listing import folder_files, pattern_files
 
 OWN = ".studio"
 """Where the studio keeps its lock, and what it started."""
@@ -57,27 +59,51 @@ class Folder:
             raise OutsideFolder(f"{name[:200]!r} is outside of what is shown here")
         return real
 
-    def name(self, path: Path) -> str:
-        """A path as it is shown and typed: from the folder, with forward slashes."""
-        return path.relative_to(self.root).as_posix()
-
-    def check_input(self, given: str) -> None:
-        """Raise OutsideFolder where an input of a recipe (path, pattern, sample) is of neither DIR nor `also`."""
-        plain = SAMPLED.sub(r"\1", given)
-        if plain.partition(":")[0] not in {*SCHEMES, *HUBS}:
-            self.readable(str(raw_root(self.root / plain)) if "*" in plain else plain)
-
-    def entries(self, folder: Path) -> Iterator[Path]:
-        """What is shown of a folder: folders first, then files, each by name."""
-        shown = [path for path in folder.iterdir() if not path.name.startswith(".") and self._is_within(path)]
-        yield from sorted(shown, key=lambda path: (path.is_file(), path.name.lower()))
-
-    def _is_within(self, path: Path) -> bool:
+    def is_of(self, path: Path) -> bool:
+        """Whether a path, which may not be there yet, is in the folder."""
         try:
             self.inside(os.fspath(path))
         except OutsideFolder:
             return False
         return True
+
+    def name(self, path: Path) -> str:
+        """A path as it is shown and typed: from the folder, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+    def check_input(self, given: str, *, follow: bool = False) -> None:
+        """Raise OutsideFolder where an input of a recipe (path, pattern, sample) is of neither DIR nor `also`.
+
+        Args:
+            follow: whether links that lead out of it are read: then each of its files must be of these, too.
+        """
+        plain = SAMPLED.sub(r"\1", given)
+        if plain.partition(":")[0] in {*SCHEMES, *HUBS}:
+            return
+        self.readable(str(raw_root(self.root / plain)) if "*" in plain else plain)
+        for file in self._read_behind(self.root / plain) if follow else ():
+            self.readable(os.fspath(file))
+
+    def _read_behind(self, path: Path) -> list[Path]:
+        """The files of an input whose links are followed."""
+        if is_pattern(path):
+            return pattern_files(str(path), raw_root(path), follow=True).files
+        return folder_files(path, follow=True).files if path.is_dir() else []
+
+    def entries(self, folder: Path) -> Iterator[Path]:
+        """What is shown of a folder: folders first, then files, each by name; nothing of one that may not be read."""
+        found: list[Path] = []
+        with suppress(OSError):
+            found = [path for path in folder.iterdir() if not path.name.startswith(".") and self.holds(path)]
+        yield from sorted(found, key=lambda path: (path.is_file(), path.name.lower()))
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file or folder is here and can be shown: no link that leads out or nowhere, no pipe."""
+        try:
+            real = self.inside(os.fspath(path))
+            return real.is_file() or real.is_dir()
+        except (OutsideFolder, OSError):
+            return False
 
 
 def kind_of(path: Path) -> str:

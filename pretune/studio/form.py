@@ -22,6 +22,8 @@ from pretune.base.yaml import parse_value, set_in
 Place = tuple[str, ...]
 DEEPEST = 12
 """No recipe is so deep; a field that is named so is nobody's."""
+BREAKS = {0x85: "\\N", 0x2028: "\\L", 0x2029: "\\P"}
+"""What ends a line in YAML, though not in JSON, as YAML escapes it."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,15 @@ def boxes(cls: type[Config], given: JsonMap, place: Place = ()) -> list[Box]:
 def _box(cls: type[Config], name: str, default: object, text: str, given: JsonMap, place: Place) -> Box:
     field, known, here = cls.model_fields[name], facts(cls, name), (*place, name)
     value, needed = given.get(name), field.is_required()
-    shown = "" if needed else written(default)
-    if known.choice and _holds_one(known.choice, field.annotation, value, default):
+    shown = "" if needed or default == "" else written(default)
+    is_null = name in given and value is None  # not the default: a block of settings that is switched off
+    if known.choice and not is_null and _holds_one(known.choice, field.annotation, value, default):
         settings = value if isinstance(value, Mapping) else {} if value is None else {"kind": value}
         kind = str(settings.get("kind", ""))
         inside = _inside(known.choice.find, kind or shown or known.choice.default or "", settings, here)
         return Box(here, text, shown, kind, known.choice.kinds(), is_kind=True, is_needed=needed, inside=inside)
     block = _block(field.annotation)
-    if block and isinstance(value, Mapping | None):
+    if block and not is_null and isinstance(value, Mapping | None):
         return Box(here, text, "", is_needed=needed, inside=boxes(block, value or {}, here))
     options = [] if isinstance(value, list | Mapping) else _options(field.annotation)
     held = written(value) if name in given else ""
@@ -123,7 +126,8 @@ def written(value: object) -> str:
     if isinstance(value, Config):
         return str(getattr(value, "kind", "") or json.dumps(value.model_dump(mode="json")))
     if isinstance(value, str):
-        return value if parse_value(value) == value else json.dumps(value, ensure_ascii=False)
+        is_plain = value.strip() == value != "" and parse_value(value) == value
+        return value if is_plain else json.dumps(value, ensure_ascii=False).translate(BREAKS)
     return json.dumps(value, ensure_ascii=False, default=written)
 
 

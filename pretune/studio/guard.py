@@ -3,7 +3,7 @@
 no token, or a wrong one            401      the address that the terminal prints has it, once; then a cookie
 a Host that is not this machine     403      a name that is pointed at 127.0.0.1 (DNS rebinding)
 asked by another page               403      Sec-Fetch-Site, and of what changes something the Origin
-a body of more than 1 MiB           413      and one that takes more than ten seconds: 408
+a body of more than 1 MiB           413      and one that takes more than ten seconds: 408; that is cut short: 400
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ async def _whole(receive: Receive) -> tuple[Receive, Response | None]:
         with fail_after(BODY_SECONDS):
             while more:
                 message = await receive()
+                if message["type"] == "http.disconnect":  # half a form is no form
+                    return receive, PlainTextResponse("400: cut short\n", 400, {"Connection": "close"})
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(body) > LARGEST_BODY:

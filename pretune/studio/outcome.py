@@ -11,6 +11,7 @@ from pathlib import Path
 from pretune.base.artifact import CARD
 from pretune.base.errors import PretuneError
 from pretune.base.json import Json
+from pretune.base.lock import is_held
 from pretune.base.planning import Planned
 from pretune.base.stage import STAGE
 from pretune.base.staging import beside
@@ -26,7 +27,7 @@ MOST_SAMPLES = 6
 
 @dataclass(frozen=True)
 class Made:
-    """One stage of a command: waiting | working | finished, and what it has logged.
+    """One stage of a command: waiting | working | interrupted | finished, and what it has logged.
 
     Args:
         newest: figures of the last step, as people read them.
@@ -60,11 +61,20 @@ def outs_of(words: Sequence[str], root: Path) -> dict[str, Path]:
 def made_of(name: str, out: Path) -> Made:
     """How far one stage is."""
     scratch = beside(out, ".scratch")
-    state = "working" if (scratch / "lock").exists() else "finished" if (out / CARD).is_file() else "waiting"
-    folder = scratch if state == "working" else out
+    state = _state(out, scratch)
+    folder = scratch if state in ("working", "interrupted") else out
     points = list(read_points(folder))
     drawn = charts(points, ("Loss", "Score", "Speed")) + _memory(points)
     return Made(name, out, state, _newest(points), drawn, _samples(folder))
+
+
+def _state(out: Path, scratch: Path) -> str:
+    """A lock alone says nothing: one that was killed has left its own."""
+    if is_held(scratch / "lock"):
+        return "working"
+    if (out / CARD).is_file():
+        return "finished"
+    return "interrupted" if scratch.is_dir() else "waiting"
 
 
 def plan_of(log: str) -> Json | None:

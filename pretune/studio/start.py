@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pretune.base.errors import NoSuchFile
 from pretune.base.extras import need
-from pretune.base.lock import take
+from pretune.base.lock import release, take
 from pretune.studio.folder import Folder
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def opened(path: str | Path, also: Sequence[str] = ()) -> Iterator[Folder]:
     try:
         yield folder
     finally:
-        lock.unlink(missing_ok=True)
+        release(lock)
 
 
 def server(folder: Folder, token: str) -> LeavingServer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,6 @@ from pretune.base.errors import (
     BadCommand,
     Changed,
     DiskFull,
-    Locked,
     NotAnArtifact,
     NotWritable,
     SettingsError,
@@ -226,24 +224,6 @@ def test_a_sealed_payload_is_finished_after_a_crash_not_made_again(monkeypatch: 
             recipe().run()
     recipe().run()
     assert RUNS == ["read", "count"]
-
-
-def test_another_process_at_work_is_refused_and_a_dead_one_is_not() -> None:
-    import socket
-
-    import psutil
-
-    key = "0" * 32
-    with Workspace(Path("w/x"), key).opened() as work:
-        parent = psutil.Process(os.getppid())
-        holder = {"pid": parent.pid, "host": socket.gethostname(), "started": parent.create_time()}
-        (work.scratch / "lock").write_text(json.dumps(holder), encoding="utf-8")
-        with pytest.raises(Locked), Workspace(Path("w/x"), key).opened():
-            pass
-        holder["started"] -= 1000.0  # the pid was given to another process since
-        (work.scratch / "lock").write_text(json.dumps(holder), encoding="utf-8")
-        with Workspace(Path("w/x"), key).opened():
-            pass
 
 
 def test_a_changed_byte_is_named_and_the_artifact_not_used() -> None:

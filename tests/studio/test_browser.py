@@ -69,9 +69,14 @@ def served(folder: Folder, model: str) -> None:
     """A run that serves a model, as its folder would be if this process were it."""
     home = folder.own / "runs" / "0900"
     home.mkdir(parents=True)
-    known = {"words": ["serve", "./talker"], "pid": os.getpid(), "began": started(os.getpid())}
-    (home / "run.json").write_text(json.dumps(known), encoding="utf-8")
     port = urlsplit(model).port
+    known = {
+        "words": ["serve", "./talker", "--port", str(port)],
+        "pid": os.getpid(),
+        "began": 0.0,
+        "born": started(os.getpid()),
+    }
+    (home / "run.json").write_text(json.dumps(known), encoding="utf-8")
     (home / "log").write_text(f"serving talker at http://127.0.0.1:{port}  (Ctrl-C stops)\n", encoding="utf-8")
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
+from pretune.base.digest import digest
 from pretune.base.planning import check_tree
 from pretune.base.stage import STAGE
 from pretune.base.yaml import read_yaml
 from pretune.studio.folder import Folder
-from pretune.studio.form import Box, at_fields, boxes, tree_of
+from pretune.studio.form import Box, at_fields, boxes, tree_of, written
 from pretune.studio.pages.recipes import draft_of, with_stage
 from pretune.studio.words import chinese
 from tests.studio.conftest import RECIPE
@@ -45,6 +47,25 @@ def test_the_form_of_every_shipped_recipe_makes_that_recipe(path: Path) -> None:
     assert wrong == [] and stages == check_tree(tree)[1]
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", " a", "a\nb", "\t", "null", "1e3", "a: b", "a # b", "*x", "'", '"', "\u2028", "\x85x", "你好 🙂", "a\\nb",
+     None, True, 0, 1e-9, [], {}, [1, "a", None, ""], {"a": {"b": [None, ""]}}, "0.1", ["a\nb\u2029"]],
+)  # fmt: skip
+def test_a_field_holds_every_value(value: object) -> None:
+    found = tree_of({"a.b": written(value)}, "a")
+    assert found == {"b": value} and type(found["b"]) is type(value)
+
+
+def test_what_is_switched_off_stays_off() -> None:
+    """`minutes: null` is not its default."""
+    for kind in STAGE.kinds():
+        cls = STAGE.find(kind)
+        for name in cls.model_fields.keys() - {"kind"}:
+            given = {"kind": kind, name: None}
+            assert tree_of(stage_fields("a", given), "a") == given, (kind, name)
+
+
 @pytest.mark.parametrize("kind", STAGE.kinds())
 def test_every_stage_has_a_form_that_explains_each_of_its_settings(kind: str) -> None:
     found = boxes(STAGE.find(kind), {})
@@ -64,17 +85,21 @@ def test_mistakes_stand_at_their_fields_at_any_depth() -> None:
     assert "lora" in found["tuned.method"][0]
 
 
+def form_of(text: str, path: str = "tiny.yaml") -> dict[str, str]:
+    """The form of a recipe's text as a browser sends it, unchanged."""
+    tree = parsed(text)
+    sent = {k: v for name, one in tree["stages"].items() for k, v in stage_fields(name, one).items()}
+    head = {f"HEAD.{name}": str(tree[name]) for name in ("name", "work")}
+    return {"path": path, **head, **sent, "SEEN": digest(text)}
+
+
+def parsed(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
 def test_saving_keeps_comments_and_what_the_form_does_not_show(client: TestClient, folder: Folder) -> None:
     tree, _ = read_yaml(folder.root / "tiny.yaml")
-    sent = {k: v for name, one in tree["stages"].items() for k, v in stage_fields(name, one).items()}
-    form = {
-        **sent,
-        "HEAD.name": "tiny",
-        "HEAD.work": "runs/tiny",
-        "base.steps": "12",
-        "path": "tiny.yaml",
-        "do": "save",
-    }
+    form = {**form_of(RECIPE), "base.steps": "12", "do": "save"}
     assert client.post("/recipe", data=form).status_code == 200
     text = (folder.root / "tiny.yaml").read_text(encoding="utf-8")
     assert text.startswith("# what it is for\n") and "# read, mend" in text
@@ -82,6 +107,38 @@ def test_saving_keeps_comments_and_what_the_form_does_not_show(client: TestClien
         **tree,
         "stages": {**tree["stages"], "base": {**tree["stages"]["base"], "steps": 12}},
     }
+
+
+@pytest.mark.parametrize("do", ["save", "plan", "run"])
+def test_what_was_saved_elsewhere_meanwhile_is_not_overwritten_but_shown_next_to_the_form(
+    client: TestClient, folder: Folder, do: str
+) -> None:
+    mine, path = {**form_of(RECIPE), "base.steps": "12", "do": do}, folder.root / "tiny.yaml"
+    theirs = RECIPE.replace("steps: 9", "steps: 77")
+    path.write_text(theirs, encoding="utf-8")
+    answer = client.post("/recipe", data=mine)
+    assert answer.status_code == 409 and "steps: 77" in answer.text and "steps: 12" in answer.text
+    assert path.read_text(encoding="utf-8") == theirs and not (folder.own / "runs").exists()
+    again = {**mine, "do": "save", "SEEN": digest(theirs)}  # as the form that was answered has it
+    assert f'name="SEEN" value="{again["SEEN"]}"' in answer.text
+    assert client.post("/recipe", data=again).status_code == 200 and "steps: 12" in path.read_text(encoding="utf-8")
+
+
+def test_a_form_that_was_cut_short_is_not_saved(client: TestClient, folder: Folder) -> None:
+    form = form_of(RECIPE)
+    del form["SEEN"]  # the last field
+    page = client.get("/recipe", params={"path": "tiny.yaml"}).text
+    assert page.rindex(" name=") == page.index(' name="SEEN"')
+    assert client.post("/recipe", data={**form, "do": "save"}).status_code == 409
+    assert (folder.root / "tiny.yaml").read_text(encoding="utf-8") == RECIPE
+
+
+def test_a_redrawn_form_still_knows_what_it_was_made_from(client: TestClient, folder: Folder) -> None:
+    """Another kind of model redraws the form; what somebody saved before that is not seen by it."""
+    (folder.root / "tiny.yaml").write_text(RECIPE.replace("steps: 9", "steps: 77"), encoding="utf-8")
+    for more in ({}, {"do": "add", "ADD": "corpus"}, {"remove": "base"}):
+        page = client.post("/recipe", data={**form_of(RECIPE), **more}).text
+        assert f'name="SEEN" value="{digest(RECIPE)}"' in page, more
 
 
 def test_nothing_is_saved_with_a_mistake_which_is_told_while_one_writes(client: TestClient, folder: Folder) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import anyio
 import pytest
 from starlette.testclient import TestClient
 
 from pretune.base.errors import Locked, OutsideFolder
 from pretune.base.lock import started
+from pretune.studio.app import create_app
 from pretune.studio.folder import Folder
+from pretune.studio.guard import cookie_name
 from pretune.studio.start import opened
 from tests.studio.conftest import HOST, RECIPE, SECRET, TOKEN
 
@@ -92,6 +97,33 @@ def test_a_body_of_more_than_a_megabyte_is_refused(client: TestClient) -> None:
     assert client.post("/tokens", content=b"text=" + b"a" * (1 << 20)).status_code == 413
 
 
+def test_a_form_that_is_cut_off_half_way_changes_nothing(folder: Folder) -> None:
+    """The client went away after half of what Content-Length said; ASGI says so by a disconnect."""
+    whole = urlencode({"path": "mails.csv", "label": "good", "text": "a long text"}).encode()
+    cookie = f"{cookie_name(HOST)}={TOKEN}"
+    headers = {"host": HOST, "origin": OWN, "cookie": cookie, "content-length": str(len(whole))}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/label/save",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    come: Iterator[dict[str, Any]] = iter(
+        [{"type": "http.request", "body": whole[:-4], "more_body": True}, {"type": "http.disconnect"}]
+    )
+    said: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return next(come)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    anyio.run(create_app(folder, TOKEN), scope, receive, send)
+    assert said[0]["status"] == 400 and not (folder.root / "mails.labelled.jsonl").exists()
+
+
 @pytest.mark.parametrize("value", ["[" * 1200, "{a: " * 1200, "!!python/object:os.system x", "&a [*a, *a]"])
 def test_values_that_attack_the_yaml_reader_are_mistakes(client: TestClient, folder: Folder, value: str) -> None:
     answer = client.post("/recipe", data={**RUNS, "do": "save", "corpus.read": value})
@@ -105,6 +137,35 @@ def test_a_size_of_a_recipe_reads_nothing_outside(client: TestClient, folder: Fo
     (folder.root / "wild.yaml").write_text(wild, encoding="utf-8")
     answer = client.get("/recipe", params={"path": "wild.yaml"})
     assert "is outside of what is shown here" in answer.text
+
+
+@pytest.mark.parametrize("read", ["[inner]", '["inner/*"]', '["inner/**"]', '["inner/b*/*"]'])
+def test_links_that_a_recipe_follows_read_nothing_outside(folder: Folder, client: TestClient, read: str) -> None:
+    (folder.root / "inner" / "deep").mkdir()
+    (folder.root / "inner" / "back").symlink_to(folder.root / "inner" / "deep")
+    form = {**RUNS, "corpus.read": read, "corpus.links": "follow", "path": "tiny.yaml"}
+    (folder.root / "inner" / "deep" / "near.txt").symlink_to(folder.root / "texts.txt")
+    told = client.post("/recipe/check", data=form).json()["wrong"]
+    assert "corpus.read" not in told, "links within the folder are read"
+    (folder.root / "inner" / "deep" / "far.txt").symlink_to(folder.root.parent / "secret.txt")
+    if read in ("[inner]", '["inner/**"]', '["inner/b*/*"]'):
+        assert "is outside of" in client.post("/recipe/check", data=form).json()["wrong"]["corpus.read"][0]
+    told = client.post("/recipe/check", data={**form, "corpus.links": "refuse"}).json()["wrong"]
+    assert "corpus.read" not in told, "they are not read"
+
+
+def test_a_recipe_that_was_changed_since_shows_nothing_that_lies_outside(client: TestClient, folder: Folder) -> None:
+    out = folder.root.parent / "elsewhere" / "base"
+    out.mkdir(parents=True)
+    (out / "samples.jsonl").write_text(json.dumps({"step": 1, "prompt": "", "text": SECRET}), encoding="utf-8")
+    (out / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}', encoding="utf-8")
+    (folder.root / "tiny.yaml").write_text(RECIPE.replace("runs/tiny", "../elsewhere"), encoding="utf-8")
+    home = folder.own / "runs" / "0001"
+    home.mkdir(parents=True)
+    known = {"words": ["run", "./tiny.yaml"], "pid": 1, "began": 0.0}
+    (home / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    answer = client.get("/runs/0001")
+    assert answer.status_code == 200 and SECRET not in answer.text
 
 
 def test_nothing_is_written_next_to_the_folder_or_through_a_link(client: TestClient, folder: Folder) -> None:
@@ -148,7 +209,7 @@ def test_two_studios_in_one_folder_are_refused_and_a_dead_one_is_not(folder: Fol
     lock.write_text(json.dumps(other), encoding="utf-8")
     with pytest.raises(Locked, match="as its studio"), opened(folder.root):
         pass
-    lock.write_text(json.dumps({**other, "started": 0}), encoding="utf-8")
+    lock.write_text(json.dumps({**other, "started": "0"}), encoding="utf-8")
     with opened(folder.root):
         assert lock.is_file()
     assert not lock.exists()

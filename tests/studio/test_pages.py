@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from starlette.testclient import TestClient
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pretune.base.artifact import Artifact, Card
-from pretune.base.lock import started
+from pretune.base.lock import started, take
 from pretune.studio.folder import Folder
 from pretune.studio.outcome import made_of, outs_of
 from pretune.text.dataset.recognised import recognised
@@ -60,6 +61,32 @@ def test_the_rows_of_a_file_are_shown_from_where_one_asks_and_what_data_say_is_t
     assert "label (" in page, "what stage dataset reads it as"
 
 
+def test_links_to_nowhere_and_pipes_hide_nothing_and_are_waited_for_by_nobody(
+    client: TestClient, folder: Folder
+) -> None:
+    (folder.root / "nowhere.txt").symlink_to(folder.root / "gone.txt")
+    os.mkfifo(folder.root / "pipe.csv")
+    page = client.get("/files").text
+    assert "mails.csv" in page and "nowhere" not in page and "pipe" not in page
+    for where in ("files", "data", "raw", "label", "artifacts", "compare"):
+        assert client.get(f"/{where}", params={"path": "pipe.csv"}).status_code == 404, where
+
+
+def test_a_look_at_a_folder_does_not_read_it_all(
+    client: TestClient, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(paths: object) -> dict[str, str]:
+        raise AssertionError("a digest of every byte for a page")
+
+    monkeypatch.setattr("pretune.base.artifact.file_digests", refused)
+    monkeypatch.setattr("pretune.base.digest.read_digest", refused)
+    rows = "text,label\n" + "a,b\n" * 20
+    (folder.root / "inner" / "page.html").unlink()
+    (folder.root / "inner" / "rows.csv").write_text(rows, encoding="utf-8")
+    for path in ("inner", "inner/rows.csv"):
+        assert "label (" in client.get("/data", params={"path": path}).text
+
+
 def label(client: TestClient, path: str, **asked: str) -> list[str]:
     """The texts that wait for a label, in their order."""
     return [one["text"] for one in client.get("/label/next", params={"path": path, **asked}).json()["texts"]]
@@ -77,6 +104,36 @@ def test_labels_are_kept_at_once_taken_back_and_read_by_stage_dataset(client: Te
         {"text": "late", "label": "bad"},
     ]
     assert recognised(Artifact.open(kept)).shape == "label"
+
+
+def save(client: TestClient, **form: str) -> int:
+    return client.post("/label/save", data={"path": "mails.csv", **form}).status_code
+
+
+def test_two_pages_label_a_text_once_and_each_takes_back_its_own(client: TestClient, folder: Folder) -> None:
+    for text, name in (("late", "bad"), ("quick", "good"), ("late", "good")):
+        assert save(client, text=text, label=name) == 200
+    kept = folder.root / "mails.labelled.jsonl"
+    lines = kept.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["label"] for line in lines] == ["bad", "good"]
+    assert save(client, do="undo", text="late") == 200
+    assert kept.read_text(encoding="utf-8").splitlines() == lines[1:]
+
+
+def test_a_file_of_labels_that_was_edited_meanwhile_loses_nothing(client: TestClient, folder: Folder) -> None:
+    kept = folder.root / "mails.labelled.jsonl"
+    kept.write_bytes('\ufeff{"text": "late", "label": "bad", "by": "me"}\r\n\r\n{"text": "x", "label": "y"}'.encode())
+    assert save(client, text="quick", label="good") == 200
+    assert save(client, do="undo") == 200
+    found = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    assert found == [{"text": "late", "label": "bad", "by": "me"}, {"text": "x", "label": "y"}]
+    for broken in ("{", "[]", '{"text": "late"}', '{"text": 1, "label": "a"}'):
+        text = kept.read_text(encoding="utf-8").splitlines()[0] + "\n" + broken
+        kept.write_text(text, encoding="utf-8")
+        assert {save(client, text="z", label="a"), save(client, do="undo")} == {400}
+        page = client.get("/label", params={"path": "mails.csv"})
+        assert page.status_code == 400 and "mails.labelled.jsonl:2" in page.text
+        assert kept.read_text(encoding="utf-8") == text
 
 
 def test_texts_of_which_the_model_is_least_sure_come_first(client: TestClient, folder: Folder) -> None:
@@ -117,12 +174,22 @@ def test_a_run_is_followed_where_its_stages_write(folder: Folder) -> None:
     assert made_of("base", outs["base"]).state == "waiting"
     scratch = folder.root / "runs/tiny/base.scratch"
     scratch.mkdir(parents=True)
-    (scratch / "lock").touch()
+    take(scratch / "lock", "base")
     points = [{"step": k, "loss": 4 - k, "tokens_per_second": 812.4, "memory_bytes": 2**30} for k in range(3)]
     (scratch / "metrics.jsonl").write_text("\n".join(map(json.dumps, points)) + '\n{"step": 3, "lo', encoding="utf-8")
     found = made_of("base", outs["base"])
     assert found.state == "working" and [one.title for one in found.charts] == ["Loss", "Speed", "Memory"]
     assert found.newest == {"step": "2", "loss": "2.00", "tokens_per_second": "812", "memory_bytes": "1.0 GiB"}
+
+
+def test_a_run_that_was_killed_works_no_more_and_shows_how_far_it_came(folder: Folder) -> None:
+    scratch = folder.root / "runs/tiny/base.scratch"
+    scratch.mkdir(parents=True)
+    dead = {"pid": os.getpid(), "host": socket.gethostname(), "started": "before"}
+    (scratch / "lock").write_text(json.dumps(dead), encoding="utf-8")
+    (scratch / "metrics.jsonl").write_text('{"step": 4, "loss": 2.5}', encoding="utf-8")
+    found = made_of("base", folder.root / "runs/tiny/base")
+    assert (found.state, found.newest["step"]) == ("interrupted", "4")
 
 
 @pytest.mark.parametrize(
@@ -140,9 +207,9 @@ def test_a_studio_that_is_started_again_knows_how_each_run_ended(
 ) -> None:
     home = folder.own / "runs" / "0007"
     home.mkdir(parents=True)
-    began = (started(os.getpid()) or 0) - (0 if alive else 100)  # else its pid was given to another process
+    born = started(os.getpid()) if alive else "before"  # else its pid was given to another process
     (home / "run.json").write_text(
-        json.dumps({"words": ["check", "./<b>"], "pid": os.getpid(), "began": began}), "utf-8"
+        json.dumps({"words": ["check", "./<b>"], "pid": os.getpid(), "began": 0.0, "born": born}), "utf-8"
     )
     (home / "log").write_text("said <script>\n", encoding="utf-8")
     if code is not None:

@@ -22,7 +22,7 @@ from pretune.studio.folder import Folder, kind_of
 from pretune.studio.pages.files import crumbs, existing
 from pretune.studio.rendering import form_of, reply, studio_of, to_run
 
-TRIED = ("model", "bundle")
+TRIED = ("model", "bundle", "app")
 ROWS = ("dataset", "corpus")
 
 

@@ -69,11 +69,11 @@ def _columns(rows: Sequence[JsonMap]) -> list[str]:
 
 
 def _read_as(path: Path) -> str:
-    """What stage dataset would read raw files as."""
+    """What stage dataset would read raw files as, by their first records: a page does not read them all."""
     if kind_of(path) not in ("file", "folder"):
         return ""
     try:
-        found = recognised(Artifact.open(path))
+        found = recognised(Artifact.unread(path))
     except UserError as error:
         return str(error)
     return f"{found.shape} ({found.read_as})" if found.shape else "text"

@@ -40,6 +40,8 @@ def existing(folder: Folder, name: str) -> Path:
     path = folder.inside(name)
     if not path.exists():
         raise NoSuchFile(f"there is no {name[:200]!r} here", hint="it may have been moved: look at the folder again")
+    if not path.is_file() and not path.is_dir():  # a pipe would be waited for
+        raise NoSuchFile(f"{name[:200]!r} is neither a file nor a folder", hint="nothing of it can be shown")
     return path
 
 

@@ -9,6 +9,7 @@ come first: a label there teaches most (Lewis & Gale 1994, arXiv:cmp-lg/9407020)
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pretune.base.digest import digest
-from pretune.base.errors import BadCommand
+from pretune.base.errors import BadCommand, BadFile
 from pretune.base.json import Json
 from pretune.base.staging import write_durably
 from pretune.infer.answers import shown_given
@@ -63,8 +64,20 @@ def _output(folder: Folder, path: Path) -> Path:
 
 
 def _done(output: Path) -> list[Json]:
-    lines = output.read_text(encoding="utf-8").split("\n") if output.is_file() else []
-    return [json.loads(line) for line in lines if line]
+    """What has a label; the file may have been edited meanwhile. Raises BadFile, naming a line that is none."""
+    lines = output.read_text(encoding="utf-8-sig").split("\n") if output.is_file() else []
+    return [_labelled(output, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _labelled(output: Path, number: int, line: str) -> Json:
+    try:
+        found = json.loads(line)
+        if isinstance(found["text"], str) and isinstance(found["label"], str):
+            return dict(found)
+    except (ValueError, TypeError, KeyError):
+        pass
+    hint = 'a line is {"text": "...", "label": "..."}: mend it or delete it; nothing was written'
+    raise BadFile(f"{output.name}:{number} is no text with its label", hint=hint)
 
 
 def _scores_file(folder: Folder, path: Path, model: str) -> Path:
@@ -104,15 +117,30 @@ async def save(request: Request) -> Response:
     form = await form_of(request)
     folder = studio_of(request).folder
     output = _output(folder, existing(folder, form.get("path", "")))
+    done = _done(output)
     if form.get("do") == "undo":
-        kept = _done(output)[:-1]
-        write_durably(output, "".join(map(_line, kept)))
-    elif form.get("label") and form.get("text"):
-        with output.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(_line({"text": form["text"], "label": form["label"]}))
-    else:
+        write_durably(output, "".join(map(_line, _without_last(done, form.get("text", "")))))
+    elif not form.get("label") or not form.get("text"):
         raise BadCommand("a label needs a text")
+    elif all(one["text"] != form["text"] for one in done):  # else another page has labelled it meanwhile
+        line = _line({"text": form["text"], "label": form["label"]})
+        with output.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(line if _ends_a_line(output) else f"\n{line}")
     return JSONResponse({"done": len(_done(output))}, headers=HEADERS)
+
+
+def _without_last(done: list[Json], text: str) -> list[Json]:
+    """All but the last one: of the text that the page says, if it says one, as another page may have labelled since."""
+    at = next((k for k in range(len(done) - 1, -1, -1) if not text or done[k]["text"] == text), None)
+    return [one for k, one in enumerate(done) if k != at]
+
+
+def _ends_a_line(path: Path) -> bool:
+    """Whether what is written next stands in a line of its own; editors leave out the last line end."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() in (b"", b"\n")
 
 
 def _line(one: Json) -> str:

@@ -3,13 +3,15 @@
     new ──▶ the form ──▶ save ──▶ plan, run
 
 What is wrong stands at its field, and nothing is saved until it is mended. What runs is the file that was checked;
-comments in it stay.
+comments in it stay. A form knows which text it was made from: where the file holds another one by now, nothing is
+saved, and both are shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,10 +22,11 @@ from starlette.routing import Route
 
 from pretune.base.checking import RESERVED, apply_overrides, copied
 from pretune.base.config import Mistake, facts, inputs_of
+from pretune.base.digest import digest
 from pretune.base.errors import BadCommand, OutsideFolder, UnknownKind
 from pretune.base.json import Json
 from pretune.base.planning import Head, check_tree
-from pretune.base.stage import STAGE
+from pretune.base.stage import STAGE, Stage
 from pretune.base.staging import write_durably
 from pretune.base.yaml import edited, read_yaml
 from pretune.studio.folder import Folder
@@ -34,6 +37,8 @@ from pretune.studio.rendering import HEADERS, form_of, reply, studio_of, to_run
 
 HEAD = "HEAD"
 """What the fields above the stages begin with; no stage can be called so."""
+SEEN = "SEEN"
+"""The field, the form's last, that says which text of the file the form was made from; a form cut short has none."""
 NEW_SECONDS = 20
 
 
@@ -43,11 +48,13 @@ class Draft:
 
     Args:
         path: its file; before: what that holds.
+        seen: the digest of what it held when the form was made.
     """
 
     path: Path
     tree: Json
     before: str
+    seen: str = ""
 
     @property
     def stages(self) -> Mapping[str, Json]:
@@ -65,6 +72,15 @@ class Draft:
     def text(self) -> str:
         """Its YAML; comments of the file stay."""
         return edited(self.before, self.tree)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the file still holds what the form was made from."""
+        return self.seen == digest(self.before) and self.before == self.path.read_text(encoding="utf-8")
+
+    def shown(self) -> Draft:
+        """The draft of a form that shows what the file holds now."""
+        return replace(self, seen=digest(self.before))
 
 
 # ---- the list, and a new one ----------------------------------------------------------------------
@@ -107,10 +123,16 @@ async def new(request: Request) -> Response:
 def recipe(request: Request) -> Response:
     folder = studio_of(request).folder
     path = existing(folder, request.query_params.get("path", ""))
-    return _form(request, Draft(path, read_yaml(path)[0], path.read_text(encoding="utf-8")))
+    return _form(request, _read(path))
 
 
-def _form(request: Request, draft: Draft, *, status: int = 200, saved: bool = False) -> Response:
+def _read(path: Path) -> Draft:
+    tree, _ = read_yaml(path)
+    return Draft(path, tree, path.read_text(encoding="utf-8")).shown()
+
+
+def _form(request: Request, draft: Draft, *, status: int = 200, saved: bool = False, other: str = "") -> Response:
+    """The form; `other` is what somebody else saved meanwhile."""
     folder = studio_of(request).folder
     head, stages = _boxes(draft)
     wrong = mistakes(folder, draft)
@@ -128,6 +150,8 @@ def _form(request: Request, draft: Draft, *, status: int = 200, saved: bool = Fa
         sizes=draft.sizes,
         inputs=[*(f"${name}" for name in draft.stages), *found_in(folder)],
         saved=saved,
+        seen=draft.seen,
+        other=other,
     )
 
 
@@ -157,7 +181,8 @@ def draft_of(folder: Folder, fields: Mapping[str, str]) -> Draft:
     stages = {name: tree_of(fields, name) for name in names if name != fields.get("remove")}
     rest = {name: value for name, value in kept.items() if name not in {*shown, "stages"}}
     first = {name: value for name, value in tree_of(fields, HEAD).items() if name in shown}
-    return Draft(path, {**first, "stages": stages, **rest}, path.read_text(encoding="utf-8"))
+    before = path.read_text(encoding="utf-8")
+    return Draft(path, {**first, "stages": stages, **rest}, before, fields.get(SEEN, ""))
 
 
 def with_stage(draft: Draft, kind: str) -> Draft:
@@ -168,7 +193,7 @@ def with_stage(draft: Draft, kind: str) -> Draft:
     marks = ((field, facts(cls, field).input) for field in cls.model_fields if cls.model_fields[field].is_required())
     fits = {f: made[kind] for f, mark in marks if mark for kind in mark.kind.split("|") if kind in made}
     stage = {"kind": kind, **{field: f"${source}" for field, source in fits.items()}}
-    return Draft(draft.path, {**draft.tree, "stages": {**draft.stages, name: stage}}, draft.before)
+    return replace(draft, tree={**draft.tree, "stages": {**draft.stages, name: stage}})
 
 
 # ---- what is wrong --------------------------------------------------------------------------------
@@ -181,16 +206,16 @@ def mistakes(folder: Folder, draft: Draft) -> list[Mistake]:
         tree = copied(draft.tree)
         wrong = apply_overrides(tree, (), size_name)
         _, stages, more = check_tree(tree)
-        outside = [one for name, stage in stages.items() for one in _outside(folder, name, inputs_of(stage))]
+        outside = [one for name, stage in stages.items() for one in _outside(folder, name, stage)]
         work = [("work", str(tree.get("work", "runs")).rstrip(".") or ".")]
         wrong += [*more, *outside, *_refused(folder.inside, (), work)]
         found += [one for one in wrong if one not in found]
     return found
 
 
-def _outside(folder: Folder, name: str, given: Iterator[tuple[str, str, object]]) -> Iterator[Mistake]:
-    paths = [(place, path) for place, path, _ in given if not path.startswith("$")]
-    return _refused(folder.check_input, (name,), paths)
+def _outside(folder: Folder, name: str, stage: Stage) -> Iterator[Mistake]:
+    paths = [(place, path) for place, path, _ in inputs_of(stage) if not path.startswith("$")]
+    return _refused(partial(folder.check_input, follow=stage.follows_links()), (name,), paths)
 
 
 def _refused(
@@ -226,12 +251,15 @@ async def change(request: Request) -> Response:
         return _form(request, draft)
     if mistakes(studio.folder, draft):
         return _form(request, draft, status=422)
+    if not draft.is_fresh:
+        return _form(request, draft.shown(), status=409, other=draft.before)
     write_durably(draft.path, draft.text)
     if action == "save":
-        return _form(request, draft, saved=True)
+        return _form(request, _read(draft.path), saved=True)
     of_size = ["--size", fields["SIZE"]] if fields.get("SIZE") in draft.sizes else []
     words = [action, f"./{studio.folder.name(draft.path)}", *of_size]
-    return to_run(studio.runs.start([*words, "--json"] if action == "plan" else words))
+    words += ["--json"] if action == "plan" else []
+    return to_run(studio.runs.start(words, digest([words, draft.text])))
 
 
 ROUTES = (

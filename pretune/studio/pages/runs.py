@@ -48,7 +48,8 @@ def asked(request: Request) -> Run:
 def _facts(request: Request) -> Json:
     found, folder = asked(request), studio_of(request).folder
     outs = outs_of(found.started.words, folder.root)
-    made = [made_of(name, out) for name, out in outs.items()]
+    # A recipe may have been changed since, to write anywhere.
+    made = [made_of(name, out) for name, out in outs.items() if folder.is_of(out)]
     paths = {one.name: folder.name(one.out) for one in made if one.state == "finished"}
     words = found.started.words
     return {
@@ -56,7 +57,7 @@ def _facts(request: Request) -> Json:
         "when": _when(found),
         "made": [] if words[0] == "plan" else made,
         "paths": paths,
-        "address": address_of(found),
+        "address": address_of(found, folder),
         "plan": plan_of(found.log) if words[0] == "plan" else None,
         "recipe": _recipe_of(words, folder),
     }

@@ -2,7 +2,7 @@
 "use strict";
 const box = document.getElementById("label"), get = id => document.getElementById(id);
 const labels = box ? JSON.parse(box.dataset.labels) : [];
-let texts = [], skipped = new Set(), last = Promise.resolve();
+let texts = [], given = [], skipped = new Set(), last = Promise.resolve();
 
 async function send(fields) {
   const answer = await fetch("/label/save", { method: "POST", body: new URLSearchParams({ path: box.dataset.path, ...fields }) });
@@ -28,7 +28,9 @@ const after = work => { last = last.then(work, work); };
 
 const choose = label => after(async () => {
   if (!texts.length) return;
-  await send({ label, text: texts.shift().text });
+  const text = texts.shift().text;
+  await send({ label, text });
+  given.push(text);
   get("left").textContent = Math.max(0, get("left").textContent - 1);
   if (texts.length) show(); else await more();
 });
@@ -36,7 +38,8 @@ const skip = () => after(async () => {
   if (texts.length) skipped.add(texts.shift().text);
   if (texts.length) show(); else await more();
 });
-const undo = () => after(async () => { await send({ do: "undo" }); await more(); });
+// The one that this page gave last: another page may have labelled since.
+const undo = () => after(async () => { await send({ do: "undo", text: given.pop() || "" }); await more(); });
 
 if (box) {
   for (const button of box.querySelectorAll("[data-label]")) button.addEventListener("click", () => choose(button.dataset.label));
