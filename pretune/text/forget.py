@@ -15,6 +15,7 @@ archives), and a condition looks at both the record and what the stage makes of 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 import unicodedata
@@ -29,6 +30,7 @@ from pretune.base.json import Json, JsonMap
 
 DIGEST = re.compile(r"^[0-9a-f]{32}$")
 WHERE = re.compile(r"^([\w.-]+)([=~])(.*)$", re.DOTALL)
+MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>")
 ANY = "any"
 
 
@@ -58,11 +60,18 @@ class Where:
         return self.is_in(texts_in(dict(record)) if self.column == ANY else texts_in(record.get(self.column)))
 
     def is_in(self, texts: Collection[str]) -> bool:
-        """Whether one of the texts, as it is written or in normal form C, is what is meant."""
-        forms = {form for text in texts for form in (text, unicodedata.normalize("NFC", text))}
+        """Whether one of the texts, as it is written, in normal form C or without its markup, is what is meant."""
+        forms = {form for text in texts for form in _forms(text)}
         if self.pattern is not None:
             return any(self.pattern.search(text) for text in forms)
         return self.value in forms
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    composed = unicodedata.normalize("NFC", text)
+    if "<" not in text and "&" not in text:
+        return text, composed
+    return text, composed, html.unescape(MARKUP.sub("", composed)).replace("\xa0", " ")
 
 
 def texts_in(value: object) -> list[str]:

@@ -83,7 +83,7 @@ def private_run(spec: TrainSpec, steps: int, secret: int) -> tuple[PoissonStream
             f"optim.private.epsilon={asked.epsilon:g} cannot be had in {steps} steps of {stream.batch} of {number} rows"
         )
         raise WrongValue(problem, hint=f"fewer steps, a smaller batch, more examples; or at least {least:.2g}")
-    told = {"epsilon": round(epsilon(noise, rate, steps, delta), 4), "delta": delta, "noise": round(noise, 4)}
+    told = {"epsilon": rounded_up(epsilon(noise, rate, steps, delta)), "delta": delta, "noise": round(noise, 4)}
     expected = rate * number
     mechanism = Mechanism(asked.clip, noise, expected, secret)
     return PoissonStream(stream.all_rows, expected, secret), mechanism, {**told, "sampling_rate": rate}
@@ -92,7 +92,7 @@ def private_run(spec: TrainSpec, steps: int, secret: int) -> tuple[PoissonStream
 def told_of(facts: Json) -> str:
     """The promise in words."""
     return (
-        f"epsilon {facts['epsilon']:g} at delta {facts['delta']:.2g}, noise {facts['noise']:g} times the clip, "
+        f"epsilon {facts['epsilon']} at delta {facts['delta']:.2g}, noise {facts['noise']:g} times the clip, "
         f"each example in a step with chance {facts['sampling_rate']:.2g}"
     )
 
