@@ -15,7 +15,7 @@ from pretune.objective.labels import Labels
 from pretune.task.privately import one_each
 from pretune.testing.worlds import VOCABULARY, labelled_rows, packed_rows, tiny_classifier
 from pretune.train.loop.mechanism import Mechanism
-from pretune.train.loop.private import PoissonStream, take_private_step
+from pretune.train.loop.private import PoissonStream, rounded_up, take_private_step
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
@@ -204,3 +204,7 @@ def test_packed_examples_become_rows_of_their_own_with_the_same_targets() -> Non
     assert told[0] == told[1] > 0
     with pytest.raises(NotSupported, match="one process"):
         one_each(read, {}, 2)
+
+
+def test_the_epsilon_of_a_card_is_never_less_than_what_was_spent() -> None:
+    assert [rounded_up(x) for x in (2.99991, 2.0, 0.12344999)] == [3.0, 2.0, 0.1235]

@@ -14,6 +14,7 @@ Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +88,11 @@ def private_run(spec: TrainSpec, steps: int, secret: int) -> tuple[PoissonStream
     expected = rate * number
     mechanism = Mechanism(asked.clip, noise, expected, secret)
     return PoissonStream(stream.all_rows, expected, secret), mechanism, {**told, "sampling_rate": rate}
+
+
+def rounded_up(epsilon: float) -> float:
+    """Four digits behind the point, never less than was spent: what is rounded down is promised and not kept."""
+    return math.ceil(epsilon * 1e4) / 1e4
 
 
 def told_of(facts: Json) -> str:
