@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,12 +13,9 @@ from pretune.evaluate.continual import courses
 from pretune.evaluate.page import card_part, course_part, report_part, seeds_part
 from pretune.evaluate.published import Published
 from pretune.evaluate.reporting import FORMAT, read_report, write_tree
-from pretune.evaluate.yardstick import table_of
+from pretune.evaluate.yardstick import SEED, table_of
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
-
-SEED = re.compile(r"(.+)\.s\d+")
-"""The name of what was made with one of several seeds."""
 
 
 def summarise(

@@ -5,13 +5,15 @@
     average                    61.2 %                      64.0 %
 
 An average is the mean over the tasks (macro), of figures of one unit: shares, and correlations as they are. What is
-published is averaged over the tasks that have it, and the model over the same ones next to it.
+published is averaged over the tasks that have it, and the model over the same ones next to it. A task of several seeds
+(`report.s0`, `report.s1`) is one line: the mean of its figures, and from which to which they go.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 from pretune.base.errors import NotSupported, WrongValue, did_you_mean
@@ -21,10 +23,18 @@ from pretune.evaluate.page import EMPTY
 from pretune.evaluate.published import Published
 from pretune.report.numbers import is_lower_better, metric, named
 
+SEED = re.compile(r"(.+)\.s\d+")
+"""The name of what was made with one of several seeds."""
+
 
 @dataclass(frozen=True)
 class Line:
-    """A task of the table; `floor`: the baseline that is hardest to beat, with its name."""
+    """A task of the table.
+
+    Args:
+        interval: 95 %; of several seeds none. seeds: the figure of each, where there are several.
+        floor: the baseline that is hardest to beat, with its name.
+    """
 
     task: str
     examples: int
@@ -34,6 +44,7 @@ class Line:
     floor: tuple[str, float] | None
     published: Published | None
     read: Sequence[JsonMap] | None
+    seeds: Sequence[float] = ()
 
     def read_before(self) -> str:
         """How many of the texts stand in the base model's corpus; "not known" without one."""
@@ -41,12 +52,18 @@ class Line:
             return ""
         return "; ".join(f"{row['seen']:,} of {row['of']:,}" for row in self.read) or "not known"
 
+    def _spread(self) -> str:
+        if not self.seeds:
+            return ""
+        ends = " – ".join(metric(end, self.main) for end in (min(self.seeds), max(self.seeds)))
+        return f" (mean of {len(self.seeds)} seeds, {ends})"
+
     def row(self) -> Json:
         """For people."""
         floor = f"{metric(self.floor[1], self.main)} ({named(self.floor[0])})" if self.floor else ""
         said = self.published
         return {
-            "task": self.task,
+            "task": self.task + self._spread(),
             "examples": f"{self.examples:,}",
             "figure": named(self.main),
             "this model": metric(self.figure, self.main),
@@ -92,6 +109,7 @@ class Table:
             {
                 **{"task": one.task, "examples": one.examples, "figure": one.main, "value": one.figure},
                 "interval": [*one.interval],
+                **({"seeds": [*one.seeds]} if one.seeds else {}),
                 "floor": one.floor and {"name": one.floor[0], "value": one.floor[1]},
                 "published": one.published and one.published.model_dump(),
                 "read_before": one.read and [*one.read],
@@ -118,14 +136,33 @@ def table_of(reports: Mapping[str, JsonMap], published: Mapping[str, Published])
     Raises:
         NotSupported: no report, or a figure of which less is better; WrongValue: published for one that is not there.
     """
+    stages = _by_stage(reports)
     for name in published:
-        if name not in reports:
-            raise WrongValue(f"published: there is no report {name!r}", hint=did_you_mean(name, reports))
-    lines = [_line(name, report, published.get(name)) for name, report in reports.items()]
+        if name not in stages:
+            raise WrongValue(f"published: there is no report {name!r}", hint=did_you_mean(name, stages))
+    lines = [_line_of_all(name, several, published.get(name)) for name, several in stages.items()]
     if not lines or (wrong := [line.task for line in lines if is_lower_better(line.main)]):
         told = f"less is better in {', '.join(wrong)}" if lines else "there is no report"
         raise NotSupported(f"a table with an average needs figures of one unit: {told}", hint="table=false")
     return Table(lines)
+
+
+def _by_stage(reports: Mapping[str, JsonMap]) -> dict[str, list[JsonMap]]:
+    """The reports by the stage that made them, those of several seeds together."""
+    found: dict[str, list[JsonMap]] = {}
+    for name, report in reports.items():
+        seed = SEED.fullmatch(name)
+        found.setdefault(seed[1] if seed else name, []).append(report)
+    return found
+
+
+def _line_of_all(name: str, reports: Sequence[JsonMap], published: Published | None) -> Line:
+    lines = [_line(name, report, published) for report in reports]
+    if len(lines) == 1:
+        return lines[0]
+    figures = [line.figure for line in lines]
+    floor = max((line.floor for line in lines if line.floor), key=lambda one: one[1], default=None)
+    return replace(lines[0], figure=mean(figures), interval=(), floor=floor, seeds=figures)
 
 
 def _line(name: str, report: JsonMap, published: Published | None) -> Line:

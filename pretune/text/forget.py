@@ -6,27 +6,31 @@
 
 The list names records by digests alone, so that what was to be forgotten does not stand in it. Files are never edited;
 a record that is left out keeps its number, so the ids of all others stay.
+
+Records are those that a stage itself reads (its settings say how: names of columns, words with tags, members of
+archives), and a condition looks at both the record and what the stage makes of it: `<b>Ann</b> Smith` and the words
+`Ann`, `Smith` are Ann Smith.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+import unicodedata
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import BadCommand, BadFile, UserError
-from pretune.base.json import JsonMap
-from pretune.text.read.readers import Repairs, read_records
-from pretune.text.read.sources import named_files
+from pretune.base.errors import BadCommand, BadFile
+from pretune.base.json import Json, JsonMap
 
 DIGEST = re.compile(r"^[0-9a-f]{32}$")
 WHERE = re.compile(r"^([\w.-]+)([=~])(.*)$", re.DOTALL)
+MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>")
 ANY = "any"
 
 
@@ -53,19 +57,60 @@ class Where:
 
     def holds(self, record: Mapping[str, Any]) -> bool:
         """Whether a record, or what a corpus or dataset has of it, is meant."""
-        said = texts_in(dict(record)) if self.column == ANY else texts_in(record.get(self.column))
+        return self.is_in(texts_in(dict(record)) if self.column == ANY else texts_in(record.get(self.column)))
+
+    def is_in(self, texts: Collection[str]) -> bool:
+        """Whether one of the texts, as it is written, in normal form C or without its markup, is what is meant."""
+        forms = {form for text in texts for form in _forms(text)}
         if self.pattern is not None:
-            return any(self.pattern.search(text) for text in said)
-        return self.value in said
+            return any(self.pattern.search(text) for text in forms)
+        return self.value in forms
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    composed = unicodedata.normalize("NFC", text)
+    if "<" not in text and "&" not in text:
+        return text, composed
+    return text, composed, html.unescape(MARKUP.sub("", composed)).replace("\xa0", " ")
 
 
 def texts_in(value: object) -> list[str]:
-    """All texts and numbers in a value, however deep."""
+    """All texts and numbers in a value, however deep, and names below its own columns; of a list of words the text."""
     if isinstance(value, Mapping):
-        return [text for one in value.values() for text in texts_in(one)]
+        return [text for one in value.values() for text in (*texts_in(one), *_names_in(one))]
     if isinstance(value, list | tuple):
-        return [text for one in value for text in texts_in(one)]
+        words = [one for one in value if isinstance(one, str)]
+        joined = [" ".join(words), "".join(words)] if len(words) > 1 else []
+        return [text for one in value for text in texts_in(one)] + joined
     return [] if value is None or isinstance(value, bytes) else [str(value)]
+
+
+def _names_in(value: object) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, Mapping) else []
+
+
+@dataclass(frozen=True)
+class Read:
+    """A raw record as a stage reads it.
+
+    Args:
+        path: the file on the disk, of a member its archive's.
+        file: the file as people know it (`a/pages.zip/x.csv`), and the record's number in it.
+        made: what the stage has of it, by columns.
+    """
+
+    path: Path
+    file: str
+    number: int
+    record: Json
+    made: Callable[[], Json]
+
+    def is_meant(self, wheres: Collection[Where]) -> bool:
+        """By what is written, or by what becomes of it."""
+        if any(where.holds(self.record) for where in wheres):
+            return True
+        made = self.made()
+        return any(where.holds(made) for where in wheres)
 
 
 def record_digest(record: JsonMap) -> str:
@@ -88,25 +133,7 @@ def listed(given: Artifact | None) -> frozenset[str]:
     return frozenset().union(*(read_digests(path) for path in given.files())) if given else frozenset()
 
 
-# ---- what is meant ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Place:
-    """A raw record that is meant."""
-
-    file: Path
-    number: int
-    digest: str
-
-
-def places(artifact: Artifact, wheres: Collection[Where]) -> Iterator[Place]:
-    """The records of raw files that are meant; what cannot be read holds none."""
-    for _, path in named_files(artifact):
-        with suppress(UserError):
-            for number, record in enumerate(read_records(path, Repairs(quarantine=[]))):
-                if any(where.holds(record) for where in wheres):
-                    yield Place(path, number, record_digest(record))
+# ---- what was made ------------------------------------------------------------------------------
 
 
 def rows_with(folder: Path, wheres: Collection[Where]) -> int:
@@ -117,12 +144,12 @@ def rows_with(folder: Path, wheres: Collection[Where]) -> int:
     for path in sorted(folder.glob("*.parquet")):
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                rows = map(_with_meta, file.read_row_group(group).to_pylist())
+                rows = map(with_meta, file.read_row_group(group).to_pylist())
                 found += sum(any(where.holds(row) for where in wheres) for row in rows)
     return found
 
 
-def _with_meta(row: dict[str, Any]) -> dict[str, Any]:
+def with_meta(row: dict[str, Any]) -> dict[str, Any]:
     """A document's row with the other columns that it had in its raw file."""
     meta = json.loads(row["meta"]) if isinstance(row.get("meta"), str) and row["meta"] else {}
     return {**meta, **{name: value for name, value in row.items() if name != "meta"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import BadCommand, BadFile
+from pretune.base.errors import BadCommand, BadFile, NoSuchColumn, UserError
 from pretune.cli import cli
 from pretune.text.forget import Where, read_digests, record_digest, with_setting
+from pretune.text.traces import Traces
 
 PEOPLE = [f"Person{k:02}" for k in range(20)]
 RECIPE = """\
@@ -95,9 +97,9 @@ def test_a_second_person_is_added_to_the_list_and_the_first_stays_out(folder: Pa
     assert len(read_digests(folder / "recipe.forgotten")) == 4
     texts = [text for rows in rows_of(folder / "work" / "corpus").values() for text in rows.values()]
     assert not any(text.startswith(tuple(PEOPLE[:2])) for text in texts) and any(PEOPLE[2] in text for text in texts)
-    assert json.loads(call("forget", "recipe.yaml", "--where", f"user={PEOPLE[0]}", "--yes", "--json").stdout) == {
-        "records": 0
-    }
+    again = json.loads(call("forget", "recipe.yaml", "--where", f"user={PEOPLE[0]}", "--yes", "--json").stdout)
+    assert (again["records"], again["left_out_before"], again["made_again"]) == (0, 2, [])
+    assert again["proof"] and all(row["ok"] for row in again["proof"])
 
 
 def test_nothing_happens_where_nobody_says_yes(folder: Path) -> None:
@@ -144,5 +146,145 @@ def test_what_reads_the_files_itself_is_named(folder: Path) -> None:
     assert call("run", "recipe.yaml", "--quiet").exit_code == 0
     done = call("forget", "recipe.yaml", "--where", "text~Person07", "--yes", "--json")
     proof = {row["stage"]: row for row in json.loads(done.stdout)["proof"]}
-    assert done.exit_code == 1 and [name for name, row in proof.items() if not row["ok"]] == ["desk"]
-    assert proof["desk"]["wrong"] == ["reads 1 of the records itself: take them out of raw/notes/a.txt"]
+    assert done.exit_code == 1 and [name for name, row in proof.items() if row["id"] and not row["ok"]] == ["desk"]
+    assert proof["desk"]["wrong"] == ["reads it itself: take it out of raw/notes/a.txt"]
+
+
+def made_of(folder: Path, stages: str, **files: str) -> None:
+    """A recipe over raw files, and what it made; `__` in a name is a dot."""
+    (folder / "raw").mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / "raw" / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    (folder / "recipe.yaml").write_text(f"work: work\nstages:\n{stages}", encoding="utf-8")
+    assert call("run", "recipe.yaml", "--quiet").exit_code == 0
+
+
+def forgotten(*wheres: str, code: int = 0) -> dict[str, Any]:
+    words = [word for where in wheres for word in ("--where", where)]
+    done = call("forget", "recipe.yaml", *words, "--yes", "--json")
+    assert done.exit_code == code, done.output
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_table_without_a_line_of_names_loses_the_row(empty: Path) -> None:
+    rows = [f"Person{k:02},{name} thing {k}" for k in range(20) for name in ("likes", "hates")]
+    rows = [f"{row},{'ab'[k % 2]}" for k, row in enumerate(rows)]
+    stage = "  data: {kind: dataset, read: [raw/a.csv], names: [user, text, label]}\n"
+    made_of(empty, stage, a__csv="\n".join(rows))
+    facts = forgotten("user=Person00")  # the first row, which another reader takes for names
+    assert facts["records"] == 2 and facts["files"] == {"raw/a.csv": 2}
+    assert Artifact.open(empty / "work" / "data").card.metrics["examples"] == 38
+
+
+def test_words_with_tags_are_read_as_a_text(empty: Path) -> None:
+    words = "".join(f"{'Ann' if k == 3 else 'Eva'} B-PER\nSmith{k} I-PER\nslept O\n\n" for k in range(20))
+    made_of(empty, "  data: {kind: dataset, read: [raw/a.conll]}\n", a__conll=words)
+    assert forgotten("any~Ann Smith3")["records"] == 1
+    assert Artifact.open(empty / "work" / "data").card.metrics["examples"] == 19
+
+
+@pytest.mark.parametrize("written", ["A\u200bnn Smith", "<b>Ann</b>&nbsp;Smith"])
+def test_a_text_is_meant_by_what_it_says_without_markup_and_by_what_cleaning_makes_of_it(
+    empty: Path, written: str
+) -> None:
+    rows = [{"body": f"{written if k == 3 else 'Eva'} has number {k} of the day"} for k in range(20)]
+    stage = "  corpus: {kind: corpus, read: [raw/a.jsonl], filters: [], clean: [invisible]}\n"
+    made_of(empty, stage, a__jsonl="\n".join(map(json.dumps, rows)))
+    assert forgotten("text~Ann Smith")["records"] == 1
+    assert Artifact.open(empty / "work" / "corpus").card.metrics["forgotten"] == 1
+
+
+def test_members_of_archives_lose_theirs_in_corpora_and_data_sets(empty: Path) -> None:
+    (empty / "raw").mkdir()
+    conll = "".join(f"{'Ann' if k == 3 else 'Eva'} B-PER\nSmith{k} I-PER\nslept O\n\n" for k in range(20))
+    with zipfile.ZipFile(empty / "raw" / "a.zip", "w") as archive:
+        archive.writestr("in/a.conll", conll)
+    with zipfile.ZipFile(empty / "raw" / "b.zip", "w") as archive:
+        for k in range(5):
+            archive.writestr(f"{k}.txt", f"{'Ann' if k == 3 else 'Eva'} Smith{k} wrote a note.")
+    data = "  data: {kind: dataset, read: [raw/a.zip]}\n"
+    made_of(empty, data + "  corpus: {kind: corpus, read: [raw/b.zip], filters: []}\n")
+    assert forgotten("any~Ann Smith3")["files"] == {"raw/b.zip": 1, "raw/a.zip/in/a.conll": 1}
+
+
+LABELLED = "\n".join(json.dumps({"text": f"thing {k} of Person{k:02}", "label": "ab"[k % 2]}) for k in range(20))
+DATA = "  data: {kind: dataset, read: [raw/a.jsonl]}\n"
+
+
+def test_a_match_outside_of_records_is_refused_and_nothing_is_written(empty: Path) -> None:
+    table = "Ann Smith,label\n" + "\n".join(f"thing {k},{'ab'[k % 2]}" for k in range(20))
+    made_of(empty, "  data: {kind: dataset, read: [raw/a.csv], text: Ann Smith}\n", a__csv=table)
+    with pytest.raises(UserError, match=r"raw/a.csv: the name of column 'Ann Smith' holds it"):
+        call("forget", "recipe.yaml", "--where", "any~Ann Smith", "--yes")
+    made_of(empty, "  corpus: {kind: corpus, read: [raw/p.html], filters: []}\n", p__html=PAGE)
+    with pytest.raises(UserError, match=r"raw/p.html holds it, but in no record"):
+        call("forget", "recipe.yaml", "--where", "any~Ann Smith", "--yes")
+    assert not (empty / "recipe.forgotten").exists()
+
+
+PAGE = f"<html><head><meta name='author' content='Ann Smith'></head><body><p>{'A long text. ' * 30}</p></body></html>"
+
+
+def test_a_column_that_no_file_has_is_refused(empty: Path) -> None:
+    made_of(empty, DATA, a__jsonl=LABELLED)
+    with pytest.raises(NoSuchColumn, match="has a column 'usr'"):
+        call("forget", "recipe.yaml", "--where", "usr=4711", "--yes")
+
+
+def test_digests_are_added_to_a_list_in_a_folder(empty: Path) -> None:
+    (empty / "lists").mkdir()
+    (empty / "lists" / "old.forgotten").write_text(f"{'0' * 32}\n", encoding="utf-8")
+    made_of(empty, "  data: {kind: dataset, read: [raw/a.jsonl], without: lists}\n", a__jsonl=LABELLED)
+    assert forgotten("any~Person03")["records"] == 1
+    assert len(read_digests(empty / "lists" / "old.forgotten")) == 2
+
+
+def test_what_was_typed_is_in_no_card_and_a_report_of_another_command_is_named(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_of(empty, DATA, a__jsonl=LABELLED)
+    monkeypatch.setattr("sys.argv", ["pretune", "forget", "recipe.yaml", "--where", "any~Person03"])
+    (empty / "work" / "report").mkdir()
+    page = empty / "work" / "report" / "report.html"
+    page.write_text("<p>worst: thing 3 of\n &#80;erson03</p>", encoding="utf-8")
+    rows = {row["stage"]: row for row in forgotten("any~Person03", code=1)["proof"]}
+    assert rows["work/report"]["wrong"] == ["report.html holds it still: make it again, or delete it"]
+    assert rows["data"]["ok"] and b"Person03" not in (empty / "work" / "data" / "artifact.json").read_bytes()
+    page.unlink()
+    assert all(row["ok"] for row in forgotten("any~Person03")["proof"])
+
+
+def test_the_beginning_of_a_text_is_found_where_its_name_is_not() -> None:
+    traces = Traces.of([Where.of("user=7")], ["a text of twenty and more characters", "short"])
+    assert traces.are_in('{"x": "a text of\\ntwenty and &#109;ore characters, cut"}')
+    assert not traces.are_in("a text of twenty and more letters") and not traces.are_in("short")
+
+
+def test_no_is_no_end_the_next_call_makes_it_again(empty: Path) -> None:
+    made_of(empty, DATA, a__jsonl=LABELLED)
+    CliRunner().invoke(cli, ["forget", "recipe.yaml", "--where", "any~Person03"], input="n\n")
+    facts = forgotten("any~Person03")
+    assert (facts["records"], facts["left_out_before"], facts["made_again"]) == (0, 1, ["data"])
+    assert Artifact.open(empty / "work" / "data").card.metrics["examples"] == 19
+
+
+def test_links_that_the_stage_follows_are_searched(empty: Path) -> None:
+    (empty / "raw").mkdir()
+    (empty / "elsewhere.jsonl").write_text(LABELLED, encoding="utf-8")
+    (empty / "raw" / "a.jsonl").symlink_to(empty / "elsewhere.jsonl")
+    made_of(empty, "  data: {kind: dataset, read: [raw], links: follow}\n")
+    assert forgotten("any~Person03")["records"] == 1
+
+
+def test_what_is_in_no_file_is_said_not_to_be_searched(empty: Path) -> None:
+    (empty / "recipe.yaml").write_text(
+        "work: work\nstages:\n  corpus: {kind: corpus, read: ['swaps:names-en']}\n", encoding="utf-8"
+    )
+    done = call("forget", "recipe.yaml", "--where", "text~Person03")
+    assert "not searched, for it is in no file: swaps:names-en" in done.output

@@ -18,6 +18,7 @@ def report(figure: float, floors: dict[str, float], main: str = "accuracy", read
     return {"groups": {"all": group | {"baselines": baselines}}, "read_before": read}
 
 
+PUBLISHED = Published(figure=0.95, by="BERT", source="a paper")
 READ = [{"corpus": "c", "seen": 8, "of": 90, "whole": True}]
 REPORTS = {
     "one_report": report(0.8, {"majority": 0.5, "tfidf_svm": 0.7, "lookup": 1.0}, read=READ),
@@ -62,3 +63,13 @@ def test_a_summary_has_the_table_on_its_page_its_card_and_in_report_json(world: 
     assert tree["rows"][0]["floor"]["name"] == made.card.metrics["baseline"] and tree["average_published"] == 0.9
     page = (summary.path / "report.html").read_text(encoding="utf-8")
     assert "90.0 % (a larger one)" in page and "macro average" in page
+
+
+def test_several_seeds_of_a_report_are_one_line_with_their_mean_and_ends() -> None:
+    several = {f"one_report.s{k}": report(figure, {"svm": 0.7}) for k, figure in enumerate((0.8, 0.9))}
+    table = table_of({**several, "three_report": report(0.4, {"crf": 0.65}, "f1")}, {"one_report": PUBLISHED})
+    first, second, last = table.rows()
+    assert first["task"] == "one (mean of 2 seeds, 80.0 % – 90.0 %)" and first["this model"] == "85.0 %"
+    assert first["95 % interval"] == "" and first["published"] == "95.0 % (BERT)" and second["task"] == "three"
+    assert table.averages()["average"] == pytest.approx(0.625), "each task counts once"
+    assert table.tree()["rows"][0]["seeds"] == [0.8, 0.9] and last["task"] == "macro average"

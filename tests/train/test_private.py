@@ -19,7 +19,7 @@ from pretune.testing.worlds import VOCABULARY, labelled_rows, packed_rows, tiny_
 from pretune.text.dataset.example import MultiLabelled
 from pretune.tokens.rows import Row
 from pretune.train.loop.mechanism import Mechanism
-from pretune.train.loop.private import PoissonStream, take_private_step
+from pretune.train.loop.private import PoissonStream, rounded_up, take_private_step
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
@@ -281,3 +281,7 @@ def test_a_head_of_several_labels_does_not_begin_at_how_often_each_occurs() -> N
     task, rows = TASK("multilabel").fitted(texts), [Row(ids=[1, 2]), Row(ids=[3, 4])]
     found = one_each(LabelledData(task, ["cat", "hat"], None, texts, rows, [], []), {}, 1).task
     assert found == TASK("multilabel") != task
+
+
+def test_the_epsilon_of_a_card_is_never_less_than_what_was_spent() -> None:
+    assert [rounded_up(x) for x in (2.99991, 2.0, 0.12344999)] == [3.0, 2.0, 0.1235]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +19,10 @@ def write_cards(made: Iterable[Artifact]) -> list[Path]:
         return []  # what writes a card takes half a second to import
     from pretune.evaluate.card.writing import write_card
 
-    models = {one.card.id: one for one in every if one.card.kind == "model" and not one.is_raw}
+    models = {
+        Path(os.path.normpath(one.path.absolute())): one for one in every if one.card.kind == "model" and not one.is_raw
+    }
     judged = (one.source("model") for one in every if one.card.kind == "report" and "model" in one.card.inputs)
-    models |= {one.card.id: one for one in judged if one is not None and one.card.kind == "model" and not one.is_raw}
+    others = (one for one in judged if one is not None and one.card.kind == "model" and not one.is_raw)
+    models |= {Path(os.path.normpath(one.path.absolute())): one for one in others}
     return [path for path in map(write_card, models.values()) if path is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from pretune.base.artifact import CARD, Artifact
+from pretune.base.artifact import CARD, Artifact, read_card
 from pretune.base.errors import PretuneError, UserError
 from pretune.base.json import Json
 from pretune.evaluate.reporting import read_report
@@ -97,10 +98,23 @@ def _report_of(model: Artifact, folder: Path) -> Artifact | None:
     """The report in a folder; None of anything else, of a damaged one, or of one that this version does not read."""
     try:
         one = Artifact.open(folder)
-        is_of = one.card.kind == "report" and one.card.inputs.get("model", {}).get("id") == model.card.id
-        return one if is_of and "groups" in read_report(one.verify().path)[0] else None
+        return one if _is_of(model, one) and "groups" in read_report(one.verify().path)[0] else None
     except PretuneError:
         return None
+
+
+def _is_of(model: Artifact, report: Artifact) -> bool:
+    """Whether a report is of this model, and not of another with the same weights (`tuned.s0`, `tuned.s1`)."""
+    said = report.card.inputs.get("model", {})
+    if report.card.kind != "report" or said.get("id") != model.card.id:
+        return False
+    named = Path(os.path.normpath(report.path / said["path"]))
+    return named == Path(os.path.normpath(model.path.absolute())) or not _is_there(named, model.card.id)
+
+
+def _is_there(folder: Path, identity: str) -> bool:
+    """Whether the model that a report names is where it was; a folder may have been moved."""
+    return (folder / CARD).is_file() and read_card(folder).id == identity
 
 
 def _config(folder: Path) -> Json:

@@ -105,8 +105,17 @@ def _good(facts: Facts, words: Words) -> Iterator[str]:
             name=title, split=split, examples=count(group["examples"]), contamination=_read(one.report, words)
         )
         yield _scores(group, words)
-        beaten = group["beaten"]
-        yield words["no_baseline" if beaten is None else "beats" if beaten else "behind"]
+        yield words[_compared(group)]
+
+
+def _compared(group: JsonMap) -> str:
+    """What to say of the hardest baseline; without an interval of the margin nothing is known of chance."""
+    rivals = [one for one in group["baselines"] if not one["is_ceiling"]]
+    if group["beaten"] is None:
+        return "no_baseline"
+    if not group["beaten"]:
+        return "behind"
+    return "beats" if all(one.get("interval") or one["name"] == "xz" for one in rivals) else "few"
 
 
 def _read(report: JsonMap, words: Words) -> str:
@@ -224,7 +233,7 @@ def _limit_lines(facts: Facts, words: Words) -> Iterator[str]:
     for one in facts.reports:
         if any(group["beaten"] is False for group in one.report["groups"].values()):
             yield words["loses"].format(name=one.name)
-    if facts.reports and not any(one.name.endswith(".s1") for one in facts.reports):
+    if facts.reports:
         yield words["one_seed"]
     if (step := facts.model.card.metrics.get("over_fit_from")) is not None:
         yield words["overfit"].format(step=step)

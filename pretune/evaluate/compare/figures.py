@@ -147,7 +147,12 @@ def _likely(part: str, rows: Sequence[JsonMap]) -> str:
 
 def _has_choice(rows: Sequence[JsonMap]) -> bool:
     """Whether `gain` is how far the right one is ahead; of a cloze it is a log-probability."""
-    return "good" in rows[0] or any(row.get("said") is not None for row in rows)
+    return any(row.get("good") is not None or row.get("said") is not None for row in rows)
+
+
+def _ahead(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 where the right one is ahead, a half where they tie."""
+    return (gains > 0) + 0.5 * (gains == 0)
 
 
 def _sums_of_text(part: str, rows: Sequence[JsonMap]) -> Sums:
@@ -156,15 +161,20 @@ def _sums_of_text(part: str, rows: Sequence[JsonMap]) -> Sums:
         sizes = np.array([row["bytes"] for row in rows], dtype=float)
         return Sums(sizes * [row["bits_per_byte"] for row in rows], sizes)
     gains = np.array([row["gain"] for row in rows], dtype=float)
-    values = (gains > 0) + 0.5 * (gains == 0) if _has_choice(rows) else gains
+    values = _ahead(gains) if _has_choice(rows) else gains
     weights = weights_of(dict(grouped([row["group"] for row in rows])))
     return Sums(values * weights, weights)
 
 
 def goodness(judge: Judge | None, part: str, better: str, row: Json) -> float:
-    """How good an answer is, to find the examples that changed: its mark, or what orders the report's rows."""
+    """How good an answer is, to find the examples that changed: its mark, or what orders the report's rows.
+
+    Of a choice its mark is whether it is right: by how much is not compared.
+    """
+    if judge is None and not part:
+        return -float(row["bits_per_byte"])
     if judge is None:
-        return -float(row["bits_per_byte"]) if not part else float(row["gain"])
+        return float(_ahead(np.float64(row["gain"]))) if _has_choice([row]) else float(row["gain"])
     mark = row[better] if judge.again(row) is not None else judge.mark_in(row)
     return (mark.top / mark.below if mark.below else 1.0) if isinstance(mark, Part) else float(mark)
 

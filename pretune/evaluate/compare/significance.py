@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +24,8 @@ from numpy.typing import NDArray
 from pretune.evaluate.scores import CELLS_AT_ONCE
 
 SWAPS, FIGURE_SWAPS = 4999, 999
-"""Random swaps, and of figures that take longer; 12 examples and fewer are swapped in all ways."""
+"""Random swaps, and of figures that take longer; where there are no more ways than that (12 examples and fewer; 9), all
+of them are taken."""
 ALPHA = 0.05
 Floats = NDArray[np.float64]
 
@@ -69,31 +69,36 @@ def swapped(first: Sums, second: Sums, *, seed: int) -> float:
     number = len(first.tops)
     moves = np.stack([second.tops - first.tops, second.belows - first.belows], axis=1)
     gaps = []
-    for swaps in _swaps(number, seed):
+    for swaps in _swaps(number, seed, SWAPS):
         moved = swaps @ moves
         mine, theirs = np.array([[one.tops.sum(), one.belows.sum()] for one in (first, second)])
         gaps.append(_ratio(mine + moved) - _ratio(theirs - moved))
-    return _p_value(first.ratio - second.ratio, np.concatenate(gaps), whole=2**number <= SWAPS + 1)
+    return _p_value(first.ratio - second.ratio, np.concatenate(gaps), whole=_has_few_ways(number, SWAPS))
 
 
 def swapped_figure(
     gap: Callable[[NDArray[np.bool_]], float], number: int, *, seed: int, most: int = FIGURE_SWAPS
 ) -> float:
     """The same of any figure of all examples; `gap` gives the difference when these examples are swapped, [N]."""
-    rows = islice((row for swaps in _swaps(number, seed) for row in swaps), most)
+    rows = (row for swaps in _swaps(number, seed, most) for row in swaps)
     found = np.array([gap(row.astype(bool)) for row in rows])
-    return _p_value(gap(np.zeros(number, dtype=bool)), found, whole=2**number <= most)
+    return _p_value(gap(np.zeros(number, dtype=bool)), found, whole=_has_few_ways(number, most))
 
 
-def _swaps(number: int, seed: int) -> Iterator[Floats]:
+def _has_few_ways(number: int, most: int) -> bool:
+    """Whether every way to swap so many examples is looked at."""
+    return 2**number <= most + 1
+
+
+def _swaps(number: int, seed: int, most: int) -> Iterator[Floats]:
     """Which examples change places, 1 or 0, [draws, N] at a time; of few examples every way once."""
-    if 2**number <= SWAPS + 1:
+    if _has_few_ways(number, most):
         ways = np.arange(2**number)[:, None] >> np.arange(number)
         yield (ways & 1).astype(np.float64)
         return
     rng, at_once = np.random.default_rng(seed), max(1, CELLS_AT_ONCE * 8 // number)
-    for start in range(0, SWAPS, at_once):
-        yield rng.integers(2, size=(min(at_once, SWAPS - start), number), dtype=np.int8).astype(np.float64)
+    for start in range(0, most, at_once):
+        yield rng.integers(2, size=(min(at_once, most - start), number), dtype=np.int8).astype(np.float64)
 
 
 def _ratio(sums: Floats) -> Floats:

@@ -130,7 +130,30 @@ def documents_in(
     column: str = "",
 ) -> Iterator[Document]:
     """Each record as a document, numbered from `first`; raises NoSuchColumn where the first records have no text."""
-    where = file.path.as_posix()
+    for number, record, usual in numbered_in(file, records, measuring, repairs, tally, first=first, column=column):
+        if measuring.without and record_digest(record) in measuring.without:
+            tally.forgotten += 1
+            continue
+        try:
+            own, text = text_in(file, number, record, usual, measuring, repairs)
+        except UserError as error:
+            repairs.refuse(error, f"{file.path.as_posix()}#{number}")
+            repairs.passed_over -= 1  # the reader has counted it as a record
+            continue
+        yield _document(file, number, record, own, text)
+
+
+def numbered_in(
+    file: RawFile,
+    records: Iterator[Record],
+    measuring: Measuring,
+    repairs: Repairs,
+    tally: Tally,
+    *,
+    first: int = 0,
+    column: str = "",
+) -> Iterator[tuple[int, Record, str]]:
+    """Each record with its number and the column in which the first records have their text; raises NoSuchColumn."""
     numbered: Iterator[Numbered] = ((k + repairs.passed_over, one) for k, one in enumerate(records, first))
     head: list[Numbered] = []
     stopped: UserError | None = None
@@ -141,20 +164,19 @@ def documents_in(
             stopped = error
         column = column_of(file, [record for _, record in head], measuring, tally) if head else ""
     for number, record in chain(head, numbered):
-        if measuring.without and record_digest(record) in measuring.without:
-            tally.forgotten += 1
-            continue
-        try:
-            # A line of another form may have its text elsewhere.
-            own = column if column in record else text_column([record], given=measuring.text, where=where)
-            text = plain_text(record[own], own, f"{where}#{number}", repairs)
-        except UserError as error:
-            repairs.refuse(error, f"{where}#{number}")
-            repairs.passed_over -= 1  # the reader has counted it as a record
-            continue
-        yield _document(file, number, record, own, text)
+        yield number, record, column
     if stopped:
         raise stopped
+
+
+def text_in(
+    file: RawFile, number: int, record: Record, column: str, measuring: Measuring, repairs: Repairs
+) -> tuple[str, str]:
+    """The column that holds a record's text, and the text; raises NoSuchColumn, BadFile."""
+    where = file.path.as_posix()
+    # A line of another form may have its text elsewhere.
+    own = column if column in record else text_column([record], given=measuring.text, where=where)
+    return own, plain_text(record[own], own, f"{where}#{number}", repairs)
 
 
 def column_of(file: RawFile, rows: Sequence[Record], measuring: Measuring, tally: Tally) -> str:

@@ -13,7 +13,7 @@ The text is a stream from end to end: memory holds a few hundred bytes per docum
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -35,6 +35,7 @@ from pretune.text.corpus.documents import Measuring, Tally
 from pretune.text.corpus.measuring import SCHEMA
 from pretune.text.corpus.mixing import Mixture, mix
 from pretune.text.corpus.raw_shards import raw_shards
+from pretune.text.corpus.records import records_of
 from pretune.text.corpus.repeats import REPEATS, Repeats, without_repeats
 from pretune.text.corpus.reporting import write_report
 from pretune.text.corpus.scoring import COLUMN as QUALITY
@@ -42,7 +43,7 @@ from pretune.text.corpus.scoring import add_scores
 from pretune.text.corpus.splits import assign, drop_contaminated, evaluation_texts
 from pretune.text.corpus.workers import measure_shards, workers_for
 from pretune.text.corpus.writing import Counts, Written, hold_out_tails, split_facts
-from pretune.text.forget import listed
+from pretune.text.forget import Read, listed
 from pretune.text.read import sources
 from pretune.text.read.formats.maintext import has_trafilatura
 from pretune.text.read.readers import READERS, read_records, suffix_of
@@ -181,14 +182,7 @@ class CorpusStage(Stage):
     def _shards(
         self, raw: Mapping[str, Artifact], given: Artifact | None, without: frozenset[str], context: Context
     ) -> tuple[Shards, Tally]:
-        measuring = Measuring(
-            text=self.text,
-            clean=tuple(self.clean),
-            named=isinstance(self.read, Mapping),
-            language_file=given.path if given else None,
-            near=self.dedup == "minhash",
-            without=without,
-        )
+        measuring = self._measuring(given, without)
         total = sum(p.stat().st_size for a in raw.values() for p in a.files())
         number = self.workers or min(Machine.here().cores, 1 + total // BYTES_WORTH_A_PROCESS)
         tally = Tally()
@@ -202,6 +196,20 @@ class CorpusStage(Stage):
         tally.add(more)
         _refuse_no_column(measured := Shards(paths), tally)
         return measured, tally
+
+    def _measuring(self, given: Artifact | None, without: frozenset[str]) -> Measuring:
+        return Measuring(
+            text=self.text,
+            clean=tuple(self.clean),
+            named=isinstance(self.read, Mapping),
+            language_file=given.path if given else None,
+            near=self.dedup == "minhash",
+            without=without,
+        )
+
+    def records(self, inputs: Mapping[str, Artifact], scratch: Path) -> Iterator[Read]:
+        """Its raw records as it reads them, those of `without` too."""
+        return records_of(_of("read", inputs), self._measuring(None, frozenset()))
 
     def _write(self, shards: Shards, verdict: Verdict, out: Path, context: Context) -> Written:
         mixed = mix(shards, verdict, self.mixture)

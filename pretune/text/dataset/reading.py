@@ -12,18 +12,20 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, raw_root
 from pretune.base.errors import BadCommand, BadFile, UserError
+from pretune.base.json import Json
 from pretune.base.log import Bar, Log
 from pretune.text.dataset.example import Example, said_by
 from pretune.text.dataset.shapes.choosing import Opened, open_records
 from pretune.text.dataset.shapes.converter import Notes, Record
 from pretune.text.dataset.shapes.files import CLASS_NAMES, LabelledFile, sources_of, splits_of, unpacked
-from pretune.text.forget import record_digest
+from pretune.text.forget import Read, record_digest
 from pretune.text.read import sources
 from pretune.text.read.readers import ARCHIVES, PACKED, Repairs, line_of, lines_of, read_records, suffix_of
 from pretune.text.read.split import NAMES, SPLITS
@@ -90,19 +92,68 @@ def read_all(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path, l
         BadFile: a wrong record, or files of two shapes; what reading raises.
     """
     found = Found(repairs=Repairs(names=wanted.names))
-    given = {place: _sources(artifact, found, scratch / place) for place, artifact in inputs.items()}
-    whole = [source for many in given.values() for source in many]
-    split_of = dict(zip(map(id, whole), _as_said(whole, wanted.as_split), strict=True))
+    given = _given(inputs, wanted, found, scratch)
     _find_class_names(inputs, found)
-    with log.progress("reading", total=sum(s.num_bytes for s in whole), unit="bytes") as bar:
+    with log.progress(
+        "reading", total=sum(s.num_bytes for some in given.values() for s, _ in some), unit="bytes"
+    ) as bar:
         for place, artifact in inputs.items():
             part = no_examples()
-            for source in given[place]:
+            for source, split in given[place]:
                 with _named_as_given(source, scratch):
-                    _read_source(source, split_of[id(source)], part, found, wanted, log, bar)
+                    _read_source(source, split, part, found, wanted, log, bar)
             for split, examples in part.items():
                 found.splits[split] += drawn(examples, artifact.sample, seed=wanted.seed)
     return found
+
+
+def records_of(inputs: Mapping[str, Artifact], wanted: Wanted, *, scratch: Path) -> Iterator[Read]:
+    """The raw records of all inputs as `read_all` reads them, those of `without` too, for `pretune forget`.
+
+    Raises:
+        As `read_all` does.
+    """
+    found = Found(repairs=Repairs(names=wanted.names))
+    for place, some in _given(inputs, wanted, found, scratch).items():
+        artifact = inputs[place]
+        for source, split in some:
+            if split is not None and not artifact.scheme:
+                with _named_as_given(source, scratch):
+                    yield from _records_in(source, found, wanted, artifact)
+
+
+def _records_in(source: LabelledFile, found: Found, wanted: Wanted, artifact: Artifact) -> Iterator[Read]:
+    opened, root = _opened(source, found, wanted), raw_root(artifact.path)
+    there = {path for _, path in sources.named_files(artifact)}
+    path = next((one for one in source.paths if one in there), None)  # None: a member of an archive
+    for number, record in enumerate(opened.records if opened else ()):
+        origin = _origin_of(record, source, number)
+        file = root / (origin if source.name not in origin and (root / origin).is_file() else source.name)
+        yield Read(path or _archive_of(file), file.as_posix(), number, record, partial(_made, opened, record, origin))
+
+
+def _archive_of(member: Path) -> Path:
+    """`a/pages.zip` of `a/pages.zip/x.csv`."""
+    return next((one for one in member.parents if one.is_file()), member)
+
+
+def _made(opened: Opened, record: Record, origin: str) -> Json:
+    """What the data set has of a record: the columns of its examples."""
+    try:
+        examples = opened.convert(record, origin)
+    except BadFile:  # the stage stops at it
+        return {}
+    rows = [asdict(one) for one in examples]
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _given(
+    inputs: Mapping[str, Artifact], wanted: Wanted, found: Found, scratch: Path
+) -> dict[str, list[tuple[LabelledFile, str | None]]]:
+    """The sources of each input with their splits, None for one to be left alone."""
+    given = {place: _sources(artifact, found, scratch / place) for place, artifact in inputs.items()}
+    splits = iter(_as_said([source for many in given.values() for source in many], wanted.as_split))
+    return {place: [(source, next(splits)) for source in many] for place, many in given.items()}
 
 
 def _as_said(whole: Sequence[LabelledFile], said: Mapping[str, str]) -> list[str | None]:
@@ -187,15 +238,14 @@ def _opened(source: LabelledFile, found: Found, wanted: Wanted) -> Opened | None
 def _collect(
     source: LabelledFile, split: str, opened: Opened, part: Splits, found: Found, pace: _Pace, without: frozenset[str]
 ) -> None:
-    name, convert, examples = mend_surrogates(source.name), opened.convert, part[split]
+    convert, examples = opened.convert, part[split]
     wrong: list[tuple[int, Record, BadFile]] = []
     for number, record in enumerate(opened.records):
         pace.at(number)
         if without and record_digest(record) in without:
             found.forgotten += 1
             continue
-        own = record.get("origin")  # the record may know better where it comes from
-        origin = mend_surrogates(own) if own and isinstance(own, str) else f"{name}#{number}"
+        origin = _origin_of(record, source, number)
         try:
             made = convert(record, origin)
         except BadFile as error:
@@ -211,6 +261,12 @@ def _collect(
             part[place] += made
     if wrong:
         raise _all_wrong(source, wrong)
+
+
+def _origin_of(record: Record, source: LabelledFile, number: int) -> str:
+    """`test.jsonl#17`; the record may know better where it comes from."""
+    own = record.get("origin")
+    return mend_surrogates(own if own and isinstance(own, str) else f"{source.name}#{number}")
 
 
 def _split_of(record: Record, split: str) -> str | None:

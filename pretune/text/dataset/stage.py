@@ -34,10 +34,10 @@ from pretune.text.dataset.augment.augment import AUGMENT, Augment, augment
 from pretune.text.dataset.balance import BALANCE, Balance, balance, write_weights
 from pretune.text.dataset.doctor.visit import examined
 from pretune.text.dataset.example import SHAPES, Example, Labelled, Tagged
-from pretune.text.dataset.reading import Found, Splits, Wanted, read_all
+from pretune.text.dataset.reading import Found, Splits, Wanted, read_all, records_of
 from pretune.text.dataset.shapes.tagged import normalised
 from pretune.text.dataset.splitting import divide
-from pretune.text.forget import listed
+from pretune.text.forget import Read, listed
 from pretune.text.read.columns import Columns
 from pretune.text.read.shards import ShardWriter
 from pretune.text.read.split import SPLITS
@@ -115,8 +115,7 @@ class DatasetStage(Stage):
 
     def _made(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         log, scratch = context.log, context.scratch / "dataset"
-        without = listed(inputs.get("without"))
-        wanted = Wanted(self.shape, self.columns.given(), context.seed, without, self.as_split, tuple(self.names))
+        wanted = self._wanted(context.seed, listed(inputs.get("without")))
         found = read_all(_inputs_at("read", inputs), wanted, scratch=scratch, log=log)
         scheme = _finish(found, log)
         splits, num_near = divide(found.splits, validation=self.validation, test=self.test, scratch=scratch, log=log)
@@ -129,6 +128,13 @@ class DatasetStage(Stage):
             facts["class_weights"] = {name: round(weight, 6) for name, weight in weights.items()}
         facts |= {"scheme": scheme} if scheme else {}
         return {**_metrics(found, splits, labels), "near_copies": num_near, **seen, **facts}
+
+    def _wanted(self, seed: int, without: frozenset[str]) -> Wanted:
+        return Wanted(self.shape, self.columns.given(), seed, without, self.as_split, tuple(self.names))
+
+    def records(self, inputs: Mapping[str, Artifact], scratch: Path) -> Iterator[Read]:
+        """Its raw records as it reads them, those of `without` too."""
+        return records_of(_inputs_at("read", inputs), self._wanted(0, frozenset()), scratch=scratch)
 
     def _trained_on(
         self, splits: Splits, shape: str, inputs: Mapping[str, Artifact], seed: int

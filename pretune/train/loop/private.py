@@ -91,16 +91,21 @@ def private_run(spec: TrainSpec, steps: int, secret: int) -> tuple[PoissonStream
             f"optim.private.epsilon={asked.epsilon:g} cannot be had in {steps} steps of {stream.batch} of {number} rows"
         )
         raise WrongValue(problem, hint=f"fewer steps, a smaller batch, more examples; or at least {least:.2g}")
-    told = {"epsilon": round(epsilon(noise, rate, steps, delta), 4), "delta": delta, "noise": round(noise, 4)}
+    told = {"epsilon": rounded_up(epsilon(noise, rate, steps, delta)), "delta": delta, "noise": round(noise, 4)}
     expected = rate * number
     mechanism = Mechanism(asked.clip, noise, expected, secret)
     return PoissonStream(stream.all_rows, expected, secret), mechanism, {**told, "sampling_rate": rate}
 
 
+def rounded_up(epsilon: float) -> float:
+    """Four digits behind the point, never less than was spent: what is rounded down is promised and not kept."""
+    return math.ceil(epsilon * 1e4) / 1e4
+
+
 def told_of(facts: Json) -> str:
     """The promise in words."""
     return (
-        f"epsilon {facts['epsilon']:g} at delta {facts['delta']:.2g}, noise {facts['noise']:g} times the clip, "
+        f"epsilon {facts['epsilon']} at delta {facts['delta']:.2g}, noise {facts['noise']:g} times the clip, "
         f"each example in a step with chance {facts['sampling_rate']:.2g}"
     )
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pretune.base.artifact import Artifact
+from pretune.base.artifact import Artifact, Card
 from pretune.base.errors import UserError
 from pretune.cli import main
 from pretune.evaluate.card import write_cards
 from pretune.evaluate.card.facts import facts_of, open_reports, reports_next_to
 from pretune.evaluate.card.words import CHINESE, ENGLISH
-from pretune.evaluate.card.writing import card_text, table, write_card
+from pretune.evaluate.card.writing import _compared, card_text, table, write_card
 from pretune.report.numbers import metric
 
 FIELDS = re.compile(r"{(\w+)}")
@@ -116,3 +117,25 @@ def test_a_model_without_lineage_has_a_card_that_says_what_is_not_known(world: A
 
 def test_a_cell_never_breaks_its_table() -> None:
     assert table(["a"], [["x | y\nz"]]) == "| a |\n| --- |\n| x \\| y z |"
+
+
+def test_a_sibling_with_the_same_weights_has_its_own_report(made: dict[str, Artifact], tmp_path: Path) -> None:
+    for name, other in (("tuned.s0", "report.s0"), ("tuned.s1", "report.s1")):
+        shutil.copytree(made["tuned"].path, tmp_path / name)
+        shutil.copytree(made["report"].path, tmp_path / other)
+        tree = json.loads((tmp_path / other / "artifact.json").read_text(encoding="utf-8"))
+        tree["inputs"]["model"]["path"] = f"../{name}"
+        (tmp_path / other / "artifact.json").write_text(Card(**tree).to_json(), encoding="utf-8")
+    siblings = [Artifact.open(tmp_path / f"tuned.s{k}") for k in range(2)]
+    assert [[one.path.name for one in reports_next_to(model)] for model in siblings] == [["report.s0"], ["report.s1"]]
+    reports = [Artifact.open(tmp_path / f"report.s{k}") for k in range(2)]
+    assert len(write_cards([*siblings, *reports])) == 2, "each has a card, though their ids are the same"
+
+
+def test_only_an_interval_above_the_baseline_says_more_than_chance() -> None:
+    def said(beaten: bool | None, *intervals: list[float] | None) -> str:
+        rivals = [{"name": "svm", "interval": one, "is_ceiling": False} for one in intervals]
+        return _compared({"beaten": beaten, "baselines": rivals})
+
+    assert said(True, [0.1, 0.3]) == "beats" and said(True, None) == "few" and said(True, [0.1, 0.3], None) == "few"
+    assert said(False, [-0.1, 0.3]) == "behind" and said(None) == "no_baseline"

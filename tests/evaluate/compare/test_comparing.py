@@ -14,7 +14,7 @@ from pretune.base.digest import file_digests
 from pretune.base.errors import NoSuchColumn
 from pretune.cli import main
 from pretune.evaluate.compare.comparing import compare, facts
-from pretune.evaluate.compare.figures import two_of
+from pretune.evaluate.compare.figures import goodness, two_of
 from pretune.evaluate.compare.significance import mcnemar
 from pretune.evaluate.reporting import FORMAT, write_report
 from pretune.infer.answers import Labels, Score, Tags
@@ -159,3 +159,10 @@ def test_the_figure_of_the_rows_is_that_of_the_judge(what: str) -> None:
     if wanted is None:
         wanted = sum(m[judge.main].top for m in marks) / sum(m[judge.main].below for m in marks)
     assert first == second == pytest.approx(wanted, abs=1e-9)
+
+
+def test_of_two_right_choices_none_is_better_and_a_tie_is_half_right() -> None:
+    rows = [{"part": "c", "group": "c", "said": "x", "gain": gain} for gain in (3.0, 0.1, 0.0, -2.0)]
+    assert [goodness(None, "c", "gain", row) for row in rows] == [1.0, 1.0, 0.5, 0.0]
+    assert goodness(None, "c", "gain", {"said": None, "gain": -2.5}) == -2.5, "a cloze has nothing to be ahead of"
+    assert goodness(None, "", "gain", {"bits_per_byte": 1.5, "gain": 3.0}) == -1.5

@@ -12,6 +12,15 @@ stats = pytest.importorskip("scipy.stats")
 PAIRS = 1000
 
 
+def test_mcnemar_is_scipys_binomial_test_in_every_table_of_up_to_30_examples() -> None:
+    for total in range(1, 31):
+        for one in range(total + 1):
+            found, exact = mcnemar(one, total - one), stats.binomtest(one, total, 0.5).pvalue
+            fewer = min(one, total - one)
+            middle = 2 * stats.binom.cdf(fewer, total, 0.5) - stats.binom.pmf(fewer, total, 0.5)
+            assert found == pytest.approx((middle, exact), abs=1e-12), (one, total)
+
+
 @pytest.mark.parametrize(("one", "other"), [(0, 0), (0, 5), (3, 9), (12, 12), (61, 20), (400, 460), (9000, 9300)])
 def test_mcnemar_is_scipys_binomial_test_and_mid_p_takes_half_of_its_last_step_off(one: int, other: int) -> None:
     found, total = mcnemar(one, other), one + other
@@ -45,6 +54,20 @@ def test_swaps_of_a_correlation_are_scipys_exact_permutation_test() -> None:
         (one, other), theirs, permutation_type="samples", n_resamples=np.inf, vectorized=False
     )
     assert swapped_figure(gap, 8, seed=0) == pytest.approx(exact.pvalue, abs=1e-12)
+
+
+@pytest.mark.parametrize("examples", [8, 9, 10, 11, 12, 13])
+def test_swaps_of_a_figure_are_of_all_examples_also_where_not_all_ways_are_tried(examples: int) -> None:
+    rng = np.random.default_rng(5)
+    gaps_N = np.append(rng.normal(0, 1, size=examples - 2), [5.0, 4.0])
+
+    def gap(swap: np.ndarray) -> float:
+        return float(np.where(swap, -gaps_N, gaps_N).sum())
+
+    signs = 1 - 2 * (np.arange(2**examples)[:, None] >> np.arange(examples) & 1)
+    exact = (np.abs(signs @ gaps_N) >= abs(gaps_N.sum()) - 1e-12).mean()
+    found = swapped_figure(gap, examples, seed=0)
+    assert found == pytest.approx(exact, abs=0.0 if examples < 10 else 4 * np.sqrt(exact * (1 - exact) / 999) + 1e-3)
 
 
 def test_corrections_are_holms_by_hand_and_scipys_false_discovery_control() -> None:
