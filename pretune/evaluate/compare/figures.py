@@ -152,7 +152,7 @@ def _has_choice(rows: Sequence[JsonMap]) -> bool:
 
 def _ahead(gains: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 where the right one is ahead, a half where they tie."""
-    return (gains > 0) + 0.5 * (gains == 0)
+    return np.where(gains == 0, 0.5, (gains > 0).astype(np.float64))
 
 
 def _sums_of_text(part: str, rows: Sequence[JsonMap]) -> Sums:
@@ -174,7 +174,7 @@ def goodness(judge: Judge | None, part: str, better: str, row: Json) -> float:
     if judge is None and not part:
         return -float(row["bits_per_byte"])
     if judge is None:
-        return float(_ahead(np.float64(row["gain"]))) if _has_choice([row]) else float(row["gain"])
+        return float(_ahead(np.array([row["gain"]]))[0]) if _has_choice([row]) else float(row["gain"])
     mark = row[better] if judge.again(row) is not None else judge.mark_in(row)
     return (mark.top / mark.below if mark.below else 1.0) if isinstance(mark, Part) else float(mark)
 

@@ -87,7 +87,7 @@ def swapped_figure(
 
 def _has_few_ways(number: int, most: int) -> bool:
     """Whether every way to swap so many examples is looked at."""
-    return 2**number <= most + 1
+    return 1 << number <= most + 1
 
 
 def _swaps(number: int, seed: int, most: int) -> Iterator[Floats]:

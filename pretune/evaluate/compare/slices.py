@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import NoSuchColumn
+from pretune.base.errors import NoSuchColumn, NotSupported
 from pretune.base.json import JsonMap
 from pretune.evaluate.records import grouped
 from pretune.text.clean.quality.language import identify
@@ -95,15 +95,23 @@ def column_of(column: str, rows: Sequence[JsonMap], data: Artifact | None) -> Na
 
 
 def _read_column(column: str, data: Artifact, wanted: set[str]) -> tuple[dict[str, str], set[str]]:
-    """Origin -> value, of the raw files that are still there; and the columns that were seen."""
+    """Origin -> value, of the raw files that are still there; and the columns that were seen.
+
+    Raises:
+        NotSupported: two files of one name, from different folders, of which the report cannot tell one from the other.
+    """
     inputs = (data.source(place) for place in data.card.inputs if place.startswith("read"))
-    found, there = {}, set[str]()
+    found, there = dict[str, str](), set[str]()
     for artifact in (one for one in inputs if one is not None and not one.scheme):
         for file in sources_of(named_files(artifact), where=artifact.path.as_posix())[0]:
             for number, record in enumerate(file.read(Repairs(names=tuple(data.card.settings.get("names", ()))))):
                 there |= {*record}
-                if column in record and (origin := f"{file.name}#{number}") in wanted:
-                    found[origin] = str(record[column])
+                if column not in record or (origin := f"{file.name}#{number}") not in wanted:
+                    continue
+                if found.setdefault(origin, str(record[column])) != str(record[column]):
+                    hint = "`read` the folder above both when you make the data set, or call one of them otherwise"
+                    problem = f"two files are called {file.name!r}, so a row of it may have either one's {column!r}"
+                    raise NotSupported(problem, hint=hint)
     return found, there
 
 

@@ -126,7 +126,9 @@ def _records_in(source: LabelledFile, found: Found, wanted: Wanted, artifact: Ar
     opened, root = _opened(source, found, wanted), raw_root(artifact.path)
     there = {path for _, path in sources.named_files(artifact)}
     path = next((one for one in source.paths if one in there), None)  # None: a member of an archive
-    for number, record in enumerate(opened.records if opened else ()):
+    if opened is None:
+        return
+    for number, record in enumerate(opened.records):
         origin = _origin_of(record, source, number)
         file = root / (origin if source.name not in origin and (root / origin).is_file() else source.name)
         yield Read(path or _archive_of(file), file.as_posix(), number, record, partial(_made, opened, record, origin))

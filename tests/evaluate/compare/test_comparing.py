@@ -11,11 +11,12 @@ import pytest
 
 from pretune.base.artifact import Card, relative
 from pretune.base.digest import file_digests
-from pretune.base.errors import NoSuchColumn
+from pretune.base.errors import NoSuchColumn, NotSupported
 from pretune.cli import main
 from pretune.evaluate.compare.comparing import compare, facts
 from pretune.evaluate.compare.figures import goodness, two_of
 from pretune.evaluate.compare.significance import mcnemar
+from pretune.evaluate.compare.slices import column_of
 from pretune.evaluate.reporting import FORMAT, write_report
 from pretune.infer.answers import Labels, Score, Tags
 from pretune.task.judge.judge import Asked
@@ -128,6 +129,18 @@ def test_a_column_that_is_nowhere_is_refused_with_those_that_are_there(report: M
     with pytest.raises(NoSuchColumn, match="has a column 'regoin'") as error:
         compare(paths, ["regoin"])
     assert "region" in (error.value.hint or "")
+
+
+def test_two_files_of_one_name_are_not_taken_for_one(stage_run: Callable[..., Any], tmp_path: Path) -> None:
+    for folder, region in (("a", "north"), ("b", "south")):
+        (tmp_path / folder).mkdir()
+        rows = [{"text": f"{region} {k}", "label": "ab"[k % 2], "region": region} for k in range(4)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        for name in ("test", "train"):
+            (tmp_path / folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    data = stage_run("dataset", read=[str(tmp_path / "a"), str(tmp_path / "b")])
+    with pytest.raises(NotSupported, match=r"two files are called 'test.jsonl'"):
+        column_of("region", [{"origin": "test.jsonl#1"}], data)
 
 
 def test_p_values_of_three_reports_are_corrected_for_three_comparisons(report: Make) -> None:
