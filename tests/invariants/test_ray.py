@@ -28,8 +28,9 @@ def address() -> Iterator[str]:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        patch.setenv("RAY_worker_niceness", "0")  # else the other tests, which are many, come first
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         cluster.add_node(num_cpus=1)
         yield cluster.address
@@ -63,26 +64,18 @@ def has_checkpoint(world: Path, stage: str, step: int) -> bool:
     return any((world / WORK / f"{stage}.scratch" / "checkpoints").glob(f"step-*{step}"))
 
 
-def test_stopped_then_killed_then_with_a_rank_killed_it_ends_with_the_bits_of_this_machine(
+def test_with_a_rank_killed_and_then_all_of_it_it_ends_with_the_bits_of_this_machine(
     world: Path, together: Path, address: str
 ) -> None:
-    asked = started(world, address)
-    wait_for(lambda: has_checkpoint(world, "base", 4), asked)
-    asked.terminate()
-    assert asked.wait(timeout=240) == 130, told(world)
-    assert not ranks_at_work()
-
     killed = started(world, address)
-    wait_for(lambda: has_checkpoint(world, "base", 8), killed)
+    wait_for(lambda: has_checkpoint(world, "base", 4), killed)
+    ranks_at_work()[0].send_signal(signal.SIGKILL)  # Ray Train starts both again
+    wait_for(lambda: has_checkpoint(world, "classifier", 4), killed)
     killed.kill()
     killed.wait()
     wait_for(lambda: not ranks_at_work())
-    assert not (world / WORK / "base" / "artifact.json").exists(), "it was killed in the middle"
-
-    process = started(world, address)
-    wait_for(lambda: has_checkpoint(world, "classifier", 4), process)
-    ranks_at_work()[0].send_signal(signal.SIGKILL)
-    assert process.wait(timeout=240) == 0, told(world)
+    assert not (world / WORK / "classifier" / "artifact.json").exists(), "it was killed in the middle"
+    assert started(world, address).wait(timeout=240) == 0, told(world)
     assert_equal(together, world / WORK, 0.0)
     assert not (world / WORK / ".ray").exists()
 
@@ -97,5 +90,5 @@ def test_each_rank_gets_as_many_cores_as_all_can_have() -> None:
     assert cores_for_each(2, [8, 8]) == 8
     assert cores_for_each(4, [8, 8]) == 4
     assert cores_for_each(3, [8, 4]) == 4
-    assert cores_for_each(3, [7, 2]) == 3, "two ranks on the first node would leave the third two cores"
+    assert cores_for_each(3, [7, 2]) == 2, "three on the first node; or two there, of three cores each, and none beside"
     assert cores_for_each(9, [8, 1]) == 1
