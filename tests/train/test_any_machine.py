@@ -109,7 +109,13 @@ def commands(folder: Path, environment: dict[str, str], before: str) -> dict[str
     return told
 
 
-@pytest.mark.parametrize("name", OLDER)
+HAS_AVX512 = torch.cpu._is_avx512_supported()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["avx2", pytest.param("avx512", marks=pytest.mark.skipif(not HAS_AVX512, reason="this processor has no AVX-512"))],
+)
 def test_on_an_older_processor_every_command_starts_with_few_operations(name: str, tmp_path: Path) -> None:
     """AVX2 on one core, and without what only Linux has; AVX-512 without bfloat16 on two."""
     told = commands(tmp_path, OLDER[name], HIDDEN if name == "avx2" else "")
