@@ -5,6 +5,7 @@ A page loads nothing: no script, no font, no picture from outside; its own polic
 
 from __future__ import annotations
 
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ def environment(*folders: Path) -> Environment:
     )
     for function in (numbers.count, numbers.figure, numbers.metric, numbers.named, short):
         found.filters[function.__name__] = function
+    found.filters["quoted"] = shlex.quote  # for commands that are shown to be typed
     found.globals |= {"colour": drawing.colour, "ticks": drawing.ticks, "drawing": drawing}
     return found
 

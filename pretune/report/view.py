@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -210,8 +211,12 @@ TASKS = {
 """The task that learns from a dataset of a shape."""
 
 
-def next_steps(card: Card) -> tuple[str, ...]:
-    """Commands that go on from an artifact, with `{path}` for its folder; none that would be refused."""
+def next_steps(card: Card, path: str) -> list[str]:
+    """Commands that go on from an artifact at `path`, ready to be typed in a shell; none that would be refused."""
+    return [step.format(path=shlex.quote(path)) for step in _steps(card)]
+
+
+def _steps(card: Card) -> tuple[str, ...]:
     if card.kind == "dataset":
         task = TASKS.get(str(card.metrics.get("shape")))
         return (f"pretune finetune MODEL {{path}} --out NAME task={task}",) if task else ("pretune check {path}",)
@@ -225,5 +230,5 @@ def result_text(artifact: Artifact) -> str:
     """The end of a command: where the artifact is, its figures, what to do next."""
     card = artifact.card
     shown = [f"  {n}: {metric(v, n)}" for n, v in card.metrics.items() if isinstance(v, int | float | str)]
-    steps = [f"  next: {line.format(path=artifact.path.as_posix())}" for line in next_steps(card)]
+    steps = [f"  next: {line}" for line in next_steps(card, artifact.path.as_posix())]
     return "\n".join([f"{card.kind}: {artifact.path.as_posix()}", *shown, *steps])

@@ -42,7 +42,7 @@ def artifact(request: Request) -> Response:
         lineage=lineage({"": found})[1:],
         pages=[one.name for one in sorted(path.glob("*.html"))],
         files=[(one.name, size(one.stat().st_size)) for one in folder.entries(path) if one.is_file()],
-        steps=[step.format(path=name) for step in next_steps(card)],
+        steps=next_steps(card, name),
         actions=list(_actions(card.kind)),
         formats=facts(STAGE.find("export"), "to").choice.kinds(),  # type: ignore[union-attr]
         datasets=list(near(folder, path, ("dataset", "tokens"))),
