@@ -10,7 +10,7 @@ from threading import Event, Thread
 import pytest
 from torch.distributed import TCPStore
 
-from pretune.train.loop.beats import beat
+from pretune.train.loop.beats import Pulse, beat, miss
 
 QUICK = {"every": 0.02, "most": 0.3}
 
@@ -21,7 +21,9 @@ def store() -> Iterator[TCPStore]:
 
 
 def run(store: TCPStore, rank: int, over: Event, told: list[str], world: int = 2) -> Thread:
-    thread = Thread(target=beat, args=(store.clone(), "b", rank, world, over), kwargs={**QUICK, "end": told.append})
+    thread = Thread(
+        target=beat, args=(store.clone(), "b", rank, world, over, Pulse()), kwargs={**QUICK, "end": told.append}
+    )
     thread.start()
     return thread
 
@@ -61,5 +63,45 @@ def test_a_store_that_is_gone_is_told_as_rank_0(store: TCPStore) -> None:
         def set(self, key: str, value: str) -> None:
             raise RuntimeError("Broken pipe")
 
-    beat(Gone(), "b", 1, 2, Event(), end=told.append)
+    beat(Gone(), "b", 1, 2, Event(), Pulse(), end=told.append)
     assert len(told) == 1 and "rank 0" in told[0]
+
+
+def test_a_store_that_never_answers_is_told_as_rank_0(store: TCPStore) -> None:
+    """Rank 0 was stopped by SIGSTOP: torch's client waits in `set`, past its own time-out."""
+    told: list[str] = []
+    pulse, over, thaw = Pulse(), Event(), Event()
+
+    class Frozen:
+        def set(self, key: str, value: str) -> None:
+            if key == "b/1" and value == "3":
+                thaw.wait(10)
+            store.set(key, value)
+
+        def check(self, keys: list[str]) -> bool:
+            return False
+
+    beats = Thread(target=beat, args=(Frozen(), "b", 1, 2, over, pulse), kwargs={**QUICK, "end": told.append})
+    beats.start()
+    started = time.monotonic()
+    miss(1, over, pulse, **QUICK, end=told.append)
+    assert 0.3 <= time.monotonic() - started < 2
+    assert len(told) == 1 and "the store of rank 0 does not answer" in told[0]
+    over.set()
+    thaw.set()
+    beats.join(5)
+    assert len(told) == 1
+
+
+def test_a_process_that_stood_still_itself_accuses_nobody() -> None:
+    """Ctrl-Z, and `fg` a minute later: the store had no time to answer."""
+    told: list[str] = []
+
+    class Stopped(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            time.sleep(0.5)  # longer than `most`, in one sleep of 0.02 s
+            self.waits = getattr(self, "waits", 0) + 1
+            return self.waits == 3
+
+    miss(1, Stopped(), Pulse(), **QUICK, end=told.append)
+    assert told == []

@@ -26,6 +26,7 @@ EVERY_SECONDS = 2.0
 MOST_SECONDS = 20.0
 """Without a beat of the rank that is looked at, or without an answer of the store."""
 LEFT = b"left"
+SILENT = "rank {} ends: the store of rank 0 does not answer, so that rank is frozen or gone"
 _numbers = count()
 
 
@@ -37,15 +38,23 @@ def watched() -> Iterator[None]:
         return
     store = ranks.store.clone()  # a wait of the main thread would hold the connection
     store.set_timeout(timedelta(seconds=MOST_SECONDS))
-    over = Event()
-    arguments = (store, f"pretune/beats/{next(_numbers)}", ranks.rank, ranks.world, over)
+    over, pulse = Event(), Pulse()
+    arguments = (store, f"pretune/beats/{next(_numbers)}", ranks.rank, ranks.world, over, pulse)
     thread = Thread(target=beat, args=arguments, name="beats", daemon=True)
     thread.start()
+    Thread(target=miss, args=(ranks.rank, over, pulse), name="pulse", daemon=True).start()
     try:
         yield
     finally:
         over.set()
         thread.join(MOST_SECONDS)
+
+
+class Pulse:
+    """When the store answered last, by time.monotonic()."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
 
 
 def ended(told: str) -> None:
@@ -60,6 +69,7 @@ def beat(
     rank: int,
     world: int,
     over: Event,
+    pulse: Pulse,
     *,
     every: float = EVERY_SECONDS,
     most: float = MOST_SECONDS,
@@ -73,8 +83,9 @@ def beat(
             now = store.get(f"{name}/{other}") if store.check([f"{name}/{other}"]) else b""
         except RuntimeError as error:
             if not over.is_set():
-                end(f"rank {rank} ends: the store of rank 0 does not answer, so that rank is frozen or gone ({error})")
+                end(f"{SILENT.format(rank)} ({error})")
             return
+        pulse.at = time.monotonic()
         if now != seen or now in (b"", LEFT):
             seen, at = now, time.monotonic()
         elif time.monotonic() - at > most:
@@ -84,3 +95,27 @@ def beat(
             with suppress(RuntimeError):
                 store.set(f"{name}/{rank}", LEFT.decode())
             return
+
+
+def miss(
+    rank: int,
+    over: Event,
+    pulse: Pulse,
+    *,
+    every: float = EVERY_SECONDS,
+    most: float = MOST_SECONDS,
+    end: Callable[[str], None] = ended,
+) -> None:
+    """Call `end` when the store has not answered for `most` seconds.
+
+    It lies in rank 0, and of a frozen one torch's client awaits an answer without end, whatever its time-out.
+    """
+    before = time.monotonic()
+    while not over.wait(every):
+        now = time.monotonic()
+        if now - before > most:  # it was this process that stood still
+            pulse.at = now
+        elif now - pulse.at > most:
+            end(SILENT.format(rank))
+            return
+        before = now
