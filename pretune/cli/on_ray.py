@@ -10,8 +10,8 @@ all again, and they go on from the last checkpoint. When the process here dies, 
 
 from __future__ import annotations
 
-import ctypes
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -19,8 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,13 +27,18 @@ from typing import Any
 import pretune
 from pretune.base.cluster import connected
 from pretune.base.errors import NotSupported, UserError
-from pretune.cli.launch import EXPECTED
+from pretune.base.parent import end_with_parent
+from pretune.cli.launch import EXPECTED, SECONDS_TO_END
+
+Look = Callable[[], tuple[int, int | None, str | None]]
+"""See `Told.look`."""
 
 NEW_STARTS = 3
 """Times that Ray Train starts all ranks again after one has died."""
 LOOK_SECONDS = 0.5
 RAYS_OWN = ".ray"
-"""Ray Train's folder in that of the recipe; the nodes look there whether they see the same files."""
+"""Ray Train's folder in that of the recipe, and a word in it by which a node knows that it sees the same files."""
+WORD = "word"
 
 
 def launch_on_ray(address: str, nproc: int, work: Path, arguments: Sequence[str]) -> int:
@@ -51,15 +55,18 @@ def launch_on_ray(address: str, nproc: int, work: Path, arguments: Sequence[str]
         raise NotSupported("Ray Train does not work through a Ray client", hint=hint)
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    work.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(work / RAYS_OWN, ignore_errors=True)
-    with connected(address, output=True) as ray:
-        told = ray.remote(num_cpus=0)(Told).remote()
-        given = {"words": list(arguments), "folder": str(Path.cwd()), "work": str(work.absolute()), "told": told}
-        try:
-            return _watched(ray, told, _trainer(ray, nproc, work, {**given, "version": pretune.__version__}))
-        finally:
-            shutil.rmtree(work / RAYS_OWN, ignore_errors=True)
+    own, word = work / RAYS_OWN, secrets.token_hex(8)
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    try:
+        (own / WORD).write_text(word, encoding="utf-8")
+        with connected(address, output=True) as ray:
+            told = ray.remote(num_cpus=0)(Told).remote()
+            given = {"words": list(arguments), "folder": str(Path.cwd()), "own": str(own.absolute()), "word": word}
+            given |= {"told": told, "version": pretune.__version__}
+            return _watched(ray, told, _trainer(ray, nproc, given))
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 class Told:
@@ -71,19 +78,23 @@ class Told:
         self.problem: str | None = None
 
     def stop(self) -> None:
+        """The process here was asked to end, once more."""
         self.stops += 1
 
-    def asked(self) -> int:
-        return self.stops
+    def refuse(self, problem: str) -> None:
+        """A node cannot run a rank."""
+        self.problem = problem
 
-    def end(self, code: int, problem: str | None = None) -> None:
-        self.code, self.problem = code, problem
+    def end(self, code: int | None) -> None:
+        """Rank 0 has ended, or begins."""
+        self.code = code
 
-    def ended(self) -> tuple[int | None, str | None]:
-        return self.code, self.problem
+    def look(self) -> tuple[int, int | None, str | None]:
+        """(times that it was asked to end, exit code of rank 0 once that has ended, what is wrong with a node)."""
+        return self.stops, self.code, self.problem
 
 
-def _trainer(ray: ModuleType, nproc: int, work: Path, given: dict[str, Any]) -> Any:
+def _trainer(ray: ModuleType, nproc: int, given: dict[str, Any]) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -100,7 +111,7 @@ def _trainer(ray: ModuleType, nproc: int, work: Path, given: dict[str, Any]) -> 
             num_workers=nproc, use_gpu=gpus >= nproc, resources_per_worker={"CPU": cores_for_each(nproc, cores)}
         ),
         run_config=RunConfig(
-            name=RAYS_OWN, storage_path=str(work.absolute()), failure_config=FailureConfig(max_failures=NEW_STARTS)
+            name="train", storage_path=given["own"], failure_config=FailureConfig(max_failures=NEW_STARTS)
         ),
     )
 
@@ -123,13 +134,14 @@ def _watched(ray: ModuleType, told: Any, trainer: Any) -> int:
     def pass_on(number: int, frame: object) -> None:
         told.stop.remote()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, pass_on)
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(LOOK_SECONDS)
-    code, problem = ray.get(told.ended.remote())
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    _, code, problem = ray.get(told.look.remote())
     if problem:
         raise UserError(problem, hint="every node needs the same version, and the same files under the same names")
     if failed and code in (None, 0):
@@ -147,26 +159,31 @@ def rank_on_node(given: dict[str, Any]) -> None:
     from ray.train.collective import barrier, broadcast_from_rank_zero
 
     context, told, rank = get_context(), given["told"], get_context().get_world_rank()
-    if problem := _unfit(given):
-        ray.get(told.end.remote(2, problem))
+    if rank == 0:
+        ray.get(told.end.remote(None))
+    if problem := unfit(given):
+        ray.get(told.refuse.remote(problem))
     host, port = broadcast_from_rank_zero(_meeting_place(ray))
     barrier()
-    if ray.get(told.ended.remote())[1]:  # of any node, so that none waits for another
+    if ray.get(told.look.remote())[2]:  # of any node, so that none waits for another
         return
     place = {"RANK": rank, "LOCAL_RANK": context.get_local_rank(), "WORLD_SIZE": context.get_world_size()}
     place |= {"MASTER_ADDR": host, "MASTER_PORT": port}
-    code = _run(ray, told, given, {name: str(value) for name, value in place.items()})
-    if code not in EXPECTED:
+    code = _run(given, {name: str(value) for name, value in place.items()}, lambda: ray.get(told.look.remote()))
+    if code not in EXPECTED or (rank and code and not _has_leader_ended(lambda: ray.get(told.look.remote()))):
         raise RuntimeError(f"rank {rank} ended with exit code {code}")
     if rank == 0:
         ray.get(told.end.remote(code))
 
 
-def _unfit(given: dict[str, Any]) -> str | None:
+def unfit(given: Mapping[str, Any]) -> str | None:
+    """What keeps this node from running a rank."""
     if given["version"] != pretune.__version__:
         return f"a node of the cluster has pretune {pretune.__version__}, not {given['version']}"
-    missing = [path for path in (given["folder"], given["work"]) if not Path(path).is_dir()]
-    return f"a node of the cluster does not see the folder {missing[0]}" if missing else None
+    word = Path(given["own"]) / WORD
+    if not Path(given["folder"]).is_dir() or not word.is_file() or word.read_text(encoding="utf-8") != given["word"]:
+        return f"a node of the cluster does not see the files of {given['folder']} and {word.parents[1]}"
+    return None
 
 
 def _meeting_place(ray: ModuleType) -> tuple[str, int]:
@@ -176,21 +193,29 @@ def _meeting_place(ray: ModuleType) -> tuple[str, int]:
         return host, free.getsockname()[1]
 
 
-def _run(ray: ModuleType, told: Any, given: dict[str, Any], place: dict[str, str]) -> int:
-    """The rank's process, which is asked to end as often as the process here is, and dies with this worker."""
-    command = [sys.executable, "-m", "pretune", *given["words"]]
-    with subprocess.Popen(command, env={**os.environ, **place}, cwd=given["folder"], preexec_fn=_die_with) as process:  # noqa: PLW1509
-        stops = 0
+def _run(given: Mapping[str, Any], place: Mapping[str, str], look: Look) -> int:
+    """The exit code of the rank's process, which is asked to end as often as the process here is.
+
+    It dies with this worker, and is killed when rank 0 has ended and it has not: it is frozen.
+    """
+    command, stops, left = [sys.executable, "-m", "pretune", *given["words"]], 0, SECONDS_TO_END
+    env = {**os.environ, **place}
+    with subprocess.Popen(command, env=env, cwd=given["folder"], preexec_fn=end_with_parent) as process:  # noqa: PLW1509
         while process.poll() is None:
-            asked = ray.get(told.asked.remote())
+            asked, code, _ = look()
             if asked > stops:
                 stops = asked
                 process.terminate()
+            left -= 0.0 if code is None else LOOK_SECONDS
+            if left <= 0:
+                process.kill()
             time.sleep(LOOK_SECONDS)
     return process.returncode
 
 
-def _die_with() -> None:
-    """Linux ends this process when the thread that started it ends, be it by SIGKILL of the worker."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+def _has_leader_ended(look: Look) -> bool:
+    """Whether rank 0 ends, too; else it is frozen, and all are to be started again."""
+    end = time.monotonic() + SECONDS_TO_END
+    while look()[1] is None and time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+    return look()[1] is not None

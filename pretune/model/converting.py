@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.base.errors import BadFile, NotSupported
+from pretune.base.parent import end_with_parent
 from pretune.infer.trusted import CODE, check_folder, check_small, check_stays, read_json
 
 NAMESPACE = ("unshare", "--map-root-user", "--net")
@@ -199,11 +200,7 @@ def _limited(num_bytes: int) -> None:
             hard = resource.getrlimit(kind)[1]
             soft = number if hard == resource.RLIM_INFINITY else min(number, hard)
             resource.setrlimit(kind, (soft, soft))
-    if sys.platform == "linux":
-        import ctypes
-
-        set_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()
 
 
 def tensors_of(path: Path) -> dict[str, Any]:

@@ -83,6 +83,8 @@ def opened(wanted: Wanted) -> tuple[Search, Study]:
 
 
 def _refuse(wanted: Wanted, recipe: Recipe) -> None:
+    if recipe.head.ray is not None:
+        raise NotSupported("a search runs on this machine, and the recipe has ray", hint="ray=null")
     if recipe.head.nproc > 1:
         hint = "nproc=1; the best recipe may have more"
         raise NotSupported(f"a search runs in one process, and the recipe has nproc={recipe.head.nproc}", hint=hint)

@@ -40,6 +40,7 @@ def tune(pretune: Run) -> Callable[..., tuple[int, str, str]]:
         (("hill.x=0..5", "--trials", "0"), "0 is not in the range"),
         (("hill.x=0..5", "seeds=2", "--halving"), "--halving follows one run"),
         (("hill.x=0..5", "nproc=2"), "a search runs in one process"),
+        (("hill.x=0..5", "ray=auto"), "a search runs on this machine"),
     ],
 )
 def test_what_cannot_be_searched_is_told_in_a_sentence(tune: Run, words: tuple[str, ...], told: str) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pretune.cli.on_ray import cores_for_each
+import pretune
+from pretune.cli import on_ray
+from pretune.cli.on_ray import WORD, cores_for_each, unfit
 from tests.invariants.test_ranks import assert_equal, run, together, told, world
 
 __all__ = ["together", "world"]
@@ -92,3 +94,41 @@ def test_each_rank_gets_as_many_cores_as_all_can_have() -> None:
     assert cores_for_each(3, [8, 4]) == 4
     assert cores_for_each(3, [7, 2]) == 2, "three on the first node; or two there, of three cores each, and none beside"
     assert cores_for_each(9, [8, 1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, None),
+        ({"version": "0.0.1"}, f"pretune {pretune.__version__}, not 0.0.1"),
+        ({"word": "another"}, "does not see the files"),
+        ({"own": "nowhere"}, "does not see the files"),
+        ({"folder": "nowhere"}, "does not see the files"),
+    ],
+)
+def test_a_node_that_sees_other_files_or_has_another_version_runs_no_rank(
+    changed: dict[str, str], told: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / WORD).write_text("one", encoding="utf-8")
+    given = {"version": pretune.__version__, "word": "one", "own": str(tmp_path), "folder": str(tmp_path)}
+    found = unfit({**given, **changed})
+    assert found is None if told is None else told in str(found)
+
+
+@pytest.mark.parametrize(
+    ("script", "look", "code"),
+    [
+        ("exit 3", (0, None, None), 3),
+        ("exec sleep 60", (1, None, None), -signal.SIGTERM),
+        ("trap '' TERM; while :; do sleep 1; done", (0, 1, None), -signal.SIGKILL),
+    ],
+)
+def test_a_rank_is_asked_to_end_with_the_terminal_and_killed_if_it_outlives_rank_0(
+    script: str, look: tuple[int, int | None, str | None], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (python := tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(on_ray.sys, "executable", str(python))
+    monkeypatch.setattr(on_ray, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(on_ray, "SECONDS_TO_END", 0.3)
+    assert on_ray._run({"words": [], "folder": str(tmp_path)}, {}, lambda: look) == code

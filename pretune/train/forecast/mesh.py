@@ -22,7 +22,7 @@ are of 2 bytes. Tensor stays inside a machine of 8, whose link is the GPU's own;
 Sources: Rajbhandari et al. 2020, arXiv:1910.02054, section 7 (ZeRO: 3 P a pass); Korthikanti et al. 2022,
 arXiv:2205.05198, equation 2 (activations: 10 + 24 / t of 34); Narayanan et al. 2021, arXiv:2104.04473, sections 2.2
 and 3.2 (idle ends, tensor's all-reduces); Patarasuk & Yuan 2009, doi:10.1016/j.jpdc.2008.09.002 (rings). Peaks and
-links are those of NVIDIA's data sheets, named next to each, dense.
+links are dense, of the data sheet named next to each, as other pages repeat it: the sheets themselves were not at hand.
 """
 
 from __future__ import annotations
