@@ -142,7 +142,7 @@ def check_address(url: str) -> None:
         raise UserError("the webhook is no http or https address", hint="PRETUNE_WEBHOOK=https://...")
 
 
-class _Stays(urllib.request.HTTPRedirectHandler):
+class Stays(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: urllib would ask the other host by GET, without the message, and take its 200 for ours."""
 
     def redirect_request(self, *said: object, **more: object) -> None:
@@ -154,7 +154,7 @@ def sent(url: str, body: JsonMap) -> str:
     data = json.dumps(body, ensure_ascii=False).encode("utf-8")
     try:
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method="POST")
-        with urllib.request.build_opener(_Stays).open(request, timeout=SECONDS):
+        with urllib.request.build_opener(Stays).open(request, timeout=SECONDS):
             return ""
     except urllib.error.HTTPError as error:
         error.close()

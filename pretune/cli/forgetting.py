@@ -180,8 +180,7 @@ def _known(stage: Stage) -> frozenset[str]:
     """The digests of records that a stage leaves out already."""
     from pretune.text.forget import listed
 
-    given = _without(stage)
-    return listed(given)
+    return listed(_without(stage))
 
 
 def _without(stage: Stage) -> Artifact | None:

@@ -26,6 +26,7 @@ from typing import ClassVar
 
 from pretune.apps.monitor.channels.channel import Channel, from_environment
 from pretune.apps.monitor.words import Message
+from pretune.apps.outbox import Stays
 from pretune.base.errors import NotDelivered
 from pretune.base.json import Json
 
@@ -163,7 +164,7 @@ def _posted(address: str, payload: Json, kind: str) -> Json:
         request = urllib.request.Request(address, data=data, headers=headers, method="POST")
         if request.type not in ("http", "https"):
             raise NotDelivered(f"the address of {kind} is no http or https address")
-        with urllib.request.build_opener(_StaysThere).open(request, timeout=TIMEOUT) as answer:
+        with urllib.request.build_opener(Stays).open(request, timeout=TIMEOUT) as answer:
             said = answer.read(MOST_ANSWER)
     except urllib.error.HTTPError as error:
         moved = ": its address has moved" if 300 <= error.code < 400 else ""
@@ -177,10 +178,3 @@ def _posted(address: str, payload: Json, kind: str) -> Json:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-class _StaysThere(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: urllib would ask the other address with GET, and the message were lost with a 200."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
