@@ -16,6 +16,7 @@ from pretune.apps.serving import asgi
 from pretune.apps.support import live
 from pretune.apps.support import record as record_module
 from pretune.apps.support.desk import Desk
+from pretune.apps.support.live import Live
 from pretune.apps.support.making import threshold
 from pretune.apps.support.record import Record
 from pretune.serve.run import Options
@@ -102,6 +103,84 @@ def test_a_watcher_that_meets_anything_says_so_and_looks_again(tmp_path: Path, m
     with desk.running(Started(told.append)):
         until(lambda: len(told) >= 2)
         assert "MemoryError" in told[0] and len(told) >= 2
+
+
+# ---- what is gone -------------------------------------------------------------------------------
+
+
+class Counted:
+    """An embedder that notes what it reads; it may fail."""
+
+    def __init__(self) -> None:
+        self.read, self.fails = list[str](), False
+
+    def vectors(self, texts: list[str]) -> np.ndarray:
+        if self.fails:
+            raise MemoryError("no room")
+        self.read += texts
+        return np.array([[1.0, len(text)] for text in texts])
+
+
+def test_the_vectors_of_texts_that_are_gone_are_dropped_and_of_those_that_stay_kept(tmp_path: Path) -> None:
+    file, record = tmp_path / "a.md", Record(tmp_path / "state")
+    file.write_text(LAMP, encoding="utf-8")
+    embed: Any = Counted()
+    known = Live(made(tmp_path / "desk", file), embed)
+    assert not known.refresh(print)
+    (before,) = known.known.rows
+    number = record.learn("It opens at nine.", question="When do you open?")
+    known.learn(record)
+    assert len(known.known.rows) == 3  # an entry is found by all of it, and by its question
+    file.write_text("The blue lamp weighs nine kilograms.\n", encoding="utf-8")
+    assert known.refresh(print)
+    assert before not in known.known.rows and len(known.known.rows) == 3
+    record.forget(number)
+    known.learn(record)
+    assert [*known.known.rows] == [known.now.passages[0].searched] and "nine" in known.now.passages[0].text
+    assert len(embed.read) == len({*embed.read}) == 4
+    record.close()
+
+
+def test_a_change_that_could_not_be_taken_is_taken_at_the_next_look(tmp_path: Path) -> None:
+    file = tmp_path / "a.md"
+    file.write_text(LAMP, encoding="utf-8")
+    embed: Any = Counted()
+    known = Live(made(tmp_path / "desk", file), embed)
+    known.refresh(print)
+    file.write_text("The blue lamp weighs nine kilograms.\n", encoding="utf-8")
+    embed.fails = True
+    with pytest.raises(MemoryError):
+        known.refresh(print)
+    assert "two" in known.now.passages[0].text
+    embed.fails = False
+    assert known.refresh(print)
+    assert "nine" in known.now.passages[0].text
+
+
+def test_documents_that_became_empty_answer_nothing_and_the_desk_goes_on(tmp_path: Path) -> None:
+    file, record = tmp_path / "a.md", Record(tmp_path / "state")
+    file.write_text(LAMP, encoding="utf-8")
+    desk = opened(made(tmp_path / "desk", file).path)
+    file.write_text("\n", encoding="utf-8")
+    assert desk.live.refresh(print)
+    for question in ("What weighs the blue lamp?", "🙂", "台灯多重？"):
+        found = desk.reply(question)
+        assert (found.way, found.sources) == ("nobody", ())
+    record.learn("The shop is closed on Mondays.")
+    desk.live.learn(record)
+    assert desk.reply("When is the shop closed?").way == "passage"
+    record.close()
+
+
+def test_what_was_learnt_without_a_title_is_not_found_by_a_word_that_it_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(LAMP, encoding="utf-8")
+    desk, record = opened(made(tmp_path / "desk", tmp_path / "a.md").path), Record(tmp_path / "state")
+    record.learn("The shop is closed on Mondays.")
+    record.learn("# Lamps\n\nA lamp is sent within two days.")
+    desk.live.learn(record)
+    assert [passage.title for passage in desk.live.learnt] == ["", "Lamps"]
+    assert desk.reply("How wide is the desk?").way == "nobody"
+    record.close()
 
 
 # ---- who only looks ---------------------------------------------------------------------------

@@ -4,7 +4,8 @@
     docs.0, faq ...     read again where a file has changed, come or gone (looked at every few seconds)
     state/              what people wrote at the desk
 
-Only texts that are new are embedded. A question is answered from the knowledge that was there when it came.
+Only texts that are new are embedded, and the vectors of texts that are gone are dropped (those in `vectors.npy` when the
+desk is made again: an artifact does not change). A question is answered from the knowledge that was there when it came.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def read_parts(folder: Path) -> tuple[Parts, Json]:
 
 
 class Known:
-    """Vectors of texts, each made once."""
+    """Vectors of texts, each made once, for as long as they are known."""
 
     def __init__(self, embed: Embedder | None, texts: Sequence[str] = (), vectors_ND: Vectors | None = None):
         self.embed = embed
@@ -88,6 +89,11 @@ class Known:
         if new := [text for text in dict.fromkeys(texts) if text not in self.rows]:
             self.rows |= dict(zip(new, units(self.embed.vectors(new)), strict=True))
         return np.stack([self.rows[text] for text in texts])
+
+    def keep(self, knowledge: Knowledge) -> None:
+        """Drop the vectors of texts that are gone."""
+        texts = {*knowledge.index.texts, *knowledge.asked.texts}
+        self.rows = {text: row for text, row in self.rows.items() if text in texts}
 
 
 def knowledge_of(parts: Parts, known: Known, *, exact: int) -> Knowledge:
@@ -126,10 +132,10 @@ class Live:
         # A desk of before 2026-12 does not have it.
         self.problems = {place: told_unread(place, some) for place, some in self.facts.get("unread", {}).items()}
         self.seen = dict.fromkeys(self._watched(), "")
-        self.base = self.now = self._of_files()
+        self.base = self.now = self._of(self.parts)
 
-    def _of_files(self) -> Knowledge:
-        return knowledge_of(self.parts, self.known, exact=self.facts["exact"])
+    def _of(self, parts: Parts) -> Knowledge:
+        return knowledge_of(parts, self.known, exact=self.facts["exact"])
 
     def _watched(self) -> dict[str, Path]:
         """Raw inputs by their place: an artifact does not change."""
@@ -144,18 +150,25 @@ class Live:
         with self.lock:
             entries, rows = record.knowledge()
             found = [Document(r["text"], origin=f"{r['source']}#{r['id']}", meta={"title": r["title"]}) for r in rows]
-            passages = passages_of(found, words=self.facts["words"], overlap=self.facts["overlap"])
-            self.learnt = [*entries, *passages]
-            self.now = grown(self.base, self.learnt, self.known)
+            cut = {"words": self.facts["words"], "overlap": self.facts["overlap"]}
+            passages = passages_of(found, **cut, named=False)  # they are from no file
+            self._take(self.parts, self.base, [*entries, *passages])
+
+    def _take(self, parts: Parts, base: Knowledge, learnt: list[Passage]) -> None:
+        """What is known from now on; all of it or, where that fails, what was known before."""
+        self.now = grown(base, learnt, self.known)
+        self.parts, self.base, self.learnt = parts, base, learnt
+        self.known.keep(self.now)
 
     def refresh(self, write: Callable[[str], object]) -> bool:
         """Read again the inputs whose files have changed; whether any had. What cannot be read stays as it was."""
         changed: Parts = {}
+        seen = dict(self.seen)
         for place, path in self._watched().items():
             sign = _signature(path)
-            if sign == self.seen[place]:
+            if sign == seen[place]:
                 continue
-            first_time, self.seen[place] = not self.seen[place], sign
+            first_time, seen[place] = not seen[place], sign
             if first_time and self.artifact.source(place) is not None:
                 continue  # as it was when the desk was made
             try:
@@ -168,9 +181,10 @@ class Live:
                 write(traceback.format_exc())
         if changed:
             with self.lock:
-                self.parts = {**self.parts, **changed}
-                self.base = self._of_files()
-                self.now = grown(self.base, self.learnt, self.known)
+                parts = {**self.parts, **changed}
+                self._take(parts, self._of(parts), self.learnt)
+        self.seen = seen  # not before: what could not be taken (memory, a model) is read again at the next look
+        if changed:
             told = ", ".join(f"{place} ({len(some)} passages)" for place, some in changed.items())
             write(f"the knowledge has changed: {told}")
         return bool(changed)

@@ -82,14 +82,15 @@ def texts_of(artifacts: Sequence[Artifact], text: str | None = None) -> tuple[li
     return found, tally
 
 
-def passages_of(found: Iterable[Document], *, words: int, overlap: int) -> Iterator[Passage]:
+def passages_of(found: Iterable[Document], *, words: int, overlap: int, named: bool = True) -> Iterator[Passage]:
     """The passages of documents, of about so many words each (in Chinese characters).
 
     Args:
         overlap: words of its neighbour that a passage may begin with.
+        named: a document without a title and headings has the name of its file for a title; else none.
     """
     for document in found:
-        title = str(document.meta.get("title") or "") or _title(document)
+        title = str(document.meta.get("title") or "") or _title(document, named=named)
         for section, start, end in sections(document.text):
             for a, b in slices(document.text, start, end, words=words, overlap=overlap):
                 yield Passage(document.text[a:b], title, _below(title, section), document.origin, a)
@@ -100,9 +101,9 @@ def _below(title: str, section: str) -> str:
     return section.removeprefix(title).removeprefix(" > ") if f"{section} > ".startswith(f"{title} > ") else section
 
 
-def _title(document: Document) -> str:
+def _title(document: Document, *, named: bool) -> str:
     head = next(headings(document.text), None)
-    name = PurePosixPath(document.origin.rpartition("#")[0] or document.origin).stem
+    name = PurePosixPath(document.origin.rpartition("#")[0] or document.origin).stem if named else ""
     return head[2] if head else name
 
 
