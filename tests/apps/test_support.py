@@ -85,6 +85,35 @@ def test_passages_are_slices_of_their_document_that_cover_every_word_in_order() 
     assert {p.section for p in found} == {"", "Two"}
 
 
+def test_headings_are_lines_outside_of_code_without_marks() -> None:
+    text = (
+        "# One ##\n````md\n# no\n```\n# no\n`````\n## *Two* `b` {#anchor}\n~~~\n# no\n```\n~~~\n```inline```\n"
+        "### 三  {: .x}\n#nor this\n#\n#### C# is\n```\n# open\n"
+    )
+    assert [(level, words) for _, level, words, _ in headings(text)] == [
+        (1, "One"),
+        (2, "Two b"),
+        (3, "三"),
+        (4, "C# is"),
+        (1, "open"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# x" + " " * 200_000 + "y", ["x" + " " * 200_000 + "y"]),
+        ("# a" + " #" * 100_000 + "y", ["a" + " #" * 100_000 + "y"]),
+        ("`" * 200_000 + "\n# a", ["a"]),
+        ("````x\n" * 40_000 + "# a", ["a"]),
+        ("# " + "{#" * 100_000, ["{#" * 99_999 + "{"]),
+    ],
+)
+def test_a_long_line_takes_no_longer_than_its_length(text: str, words: list[str]) -> None:
+    """Hours, where every character is tried with every other."""
+    assert [told for _, _, told, _ in headings(text)] == words
+
+
 def test_neighbours_share_whole_sentences_up_to_the_overlap() -> None:
     text = "a b c. d e. f g h. i j."
     pieces = [text[a:b] for a, b in slices(text, 0, len(text), words=5, overlap=2)]

@@ -4,7 +4,7 @@
     docs.0, faq ...     read again where a file has changed, come or gone (looked at every few seconds)
     state/              what people wrote at the desk
 
-Only texts that are new are embedded, and the vectors of texts that are gone are dropped (those in `vectors.npy` when the
+Only texts that are new are embedded, and vectors of texts that are gone are dropped (those in `vectors.npy` when the
 desk is made again: an artifact does not change). A question is answered from the knowledge that was there when it came.
 """
 

@@ -27,9 +27,10 @@ from pretune.text.read.split import SPLITS
 
 END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|(?<=[。！？；])[”’」』）]*|\n[ \t]*\n\s*|\n(?=\s*(?:[-*+|>]|\d+[.)])\s?)")
 """Where a unit ends: a sentence, a paragraph, an item of a list."""
-HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
-FENCE = re.compile(r"^ {0,3}(```+|~~~+).*?^ {0,3}\1[ \t]*$", re.MULTILINE | re.DOTALL)
-MARK = re.compile(r"\s*\{[#:][^}]*\}|[*_`]")
+HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.+)$", re.MULTILINE)
+FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`\n]*$)|~{3,})(.*)$", re.MULTILINE)
+"""A line that may begin or end code."""
+MARK = re.compile(r"(?<!\s)\s*\{[#:][^{}]*\}|[*_`]")
 """What headings carry besides words: anchors, emphasis."""
 LONGEST = 2000
 """Characters of a unit without any end, such as a table in one line; longer ones are cut."""
@@ -109,10 +110,21 @@ def _title(document: Document, *, named: bool) -> str:
 
 def headings(text: str) -> Iterator[tuple[int, int, str, int]]:
     """(place, level, words, end) of each Markdown heading; `# comments` in fences of code are none."""
-    fences = [found.span() for found in FENCE.finditer(text)]
+    code = [*fences(text)]
     for found in HEADING.finditer(text):
-        if not any(a <= found.start() < b for a, b in fences):
-            yield found.start(), len(found[1]), MARK.sub("", found[2]).strip(), found.end()
+        if not any(a <= found.start() < b for a, b in code):
+            yield found.start(), len(found[1]), MARK.sub("", found[2].rstrip(" \t#")).strip(), found.end()
+
+
+def fences(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of code between fences: the later one has the same sign, as often at least, and nothing after it."""
+    first: re.Match[str] | None = None
+    for found in FENCE.finditer(text):
+        if first is None:
+            first = found
+        elif found[1].startswith(first[1]) and not found[2].strip():
+            yield first.start(), found.end()
+            first = None
 
 
 def sections(text: str) -> Iterator[tuple[str, int, int]]:
