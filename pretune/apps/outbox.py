@@ -116,13 +116,12 @@ class Sender:
 
     def _all_sent(self) -> bool:
         """Whether all that is kept was sent; the first that is not taken ends the round."""
-        for row in self.state.rows(WAITING):
-            if self.ended.is_set():
-                return True
+        # One at a time: what is forgotten while another is on its way is not sent.
+        while not self.ended.is_set() and (row := self.state.one(f"{WAITING} limit 1")):
             problem = sent(self.url, {"id": row["id"], **json.loads(row["body"])})
             with self.state.writing() as db:
                 db.execute(
-                    "update outbox set tries = tries + 1, problem = ?, sent = ? where id = ?",
+                    "update outbox set tries = tries + 1, problem = ?, sent = ? where id = ? and sent is null",
                     (problem, None if problem else time.time(), row["id"]),
                 )
             if problem:

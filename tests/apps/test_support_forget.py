@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pretune.apps import outbox
 from pretune.apps.support.answering import Reply
 from pretune.apps.support.record import Record
 from pretune.base.errors import UserError
@@ -100,6 +102,37 @@ def test_a_message_that_has_not_arrived_does_not_say_what_is_forgotten(record: R
     ticket = said(record, "Ann Smith")["ticket"]
     record.forget_talks(ticket=ticket)
     assert record.state.rows("select id from outbox where sent is null") == []
+
+
+def test_a_ticket_that_is_forgotten_takes_no_answer(record: Record) -> None:
+    ticket = said(record, "Ann")["ticket"]
+    record.forget_talks(ticket=ticket)
+    with pytest.raises(UserError, match="no ticket"):
+        record.answer(ticket, "Dear Mrs Smith.", published="Smith?")
+    assert b"Smith" not in everything(record) and record.learnt() == []
+
+
+def test_what_is_forgotten_while_another_message_is_on_its_way_is_not_sent(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (said(record, name)["ticket"] for name in ("Ann", "Bob", "Eve"))
+    heard = list[Any]()
+
+    def slow(url: str, body: Any) -> str:
+        heard.append(body.get("text"))
+        if len(heard) == 1:
+            record.forget_talks(ticket=first)
+            record.forget_talks(ticket=second)
+            return "TimeoutError"
+        return ""
+
+    monkeypatch.setattr(outbox, "sent", slow)
+    with outbox.sending(record.state, "http://127.0.0.1:9/", lambda line: None, first_wait=0.01):
+        for _ in range(500):
+            if not outbox.num_waiting(record.state):
+                break
+            threading.Event().wait(0.01)
+    assert heard == [f"#{first} Ann?", f"#{third} Eve?"]
 
 
 def test_forgetting_over_http(client: Client) -> None:

@@ -19,6 +19,8 @@ from pretune.apps.support.desk import Desk
 from pretune.apps.support.live import Live
 from pretune.apps.support.making import threshold
 from pretune.apps.support.record import Record
+from pretune.base.errors import UserError
+from pretune.serve.requests import Limits
 from pretune.serve.run import Options
 from tests.apps.test_support import made
 
@@ -103,6 +105,32 @@ def test_a_watcher_that_meets_anything_says_so_and_looks_again(tmp_path: Path, m
     with desk.running(Started(told.append)):
         until(lambda: len(told) >= 2)
         assert "MemoryError" in told[0] and len(told) >= 2
+
+
+def test_a_webhook_that_is_no_address_is_refused_by_name_and_the_state_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(LAMP, encoding="utf-8")
+    desk = opened(made(tmp_path / "desk", tmp_path / "a.md").path)
+    with pytest.raises(UserError, match="no http or https"), desk.running(Started(print, webhook="ftp://x")):
+        raise AssertionError("it is not served")
+    assert desk.record is None
+    with desk.running(Started(print)):
+        assert desk.record is not None
+
+
+def test_what_was_kept_is_known_although_the_request_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.md").write_text(LAMP, encoding="utf-8")
+    desk = opened(made(tmp_path / "desk", tmp_path / "a.md").path)
+    learn = Record.learn
+
+    def slow(*given: Any, **more: Any) -> int:
+        threading.Event().wait(0.3)
+        return learn(*given, **more)
+
+    monkeypatch.setattr(Record, "learn", slow)
+    with desk.running(Started(print)):
+        web = TestClient(asgi(desk, Options(limits=Limits(max_seconds=0.1))), base_url="http://localhost")
+        web.post("/v1/knowledge", json={"text": "The shop is closed on Mondays."})
+        assert desk.reply("When is the shop closed?").way == "passage"
 
 
 # ---- what is gone -------------------------------------------------------------------------------

@@ -178,19 +178,25 @@ class Desk(App):
     def running(self, started: Started) -> Iterator[None]:
         """The record is open, changed files are looked for, and the webhook hears of tickets."""
         record = self.record = Record(self.folder, posts=bool(started.webhook))
-        record.write_examples()
-        self.live.learn(record)
+        try:
+            record.write_examples()
+            self.live.learn(record)
+            with outbox.sending(record.state, started.webhook, started.write) as self.news, self._watching(started):
+                yield
+        finally:
+            self.record = None
+            record.close()
+
+    @contextmanager
+    def _watching(self, started: Started) -> Iterator[None]:
         ended = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(started, ended), name="watcher", daemon=True)
+        watcher.start()
         try:
-            with outbox.sending(record.state, started.webhook, started.write) as self.news:
-                watcher.start()
-                yield
+            yield
         finally:
             ended.set()
             watcher.join()
-            self.record = None
-            record.close()
 
     def _watch(self, started: Started, ended: threading.Event) -> None:
         seconds = float(self.live.artifact.card.settings["watch"])
@@ -306,8 +312,7 @@ class Routes:
 
     async def answer(self, request: Request) -> Response:
         given = await read(request, Answered, self.limits)
-        await run_sync(lambda: self.desk._record.answer(given.ticket, given.answer, published=given.question or ""))
-        await run_sync(self.desk.live.learn, self.desk._record)
+        await run_sync(_answer, self.desk, given)
         return JSONResponse({"ticket": given.ticket})
 
     async def forget(self, request: Request) -> Response:
@@ -323,8 +328,7 @@ class Routes:
 
     async def learn(self, request: Request) -> Response:
         given = await read(request, Learn, self.limits)
-        number = await run_sync(_learn, self.desk._record, given)
-        await run_sync(self.desk.live.learn, self.desk._record)
+        number = await run_sync(_learn, self.desk, given)
         return JSONResponse({"id": number, "passages": len(self.desk.live.now.passages)})
 
     def _tell_news(self, has_news: bool) -> None:
@@ -332,8 +336,23 @@ class Routes:
             self.desk.news.set()
 
 
-def _learn(record: Record, given: Learn) -> int:
+# Keeping and knowing are one call in a thread: a request whose time is over in between leaves nothing unknown.
+
+
+def _answer(desk: Desk, given: Answered) -> None:
+    """Keep a person's answer, and know it. Raises UserError: no such ticket."""
+    desk._record.answer(given.ticket, given.answer, published=given.question or "")
+    desk.live.learn(desk._record)
+
+
+def _learn(desk: Desk, given: Learn) -> int:
     """Keep or forget knowledge; its number. Raises UserError: there is none of this number."""
+    number = _kept(desk._record, given)
+    desk.live.learn(desk._record)
+    return number
+
+
+def _kept(record: Record, given: Learn) -> int:
     if given.forget is not None:
         record.forget(given.forget)
         return given.forget

@@ -98,14 +98,14 @@ class Record:
 
     def vote(self, asked: int, talk: str, vote: int) -> None:
         """👍 (1), 👎 (-1), or neither (0). Raises UserError: no such question in this talk."""
-        self._check(asked, talk)
         with self.state.writing() as db:
+            _check(db, asked, talk)
             db.execute("update asked set vote = ? where id = ?", (vote, asked))
 
     def hand_over(self, asked: int, talk: str, reason: str) -> int:
         """Make a ticket of a question, once, and tell the webhook. Raises UserError: no such question in this talk."""
-        self._check(asked, talk)
         with self.state.writing() as db:
+            _check(db, asked, talk)
             return self._ticket(db, asked, reason)
 
     def _ticket(self, db: sqlite3.Connection, asked: int, reason: str) -> int:
@@ -118,10 +118,6 @@ class Record:
             question = db.execute("select question from asked where id = ?", (asked,)).fetchone()[0]
             post(db, {"event": "ticket", "ticket": ticket, "reason": reason, "text": f"#{ticket} {question}"})
         return ticket
-
-    def _check(self, asked: int, talk: str) -> None:
-        if self.state.one("select id from asked where id = ? and talk = ?", asked, talk) is None:
-            raise UserError(f"there is no question {asked} in this talk")
 
     # ---- the desk ----
 
@@ -139,10 +135,11 @@ class Record:
                 customer's own words unless the person chose them. "": it becomes none, and one of before is gone.
 
         Raises:
-            UserError: no such ticket.
+            UserError: no such ticket, or it was forgotten.
         """
         with self.state.writing() as db:
-            sql = "update tickets set answer = ?, answered = ?, as_faq = ? where id = ?"
+            there = "exists (select id from asked where id = tickets.asked and question <> '')"
+            sql = f"update tickets set answer = ?, answered = ?, as_faq = ? where id = ? and {there}"
             if db.execute(sql, (text, self.now(), int(bool(published)), ticket)).rowcount == 0:
                 raise UserError(f"there is no ticket {ticket}")
             source = f"ticket#{ticket}"
@@ -245,6 +242,12 @@ class Record:
 
     def close(self) -> None:
         self.state.close()
+
+
+def _check(db: sqlite3.Connection, asked: int, talk: str) -> None:
+    """Raise UserError where the question is not in the talk; in the transaction, or it may be forgotten in between."""
+    if db.execute("select id from asked where id = ? and talk = ?", (asked, talk)).fetchone() is None:
+        raise UserError(f"there is no question {asked} in this talk")
 
 
 def _messages(question: str, answer: str) -> list[Json]:
