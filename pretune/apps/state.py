@@ -3,6 +3,7 @@
     state = State(folder, MIGRATIONS)          made, or brought up to the newest version
     with state.writing() as db: ...            one writer at a time; all of it is on the disk, or nothing
     state.rows("select * from asked where id > ?", 7)
+    State(folder, MIGRATIONS, reads=True)      for who only looks: writes nothing, not even what brings it up to date
 
 Write-ahead log, synced at every commit: a process that is killed loses nothing that was committed, and readers (another
 process too) never wait for the writer.
@@ -30,37 +31,43 @@ class State:
 
     Args:
         migrations: SQL that makes version 1, 2 ... of the tables; a version that was shipped is never changed.
+        reads: the file is there, and stays as it is to the byte; one of an older version is read by a copy in memory.
     """
 
-    def __init__(self, folder: Path, migrations: Sequence[str]):
+    def __init__(self, folder: Path, migrations: Sequence[str], *, reads: bool = False):
         self.path = folder / FILE
-        _make(folder)
         self.lock = threading.RLock()
+        if not reads:
+            _make(folder)
         with told(self.path):
-            self.db = sqlite3.connect(self.path, timeout=WAIT, check_same_thread=False, isolation_level=None)
+            self.db = _readable(self.path, len(migrations)) if reads else _connected(self.path)
         self.db.row_factory = sqlite3.Row
         try:
-            with told(self.path):
-                self.db.execute("pragma journal_mode = wal")
-                self.db.execute("pragma synchronous = full")
-                self.db.execute("pragma foreign_keys = on")
-                self.db.execute("pragma secure_delete = on")  # what is deleted is overwritten
-            self._migrate(migrations)
+            if not reads:
+                with told(self.path):
+                    _last(self.db)
+            if not reads or self._version(migrations) < len(migrations):
+                self._migrate(migrations)
         except BaseException:
             self.db.close()
             raise
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         with self.writing() as db:
-            version: int = db.execute("pragma user_version").fetchone()[0]
-            if version > len(migrations):
-                problem = f"{self.path.as_posix()} has version {version}; this pretune knows {len(migrations)}"
-                raise NotSupported(problem, hint="upgrade pretune")
+            version = self._version(migrations)
             for script in migrations[version:]:
                 for statement in filter(None, map(str.strip, script.split(";"))):
                     db.execute(statement)
             if version < len(migrations):
                 db.execute(f"pragma user_version = {len(migrations)}")
+
+    def _version(self, migrations: Sequence[str]) -> int:
+        with told(self.path):
+            version = version_of(self.db)
+        if version > len(migrations):
+            problem = f"{self.path.as_posix()} has version {version}; this pretune knows {len(migrations)}"
+            raise NotSupported(problem, hint="upgrade pretune")
+        return version
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -96,6 +103,39 @@ class State:
     def close(self) -> None:
         with self.lock:
             self.db.close()
+
+
+def _connected(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=WAIT, check_same_thread=False, isolation_level=None, uri=uri)
+
+
+def _last(db: sqlite3.Connection) -> None:
+    """What is committed is on the disk, and what is deleted is overwritten."""
+    for setting in ("journal_mode = wal", "synchronous = full", "foreign_keys = on", "secure_delete = on"):
+        db.execute(f"pragma {setting}")
+
+
+def _readable(path: Path, version: int) -> sqlite3.Connection:
+    """What is in a file, in this version or a newer one."""
+    # Without a log nobody serves it, and SQLite, which would leave files next to it, need not look for who else writes.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    db = _connected(f"{path.absolute().as_uri()}?{how}", uri=True)
+    try:
+        if version_of(db) >= version:
+            return db
+        copy = _connected(":memory:")
+        db.backup(copy)
+    except BaseException:
+        db.close()
+        raise
+    db.close()
+    return copy
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """How many migrations it has had."""
+    version: int = db.execute("pragma user_version").fetchone()[0]
+    return version
 
 
 def is_there(folder: Path) -> bool:

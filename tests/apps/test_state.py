@@ -10,7 +10,7 @@ import pytest
 
 from pretune.apps import state as module
 from pretune.apps.state import FILE, State
-from pretune.base.errors import Damaged, DiskFull, Locked, NotWritable, PretuneError
+from pretune.base.errors import Damaged, DiskFull, Locked, NotSupported, NotWritable, PretuneError
 
 TABLE = "create table words (word text)"
 
@@ -96,3 +96,43 @@ def test_a_database_that_is_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(NotWritable):
         State(tmp_path, [TABLE])
+
+
+# ---- who only looks -----------------------------------------------------------------------------
+
+NEWER = [TABLE, "alter table words add column loud integer not null default 0"]
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("migrations", [[TABLE], NEWER])
+def test_looking_at_a_state_of_this_or_an_older_version_writes_no_byte(state: State, migrations: list[str]) -> None:
+    add(state, "a")
+    state.close()
+    before = everything(state.path.parent)
+    looking = State(state.path.parent, migrations, reads=True)
+    assert looking.rows("select * from words") == [{"word": "a", **({"loud": 0} if migrations is NEWER else {})}]
+    looking.close()
+    assert everything(state.path.parent) == before
+
+
+@pytest.mark.parametrize("migrations", [[TABLE], NEWER])
+def test_looking_sees_what_was_committed_by_who_serves_or_was_killed(state: State, migrations: list[str]) -> None:
+    add(state, "a")
+    looking = State(state.path.parent, migrations, reads=True)
+    assert words(looking) == ["a"]
+    looking.close()
+    add(state, "b")
+    assert words(state) == ["a", "b"]
+
+
+def test_who_looks_cannot_write_and_a_newer_state_is_refused(state: State) -> None:
+    looking = State(state.path.parent, [TABLE], reads=True)
+    with pytest.raises(NotWritable):
+        add(looking, "a")
+    looking.close()
+    State(state.path.parent, NEWER).close()
+    with pytest.raises(NotSupported, match="version 2"):
+        State(state.path.parent, [TABLE], reads=True)

@@ -19,7 +19,7 @@ from pretune.apps.serving import asgi, left_behind
 from pretune.apps.support.answering import Models, longest_run, quoted, reply, whole
 from pretune.apps.support.desk import Desk
 from pretune.apps.support.index import Index, fused, stem, units
-from pretune.apps.support.making import threshold
+from pretune.apps.support.making import confidence, threshold
 from pretune.apps.support.passages import Passage, headings, passages_of, slices
 from pretune.apps.support.record import Record
 from pretune.base.artifact import Artifact
@@ -255,6 +255,23 @@ def test_an_intent_that_is_sure_gives_the_answer_of_its_entry(opened: Desk, labe
     assert (found.way, found.intent) == (way, label)
     if way == "faq":
         assert found.sources[0].passage.intent == "dim"
+
+
+@pytest.mark.parametrize(("question", "says"), [("Too bright, may I reset it?", "LED"), ("太亮了，收货", "LED 调光器")])
+def test_an_intent_gives_its_entry_in_the_language_asked_where_words_find_another_one(
+    opened: Desk, question: str, says: str
+) -> None:
+    intents: Any = Hears(Label("dim", 0.9))
+    assert opened.live.now.asked.by_words(question)
+    found = reply(question, opened.live.now, Models(intents=intents), opened.limits)
+    assert (found.way, found.confidence, found.sources[0].passage.intent) == ("faq", 0.9, "dim")
+    assert says in found.text
+
+
+@pytest.mark.parametrize(("label", "sure"), [(Label("dim", 0.9), 1.0), (Label("dim", 0.6), 0.0)])
+def test_the_threshold_is_chosen_with_the_intents_that_answer(opened: Desk, label: Label, sure: float) -> None:
+    intents: Any = Hears(label)
+    assert confidence("Too bright!!", opened.live.now, Models(intents=intents), opened.limits.faq) == sure
 
 
 def test_the_longest_run_is_of_whole_words_and_is_in_both() -> None:

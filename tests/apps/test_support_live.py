@@ -14,8 +14,10 @@ from starlette.testclient import TestClient
 from pretune.apps.app import Started, open_app
 from pretune.apps.serving import asgi
 from pretune.apps.support import live
+from pretune.apps.support import record as record_module
 from pretune.apps.support.desk import Desk
 from pretune.apps.support.making import threshold
+from pretune.apps.support.record import Record
 from pretune.serve.run import Options
 from tests.apps.test_support import made
 
@@ -100,6 +102,28 @@ def test_a_watcher_that_meets_anything_says_so_and_looks_again(tmp_path: Path, m
     with desk.running(Started(told.append)):
         until(lambda: len(told) >= 2)
         assert "MemoryError" in told[0] and len(told) >= 2
+
+
+# ---- who only looks ---------------------------------------------------------------------------
+
+
+def test_opening_a_desk_and_telling_of_it_leave_a_state_of_an_older_version_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.md").write_text(LAMP, encoding="utf-8")
+    artifact, state = made(tmp_path / "desk", tmp_path / "a.md"), tmp_path / "state"
+    record = Record(state)
+    record.learn("The shop is closed on Mondays.")
+    record.close()
+    before = {file.name: file.read_bytes() for file in state.iterdir()}
+    monkeypatch.setattr(record_module, "MIGRATIONS", (*record_module.MIGRATIONS, "create table more (a text)"))
+    found = open_app(artifact.path, state)
+    assert isinstance(found, Desk)
+    assert found.reply("When is the shop closed?").text == "The shop is closed on Mondays."
+    assert Desk.told(artifact, state)["asked"] == 0
+    assert {file.name: file.read_bytes() for file in state.iterdir()} == before
+    with found.running(Started(print)):
+        assert found.record is not None and found.record.state.rows("select * from more") == []
 
 
 # ---- the threshold ------------------------------------------------------------------------------

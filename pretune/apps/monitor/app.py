@@ -46,7 +46,7 @@ class Monitor(App):
     def told(cls, artifact: Artifact, state: Path) -> Json:
         if not is_there(state):
             return {}
-        kept = State(state, MIGRATIONS)
+        kept = State(state, MIGRATIONS, reads=True)
         try:
             (row,) = kept.rows("select count(*) as texts, (select count(*) from alerts) as alerts from texts")
             waiting = undelivered(kept)

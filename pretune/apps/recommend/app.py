@@ -113,7 +113,7 @@ class Recommend(App):
         self.seen: dict[str, list[int]] = {user: seen[k].tolist() for k, user in enumerate(shop.events.users)}
         self.counted = 0
         if is_there(state):
-            kept = State(state, MIGRATIONS)
+            kept = State(state, MIGRATIONS, reads=True)
             try:
                 self._replay(kept)
             finally:
@@ -131,7 +131,7 @@ class Recommend(App):
     def told(cls, artifact: Artifact, state: Path) -> Json:
         if not is_there(state):
             return {}
-        kept = State(state, MIGRATIONS)
+        kept = State(state, MIGRATIONS, reads=True)
         try:
             return dict(kept.one("select count(*) as events, count(distinct user) as users from event") or {})
         finally:

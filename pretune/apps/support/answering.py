@@ -180,27 +180,35 @@ def worded(question: str, found: Found, models: Models) -> Reply:
 
 
 def same_question(question: str, knowledge: Knowledge, models: Models, intent: Label | None) -> Hit | None:
-    """The entry of the FAQ that asks most nearly the same; its confidence: how much both questions say alike."""
+    """The entry of the FAQ that asks most nearly the same; its confidence: how much both questions say alike.
+
+    An entry that answers what the classifier hears in the question is as sure as the classifier is.
+    """
     best: Hit | None = None
     for hit in knowledge.asked.search(question, models.embed, top=5):
         number = knowledge.entries[hit.number]
         passage = knowledge.passages[number]
         alike = knowledge.asked.likeness(question, passage.question)
         sure = alike if hit.cosine is None else max(alike, hit.cosine)
-        # An entry that answers what the classifier hears in the question is as sure as the classifier is.
         if intent is not None and not intent.rejected and passage.intent == intent.name:
             sure = max(sure, intent.score)
         if best is None or sure > best.score:
             best = Hit(number, sure, sure)
-    return best or _of_intent(knowledge, intent)
+    heard = _of_intent(question, knowledge, intent)
+    return heard if heard and (best is None or heard.score > best.score) else best
 
 
-def _of_intent(knowledge: Knowledge, intent: Label | None) -> Hit | None:
-    """The entry of an intent, whose questions share no word with this one."""
+def _of_intent(question: str, knowledge: Knowledge, intent: Label | None) -> Hit | None:
+    """The first entry of an intent, in the question's language if there is one; it may share no word with it."""
     if intent is None or intent.rejected:
         return None
-    found = next((k for k in knowledge.entries if knowledge.passages[k].intent == intent.name), None)
-    return None if found is None else Hit(found, intent.score, intent.score)
+    asked = {
+        k: knowledge.passages[k].question for k in knowledge.entries if knowledge.passages[k].intent == intent.name
+    }
+    if not asked:
+        return None
+    found = min(asked, key=lambda k: language(asked[k]) != language(question))
+    return Hit(found, intent.score, intent.score)
 
 
 def intent_of(question: str, intents: Predictor | None) -> Label | None:

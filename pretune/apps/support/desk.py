@@ -139,16 +139,18 @@ class Desk(App):
         limits = Limits(**live.facts["limits"])
         desk = cls(live, models, limits, state)
         if is_there(state):
-            record = Record(state)
-            live.learn(record)
-            record.close()
+            record = Record(state, reads=True)
+            try:
+                live.learn(record)
+            finally:
+                record.close()
         return desk
 
     @classmethod
     def told(cls, artifact: Artifact, state: Path) -> Json:
         if not is_there(state):
             return {}
-        record = Record(state)
+        record = Record(state, reads=True)
         try:
             return {**record.counts(), "problems": outbox.problems(record.state)}
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pretune.apps.app import giving
-from pretune.apps.support.answering import Knowledge, Models, same_question
+from pretune.apps.support.answering import Knowledge, Models, intent_of, same_question
 from pretune.apps.support.live import Known, Parts, knowledge_of, read_part, told_unread, write_parts
 from pretune.apps.support.passages import refuse_nothing
 from pretune.base.artifact import Artifact
@@ -135,8 +135,8 @@ def _warn_of_few(number: int, share: float, log: Log) -> None:
 
 
 def confidence(question: str, knowledge: Knowledge, models: Models, faq_from: float) -> float:
-    """How sure the desk is of its answer; 1 where an entry of the FAQ asks the same."""
-    same = same_question(question, knowledge, models, None)
+    """How sure the desk is of its answer; 1 where an entry of the FAQ asks the same, or answers the intent."""
+    same = same_question(question, knowledge, models, intent_of(question, models.intents))
     if same is not None and same.confidence >= faq_from:
         return 1.0
     hits = knowledge.index.search(question, models.embed, models.rank, top=1)

@@ -60,10 +60,11 @@ class Record:
         folder: where it lies; the examples are next to it.
         posts: whether tickets are told to a webhook.
         now: the time, seconds since 1970.
+        reads: nothing is kept, and nothing written.
     """
 
-    def __init__(self, folder: Path, *, posts: bool = False, now: Callable[[], float] = time.time):
-        self.state = State(folder, MIGRATIONS)
+    def __init__(self, folder: Path, *, posts: bool = False, now: Callable[[], float] = time.time, reads: bool = False):
+        self.state = State(folder, MIGRATIONS, reads=reads)
         self.folder, self.posts, self.now = folder, posts, now
         self.examples = Lock()
         """Who writes them: of two at once the one that read last must be the last to write."""

@@ -20,7 +20,7 @@ class SupportStage(Stage):
     """A support desk: answers from documents and an FAQ, each with its sources, or a person's."""
 
     makes: ClassVar[str] = "app"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kind: str = "support"
 
     docs: Annotated[list[str], Input("files|corpus")] = []
@@ -30,7 +30,8 @@ class SupportStage(Stage):
     model: Annotated[str | None, Input(MODEL)] = None
     """A chat model that answers from the passages that were found; without one the passage itself is the answer."""
     intents: Annotated[str | None, Input(MODEL, by_name=True)] = None
-    """A classifier (task=classify, with task.reject) that says what a question is about."""
+    """A classifier (task=classify, with task.reject) that says what a question is about: as sure as it is,
+    the entry of the FAQ with this `intent` is the answer, when `refuse` is chosen on `dev` too."""
     embed: Annotated[str | None, Input(MODEL, by_name=True)] = None
     """A model that gives vectors (task=embed): passages are found by meaning too. In a language that it does not know,
     leave it out."""
