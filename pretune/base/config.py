@@ -134,9 +134,11 @@ class Choice(Generic[V]):
         module, _, name = target.partition(":")
         try:
             found: type[V] = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise UnknownKind(f"{kind!r} cannot be imported: {error}") from error
-        assert issubclass(found, self.base), f"{found} is not a {self.base.__name__}"
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            hint = f"name a class of {self.base.__name__}, or one of: {', '.join(self.kinds())}"
+            raise UnknownKind(f"{kind!r} is not a {self.base.__name__}", hint=hint)
         return found
 
     def __call__(self, value: object) -> V:

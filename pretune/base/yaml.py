@@ -24,6 +24,9 @@ SETTING = re.compile(r"^[a-z][a-z0-9_.]*=")
 
 PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 """A name that stands in YAML as it is."""
+COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.MULTILINE)
+SHARED = "settings that are shared by & and *, or by <<, cannot be changed in one place alone"
+SHARED_HINT = "write them out where they are used, or change the file in an editor"
 
 
 def read_yaml(path: Path) -> tuple[Json, dict[tuple[str, ...], int]]:
@@ -72,19 +75,49 @@ def _writer() -> YAML:
 
 
 def edited(text: str, tree: JsonMap) -> str:
-    """YAML text changed to hold this tree; comments and order stay where the settings do."""
-    import io
+    """YAML text changed to hold this tree; comments and order stay where the settings do.
 
+    Raises:
+        BadYaml: what is shared (`&`, `*`, `<<`) would have to differ, or comments inside of braces would go.
+    """
     document = _load(text, source="recipe", round_trip=True)
     if not isinstance(document, dict):
         return write_yaml(tree)
     if json.dumps(_plain(document)) == json.dumps(tree):  # dumps: true is not 1, and order counts
         return text
+    _check_comments(text, _dumped(document))
     document = _with_room(text, document, tree)
-    _bring(document, tree)
+    try:
+        _bring(document, tree)
+    except KeyError:  # it is of the block that `<<` names
+        raise BadYaml(SHARED, hint=SHARED_HINT) from None
+    changed = _dumped(document)
+    if not _says(changed, tree):
+        raise BadYaml(SHARED, hint=SHARED_HINT)
+    return changed
+
+
+def _dumped(document: object) -> str:
+    import io
+
     out = io.StringIO()
     _writer().dump(document, out)
     return out.getvalue()
+
+
+def _says(text: str, tree: JsonMap) -> bool:
+    """Whether a text holds a tree, whatever the order of its names."""
+    found = _plain(_load(text, source="recipe", round_trip=True))
+    return json.dumps(found, sort_keys=True) == json.dumps(tree, sort_keys=True)
+
+
+def _check_comments(text: str, again: str) -> None:
+    """Refuse a file whose comments the writer loses, as those inside of braces over several lines."""
+    kept = " ".join(again.split())
+    lost = [found for found in COMMENT.findall(text) if " ".join(found.split()) not in kept]
+    if lost:
+        problem = f"this comment would be lost: {lost[0][:80]}"
+        raise BadYaml(problem, hint="move it out of the braces, or change the file in an editor")
 
 
 def _with_room(text: str, document: Json, tree: JsonMap) -> Json:
@@ -157,7 +190,9 @@ def _bring(document: Json, tree: JsonMap) -> None:
     """Make a block that was read hold what the tree holds, touching nothing else."""
     for name in [name for name in document if str(name) not in tree]:
         del document[name]
-    for name, value in tree.items():
+    own = {str(name): name for name in document}  # 2024 and true are names as well
+    for said, value in tree.items():
+        name = own.get(said, said)
         old = document.get(name)
         if isinstance(old, dict) and isinstance(value, Mapping):
             _bring(old, value)

@@ -148,12 +148,15 @@ def _short(value: object) -> object:
 
 
 def at_fields(mistakes: Sequence[Mistake], forms: Sequence[Box]) -> dict[str, list[str]]:
-    """Field -> what is wrong with it: the field at the mistake's place, or the nearest around it; "" for the whole."""
+    """Field -> what is wrong with it: the field at the mistake's place, or the nearest around it; "" for the whole,
+    which says the place."""
     names = {box.place for box in _all(forms)}
     found: dict[str, list[str]] = {}
     for one in mistakes:
         ends = (one.place[:n] for n in range(len(one.place), 0, -1))
-        found.setdefault(".".join(next((p for p in ends if p in names), ())), []).append(one.problem)
+        field = ".".join(next((p for p in ends if p in names), ()))
+        told = one.problem if field or not one.place else f"{'.'.join(one.place)}: {one.problem}"
+        found.setdefault(field, []).append(told)
     return found
 
 

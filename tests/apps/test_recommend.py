@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from starlette.testclient import TestClient
 
 from pretune.apps.app import Started, app_class, open_app, state_of
-from pretune.apps.recommend.app import Recommend
+from pretune.apps.recommend.app import Recommend, Search
 from pretune.apps.recommend.columns import ShopColumns
 from pretune.apps.recommend.making import lists_of, pairs_of
 from pretune.apps.recommend.split import Seen, divided
@@ -226,6 +226,27 @@ def test_what_an_embed_model_learns_from_is_in_train_alone() -> None:
     assert not cold & {text for one in lists for text in one["candidates"]}
 
 
+def test_what_is_learnt_from_before_the_test_is_train_and_validation_in_the_order_of_the_file() -> None:
+    timeless = Events(MANY.users, MANY.user_E, MANY.item_E, None)
+    parts = divided(timeless, THIRTY, how="random", validation=0.3, test=0.2, cold=0.0)
+    tested = {*zip(parts.test.user_E.tolist(), parts.test.item_E.tolist(), strict=True)}
+    wanted = [tuple(pair) for pair in PAIRS.tolist() if tuple(pair) not in tested]
+    assert [*zip(parts.before.user_E.tolist(), parts.before.item_E.tolist(), strict=True)] == wanted
+
+
+def test_the_last_event_of_a_user_is_that_of_the_latest_time_and_of_equal_times_the_last_row() -> None:
+    rows = [("1", "a", 30), ("1", "b", 10), ("1", "c", 20), ("2", "c", 5), ("2", "a", 5), ("2", "b", 5)]
+    notes, items = Notes(), Items(["a", "b", "c"], ["t"] * 3, ["t"] * 3, [{}] * 3)
+    records = [{"user": user, "item": item, "time": time} for user, item, time in rows]
+    events = events_of([sheet("e", *records)], items, ShopColumns(), notes, min_rating=None)
+    parts = divided(events, items, how="auto", validation=0.1, test=0.1, cold=0.0)
+    held = [
+        {parts.test.users[u]: items.ids[i] for u, i in zip(part.user_E, part.item_E, strict=True)}
+        for part in (parts.train, parts.validation, parts.test)
+    ]
+    assert held == [{"1": "b", "2": "c"}, {"1": "c", "2": "a"}, {"1": "a", "2": "b"}]
+
+
 # ---- the recommender ----------------------------------------------------------------------------
 
 
@@ -285,6 +306,33 @@ def test_an_event_of_an_unknown_item_is_kept_and_named_and_a_repeated_one_is_the
     assert [row["item"] for row in app.state.rows("select item from event")] == ["red1", "red2", "later", "red1"]
 
 
+def test_what_is_liked_and_was_seen_counts_once(client: tuple[TestClient, Recommend]) -> None:
+    http, _ = client
+    events = [{"user_id": "x", "item_id": name} for name in ("red1", "blue2")]
+    post(http, "events", events=events)
+    once = post(http, "recommend", liked=["blue2", "red1"], places=9)["items"]
+    assert post(http, "recommend", user_id="x", liked=["red1"], places=9)["items"] == once
+    assert post(http, "recommend", liked=["red1", "blue2", "red1"], places=9)["items"] == once
+
+
+def test_events_that_come_out_of_order_are_seen_in_the_order_of_their_times_also_after_a_restart(
+    client: tuple[TestClient, Recommend], shop: Artifact
+) -> None:
+    http, app = client
+    rows = [("red1", 300), ("red2", 100), ("red3", 200), ("red4", 200), ("red5", None), ("red1", 50), ("red2", 250)]
+    events = [{"user_id": "x", "item_id": name, "timestamp": time} for name, time in rows]
+    assert post(http, "events", events=events)["counted"] == 7
+    wanted = ["red5", "red1", "red2", "red4", "red3"]  # the newest first
+    assert ids(post(http, "history", user_id="x")) == wanted
+    again = open_app(shop.path, app.folder)
+    assert isinstance(again, Recommend)
+    assert [again.shop.items.ids[k] for k in reversed(again.seen["x"])] == wanted
+    user, old = next((user, k) for user, k in app.seen.items() if user == "u0")
+    unseen = next(name for name in app.number if app.number[name] not in old)
+    post(http, "events", events=[{"user_id": user, "item_id": unseen, "timestamp": -1.0}])
+    assert app.seen["u0"][0] == app.number[unseen]
+
+
 def test_like_one_thing_are_those_that_the_same_people_saw_and_a_new_one_lives_by_its_text(
     client: tuple[TestClient, Recommend],
 ) -> None:
@@ -326,6 +374,8 @@ def test_rules_leave_items_out_for_everybody(tmp_path: Path) -> None:
     shown = ids(found.to_json())
     assert {stock[one] for one in shown} == {"1"}
     assert {app.shop.items.ids[k] for k in app.seen["u0"]} & {*shown}, "what was seen may be shown again"
+    found_by_words = {one["id"] for one in app.search(Search(query="sea", places=20))["items"]}
+    assert {stock[one] for one in found_by_words} == {"1"}, "what is never shown is not found either"
     assert not state_of(shop).exists(), "who only asks leaves nothing behind"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretune.apps.recommend import mixing
+from pretune.apps.recommend import mixing, systems
 from pretune.apps.recommend.figures import best, figures_of, gains, place_among
 from pretune.apps.recommend.learning import Asked
 from pretune.apps.recommend.mixing import Mixture, chosen
@@ -22,6 +22,7 @@ from pretune.apps.recommend.systems import (
     Popularity,
     Vectors,
     ease,
+    nearest,
     neighbours,
     popularity,
     recent,
@@ -74,6 +75,34 @@ def test_neighbours_are_the_cosines_of_columns_and_only_the_nearest(together_NN:
         third = sorted(cosine.values())[-3]
         wanted = [cosine[k] if k != j and cosine[k] >= third else 0.0 for k in range(ITEMS)]
         np.testing.assert_allclose(found[:, j], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("users_at_once", [3, 4096])
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_the_nearest_one_item_at_a_time_are_those_of_the_whole_matrix(
+    most: int, users_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systems, "USERS_AT_ONCE", users_at_once)
+    monkeypatch.setattr(systems, "MOST_SEEN", 7)
+    rng, items = np.random.default_rng(8), 40
+    matrix_UN = rng.random((60, items)) < rng.random(items) * 0.4
+    matrix_UN[:, 11] = False
+    seen = seen_of(matrix_UN)
+    item_M = np.flatnonzero(np.bincount(seen.item_E, minlength=items))
+    whole_MM = neighbours(seen_together(seen, item_M, items), most=most, shrinkage=10.0)
+    wanted = {}
+    for row, item in enumerate(item_M):
+        order = np.argsort(-whole_MM[:, row], kind="stable")[:most]
+        wanted[int(item)] = [int(item_M[k]) for k in order if whole_MM[k, row] > 0]
+    found = {item: near.tolist() for item, near in nearest(seen, items, most=most, shrinkage=10.0)}
+    assert {k: v for k, v in found.items() if v} == {k: v for k, v in wanted.items() if v}
+
+
+def test_the_nearest_of_many_items_need_no_square_of_them() -> None:
+    items = 200_000  # their square has 320 GB
+    seen = Seen(np.array([0, 3, 5]), np.array([7, 199_999, 3, 199_999, 7]))
+    found = {item: near.tolist() for item, near in nearest(seen, items, most=2, shrinkage=10.0)}
+    assert found == {3: [7, 199_999], 7: [199_999, 3], 199_999: [7, 3]}
 
 
 def test_ndcg_and_recall_by_hand() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pretune.base.errors import BadYaml
 from pretune.base.yaml import edited
 
 TEXT = """\
@@ -120,3 +121,54 @@ def test_whatever_changes_the_text_holds_the_tree(seed: int) -> None:
 def test_texts_of_every_form_can_be_changed(text: str) -> None:
     for tree in ({"c": 3}, {"a": 1, "c": 3, "new": {"d": "#"}}, {}):
         assert (parsed(edited(text, tree)) or {}) == tree
+
+
+SHARED = """\
+common: &x
+  steps: 3
+stages:
+  a: &a {kind: f, optim: &o {lr: 1}, read: &r [x]}   # one
+  b: *a
+  c:
+    <<: *x
+    optim: *o
+    read: *r
+  d: {kind: z}  # two
+"""
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["a.kind", "b.kind", "b.new", "a.optim.lr", "c.optim.lr", "c.read", "-c.steps", "-b.kind"],
+)
+def test_what_is_shared_is_never_changed_in_two_places_for_one(place: str) -> None:
+    tree = parsed(SHARED)
+    *above, last = place.removeprefix("-").split(".")
+    block = tree["stages"]
+    for name in above:
+        block[name] = dict(block[name])
+        block = block[name]
+    if place.startswith("-"):
+        del block[last]
+    else:
+        block[last] = ["x", "y"]
+    with pytest.raises(BadYaml, match="shared by & and"):
+        edited(SHARED, tree)
+
+
+def test_what_is_not_shared_is_changed_next_to_what_is() -> None:
+    tree = parsed(SHARED)
+    tree["stages"]["d"]["kind"], tree["stages"]["c"]["steps"] = "y", 4
+    again = edited(SHARED, tree)
+    assert parsed(again) == tree and "b: *a" in again and "# one" in again and "# two" in again
+
+
+def test_a_file_whose_comments_would_go_is_not_written() -> None:
+    text = "stages:\n  a: {kind: f,   # why\n      lr: 1}\n  b: {kind: g}\n"
+    with pytest.raises(BadYaml, match="# why"):
+        edited(text, {"stages": {"a": {"kind": "f", "lr": 1}, "b": {"kind": "h"}}})
+
+
+def test_names_that_are_no_words_are_not_written_twice() -> None:
+    again = edited("a:\n  1: 2.0  # one\n  0: 3.0\n", {"a": {"1": 2.0, "0": 4.0}})
+    assert again == "a:\n  1: 2.0  # one\n  0: 4.0\n"

@@ -150,6 +150,66 @@ def test_nothing_is_saved_with_a_mistake_which_is_told_while_one_writes(client: 
     assert not (folder.own / "runs").exists()
 
 
+ODD = """\
+work: runs/odd
+stages:
+  empty:
+  corpus: {kind: corpus, read: [texts.txt]}   # read
+  listed: [1, 2]   # kept
+  a.b: {kind: check}
+  Bare: corpus   # bare
+"""
+
+
+def test_a_stage_that_the_form_cannot_hold_is_said_to_be_wrong_and_stays(client: TestClient, folder: Folder) -> None:
+    path = folder.root / "odd.yaml"
+    path.write_text(ODD, encoding="utf-8")
+    page = client.get("/recipe", params={"path": "odd.yaml"}).text
+    assert "empty: a stage needs" in page and "stage-empty" not in page and "a.b.kind" not in page
+    form = {"path": "odd.yaml", "corpus.kind": "corpus", "corpus.read": "[texts.txt]", "corpus.test": "0.5"}
+    form |= {"Bare.kind": "corpus", "HEAD.work": "runs/odd", "SEEN": digest(ODD)}
+    told = client.post("/recipe/check", data=form).json()
+    assert any(one.startswith("listed: ") for one in told["wrong"][""])
+    assert told["yaml"] == ODD.replace("texts.txt]}", "texts.txt], test: 0.5}").replace("}   #", "} #"), (
+        "all others stand as they stood"
+    )
+    for do in ("save", "run"):
+        assert client.post("/recipe", data={**form, "do": do}).status_code == 422
+    assert client.post("/recipe", data={**form, "do": "add", "ADD": "tokenizer"}).status_code == 200
+    assert path.read_text(encoding="utf-8") == ODD
+
+
+@pytest.mark.parametrize("stages", ["[corpus]", "corpus"])
+def test_stages_that_are_no_block_are_not_overwritten(client: TestClient, folder: Folder, stages: str) -> None:
+    text = f"work: runs/odd\nstages: {stages}\n"
+    (folder.root / "odd.yaml").write_text(text, encoding="utf-8")
+    assert client.get("/recipe", params={"path": "odd.yaml"}).status_code == 200
+    form = {"path": "odd.yaml", "corpus.kind": "corpus", "corpus.read": "[texts.txt]", "SEEN": digest(text)}
+    answer = client.post("/recipe", data={**form, "do": "save"})
+    assert answer.status_code == 400 and "no block of stages" in answer.text
+
+
+def test_a_form_that_would_change_what_is_shared_is_not_saved(client: TestClient, folder: Folder) -> None:
+    text = RECIPE.replace("base: {", "base: &b {").replace("sizes:", "  more: *b\nsizes:")
+    (folder.root / "tiny.yaml").write_text(text, encoding="utf-8")
+    form = {**form_of(text), "base.steps": "12"}
+    told = client.post("/recipe/check", data=form).json()
+    assert "shared by & and *" in told["wrong"][""][0] and told["yaml"] == text
+    assert client.post("/recipe", data={**form, "do": "save"}).status_code == 422
+    assert (folder.root / "tiny.yaml").read_text(encoding="utf-8") == text
+    both = {**form, "more.steps": "12", "do": "save"}
+    assert client.post("/recipe", data=both).status_code == 200
+    saved = (folder.root / "tiny.yaml").read_text(encoding="utf-8")
+    assert "steps: 12" in saved and "more: *b" in saved
+
+
+@pytest.mark.parametrize("kind", ["os:path", "os:getcwd", "os:nothing", "pathlib:Path", "a:", ":", "a..b:C"])
+def test_a_kind_that_is_no_stage_is_a_mistake(client: TestClient, folder: Folder, kind: str) -> None:
+    (folder.root / "odd.yaml").write_text(f"stages:\n  a: {{kind: '{kind}'}}\n", encoding="utf-8")
+    answer = client.get("/recipe", params={"path": "odd.yaml"})
+    assert answer.status_code == 200 and "no such stage kind" in answer.text
+
+
 def test_a_stage_more_takes_what_the_stages_above_it_make(folder: Folder) -> None:
     draft = draft_of(folder, {"path": "tiny.yaml", "corpus.kind": "corpus", "corpus.read": "[texts.txt]"})
     found = with_stage(with_stage(draft, "tokenizer"), "tokenizer").stages

@@ -147,6 +147,36 @@ def test_texts_of_which_the_model_is_least_sure_come_first(client: TestClient, f
     assert label(client, "mails.csv", model="clf") == ["quick", "broken", "late", "so so 你好"]
 
 
+def answers(folder: Folder, lines: list[dict[str, object]]) -> None:
+    """What a model `clf` answered to mails.csv."""
+    from pretune.studio.pages.label import _scores_file
+
+    scores = _scores_file(folder, folder.root / "mails.csv", "clf")
+    scores.parent.mkdir(parents=True)
+    scores.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+
+
+def test_of_several_labels_the_one_that_is_nearest_to_its_threshold_says_how_sure_a_model_is(
+    client: TestClient, folder: Folder
+) -> None:
+    """A text without any label may be the surest of all. The threshold of b is between 0.05 and 0.07."""
+    chances = [(0.01, 0.0001), (0.99, 0.07), (0.6, 0.0001), (0.999, 0.0001)]
+    said = [[], ["a", "b"], ["a"], ["a"]]
+    lines = [{"labels": n, "scores": {"a": a, "b": b}} for n, (a, b) in zip(said, chances, strict=True)]
+    answers(folder, lines)
+    found = client.get("/label/next", params={"path": "mails.csv", "model": "clf"}).json()["texts"]
+    assert [one["text"] for one in found] == ["quick", "so so 你好", "late", "broken"]
+    assert [one["guess"] for one in found] == ["a, b", "a", "", "a"]
+
+
+@pytest.mark.parametrize("answer", [{"order": [1, 0], "scores": [0.9, 0.1]}, {"score": 3.5}, {"error": "too-long"}])
+def test_answers_without_probabilities_leave_the_order_of_the_file(
+    client: TestClient, folder: Folder, answer: dict[str, object]
+) -> None:
+    answers(folder, [answer] * 4)
+    assert label(client, "mails.csv", model="clf") == ["late", "quick", "so so 你好", "broken"]
+
+
 def made(folder: Folder, name: str, rate: float, losses: list[float]) -> None:
     out = folder.root / name
     out.mkdir()

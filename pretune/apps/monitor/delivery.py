@@ -67,7 +67,8 @@ def _delivered(
         channel = channels[row["channel"]]
         alerts = [state.one("select * from alerts where id = ?", one) for one in json.loads(row["alerts"])]
         there = [alert for alert in alerts if alert is not None]
-        message = message_of(there, seconds=seconds, language=channel.language, utc_offset=utc_offset)
+        late = bool(row["late"])
+        message = message_of(there, seconds=seconds, language=channel.language, utc_offset=utc_offset, late=late)
         channel.send(message, now=now, write=write)
     except PretuneError as caught:
         error = caught.problem

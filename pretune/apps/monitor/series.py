@@ -14,11 +14,13 @@ from pydantic import Field
 
 from pretune.apps.monitor.detect.detector import DETECTOR, Detector
 from pretune.apps.monitor.detect.ewma import Ewma
-from pretune.apps.monitor.usual import WEEK, Usual, standardised
+from pretune.apps.monitor.usual import LEAST, WEEK, Usual, standardised
 from pretune.base.config import Config, chosen
 from pretune.base.json import Json
 
 HOUR = 3600
+BEFORE = 256
+"""Windows without a text, at most, that a drift of a series that begins is compared with."""
 
 
 class Watching(Config):
@@ -68,15 +70,25 @@ class Signal:
 def begin(watching: Watching) -> Json:
     """The state of a series before its first window."""
     states = [detector.begin() for detector in watching.detect]
-    return {"usual": watching.usual.begin(), "detectors": states, "quiet": [0] * len(states), "first": None}
+    return {"usual": watching.usual.begin(), "detectors": states, "quiet": [0] * len(states), "first": None, "idle": 0}
 
 
 def newcomer(watching: Watching, first: int, start: int) -> Json:
     """The state of a series that begins at `start`, in a watch that began at `first` and saw nothing of it so far."""
-    state = begin(watching)
-    if start > first:
-        state["usual"], state["first"] = watching.usual.begin((start - first) // watching.seconds), first
+    state, windows = begin(watching), (start - first) // watching.seconds
+    if windows > 0:
+        state["usual"], state["first"] = watching.usual.begin(windows, seconds=watching.seconds), first
+        for detector, own in zip(watching.detect, state["detectors"], strict=True):
+            if detector.what == "drift":  # a rise is one above what was there before: nothing
+                for _ in range(min(windows, BEFORE)):
+                    detector.step(own, standardised(0, LEAST))
     return state
+
+
+def is_idle(watching: Watching, state: Json, start: int) -> bool:
+    """Whether a series that was judged up to this window had no text for so long that its past counts half."""
+    is_over = state["idle"] * watching.seconds >= watching.usual.weeks * WEEK
+    return is_over and start > max(state["quiet"], default=0)
 
 
 def judge(watching: Watching, state: Json, start: int, count: int) -> list[Signal]:
@@ -87,6 +99,7 @@ def judge(watching: Watching, state: Json, start: int, count: int) -> list[Signa
     """
     usual = watching.usual.expected(state["usual"], start)
     watching.usual.learn(state["usual"], start, count, seconds=watching.seconds)
+    state["idle"] = 0 if count else state.get("idle", 0) + 1
     return found_in(watching, state, start, count, usual)
 
 

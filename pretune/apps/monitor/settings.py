@@ -33,7 +33,8 @@ class Setup(Config):
     late_minutes: float = Field(5, ge=0)
     """How long after its end a window waits for texts that come late, before it is judged."""
     keep_days: float = Field(90, gt=0)
-    """How long texts are kept, to be looked at and to be known when they come again; counts are kept for good."""
+    """How long texts are kept, to be looked at and to be known when they come again, and counts of entities, at least
+    for `usual.weeks`; all other counts are kept for good."""
 
     def channels(self) -> dict[str, Channel]:
         """The channels by their names."""

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sqlite3 import Connection
 
 from pretune.apps.monitor.reading import ALL, Seen
-from pretune.apps.monitor.series import Signal, Watching, judge, newcomer
+from pretune.apps.monitor.series import Signal, Watching
 from pretune.apps.monitor.sources.source import Batch
+from pretune.apps.monitor.states import Key, States
+from pretune.apps.monitor.usual import WEEK
 from pretune.apps.state import State
 from pretune.base.digest import digest
+from pretune.base.errors import WrongValue
 from pretune.base.json import Json
 
 MIGRATIONS = [
@@ -47,15 +50,19 @@ MIGRATIONS = [
       given_up integer not null default 0)
     """,
     "create table history (key text primary key, time real not null) without rowid",
+    """
+    alter table watch add column seconds integer;
+    alter table messages add column late integer not null default 0;
+    create index counts_of_entities on counts (window) where kind = 'entity'
+    """,
 ]
-Key = tuple[str, str, str]
-"""A series: kind and name of its subject, sentiment."""
 FUTURE = 3600.0
 """Seconds that a text may be ahead of the clock; one that is further has its time from the clock."""
 HISTORY = 2 * 366 * 24 * 3600
 """Seconds that the first window may be in the past."""
 FRESH = 24 * 3600.0
-"""Alerts of windows that ended longer ago are kept, and not sent: a history that is read is no news."""
+"""Alerts of windows that ended longer ago are sent as late where the watch was there by then (it had stopped), and else
+kept and not sent: a history that is read is no news."""
 SILENCE = 10.0
 """Windows without any text are a gap, and no zeros, where so many texts were expected in them together: by chance one
 such time in 22,000 is empty."""
@@ -82,6 +89,7 @@ class Store:
     ):
         self.state, self.watching, self.alert_on, self.channels = state, watching, alert_on, channels
         self.keep, self.late, self.now = keep_days * 24 * 3600, late_minutes * 60, now
+        self.undecided: tuple[int, int] | None = None
         self._adopt()
 
     # ---- what comes in -------------------------------------------------------------------------
@@ -145,20 +153,34 @@ class Store:
 
     def judge(self, until: float) -> list[int]:
         """Judge every window that was over at a time; returns the ids of new alerts."""
+        end = self.watching.window_of(until - self.late)
+        if not self._is_due(end):
+            return []
         with self.state.writing() as db:
             watch = self._watch()
-            first = watch["upto"] if watch["upto"] is not None else self._first(db)
-            end = self.watching.window_of(until - self.late)
+            first = watch["upto"] if watch["upto"] is not None else self._first()
             if first is not None and first > self.now() + self.watching.seconds:  # no second that was put right
                 self._come_back(db, end)
             if first is None or first >= end:
                 return []
             found = self._judge(db, first, end, watch["first"] if watch["first"] is not None else first)
-            self._prune(db, end)
+            upto = self._watch()["upto"]
+            if upto not in (None, first):
+                self._prune(db, end)
+        self.undecided = (first if upto is None else upto, end)
         return found
 
+    def _is_due(self, end: int) -> bool:
+        """Whether there is anything to judge, which is asked every second: nothing is locked or written for it."""
+        upto = self._watch()["upto"]
+        first = self._first() if upto is None else upto
+        if first is None or first >= end:
+            return first is not None and first > self.now() + self.watching.seconds
+        sql = "select 1 from counts where window >= ? and window < ? limit 1"
+        return self.undecided != (first, end) or self.state.one(sql, first, end) is not None
+
     def _judge(self, db: Connection, first: int, end: int, beginning: int, *, silent: bool = False) -> list[int]:
-        states, found, empty = _Series(db, self.watching, beginning), list[int](), list[int]()
+        states, found, empty = States(db, self.watching, beginning), list[int](), list[int]()
         awaited = SILENCE if self._is_silent(db, first) else 0.0
         for window in range(first, end, self.watching.seconds):
             counts = states.counts(window)
@@ -175,6 +197,8 @@ class Store:
             found += self._end_silence(db, states, empty, awaited, silent=silent)
         elif empty:
             end = empty[0]  # whether they are zeros or a gap is not known yet
+        if empty and end == first:
+            return found
         states.save()
         db.execute("update watch set first = ?, upto = ?", (beginning, end))
         return found
@@ -185,7 +209,7 @@ class Store:
         db.execute("update alerts set until = ? where until > ?", (end, end))
 
     def _end_silence(
-        self, db: Connection, states: _Series, empty: Sequence[int], awaited: float, *, silent: bool
+        self, db: Connection, states: States, empty: Sequence[int], awaited: float, *, silent: bool
     ) -> list[int]:
         """Windows without a text: zeros like any other, or a gap, which is told and not learnt."""
         if awaited < SILENCE:
@@ -231,9 +255,10 @@ class Store:
                     (end, one.score, one.count, *key, one.method),
                 )
         # A window may itself be as long as a day, and wait for late texts as long: what counts is when it was over.
-        if new and end + self.late >= self.now() - FRESH:
-            rows = [(window, channel, json.dumps(new), self.now()) for channel in self.channels]
-            db.executemany("insert into messages (window, channel, alerts, made) values (?, ?, ?, ?)", rows)
+        is_late = end + self.late < self.now() - FRESH
+        if new and (not is_late or end > self._watch()["live"]):
+            rows = [(window, channel, json.dumps(new), self.now(), is_late) for channel in self.channels]
+            db.executemany("insert into messages (window, channel, alerts, made, late) values (?, ?, ?, ?, ?)", rows)
         return new
 
     # ---- what people do ------------------------------------------------------------------------
@@ -260,22 +285,46 @@ class Store:
         assert found is not None, "the store was adopted"
         return found
 
-    def _first(self, db: Connection) -> int | None:
+    def _first(self) -> int | None:
         """The first window that has a text, not further back than makes sense."""
-        row = db.execute("select min(window) from counts where window >= ?", (self.now() - HISTORY,)).fetchone()
-        return None if row[0] is None else int(row[0])
+        row = self.state.one("select min(window) as first from counts where window >= ?", self.now() - HISTORY)
+        return row and row["first"]
 
     def _adopt(self) -> None:
-        """With other settings than before the states of all series are made again, from the counts."""
+        """With other settings than before the states of all series are made again, from the counts.
+
+        Raises WrongValue: they were counted in windows of another length, which cannot be cut in others.
+        """
         said = digest(self.watching.model_dump(mode="json"))
         with self.state.writing() as db:
             db.execute("insert or ignore into watch (one, settings, live) values (1, ?, ?)", (said, self.now()))
             watch = self._watch()
+            self._same_windows(watch["seconds"], is_same=watch["settings"] == said)
+            db.execute("update watch set seconds = ?", (self.watching.seconds,))
             if watch["settings"] != said:
                 db.execute("delete from series")
                 if watch["upto"] is not None:
                     self._judge(db, watch["first"], watch["upto"], watch["first"], silent=True)
                 db.execute("update watch set settings = ?", (said,))
+
+    def _same_windows(self, counted_in: int | None, *, is_same: bool) -> None:
+        """Raise WrongValue where counts are of windows of another length; a state from before says none."""
+        seconds = self.watching.seconds
+        if counted_in == seconds or (counted_in is None and is_same) or not self.state.one("select 1 from counts"):
+            return
+        proof = (
+            "select 1 from counts where window % ? != 0 union all select 1 from texts where time - window >= ? limit 1"
+        )
+        if counted_in is None and self.state.one(proof, seconds, seconds) is None:
+            return
+        told = "other windows" if counted_in is None else f"windows of {counted_in // 60} minutes"
+        hint = (
+            f"make the watch with watch.window_minutes={counted_in // 60}, or begin anew"
+            if counted_in
+            else "begin anew"
+        )
+        problem = f"watch.window_minutes is {seconds // 60}, and the state was counted in {told}"
+        raise WrongValue(problem, hint=f"{hint} with an empty state: --state DIR")
 
     def begin_with(
         self, history: Sequence[tuple[int, str, str, str, int]], known: Sequence[tuple[str, int]] = ()
@@ -302,6 +351,9 @@ class Store:
 
     def _prune(self, db: Connection, end: int) -> None:
         db.execute("delete from texts where window < ?", (end - self.keep,))
+        # What the series of an entity still says something of: older counts are of names that nobody asks for.
+        usual = self.watching.usual.weeks * WEEK
+        db.execute("delete from counts where kind = 'entity' and window < ?", (end - max(self.keep, usual),))
         for table in ("seen", "history"):
             db.execute(f"delete from {table} where time < ?", (self.now() - self.keep,))
 
@@ -311,38 +363,6 @@ def count(db: Connection, rows: Iterable[tuple[int, str, str, str, int]]) -> Non
     db.executemany(
         "insert into counts values (?, ?, ?, ?, ?) on conflict do update set number = number + excluded.number", rows
     )
-
-
-class _Series:
-    """The states of all series while windows are judged."""
-
-    def __init__(self, db: Connection, watching: Watching, beginning: int):
-        self.db, self.watching, self.beginning = db, watching, beginning
-        rows = db.execute("select kind, name, sentiment, state from series")
-        self.states: dict[Key, Json] = {(row[0], row[1], row[2]): json.loads(row[3]) for row in rows}
-
-    def counts(self, window: int) -> Mapping[Key, int]:
-        rows = self.db.execute("select kind, name, sentiment, number from counts where window = ?", (window,))
-        return {(row[0], row[1], row[2]): row[3] for row in rows}
-
-    def mean(self, window: int) -> float:
-        """Texts that usually come in a window."""
-        all_texts = [state["usual"] for (kind, _, _), state in self.states.items() if kind == ALL.kind]
-        return sum(self.watching.usual.mean(one, window) for one in all_texts)
-
-    def keys(self, counts: Mapping[Key, int]) -> list[Key]:
-        """Every series so far, and those that begin: an entity only when it has texts enough for an alert."""
-        begun = [k for k, number in counts.items() if k[0] != "entity" or number >= self.watching.least]
-        return sorted({*self.states, *begun})
-
-    def judge(self, key: Key, window: int, counts: Mapping[Key, int]) -> list[Signal]:
-        if key not in self.states:
-            self.states[key] = newcomer(self.watching, self.beginning, window)
-        return judge(self.watching, self.states[key], window, counts.get(key, 0))
-
-    def save(self) -> None:
-        rows = [(*key, json.dumps(state)) for key, state in self.states.items()]
-        self.db.executemany("insert or replace into series values (?, ?, ?, ?)", rows)
 
 
 def undelivered(state: State) -> dict[str, int]:

@@ -36,10 +36,12 @@ class Usual(Config):
     utc_offset: float = Field(0, ge=-14, le=14)
     """Hours that the readers' clocks are ahead of UTC: where a day begins."""
 
-    def begin(self, windows: int = 0) -> Json:
-        """Nothing is known; or that in so many windows nothing was seen."""
-        days, hours = ([[0.0, windows / slots]] * slots for slots in (7, 24))
-        return {"sum": 0.0, "number": float(windows), "days": days, "hours": hours}
+    def begin(self, windows: int = 0, *, seconds: int = 3600) -> Json:
+        """Nothing is known; or that in so many windows, each of so many seconds, nothing was seen."""
+        rate = math.log(2) * seconds / (self.weeks * WEEK)
+        number = math.expm1(-windows * rate) / math.expm1(-rate)  # the sum of fade ** k, as `learn` adds them up
+        days, hours = ([[0.0, number / slots]] * slots for slots in (7, 24))
+        return {"sum": 0.0, "number": number, "days": days, "hours": hours}
 
     def expected(self, state: Json, start: int) -> float | None:
         """Texts of the window that begins at `start` (seconds since 1970), at least LEAST; None: it is the first."""

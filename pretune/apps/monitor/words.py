@@ -17,6 +17,7 @@ WORDS = {
         "fall": "{sentiment} texts{subject} have fallen: {count} in {window}, usually {usual}",
         "silence": "no texts for {hours} h, where {usual} are usual: the stream has stopped, or the watch had",
         "subject": " on {name}",
+        "late": "late: {sentence}",
         "several": "{number} alerts",
         "minutes": "{number} minutes",
         "hour": "an hour",
@@ -27,6 +28,7 @@ WORDS = {
         "fall": "{subject}“{sentiment}”文本持续减少：{window}内 {count} 条，通常 {usual} 条",
         "silence": "{hours} 小时没有文本，通常 {usual} 条：数据源停了，或监控停过",
         "subject": "关于“{name}”的",
+        "late": "补发：{sentence}",
         "several": "{number} 个告警",
         "minutes": "{number} 分钟",
         "hour": "一小时",
@@ -51,9 +53,17 @@ class Message:
         return "\n".join(self.lines)
 
 
-def message_of(alerts: Sequence[Json], *, seconds: int, language: Language, utc_offset: float = 0) -> Message:
-    """What is sent of the alerts of a window of so many seconds."""
+def message_of(
+    alerts: Sequence[Json], *, seconds: int, language: Language, utc_offset: float = 0, late: bool = False
+) -> Message:
+    """What is sent of the alerts of a window of so many seconds.
+
+    Args:
+        late: they were found long after their window.
+    """
     sentences = [sentence(alert, seconds=seconds, language=language) for alert in alerts]
+    if late:
+        sentences = [WORDS[language]["late"].format(sentence=one) for one in sentences]
     lines = tuple(f"{_time(a['window'], utc_offset)}  {s}" for a, s in zip(alerts, sentences, strict=True))
     number = WORDS[language]["several"].format(number=len(alerts))
     title = sentences[0] if len(alerts) == 1 else f"{number}: {sentences[0]} ..."

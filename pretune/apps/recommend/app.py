@@ -13,7 +13,9 @@ A user who is not known gets what most have seen, until the first event.
 
 from __future__ import annotations
 
+import math
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -69,7 +71,7 @@ class Recommended(Answer):
 class Event(Strict):
     user_id: Name
     item_id: Name
-    timestamp: float | None = None
+    timestamp: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class Events(Strict):
@@ -109,8 +111,9 @@ class Recommend(App):
         self.number = shop.items.numbers()
         self.state: State | None = None
         self.lock = threading.Lock()
-        seen = Seen.of(shop.events)
+        seen, times = Seen.of(shop.events), shop.events.times_of_users()
         self.seen: dict[str, list[int]] = {user: seen[k].tolist() for k, user in enumerate(shop.events.users)}
+        self.when: dict[str, list[float]] = dict(zip(shop.events.users, times, strict=True))
         self.counted = 0
         if is_there(state):
             kept = State(state, MIGRATIONS, reads=True)
@@ -162,6 +165,7 @@ class Recommend(App):
         liked = [self._item(name) for name in asked.liked]
         with self.lock:
             seen = [*self.seen.get(asked.user_id or "", ()), *liked]
+        seen = [*dict.fromkeys(reversed(seen))][::-1]  # once, where it was last
         items = self._picked(np.array(seen, dtype=np.int64), asked)
         return Recommended(tuple(self._shown(one) for one in items), bool(seen))
 
@@ -197,8 +201,8 @@ class Recommend(App):
         return {"items": [self._shown(one, why=False) for one in found if one.because is not None]}
 
     def search(self, asked: Search) -> Json:
-        """Items whose texts have words of the query, the best first."""
-        score_N = self.index.scores(asked.query)
+        """Items whose texts have words of the query, the best first, without those that are never shown."""
+        score_N = np.where(self.shop.facts.out_N, 0.0, self.index.scores(asked.query))
         order = np.argsort(-score_N, kind="stable")[: asked.places]
         return {"items": [self._shown(Picked(int(k), float(score_N[k]), None)) for k in order if score_N[k] > 0]}
 
@@ -228,29 +232,35 @@ class Recommend(App):
             with self.state.writing() as db:
                 rows = [(one.user_id, one.item_id, one.timestamp) for one in events]
                 db.executemany("insert into event (user, item, time) values (?, ?, ?)", rows)
-            unknown = [one.item_id for one in events if not self._count(one.user_id, one.item_id)]
+            unknown = [one.item_id for one in events if not self._count(one.user_id, one.item_id, one.timestamp)]
         return {"counted": len(events) - len(unknown), "unknown": sorted(set(unknown))}
 
-    def _count(self, user: str, name: str) -> bool:
-        """Whether the item is known: then it is what the user saw last, and one more has seen it if it is new."""
+    def _count(self, user: str, name: str, time: float | None) -> bool:
+        """Whether the item is known: then its user has seen it last, or when the event says; one more if it is new."""
         item = self.number.get(name)
         if item is None:
             return False
-        seen = self.seen.setdefault(user, [])
+        seen, when = self.seen.setdefault(user, []), self.when.setdefault(user, [])
+        at = time if time is not None else when[-1] if when else -math.inf
+        self.counted += 1
         if item in seen:
-            seen.remove(item)
+            place = seen.index(item)
+            if at < when[place]:
+                return True
+            del seen[place], when[place]
         else:
             popular = self.shop.systems["popularity"]
             assert isinstance(popular, Popularity), "that is its name"
             popular.count_N[item] += 1
-        seen.append(item)
-        self.counted += 1
+        place = bisect_right(when, at)  # of two at one time the one that came later is the newer
+        seen.insert(place, item)
+        when.insert(place, at)
         return True
 
     def _replay(self, kept: State) -> None:
         """Count what was kept before."""
-        for row in kept.rows("select user, item from event order by id"):
-            self._count(row["user"], row["item"])
+        for row in kept.rows("select user, item, time from event order by id"):
+            self._count(row["user"], row["item"], row["time"])
 
     def history_of(self, asked: History) -> Json:
         with self.lock:

@@ -90,15 +90,3 @@ def asked_of(part: Events, before: Events, *, most: int) -> Asked:
     users = np.unique(part.user_E)
     users = users[np.linspace(0, len(users) - 1, min(most, len(users))).astype(np.int64)]
     return Asked(users, [there[user] for user in users], [then[user] for user in users])
-
-
-def joined(first: Events, second: Events) -> Events:
-    """The events of both, those of the first before those of the second where there is no time."""
-    times = None
-    user_E = np.concatenate([first.user_E, second.user_E])
-    item_E = np.concatenate([first.item_E, second.item_E])
-    if first.time_E is not None and second.time_E is not None:
-        times = np.concatenate([first.time_E, second.time_E])
-        order = np.argsort(times, kind="stable")
-        user_E, item_E, times = user_E[order], item_E[order], times[order]
-    return Events(first.users, user_E, item_E, times)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from pretune.apps.app import giving
-from pretune.apps.recommend.learning import Asked, Learner, asked_of, joined
+from pretune.apps.recommend.learning import Asked, Learner, asked_of
 from pretune.apps.recommend.measuring import Measured, alike, measured, rank_group, shown_to
 from pretune.apps.recommend.mixing import Mixture
 from pretune.apps.recommend.ordering import CHOSEN_BY, Ordering, query_of, text_of, weighed
@@ -27,14 +27,7 @@ from pretune.apps.recommend.picking import excluded
 from pretune.apps.recommend.settings import OfEvents, RecommendSettings, TogetherSettings
 from pretune.apps.recommend.shop import Facts, Shop
 from pretune.apps.recommend.split import Parts, Seen, divided
-from pretune.apps.recommend.systems import (
-    Scores,
-    most_seen,
-    neighbours,
-    seen_together,
-    units,
-    word_vectors,
-)
+from pretune.apps.recommend.systems import Scores, nearest, units, word_vectors
 from pretune.apps.recommend.tables import Events, Items, Notes, Sheet, events_of, is_events, items_of, read_sheet
 from pretune.base.artifact import Artifact, below
 from pretune.base.errors import BadCommand, NotSupported
@@ -111,10 +104,9 @@ def make(stage: RecommendSettings, inputs: Mapping[str, Artifact], out: Path, co
     if ordering:
         ordering = weighed(ordering, mixture, asked_of(parts.validation, parts.train, most=CHOSEN_BY))
         log.info(f"    the ranking model has weight {ordering.weight:g} next to them")
-    before = joined(parts.train, parts.validation)
-    tested = Mixture(learner.learnt(before), mixture.weights, mixture.half_life)
-    asked = asked_of(parts.test, before, most=MEASURED)
-    report = _report(tested, ordering, asked, before, items, seed=context.seed)
+    tested = Mixture(learner.learnt(parts.before), mixture.weights, mixture.half_life)
+    asked = asked_of(parts.test, parts.before, most=MEASURED)
+    report = _report(tested, ordering, asked, parts.before, items, seed=context.seed)
     facts = Facts(
         {name: float(weight) for name, weight in mixture.weights.items()},
         mixture.half_life,
@@ -201,13 +193,9 @@ def write_together(stage: TogetherSettings, inputs: Mapping[str, Artifact], out:
 
 def pairs_of(items: Items, seen: Seen, *, most: int) -> Iterator[Json]:
     """Of each item with a text the texts of those that most often were seen by the same people, the nearest first."""
-    num_items = len(items.ids)
-    item_M = most_seen(seen, num_items, num_items)
-    alike_MM = neighbours(seen_together(seen, item_M, num_items), most=most, shrinkage=10.0)
-    for row, item in enumerate(item_M):
-        order = np.argsort(-alike_MM[:, row], kind="stable")[:most]
-        near = [items.texts[item_M[k]] for k in order if alike_MM[k, row] > 0]
-        targets = [text for text in dict.fromkeys(near) if text and text != items.texts[item]]
+    for item, near in nearest(seen, len(items.ids), most=most, shrinkage=10.0):
+        texts = dict.fromkeys(items.texts[k] for k in near)
+        targets = [text for text in texts if text and text != items.texts[item]]
         if items.texts[item] and targets:
             yield {"source": items.texts[item], "targets": targets}
 

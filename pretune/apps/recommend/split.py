@@ -55,6 +55,7 @@ class Parts:
 
     Args:
         how: which of the ways was taken.
+        before: train and validation together, in the order of all.
         cold_N: marks the items whose events were taken out of train and validation, to see what text does for them.
     """
 
@@ -62,6 +63,7 @@ class Parts:
     train: Events
     validation: Events
     test: Events
+    before: Events
     cold_N: NDArray[np.bool_]
 
 
@@ -86,6 +88,7 @@ def divided(events: Events, items: Items, *, how: How, validation: float, test: 
         events.only((number_E == 0) & known_E),
         events.only((number_E == 1) & known_E),
         events.only(number_E == 2),
+        events.only((number_E < 2) & known_E),
         cold_N,
     )
     for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):

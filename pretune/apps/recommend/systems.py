@@ -9,7 +9,7 @@ thing that was seen has added (`shares`), which is the reason that a page gives.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,8 @@ Numbers = NDArray[np.int64]
 Scores = NDArray[np.float32]
 MOST_SEEN = 500
 """Of a user with more events the last ones count: pairs grow with the square."""
+USERS_AT_ONCE = 4096
+"""Whose events are counted together: two million at most."""
 WIDTH = 512
 """Of the vectors that are made of words."""
 
@@ -154,6 +156,46 @@ def neighbours(together_MM: NDArray[np.float64], *, most: int, shrinkage: float)
         least_M = np.partition(cosine_MM, -most, axis=0)[-most]
         cosine_MM[cosine_MM < least_M] = 0.0
     return cosine_MM.astype(np.float32)
+
+
+def nearest(seen: Seen, num_items: int, *, most: int, shrinkage: float) -> Iterator[tuple[int, Numbers]]:
+    """Of each item that somebody has seen: its number, and those of its `neighbours`, the nearest first.
+
+    One item after the other: the square of all items, which 100,000 of them have not in any memory, is never there.
+    """
+    own_E, rows, starts = _by_item(seen, num_items)
+    counts_N = np.diff(starts)
+    length_N = np.sqrt(counts_N)
+    for item in np.flatnonzero(counts_N):
+        item_K, together_K = _seen_with(seen, own_E[rows[starts[item] : starts[item + 1]]])
+        cosine_K = together_K / (length_N[item_K] * length_N[item] + shrinkage)
+        cosine_K[item_K == item] = 0.0
+        if most < len(cosine_K):
+            cosine_K[cosine_K < np.partition(cosine_K, -most)[-most]] = 0.0
+        found_K = cosine_K.astype(np.float32)
+        order = np.argsort(-found_K, kind="stable")[:most]
+        yield int(item), item_K[order[found_K[order] > 0]]
+
+
+def _by_item(seen: Seen, num_items: int) -> tuple[Numbers, Numbers, Numbers]:
+    """The user of each event; the events that count (MOST_SEEN) in order of their items; where those of each begin."""
+    counts_U = np.diff(seen.starts)
+    user_E = np.repeat(np.arange(len(seen)), counts_U)
+    counting = np.flatnonzero(np.arange(len(user_E)) >= np.repeat(seen.starts[1:] - MOST_SEEN, counts_U))
+    order = counting[np.argsort(seen.item_E[counting], kind="stable")]
+    counts_N = np.bincount(seen.item_E[counting], minlength=num_items)
+    return user_E, order, np.concatenate([[0], np.cumsum(counts_N)])
+
+
+def _seen_with(seen: Seen, users: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
+    """The items that some users have seen, in rising order, and how many of them have seen each."""
+    found: tuple[Numbers, NDArray[np.int64]] = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for start in range(0, len(users), USERS_AT_ONCE):
+        some = [seen[user][-MOST_SEEN:] for user in users[start : start + USERS_AT_ONCE]]
+        item_K, place = np.unique(np.concatenate([found[0], *some]), return_inverse=True)
+        times = np.concatenate([found[1], np.ones(len(place) - len(found[1]), np.int64)])
+        found = item_K, np.bincount(place, weights=times).astype(np.int64)
+    return found
 
 
 def ease(together_MM: NDArray[np.float64], *, ridge: float) -> Scores:

@@ -63,6 +63,13 @@ class Events:
     def __len__(self) -> int:
         return len(self.user_E)
 
+    def times_of_users(self) -> list[list[float]]:
+        """The times of each user's events, in their order; before all times where the table has none."""
+        time_E = np.full(len(self), -np.inf) if self.time_E is None else self.time_E
+        ends = np.cumsum(np.bincount(self.user_E, minlength=len(self.users)))
+        parts = np.split(time_E[np.argsort(self.user_E, kind="stable")], ends[:-1])
+        return [part.tolist() for part in parts]
+
     def only(self, keep_E: NDArray[np.bool_]) -> Events:
         """Those that are marked; users keep their numbers."""
         times = None if self.time_E is None else self.time_E[keep_E]

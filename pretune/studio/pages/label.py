@@ -3,7 +3,7 @@
     texts.csv  ──▶  texts.labelled.jsonl     {"text": "...", "label": "..."}: what stage dataset reads
 
 With a classifier's answers (`pretune predict MODEL --input texts.csv --output ...`) the texts that it is least sure of
-come first: a label there teaches most (Lewis & Gale 1994, arXiv:cmp-lg/9407020). Stopped, it goes on where it was.
+come first (doubt.py): a label there teaches most. Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pretune.base.json import Json
 from pretune.base.staging import write_durably
 from pretune.infer.answers import shown_given
 from pretune.infer.given import given_in
+from pretune.studio.doubt import guess, sureness
 from pretune.studio.folder import Folder, kind_of
 from pretune.studio.pages.data import number_of
 from pretune.studio.pages.files import existing
@@ -95,7 +96,7 @@ def following(request: Request) -> Response:
     done = {one["text"] for one in _done(_output(folder, path))}
     rest = [k for k in _order(len(texts), scores) if texts[k] not in done]
     found = [
-        {"text": texts[k], "guess": scores[k].get("label", "") if scores else ""}
+        {"text": texts[k], "guess": guess(scores[k]) if k < len(scores) else ""}
         for k in rest[: AHEAD + number_of(asked.get("skip", ""))]
     ]
     return JSONResponse({"texts": found, "left": len(rest), "done": len(done)}, headers=HEADERS)
@@ -106,10 +107,11 @@ def _scores(path: Path) -> list[Json]:
 
 
 def _order(number: int, scores: Sequence[Json]) -> list[int]:
-    """Numbers of texts by the probability of their likeliest label, the lowest first; as in the file without scores."""
+    """Numbers of texts, of which the model is least sure first; as in the file without its answers."""
     if len(scores) < number:
         return list(range(number))
-    return sorted(range(number), key=lambda k: max(scores[k].get("scores", {}).values(), default=1.0))
+    sure = sureness(scores[:number])
+    return sorted(range(number), key=sure.__getitem__)
 
 
 async def save(request: Request) -> Response:

@@ -10,8 +10,9 @@ saved, and both are shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from starlette.routing import Route
 from pretune.base.checking import RESERVED, apply_overrides, copied
 from pretune.base.config import Mistake, facts, inputs_of
 from pretune.base.digest import digest
-from pretune.base.errors import BadCommand, OutsideFolder, UnknownKind
+from pretune.base.errors import BadCommand, BadYaml, OutsideFolder, UnknownKind
 from pretune.base.json import Json
 from pretune.base.planning import Head, check_tree
 from pretune.base.stage import STAGE, Stage
@@ -70,8 +71,20 @@ class Draft:
 
     @property
     def text(self) -> str:
-        """Its YAML; comments of the file stay."""
-        return edited(self.before, self.tree)
+        """Its YAML, with the comments of the file; where it is unwritable, what the file holds."""
+        return self._written[0]
+
+    @property
+    def unwritable(self) -> list[Mistake]:
+        """Why it cannot be put into its file without harm to what else is there."""
+        return self._written[1]
+
+    @cached_property
+    def _written(self) -> tuple[str, list[Mistake]]:
+        try:
+            return edited(self.before, self.tree), []
+        except BadYaml as error:
+            return self.before, [Mistake((), f"{error.problem}; {error.hint}", "", error.code)]
 
     @property
     def is_fresh(self) -> bool:
@@ -158,7 +171,7 @@ def _form(request: Request, draft: Draft, *, status: int = 200, saved: bool = Fa
 def _boxes(draft: Draft) -> tuple[list[Box], dict[str, list[Box]]]:
     """The fields above the stages, and those of each stage."""
     head = boxes(Head, {name: draft.tree[name] for name in Head.model_fields if name in draft.tree})
-    known = {name: one for name, one in draft.stages.items() if isinstance(one, dict)}
+    known = {name: one for name, one in draft.stages.items() if _has_form(name, one)}
     return [box for box in head if box.name != "sizes"], {name: _of_stage(name, one) for name, one in known.items()}
 
 
@@ -178,22 +191,49 @@ def draft_of(folder: Folder, fields: Mapping[str, str]) -> Draft:
     kept = read_yaml(path)[0]
     shown = set(Head.model_fields) - {"sizes"}
     names = [name.removesuffix(".kind") for name in fields if name.endswith(".kind") and name.count(".") == 1]
-    stages = {name: tree_of(fields, name) for name in names if name != fields.get("remove")}
+    stages = _kept(kept.get("stages"), {name: tree_of(fields, name) for name in names if name != fields.get("remove")})
     rest = {name: value for name, value in kept.items() if name not in {*shown, "stages"}}
     first = {name: value for name, value in tree_of(fields, HEAD).items() if name in shown}
     before = path.read_text(encoding="utf-8")
     return Draft(path, {**first, "stages": stages, **rest}, before, fields.get(SEEN, ""))
 
 
+def _has_form(name: str, stage: object) -> bool:
+    """Whether the form can hold a stage: a kind, or a block under a name that fields can begin with."""
+    return isinstance(stage, dict | str) and "." not in name
+
+
+def _kept(before: object, shown: Mapping[str, Json]) -> Json:
+    """The stages of the form among those of the file that it cannot hold, which stay as they are.
+
+    Raises:
+        BadYaml: what the file has as its stages is no block.
+    """
+    if not isinstance(before, dict | None):
+        raise BadYaml("`stages` is no block of stages", hint="mend the file in an editor: stages: {NAME: {kind: ...}}")
+    there = before or {}
+    others = {name: one for name, one in there.items() if not _has_form(name, one)}
+    bare = {name for name, one in there.items() if shown.get(name) == {"kind": one}}
+    names = [*(name for name in there if name in others or name in shown), *(n for n in shown if n not in there)]
+    return {name: there[name] if name in bare or name in others else shown[name] for name in names}
+
+
 def with_stage(draft: Draft, kind: str) -> Draft:
     """The draft with one stage more, whose inputs are what the stages above it make."""
-    cls, made = STAGE.find(kind), {STAGE.find(one["kind"]).makes: name for name, one in draft.stages.items()}
+    cls, made = STAGE.find(kind), {_makes(one): name for name, one in draft.stages.items() if _has_form(name, one)}
     taken = {*draft.stages, *RESERVED}
     name = next(one for k in range(1, len(taken) + 2) if (one := kind if k == 1 else f"{kind}{k}") not in taken)
     marks = ((field, facts(cls, field).input) for field in cls.model_fields if cls.model_fields[field].is_required())
     fits = {f: made[kind] for f, mark in marks if mark for kind in mark.kind.split("|") if kind in made}
     stage = {"kind": kind, **{field: f"${source}" for field, source in fits.items()}}
     return replace(draft, tree={**draft.tree, "stages": {**draft.stages, name: stage}})
+
+
+def _makes(stage: Json) -> str:
+    """The kind of artifact that a stage makes; "" of one whose kind nobody knows."""
+    with suppress(UnknownKind):
+        return STAGE.find(str(stage.get("kind", ""))).makes
+    return ""
 
 
 # ---- what is wrong --------------------------------------------------------------------------------
@@ -210,7 +250,7 @@ def mistakes(folder: Folder, draft: Draft) -> list[Mistake]:
         work = [("work", str(tree.get("work", "runs")).rstrip(".") or ".")]
         wrong += [*more, *outside, *_refused(folder.inside, (), work)]
         found += [one for one in wrong if one not in found]
-    return found
+    return found + draft.unwritable
 
 
 def _outside(folder: Folder, name: str, stage: Stage) -> Iterator[Mistake]:

@@ -11,13 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretune.apps.monitor import states
+from pretune.apps.monitor.channels.log import LogChannel
+from pretune.apps.monitor.delivery import deliver
 from pretune.apps.monitor.following import Follower, running
 from pretune.apps.monitor.reading import Models
-from pretune.apps.monitor.series import Watching
+from pretune.apps.monitor.series import Watching, begin, judge, newcomer
 from pretune.apps.monitor.sources.choosing import source_of
 from pretune.apps.monitor.sources.growing import Growing
 from pretune.apps.monitor.sources.source import Batch, Item, Source
 from pretune.apps.monitor.store import Store
+from pretune.apps.monitor.usual import Usual
+from pretune.base.errors import WrongValue
 from pretune.base.json import Json
 from tests.apps.monitor.conftest import HOUR, MONDAY, Capitals, Clock, Words
 
@@ -327,3 +332,156 @@ def test_a_history_with_wrong_dates_neither_stops_a_watch_nor_takes_it_years_bac
     (watch,) = kept.state.rows("select first, upto from watch")
     assert watch == {"first": MONDAY, "upto": MONDAY + 10 * HOUR}  # the hour that is not over is judged when it is
     assert kept.state.rows("select sum(number) as n from counts") == [{"n": 33}]
+
+
+# ---- names without end --------------------------------------------------------------------------
+
+NAMES = Models(Words(("negative", "positive")), tags=Capitals())
+SHORT = Watching(usual=Usual(weeks=1 / 14), warmup_days=0)
+"""What is usual fades by half in twelve hours."""
+
+
+def names(hours: int) -> list[Json]:
+    """A calm text an hour; every third hour a name that was never there surges, and every day one that comes back."""
+    rows = [{"time": MONDAY + k * HOUR, "text": f"positive calm {k}"} for k in range(hours)]
+    for k in range(12, hours, 3):
+        name = "Again" if k % 24 == 0 else f"Name{k}"
+        rows += [{"time": MONDAY + k * HOUR + j, "text": f"negative {name} {j}"} for j in range(1, 9)]
+    return sorted(rows, key=lambda row: row["time"])
+
+
+def test_names_that_are_gone_are_forgotten_and_no_alert_with_them(
+    store: Callable[..., Store], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, alerts = (
+        tmp_path / "news.jsonl",
+        "select window, name, method from alerts where kind = 'entity' order by 1, 2",
+    )
+    write(file, names(5 * 24))
+    clock.now = MONDAY + 5 * 24 * HOUR
+    followed(kept := store(SHORT), NAMES, Growing(str(file)))
+    number = "select count(*) as n from series where kind = 'entity'"
+    assert kept.state.rows(number)[0]["n"] <= 12 / 3 + 2  # what came in the last twelve hours
+    found = kept.state.rows(alerts)
+    assert len(found) == len(range(12, 5 * 24, 3))  # each of the names, and Again every day
+    kept.state.close()
+    (tmp_path / "state").rename(tmp_path / "before")
+    monkeypatch.setattr(states, "is_idle", lambda *_: False)
+    followed(whole := store(SHORT), NAMES, Growing(str(file)))
+    assert whole.state.rows(number)[0]["n"] > 30
+    assert {tuple(one.values()) for one in whole.state.rows(alerts)} <= {tuple(one.values()) for one in found}
+
+
+def test_names_are_forgotten_alike_however_often_a_watch_looks(
+    store: Callable[..., Store], clock: Clock, tmp_path: Path
+) -> None:
+    rows, file = names(40), tmp_path / "news.jsonl"
+    write(file, rows)
+    clock.now = MONDAY + 40 * HOUR + 600
+    followed(once := store(SHORT), NAMES, Growing(str(file)))
+    tables = ("select * from series order by 1, 2, 3", "select window, name, until from alerts order by 1, 2")
+    expected = [once.state.rows(sql) for sql in tables]
+    once.state.close()
+    (tmp_path / "state").rename(tmp_path / "before")
+    file.unlink()
+    kept = store(SHORT)
+    for hour in range(0, 41, 4):
+        clock.now = MONDAY + hour * HOUR + 600
+        write(file, [row for row in rows if clock.now - 4 * HOUR <= row["time"] < clock.now])
+        followed(kept, NAMES, Growing(str(file)))
+    assert [kept.state.rows(sql) for sql in tables] == expected
+
+
+def test_counts_of_names_are_kept_as_long_as_texts_and_those_of_all_texts_for_good(
+    store: Callable[..., Store], clock: Clock, tmp_path: Path
+) -> None:
+    write(tmp_path / "news.jsonl", names(4 * 24))
+    clock.now = MONDAY + 4 * 24 * HOUR + 600
+    followed(kept := store(SHORT, keep_days=1), NAMES, Growing(str(tmp_path / "news.jsonl")))
+    first = "select min(window) as first from counts where kind = ?"
+    assert kept.state.rows(first, "all") == [{"first": MONDAY}]
+    assert kept.state.rows(first, "entity")[0]["first"] >= MONDAY + 3 * 24 * HOUR
+
+
+def test_a_topic_that_was_never_seen_before_rises_from_nothing(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    watching = Watching.model_validate({"detect": ["page-hinkley"], "warmup_days": 1})
+    write(tmp_path / "a.jsonl", [{"time": MONDAY + k * HOUR, "text": "positive rail"} for k in range(60)])
+    rows = [{"time": MONDAY + (48 + k // 4) * HOUR + k, "text": f"negative bank {k}"} for k in range(48)]
+    write(tmp_path / "a.jsonl", sorted(rows, key=lambda row: row["time"]))
+    clock.now = MONDAY + 60 * HOUR + 600
+    followed(kept := store(watching), models, Growing(str(tmp_path / "a.jsonl")))
+    found = kept.state.rows("select name, rises from alerts where kind = 'topic' and sentiment = 'negative'")
+    assert found == [{"name": "bank", "rises": 1}]
+
+
+def test_a_series_that_begins_expects_what_one_does_that_saw_nothing_so_far() -> None:
+    watching, hours = Watching(), 40 * 7 * 24  # five half-lives
+    whole = begin(watching)
+    for start in range(MONDAY, MONDAY + hours * HOUR, HOUR):
+        judge(watching, whole, start, 0)
+    new = newcomer(watching, MONDAY, MONDAY + hours * HOUR)
+    assert new["usual"]["number"] == pytest.approx(whole["usual"]["number"], rel=1e-12)
+    assert new["first"] == whole["first"]
+
+
+# ---- what is not written, and what is refused ---------------------------------------------------
+
+
+def test_a_watch_that_waits_writes_nothing(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    write(tmp_path / "news.jsonl", [{"time": MONDAY + k * 6 * HOUR, "text": "negative"} for k in range(40)])
+    kept, said = store(), list[str]()
+    clock.now = MONDAY + 40 * 6 * HOUR + 10 * HOUR  # the last windows are empty: zeros or a gap, nobody knows
+    followed(kept, models, source := Growing(str(tmp_path / "news.jsonl")))
+    kept.state.db.set_trace_callback(said.append)
+    for _ in range(5):
+        clock.now += 1
+        followed(kept, models, source)
+    assert [sql for sql in said if not sql.lower().startswith("select")] == []
+    assert not any("from series" in sql for sql in said)
+    kept.state.db.set_trace_callback(None)
+    write(tmp_path / "news.jsonl", [{"time": clock.now, "text": "negative"}])
+    clock.now += 2 * HOUR
+    followed(kept, models, source)
+    assert kept.state.rows("select upto from watch") == [{"upto": kept.watching.window_of(clock.now) - HOUR}]
+
+
+@pytest.mark.parametrize(("before", "now"), [(60, 30), (30, 60), (60, 90)])
+def test_counts_are_not_judged_in_windows_of_another_length(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path, before: int, now: int
+) -> None:
+    clock.now = MONDAY + 5 * HOUR
+    store(Watching(window_minutes=now))  # nothing is counted yet
+    write(tmp_path / "news.jsonl", [{"time": MONDAY + k * 600, "text": "negative"} for k in range(24)])
+    kept = store(Watching(window_minutes=before))
+    followed(kept, models, Growing(str(tmp_path / "news.jsonl")))
+    expected = everything(kept)
+    for known in (True, False):  # a state that was made before lengths were kept
+        with pytest.raises(WrongValue, match=f"window_minutes is {now}, and the state was counted in") as caught:
+            store(Watching(window_minutes=now))
+        assert "--state DIR" in str(caught.value.hint)
+        assert everything(store(Watching(window_minutes=before))) == expected
+        if known:
+            with kept.state.writing() as db:
+                db.execute("update watch set seconds = null")
+
+
+def test_a_burst_that_came_while_the_watch_had_stopped_is_sent_as_late_and_once(
+    store: Callable[..., Store], models: Models, clock: Clock, tmp_path: Path
+) -> None:
+    rows, file, lines = story(), tmp_path / "news.jsonl", list[str]()
+    write(file, [row for row in rows if row["time"] < BURST - HOUR])
+    clock.now = BURST - HOUR
+    followed(before := store(alert_on=["negative"], channels=["log"]), models, Growing(str(file)))
+    before.state.close()
+    write(file, [row for row in rows if row["time"] >= BURST - HOUR])
+    clock.now = MONDAY + (DAYS + 3) * 24 * HOUR
+    for _ in range(2):  # it is started again twice
+        followed(kept := store(alert_on=["negative"], channels=["log"]), models, Growing(str(file)))
+        deliver(kept.state, {"log": LogChannel()}, seconds=HOUR, utc_offset=0, now=clock.now, write=lines.append)
+    burst = [line for line in lines if "surged" in line]
+    assert [line.split(" ", 4)[:4] for line in burst] == [["alert:", "2026-01-13", "10:00", ""]] * 2
+    assert all(" late: negative texts" in line for line in burst)  # on all texts, and on the bank
