@@ -1,4 +1,4 @@
-"""Pages: one file each, with the look and the few functions that all of them share filled in (look.css, shared.js).
+"""Pages: one file each, with the first lines, the look and the functions that all share filled in.
 
 A page loads nothing from elsewhere; it holds no data, which comes by requests and becomes text nodes.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-SHARED = {"/*look*/": "look.css", "/*shared*/": "shared.js"}
-"""What stands in a page, and the file that takes its place."""
+SHARED = {"<!--head-->": "head.html", "/*look*/": "look.css", "/*shared*/": "shared.js"}
+"""What stands in a page or in one before it, and the file that takes its place."""
 
 
 @cache

@@ -65,3 +65,73 @@ def test_a_customer_asks_a_person_answers_and_the_customer_sees_it(browser: Any,
     customer.locator("#language").click()
     customer.get_by_text("answered by a person").wait_for()
     assert wrong == []
+
+
+def test_who_types_and_reads_at_the_inbox_keeps_what_is_typed_when_another_ticket_is_sent(
+    browser: Any, url: str
+) -> None:
+    wrong: list[str] = []
+    customer, desk = opened(browser, wrong, locale="en-US"), opened(browser, wrong, locale="en-US")
+    customer.goto(url)
+    for question in ("Do you repair pianos?", "Do you repair violins?"):
+        customer.fill("#text", question)
+        customer.keyboard.press("Enter")
+        customer.locator("#talk .user", has_text=question).wait_for()
+        customer.locator("#send:enabled").wait_for()
+    desk.goto(f"{url}/inbox")
+    pianos = desk.locator("#waiting article", has_text="pianos")
+    violins = desk.locator("#waiting article", has_text="violins")
+    violins.locator("textarea").fill("No, but")
+    desk.evaluate("window.kept = [...document.querySelectorAll('#waiting article')].at(-1)")
+    pianos.locator("textarea").fill("No.")
+    pianos.get_by_text("Answer", exact=True).click()
+    desk.locator("#answered article", has_text="pianos").wait_for()
+    assert violins.locator("textarea").input_value() == "No, but"
+    assert desk.evaluate("kept === document.querySelector('#waiting article')")
+    desk.locator("#language").click()
+    violins.get_by_text("回复", exact=True).wait_for()
+    assert violins.locator("textarea").input_value() == "No, but"
+    assert desk.locator("#answered article", has_text="pianos").locator("textarea").input_value() == "No."
+    assert wrong == []
+
+
+def test_a_look_for_a_person_s_answer_draws_what_has_changed_alone(browser: Any, url: str) -> None:
+    wrong: list[str] = []
+    customer = opened(browser, wrong, locale="en-US")
+    customer.goto(url)
+    for question in ("Can I dim the lamps?", "Do you repair <i>harps</i>?"):
+        customer.fill("#text", question)
+        customer.keyboard.press("Enter")
+        customer.locator("#talk .user", has_text=question).wait_for()
+        customer.locator("#send:enabled").wait_for()
+    customer.locator("summary").click()
+    customer.evaluate("window.kept = [...get('talk').children]")
+    customer.fill("#text", "And")
+    customer.evaluate("look()")
+    assert customer.evaluate("waits && kept.every((one, k) => one === get('talk').children[k])")
+    customer.get_by_label("Helpful", exact=True).focus()
+    customer.keyboard.press("Enter")
+    customer.locator('[aria-pressed="true"]').wait_for()
+    assert customer.evaluate("kept.map((one, k) => one === get('talk').children[k])") == [False, True]
+    assert customer.locator("details[open]").count() == 1
+    assert customer.evaluate("document.activeElement.getAttribute('aria-label')") == "Helpful"
+    assert customer.input_value("#text") == "And"
+    assert wrong == []
+
+
+def test_a_server_that_is_gone_is_told_once_and_the_question_is_not_lost(browser: Any, url: str) -> None:
+    customer = opened(browser, [], locale="en-US")
+    customer.goto(url)
+    customer.route("**/v1/*", lambda route: route.abort())
+    customer.fill("#text", "Do you repair pianos?")
+    customer.keyboard.press("Enter")
+    customer.get_by_text("The server cannot be reached.").wait_for()
+    assert customer.input_value("#text") == "Do you repair pianos?"
+    customer.evaluate("talk = 'any', waits = true, look().then(look)")
+    assert customer.get_by_text("The server cannot be reached.").count() == 1
+    assert customer.locator("#talk .said").count() == 0
+    customer.unroute("**/v1/*")
+    customer.evaluate("talk = null")
+    customer.locator("#send").click()
+    customer.get_by_text("passed on to a person").wait_for()
+    assert customer.locator("#problem").is_hidden()
