@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,6 +11,8 @@ from typing import Literal
 from pretune.base.json import Json, JsonMap
 
 Language = Literal["en", "zh"]
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+"""What ends a line, or tells a terminal what to do: a name is a part of one line."""
 WORDS = {
     "en": {
         "burst": "{sentiment} texts{subject} surged: {count} in {window}, usually {usual}",
@@ -78,7 +81,7 @@ def sentence(alert: JsonMap, *, seconds: int, language: Language) -> str:
     minutes = words["minutes"].format(number=seconds // 60)
     return words[what].format(
         sentiment=alert["sentiment"],
-        subject=words["subject"].format(name=alert["name"]) if alert["name"] else "",
+        subject=words["subject"].format(name=CONTROL.sub(" ", alert["name"])) if alert["name"] else "",
         count=alert["count"],
         usual=f"{alert['usual']:.1f}",
         hours=f"{(alert['until'] - alert['window']) / 3600:.4g}",

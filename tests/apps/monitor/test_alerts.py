@@ -156,6 +156,25 @@ def test_a_message_has_the_form_that_its_service_publishes(kind: str) -> None:
     assert ("&lt;b&gt;" in payload.get("text", "")) == (kind == "slack")
 
 
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.usefixtures("secrets")
+def test_no_name_calls_people_or_shows_a_link(kind: str) -> None:
+    names = ("<@all>", '<at user_id="all">all</at>', "<!channel>", "![x](http://x/y.png)", "[x](http://x)", "<font>")
+    for name in names:
+        told = message_of([{**ALERT, "name": name}], seconds=3600, language="zh", late=True)
+        channel = CHANNEL(kind)
+        assert isinstance(channel, Webhook)
+        texts = "\n".join(_texts(channel.payload(told, now=MONDAY)))
+        assert "激增" in texts
+        assert "<" not in texts
+        assert kind == "slack" or "](" not in texts  # Slack writes a link as <http://x|x>
+
+
+def test_a_name_is_a_part_of_one_line() -> None:
+    told = message_of([{**ALERT, "name": "A\r\n> B\x1b[2J\u2028C"}], seconds=3600, language="en")
+    assert told.title == "negative texts on A > B [2J C surged: 31 in an hour, usually 6.2"
+
+
 def _texts(tree: object) -> list[str]:
     if isinstance(tree, dict):
         return [text for value in tree.values() for text in _texts(value)]

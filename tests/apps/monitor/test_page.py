@@ -16,7 +16,7 @@ from pretune.apps.monitor.reading import Models
 from pretune.apps.monitor.settings import Setup
 from pretune.apps.serving import serving_app
 from pretune.base.artifact import Artifact, Card
-from tests.apps.monitor.conftest import HOUR, Words
+from tests.apps.monitor.conftest import HOUR, Capitals, Words
 from tests.apps.test_support_page import opened
 from tests.serve.test_page import CHROMIUM, PHONE, browser
 
@@ -33,8 +33,9 @@ def url(tmp_path: Path) -> Iterator[str]:
         {"time": now - (200 - k) * HOUR + 60 * j, "text": "positive news on rail"} for k in range(200) for j in range(4)
     ]
     rows += [{"time": now - 3 * HOUR + k, "text": f"{HOSTILE} {k}"} for k in range(30)]
+    rows += [{"time": now - k * HOUR + 60, "text": f"positive news on Tiny rail {k}"} for k in (3, 2, 1)]
     (tmp_path / "news.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    models = Models(Words(("negative", "positive")), Words(("bank", "rail")))
+    models = Models(Words(("negative", "positive")), Words(("bank", "rail")), Capitals())
     artifact = Artifact(tmp_path / "watch", Card("app", "", "", "monitor"))
     app = Monitor(artifact, models, Setup(late_minutes=0, alert_on=("negative",)), tmp_path / "state")
     with serving_app(app, started=Started(lambda line: None, sources=[str(tmp_path / "news.jsonl")])) as address:
@@ -65,6 +66,12 @@ def test_an_alert_is_seen_its_texts_are_read_and_somebody_says_so(browser: Any, 
     page.get_by_text("negative texts on bank surged").first.wait_for()
     page.locator("#lines svg").nth(1).click()
     page.locator("#found li").first.wait_for()
+    # An entity that has too few texts for a series has a line, and the texts behind it are its own.
+    page.locator("#lines figure").filter(has_text="Tiny").locator("svg").click()
+    page.locator("#found li").filter(has_text="on Tiny rail 3").wait_for()
+    page.wait_for_function("document.querySelectorAll('#found li').length === 1")
+    page.evaluate("refresh()")
+    assert page.evaluate("get('subject').value") == '["entity","Tiny"]'
     page.locator("#ask button").press("Enter")
     assert page.locator("#lines polyline").count() >= 3
     assert wrong == []

@@ -66,6 +66,74 @@ def test_a_file_is_followed_by_whole_lines_and_read_again_when_it_was_replaced(t
     assert reader.texts() == []
 
 
+def lines(first: int, last: int) -> str:
+    return "".join(json.dumps({"text": f"line {k}"}) + "\n" for k in range(first, last))
+
+
+def texts(first: int, last: int) -> list[str]:
+    return [f"line {k}" for k in range(first, last)]
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("most", [1, 100])
+@pytest.mark.parametrize("way", ["renamed", "copied"])
+def test_a_file_that_is_rotated_loses_and_repeats_no_line(tmp_path: Path, way: str, most: int, is_folder: bool) -> None:
+    file, old, older = (tmp_path / f"a.jsonl{end}" for end in ("", ".1", ".2"))
+    reader = Reader(Folder(str(tmp_path)) if is_folder else Growing(str(file)))
+
+    def rotate() -> None:
+        if old.exists():
+            old.rename(older)
+        if way == "renamed":
+            file.rename(old)
+        else:
+            old.write_bytes(file.read_bytes())
+            file.write_bytes(b"")
+
+    def append(path: Path, text: str) -> None:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+    append(file, lines(0, 3))
+    assert reader.texts(most) == texts(0, 3)
+    append(file, lines(3, 6))
+    rotate()
+    found = reader.texts(most)  # nobody has written into the new file yet
+    if way == "renamed":
+        append(old, lines(6, 8).rstrip())  # whoever writes has not noticed; the last line has no end
+    else:
+        append(file, lines(6, 8))
+    append(file, lines(8, 11))
+    assert found + reader.texts(most) == texts(3, 11)
+    append(file, lines(11, 13))
+    rotate()
+    append(file, lines(13, 15))
+    time.sleep(0.01)
+    rotate()  # twice between two looks
+    append(file, lines(15, 17))
+    assert reader.texts(most) == texts(11, 17)
+    assert reader.texts(most) == []
+    assert reader.refused == []
+
+
+@pytest.mark.parametrize("rest", [0, 3])
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("most", [1, 100])
+def test_a_table_that_is_rotated_to_a_name_of_a_table_goes_on_where_it_was(
+    tmp_path: Path, most: int, is_folder: bool, rest: int
+) -> None:
+    file = tmp_path / "a.jsonl"
+    reader = Reader(Folder(str(tmp_path)) if is_folder else Growing(str(file)))
+    file.write_text(lines(0, 4), encoding="utf-8")
+    assert reader.texts(most) == texts(0, 4)
+    file.write_text(lines(0, 4 + rest), encoding="utf-8")
+    file.rename(tmp_path / "a-20260105.jsonl")
+    file.write_text(lines(10, 12), encoding="utf-8")
+    assert reader.texts(most) == [*texts(4, 4 + rest), *texts(10, 12)]
+    file.write_text(lines(10, 14), encoding="utf-8")
+    assert reader.texts(most) == texts(12, 14)
+
+
 @pytest.mark.parametrize("most", [1, 2, 100])
 def test_a_csv_that_grows_keeps_its_columns_and_never_cuts_a_text_in_quotes(tmp_path: Path, most: int) -> None:
     file, texts = tmp_path / "a.csv", [f'line {k}\nand, "more"' * (k % 3 + 1) for k in range(200)]

@@ -7,6 +7,9 @@
     webhook    {"title", "text", "alerts": [...]}                  any 2xx
 
 Three of them answer 200 to what they refuse: only their own code says whether it arrived.
+Names come from texts that anybody may have written, and `<@id>` (wecom) or `<at user_id="all">` (feishu) in one would
+call people, `[](...)` show a link or load a picture. Slack publishes how such signs are escaped; the others do not, so
+there they are written wide: ＜ ＞ ［ ］ begin nothing.
 Forms: docs.slack.dev/messaging/sending-messages-using-incoming-webhooks; open.dingtalk.com (custom robots, signature);
 open.feishu.cn (custom bots); developer.work.weixin.qq.com/document/path/91770.
 """
@@ -32,6 +35,8 @@ from pretune.base.json import Json
 
 TIMEOUT, MOST_ANSWER = 10.0, 1 << 16
 """Seconds that a service may take; bytes of its answer that are read."""
+
+WIDE = str.maketrans("<>[]", "＜＞［］")
 
 
 class Webhook(Channel):
@@ -92,7 +97,7 @@ class DingTalk(Webhook):
             from_environment(self.secret_env)
 
     def payload(self, message: Message, *, now: float) -> Json:
-        title, text = cut(message.title, 200), "\n\n".join(f"- {line}" for line in message.lines)
+        title, text = cut(plain(message.title), 200), "\n\n".join(f"- {plain(line)}" for line in message.lines)
         return {"msgtype": "markdown", "markdown": {"title": title, "text": cut(text, self.most_bytes)}}
 
     def address(self, *, now: float) -> str:
@@ -121,12 +126,12 @@ class Feishu(Webhook):
             from_environment(self.secret_env)
 
     def payload(self, message: Message, *, now: float) -> Json:
-        plain = {"msg_type": "text", "content": {"text": cut(message.text, self.most_bytes)}}
+        unsigned = {"msg_type": "text", "content": {"text": cut(plain(message.text), self.most_bytes)}}
         if not self.secret_env:
-            return plain
+            return unsigned
         stamp = str(int(now))
         # Unlike DingTalk, time and secret are the key here, and nothing is what is signed.
-        return {**plain, "timestamp": stamp, "sign": signature(f"{stamp}\n{from_environment(self.secret_env)}", "")}
+        return {**unsigned, "timestamp": stamp, "sign": signature(f"{stamp}\n{from_environment(self.secret_env)}", "")}
 
 
 class WeCom(Webhook):
@@ -139,8 +144,13 @@ class WeCom(Webhook):
     most_bytes: ClassVar[int] = 4096
 
     def payload(self, message: Message, *, now: float) -> Json:
-        text = "\n".join(f"> {line}" for line in message.lines)
+        text = "\n".join(f"> {plain(line)}" for line in message.lines)
         return {"msgtype": "markdown", "markdown": {"content": cut(text, self.most_bytes)}}
+
+
+def plain(text: str) -> str:
+    """The text without a sign that begins a mention, a tag, a link or a picture."""
+    return text.translate(WIDE)
 
 
 def signature(key: str, text: str) -> str:

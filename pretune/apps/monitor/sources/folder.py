@@ -1,6 +1,7 @@
 """A folder that files arrive in: tables by lines grow (growing.py), any other file is read whole when it has settled.
 
-A file that was written again is read again; the records that it had before are known by their place and text.
+A file that was written again is read again; the records that it had before are known by their place and text. A table
+that grows may be rotated or get another name: it goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from pretune.apps.monitor.sources.growing import LINE_WISE, follow
 from pretune.apps.monitor.sources.items import item_of
+from pretune.apps.monitor.sources.rotated import base_of, moved
 from pretune.apps.monitor.sources.source import Batch, Item, Source
 from pretune.base.digest import digest
 from pretune.base.errors import UserError
@@ -33,16 +35,21 @@ class Folder(Source):
     def read(self, places: Mapping[str, Json], most: int) -> Batch:
         root, whole = Path(self.name), Batch()
         for path in sorted(folder_files(root, follow=False).files):
+            if (base := base_of(path)) and base.suffix.lower() in LINE_WISE:
+                continue  # its rest is read with the file that has its name now
             place = path.relative_to(root).as_posix()
             if len(whole.items) >= most:
                 return replace(whole, has_more=True)
-            batch = self._file(path, places.get(place, {}), most - len(whole.items), place)
+            at = places.get(place) or (moved(path, places) if path.suffix.lower() in LINE_WISE else {})
+            batch = self._file(path, at, most - len(whole.items), place)
+            if at and place not in places and not batch.places:
+                batch = replace(batch, places={place: at})
             whole = _joined(whole, batch)
         return whole
 
     def _file(self, path: Path, at: Json, most: int, place: str) -> Batch:
         if path.suffix.lower() in LINE_WISE:
-            return follow(path, at, most, place=place, column=self.column, time=self.time)
+            return follow(path, at, most, place=place, column=self.column, time=self.time, stems=False)
         try:
             stat = path.stat()
         except OSError:

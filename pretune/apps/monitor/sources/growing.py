@@ -1,9 +1,9 @@
 """A file that grows: .jsonl, .csv, .tsv, and any other text, a line each.
 
-    place = {bytes: 4096, head: digest of the first bytes, names: the line of a csv's columns}
+    place = {bytes: 4096, head: digest of the first bytes, inode: of the file}
 
 Only whole lines are read. A file that is shorter than it was, or begins otherwise, was replaced, and is read from its
-start: what it repeats is known again by its key, if it has one.
+start: what it repeats is known again by its key, if it has one. If it was rotated, its rest is read first (rotated.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-import xxhash
-
 from pretune.apps.monitor.sources.items import item_of
+from pretune.apps.monitor.sources.rotated import after, has_something, head_of, to_read
 from pretune.apps.monitor.sources.source import Batch, Item, Source
 from pretune.base.errors import UserError
 from pretune.base.json import Json
@@ -29,8 +28,8 @@ from pretune.text.read.readers import PACKED, Repairs, lines_of, read_records
 DELIMITED = (".csv", ".tsv")
 LINE_WISE = (*JSON_LINES, *DELIMITED)
 """Tables that can be read from the middle."""
-HEAD, BYTES_EACH = 1024, 256
-"""Bytes by which a file is known; bytes that are read for each text that is wanted."""
+BYTES_EACH = 256
+"""Bytes that are read for each text that is wanted."""
 MOST_QUOTED = 1 << 20
 """Bytes in which a text in quotes must end; a quote that nobody closes would hold up the whole file."""
 QUOTED = re.compile(rb'[^"]*(?:""[^"]*)*')
@@ -47,39 +46,61 @@ class Growing(Source):
         return follow(Path(self.name), places.get("", {}), most, place="", column=self.column, time=self.time)
 
 
-def follow(path: Path, at: Json, most: int, *, place: str, column: str | None, time: str | None) -> Batch:
-    """What a file has since it was `at`, under the name `place`."""
+def follow(
+    path: Path, at: Json, most: int, *, place: str, column: str | None, time: str | None, stems: bool = True
+) -> Batch:
+    """What a file has since it was `at`, under the name `place`; of one that was rotated the rest comes first.
+
+    Args:
+        stems: as `to_read` has it.
+    """
     if path.suffix.lower() in PACKED:
         return Batch(refused=[f"{path.as_posix()} is packed, and cannot be followed"] if not at else [], places={})
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                return Batch(refused=[f"{path.as_posix()} is UTF-16, and cannot be followed: write it as UTF-8"])
-            file.seek(0)
-            names = _names(file) if path.suffix.lower() in DELIMITED else b""
-            start = at["bytes"] if _is_same(file, at, size) else len(names)
-            file.seek(start)
-            whole = _whole_lines(file, most * BYTES_EACH, _delimiter(path, names) if names else b"")
-            stop = start + len(whole)
-            place_now = {"bytes": stop, "head": _head(file, stop)}
-            modified = os.fstat(file.fileno()).st_mtime
+        # In this order: when the new file has something, the old one gets nothing more.
+        is_over = has_something(path)
+        now, is_old = to_read(path, at, stems=stems)
+        found = _read(path, now, at, most, place, is_over=is_old and is_over, column=column, time=time)
+        if is_old and is_over and not found.places:
+            following = after(path, now, stems=stems)
+            found = _read(path, following, {}, most, place, is_over=following != path, column=column, time=time)
+            is_old = following != path
+        return replace(found, has_more=True) if found.places and is_old else found
     except OSError as error:
         return Batch(refused=[f"{path.as_posix()} cannot be read: {error.strerror}"])
+
+
+def _read(
+    path: Path, now: Path, at: Json, most: int, place: str, *, is_over: bool, column: str | None, time: str | None
+) -> Batch:
+    """The next lines of `now`, which is the file at `path` or was. Raises OSError.
+
+    Args:
+        is_over: nothing more will be written, so that what is behind the last line break is a line.
+    """
+    with now.open("rb") as file:
+        stat = os.fstat(file.fileno())
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return Batch(refused=[f"{path.as_posix()} is UTF-16, and cannot be followed: write it as UTF-8"])
+        file.seek(0)
+        names = _names(file) if path.suffix.lower() in DELIMITED else b""
+        start = at["bytes"] if _is_same(file, at, stat.st_size) else len(names)
+        file.seek(start)
+        whole = _whole_lines(file, most * BYTES_EACH, _delimiter(path, names) if names else b"")
+        if is_over and not whole:
+            file.seek(start)
+            whole = file.read(MOST_QUOTED)
+        stop = start + len(whole)
+        place_now = {"bytes": stop, "head": head_of(file, stop), "inode": stat.st_ino}
     if not whole:
         return Batch()
-    items, refused = _items(path, names, whole, modified, column, time)
-    return Batch(items, {place: place_now}, has_more=stop < size, refused=refused)
+    items, refused = _items(path, names, whole, stat.st_mtime, column, time)
+    return Batch(items, {place: place_now}, has_more=stop < stat.st_size, refused=refused)
 
 
 def _is_same(file: BinaryIO, at: Json, size: int) -> bool:
     """Whether a file only grew since it was at this place."""
-    return bool(at) and size >= at["bytes"] and _head(file, at["bytes"]) == at["head"]
-
-
-def _head(file: BinaryIO, most: int) -> str:
-    file.seek(0)
-    return xxhash.xxh3_64_hexdigest(file.read(min(HEAD, most)))
+    return bool(at) and size >= at["bytes"] and head_of(file, at["bytes"]) == at["head"]
 
 
 def _names(file: BinaryIO) -> bytes:
