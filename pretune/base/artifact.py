@@ -113,12 +113,18 @@ class Artifact:
 
     @classmethod
     def unread(cls, path: Path) -> Artifact:
-        """Raw files to look at, whose bytes are not read for a digest; nothing can be built on it.
+        """Raw files to look at, whose bytes are not read for a digest: they have no id, and nothing can be built on it.
 
         Raises:
             EmptyInput: there is no file.
         """
-        return _open_raw(path, digests=lambda paths: dict.fromkeys(paths, ""))
+        found = _open_raw(path, digests=lambda paths: dict.fromkeys(paths, ""))
+        return replace(found, card=replace(found.card, id=""))
+
+    @classmethod
+    def look(cls, path: Path) -> Artifact:
+        """What is at a path, for a page: its card, or raw files that are not read. Raises EmptyInput, Changed."""
+        return cls(path, read_card(path)) if (path / CARD).is_file() else cls.unread(path)
 
     @classmethod
     def _find(cls, given: str | Path, follow: bool | None) -> Artifact:
@@ -184,6 +190,16 @@ class Artifact:
             if found.card.id == said["id"]:
                 return found
         return None
+
+    def told_source(self, place: str) -> Artifact | None:
+        """`source` for a page, which reads no raw file: what is raw, and there, is what the card says."""
+        said = self.card.inputs[place]
+        plain = SAMPLED.sub(r"\1", said["path"])
+        wanted = Path(os.path.normpath(self.path / plain))
+        there = wanted.exists() or (is_pattern(wanted) and raw_root(wanted).exists())
+        if _is_of({**SCHEMES, **HUBS}, plain) or (there and not (wanted / CARD).is_file()):
+            return Artifact(wanted, Card(kind=said["kind"], key="", id=said["id"], stage="raw"))
+        return self.source(place)
 
     def written(self, start: Path) -> str:
         """How a card names it: relative to the artifact's folder, with forward slashes, or as it was written."""

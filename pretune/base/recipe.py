@@ -119,7 +119,8 @@ class Recipe(Planned):
         out = self.out(name)
         with Workspace(out, key, run_of(stage, inputs, self.seed_of(name), key)).opened() as work:
             team.share(True)
-            runs = work.finished_card is None
+            other = take_back(out, key)  # another process may have made it between the look and the lock
+            runs = other is None and work.finished_card is None
             team.share(runs and stage.trains)
             if runs:
                 run_log = Log(quiet=log.quiet, metrics_file=work.scratch / "metrics.jsonl", screen=log.screen)
@@ -128,7 +129,12 @@ class Recipe(Planned):
                     metrics = stage.run(inputs, work.payload, context)
                     _add_notes(work, context)
                     work.seal(self._card(name, stage, inputs, key, metrics, command, started), context.notes)
-            artifact = work.publish()
+            if other is not None:
+                work.drop()
+            artifact = other or work.publish()
+        if other is not None:
+            log.info(f"    made by another process meanwhile: {artifact.path.as_posix()}")
+            return artifact
         log.info(
             f"    done in {time.time() - started:.1f} s: {artifact.path.as_posix()}  {_brief(artifact.card.metrics)}"
         )

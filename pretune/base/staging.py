@@ -170,8 +170,12 @@ class Workspace:
         make_room(self.out)
         self.payload.rename(self.out)
         fsync(self.out.parent)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.drop()
         return Artifact(self.out, read_card(self.out))
+
+    def drop(self) -> None:
+        """Delete the scratch folder, which nobody needs once there is an artifact."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def scratch_run(out: Path) -> Json:

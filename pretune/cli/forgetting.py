@@ -38,6 +38,7 @@ class Found:
         listed: how many are left out already; columns: that the records have.
         without_column: files that have not a column of the condition.
         unread: files that hold what is meant where no record is.
+        outside: files that hold it in records, and outside of these as well.
         named_so: (file, column whose name holds it).
     """
 
@@ -48,6 +49,7 @@ class Found:
     columns: set[str] = field(default_factory=set)
     without_column: set[str] = field(default_factory=set)
     unread: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     named_so: set[tuple[str, str]] = field(default_factory=set)
 
     @property
@@ -102,7 +104,8 @@ def forget(
         from pretune.base.tidy import delete
 
         delete(old)
-    proof = [*_proof(again, made, found, meant), *_left(again, Path(recipe), found, meant)]
+    proof = [*_proof(again, made, found, meant), *_strangers(again, made, found)]
+    proof += _left(again, Path(recipe), found, meant)
     facts |= {"proof": proof, "old": [path.as_posix() for path in old], "deleted": deleted}
     print_json(facts) if as_json else click.echo(_text(proof, old if made else [], deleted=deleted))
     sys.exit(0 if all(row["ok"] for row in proof) else 1)
@@ -120,12 +123,12 @@ def _found(recipe: Recipe, meant: list[Where]) -> dict[str, Found]:
 
 def _found_by(stage: Stage, meant: list[Where], scratch: Path) -> Found:
     from pretune.text.forget import record_digest
-    from pretune.text.traces import is_written_in
 
-    found, known, paths = Found(), _known(stage), dict[Path, bool]()
+    found, known = Found(), _known(stage)
+    paths: dict[Path, list[Json]] = {}
     for read in _records(stage, scratch):
         is_meant = read.is_meant(meant)
-        paths[read.path] = paths.get(read.path, False) or is_meant
+        paths.setdefault(read.path, []).extend([read.record] if is_meant else [])
         _look_at_columns(read, meant, found)
         if is_meant:
             digest = record_digest(read.record)
@@ -134,8 +137,20 @@ def _found_by(stage: Stage, meant: list[Where], scratch: Path) -> Found:
             if digest not in known:
                 found.digests.append(digest)
                 found.files[read.file] = found.files.get(read.file, 0) + 1
-    found.unread = [path.as_posix() for path, seen in paths.items() if not seen and is_written_in(path, meant)]
+    _look_outside(stage, paths, meant, found)
     return found
+
+
+def _look_outside(stage: Stage, paths: dict[Path, list[Json]], meant: list[Where], found: Found) -> None:
+    """Files that hold what is meant in no record, or outside of those that are meant."""
+    from pretune.text.traces import is_written_in, stays_outside
+
+    read = [one for place, one in _raw(stage).items() if _is_read(place) and not one.scheme]
+    for path in dict.fromkeys([*paths, *(file for one in read for file in one.files())]):
+        if not (records := paths.get(path)):
+            found.unread += [path.as_posix()] if is_written_in(path, meant) else []
+        elif stays_outside(path, meant, records):
+            found.outside.append(path.as_posix())
 
 
 def _records(stage: Stage, scratch: Path) -> Iterator[Read]:
@@ -201,9 +216,13 @@ def _refuse_what_is_in_no_record(found: dict[str, Found], meant: list[Where]) ->
         raise UserError(
             told, hint="is the first line a row? then name the columns (dataset: names=[...]); or rename it"
         )
-    if unread := sorted({path for many in found.values() for path in many.unread}):
-        told = "\n".join(f"{path} holds it, but in no record that is read" for path in unread)
-        raise UserError(told, hint="take it out of the file yourself, or write a narrower condition")
+    unread = sorted({path for many in found.values() for path in many.unread})
+    outside = sorted({path for many in found.values() for path in many.outside})
+    if unread or outside:
+        told = [f"{path} holds it, but in no record that is read" for path in unread]
+        told += [f"{path} holds it in a record, and outside of records too (a broken line?)" for path in outside]
+        hint = "take it out of the file yourself, or write a narrower condition"
+        raise UserError("\n".join(told), hint=hint)
     there = {"text", ANY}.union(*(one.columns for one in found.values()))
     if missing := [where.column for where in meant if where.column not in there]:
         hint = f"there are {', '.join(sorted(there))}"
@@ -303,6 +322,46 @@ def _reads_itself(stage: Stage, meant: list[Where]) -> list[str]:
 
     some = [one for place, one in _raw(stage).items() if not (stage.kind in READING and _is_read(place))]
     return [path.as_posix() for one in some if not one.scheme for path in raw_with(one, meant)]
+
+
+def _strangers(recipe: Recipe, made: dict[str, Artifact], found: dict[str, Found]) -> list[Json]:
+    """What no stage makes now, as a seed more, though it is in the recipe's folders, made from what is replaced."""
+    from pretune.base.artifact import CARD
+
+    ids = {made[name].card.id for name, one in found.items() if one.number and name in made}
+    touched = {n: one for n, one in made.items() if ids & {a.card.id for a in one.ancestors()}}
+    now = {recipe.out(name).absolute(): one.card.id for name, one in touched.items()}
+    outs = {recipe.out(name).absolute() for name in recipe.stages}
+    folders = {path.parent for folder in {out.parent for out in now} for path in folder.rglob(CARD)}
+    strange = sorted(path for path in folders if not _is_or_was_of(path, outs) and _is_of_earlier(path, now))
+    hint = "was made from what held it, and no stage of the recipe makes it: delete it, or make it again"
+    return [
+        {"stage": os.path.relpath(path).replace(os.sep, "/"), "id": "", "made_from": [], "ok": False, "wrong": [hint]}
+        for path in strange
+    ]
+
+
+def _is_or_was_of(path: Path, outs: set[Path]) -> bool:
+    """Whether a folder is a stage's, or set aside or scratch of one: `_old` has these."""
+    return any(one in outs or any(_is_set_aside(one, out) for out in outs) for one in (path, *path.parents))
+
+
+def _is_set_aside(path: Path, out: Path) -> bool:
+    rest = path.name.removeprefix(out.name)
+    return path.parent == out.parent and rest != path.name and rest.startswith(("@", ".scratch"))
+
+
+def _is_of_earlier(path: Path, now: dict[Path, str]) -> bool:
+    """Whether an artifact was made from an earlier one of these, itself or on the way."""
+    from pretune.base.artifact import Artifact
+    from pretune.base.errors import PretuneError
+
+    try:
+        inputs = [(one.path, said) for one in Artifact.open(path).ancestors() for said in one.card.inputs.values()]
+    except PretuneError:  # a damaged card says nothing
+        return False
+    places = [(Path(os.path.normpath(home.absolute() / said["path"])), said["id"]) for home, said in inputs]
+    return any(place in now and now[place] != id for place, id in places)
 
 
 def _left(recipe: Recipe, path: Path, found: dict[str, Found], meant: list[Where]) -> list[Json]:

@@ -139,6 +139,8 @@ def _answered(
         return done
     total = sum(1 for _ in read(log))
     with Workspace(output, fresh.key).opened() as work, disk_errors():
+        if (done := finished(output, fresh)) is not None:  # another process was done between the look and the lock
+            return done
         writer = Writer(work.scratch, Journal.read(work.scratch / "journal") or fresh, is_csv=is_csv(output))
         with writer.opened() as file, log.progress("answers", total=total, unit="rows") as bar:
             bar.start_at(writer.journal.rows)

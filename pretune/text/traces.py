@@ -13,22 +13,27 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import UserError
 from pretune.text.forget import ANY, Where, texts_in, with_meta
-from pretune.text.read.readers import ARCHIVES, Repairs, lines_of, members, read_records, suffix_of
+from pretune.text.read.readers import ARCHIVES, READERS, Repairs, lines_of, members, read_records, suffix_of
 from pretune.text.read.sources import named_files
 
 TEXT = "text"
 SHORTEST, LONGEST = 20, 100
 SEARCHED = (".html", ".json", ".jsonl", ".md", ".log", ".yaml", ".yml", ".txt", ".csv", ".forgotten", ".parquet")
+AS_WRITTEN = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".md")
+"""Formats whose lines hold the texts of their records as they are."""
 VOCABULARY = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
@@ -48,6 +53,50 @@ def is_written_in(path: Path, wheres: Collection[Where]) -> bool:
     """Whether a line of a raw file holds what is looked for in all columns by a regular expression."""
     patterns = [where for where in wheres if where.column == ANY and where.pattern]
     return bool(patterns) and any(where.is_in([line]) for line in lines_in(path) for where in patterns)
+
+
+def stays_outside(path: Path, wheres: Collection[Where], records: Collection[Mapping[str, Any]]) -> bool:
+    """Whether a line of a file holds what is looked for though it is of none of its records that are meant: a broken
+    line next to a whole one. Of formats that do not write texts as they are (pages, dumps) nobody can tell.
+
+    A line is of a record if it holds one of its texts, each once, or is a piece of the record; only letters and digits
+    are compared.
+    """
+    patterns = [where for where in wheres if where.column == ANY and where.pattern]
+    left = [Counter(filter(None, map(_letters, texts_in(dict(one))))) for one in records]
+    whole = [_letters(" ".join(texts_in(dict(one)))) for one in records]
+    lines = (line for line in _written_lines(path) if any(where.is_in([line]) for where in patterns))
+    return not all(_is_of_record(_letters(_said_in(line)), left, whole) for line in lines)
+
+
+def _is_of_record(line: str, left: list[Counter[str]], whole: list[str]) -> bool:
+    for texts in left:
+        if here := [text for text in texts if texts[text] and text in line]:
+            texts.subtract(here)
+            return True
+    return any(line in one for one in whole)
+
+
+def _written_lines(path: Path) -> Iterator[str]:
+    with suppress(UserError):
+        if suffix_of(path) in ARCHIVES:
+            with TemporaryDirectory() as scratch:
+                for _, member in members(path, Path(scratch), Repairs(quarantine=[])):
+                    yield from _written_lines(member) if member.stat().st_size else ()
+        elif suffix_of(path) in AS_WRITTEN or suffix_of(path) not in READERS:
+            yield from lines_of(path, Repairs())
+
+
+def _said_in(line: str) -> str:
+    """The texts of a line of JSON; any other line without escapes."""
+    with suppress(ValueError, RecursionError):
+        if isinstance(tree := json.loads(line), dict):
+            return " ".join(texts_in(tree))
+    return _unescaped(line).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFC", text)))
 
 
 def raw_with(artifact: Artifact, wheres: Collection[Where]) -> list[Path]:

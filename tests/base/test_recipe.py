@@ -226,6 +226,25 @@ def test_a_sealed_payload_is_finished_after_a_crash_not_made_again(monkeypatch: 
     assert RUNS == ["read", "count"]
 
 
+def test_what_another_process_finishes_before_the_lock_is_taken_is_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both look at the same moment; the other one begins, ends and goes before this one opens its scratch folder."""
+    real, looks = Workspace.opened, []
+
+    def late(self: Workspace) -> Any:
+        looks.append(self.out)
+        if len(looks) == 1:
+            recipe().run()
+        return real(self)
+
+    monkeypatch.setattr(Workspace, "opened", late)
+    made = recipe().run()
+    assert RUNS == ["read", "count"]
+    assert sorted(path.name for path in Path("w").iterdir()) == ["c", "n"]
+    assert {name: one.path for name, one in made.items()} == {"c": Path("w/c"), "n": Path("w/n")}
+
+
 def test_a_changed_byte_is_named_and_the_artifact_not_used() -> None:
     recipe().run()
     Path("w/c/text").write_text("other", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,110 @@ def test_a_match_outside_of_records_is_refused_and_nothing_is_written(empty: Pat
     assert not (empty / "recipe.forgotten").exists()
 
 
+WHOLE = json.dumps({"text": 'Ann "Smith" 你好\nof 𠮷野家 wrote', "label": "a"})
+OTHERS = "\n".join(json.dumps({"text": f"thing {k}", "label": "ab"[k % 2]}) for k in range(20))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "outside"),
+    [
+        ("jsonl", f"{WHOLE}\n{OTHERS}", False),
+        ("jsonl", f"{WHOLE}\n{OTHERS}\n{WHOLE[:-9]}", True),
+        ("jsonl", f'{WHOLE}\n{OTHERS}\n{{"text": "Ann "', True),
+        ("jsonl", f"{WHOLE}\n{WHOLE}\n{OTHERS}", False),
+        ("json", json.dumps([json.loads(WHOLE), {"text": "x", "by": "Ann"}], indent=1), False),
+        ("csv", 'text,label\n"Ann ""Smith"" of\nAnn, and more",a\nx,b\n', False),
+        ("txt", "A note\nby Ann.\n", False),
+        ("html", f"<html><head><title>Ann</title></head><body><p>Ann {'said so. ' * 40}</p></body></html>", False),
+    ],
+)
+def test_a_record_does_not_hide_a_match_outside_of_records_in_its_file(
+    empty: Path, suffix: str, text: str, outside: bool
+) -> None:
+    (empty / f"a.{suffix}").write_text(text, encoding="utf-8")
+    (empty / "recipe.yaml").write_text(
+        f"work: work\nstages:\n  corpus: {{kind: corpus, read: [a.{suffix}], filters: []}}\n", "utf-8"
+    )
+    words = ["forget", "recipe.yaml", "--where", "any~Ann"]
+    if outside:
+        with pytest.raises(UserError, match=f"a.{suffix} holds it in a record, and outside of records too"):
+            call(*words)
+    else:
+        done = CliRunner().invoke(cli, words, input="n\n", catch_exceptions=False)
+        assert "to be made again: corpus" in done.output, done.output
+    assert (empty / "recipe.forgotten").exists() is not outside
+
+
+def test_a_file_without_a_record_that_holds_it_is_named(empty: Path) -> None:
+    (empty / "raw").mkdir()
+    (empty / "raw" / "a.jsonl").write_text('{"text": "Ann Smi', encoding="utf-8")
+    (empty / "raw" / "b.txt").write_text("Of nobody.", encoding="utf-8")
+    (empty / "recipe.yaml").write_text("stages:\n  corpus: {kind: corpus, read: [raw], filters: []}\n", "utf-8")
+    with pytest.raises(UserError, match=r"raw/a.jsonl holds it, but in no record"):
+        call("forget", "recipe.yaml", "--where", "any~Ann")
+
+
 PAGE = f"<html><head><meta name='author' content='Ann Smith'></head><body><p>{'A long text. ' * 30}</p></body></html>"
+
+
+SEEDS = """\
+work: work
+seeds: {seeds}
+stages:
+  corpus: {{kind: corpus, read: [raw/chats.jsonl], filters: [], test: 0}}
+  words: {{kind: tokenizer, corpus: $corpus, vocab_size: 300}}
+  tokens: {{kind: tokens, corpus: $corpus, tokenizer: $words}}
+  base: {{kind: pretrain, tokens: $tokens, model: qwen3-nano, steps: 1, length: 16, batch: 1}}
+"""
+
+
+def test_the_models_of_all_seeds_are_made_again_and_one_of_a_seed_more_is_named(empty: Path) -> None:
+    (empty / "raw").mkdir()
+    rows = [{"text": f"Person{k % 9} said that number {k} is fine"} for k in range(60)]
+    (empty / "raw" / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (empty / "recipe.yaml").write_text(SEEDS.format(seeds=2), encoding="utf-8")
+    assert call("run", "recipe.yaml", "--quiet").exit_code == 0
+    before = {name: Artifact.open(empty / "work" / name).card.id for name in ("base.s0", "base.s1")}
+    (empty / "recipe.yaml").write_text(SEEDS.format(seeds=1), "utf-8")
+    shutil.move(empty / "work" / "base.s0", empty / "work" / "base")
+    facts = forgotten("any~Person3", code=1)
+    wrong = {row["stage"]: row["wrong"] for row in facts["proof"] if not row["ok"]}
+    assert list(wrong) == ["work/base.s1"] and "was made from what held it" in wrong["work/base.s1"][0]
+    (empty / "recipe.yaml").write_text(SEEDS.format(seeds=2), encoding="utf-8")
+    facts = forgotten("any~Person3")
+    assert {"base.s0", "base.s1"} <= {row["stage"] for row in facts["proof"]}
+    for name, id in before.items():
+        one = Artifact.open(empty / "work" / name)
+        corpus = next(a for a in one.ancestors() if a.card.kind == "corpus")
+        assert one.card.id != id and corpus.card.metrics["forgotten"] == 7
+    left = [path.name for path in (empty / "work").iterdir()]
+    assert not [name for name in left if "@" in name or "scratch" in name]
+
+
+def test_what_comes_from_a_hub_is_searched_in_the_cache_and_left_out(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = empty / "hub"
+    snapshot = home / "datasets--org--talk" / "snapshots" / ("0" * 40)
+    blobs = home / "datasets--org--talk" / "blobs"
+    for folder in (snapshot / "data", blobs, blobs.parent / "refs"):
+        folder.mkdir(parents=True)
+    (blobs / "1").write_text(LABELLED, encoding="utf-8")
+    (snapshot / "data" / "train.jsonl").symlink_to(blobs / "1")
+    (blobs.parent / "refs" / "main").write_text("0" * 40, encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    stages = "  data: {kind: dataset, read: ['hf:org/talk']}\n"
+    made_of(empty, stages + "  corpus: {kind: corpus, read: ['hf:org/talk'], filters: []}\n")
+    facts = forgotten("any~Person03")
+    assert facts["records"] == 2 and list(facts["files"].values()) == [2]
+    assert [path.endswith("data/train.jsonl") for path in facts["files"]] == [True]
+    assert Artifact.open(empty / "work" / "data").card.metrics["examples"] == 19
+    assert Artifact.open(empty / "work" / "corpus").card.metrics["forgotten"] == 1
+    assert (blobs / "1").read_text(encoding="utf-8") == LABELLED
+    (blobs / "1").write_text(LABELLED + '\n{"text": "of Person04', encoding="utf-8")
+    with pytest.raises(UserError, match=r"train\.jsonl"):
+        call("forget", "recipe.yaml", "--where", "any~Person04", "--yes")
 
 
 def test_a_column_that_no_file_has_is_refused(empty: Path) -> None:

@@ -87,6 +87,30 @@ def test_a_look_at_a_folder_does_not_read_it_all(
         assert "label (" in client.get("/data", params={"path": path}).text
 
 
+def test_pages_of_artifacts_read_no_byte_of_raw_folders(
+    client: TestClient, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of gigabytes a digest takes minutes: what an artifact was made from is what its card says."""
+
+    def refused(paths: object) -> dict[str, str]:
+        raise AssertionError("a digest of every byte for a page")
+
+    monkeypatch.setattr("pretune.base.digest.read_digest", refused)
+    raw = folder.root / "stranger"
+    raw.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (raw / name).write_text("{}", encoding="utf-8")
+    paths = {"read.0": "../inner", "read.1": "../in*/*", "base": "../stranger", "gone": "../gone", "py": "python:code"}
+    inputs = {place: {"kind": "files", "id": f"{place:>8}", "path": path} for place, path in paths.items()}
+    (folder.root / "made").mkdir()
+    card = Card("model", key="k", id="i", stage="pretrain", inputs=inputs).sealed()
+    (folder.root / "made" / "artifact.json").write_text(card.to_json(), encoding="utf-8")
+    page = client.get("/artifacts", params={"path": "made"}).text
+    assert page.count("(not to be found)") == 1 and "../stranger" in page
+    assert client.get("/artifacts", params={"path": "stranger"}).status_code == 200
+    assert client.get("/compare", params={"path": ["made", "stranger", "inner"]}).status_code == 200
+
+
 def label(client: TestClient, path: str, **asked: str) -> list[str]:
     """The texts that wait for a label, in their order."""
     return [one["text"] for one in client.get("/label/next", params={"path": path, **asked}).json()["texts"]]

@@ -29,7 +29,7 @@ ROWS = ("dataset", "corpus")
 def artifact(request: Request) -> Response:
     folder = studio_of(request).folder
     path = existing(folder, request.query_params.get("path", ""))
-    found = Artifact.open(path)
+    found = Artifact.look(path)
     card, name = found.card, folder.name(path)
     return reply(
         request,
@@ -39,7 +39,7 @@ def artifact(request: Request) -> Response:
         crumbs=crumbs(folder, path),
         metrics={k: metric(v, k) for k, v in card.metrics.items() if isinstance(v, int | float | str)},
         settings={k: v for k, v in flat_settings(card.settings).items() if v is not None},
-        lineage=lineage({"": found})[1:],
+        lineage=lineage({"": found}, Artifact.told_source)[1:],
         pages=[one.name for one in sorted(path.glob("*.html"))],
         files=[(one.name, size(one.stat().st_size)) for one in folder.entries(path) if one.is_file()],
         steps=next_steps(card, name),

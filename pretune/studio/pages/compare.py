@@ -27,7 +27,7 @@ def compare(request: Request) -> Response:
     names = list(dict.fromkeys(request.query_params.getlist("path")))[:MOST]
     chosen = {name: existing(folder, name) for name in names}
     known = [name for name in found_in(folder) if (folder.root / name / "artifact.json").is_file()]
-    cards = {name: Artifact.open(path).card for name, path in chosen.items()}
+    cards = {name: Artifact.look(path).card for name, path in chosen.items()}
     figures = {name: {k: v for k, v in card.metrics.items() if _is_figure(v)} for name, card in cards.items()}
     settings = {name: flat_settings({"stage": card.stage, **card.settings}) for name, card in cards.items()}
     return reply(
