@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pretune.base.json import Json
 
 TAG = "<tool_call>"
-TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+TAGGED = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 PLAIN = re.compile(r"^[ \t]*(?=[\[{])", re.MULTILINE)
 """Where calls without tags may begin; they go on to the end."""
+BETWEEN = re.compile(r"[ \t\r\n,;]*")
+"""What may stand between two calls."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def _tagged(text: str) -> tuple[str, tuple[Call, ...]] | None:
     calls: list[Call] = []
     around, at = [], 0
     for found in TAGGED.finditer(text):
-        some = _calls_in(found[1])
+        some = _calls_in(found[1].strip(), 0, set())
         if some:
             around.append(text[at : found.start()])
             calls += some
@@ -65,32 +67,43 @@ def _tagged(text: str) -> tuple[str, tuple[Call, ...]] | None:
 
 
 def _untagged(text: str) -> tuple[str, tuple[Call, ...]] | None:
-    for start in PLAIN.finditer(text):
-        if calls := _calls_in(text[start.end() :]):
+    whole, begun = text.rstrip(), set[int]()
+    for start in PLAIN.finditer(whole):
+        if calls := _calls_in(whole, start.end(), begun):
             return text[: start.start()].rstrip(), tuple(calls)
     return None
 
 
-def _calls_in(text: str) -> list[Call]:
-    """The calls that a text consists of; none where any part of it is something else."""
+def _calls_in(text: str, start: int, begun: set[int]) -> list[Call]:
+    """The calls that a text consists of, from a place on; none where any part of it is something else.
+
+    Args:
+        begun: places where values of earlier looks began, all in vain: what spoilt those spoils a look that comes to
+            one of them too. Else the price is the square of the lines, in a server that meanwhile answers nobody.
+    """
+    calls: list[Call] = []
     try:
-        values = list(_values(text))
-        calls = [_call(one) for value in values for one in (value if isinstance(value, list) else [value])]
-        for call in filter(None, calls):
-            call.signed.encode()  # raises where a client could not read it: half a character, an infinite number
+        for place, value in _values(text, start):
+            if place in begun:
+                return []
+            begun.add(place)
+            for one in value if isinstance(value, list) else [value]:
+                if (call := _call(one)) is None:
+                    return []
+                call.signed.encode()  # raises where a client could not read it: half a character, an infinite number
+                calls.append(call)
     except (ValueError, RecursionError):
         return []
-    return [c for c in calls if c] if all(calls) else []
+    return calls
 
 
-def _values(text: str) -> Any:
-    """The JSON values that stand one after another; raises ValueError."""
-    reader, at = json.JSONDecoder(parse_constant=_no_number), 0
-    text = text.strip()
+def _values(text: str, at: int) -> Iterator[tuple[int, Any]]:
+    """The JSON values that stand one after another, each with its place; raises ValueError."""
+    reader = json.JSONDecoder(parse_constant=_no_number)
     while at < len(text):
         value, end = reader.raw_decode(text, at)
-        yield value
-        at = end + len(text[end:]) - len(text[end:].lstrip(" \t\r\n,;"))
+        yield at, value
+        at = end + len(BETWEEN.match(text, end)[0])
 
 
 def _call(value: Any) -> Call | None:

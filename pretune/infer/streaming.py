@@ -32,9 +32,9 @@ HALF = "\ufffd"
 BEFORE = 8
 """Tokens of a prompt that its answer is decoded behind: two characters in bytes."""
 PERHAPS = re.compile(
-    rf"\s*(?:{TAG}|(?:{'|'.join(TAG[:n] for n in range(1, len(TAG)))})?\Z)|\s*^[ \t]*[\[{{]", re.MULTILINE
+    rf"(?<!\s)\s*(?:{TAG}|(?:{'|'.join(TAG[:n] for n in range(1, len(TAG)))})?\Z|^[ \t]*[\[{{])", re.MULTILINE
 )
-"""The first place, with the white space before it, from which on a call may begin."""
+"""The first place, with all white space before it, from which on a call may begin."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -101,6 +102,27 @@ def test_a_stream_holds_back_only_what_may_be_a_call() -> None:
     held = Held()
     shown = [held.push(text) for text in ("Hi ", "there", " <t", "d> x\n", "y\n", " {", "z")]
     assert shown == ["Hi", " there", "", " <td> x", "\ny", "", ""]
+
+
+LONG = 6000
+SLOW = [
+    *(f"a{blank * LONG}x" for blank in (" ", "\n", " \n", "\t")),
+    *(f"<tool_call>a{' ' * LONG}x", "{}\n" * LONG, "[]\n" * LONG + "x", f"{PLAIN}\n" * 500 + "x", "[{},\n" * 500),
+]
+
+
+@pytest.mark.parametrize("text", SLOW, ids=range(len(SLOW)))
+def test_what_looks_like_calls_is_read_in_time_that_grows_with_its_length(text: str) -> None:
+    """The square of it is minutes, in which a server answers nobody."""
+    held, before = Held(), time.process_time()
+    shown = held.push(text[:-1]) + held.push(text[-1])
+    content, calls = held.finish()
+    assert (shown + content, calls) == (text, ())
+    assert time.process_time() - before < 3
+
+
+def test_a_call_behind_what_is_none_is_found_on_whatever_line_it_begins() -> None:
+    assert read_calls(f"{{}}\n[1]\n[\n{PLAIN};\n[]\n{PLAIN}") == ("{}\n[1]\n[", (F, F))
 
 
 def hermes(tokenizer: Tokenizer, template: str = HERMES) -> ChatFormat:
