@@ -225,6 +225,16 @@ def test_another_metric_and_its_direction() -> None:
     assert found.facts["best"]["score"] == min(one["score"] for one in found.facts["trials"])
     with pytest.raises(UserError, match="did you mean 'validation_score'"):
         run("hill.k=1,2,3", sampler="grid", by="validation_skore", out="other")
+    assert run("hill.k=1,2,3", sampler="grid", out="other").facts["best"]["values"] == {"hill.k": 1}
+
+
+def test_scores_of_two_metrics_are_never_mixed() -> None:
+    run("hill.k=1,2", sampler="grid")
+    with pytest.raises(OtherStudy, match="another metric: --by 'validation_score' -> 'validation_loss'"):
+        run("hill.k=1,2", sampler="grid", by="validation_loss")
+    with pytest.raises(OtherStudy, match="another metric"):
+        run("hill.k=1,2", sampler="grid", by="validation_loss", start="work.tune", out="second")
+    assert run("hill.k=1,2", sampler="grid", by="hill.validation_score").facts["best"]["trial"] == 1
 
 
 def test_the_page_tells_importance_values_and_progress_and_loads_nothing() -> None:
