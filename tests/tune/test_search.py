@@ -135,6 +135,14 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on() -> None:
         run("hill.way=steep", "hill.k=1,2", sampler="grid", out="other")
 
 
+def test_values_that_do_not_go_together_are_a_trial_that_failed() -> None:
+    found = run("hill.k=1,2", "hill.way=plain,narrow", sampler="grid")
+    failed = [one for one in found.facts["trials"] if one["state"] == "failed"]
+    assert [one["values"] for one in failed] == [{"hill.k": 2, "hill.way": "narrow"}]
+    assert "way=narrow takes k=1, not 2" in failed[0]["problem"]
+    assert len(found.facts["trials"]) == 4
+
+
 def test_halving_stops_what_is_behind_at_its_rung_and_finds_what_the_whole_runs_find() -> None:
     choices = "hill.k=" + ",".join(map(str, range(12)))
     found = run(choices, sampler="grid", halving=True)
