@@ -124,9 +124,10 @@ class BadReference(SettingsError):
 
 
 class OtherStudy(UserError):
-    """A folder of `pretune tune` holds trials of another recipe, other data or other ranges.
+    """A folder of `pretune tune` holds trials of another recipe, other data, other ranges or another metric.
 
-    Their scores say nothing about this search. Choose another `--out`, or go on with recipe and ranges as they were.
+    Their scores say nothing about this search. Choose another `--out`, or go on with recipe, ranges and `--by` as they
+    were.
     """
 
     code = "other-study"

@@ -79,7 +79,7 @@ def opened(wanted: Wanted) -> tuple[Search, Study]:
     )
     folder = Path(wanted.out or f"{recipe.head.work.rstrip('.')}.tune")
     start = Path(wanted.start) if wanted.start else None
-    return job, open_study(folder, facts_of(space, recipe, parts.needed), start)
+    return job, open_study(folder, facts_of(space, recipe, parts.needed, metric), start)
 
 
 def _refuse(wanted: Wanted, recipe: Recipe) -> None:

@@ -40,8 +40,8 @@ def propose(
         lower: whether a lower score is better.
     """
     if sampler == "grid":
-        every = list(grid(axes, seed))
-        return every[len(trials)] if len(trials) < len(every) else None
+        tried = [trial.values for trial in trials]  # by another sampler or seed, too
+        return next((values for values in grid(axes, seed) if values not in tried), None)
     import optuna
 
     own = derive_seed(seed, f"trial {len(trials)}") % 2**32

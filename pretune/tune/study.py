@@ -1,9 +1,9 @@
 """A study: what is searched in which recipe, and the trials so far, in two plain files.
 
-    OUT/study.json     the recipe's settings, the digests of its data, the ranges
+    OUT/study.json     the recipe's settings, the digests of its data, the ranges, the metric
     OUT/trials.jsonl   a line for each trial that ended: its values, its score, how it went
 
-Trials of another recipe, of other data or other ranges are never mixed.
+Trials of another recipe, of other data, other ranges or another metric are never mixed.
 """
 
 from __future__ import annotations
@@ -82,15 +82,15 @@ class Study:
         return found
 
 
-def facts_of(space: Space, recipe: Recipe, needed: Sequence[str]) -> Json:
+def facts_of(space: Space, recipe: Recipe, needed: Sequence[str], metric: str) -> Json:
     """What must be equal for two trials to be compared.
 
     Args:
-        recipe: with the first value of every axis; needed: stages that a trial runs.
+        recipe: with the first value of every axis; needed: stages that a trial runs; metric: what scores them.
     """
     stages = {name: _stage_facts(recipe.stages[name]) for name in needed}
     axes = {axis.path: axis.text() for axis in space.axes}
-    return {"recipe": flat_settings({**stages, "seed": recipe.head.seed}), "ranges": axes}
+    return {"recipe": flat_settings({**stages, "seed": recipe.head.seed}), "ranges": axes, "metrics": {"--by": metric}}
 
 
 def _stage_facts(stage: Stage) -> Json:
@@ -106,10 +106,10 @@ def open_study(folder: Path, facts: JsonMap, start: Path | None = None) -> Study
         start: an earlier study, whose trials a new one begins with.
 
     Raises:
-        OtherStudy: the folder, or `start`, holds trials of another recipe, other data or ranges.
+        OtherStudy: the folder, or `start`, holds trials of another recipe, other data, ranges or another metric.
     """
     plain = json.loads(json.dumps(facts))
-    if (folder / FACTS).is_file():
+    if (folder / TRIALS).is_file() and (folder / TRIALS).stat().st_size:  # without a trial it is any search's
         return _read(folder, plain)
     earlier = _read(start, plain).trials if start else ()
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def _read(folder: Path, facts: JsonMap) -> Study:
     except (ValueError, TypeError) as error:
         hint = "restore the file, or choose another --out"
         raise BadFile(f"the study in {folder.as_posix()!r} cannot be read: {error}", hint=hint) from None
-    for what in ("recipe", "ranges"):
+    for what in ("recipe", "ranges", "metrics"):
         if changes := _changes(found.get(what, {}), facts[what]):
             raise OtherStudy(f"{folder.as_posix()!r} is a study of another {what.rstrip('s')}: {changes}",
                              hint="choose another --out, or go on with recipe and ranges as they were")  # fmt: skip

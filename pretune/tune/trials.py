@@ -24,6 +24,7 @@ from pretune.base.errors import (
     DoesNotFit,
     NotFinite,
     OutOfMemory,
+    SettingsError,
     Stopped,
     UnknownSetting,
     UserError,
@@ -183,6 +184,8 @@ def run_trial(job: Search, study: Study, values: Json, *, log: Log, command: str
     Raises:
         Stopped: the user asked to stop; UserError: nothing of this recipe has ever run.
     """
+    if problem := _clash(job, values):
+        return Trial(values, None, "failed", problem=problem)
     started = time.monotonic()
     inner = Log(quiet=True, silent=bool(study.own))  # what the first trial warns of, the others would warn of too
     recipe = job.space.recipe(values)
@@ -208,6 +211,15 @@ def run_trial(job: Search, study: Study, values: Json, *, log: Log, command: str
     figures = _means([card.metrics for card in cards])
     score = score_in(figures, job.metric)
     return Trial(values, score, metrics=figures, keys=[c.key for c in cards], curve=curve, seconds=_since(started))
+
+
+def _clash(job: Search, values: Json) -> str:
+    """Why these values do not go together, each of which may be had alone; "" where they do."""
+    try:
+        job.space.recipe(values)
+    except SettingsError as error:
+        return " ".join(error.problem.split())  # several lines, and a trial has one
+    return ""
 
 
 def finish(job: Search, values: Json, *, log: Log, command: str, stopping: Stopping) -> dict[str, Artifact]:

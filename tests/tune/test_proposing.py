@@ -48,6 +48,15 @@ def test_a_grid_has_every_combination_once_and_then_ends() -> None:
     assert [t.values for t in trials] == grid(axes, seed=1) != grid(axes, seed=2)
 
 
+def test_a_grid_passes_over_what_another_seed_or_sampler_has_tried() -> None:
+    axes = (Axis("a", (1, 2, 3)), Axis("b", ("x", "y")))
+    trials = [Trial(values, 0.0) for values in (*grid(axes, seed=2)[:3], grid(axes, seed=2)[0])]
+    while (values := propose(axes, trials, sampler="grid", seed=1)) is not None:
+        trials.append(Trial(values, 0.0))
+    assert len(trials) == 7, "one was tried twice before"
+    assert all(any(trial.values == values for trial in trials) for values in grid(axes, seed=1))
+
+
 def test_what_failed_is_not_proposed_again_and_again() -> None:
     axes = (Axis("x", low=0.0, high=1.0),)
     trials: list[Trial] = []

@@ -135,6 +135,14 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on() -> None:
         run("hill.way=steep", "hill.k=1,2", sampler="grid", out="other")
 
 
+def test_values_that_do_not_go_together_are_a_trial_that_failed() -> None:
+    found = run("hill.k=1,2", "hill.way=plain,narrow", sampler="grid")
+    failed = [one for one in found.facts["trials"] if one["state"] == "failed"]
+    assert [one["values"] for one in failed] == [{"hill.k": 2, "hill.way": "narrow"}]
+    assert "way=narrow takes k=1, not 2" in failed[0]["problem"]
+    assert len(found.facts["trials"]) == 4
+
+
 def test_halving_stops_what_is_behind_at_its_rung_and_finds_what_the_whole_runs_find() -> None:
     choices = "hill.k=" + ",".join(map(str, range(12)))
     found = run(choices, sampler="grid", halving=True)
@@ -225,6 +233,16 @@ def test_another_metric_and_its_direction() -> None:
     assert found.facts["best"]["score"] == min(one["score"] for one in found.facts["trials"])
     with pytest.raises(UserError, match="did you mean 'validation_score'"):
         run("hill.k=1,2,3", sampler="grid", by="validation_skore", out="other")
+    assert run("hill.k=1,2,3", sampler="grid", out="other").facts["best"]["values"] == {"hill.k": 1}
+
+
+def test_scores_of_two_metrics_are_never_mixed() -> None:
+    run("hill.k=1,2", sampler="grid")
+    with pytest.raises(OtherStudy, match="another metric: --by 'validation_score' -> 'validation_loss'"):
+        run("hill.k=1,2", sampler="grid", by="validation_loss")
+    with pytest.raises(OtherStudy, match="another metric"):
+        run("hill.k=1,2", sampler="grid", by="validation_loss", start="work.tune", out="second")
+    assert run("hill.k=1,2", sampler="grid", by="hill.validation_score").facts["best"]["trial"] == 1
 
 
 def test_the_page_tells_importance_values_and_progress_and_loads_nothing() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import model_validator
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import Input
@@ -45,6 +47,12 @@ class Hill(Stage):
     k: int = 1
     way: str = "plain"
     steps: int = 9
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.way == "narrow" and self.k > 1:
+            raise ValueError(f"way=narrow takes k=1, not {self.k}")
+        return self
 
     def chosen_by(self) -> str:
         return "validation_score"
