@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pretune.base.artifact import Artifact
-from pretune.base.config import Input
+from pretune.base.config import Free, Input
 from pretune.base.errors import NotFinite, Stopped
 from pretune.base.stage import Context, Stage
 
@@ -45,6 +48,8 @@ class Hill(Stage):
     k: int = 1
     way: str = "plain"
     steps: int = 9
+    gate: Annotated[str, Free] = ""
+    """A file that it waits for."""
 
     def chosen_by(self) -> str:
         return "validation_score"
@@ -57,6 +62,13 @@ class Hill(Stage):
         RUNS.append("hill 0")
         if self.way == "steep":
             raise NotFinite("the loss is nan")
+        if self.way == "deadly" and not (context.scratch / "died").exists():
+            (context.scratch / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        while self.gate and not Path(self.gate).exists():
+            time.sleep(0.05)
+            if context.stop:
+                raise Stopped("stopped at the gate")
         score = 100 - (self.x - 3) ** 2 - self.k + context.seed % 2
         for step in range(1, self.steps + 1):
             context.log.metrics(step=step, validation_score=score * step / self.steps)
