@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Iterator
@@ -39,20 +40,34 @@ def take(lock: Path, what: str, *, hint: str = HINT) -> None:
 def release(lock: Path) -> None:
     """Give it back, if it is still this process's: another one may have begun where this one has just published."""
     with suppress(OSError):
-        if _holder(lock) == _me():
+        if holder_of(lock) == _me():
+            lock.unlink()
+
+
+def free(lock: Path, holder: Json) -> None:
+    """Take it away from one that is gone, as somebody knows who can tell, unless another one has taken it since."""
+    with suppress(OSError), _guarded(lock):
+        if holder_of(lock) == holder:
             lock.unlink()
 
 
 def check_free(lock: Path, what: str, *, hint: str = HINT) -> None:
     """Raise Locked where a process that still runs works on `what`."""
     if is_held(lock):
-        holder = _holder(lock) or {"pid": "?", "host": "?"}
+        holder = holder_of(lock) or {"pid": "?", "host": "?"}
+        hint = hint if holder["host"] == socket.gethostname() else _elsewhere(lock, holder, hint)
         raise Locked(f"process {holder['pid']} on {holder['host']} is working on {what}", hint=hint)
+
+
+def _elsewhere(lock: Path, holder: Json, hint: str) -> str:
+    """What to do about a process of another host, which may be gone; a frozen one writes on when it wakes."""
+    there, file = f"ps -p {holder['pid']}", shlex.quote(lock.absolute().as_posix())
+    return f"{hint}; if {holder['host']} is off, or `{there}` there shows no pretune: `rm {file}`"
 
 
 def is_held(lock: Path) -> bool:
     """Whether the process that took it still runs; of another host it is believed."""
-    holder = _holder(lock)
+    holder = holder_of(lock)
     if holder is None:
         return False
     return holder["host"] != socket.gethostname() or is_running(holder["pid"], holder["started"])
@@ -62,7 +77,8 @@ def _me() -> Json:
     return {"pid": os.getpid(), "host": socket.gethostname(), "started": started(os.getpid())}
 
 
-def _holder(lock: Path) -> Json | None:
+def holder_of(lock: Path) -> Json | None:
+    """Who took it: pid, host and start; None where nobody did."""
     with suppress(OSError, ValueError):
         found = json.loads(lock.read_text(encoding="utf-8"))
         if isinstance(found, dict) and isinstance(found.get("pid"), int) and {"host", "started"} <= found.keys():

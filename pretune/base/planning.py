@@ -18,7 +18,7 @@ from pretune.base.errors import BadCommand, PretuneError
 from pretune.base.json import Json, JsonMap
 from pretune.base.seeds import for_each_seed, kinds_of
 from pretune.base.stage import STAGE, Forecast, Machine, Stage, stage_key
-from pretune.base.staging import current, scratch_key, scratch_run
+from pretune.base.staging import current, scratch_key, scratch_run, set_aside
 from pretune.base.yaml import read_yaml
 
 
@@ -68,6 +68,8 @@ class Planned:
     """How far the seed of a stage is from the recipe's."""
     main: str = ""
     """The stage that lies at `work` itself where that ends in a dot; the last one, if none is named."""
+    aside: bool = False
+    """Whether artifacts are made, and stay, where others are set aside: several runs then share the work folder."""
 
     @classmethod
     def read(cls, path: str | Path, overrides: tuple[str, ...] = (), size: str | None = None) -> Self:
@@ -122,6 +124,14 @@ class Planned:
             return Path(self.head.work) / name
         last = self.main or list(self.stages)[-1]
         return Path(self.head.work[:-1]) if name == last else Path(self.head.work + name)
+
+    def place(self, name: str, key: str) -> Path:
+        """Where the artifact with this key is made."""
+        return set_aside(self.out(name), key) if self.aside else self.out(name)
+
+    def place_of(self, name: str, made: Mapping[str, Artifact]) -> Path:
+        """Where a stage's artifact is made, once those that it needs are there."""
+        return self.place(name, self._key(name, self._resolve(self.stages[name], made)))
 
     # ---- plan ---------------------------------------------------------------------------------
 

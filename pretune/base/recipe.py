@@ -20,7 +20,7 @@ from pretune.base.json import Json, JsonMap
 from pretune.base.log import Log
 from pretune.base.planning import Planned, run_of
 from pretune.base.stage import Context, Stage, derive_seed
-from pretune.base.staging import Workspace, disk_errors, take_back
+from pretune.base.staging import Workspace, current, disk_errors, take_back
 from pretune.base.team import ALONE, Team
 
 
@@ -67,7 +67,7 @@ class Recipe(Planned):
             inputs = self._resolve(stage, made)
             key = self._key(name, inputs)
             title = f"[{number}/{len(self.stages)}] {name}"
-            done = take_back(self.out(name), key)
+            done = self._done(name, key)
             if done is not None:
                 log.info(f"{title}: current, nothing to do (same settings, same inputs; {done.path.as_posix()})")
                 made[name] = done
@@ -83,6 +83,13 @@ class Recipe(Planned):
             made[name] = self._make(name, stage, inputs, key, log=log, command=command, stopping=flag, team=team)
             team.share(True)  # it is published
         return made
+
+    def _done(self, name: str, key: str) -> Artifact | None:
+        """The finished artifact with this key, its files verified; with `aside` it stays where it is."""
+        if not self.aside:
+            return take_back(self.out(name), key)
+        found = current(self.out(name), key)
+        return found.verify() if found else None
 
     def _follow(self, team: Team, stopping: Callable[[bool], Callable[[], bool]] | None) -> dict[str, Artifact]:
         """What another rank than 0 does: it takes part where a stage trains, and writes nothing."""
@@ -116,7 +123,7 @@ class Recipe(Planned):
         team: Team,
     ) -> Artifact:
         started = time.time()
-        out = self.out(name)
+        out = self.place(name, key)
         with Workspace(out, key, run_of(stage, inputs, self.seed_of(name), key)).opened() as work:
             team.share(True)
             other = take_back(out, key)  # another process may have made it between the look and the lock

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,7 @@ from typing import Any
 import pretune
 from pretune.base.cluster import connected
 from pretune.base.errors import NotSupported, UserError
+from pretune.base.lock import free, holder_of, is_held
 from pretune.base.parent import end_with_parent
 from pretune.cli.launch import EXPECTED, SECONDS_TO_END
 
@@ -36,9 +38,13 @@ Look = Callable[[], tuple[int, int | None, str | None]]
 NEW_STARTS = 3
 """Times that Ray Train starts all ranks again after one has died."""
 LOOK_SECONDS = 0.5
+ANSWER_SECONDS = 60
+"""In which a node says whether a process of its own runs."""
+LOCKS = "*.scratch/lock"
 RAYS_OWN = ".ray"
 """Ray Train's folder in that of the recipe, and a word in it by which a node knows that it sees the same files."""
 WORD = "word"
+ALIKE = "every node needs the same version, and the same files under the same names"
 
 
 def launch_on_ray(address: str, nproc: int, work: Path, arguments: Sequence[str]) -> int:
@@ -50,21 +56,31 @@ def launch_on_ray(address: str, nproc: int, work: Path, arguments: Sequence[str]
     Raises:
         MissingExtra, Unreachable: see `connected`; NotSupported: too few cores, or the address of a Ray client.
     """
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    with shared(address, work) as (ray, given):
+        return _watched(ray, given["told"], _trainer(ray, nproc, {**given, "words": list(arguments)}))
+
+
+@contextmanager
+def shared(address: str, work: Path) -> Iterator[tuple[ModuleType, dict[str, Any]]]:
+    """Ray, connected, and what every node is given: by what it knows that it sees the same files, and whom to ask.
+
+    Raises:
+        MissingExtra, Unreachable, NotSupported: see `launch_on_ray`.
+    """
     if address.startswith("ray://"):
         hint = "give the cluster's own address (auto, HOST:6379) on one of its nodes, or submit the command as a job"
-        raise NotSupported("Ray Train does not work through a Ray client", hint=hint)
+        raise NotSupported("the process here must be one of the cluster, and no Ray client", hint=hint)
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     own, word = work / RAYS_OWN, secrets.token_hex(8)
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
     try:
         (own / WORD).write_text(word, encoding="utf-8")
         with connected(address, output=True) as ray:
+            given = {"folder": str(Path.cwd()), "own": str(own.absolute()), "word": word}
             told = ray.remote(num_cpus=0)(Told).remote()
-            given = {"words": list(arguments), "folder": str(Path.cwd()), "own": str(own.absolute()), "word": word}
-            given |= {"told": told, "version": pretune.__version__}
-            return _watched(ray, told, _trainer(ray, nproc, given))
+            yield ray, {**given, "told": told, "version": pretune.__version__}
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
@@ -143,7 +159,7 @@ def _watched(ray: ModuleType, told: Any, trainer: Any) -> int:
         signal.signal(number, handler)
     _, code, problem = ray.get(told.look.remote())
     if problem:
-        raise UserError(problem, hint="every node needs the same version, and the same files under the same names")
+        raise UserError(problem, hint=ALIKE)
     if failed and code in (None, 0):
         raise UserError(f"the ranks died more than {NEW_STARTS} times: {failed[0]}", hint="the same command continues")
     return 1 if code is None else int(code)
@@ -160,6 +176,7 @@ def rank_on_node(given: dict[str, Any]) -> None:
 
     context, told, rank = get_context(), given["told"], get_context().get_world_rank()
     if rank == 0:
+        free_abandoned(ray, Path(given["own"]).parent)
         ray.get(told.end.remote(None))
     if problem := unfit(given):
         ray.get(told.refuse.remote(problem))
@@ -184,6 +201,31 @@ def unfit(given: Mapping[str, Any]) -> str | None:
     if not Path(given["folder"]).is_dir() or not word.is_file() or word.read_text(encoding="utf-8") != given["word"]:
         return f"a node of the cluster does not see the files of {given['folder']} and {word.parents[1]}"
     return None
+
+
+def free_abandoned(ray: ModuleType, work: Path) -> None:
+    """Let go of the locks of processes that are gone: as their own nodes say, or the cluster where a node was lost.
+
+    Those of this host need no word: whoever wants such a lock sees by itself.
+    """
+    for lock in work.glob(LOCKS):
+        holder = holder_of(lock)
+        if holder and holder["host"] != socket.gethostname() and is_gone(ray, lock, holder["host"]):
+            free(lock, holder)
+
+
+def is_gone(ray: ModuleType, lock: Path, host: str) -> bool:
+    """Whether a node of this name was lost, or says that nobody there holds the lock; a stranger may be alive."""
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+    nodes = [node for node in ray.nodes() if node["NodeManagerHostname"] == host]
+    there = [On(node["NodeID"], soft=False) for node in nodes if node["Alive"]]
+    try:
+        asked = [ray.remote(num_cpus=0)(is_held).options(scheduling_strategy=one).remote(lock) for one in there[:1]]
+        return bool(nodes) and not any(ray.get(asked, timeout=ANSWER_SECONDS))
+    except RayError:  # it is silent, or goes just now
+        return False
 
 
 def _meeting_place(ray: ModuleType) -> tuple[str, int]:

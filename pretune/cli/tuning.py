@@ -52,15 +52,16 @@ def tune(
 
     A trial is a run of the recipe up to its last stage that trains; what the search does not touch is made once. Scores
     are of the validation split. At the end all stages run once, with the best values. Stopped or killed, the same
-    command goes on.
+    command goes on. With ray=ADDRESS every node of the cluster runs a trial at a time, or every GPU one.
     """
     take_flags(rehash)
+    from pretune.cli.trials_on_ray import places_of
     from pretune.tune.command import Wanted, opened, tuned
 
     given = checked_settings(settings)
     wanted = Wanted(recipe, given, size, trials, minutes, sampler, halving, by, seed, start, out)
     job, study = opened(wanted)
     log = log_of(quiet or as_json)
-    with stoppable() as stopping:
-        found = tuned(job, study, log=log, command=typed(), stopping=stopping)
+    with places_of(job) as places, stoppable() as stopping:  # in this order: Ray handles SIGTERM, too
+        found = tuned(job, study, log=log, command=typed(), stopping=stopping, places=places)
     print_json(found.facts) if as_json else click.echo(found.text)

@@ -22,7 +22,7 @@ from pretune.tune.outcome import facts_json, table_text, write_best, write_page
 from pretune.tune.proposing import Sampler, grid, importance
 from pretune.tune.space import Space, read_space, values_text
 from pretune.tune.study import Study, facts_of, open_study
-from pretune.tune.trials import Parts, Search, finish, parts_of, plain, search
+from pretune.tune.trials import Parts, Places, Search, finish, parts_of, plain, search
 
 USUAL_TRIALS = 16
 WINNERS = "winners.json"
@@ -83,8 +83,6 @@ def opened(wanted: Wanted) -> tuple[Search, Study]:
 
 
 def _refuse(wanted: Wanted, recipe: Recipe) -> None:
-    if recipe.head.ray is not None:
-        raise NotSupported("a search runs on this machine, and the recipe has ray", hint="ray=null")
     if recipe.head.nproc > 1:
         hint = "nproc=1; the best recipe may have more"
         raise NotSupported(f"a search runs in one process, and the recipe has nproc={recipe.head.nproc}", hint=hint)
@@ -99,14 +97,23 @@ def _trials(wanted: Wanted, space: Space) -> int | None:
     return wanted.trials or (None if wanted.minutes else USUAL_TRIALS)
 
 
-def tuned(job: Search, study: Study, *, log: Log, command: str, stopping: Stopping) -> Outcome:
+def tuned(
+    job: Search, study: Study, *, log: Log, command: str, stopping: Stopping, places: Places | None = None
+) -> Outcome:
     """Search, then run everything once with the best values.
+
+    Args:
+        places: where trials run; None for here.
 
     Raises:
         BadCommand: no trial has a score; Stopped: the user asked to stop.
     """
     log.info(plan_text(job, study))
-    study = search(job, study, log=log, command=command, stopping=stopping, after=lambda found: write_best(job, found))
+
+    def after(found: Study) -> None:
+        write_best(job, found)
+
+    study = search(job, study, log=log, command=command, stopping=stopping, after=after, places=places)
     best = study.best(lower=job.lower)
     if best is None:
         last = study.trials[-1].problem if study.trials else "--minutes is too short for one"

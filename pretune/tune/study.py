@@ -2,6 +2,7 @@
 
     OUT/study.json     the recipe's settings, the digests of its data, the ranges, the metric
     OUT/trials.jsonl   a line for each trial that ended: its values, its score, how it went
+    OUT/begun.jsonl    where several run at a time: the values of those that have not ended, which are the next ones
 
 Trials of another recipe, of other data, other ranges or another metric are never mixed.
 """
@@ -9,7 +10,7 @@ Trials of another recipe, of other data, other ranges or another metric are neve
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from pretune.base.stage import Stage
 from pretune.base.staging import write_durably
 from pretune.tune.space import Space
 
-FACTS, TRIALS = "study.json", "trials.jsonl"
+FACTS, TRIALS, BEGUN = "study.json", "trials.jsonl", "begun.jsonl"
 State = Literal["finished", "behind", "failed"]
 
 
@@ -63,6 +64,8 @@ class Study:
     folder: Path
     facts: JsonMap
     trials: tuple[Trial, ...] = ()
+    begun: tuple[Json, ...] = ()
+    """Values of the trials that were begun, several at a time, and have not ended."""
 
     @property
     def own(self) -> list[Trial]:
@@ -77,9 +80,23 @@ class Study:
     def added(self, *more: Trial) -> Study:
         """The study with more trials; they are on the disk when this returns."""
         found = replace(self, trials=(*self.trials, *more))
-        lines = (json.dumps(asdict(trial), ensure_ascii=False) for trial in found.trials)
-        write_durably(self.folder / TRIALS, "".join(f"{line}\n" for line in lines))
+        write_durably(self.folder / TRIALS, _lines(map(asdict, found.trials)))
         return found
+
+    def beginning(self, values: Sequence[Json]) -> Study:
+        """The study while trials with these values run; so it is on the disk when this returns."""
+        if values or (self.folder / BEGUN).exists():
+            write_durably(self.folder / BEGUN, _lines(values))
+        return replace(self, begun=tuple(values))
+
+    def with_begun(self, values: Sequence[Json]) -> Study:
+        """What the choice of the next trial goes by: one that has not ended counts as one that failed, so that the next
+        is elsewhere."""
+        return replace(self, trials=(*self.trials, *(Trial(one, None, "failed") for one in values)))
+
+
+def _lines(values: Iterable[Json]) -> str:
+    return "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in values)
 
 
 def facts_of(space: Space, recipe: Recipe, needed: Sequence[str], metric: str) -> Json:
@@ -121,9 +138,9 @@ def open_study(folder: Path, facts: JsonMap, start: Path | None = None) -> Study
 def _read(folder: Path, facts: JsonMap) -> Study:
     try:
         found = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        path = folder / TRIALS
-        lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-        trials = tuple(_trial(json.loads(line)) for line in lines if line)
+        trials = tuple(map(_trial, _read_lines(folder / TRIALS)))
+        ended = [trial.values for trial in trials]  # a kill between the two files leaves one in both
+        begun = tuple(values for values in _read_lines(folder / BEGUN) if values not in ended)
     except FileNotFoundError:
         raise NoSuchFile(f"{folder.as_posix()!r} holds no study", hint="`pretune tune` writes one") from None
     except (ValueError, TypeError) as error:
@@ -133,7 +150,12 @@ def _read(folder: Path, facts: JsonMap) -> Study:
         if changes := _changes(found.get(what, {}), facts[what]):
             raise OtherStudy(f"{folder.as_posix()!r} is a study of another {what.rstrip('s')}: {changes}",
                              hint="choose another --out, or go on with recipe and ranges as they were")  # fmt: skip
-    return Study(folder, facts, trials)
+    return Study(folder, facts, trials, begun)
+
+
+def _read_lines(path: Path) -> list[Json]:
+    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+    return [json.loads(line) for line in lines if line]
 
 
 def _trial(line: Json) -> Trial:

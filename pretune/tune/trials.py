@@ -15,7 +15,8 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pretune.base.artifact import Artifact
 from pretune.base.checking import references
@@ -24,6 +25,7 @@ from pretune.base.errors import (
     DoesNotFit,
     NotFinite,
     OutOfMemory,
+    PretuneError,
     SettingsError,
     Stopped,
     UnknownSetting,
@@ -128,37 +130,97 @@ def plain(name: str) -> str:
     return name.partition(".")[0]
 
 
+class Places(Protocol):
+    """Where trials run, `number` of them at a time."""
+
+    @property
+    def number(self) -> int: ...
+
+    def begin(self, study: Study, values: Json) -> None:
+        """Begin a trial; `study` is what it may look at."""
+
+    def first(self, stopping: Stopping) -> Trial:
+        """The trial that ends first; raises as `run_trial` does."""
+
+
+@dataclass
+class Here:
+    """This process, which runs one trial at a time."""
+
+    job: Search
+    command: str
+    number: int = 1
+    _begun: tuple[Study, Json] | None = None
+
+    def begin(self, study: Study, values: Json) -> None:
+        self._begun = study, values
+
+    def first(self, stopping: Stopping) -> Trial:
+        assert self._begun, "one was begun"
+        return run_trial(self.job, *self._begun, command=self.command, stopping=stopping)
+
+
 def search(
-    job: Search, study: Study, *, log: Log, command: str, stopping: Stopping, after: Callable[[Study], object]
+    job: Search,
+    study: Study,
+    *,
+    log: Log,
+    command: str,
+    stopping: Stopping,
+    after: Callable[[Study], object],
+    places: Places | None = None,
 ) -> Study:
     """Run trials until there are enough, or the next one would not fit into the minutes.
 
     Args:
         after: called with the study after each trial.
+        places: where they run; None for here.
     """
+    places = places or Here(job, command)
     ends = time.monotonic() + 60 * job.minutes if job.minutes else math.inf
     # Made before the first trial, so that no trial's time counts it; whatever values a trial has, these are the same.
     job.space.recipe(job.space.first).only(job.parts.once).run(log=log, command=command, stopping=stopping)
     guess = _mean(study.own) if study.own or log.quiet else _forecast(job)
-    with log.over(expected(job, study, ends - time.monotonic(), guess)):
-        while job.trials is None or len(study.own) < job.trials:
-            if (left := ends - time.monotonic()) < _mean(study.own):
-                log.info(f"another trial would take about {_mean(study.own):.0f} s, and {max(left, 0):.0f} s are left")
-                break
-            values = propose(job.space.axes, study.trials, sampler=job.sampler, seed=job.seed, lower=job.lower)
-            if values is None:
-                log.info("every combination was tried")
-                break
-            title = _title(job, len(study.own))
-            log.entering(title)
-            log.info(f"{title}: {values_text(values)}")
-            study = study.added(run_trial(job, study, values, log=log, command=command, stopping=stopping))
+    running, waiting = list[Json](), [*study.begun]  # these by a command that was killed
+    notes = places.number > 1 or waiting  # of one at a time the trials alone say which is next
+    with log.over(expected(job, study, ends - time.monotonic(), guess / places.number)):
+        while True:
+            while len(running) < places.number and _fits(job, study, running, ends, log):
+                values = waiting.pop(0) if waiting else _proposed(job, study.with_begun(running))
+                if values is None:
+                    if not running:
+                        log.info("every combination was tried")
+                    break
+                title = _title(job, len(study.own) + len(running))
+                log.entering(title)
+                log.info(f"{title}: {values_text(values)}")
+                places.begin(study.with_begun(running), values)
+                running.append(values)
+                study = study.beginning([*running, *waiting] if notes else [])
+            if not running:
+                return study
+            trial = places.first(stopping)
+            running.remove(trial.values)
+            study = study.added(trial).beginning([*running, *waiting] if notes else [])
             after(study)
-            to_come = expected(job, study, ends - time.monotonic(), _mean(study.own))
+            to_come = expected(job, study, ends - time.monotonic(), _mean(study.own) / places.number)
             log.info(f"    {_told(job, study, sum(to_come.values()))}")
             if log.screen.whole:
                 log.screen.whole.expect(to_come)
-    return study
+
+
+def _fits(job: Search, study: Study, running: Sequence[Json], ends: float, log: Log) -> bool:
+    """Whether one more trial is wanted, and fits into the minutes."""
+    if job.trials is not None and len(study.own) + len(running) >= job.trials:
+        return False
+    left = ends - time.monotonic()
+    if left < _mean(study.own) and not running:
+        log.info(f"another trial would take about {_mean(study.own):.0f} s, and {max(left, 0):.0f} s are left")
+    return left >= _mean(study.own)
+
+
+def _proposed(job: Search, study: Study) -> Json | None:
+    return propose(job.space.axes, study.trials, sampler=job.sampler, seed=job.seed, lower=job.lower)
 
 
 def expected(job: Search, study: Study, left: float, each: float) -> dict[str, float]:
@@ -178,8 +240,13 @@ def _title(job: Search, number: int) -> str:
     return f"trial {number + 1}{f' of {job.trials}' if job.trials else ''}"
 
 
-def run_trial(job: Search, study: Study, values: Json, *, log: Log, command: str, stopping: Stopping) -> Trial:
+def run_trial(
+    job: Search, study: Study, values: Json, *, command: str, stopping: Stopping, aside: bool = False
+) -> Trial:
     """Run the recipe with these values as far as the stage that is scored.
+
+    Args:
+        aside: whether others run in the same folder at the same time.
 
     Raises:
         Stopped: the user asked to stop; UserError: nothing of this recipe has ever run.
@@ -188,12 +255,13 @@ def run_trial(job: Search, study: Study, values: Json, *, log: Log, command: str
         return Trial(values, None, "failed", problem=problem)
     started = time.monotonic()
     inner = Log(quiet=True, silent=bool(study.own))  # what the first trial warns of, the others would warn of too
-    recipe = job.space.recipe(values)
-    curves = [trial.curve for trial in study.trials]
-    watcher = watcher_of(recipe.out(job.parts.scored[0]), job.metric, curves, lower=job.lower) if job.halving else None
+    recipe = replace(job.space.recipe(values), aside=aside)
+    watcher = None
     try:
-        if watcher:  # what comes before is not watched
-            recipe.only(job.parts.needed[:-1]).run(log=inner, command=command, stopping=stopping)
+        if job.halving:  # what comes before is not watched
+            before = recipe.only(job.parts.needed[:-1]).run(log=inner, command=command, stopping=stopping)
+            out, curves = recipe.place_of(job.parts.scored[0], before), [trial.curve for trial in study.trials]
+            watcher = watcher_of(out, job.metric, curves, lower=job.lower)
         flags = watcher.next_to(stopping) if watcher else stopping
         made = recipe.only(job.parts.needed).run(log=inner, command=command, stopping=flags)
     except Stopped:
@@ -203,9 +271,7 @@ def run_trial(job: Search, study: Study, values: Json, *, log: Log, command: str
         shutil.rmtree(watcher.scratch)  # the start of a run that nobody goes on with
         return ended
     except (NotFinite, OutOfMemory, DoesNotFit, UserError) as error:
-        if isinstance(error, UserError) and not any(trial.state == "finished" for trial in study.trials):
-            raise
-        return Trial(values, None, "failed", seconds=_since(started), problem=error.problem)
+        return failed(study, values, error, _since(started))
     cards = [made[name].card for name in job.parts.scored]
     curve = curve_of(made[job.parts.scored[0]].path, job.metric)
     figures = _means([card.metrics for card in cards])
@@ -220,6 +286,13 @@ def _clash(job: Search, values: Json) -> str:
     except SettingsError as error:
         return " ".join(error.problem.split())  # several lines, and a trial has one
     return ""
+
+
+def failed(study: Study, values: Json, error: PretuneError, seconds: float) -> Trial:
+    """The trial that ended with this error; raises it where it is the user's, and nothing of this recipe ever ran."""
+    if isinstance(error, UserError) and not any(trial.state == "finished" for trial in study.trials):
+        raise error
+    return Trial(values, None, "failed", seconds=seconds, problem=error.problem)
 
 
 def finish(job: Search, values: Json, *, log: Log, command: str, stopping: Stopping) -> dict[str, Artifact]:

@@ -25,7 +25,7 @@ def tune(pretune: Run) -> Callable[..., tuple[int, str, str]]:
         (("hill.x=5..1",), "hill.x=5..1 is an empty range"),
         (("hill.x=1..1",), "is an empty range"),
         (("hill.x=0..5:log",), "only a range above 0 has a logarithmic scale"),
-        (("hill.y=0..5",), "hill.y (line 5): no such setting; choose one of: corpus, k, steps, way, x"),
+        (("hill.y=0..5",), "hill.y (line 5): no such setting; choose one of: corpus, gate, k, steps, way, x"),
         (("hil.x=0..5",), "hil.x: no such stage; did you mean 'hill'?"),
         (("hill.k=1.5..4",), "hill.k (line 5): must be a whole number (got 1.5)"),
         (("hill.x=slow,fast",), "hill.x (line 5): must be a number (got 'slow')"),
@@ -40,7 +40,8 @@ def tune(pretune: Run) -> Callable[..., tuple[int, str, str]]:
         (("hill.x=0..5", "--trials", "0"), "0 is not in the range"),
         (("hill.x=0..5", "seeds=2", "--halving"), "--halving follows one run"),
         (("hill.x=0..5", "nproc=2"), "a search runs in one process"),
-        (("hill.x=0..5", "ray=auto"), "a search runs on this machine"),
+        (("hill.x=0..5", "ray=ray://here:10001"), "the process here must be one of the cluster"),
+        (("hill.x=0..5", "ray=auto", "nproc=2"), "a search runs in one process"),
     ],
 )
 def test_what_cannot_be_searched_is_told_in_a_sentence(tune: Run, words: tuple[str, ...], told: str) -> None:

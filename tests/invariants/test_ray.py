@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 
 import pretune
-from pretune.cli import on_ray
+from pretune.base.errors import Locked, NotSupported, Stopped
+from pretune.base.lock import is_held
+from pretune.cli import on_ray, trials_on_ray
 from pretune.cli.on_ray import WORD, cores_for_each, unfit
+from pretune.cli.trials_on_ray import nodes_and_shares, patiently
+from pretune.tune.study import Trial
 from tests.invariants.test_ranks import assert_equal, run, together, told, world
+from tests.tune.toys import RECIPE as TOYS
 
 __all__ = ["together", "world"]
 WORK = "cluster"
@@ -132,3 +142,114 @@ def test_a_rank_is_asked_to_end_with_the_terminal_and_killed_if_it_outlives_rank
     monkeypatch.setattr(on_ray, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(on_ray, "SECONDS_TO_END", 0.3)
     assert on_ray._run({"words": [], "folder": str(tmp_path)}, {}, lambda: look) == code
+
+
+# ---- a search -----------------------------------------------------------------------------------
+
+SEARCHED = ("hill.k=1,2", "hill.way=plain,deadly", "hill.gate=gate")
+
+
+@pytest.fixture
+def search(tmp_path: Path, address: str) -> Callable[[], subprocess.Popen[bytes]]:
+    (tmp_path / "r.yaml").write_text(TOYS, encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    words = [sys.executable, "-m", "pretune", "tune", "r.yaml", *SEARCHED, "--sampler", "grid", f"ray={address}"]
+
+    def start() -> subprocess.Popen[bytes]:
+        with (tmp_path / "log.txt").open("ab") as log:
+            return subprocess.Popen(words, cwd=tmp_path, env=env, stdout=log, stderr=log)
+
+    return start
+
+
+def test_a_search_is_stopped_killed_and_loses_a_process_and_still_tries_everything_once(
+    tmp_path: Path, search: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    def at_work() -> list[Path]:
+        return [lock for lock in (tmp_path / "work").glob("hill@*.scratch/lock") if is_held(lock)]
+
+    stopped = search()
+    wait_for(lambda: len(at_work()) == 2, stopped)  # a trial on each node
+    stopped.terminate()
+    assert stopped.wait(timeout=120) == 130, told(tmp_path)
+    assert not at_work()
+    killed = search()
+    wait_for(lambda: len(at_work()) == 2, killed)
+    killed.kill()
+    killed.wait()
+    wait_for(lambda: not at_work())
+    (tmp_path / "gate").touch()
+    assert search().wait(timeout=240) == 0, told(tmp_path)
+    lines = (tmp_path / "work.tune" / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    trials = [json.loads(line) for line in lines]
+    wanted = [{"hill.k": k, "hill.way": way} for k in (1, 2) for way in ("plain", "deadly")]
+    assert sorted(map(str, (trial["values"] for trial in trials))) == sorted(map(str, wanted))
+    assert {trial["state"] for trial in trials} == {"finished"}, "a process that died was begun again"
+    assert not (tmp_path / "work" / ".ray").exists()
+
+
+def test_a_trial_gets_a_node_or_a_gpu_and_no_more_cores_than_the_least_of_them_has() -> None:
+    def node(name: str, alive: bool = True, **has: float) -> dict[str, Any]:
+        return {"NodeID": name, "Alive": alive, "Resources": has}
+
+    assert nodes_and_shares([node("a", CPU=8), node("b", CPU=4), node("c", alive=False, CPU=1), node("d", CPU=0)]) == (
+        ["a", "b"],
+        {"num_cpus": 4, "num_gpus": 0},
+    )
+    assert nodes_and_shares([node("a", CPU=8, GPU=2), node("b", CPU=4)]) == (["a", "a"], {"num_cpus": 4, "num_gpus": 1})
+    with pytest.raises(NotSupported, match="no node of the cluster has a core"):
+        nodes_and_shares([node("a", GPU=2)])
+
+
+def test_a_trial_waits_for_a_stage_that_another_one_makes_unless_it_is_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials_on_ray, "WAIT_SECONDS", 0.0)
+    done, freed = Trial({}, 1.0), list[int]()
+
+    def run() -> Trial:
+        if len(freed) < 3:
+            raise Locked("process 1 on there is working on 'x'", hint="wait for it")
+        return done
+
+    assert patiently(run, lambda: False, lambda: freed.append(1)) is done
+    freed.clear()
+    with pytest.raises(Stopped):
+        patiently(run, lambda: True, lambda: freed.append(1))
+
+
+# ---- locks of those that are gone ---------------------------------------------------------------
+
+
+class Nodes:
+    """A cluster as far as it is asked about nodes; `held`: what the living ones say of a lock."""
+
+    def __init__(self, alive: dict[str, bool], held: bool):
+        self.alive, self.held = alive, held
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"NodeID": "0" * 56, "NodeManagerHostname": name, "Alive": on} for name, on in self.alive.items()]
+
+    def remote(self, **options: Any) -> Any:
+        return lambda function: SimpleNamespace(options=lambda **more: SimpleNamespace(remote=lambda lock: self.held))
+
+    def get(self, asked: list[bool], timeout: float) -> list[bool]:
+        return asked
+
+
+@pytest.mark.parametrize(
+    ("alive", "held", "is_free"),
+    [
+        ({"there": True}, True, False),
+        ({"there": True}, False, True),
+        ({"there": False}, True, True),
+        ({"elsewhere": True, "lost": False}, False, False),
+    ],
+)
+def test_a_lock_is_let_go_where_its_node_was_lost_or_knows_nothing_of_its_process(
+    alive: dict[str, bool], held: bool, is_free: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    lock = tmp_path / "base.scratch" / "lock"
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"pid": 7, "host": "there", "started": "boot/7"}), encoding="utf-8")
+    on_ray.free_abandoned(Nodes(alive, held), tmp_path)  # type: ignore[arg-type]
+    assert lock.exists() != is_free

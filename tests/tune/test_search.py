@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shutil
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from pretune.tune.halving import falls_behind
 from pretune.tune.outcome import best_so_far, parallel
 from pretune.tune.space import read_space
 from pretune.tune.study import Study, Trial
-from pretune.tune.trials import Search, expected
+from pretune.tune.trials import Search, expected, run_trial
 from tests.tune.toys import ACCIDENTS, RECIPE, RUNS
 
 SEARCHED = ("hill.x=0..5", "hill.k=1..9")
@@ -282,3 +284,69 @@ def test_lines_of_the_picture_stand_where_their_values_are() -> None:
 def test_the_best_so_far_never_falls() -> None:
     assert best_so_far([None, 2.0, 1.0, None, 3.0], lower=False) == [(2, 2.0), (3, 2.0), (4, 2.0), (5, 3.0)]
     assert best_so_far([2.0, 1.0, None], lower=True) == [(1, 2.0), (2, 1.0), (3, 1.0)]
+
+
+@dataclass
+class Two:
+    """Two places at a time, of which the later one ends first."""
+
+    job: Search
+    number: int = 2
+    running: list[tuple[Study, Any]] = field(default_factory=list)
+
+    def begin(self, study: Study, values: Any) -> None:
+        self.running.append((study, values))
+
+    def first(self, stopping: Any) -> Trial:
+        return run_trial(self.job, *self.running.pop(), command="test", stopping=stopping, aside=True)
+
+
+def run_two(*searched: str, **wanted: Any) -> Outcome:
+    job, study = prepared(*searched, **wanted)
+    flags: Any = lambda gentle: lambda: False  # noqa: E731
+    return tuned(job, study, log=Log(quiet=True), command="test", stopping=flags, places=Two(job))
+
+
+@pytest.mark.parametrize("stopped_at", [[], [1], [2], [3], [4, 6]])
+def test_of_two_at_a_time_every_combination_is_tried_once_wherever_it_is_killed(stopped_at: list[int]) -> None:
+    searched = ("words.upper=true,false", "hill.k=1,2,3")
+    ACCIDENTS.extend(stopped_at)
+    while True:
+        with suppress(KeyboardInterrupt):
+            found = run_two(*searched, sampler="grid")
+            break
+    wanted = [{"words.upper": upper, "hill.k": k} for upper in (True, False) for k in (1, 2, 3)]
+    tried = [one["values"] for one in found.facts["trials"]]
+    assert sorted(map(str, tried)) == sorted(map(str, wanted))
+    assert len(hills()) == 6
+    assert RUNS.count("words") == 2, "made once for all trials that share it"
+    assert {plan.status for plan in Recipe.read(found.facts["recipe"]).plan()} == {"current"}
+    assert not Path("work.tune/begun.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_what_runs_already_is_proposed_no_second_time(sampler: str) -> None:
+    tried = [one["values"] for one in run_two(trials=8, sampler=sampler).facts["trials"]]
+    assert len({str(values) for values in tried}) == 8
+
+
+def test_models_of_trials_beside_each_other_are_those_of_trials_one_by_one(tmp_path: Path) -> None:
+    run("hill.k=1,2,3", sampler="grid")
+    alone = {card["key"]: card["id"] for card in cards(tmp_path / "work")}
+    shutil.move(tmp_path / "work", tmp_path / "before")
+    shutil.rmtree(tmp_path / "work.tune")
+    run_two("hill.k=1,2,3", sampler="grid")
+    assert {card["key"]: card["id"] for card in cards(tmp_path / "work")} == alone
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {
+        path.name for path in (tmp_path / "before").iterdir()
+    }
+
+
+def cards(work: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(work.glob("*/artifact.json"))]
+
+
+def test_a_trial_beside_others_that_is_behind_is_stopped_and_leaves_no_scratch() -> None:
+    found = run_two("hill.x=3,4,5,6,7,8", "hill.steps=27", sampler="grid", halving=True)
+    assert {state for _, _, state in outcomes(found)} == {"finished", "behind"}
+    assert not list(Path("work").glob("*.scratch"))

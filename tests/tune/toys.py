@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -9,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import model_validator
 
 from pretune.base.artifact import Artifact
-from pretune.base.config import Input
+from pretune.base.config import Free, Input
 from pretune.base.errors import NotFinite, Stopped
 from pretune.base.stage import Context, Stage
 
@@ -47,6 +50,8 @@ class Hill(Stage):
     k: int = 1
     way: str = "plain"
     steps: int = 9
+    gate: Annotated[str, Free] = ""
+    """A file that it waits for."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -65,6 +70,13 @@ class Hill(Stage):
         RUNS.append("hill 0")
         if self.way == "steep":
             raise NotFinite("the loss is nan")
+        if self.way == "deadly" and not (context.scratch / "died").exists():
+            (context.scratch / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        while self.gate and not Path(self.gate).exists():
+            time.sleep(0.05)
+            if context.stop:
+                raise Stopped("stopped at the gate")
         score = 100 - (self.x - 3) ** 2 - self.k + context.seed % 2
         for step in range(1, self.steps + 1):
             context.log.metrics(step=step, validation_score=score * step / self.steps)
