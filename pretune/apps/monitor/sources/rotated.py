@@ -79,7 +79,7 @@ def _rotated(path: Path, stems: bool) -> list[Path]:
     return sorted(found, key=lambda one: one.stat().st_mtime_ns, reverse=True)
 
 
-def _is_at(path: Path, at: Mapping[str, Json], *, by_inode: bool) -> bool:
+def _is_at(path: Path, at: Json, *, by_inode: bool) -> bool:
     """Whether a file only grew since it was at this place."""
     try:
         with path.open("rb") as file:
