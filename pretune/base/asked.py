@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if hasattr(signal, "SIGBREAK") else []))
@@ -19,6 +23,24 @@ def listen() -> None:
 def _ask(number: int, frame: FrameType | None) -> None:
     global _asked  # noqa: PLW0603
     _asked = True
+
+
+def ask_to_save(pid: int) -> None:
+    """Ask another process for a checkpoint; one that does not listen yet has nothing to save, and would end by it."""
+    if _listens(pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR1)
+
+
+def _listens(pid: int) -> bool:
+    """Whether a process handles SIGUSR1: proc(5), the mask SigCgt; where there is none, it is believed."""
+    if sys.platform != "linux":
+        return True
+    with suppress(OSError):
+        told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        caught = next(line for line in told.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+    return False
 
 
 def is_save_asked() -> bool:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+STORE_FILE = "PRETUNE_STORE_FILE"
+"""The variable with the number of an open socket, on which rank 0 is to listen."""
 
 
 class Team(Protocol):

@@ -8,34 +8,44 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import click
 
+from pretune.base.asked import ask_to_save
 from pretune.base.limits import usable_cores
+from pretune.base.team import STORE_FILE
 
 SECONDS_TO_END = 20.0
 """Between asking the other ranks to end and ending them."""
+HOST = "127.0.0.1"
+BACKLOG = 1024
+"""Ranks that may wait until rank 0 answers."""
 EXPECTED = (0, 1, 2, 3, 130)
 """Exit codes of which rank 0 has told the reason."""
 
 
 def launch(nproc: int, arguments: Sequence[str]) -> int:
     """Run `pretune ARGUMENTS` as `nproc` ranks; returns the exit code. A rank that dies ends the others, named."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    threads = max(1, usable_cores() // nproc)
-    ranks = [_start(rank, nproc, port, threads, arguments) for rank in range(nproc)]
+    ranks, early = list[subprocess.Popen[bytes]](), list[int]()
 
     def pass_on(number: int, frame: object) -> None:
+        if len(ranks) < nproc:  # the one that is being started would miss it
+            early.append(number)
+            return
         for rank in ranks:
-            rank.send_signal(number)
+            rank.send_signal(number) if number == signal.SIGTERM else ask_to_save(rank.pid)
 
     # Else they would end the launcher alone. Ctrl-C reaches the ranks by itself: they are of one group.
     for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):
         signal.signal(number, pass_on)
+    with listening(HOST) as meeting:
+        port = meeting.getsockname()[1]
+        for rank in range(nproc):
+            ranks.append(_start(rank, nproc, port, arguments, *(taken_over(meeting) if rank == 0 else ({}, ()))))
+    for number in early:
+        pass_on(number, None)
     try:
         failed = _first_failure(ranks)
     except KeyboardInterrupt:  # the ranks were interrupted as well: each saves and leaves
@@ -49,10 +59,29 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
     return code if code in EXPECTED else 1
 
 
-def _start(rank: int, nproc: int, port: int, threads: int, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": nproc, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    given = {"OMP_NUM_THREADS": str(threads), **os.environ, **{name: str(value) for name, value in place.items()}}
-    return subprocess.Popen([sys.executable, "-m", "pretune", *arguments], env=given)
+def listening(host: str) -> socket.socket:
+    """A socket that rank 0 takes over for its store: a port that is free when chosen may not be free when used."""
+    meeting = socket.socket()
+    meeting.bind((host, 0))
+    meeting.listen(BACKLOG)
+    return meeting
+
+
+def taken_over(meeting: socket.socket) -> tuple[dict[str, str], tuple[int, ...]]:
+    """The variables and the open files by which the process of rank 0 takes the socket over."""
+    if sys.platform == "win32":  # no process inherits a socket there by its number
+        meeting.close()
+        return {}, ()
+    return {STORE_FILE: str(meeting.fileno())}, (meeting.fileno(),)
+
+
+def _start(
+    rank: int, nproc: int, port: int, arguments: Sequence[str], more: Mapping[str, str], files: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": nproc, "MASTER_ADDR": HOST, "MASTER_PORT": port}
+    threads = {"OMP_NUM_THREADS": str(max(1, usable_cores() // nproc))}
+    given = {**threads, **os.environ, **{name: str(value) for name, value in place.items()}, **more}
+    return subprocess.Popen([sys.executable, "-m", "pretune", *arguments], env=given, pass_fds=files)
 
 
 def _first_failure(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:

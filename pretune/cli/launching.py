@@ -6,13 +6,15 @@
 The recipe, the data and `work` must be on a disk that all nodes see. A job that is ended early (a time limit, a node
 that goes) gets SIGTERM first, saves and leaves; started again, the same file goes on where it was: Slurm does so by
 itself when a node is lost or wanted by others, not at a time limit (sbatch it again); Kubernetes does for a Job that
-has not ended (`kubectl replace --force -f` starts one that has).
+has not ended (`kubectl replace --force -f` starts one that has). SIGUSR1 asks all for a checkpoint
+(`scancel --signal=USR1 JOB`, `kubectl exec POD -- kill -USR1 1`).
 
 Sources: sbatch(1), srun(1); kubernetes.io, "Job with Pod-to-Pod Communication"; torch.distributed.run.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -21,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pretune.base.errors import BadCommand
 from pretune.cli.shared import checked_settings, common, print_json, take_flags
 
 if TYPE_CHECKING:
     from pretune.base.json import Json
 
+TORCHRUN = ("python", "-m", "pretune.cli.torchrun")
 PORT = 29500
 PORTS = (20000, 10000)
 """On Slurm, where two jobs may share a node: the first port and their number, dealt by the job's own."""
@@ -54,7 +58,7 @@ def slurm(name: str, arguments: list[str], *, nodes: int, gpus: int, minutes: in
     options |= {"signal": f"TERM@{SECONDS_TO_SAVE}", "open-mode": "append", "output": f"{name}-%j.log"}
     asked = [f"#SBATCH --{option}={value}" for option, value in options.items()]
     meets = ["--rdzv-backend=c10d", '--rdzv-endpoint="$first:$port"', '--rdzv-id="$SLURM_JOB_ID"']
-    words = ["srun", "--kill-on-bad-exit=1", "torchrun", '--nnodes="$SLURM_NNODES"', f"--nproc-per-node={gpus or 1}"]
+    words = ["srun", "--kill-on-bad-exit=1", *TORCHRUN, '--nnodes="$SLURM_NNODES"', f"--nproc-per-node={gpus or 1}"]
     lines = [
         "#!/bin/bash",
         *asked,
@@ -102,7 +106,7 @@ def kubernetes(name: str, arguments: list[str], *, nodes: int, gpus: int, image:
 
 def _pod(name: str, arguments: list[str], *, nodes: int, gpus: int, image: str, claim: str) -> Json:
     meets = [f"--master-addr={name}-0.{name}", f"--master-port={PORT}", "--node-rank=$(JOB_COMPLETION_INDEX)"]
-    command = ["torchrun", f"--nnodes={nodes}", f"--nproc-per-node={gpus or 1}", *meets, "--module", "pretune"]
+    command = [*TORCHRUN, f"--nnodes={nodes}", f"--nproc-per-node={gpus or 1}", *meets, "--module", "pretune"]
     limits: Json = {"resources": {"limits": {"nvidia.com/gpu": gpus}}} if gpus else {}
     mounts = [{"name": "data", "mountPath": "/data"}, {"name": "shm", "mountPath": "/dev/shm"}]
     container = {
@@ -125,6 +129,15 @@ def _pod(name: str, arguments: list[str], *, nodes: int, gpus: int, image: str, 
             {"name": "shm", "emptyDir": {"medium": "Memory"}},  # the kernel gives a pod 64 MB, and NCCL wants more
         ],
     }
+
+
+def in_mount(recipe: str) -> str:
+    """The path of a recipe in a pod, where the folder of this process is mounted at /data. Raises BadCommand."""
+    found = Path(os.path.relpath(recipe)).as_posix()
+    if found.startswith("../"):
+        hint = "type the command in the folder that is mounted there, with the recipe and its data in it"
+        raise BadCommand(f"{recipe!r} is not in this folder, and a pod sees only what is mounted at /data", hint=hint)
+    return found
 
 
 def job_name(recipe: str) -> str:
@@ -194,7 +207,8 @@ def launch(
     checked = Recipe.read(recipe, checked_settings(settings), size)  # what is wrong is told here, not in an hour
     for stage in checked.stages.values():
         stage.check_ranks(nodes * max(1, gpus))
-    arguments, name = ["run", recipe, *settings, *(["--size", size] if size else [])], job_name(recipe)
+    there = in_mount(recipe) if scheduler == "kubernetes" else recipe
+    arguments, name = ["run", there, *settings, *(["--size", size] if size else [])], job_name(recipe)
     if scheduler == "slurm":
         text, end, then = slurm(name, arguments, nodes=nodes, gpus=gpus, minutes=minutes), "sbatch", "sbatch"
     else:

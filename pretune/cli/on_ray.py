@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +31,7 @@ from pretune.base.cluster import connected
 from pretune.base.errors import NotSupported, UserError
 from pretune.base.lock import free, holder_of, is_held
 from pretune.base.parent import end_with_parent
-from pretune.cli.launch import EXPECTED, SECONDS_TO_END
+from pretune.cli.launch import EXPECTED, SECONDS_TO_END, listening, taken_over
 
 Look = Callable[[], tuple[int, int | None, str | None]]
 """See `Told.look`."""
@@ -180,13 +181,15 @@ def rank_on_node(given: dict[str, Any]) -> None:
         ray.get(told.end.remote(None))
     if problem := unfit(given):
         ray.get(told.refuse.remote(problem))
-    host, port = broadcast_from_rank_zero(_meeting_place(ray))
+    meeting = listening(ray.util.get_node_ip_address()) if rank == 0 else None
+    host, port = broadcast_from_rank_zero(meeting and meeting.getsockname())
     barrier()
     if ray.get(told.look.remote())[2]:  # of any node, so that none waits for another
         return
     place = {"RANK": rank, "LOCAL_RANK": context.get_local_rank(), "WORLD_SIZE": context.get_world_size()}
     place |= {"MASTER_ADDR": host, "MASTER_PORT": port}
-    code = _run(given, {name: str(value) for name, value in place.items()}, lambda: ray.get(told.look.remote()))
+    told_place = {name: str(value) for name, value in place.items()}
+    code = _run(given, told_place, lambda: ray.get(told.look.remote()), meeting)
     if code not in EXPECTED or (rank and code and not _has_leader_ended(lambda: ray.get(told.look.remote()))):
         raise RuntimeError(f"rank {rank} ended with exit code {code}")
     if rank == 0:
@@ -228,21 +231,17 @@ def is_gone(ray: ModuleType, lock: Path, host: str) -> bool:
         return False
 
 
-def _meeting_place(ray: ModuleType) -> tuple[str, int]:
-    host = ray.util.get_node_ip_address()
-    with socket.socket() as free:
-        free.bind((host, 0))
-        return host, free.getsockname()[1]
-
-
-def _run(given: Mapping[str, Any], place: Mapping[str, str], look: Look) -> int:
+def _run(given: Mapping[str, Any], place: Mapping[str, str], look: Look, meeting: socket.socket | None = None) -> int:
     """The exit code of the rank's process, which is asked to end as often as the process here is.
 
     It dies with this worker, and is killed when rank 0 has ended and it has not: it is frozen.
     """
     command, stops, left = [sys.executable, "-m", "pretune", *given["words"]], 0, SECONDS_TO_END
-    env = {**os.environ, **place}
-    with subprocess.Popen(command, env=env, cwd=given["folder"], preexec_fn=end_with_parent) as process:  # noqa: PLW1509
+    more, files = taken_over(meeting) if meeting else ({}, ())
+    start = partial(subprocess.Popen, cwd=given["folder"], preexec_fn=end_with_parent)
+    with start(command, env={**os.environ, **place, **more}, pass_fds=files) as process:
+        if meeting:
+            meeting.close()  # it is the rank's
         while process.poll() is None:
             asked, code, _ = look()
             if asked > stops:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
+import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pretune.cli import main
+from pretune.cli.launch import launch, listening, taken_over
 from pretune.cli.launching import SECONDS_TO_SAVE, as_yaml, job_name, kubernetes, slurm
 
 RECIPE = """
@@ -21,9 +27,10 @@ stages:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "Support ZH.yaml"
     path.write_text(RECIPE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     return path
 
 
@@ -47,7 +54,7 @@ def test_the_sbatch_script_is_bash_and_starts_a_process_for_each_gpu(recipe: Pat
     assert lines.index("set -euo pipefail") > max(k for k, line in enumerate(lines) if line.startswith("#SBATCH"))
     words = shlex.split(lines[-1])
     assert words[0] == "srun"
-    assert {"torchrun", "--nproc-per-node=8", "--rdzv-backend=c10d"} <= {*words}
+    assert {"pretune.cli.torchrun", "--nproc-per-node=8", "--rdzv-backend=c10d"} <= {*words}
     assert words[words.index("--module") :] == ["--module", "pretune", "run", str(recipe), "base.steps=9"]
 
 
@@ -58,12 +65,13 @@ def test_torchrun_takes_the_words_of_both_files() -> None:
     words = shlex.split(
         script.replace("$SLURM_NNODES", "2").replace("$SLURM_JOB_ID", "7").replace("$first:$port", "n1:29500")
     )
-    found = parse_args(words[words.index("torchrun") + 1 :])
+    found = parse_args(words[words.index("pretune.cli.torchrun") + 1 :])
     assert (found.nnodes, found.nproc_per_node, found.rdzv_endpoint) == ("2", "4", "n1:29500")
     assert (found.module, found.training_script, found.training_script_args) == (True, "pretune", ["run", "a.yaml"])
     job = kubernetes("x", ["run", "a.yaml"], nodes=2, gpus=4, image="i", claim="c")[1]
     command = job["spec"]["template"]["spec"]["containers"][0]["command"]
-    found = parse_args([word.replace("$(JOB_COMPLETION_INDEX)", "1") for word in command[1:]])
+    assert command[:3] == ["python", "-m", "pretune.cli.torchrun"]
+    found = parse_args([word.replace("$(JOB_COMPLETION_INDEX)", "1") for word in command[3:]])
     assert (found.nnodes, found.node_rank, found.master_addr) == ("2", 1, "x-0.x")
     assert found.training_script_args == ["run", "a.yaml"]
 
@@ -114,11 +122,74 @@ def test_the_pods_of_the_job_find_the_first_one_by_the_headless_service(recipe: 
     assert spec["completions"] == spec["parallelism"] == 2
     assert pod["subdomain"] == name
     (container,) = pod["containers"]
+    assert container["command"][-2:] == ["run", "Support ZH.yaml"], "as the folder is mounted, not as it lies here"
     assert f"--master-addr={job['metadata']['name']}-0.{name}" in container["command"], "hostname of index 0"
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 4}
     assert container["image"] == "me/pretune:1"
     assert pod["restartPolicy"] in ("OnFailure", "Never"), "a Job takes no other"
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+
+
+def test_a_recipe_that_no_pod_would_see_is_refused(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recipe.parent / "deeper").mkdir()
+    monkeypatch.chdir(recipe.parent / "deeper")
+    for written in (str(recipe), "../Support ZH.yaml"):
+        assert launched(written, "--kubernetes", "--nodes", "2") == 2
+        assert "is not in this folder, and a pod sees only what is mounted at /data" in capsys.readouterr().err
+    assert not recipe.with_suffix(".k8s.yaml").exists()
+
+
+def test_sigusr1_to_torchrun_reaches_the_ranks_that_listen_and_ends_nobody(tmp_path: Path) -> None:
+    """Ranks are shells: one listens, and one does not yet."""
+    rank = """
+        [ $RANK = 1 ] || trap 'touch saved' USR1
+        touch ready-$RANK
+        while [ ! -e saved ]; do sleep 0.05; done
+    """
+    words = ("--standalone", "--nproc-per-node", "2", "--no-python", "bash", "-c", rank)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    started = subprocess.Popen([sys.executable, "-m", "pretune.cli.torchrun", *words], cwd=tmp_path, env=env)
+    while not all((tmp_path / f"ready-{k}").exists() for k in (0, 1)):
+        assert started.poll() is None
+        time.sleep(0.02)
+    started.send_signal(signal.SIGUSR1)
+    assert started.wait(timeout=120) == 0
+    assert (tmp_path / "saved").exists()
+
+
+def test_sigterm_while_ranks_are_started_ends_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks: list[subprocess.Popen[bytes]] = []
+
+    def start(rank: int, *more: object) -> subprocess.Popen[bytes]:
+        ranks.append(subprocess.Popen(["sleep", "60"]))
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)  # before anybody knows of this rank
+        return ranks[-1]
+
+    monkeypatch.setitem(launch.__globals__, "_start", start)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert launch(3, []) == 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert [rank.wait(timeout=10) for rank in ranks] == [-signal.SIGTERM] * 3
+
+
+def test_whoever_wants_the_port_before_rank_0_has_it_does_not_get_it() -> None:
+    with listening("127.0.0.1") as meeting, socket.socket() as other:
+        with pytest.raises(OSError):
+            other.bind(meeting.getsockname())
+        env, files = taken_over(meeting)
+        store = "import os, socket; s = socket.socket(fileno=int(os.environ['PRETUNE_STORE_FILE'])); s.accept()"
+        rank = subprocess.Popen([sys.executable, "-c", store], env={**os.environ, **env}, pass_fds=files)
+        place = meeting.getsockname()
+        meeting.close()
+        socket.create_connection(place, timeout=30).close()
+        assert rank.wait(timeout=30) == 0
 
 
 def test_a_batch_that_the_processes_cannot_share_is_told_before_a_file_is_written(

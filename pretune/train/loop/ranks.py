@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from pretune.base.errors import LeaderGone
-from pretune.base.team import ALONE, Team
+from pretune.base.team import ALONE, STORE_FILE, Team
 
 T = TypeVar("T")
 LONGEST_WAIT = timedelta(hours=24)
@@ -65,13 +65,22 @@ def team_here() -> Team:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
         return ALONE
     if not _joined:
-        store, rank, world = next(iter(rendezvous("env://")))
+        store, rank, world = _meet()
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world)
         # Else threads of the group may outlive the interpreter: "terminate called", exit status -6, after a good run.
         atexit.register(_leave_group)
         _joined.append(Ranks(rank, world, store))
     return _joined[0]
+
+
+def _meet() -> tuple[Any, int, int]:
+    """The store, the rank and the number of processes, once all have come."""
+    listening = os.environ.pop(STORE_FILE, None)
+    if listening is None:
+        return next(iter(rendezvous("env://")))
+    place = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["WORLD_SIZE"]), True)
+    return dist.TCPStore(*place, master_listen_fd=int(listening)), 0, place[2]
 
 
 def joined() -> Ranks | None:
