@@ -6,11 +6,21 @@ report   ──▶ report.s0 report.s1 report.s2       of: [$report]  ──▶ 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pretune.base.json import Json, JsonMap
 from pretune.base.stage import STAGE, Stage
+
+SEEDED = re.compile(r"(.+)\.s\d+")
+"""The name of what was made with one of several seeds."""
+
+
+def without_seed(name: str) -> str:
+    """The stage's name in the recipe: `report` of `report.s1`, and of `report` itself."""
+    found = SEEDED.fullmatch(name)
+    return found[1] if found else name
 
 
 def for_each_seed(stages: JsonMap, kinds: Mapping[str, type[Stage]], seeds: int) -> tuple[Json, dict[str, int]]:

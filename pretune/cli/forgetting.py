@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 READING = ("corpus", "dataset")
 """Stages that read raw records."""
-SEED = re.compile(r"\.s\d+$")
-"""Behind the name of a stage that is made for several seeds."""
 
 
 @dataclass
@@ -256,6 +253,7 @@ def _told_text(facts: Json) -> str:
 
 def _write_list(path: Path, recipe: Recipe, found: dict[str, Found]) -> None:
     """The list next to the recipe, and the setting in the stages that lack it."""
+    from pretune.base.seeds import without_seed
     from pretune.base.staging import write_durably
     from pretune.base.yaml import read_yaml
     from pretune.text.forget import read_digests, with_setting
@@ -270,7 +268,7 @@ def _write_list(path: Path, recipe: Recipe, found: dict[str, Found]) -> None:
         known = read_digests(one) if one.is_file() else frozenset()
         write_durably(one, "".join(f"{digest}\n" for digest in sorted({*known, *mine})))
     value = os.path.relpath(target).replace(os.sep, "/")
-    names = {SEED.sub("", name) if ("stages", name) not in lines else name for name, one in given.items() if not one}
+    names = {without_seed(name) if ("stages", name) not in lines else name for name, one in given.items() if not one}
     for name in sorted(names, key=lambda n: -lines[("stages", n)]):
         text = with_setting(text, lines[("stages", name)], "without", value)
     write_durably(path, text)

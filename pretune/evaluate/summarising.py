@@ -8,12 +8,13 @@ from statistics import mean, stdev
 
 from pretune.base.artifact import Artifact
 from pretune.base.json import Json, JsonMap
+from pretune.base.seeds import without_seed
 from pretune.base.stage import Context
 from pretune.evaluate.continual import courses
 from pretune.evaluate.page import card_part, course_part, report_part, seeds_part
 from pretune.evaluate.published import Published
 from pretune.evaluate.reporting import FORMAT, read_report, write_tree
-from pretune.evaluate.yardstick import SEED, table_of
+from pretune.evaluate.yardstick import table_of
 from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 
@@ -83,8 +84,8 @@ def over_seeds(figures: Mapping[str, JsonMap]) -> list[Json]:
     """Mean and standard deviation (of a sample, n - 1) of each figure over the reports NAME.s0, NAME.s1 ..."""
     same: dict[str, list[JsonMap]] = {}
     for name, metrics in figures.items():
-        if found := SEED.fullmatch(name):
-            same.setdefault(found[1], []).append(metrics)
+        if (stage := without_seed(name)) != name:
+            same.setdefault(stage, []).append(metrics)
     rows: list[Json] = []
     for name, several in same.items():
         for key in several[0] if len(several) > 1 else ():

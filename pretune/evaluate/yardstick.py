@@ -11,20 +11,17 @@ published is averaged over the tasks that have it, and the model over the same o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
 from pretune.base.errors import NotSupported, WrongValue, did_you_mean
 from pretune.base.json import Json, JsonMap
+from pretune.base.seeds import without_seed
 from pretune.evaluate.findings import rounded
 from pretune.evaluate.page import EMPTY
 from pretune.evaluate.published import Published
 from pretune.report.numbers import is_lower_better, metric, named
-
-SEED = re.compile(r"(.+)\.s\d+")
-"""The name of what was made with one of several seeds."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +148,7 @@ def _by_stage(reports: Mapping[str, JsonMap]) -> dict[str, list[JsonMap]]:
     """The reports by the stage that made them, those of several seeds together."""
     found: dict[str, list[JsonMap]] = {}
     for name, report in reports.items():
-        seed = SEED.fullmatch(name)
-        found.setdefault(seed[1] if seed else name, []).append(report)
+        found.setdefault(without_seed(name), []).append(report)
     return found
 
 
