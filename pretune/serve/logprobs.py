@@ -1,6 +1,7 @@
 """How likely the model found what it wrote, in OpenAI's two forms: a list of objects (chat), four lists (completions).
 
-The numbers are the model's own, before temperature, penalties, bias and grammar.
+The numbers are the model's own, before temperature, penalties, bias and grammar. What a model never says (-inf,
+which is no JSON) has NEVER, as OpenAI writes it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pretune.base.json import Json
 from pretune.infer.predictor import Streams
 from pretune.infer.sampling import Sampling
 from pretune.infer.streaming import Chosen
+
+NEVER = -9999.0
 
 
 class Logprobs:
@@ -43,14 +46,14 @@ class Logprobs:
         start, self.places[index] = self.places[index], self.places[index] + len(_text(b"".join(texts)))
         return {
             "tokens": [_name(text) for text in texts],
-            "token_logprobs": [one.log_p for one in chosen],
-            "top_logprobs": [{_name(self._bytes(k)): log_p for k, log_p in one.top} for one in chosen],
+            "token_logprobs": [max(one.log_p, NEVER) for one in chosen],
+            "top_logprobs": [{_name(self._bytes(k)): max(log_p, NEVER) for k, log_p in one.top} for one in chosen],
             "text_offset": [start + place for place in _places(texts)],
         }
 
     def _token(self, token: int, log_p: float) -> Json:
         octets = self._bytes(token)
-        return {"token": octets.decode("utf-8", "replace"), "logprob": log_p, "bytes": list(octets)}
+        return {"token": octets.decode("utf-8", "replace"), "logprob": max(log_p, NEVER), "bytes": list(octets)}
 
     def _bytes(self, token: int) -> bytes:
         """What a token shows; of a control token, its name."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from pretune.serve.app import create_app
 from pretune.serve.requests import Limits
 from pretune.tokens.encode.tokenizer import Specials, encode_text
 from tests.infer.conftest import Script
-from tests.serve.conftest import CHATML
+from tests.serve.conftest import CHATML, Babbler
 
 Client = Callable[..., TestClient]
 CHAT, TEXT, CLASSIFY, TAG = "/v1/chat/completions", "/v1/completions", "/v1/classify", "/v1/tag"
@@ -475,3 +475,29 @@ def test_what_was_called_and_came_back_is_asked_with(client: Client, talker: Lan
     found = client().post(CHAT, json=ask(messages=[*HI, said, back], tools=[TOOL], max_tokens=1)).json()
     messages = [*HI, {**said, "content": ""}, {"role": "tool", "content": "cold"}]
     assert found["usage"]["prompt_tokens"] == len(talker.chat_prompt(messages, [TOOL]))
+
+
+@dataclass
+class Few(Babbler):
+    """It never says but the first tokens."""
+
+    def feed(self, state: Any, ids_BL: np.ndarray) -> tuple[np.ndarray, Any]:
+        logits_BV, state = super().feed(state, ids_BL)
+        logits_BV[:, 15:] = -np.inf
+        return logits_BV, state
+
+
+@pytest.mark.parametrize("settings", [{"top_logprobs": 20}, {"guided_choice": ["zz"]}])
+def test_what_a_model_never_says_has_a_log_probability_that_json_can_write(
+    talker: LanguageModel, settings: dict[str, Any]
+) -> None:
+    few = replace(talker, decoder=Few(talker.decoder.vocab_size, 2))
+    client = TestClient(create_app({"talker": few}), base_url="http://localhost", raise_server_exceptions=False)
+    body = ask(max_tokens=2, logprobs=True, **settings)
+    (choice,) = client.post(CHAT, json=body).json()["choices"]
+    told = choice["logprobs"]["content"]
+    assert len(told) == 2
+    assert min(one["logprob"] for t in told for one in (t, *t["top_logprobs"])) == -9999.0
+    events = events_of(client.post(CHAT, json={**body, "stream": True}))
+    streamed = [e["choices"][0]["logprobs"] for e in events if e["choices"][0].get("logprobs")]
+    assert [one for chunk in streamed for one in chunk["content"]] == told
