@@ -127,6 +127,16 @@ def test_what_is_kept_is_the_divergence_at_the_temperature_times_its_square() ->
     assert float(apart(now, then, temperature=4.0, of="labels")) == pytest.approx(float(both), rel=1e-6)  # fmt: skip
 
 
+def test_of_an_earlier_task_that_is_told_by_its_loss_the_lower_one_is_the_better_average() -> None:
+    average = REMEMBER({"kind": "average"})
+    nothing: Any = SimpleNamespace(session=None, data=SimpleNamespace(task=SimpleNamespace(better="accuracy")))
+    for weight, loss in (("0", 1.0), ("1", 2.0)):
+        talk = SimpleNamespace(name="talk", figures=lambda session, loss=loss: {"loss": loss})
+        average._watched = [talk]
+        found = average._told(nothing, {"loss": 9.0, "accuracy": 0.5})
+        assert found == {"task": 0.5, "talk": -loss, "mean": (0.5 - loss) / 2}, weight
+
+
 class Named:
     """What was learnt before, by these rows."""
 
