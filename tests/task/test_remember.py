@@ -179,6 +179,16 @@ def test_what_is_remembered_has_its_weight_in_the_loss_and_its_rows_in_each_step
         assert not isinstance(part, SaidBefore) or (part.temperature, part.of) == (5.0, "label")
 
 
+def test_next_to_what_is_remembered_the_rows_of_the_task_are_mixed_as_they_are_alone() -> None:
+    task, kept = Labels(kind="labels", mixup=0.4), Labels(kind="labels")
+    objective = Beside(kind="beside", of={"task": task, "kept": kept}, shares={"task": 1.0, "kept": 1.0})
+    own, others = ([{**row, "of": name} for row in labelled_rows(4)] for name in ("task", "kept"))
+    rows: Any = [*own, *others]
+    found = objective.together(rows, np.random.default_rng(0))
+    assert found == [*task.together(rows[:4], np.random.default_rng(0)), *others]
+    assert all(0 < row["share"] < 1 and row["partner"]["of"] == "task" for row in found[:4])
+
+
 # ---- runs ----------------------------------------------------------------------------------------
 
 

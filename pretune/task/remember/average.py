@@ -68,8 +68,8 @@ class Average(Remember):
         return {"average_weight": float(chosen), "average_curve": curve}
 
     def _told(self, best: Looks, scores: Mapping[str, float]) -> dict[str, float]:
-        """The score of the new task, those of the earlier ones, and `mean`, by which the weight is chosen; a loss with a
-        minus."""
+        """The score of the new task, those of the earlier ones, and `mean`, by which the weight is chosen: a loss with
+        a minus."""
         mains = {one.name: next(iter(one.figures(best.session).items())) for one in self._watched}
         if scores:
             mains = {"task": (best.data.task.better, scores[best.data.task.better]), **mains}
