@@ -34,6 +34,13 @@ class OfParts(Objective):
         """What a part trains."""
         raise AssertionError("an objective of parts has learner()")
 
+    def together(self, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        found: dict[int, Row] = {}
+        for name, part in self.parts.items():
+            mine = [k for k, row in enumerate(rows) if row["of"] == name]
+            found |= zip(mine, part.together([rows[k] for k in mine], rng), strict=True)
+        return [found[k] for k in range(len(rows))]
+
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         return {**self.parts[row["of"]].prepare(row, vocabulary, rng), "of": row["of"]}
 
@@ -121,13 +128,6 @@ class SeveralObjectives(OfParts):
         """name, or name_term where a part has several terms -> its weight."""
         found = {name: part.weights.items() for name, part in self.of.items()}
         return {term_of(n, t): self.shares.get(n, 1.0) * w for n, terms in found.items() for t, w in terms}
-
-    def together(self, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
-        found: dict[int, Row] = {}
-        for name, part in self.parts.items():
-            mine = [k for k, row in enumerate(rows) if row["of"] == name]
-            found |= zip(mine, part.together([rows[k] for k in mine], rng), strict=True)
-        return [found[k] for k in range(len(rows))]
 
     def blank(self, length: int, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         name = list(self.of)[int(rng.integers(len(self.of)))]

@@ -127,6 +127,16 @@ def test_what_is_kept_is_the_divergence_at_the_temperature_times_its_square() ->
     assert float(apart(now, then, temperature=4.0, of="labels")) == pytest.approx(float(both), rel=1e-6)  # fmt: skip
 
 
+def test_of_an_earlier_task_that_is_told_by_its_loss_the_lower_one_is_the_better_average() -> None:
+    average = REMEMBER({"kind": "average"})
+    nothing: Any = SimpleNamespace(session=None, data=SimpleNamespace(task=SimpleNamespace(better="accuracy")))
+    for weight, loss in (("0", 1.0), ("1", 2.0)):
+        talk = SimpleNamespace(name="talk", figures=lambda session, loss=loss: {"loss": loss})
+        average._watched = [talk]
+        found = average._told(nothing, {"loss": 9.0, "accuracy": 0.5})
+        assert found == {"task": 0.5, "talk": -loss, "mean": (0.5 - loss) / 2}, weight
+
+
 class Named:
     """What was learnt before, by these rows."""
 
@@ -167,6 +177,16 @@ def test_what_is_remembered_has_its_weight_in_the_loss_and_its_rows_in_each_step
     assert own == [row["ids"] for row in spec.stream.rows(0)], "the task's own rows are what they were"
     for part in found.objective.of.values():
         assert not isinstance(part, SaidBefore) or (part.temperature, part.of) == (5.0, "label")
+
+
+def test_next_to_what_is_remembered_the_rows_of_the_task_are_mixed_as_they_are_alone() -> None:
+    task, kept = Labels(kind="labels", mixup=0.4), Labels(kind="labels")
+    objective = Beside(kind="beside", of={"task": task, "kept": kept}, shares={"task": 1.0, "kept": 1.0})
+    own, others = ([{**row, "of": name} for row in labelled_rows(4)] for name in ("task", "kept"))
+    rows: Any = [*own, *others]
+    found = objective.together(rows, np.random.default_rng(0))
+    assert found == [*task.together(rows[:4], np.random.default_rng(0)), *others]
+    assert all(0 < row["share"] < 1 and row["partner"]["of"] == "task" for row in found[:4])
 
 
 # ---- runs ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr
 
 from pretune.base.config import Input
 from pretune.base.json import Json
+from pretune.report.numbers import is_lower_better
 from pretune.task.remember.l2 import anchor
 from pretune.task.remember.remember import Looks, Remember
 
@@ -67,11 +68,12 @@ class Average(Remember):
         return {"average_weight": float(chosen), "average_curve": curve}
 
     def _told(self, best: Looks, scores: Mapping[str, float]) -> dict[str, float]:
-        """The score of the new task, those of the earlier ones, and `mean`, by which the weight is chosen."""
-        found = {one.name: next(iter(one.figures(best.session).values())) for one in self._watched}
+        """The score of the new task, those of the earlier ones, and `mean`, by which the weight is chosen: a loss with
+        a minus."""
+        mains = {one.name: next(iter(one.figures(best.session).items())) for one in self._watched}
         if scores:
-            better = best.data.task.better
-            found = {"task": -scores["loss"] if better == "loss" else scores[better], **found}
+            mains = {"task": (best.data.task.better, scores[best.data.task.better]), **mains}
+        found = {name: -value if is_lower_better(main) else value for name, (main, value) in mains.items()}
         return {**found, "mean": mean(found.values())} if found else {}
 
 
