@@ -12,9 +12,9 @@ the parameters; a parameter is in one of the first two at most, and what is in n
     int4-zeros.safetensors    uint8, of the same shapes, of weights whose zero is not 8 everywhere
 
 Group g of a row holds the inputs from g * size on, size being the power of two from 32 on that gives so many groups;
-the last group may be short. Whole numbers are -127 ... 127 of int8 and 0 ... 15 of int4. int4 scales are float16 numbers (which
-Q4_0 of GGUF and MatMulNBits of ONNX keep), so number times scale is exact in float32 and every reader finds the same
-numbers again.
+the last group may be short. Whole numbers are -127 ... 127 of int8 and 0 ... 15 of int4. int4 scales are float16
+numbers (which Q4_0 of GGUF and MatMulNBits of ONNX keep), so number times scale is exact in float32 and every reader
+finds the same numbers again.
 
 O outputs, I inputs, G groups of inputs.
 """
