@@ -11,10 +11,10 @@ the parameters; a parameter is in one of the first two at most, and what is in n
     int4-scales.safetensors   float32, of the weight's shape with G groups of inputs: [O, G]; Conv1D [G, O]
     int4-zeros.safetensors    uint8, of the same shapes, of weights whose zero is not 8 everywhere
 
-Group g of a row holds the inputs from g * size on, size being the power of two that gives so many groups; the last
-group may be short. Whole numbers are -127 ... 127 of int8 and 0 ... 15 of int4. int4 scales are float16 numbers (which
-Q4_0 of GGUF and MatMulNBits of ONNX keep), so number times scale is exact in float32 and every reader finds the same
-numbers again.
+Group g of a row holds the inputs from g * size on, size being the power of two from 32 on that gives so many groups;
+the last group may be short. Whole numbers are -127 ... 127 of int8 and 0 ... 15 of int4. int4 scales are float16
+numbers (which Q4_0 of GGUF and MatMulNBits of ONNX keep), so number times scale is exact in float32 and every reader
+finds the same numbers again.
 
 O outputs, I inputs, G groups of inputs.
 """
@@ -94,8 +94,8 @@ def as_kept(scales: Tensor) -> Tensor:
 
 
 def size_of(inputs: int, groups: int) -> int:
-    """Inputs of a group, where a matrix has so many groups: the smallest power of two that gives them."""
-    found = next((size for size in (2**k for k in range(32)) if -(-inputs // size) == groups), 0)
+    """Inputs of a group, where a matrix has so many groups: the smallest power of two from 32 on that gives them."""
+    found = next((size for size in (2**k for k in range(5, 32)) if -(-inputs // size) == groups), 0)
     if not found:
         raise BadFile(f"{inputs} inputs do not fall into {groups} groups", hint="compress the model again")
     return found

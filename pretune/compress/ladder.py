@@ -197,7 +197,8 @@ def _tell(rung: Rung, first: Rung, context: Context) -> None:
 
 
 def chosen_rung(rungs: Sequence[Rung], max_drop: float | None) -> Rung:
-    """The smallest rung above the first that lost no more than the budget; without a budget the last.
+    """The smallest rung above the first that lost no more than the budget, of equally small ones the best; without a
+    budget the last.
 
     Raises:
         TooMuchLost: none did; the one that lost least is named.
@@ -216,7 +217,7 @@ def chosen_rung(rungs: Sequence[Rung], max_drop: float | None) -> Rung:
             f"nothing is within max_drop={max_drop:g}; {nearest}",
             hint="allow more by max_drop, compress less, or add {kind: distil} behind it",
         )
-    return min(within, key=lambda rung: rung.stored)
+    return min(within, key=lambda rung: (rung.stored, losses[rung.folder]))
 
 
 def _write_page(rungs: Sequence[Rung], best: Rung, out: Path, context: Context) -> None:

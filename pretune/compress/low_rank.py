@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pretune.base.errors import WrongValue
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.compress.compressor import Compressed, Compressor, Work
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pretune.compress.learning import Made
 
 FACTORS = "low-rank.safetensors"
+DAMPINGS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+"""Of the mean of H's diagonal, added to it: the first that is enough."""
 
 
 class LowRank(Compressor):
@@ -125,13 +127,30 @@ def whitened(weight_OI: Tensor, moment_II: Tensor) -> tuple[Tensor, Tensor, Tens
     """
     import torch
 
-    damped_II = moment_II.double().clone()
-    damped_II.diagonal().add_(1e-6 * damped_II.diagonal().mean())
-    root_II = torch.linalg.cholesky(damped_II)
+    root_II = root_of(moment_II)
     left, values, right = torch.linalg.svd(weight_OI.double() @ root_II, full_matrices=False)
     back = torch.linalg.solve_triangular(root_II, right, upper=False, left=False)
     half = values.sqrt()
     return (values**2).float(), (left * half).float(), (half[:, None] * back).float()
+
+
+def root_of(moment_II: Tensor) -> Tensor:
+    """S with S S' = H, lower and float64; H is damped as little as it takes to have one.
+
+    Of fewer places than inputs H has no full rank, and what float32 lost of its sums puts eigenvalues below 0.
+
+    Raises:
+        NotSupported: the model gives numbers that are not finite.
+    """
+    import torch
+
+    moment_II = moment_II.double()
+    mean = moment_II.diagonal().mean()
+    for share in DAMPINGS:
+        root_II, failed = torch.linalg.cholesky_ex(moment_II + share * mean * torch.eye(len(moment_II)))
+        if not failed:
+            return root_II
+    raise NotSupported("the model gives numbers that are not finite", hint="begin with the model before it diverged")
 
 
 def spread_ranks(matrices: dict[str, tuple[Tensor, tuple[int, ...]]], ratio: float) -> dict[str, int]:

@@ -94,12 +94,17 @@ def _units(prune: Prune, model: Any, text: Calibration | None) -> tuple[Any, Jso
     from pretune.model.cuts import blocks_of, cuts_of, inside, num_units, without_units
 
     total, cuts = num_units(model), cuts_of(model)
-    step = 32 if total % 32 == 0 else 1
-    left = max(step, round(total * (1 - prune.ratio) / step) * step)
+    left = units_left(total, prune.ratio)
     readers = [next(inside(at, block, cuts.hidden_out)) for at, block in blocks_of(model).items()]
     heard = _moments(model, readers, text)
     kept = [_best(_added(matrix_of(model, name), heard[name], 1), left) for name in readers]
     return without_units(model, kept), {"units_before": total, "units_after": left}
+
+
+def units_left(total: int, ratio: float) -> int:
+    """How many of so many units stay: whole 32s where they are whole 32s, for formats in blocks. Some always go."""
+    step = 32 if total % 32 == 0 and total > 32 else 1
+    return max(step, min(total - step, round(total * (1 - ratio) / step) * step))
 
 
 def _heads(prune: Prune, model: Any, text: Calibration | None) -> tuple[Any, Json]:

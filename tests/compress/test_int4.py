@@ -63,7 +63,9 @@ def test_a_symmetric_group_loses_no_more_squares_than_with_its_largest_weight_on
     assert after.sum() < 0.95 * before.sum()
 
 
-@pytest.mark.parametrize(("inputs", "groups", "size"), [(288, 9, 32), (288, 5, 64), (288, 3, 128), (32, 1, 32)])
+@pytest.mark.parametrize(
+    ("inputs", "groups", "size"), [(288, 9, 32), (288, 5, 64), (288, 3, 128), (32, 1, 32), (8, 1, 32)]
+)
 def test_the_size_of_groups_follows_from_their_number(inputs: int, groups: int, size: int) -> None:
     assert size_of(inputs, groups) == size
 

@@ -28,6 +28,12 @@ def test_the_smallest_within_the_budget_is_chosen_and_the_nearest_named_where_no
         chosen_rung(rungs, 0.1)
 
 
+def test_of_equally_small_rungs_the_one_that_learnt_again_is_chosen() -> None:
+    """Distilling changes no size, so it must not lose to the pruning that it makes good."""
+    rungs = [rung("before", 0.9, 100), rung("prune", 0.85, 60), rung("distil", 0.89, 60)]
+    assert chosen_rung(rungs, 10.0).name == "distil"
+
+
 def test_points_are_hundredths_of_a_score_and_per_cent_of_a_loss() -> None:
     assert lost({"accuracy": 0.9, "examples": 10}, {"accuracy": 0.88, "examples": 10}) == pytest.approx(2)
     assert lost({"loss": 2.0, "targets": 9}, {"loss": 2.1, "targets": 9}) == pytest.approx(5)

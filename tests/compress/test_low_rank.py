@@ -24,6 +24,20 @@ def test_the_cost_of_dropping_is_the_sum_of_the_dropped_squares(rank: int) -> No
     torch.testing.assert_close(left_OR @ right_RI, WEIGHT_OI, rtol=1e-4, atol=1e-4)
 
 
+def test_text_of_fewer_places_than_inputs_has_a_root_though_float32_spoilt_its_moments() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x_NI = torch.nn.functional.gelu(torch.randn(100, 20, generator=draw) @ torch.randn(20, 400, generator=draw))
+    moment_II = x_NI.T @ x_NI / 100
+    least = torch.linalg.eigvalsh(moment_II.double())[0]
+    assert least < -1e-6 * moment_II.diagonal().mean()
+    weight_OI = torch.randn(8, 400, generator=draw)
+    squares, left_OR, right_RI = whitened(weight_OI, moment_II)
+    given = x_NI @ weight_OI.T
+    torch.testing.assert_close(x_NI @ (left_OR @ right_RI).T, given, rtol=1e-3, atol=1e-3 * float(given.std()))
+    missing = left_OR[:, :4] @ right_RI[:4] - weight_OI
+    assert error_of(missing, moment_II) == pytest.approx(float(squares[4:].sum()), rel=1e-2)
+
+
 def test_no_other_product_of_that_rank_costs_less() -> None:
     moment_II = correlated()
     squares, _, _ = whitened(WEIGHT_OI, moment_II)

@@ -14,7 +14,7 @@ from torch import nn
 from pretune.base.errors import NotSupported
 from pretune.compress.calibration import Calibration, matrix_of, moments, turns
 from pretune.compress.compressor import Work
-from pretune.compress.prune import Prune, _added, kept_weights
+from pretune.compress.prune import Prune, _added, kept_weights, units_left
 from pretune.model.cuts import (
     blocks_of,
     cuts_of,
@@ -142,6 +142,14 @@ def test_units_that_add_nothing_on_the_text_go_first() -> None:
     torch.testing.assert_close(said(cut.model), said(model), rtol=1e-5, atol=1e-5)
     assert cut.metrics["units_after"] == 24
     assert cut.metrics["parameters_after"] < cut.metrics["parameters_before"]
+
+
+@pytest.mark.parametrize(
+    ("total", "ratio", "left"),
+    [(3072, 0.25, 2304), (48, 0.5, 24), (48, 0.01, 47), (64, 0.2, 32), (32, 0.5, 16), (512, 0.03, 480), (96, 0.9, 32)],
+)
+def test_some_units_always_go_and_some_stay(total: int, ratio: float, left: int) -> None:
+    assert units_left(total, ratio) == left
 
 
 def test_the_layers_that_go_are_those_that_turn_the_states_least() -> None:
