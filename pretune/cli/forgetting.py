@@ -216,10 +216,10 @@ def _refuse_what_is_in_no_record(found: dict[str, Found], meant: list[Where]) ->
     unread = sorted({path for many in found.values() for path in many.unread})
     outside = sorted({path for many in found.values() for path in many.outside})
     if unread or outside:
-        told = [f"{path} holds it, but in no record that is read" for path in unread]
-        told += [f"{path} holds it in a record, and outside of records too (a broken line?)" for path in outside]
+        lines = [f"{path} holds it, but in no record that is read" for path in unread]
+        lines += [f"{path} holds it in a record, and outside of records too (a broken line?)" for path in outside]
         hint = "take it out of the file yourself, or write a narrower condition"
-        raise UserError("\n".join(told), hint=hint)
+        raise UserError("\n".join(lines), hint=hint)
     there = {"text", ANY}.union(*(one.columns for one in found.values()))
     if missing := [where.column for where in meant if where.column not in there]:
         hint = f"there are {', '.join(sorted(there))}"

@@ -103,7 +103,8 @@ def _values(text: str, at: int) -> Iterator[tuple[int, Any]]:
     while at < len(text):
         value, end = reader.raw_decode(text, at)
         yield at, value
-        at = end + len(BETWEEN.match(text, end)[0])
+        between = BETWEEN.match(text, end)
+        at = between.end() if between else end
 
 
 def _call(value: Any) -> Call | None:

@@ -288,7 +288,9 @@ class Store:
     def _first(self) -> int | None:
         """The first window that has a text, not further back than makes sense."""
         row = self.state.one("select min(window) as first from counts where window >= ?", self.now() - HISTORY)
-        return row and row["first"]
+        assert row is not None, "an aggregate has one row"
+        found: int | None = row["first"]
+        return found
 
     def _adopt(self) -> None:
         """With other settings than before the states of all series are made again, from the counts.
