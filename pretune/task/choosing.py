@@ -139,4 +139,4 @@ def is_better(scores: dict[str, float], best: dict[str, float] | None, *, by: st
     def rank(found: dict[str, float]) -> tuple[float, float]:
         return found[by] if by != "loss" else 0.0, -found["loss"]
 
-    return math.isfinite(scores["loss"]) and (best is None or rank(scores) > rank(best))
+    return all(map(math.isfinite, rank(scores))) and (best is None or rank(scores) > rank(best))

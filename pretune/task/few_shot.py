@@ -17,6 +17,7 @@ N examples, C labels, D width.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,12 +83,18 @@ def fitted_head(
 
 def with_synthetic(vectors_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
     """With vectors between two of a rare label, until every label has as many (SMOTE, Chawla et al. 2002,
-    arXiv:1106.1813); of five neighbours, or of all others where there are fewer. The given ones come first."""
+    arXiv:1106.1813); of five neighbours, or of all others where there are fewer. The given ones come first, and a
+    label with one vector (in a part of the examples) keeps to it."""
     import torch
     from imblearn.over_sampling import SMOTE
 
-    rarest = int(np.unique(labels_N.numpy(), return_counts=True)[1].min())
-    made, of = SMOTE(random_state=0, k_neighbors=min(5, rarest - 1)).fit_resample(vectors_ND.numpy(), labels_N.numpy())
+    counts = Counter(labels_N.tolist())
+    grow = {label: max(counts.values()) for label, number in counts.items() if number > 1}
+    if not grow:
+        return vectors_ND, labels_N
+    near = min(5, min(counts[label] for label in grow) - 1)
+    plan = SMOTE(random_state=0, sampling_strategy=grow, k_neighbors=near)
+    made, of = plan.fit_resample(vectors_ND.numpy(), labels_N.numpy())
     return torch.from_numpy(made), torch.from_numpy(of)
 
 

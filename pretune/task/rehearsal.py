@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretune.base.artifact import Artifact
-from pretune.base.errors import NotSupported
+from pretune.base.errors import NotSupported, WrongValue
 from pretune.base.json import Json
 from pretune.base.log import Log
 from pretune.base.stage import Context
@@ -115,8 +115,11 @@ def rehearsed(
 
 def cross_validated(rehearsal: Rehearsal, data: LabelledData, folds: int, out: Path) -> Json:
     """Metrics of the card: the score of each fold's examples by the model that did not learn from them, mean and
-    spread. `out_of_fold.jsonl` has every example's answer."""
+    spread. `out_of_fold.jsonl` has every example's answer. Raises WrongValue for more folds than examples."""
     examples, of = data.examples, fold_numbers(data.examples, folds, seed=rehearsal.context.seed)
+    if len({*of}) < folds:
+        problem = f"folds={folds} are more than the {len({*of})} training examples"
+        raise WrongValue(problem, hint="5 is usual; as many folds as examples leave one out each")
     lines, scores = [], []
     for k in range(folds):
         kept = [e for e, fold in zip(examples, of, strict=True) if fold != k]

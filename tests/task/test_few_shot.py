@@ -130,6 +130,15 @@ def test_smote_fits_the_head_to_as_many_vectors_of_each_label() -> None:
     assert (new.min(0) >= rare.min(0)).all() and (new.max(0) <= rare.max(0)).all(), "between two of the label"
 
 
+def test_a_label_that_is_alone_in_a_part_of_the_examples_keeps_its_one_vector() -> None:
+    pytest.importorskip("imblearn", reason="extra smote")
+    vectors, labels = torch.randn(10, 3, dtype=torch.float64), torch.tensor([0] * 6 + [1] * 3 + [2])
+    made, of = with_synthetic(vectors, labels)
+    assert np.bincount(of.numpy()).tolist() == [6, 6, 1] and torch.equal(made[:10], vectors)
+    made, of = with_synthetic(vectors[8:], labels[8:])
+    assert torch.equal(made, vectors[8:]) and of.tolist() == [1, 2]
+
+
 def test_the_head_of_a_model_is_fitted_to_the_synthetic_vectors_too() -> None:
     pytest.importorskip("imblearn", reason="extra smote")
     model, rows = tiny_classifier().eval(), labelled_rows(12)

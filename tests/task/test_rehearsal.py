@@ -61,6 +61,14 @@ def test_the_model_of_a_fold_learns_from_no_copy_of_what_it_is_asked_about(tmp_p
     assert sorted(len(one) for one in held) == [2, 3, 3] and set().union(*held) == every, "each once, and no copy"
 
 
+def test_more_folds_than_examples_are_refused_before_any_is_trained(tmp_path: Path) -> None:
+    examples = [Labelled("a", "ab"[k % 2], origin=f"d#{k // 2}") for k in range(8)]
+    data = LabelledData(TASK("classify"), ["a", "b"], None, examples, [], [], [])
+    rehearsal: Any = SimpleNamespace(context=SimpleNamespace(seed=0))
+    with pytest.raises(PretuneError, match="folds=5 are more than the 4 training examples"):
+        cross_validated(rehearsal, data, 5, tmp_path)
+
+
 class Sure:
     """Answers as it was told."""
 

@@ -21,7 +21,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pretune.base.artifact import Artifact
 from pretune.base.config import check
-from pretune.base.errors import NotSupported, Stopped
+from pretune.base.errors import NoTarget, NotSupported, Stopped
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.evaluate.continual import courses
@@ -135,6 +135,12 @@ def test_of_an_earlier_task_that_is_told_by_its_loss_the_lower_one_is_the_better
         average._watched = [talk]
         found = average._told(nothing, {"loss": 9.0, "accuracy": 0.5})
         assert found == {"task": 0.5, "talk": -loss, "mean": (0.5 - loss) / 2}, weight
+
+
+def test_an_average_whose_weight_nothing_can_choose_is_refused_before_training() -> None:
+    past, data = SimpleNamespace(given=[]), SimpleNamespace(dev_rows=[])
+    with pytest.raises(NoTarget, match="chosen on a validation split, and there is none"):
+        REMEMBER({"kind": "average"}).start(None, past, data)  # type: ignore[arg-type]
 
 
 class Named:

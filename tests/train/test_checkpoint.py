@@ -66,5 +66,6 @@ def test_nan_is_never_taken_for_the_best() -> None:
 
     best = {"loss": 0.5, "accuracy": 0.8}
     assert not is_better({"loss": float("nan"), "accuracy": 1.0}, None, by="accuracy")
+    assert not is_better({"loss": 0.1, "accuracy": float("nan")}, None, by="accuracy")
     assert is_better({"loss": 0.4, "accuracy": 0.8}, best, by="accuracy"), "among equals the lower loss"
     assert not is_better({"loss": 0.6, "accuracy": 0.8}, best, by="accuracy")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, PrivateAttr
 
 from pretune.base.config import Input
+from pretune.base.errors import NoTarget
 from pretune.base.json import Json
 from pretune.report.numbers import is_lower_better
 from pretune.task.remember.l2 import anchor
@@ -48,8 +49,11 @@ class Average(Remember):
     def start(self, session: Session, past: Past, data: LabelledData) -> None:
         from pretune.task.remember.watched import watched
 
-        self._start = anchor(session, new_head=data.task.new_head)
         self._watched = watched(past, past.given, session)
+        if self.weight is None and not (data.dev_rows or self._watched):
+            problem = "the weight of remember=average is chosen on a validation split, and there is none"
+            raise NoTarget(problem, hint="make one, or say remember.weight=0.5")
+        self._start = anchor(session, new_head=data.task.new_head)
 
     def finish(self, best: Looks) -> Json:
         update = best.session.state.update
@@ -84,6 +88,6 @@ def put_between(update: Update, start: Mapping[str, Tensor], learnt: Mapping[str
 
 
 def best_of(curve: Mapping[str, Mapping[str, float]]) -> str:
-    """The weight with the best mean, the smallest of equal ones; the last one where nothing could be scored."""
+    """The weight with the best mean, the smallest of equal ones; the one that was given where nothing is scored."""
     scored = {weight: figures["mean"] for weight, figures in curve.items() if figures}
     return max(scored, key=scored.__getitem__) if scored else list(curve)[-1]
