@@ -38,7 +38,7 @@ def gptq(weight_OI: Tensor, moment_II: Tensor, size: int, *, symmetric: bool) ->
 
 def _compensated(weight_OI: Tensor, moment_II: Tensor, size: int, *, symmetric: bool) -> tuple[Tensor, Grid]:
     left_OI, upper_II = weight_OI.double().clone(), factor(moment_II)
-    numbers_OI, grids = torch.zeros_like(weight_OI), []
+    numbers_OI, grids = torch.zeros_like(weight_OI, dtype=torch.uint8), []
     for start in range(0, weight_OI.shape[1], size):
         end = min(start + size, weight_OI.shape[1])
         grids.append(grid_of(left_OI[:, start:end].float(), size, symmetric=symmetric))

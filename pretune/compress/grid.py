@@ -50,9 +50,9 @@ class Grid:
     size: int
 
     def numbers(self, weight_OI: Tensor) -> Tensor:
-        """The nearest whole numbers, float32 [O, I]."""
+        """The nearest whole numbers, uint8 [O, I]: as floats those of all matrices would be one more model."""
         scales, zeros = (_spread(t, self.size, weight_OI.shape[1]) for t in (self.scales_OG, self.zeros_OG))
-        return (weight_OI / scales + zeros).round_().clamp_(0, TOP)
+        return (weight_OI / scales + zeros).round_().clamp_(0, TOP).byte()
 
     def weights(self, numbers_OI: Tensor) -> Tensor:
         """What the numbers stand for, [O, I]; exact in float32."""

@@ -119,11 +119,12 @@ def _rounded(how: Int4, model: Any, text: Calibration | None) -> dict[str, Round
         if name in tables and not how.embeddings:
             continue
         weight_OI = weight.detach().T if axis else weight.detach()
-        nearest = grid_of(weight_OI, how.group, symmetric=how.symmetric)
-        one = Rounded(weight, bool(axis), nearest.numbers(weight_OI), nearest)
         if name in heard:
-            one.numbers_OI, one.grid, one.beaten = gptq(weight_OI, heard[name], how.group, symmetric=how.symmetric)
-        found[name] = one
+            numbers_OI, grid, beaten = gptq(weight_OI, heard.pop(name), how.group, symmetric=how.symmetric)
+        else:
+            grid, beaten = grid_of(weight_OI, how.group, symmetric=how.symmetric), False
+            numbers_OI = grid.numbers(weight_OI)
+        found[name] = Rounded(weight, bool(axis), numbers_OI, grid, beaten)
     return found
 
 

@@ -195,13 +195,14 @@ def prompts_of(model: Streams, inputs: Sequence[Talk], *, most: int, num_tokens:
 
 
 def _prompt(model: Streams, asked: Talk) -> list[int]:
-    """The tokens of an input; a model without a chat template goes on with the last message."""
+    """The tokens of an input; without a chat template, or where it refuses the dialogue, those of the last message."""
     if model.chat is None and not isinstance(asked, str):
         return model.text_prompt(messages_in(asked)[-1]["content"])
     try:
         return model.prompt(asked)
-    except BadMessages:
-        return []
+    except BadMessages:  # were it left out, nothing would be compared where the template refuses all
+        said = asked if isinstance(asked, str) else messages_in(asked)[-1].get("content")
+        return model.text_prompt(said) if isinstance(said, str) else []
 
 
 def longest_prompt(model: Streams) -> list[int]:

@@ -81,6 +81,16 @@ def test_gptq_is_never_above_the_nearest_step_and_here_below(size: int, symmetri
     assert ours < 0.7 * theirs
 
 
+def test_whole_numbers_take_a_byte_until_they_are_written() -> None:
+    """As float32 those of all matrices were one more model in memory."""
+    (numbers, grid, _), plain = (
+        gptq(WEIGHT_OI, correlated(), 32, symmetric=True),
+        grid_of(WEIGHT_OI, 32, symmetric=True),
+    )
+    for found in (numbers, plain.numbers(WEIGHT_OI), grid.numbers(WEIGHT_OI)):
+        assert found.nbytes == WEIGHT_OI.numel() and int(found.max()) <= 15
+
+
 def test_gptq_of_inputs_that_know_nothing_of_each_other_is_the_nearest_step() -> None:
     numbers, grid, _ = gptq(WEIGHT_OI, torch.eye(72), 32, symmetric=True)
     nearest = grid_of(WEIGHT_OI, 32, symmetric=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from jinja2 import Template
+from tokenizers import processors
 
 from pretune.base.errors import NoParity, NotSupported
 from pretune.base.log import Log
@@ -159,6 +160,51 @@ def test_a_classifier_gives_its_scores_in_the_pipeline_of_transformers(
     )
     for found, answer in zip(theirs, open_folder(folder).answer(texts), strict=True):
         assert {one["label"]: one["score"] for one in found} == pytest.approx(dict(answer.scores), abs=1e-5)
+
+
+def bos_first(folder: Path) -> None:
+    """The post-processor of a tokenizer like Llama's, which begins texts and ends none."""
+    tokenizer = load_tokenizer(folder)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<cls> $A", pair="<cls> $A <cls> $B:1", special_tokens=[("<cls>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"bos_token": "<cls>", "add_bos_token": True}
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("kind", "own"), [("bert-labels", False), ("bert-labels", True), ("roberta-labels", False), ("qwen3-labels", True)])  # fmt: skip
+def test_two_texts_have_our_scores_in_plain_transformers(
+    kind: str, own: bool, model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder, two = model_folder(kind), ("the cat", "你好 and the hat 🙂")
+    if own:
+        bos_first(folder)
+    made = handed_over(folder, tmp_path / "out")
+    tokenizer, model = AutoTokenizer.from_pretrained(made), AutoModelForSequenceClassification.from_pretrained(made)
+    for asked in (two, two[:1]):
+        with torch.inference_mode():
+            theirs = model(**tokenizer(*asked, return_tensors="pt")).logits[0].softmax(-1)
+        ours: Any = open_folder(folder).answer([asked if len(asked) == 2 else asked[0]])[0]
+        found = {name: float(theirs[k]) for k, name in model.config.id2label.items()}
+        assert found == pytest.approx(dict(ours.scores), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert-spans", "qwen3-spans"])
+def test_a_question_and_its_context_are_the_row_in_plain_transformers_that_we_read(
+    kind: str, model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = model_folder(kind)
+    row = AutoTokenizer.from_pretrained(handed_over(folder, tmp_path / "out"))("the cat", "and the hat")
+    ours: Any = open_folder(folder)
+    ((window,),) = ours.reader.windows([{"question": "the cat", "context": "and the hat"}])
+    assert row["input_ids"] == window.ids
+    assert not any(row.get("token_type_ids", ()))
 
 
 def test_a_model_that_transformers_does_not_know_is_refused_by_its_class(tmp_path: Path) -> None:

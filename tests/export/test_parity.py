@@ -78,6 +78,18 @@ def test_prompts_without_data_are_twenty_and_leave_room_for_the_answer(model_fol
     assert max(len(p) for p in prompts) == 96 - 60
 
 
+def test_dialogues_that_the_template_refuses_are_compared_by_their_last_message(
+    model_folder: Callable[..., Path],
+) -> None:
+    folder = model_folder("qwen3", chat=True)
+    path = folder / "chat_template.jinja"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    path.write_text(refuses + path.read_text(encoding="utf-8"), encoding="utf-8")
+    model = open_folder(folder)
+    asked = [[{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}] for text in TEXTS[:3]]
+    assert prompts_of(model, asked, most=3, num_tokens=8) == [model.text_prompt(text) for text in TEXTS[:3]]
+
+
 def test_a_damaged_decoder_graph_is_refused(model_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = model_folder("qwen3")
     export(folder, tmp_path / "out")
