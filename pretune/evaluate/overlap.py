@@ -17,7 +17,8 @@ from pretune.task.judge.closeness import words_of
 from pretune.text.read.shards import read_rows
 
 RUN = 8
-MAX_BYTES = 64_000_000
+MAX_CHARACTERS = 64_000_000
+"""Of a corpus that are looked at; the rest may hold more of the texts."""
 
 
 def runs(text: str) -> NDArray[np.uint64]:
@@ -45,7 +46,7 @@ def overlap(corpus: Path, texts: Sequence[str]) -> tuple[int, int, bool]:
         at = np.minimum(np.searchsorted(looked_for, there), len(looked_for) - 1)
         seen[at[looked_for[at] == there]] = True
         size += len(row["text"])
-        if size > MAX_BYTES:
+        if size > MAX_CHARACTERS:
             break
     hits = np.add.reduceat(seen[place].astype(np.int64), np.cumsum(lengths) - lengths)
-    return int((2 * hits >= lengths).sum()), len(lengths), size <= MAX_BYTES
+    return int((2 * hits >= lengths).sum()), len(lengths), size <= MAX_CHARACTERS

@@ -243,7 +243,7 @@ def _tell_read(found: Findings, model: Artifact, texts: Sequence[str], log: Log)
     found.tables["read_before"] = rows = read_before(model, texts, log)
     told = "texts that are long enough to tell stand in the base model's corpus"
     for row in rows:
-        part = "" if row["whole"] else " (its first 64 MB)"
+        part = "" if row["whole"] else " (its first 64 million characters)"
         found.notes.append(f"{row['seen']} of {row['of']} {told}{part}")
     if not rows:
         unknown = "whether these texts stood in the base model's pretraining text is not known: its corpus is not here"

@@ -19,8 +19,16 @@ from pretune.report.lineage import lineage
 from pretune.report.pages import write_page
 
 
+def named_parts(given: Sequence[str], parts: Sequence[Artifact]) -> dict[str, Artifact]:
+    """The parts by what a page calls them: a stage by its name, wherever it lies, and a path by its last folder; by all
+    of it where that is not the only one of that name, for nothing may stand in the place of another."""
+    short = [one[1:] if one.startswith("$") else part.path.name for one, part in zip(given, parts, strict=True)]
+    names = [name if short.count(name) == 1 else one.removeprefix("$") for name, one in zip(short, given, strict=True)]
+    return dict(zip(names, parts, strict=True))
+
+
 def summarise(
-    parts: Sequence[Artifact],
+    parts: Mapping[str, Artifact],
     out: Path,
     context: Context,
     *,
@@ -32,14 +40,14 @@ def summarise(
     mean and standard deviation.
 
     Args:
+        parts: by name.
         yardstick: of reports by name what others published, for one table over all reports; None: no table.
     """
     reports: dict[str, Json] = {}
     shown: list[Json] = []
     told: list[Json] = []
     metrics: Json = {}
-    for part in parts:
-        name = part.path.name
+    for name, part in parts.items():
         told.append({"name": name, "kind": part.card.kind, "id": part.card.id})
         report, rows = read_report(part.verify().path) if part.card.kind == "report" else ({}, [])
         if report.get("what", "summary") != "summary":
@@ -50,7 +58,7 @@ def summarise(
             shown.append(report_part(report, rows, model.path if model else None, name))
         else:
             shown.append(card_part(part))
-    learnt = courses(parts)
+    learnt = courses([*parts.values()])
     figures = {one["name"]: one["metrics"] for one in told if "metrics" in one} | {c.name: c.figures() for c in learnt}
     metrics |= {f"{one.name}.{key}": value for one in learnt for key, value in one.figures().items()}
     seeds = over_seeds(figures)
@@ -74,7 +82,7 @@ def summarise(
         text=text,
         parts=[*tables, *map(course_part, learnt), *shown],
         doctor=(),
-        lineage=lineage({part.path.name: part for part in parts}),
+        lineage=lineage(parts),
         command=context.command or "pretune run RECIPE",
     )
     return metrics

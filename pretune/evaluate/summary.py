@@ -19,7 +19,7 @@ class SummaryStage(Stage):
     """One page with a section for each of several reports and other artifacts."""
 
     makes: ClassVar[str] = "report"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     gathers_seeds: ClassVar[bool] = True
     kind: str = "summary"
     of: Annotated[list[str], Input(KINDS)]
@@ -34,7 +34,7 @@ class SummaryStage(Stage):
     """Words below the title: what this was, what such a model can and cannot do."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
-        from pretune.evaluate.summarising import summarise
+        from pretune.evaluate.summarising import named_parts, summarise
 
-        yardstick = self.published if self.table else None
-        return summarise(list(inputs.values()), out, context, title=self.title, text=self.text, yardstick=yardstick)
+        parts, yardstick = named_parts(self.of, list(inputs.values())), self.published if self.table else None
+        return summarise(parts, out, context, title=self.title, text=self.text, yardstick=yardstick)

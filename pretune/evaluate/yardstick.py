@@ -44,10 +44,12 @@ class Line:
     seeds: Sequence[float] = ()
 
     def read_before(self) -> str:
-        """How many of the texts stand in the base model's corpus; "not known" without one."""
+        """How many of the texts stand in the base model's corpus, or in a part of it; "not known" without one."""
         if self.read is None:
             return ""
-        return "; ".join(f"{row['seen']:,} of {row['of']:,}" for row in self.read) or "not known"
+        parts = ["" if row["whole"] else " (its first 64 million characters)" for row in self.read]
+        told = (f"{row['seen']:,} of {row['of']:,}{part}" for row, part in zip(self.read, parts, strict=True))
+        return "; ".join(told) or "not known"
 
     def _spread(self) -> str:
         if not self.seeds:

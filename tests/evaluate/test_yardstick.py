@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pretune.base.errors import NotSupported, WrongValue
+from pretune.evaluate.card.words import WORDS
+from pretune.evaluate.card.writing import _read
+from pretune.evaluate.summarising import named_parts
 from pretune.evaluate.summary import Published
 from pretune.evaluate.yardstick import table_of
 
@@ -73,3 +78,18 @@ def test_several_seeds_of_a_report_are_one_line_with_their_mean_and_ends() -> No
     assert first["95 % interval"] == "" and first["published"] == "95.0 % (BERT)" and second["task"] == "three"
     assert table.averages()["average"] == pytest.approx(0.625), "each task counts once"
     assert table.tree()["rows"][0]["seeds"] == [0.8, 0.9] and last["task"] == "macro average"
+
+
+def test_a_corpus_that_was_read_in_part_is_not_told_as_a_whole_one() -> None:
+    read = [{"corpus": "c", "seen": 0, "of": 90, "whole": False}, *READ]
+    (row, _) = table_of({"one_report": report(0.8, {}, read=read)}, {}).rows()
+    assert row["read before"] == "0 of 90 (its first 64 million characters); 8 of 90"
+    told = [_read({"read_before": read}, WORDS[language]) for language in ("en", "zh")]
+    assert [one.count(part) for one, part in zip(told, ("first 64 million", "前 6400 万"), strict=True)] == [1, 1]
+
+
+def test_reports_of_one_name_in_two_folders_are_two_and_a_stage_keeps_its_name_wherever_it_lies() -> None:
+    given = ["$one_report", "runs/a/report", "runs/b/report/"]
+    parts: Any = [SimpleNamespace(path=Path(one)) for one in ("runs/glue.one_report", "runs/a/report", "runs/b/report")]
+    assert [*named_parts(given, parts)] == ["one_report", "runs/a/report", "runs/b/report/"]
+    assert [*named_parts(given[:2], parts[:2])] == ["one_report", "report"]

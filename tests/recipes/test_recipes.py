@@ -17,6 +17,9 @@ from pretune.base.artifact import Artifact
 from pretune.base.log import Log
 from pretune.base.recipe import Recipe
 from pretune.report.numbers import share
+from pretune.task.stage import FinetuneStage
+from pretune.task.task import TASK
+from pretune.train.optim.settings import OPTIM
 
 RECIPES = Path(__file__).parents[2] / "pretune" / "recipes"
 
@@ -232,6 +235,16 @@ def small_copies(shared: Path) -> None:
         (shared / name).parent.mkdir(parents=True, exist_ok=True)
         (shared / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     (shared / "msra-ner" / "train.txt.gz").write_bytes(gzip.compress(tags.encode()))
+
+
+def test_a_small_base_has_settings_of_its_own_and_an_encoder_of_ones_own_the_usual_ones() -> None:
+    little, own = (Recipe.read(RECIPES / "clue.yaml", size=size).stages for size in (None, "own"))
+    for stage in (one for one in own.values() if isinstance(one, FinetuneStage)):
+        assert not stage.is_given and stage.optim == OPTIM("adamw") and stage.task == TASK(stage.task.kind)
+    tags, answers = little["cluener"], little["cmrc"]
+    assert isinstance(tags, FinetuneStage) and isinstance(answers, FinetuneStage)
+    assert tags.task == TASK({"kind": "tag", "crf": True}) and tags.epochs == answers.epochs == 16
+    assert tags.optim.learning_rate == answers.optim.learning_rate == 5e-4
 
 
 def test_both_yardsticks_make_one_table_at_smoke_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from pretune.base.errors import NotFinite, NotSupported, SettingsError, WrongValue
+from pretune.base.log import Log
+from pretune.model.methods.method import METHOD
 from pretune.objective.labels import Labels
 from pretune.task.labelled_data import LabelledData, num_examples
 from pretune.task.privately import one_each
@@ -18,14 +21,18 @@ from pretune.task.task import TASK
 from pretune.testing.worlds import VOCABULARY, labelled_rows, packed_rows, tiny_classifier
 from pretune.text.dataset.example import MultiLabelled
 from pretune.tokens.rows import Row
+from pretune.train.forecast.forecast import plan_of
 from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.private import PoissonStream, rounded_up, take_private_step
 from pretune.train.loop.runtime import Runtime
+from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.step import Scored, TrainState, take_step
 from pretune.train.loop.stream import MicroBatches, RowStream
 from pretune.train.optim.accountant import epsilon, noise_for
 from pretune.train.optim.settings import OPTIM
 from pretune.train.optim.update import Update
+from pretune.train.run.resolve import resolve
+from pretune.train.settings import TrainSettings
 from tests.faults import small
 
 SECRET = 1234567
@@ -199,6 +206,57 @@ def test_weights_that_are_no_numbers_end_it_at_once_for_each_step_has_its_price(
     with pytest.raises(NotFinite, match=r"step 3: the weight .* holds what is no number, and learns from noise alone"):
         small.finished(one, broken)
     assert taken == [1, 2]
+
+
+# ---- what a step takes ----
+
+
+def spec_of(make: Callable[[], Any], *, batch: int = 8, **settings: Any) -> TrainSpec:
+    rows = [Row(ids=[*range(4, 12)], label=k % 3) for k in range(24)]
+    given = TrainSettings(batch=batch, precision="float32", **settings)
+    return TrainSpec(
+        given, Labels(kind="labels"), VOCABULARY, outline=tiny_classifier, known_by=[], method=METHOD("full"), layers=2,
+        length=8, tokens_per_row=8.0, rows=24, batch=batch, micro_tokens=1, make=make, stream=RowStream(rows, batch, 5),
+    )  # fmt: skip
+
+
+PRIVATE = OPTIM({"kind": "adamw", "private": {"epsilon": 8}})
+
+
+def test_minutes_buy_private_steps_each_row_alone_and_noise_once_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that rows and noise move: 0.02 s a row, 0.3 s the noise, so 8 rows take 0.46 s."""
+    monkeypatch.setenv("PRETUNE_CACHE", str(tmp_path))
+    now, draws = [0.0], np.random.default_rng
+
+    def passes(seconds: float) -> None:
+        now[0] += seconds
+
+    def hooked() -> Any:
+        model = tiny_classifier().float()
+        model.register_forward_pre_hook(lambda *_: passes(0.02))
+        return model
+
+    def dice(seed: Any = None) -> Any:
+        passes(0.3 if isinstance(seed, list) and seed[-1] == 2 and len(seed) == 3 and seed[0] == 0 else 0.0)
+        return draws(seed)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(np.random, "default_rng", dice)
+    assert resolve(spec_of(hooked, minutes=1, optim=PRIVATE), Log(quiet=True))["seconds_per_step"] == pytest.approx(
+        0.46
+    )
+
+
+def test_what_is_forecast_of_single_rows_is_for_all_rows_of_a_step_not_for_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRETUNE_CACHE", str(tmp_path))
+    plans = [plan_of(spec_of(tiny_classifier, steps=3, optim=one), "float32", 0) for one in (OPTIM("adamw"), PRIVATE)]
+    (plain, flops), (private, same) = (one.lines(1) for one in plans)
+    assert flops.at(8) == pytest.approx(plans[0].dry_run((8, 1))[0].flops) == pytest.approx(same.at(8))
+    assert private.at(1) >= plain.at(1), "the gradients of one example, and their sum besides"
 
 
 # ---- a run ----

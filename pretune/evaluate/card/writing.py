@@ -123,7 +123,7 @@ def _read(report: JsonMap, words: Words) -> str:
     rows = report.get("read_before")
     if rows is None:
         return ""
-    told = [words["contamination"].format(**row) for row in rows]
+    told = [words["contamination"].format(**row, part="" if row["whole"] else words["part_of_corpus"]) for row in rows]
     return "".join(told) or str(words["unknown_contamination"])
 
 

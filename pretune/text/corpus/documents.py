@@ -85,6 +85,16 @@ class Tally:
         return cls(**facts | {name: Counter(facts[name]) for name in COUNTED})
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A file while it is read: what is done to its documents, and what reading it meets."""
+
+    file: RawFile
+    measuring: Measuring
+    repairs: Repairs
+    tally: Tally
+
+
 def documents_of(file: RawFile, measuring: Measuring, tally: Tally) -> Iterator[Document]:
     """The documents of a file as they are written in it; what cannot be read goes into quarantine with its reason.
 
@@ -94,16 +104,16 @@ def documents_of(file: RawFile, measuring: Measuring, tally: Tally) -> Iterator[
     if file.path.stat().st_size == 0:
         tally.empty_files += 1  # an empty __init__.py is no mistake
         return
-    with reading(file, tally) as repairs:
-        yield from documents_in(file, read_records(file.path, repairs), measuring, repairs, tally)
+    with reading(file, measuring, tally) as of:
+        yield from documents_in(of, read_records(file.path, of.repairs))
 
 
 @contextmanager
-def reading(file: RawFile, tally: Tally) -> Iterator[Repairs]:
+def reading(file: RawFile, measuring: Measuring, tally: Tally) -> Iterator[Reading]:
     """Whatever reading the file meets is added to the tally, and does not stop the work."""
     repairs = Repairs(quarantine=[])
     try:
-        yield repairs
+        yield Reading(file, measuring, repairs, tally)
     except NoSuchColumn as error:
         tally.no_column.append((file.source, error.problem, error.hint))
         repairs.refuse(error, file.path.as_posix())
@@ -119,42 +129,26 @@ def reading(file: RawFile, tally: Tally) -> Iterator[Repairs]:
         tally.quarantine += [(_named_so(file, w), _named_so(file, why)) for w, why in repairs.quarantine or []]
 
 
-def documents_in(
-    file: RawFile,
-    records: Iterator[Record],
-    measuring: Measuring,
-    repairs: Repairs,
-    tally: Tally,
-    *,
-    first: int = 0,
-    column: str = "",
-) -> Iterator[Document]:
+def documents_in(of: Reading, records: Iterator[Record], *, first: int = 0, column: str = "") -> Iterator[Document]:
     """Each record as a document, numbered from `first`; raises NoSuchColumn where the first records have no text."""
-    for number, record, usual in numbered_in(file, records, measuring, repairs, tally, first=first, column=column):
-        if measuring.without and record_digest(record) in measuring.without:
-            tally.forgotten += 1
+    for number, record, usual in numbered_in(of, records, first=first, column=column):
+        if of.measuring.without and record_digest(record) in of.measuring.without:
+            of.tally.forgotten += 1
             continue
         try:
-            own, text = text_in(file, number, record, usual, measuring, repairs)
+            own, text = text_in(of, number, record, usual)
         except UserError as error:
-            repairs.refuse(error, f"{file.path.as_posix()}#{number}")
-            repairs.passed_over -= 1  # the reader has counted it as a record
+            of.repairs.refuse(error, f"{of.file.path.as_posix()}#{number}")
+            of.repairs.passed_over -= 1  # the reader has counted it as a record
             continue
-        yield _document(file, number, record, own, text)
+        yield _document(of.file, number, record, own, text)
 
 
 def numbered_in(
-    file: RawFile,
-    records: Iterator[Record],
-    measuring: Measuring,
-    repairs: Repairs,
-    tally: Tally,
-    *,
-    first: int = 0,
-    column: str = "",
+    of: Reading, records: Iterator[Record], *, first: int = 0, column: str = ""
 ) -> Iterator[tuple[int, Record, str]]:
     """Each record with its number and the column in which the first records have their text; raises NoSuchColumn."""
-    numbered: Iterator[Numbered] = ((k + repairs.passed_over, one) for k, one in enumerate(records, first))
+    numbered: Iterator[Numbered] = ((k + of.repairs.passed_over, one) for k, one in enumerate(records, first))
     head: list[Numbered] = []
     stopped: UserError | None = None
     if not column:
@@ -162,28 +156,26 @@ def numbered_in(
             head.extend(islice(numbered, FIRST))
         except UserError as error:  # raised behind the records that came before it
             stopped = error
-        column = column_of(file, [record for _, record in head], measuring, tally) if head else ""
+        column = column_of(of, [record for _, record in head]) if head else ""
     for number, record in chain(head, numbered):
         yield number, record, column
     if stopped:
         raise stopped
 
 
-def text_in(
-    file: RawFile, number: int, record: Record, column: str, measuring: Measuring, repairs: Repairs
-) -> tuple[str, str]:
+def text_in(of: Reading, number: int, record: Record, column: str) -> tuple[str, str]:
     """The column that holds a record's text, and the text; raises NoSuchColumn, BadFile."""
-    where = file.path.as_posix()
+    where = of.file.path.as_posix()
     # A line of another form may have its text elsewhere.
-    own = column if column in record else text_column([record], given=measuring.text, where=where)
-    return own, plain_text(record[own], own, f"{where}#{number}", repairs)
+    own = column if column in record else text_column([record], given=of.measuring.text, where=where)
+    return own, plain_text(record[own], own, f"{where}#{number}", of.repairs)
 
 
-def column_of(file: RawFile, rows: Sequence[Record], measuring: Measuring, tally: Tally) -> str:
+def column_of(of: Reading, rows: Sequence[Record]) -> str:
     """The column that the first records of a file have their text in; of tables it is counted."""
-    column = text_column(rows, given=measuring.text, where=file.path.as_posix())
-    if suffix_of(file.path) in TABULAR:
-        tally.columns[column] += 1
+    column = text_column(rows, given=of.measuring.text, where=of.file.path.as_posix())
+    if suffix_of(of.file.path) in TABULAR:
+        of.tally.columns[column] += 1
     return column
 
 

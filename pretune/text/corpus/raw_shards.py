@@ -15,7 +15,16 @@ from typing import TypeVar
 
 from pretune.base.artifact import Artifact
 from pretune.base.errors import UserError
-from pretune.text.corpus.documents import Measuring, RawFile, Tally, column_of, documents_in, documents_of, reading
+from pretune.text.corpus.documents import (
+    Measuring,
+    RawFile,
+    Reading,
+    Tally,
+    column_of,
+    documents_in,
+    documents_of,
+    reading,
+)
 from pretune.text.read import hub, sources
 from pretune.text.read.columns import FIRST
 from pretune.text.read.document import Document, document_id
@@ -130,18 +139,18 @@ def _of_large_file(file: RawFile, measuring: Measuring, tally: Tally) -> Iterato
     if not sound:
         yield from _of_documents(documents_of(file, measuring, tally))
         return
-    with reading(file, tally):
+    with reading(file, measuring, tally) as of:
         column = ""
         for stretch in stretches(file.path, RAW_SHARD_BYTES, sound):
-            column = column or _first_column(file, stretch, measuring, tally)
+            column = column or _first_column(of, stretch)
             yield RawShard(0, piece=Piece(file, stretch, column), bytes=len(stretch.content))
 
 
-def _first_column(file: RawFile, stretch: Stretch, measuring: Measuring, tally: Tally) -> str:
+def _first_column(of: Reading, stretch: Stretch) -> str:
     """The text's column in the first records; "" where a stretch holds none."""
-    where = file.path.as_posix()
+    where = of.file.path.as_posix()
     rows = list(islice(stretch_records(stretch, where, Repairs(quarantine=[])), FIRST))
-    return column_of(file, rows, measuring, tally) if rows else ""
+    return column_of(of, rows) if rows else ""
 
 
 def source_of(place: str, artifact: Artifact) -> str:
@@ -162,7 +171,6 @@ def read_shard(shard: RawShard, measuring: Measuring, tally: Tally) -> Iterator[
 
 def _of_piece(piece: Piece, measuring: Measuring, tally: Tally) -> Iterator[Document]:
     """The documents of a stretch, as they would be if the file were read whole."""
-    file, stretch = piece.file, piece.stretch
-    with reading(file, tally) as repairs:
-        records = stretch_records(stretch, file.path.as_posix(), repairs)
-        yield from documents_in(file, records, measuring, repairs, tally, first=stretch.first, column=piece.column)
+    with reading(piece.file, measuring, tally) as of:
+        records = stretch_records(piece.stretch, piece.file.path.as_posix(), of.repairs)
+        yield from documents_in(of, records, first=piece.stretch.first, column=piece.column)

@@ -26,8 +26,9 @@ from torch.utils.flop_counter import flop_registry
 from pretune.base.json import Json
 from pretune.objective.objective import Objective
 from pretune.tokens.rows import Batch
+from pretune.train.loop.private import taking
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.step import TrainState, take_step
+from pretune.train.loop.step import TrainState
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def dry_run(
             ]
             for tensor in [tensor for batch in fake for tensor in batch.values()]:
                 tape.count(tensor)
-            take_step(state, objective, fake, runtime or Runtime())
+            taking(state)(state, objective, fake, runtime or Runtime())
             found.append(Taken(tape.peak, tape.live, tape.flops))
     return found[1:]
 

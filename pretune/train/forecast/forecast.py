@@ -15,6 +15,7 @@ from pretune.train.forecast.dry_run import weightless
 from pretune.train.forecast.mesh import Work, gpus_of, meshes
 from pretune.train.forecast.plan import PROCESS_BYTES, Plan, checkpointed, fitting_micro, run_bytes, step_seconds
 from pretune.train.forecast.speed import QUIET
+from pretune.train.loop.private import trial_of
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import TrainSpec
 from pretune.train.loop.state import as_precise, training_state, without_offload
@@ -36,7 +37,8 @@ def plan_of(spec: TrainSpec, precision: str, again: int) -> Plan:
     def build() -> TrainState:
         model = weightless(lambda: as_precise(spec.outline(), precision), spec.device)
         state = training_state(light, model, choices, Runtime(spec.device))
-        return replace(state, trained_at=None)  # the most that a step takes: all that trains moves
+        # The most that a step takes: all that trains moves. Noise is no product, and drawing it would take real memory.
+        return replace(state, trained_at=None, mechanism=trial_of(light, noise=0.0))
 
     return Plan(
         build,

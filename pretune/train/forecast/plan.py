@@ -94,16 +94,17 @@ class Plan:
     def _figures(self, micro: int) -> list[float]:
         def measure() -> list[float]:
             few, pieces = -(-micro // 4), min(2, -(-self.batch // micro))
-            small, large = self.dry_run((few, pieces), (micro, pieces))
+            fewer = pieces if few < micro else 1  # of single rows a step of one against a step of two
+            small, large = self.dry_run((few, fewer), (micro, pieces))
             memory = Line.through((few, small.peak_bytes), (micro, large.peak_bytes))
-            flops = Line.through((pieces * few, small.flops), (pieces * micro, large.flops))
+            flops = Line.through((fewer * few, small.flops), (pieces * micro, large.flops))
             return [memory.base, memory.slope, flops.base, flops.slope, float(large.resting_bytes)]
 
         return measure() if self.known_by is None else remembered(self._key(micro), measure)
 
     def _key(self, micro: int) -> str:
         about = [self.known_by, self.objective.model_dump(mode="json"), self.length, micro, min(self.batch, 2 * micro)]
-        return f"forecast 2 {self.device.type} {digest([*about, versions().get('pretune')])}"
+        return f"forecast 3 {self.device.type} {digest([*about, versions().get('pretune')])}"
 
     def blank(self, micro: int) -> Batch:
         rows = [self.objective.blank(self.length, self.vocabulary, np.random.default_rng([i])) for i in range(micro)]

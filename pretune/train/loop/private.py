@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ from pretune.tokens.rows import Batch, Row
 from pretune.train.loop.mechanism import Mechanism
 from pretune.train.loop.runtime import Runtime
 from pretune.train.loop.spec import TrainSpec
-from pretune.train.loop.step import StepReport, TrainState, move
+from pretune.train.loop.step import StepReport, TrainState, move, take_step
 from pretune.train.loop.stream import RowStream
 from pretune.train.optim.accountant import MOST_NOISE, epsilon, noise_for
 
@@ -95,6 +95,21 @@ def private_run(spec: TrainSpec, steps: int, secret: int) -> tuple[PoissonStream
     expected = rate * number
     mechanism = Mechanism(asked.clip, noise, expected, secret)
     return PoissonStream(stream.all_rows, expected, secret), mechanism, {**told, "sampling_rate": rate}
+
+
+def trial_of(spec: TrainSpec, noise: float = 1.0) -> Mechanism | None:
+    """What makes a step that is only tried or counted as much work as one of the run; None where that is a plain one.
+
+    Args:
+        noise: 0 draws none, for the dry run of a model that would not fit into memory.
+    """
+    asked = spec.settings.optim.private
+    return None if asked is None else Mechanism(asked.clip, noise, expected=spec.batch, secret=0)
+
+
+def taking(state: TrainState) -> Callable[[TrainState, Objective, Sequence[Batch], Runtime], StepReport]:
+    """How the steps of this run are taken."""
+    return take_step if state.mechanism is None else take_private_step
 
 
 def rounded_up(epsilon: float) -> float:

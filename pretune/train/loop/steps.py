@@ -22,9 +22,9 @@ import torch
 
 from pretune.objective.objective import Objective
 from pretune.train.loop.memory import halving
-from pretune.train.loop.private import take_private_step
+from pretune.train.loop.private import taking
 from pretune.train.loop.runtime import Runtime
-from pretune.train.loop.step import StepReport, TrainState, take_step
+from pretune.train.loop.step import StepReport, TrainState
 from pretune.train.loop.stream import MicroBatches
 
 
@@ -55,9 +55,8 @@ def fitting_step(state: TrainState, objective: Objective, cut: MicroBatches, run
             _undo(state, random)
         started = time.perf_counter()
         batches = replace(cut, micro=micro).batches(portion)
-        take = take_step if state.mechanism is None else take_private_step
         waited = time.perf_counter() - started
-        return replace(take(state, objective, batches, runtime), waited=waited, portion=portion)
+        return replace(taking(state)(state, objective, batches, runtime), waited=waited, portion=portion)
 
     report, micro = halving(taken, tried, again=lambda: state.step == step and runtime.world == 1)
     if micro != tried:

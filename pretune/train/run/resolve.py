@@ -9,7 +9,9 @@ again on resume.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from pretune.base.digest import digest
 from pretune.base.errors import NotSupported
@@ -26,6 +28,7 @@ from pretune.train.forecast.choosing import (
 from pretune.train.forecast.forecast import fitting, plan_of, steps_planned
 from pretune.train.forecast.plan import free_bytes, refuse_if_too_large
 from pretune.train.forecast.speed import PATIENCE, grown, remembered
+from pretune.train.loop.private import take_private_step, trial_of
 from pretune.train.loop.runtime import Runtime, give_freed_memory_back
 from pretune.train.loop.spec import Choices, TrainSpec
 from pretune.train.loop.state import as_precise, training_state
@@ -33,6 +36,7 @@ from pretune.train.loop.step import TrainState, take_step
 from pretune.train.loop.stream import MicroBatches
 from pretune.train.watch.validate import loss_over
 
+Rows = TypeVar("Rows", int, float)
 AGAIN_SECONDS = 6.0
 """Compiling once more what a trial has just compiled: a third of the usual 17 s (docs/LOG.md)."""
 MOST_PATIENCE = 5.0
@@ -100,6 +104,9 @@ def _measured(spec: TrainSpec, trial: Choices) -> list[float]:
     assert spec.make is not None and spec.stream is not None, "only a run with data is measured"
     micro, alone = int(trial["micro_batch"]), Runtime(spec.device)  # ranks need not agree on how many sizes they try
     state = training_state(spec, as_precise(spec.make(), trial["precision"]), trial, alone)
+    state.mechanism = trial_of(spec)
+    if state.mechanism is not None:
+        return [of_a_step(_private_seconds(spec, state), spec.settings.batch), _look(spec, state)]
     whole = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, micro)
 
     first = spec.stream.rows(0)
@@ -115,6 +122,20 @@ def _measured(spec: TrainSpec, trial: Choices) -> list[float]:
     return [of_a_step(times, spec.settings.batch), _look(spec, state)]
 
 
+def _private_seconds(spec: TrainSpec, state: TrainState) -> dict[float, float]:
+    """Seconds of private steps, by how many rows of the usual length they read: each row passes alone, and the noise
+    is drawn once a step."""
+    assert spec.stream is not None
+    lengths = [len(row["ids"]) for row in spec.stream.rows(0)]
+    rows = MicroBatches(spec.stream, spec.objective, spec.vocabulary, spec.seed, 1).batches(0)
+
+    def step(number: int) -> float:
+        return take_private_step(state, spec.objective, rows[:number], Runtime(spec.device)).seconds
+
+    times = grown(step, len(rows), patience(spec))
+    return {sum(lengths[:number]) / spec.tokens_per_row: seconds for number, seconds in times.items()}
+
+
 def patience(spec: TrainSpec) -> float:
     """Seconds that a timed step may take: a hundredth of the run where its length hangs on it.
 
@@ -124,7 +145,7 @@ def patience(spec: TrainSpec) -> float:
     return max(PATIENCE, min(MOST_PATIENCE, (spec.settings.minutes or 0.0) * 60 / 100))
 
 
-def of_a_step(times: dict[int, float], batch: int) -> float:
+def of_a_step(times: Mapping[Rows, float], batch: int) -> float:
     """Seconds of a step of `batch` rows, from those of steps of a few: what rows cost, and what the optimizer costs."""
     few, more = min(times), max(times)
     row = (times[more] - times[few]) / (more - few) if more > few else times[more] / more
@@ -167,4 +188,5 @@ def mark(spec: TrainSpec, choices: Choices) -> str:
     settings = spec.settings
     how = [choices[name] for name in ("precision", "checkpointed", "micro_batch", "compile")]
     kinds = [part.model_dump(mode="json") for part in (settings.optim, spec.objective)]
-    return f"seconds {digest([spec.known_by, settings.batch, round(spec.tokens_per_row), *kinds, *how])}"
+    what = "seconds" if settings.optim.private is None else "seconds of a private step"
+    return f"{what} {digest([spec.known_by, settings.batch, round(spec.tokens_per_row), *kinds, *how])}"
