@@ -40,6 +40,11 @@ class Average(Compressor):
             raise ValueError(f"shares has {len(self.shares)} numbers for {1 + len(self.others)} models")
         return self
 
+    @property
+    def copies(self) -> float:
+        """All of them, and perhaps the base."""
+        return 2 + len(self.others)
+
     def compress(self, work: Work) -> Compressed:
         """Put the sum into the model, in float64, in place.
 

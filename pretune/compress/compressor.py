@@ -63,6 +63,11 @@ class Compressor(Variant):
     """Makes a model smaller; its function may change, and the stage reports by how much."""
 
     @property
+    def copies(self) -> float:
+        """How many float32 models the memory must hold at most: this one, what is made of it, what learns."""
+        return 3
+
+    @property
     def reads(self) -> int:
         """Rows of the data's train split that it must be given."""
         return 0

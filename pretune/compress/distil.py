@@ -34,6 +34,11 @@ class Distil(Compressor):
     def reads(self) -> int:
         return self.rows
 
+    @property
+    def copies(self) -> float:
+        """Model and teacher; the free weights, both gradients and AdamW's two averages; the zeros, a byte each."""
+        return 7.25
+
     def compress(self, work: Work) -> Compressed:
         """Returns how far the model was and is from its teacher. Raises NotSupported without one: it is no ladder's."""
         from pretune.base.errors import NotSupported
@@ -53,7 +58,7 @@ def whole_weights(model: Any) -> dict[str, Made]:
     from pretune.compress.learning import Made
 
     def made(weight: Tensor) -> Made:
-        there = (weight.detach() != 0).to(weight.dtype)
+        there = weight.detach() != 0
         return Made(weight, (weight.detach().clone(),), lambda free: free * there if weight.dim() > 1 else free * 1.0)
 
     return {name: made(weight) for name, weight in model.named_parameters()}

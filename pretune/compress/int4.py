@@ -48,6 +48,12 @@ class Int4(Compressor):
     """Rows of text that are read for by=gptq, steps and spare."""
 
     @property
+    def copies(self) -> float:
+        """Both models and whole numbers, a byte each; where scales learn, the gradient of the weights and what a scale
+        makes of them."""
+        return 5 if self.steps else 3
+
+    @property
     def reads(self) -> int:
         return self.rows if self.by == "gptq" or self.steps or self.spare else 0
 

@@ -49,6 +49,11 @@ class Ladder(Compressor):
     rungs: list[Annotated[Compressor, *chosen(COMPRESSOR)]] = Field(min_length=1)
     """What is done, in this order, each to the model of the one before it."""
 
+    @property
+    def copies(self) -> float:
+        """Those of the widest rung, and the first model, which rungs behind it learn from."""
+        return 1 + max(rung.copies for rung in self.rungs)
+
     @model_validator(mode="after")
     def _can_climb(self) -> Self:
         if odd := [rung.kind for rung in self.rungs if rung.kind in ("ladder", "vocabulary", "average")]:

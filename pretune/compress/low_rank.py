@@ -53,6 +53,12 @@ class LowRank(Compressor):
     """Rows of text that are read."""
 
     @property
+    def copies(self) -> float:
+        """Both models, factors of full rank (of a square matrix twice as many numbers) and those that stay; of those
+        that learn gradients and AdamW's averages, and the gradient of the products."""
+        return 9 if self.steps else 5
+
+    @property
     def reads(self) -> int:
         return self.rows
 

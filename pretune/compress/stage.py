@@ -36,7 +36,7 @@ class CompressStage(Stage):
     def forecast(self, inputs: Mapping[str, Forecast], machine: Machine) -> Forecast:
         model = inputs["model"]
         size = 4 * model.parameters or model.disk_bytes
-        return Forecast(20, 3 * size + 5e8, size, parameters=model.parameters)
+        return Forecast(20, self.method.copies * size + 5e8, size, parameters=model.parameters)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Json:
         """Writes a plain Hugging Face folder and the compressor's own files.

@@ -91,6 +91,20 @@ def test_a_rounded_model_is_not_rounded_in_another_way(
         )
 
 
+def test_a_plan_counts_the_models_that_are_in_memory_at_once() -> None:
+    from pretune.base.stage import Forecast, Machine
+    from pretune.compress.stage import CompressStage
+
+    def models(method: Any) -> float:
+        stage = CompressStage.model_validate({"kind": "compress", "model": "m", "method": method})
+        return (stage.forecast({"model": Forecast(parameters=1e9)}, Machine.here()).memory_bytes - 5e8) / 4e9
+
+    assert models("int8") == 3
+    # Of distilling: model, teacher, free weights, both gradients, AdamW's two, a byte for each zero.
+    assert models([{"kind": "prune"}, {"kind": "distil"}]) == 1 + 2 + 1 + 2 + 2 + 0.25
+    assert models({"kind": "average", "others": ["a", "b", "c", "d"]}) == 6
+
+
 def test_a_vocabulary_is_no_rung() -> None:
     with pytest.raises(ValueError, match="method=vocabulary is no rung"):
         COMPRESSOR({"kind": "ladder", "rungs": ["prune", {"kind": "vocabulary", "tokenizer": "words"}]})
