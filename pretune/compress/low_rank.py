@@ -152,6 +152,7 @@ def root_of(moment_II: Tensor) -> Tensor:
 
     moment_II = moment_II.double()
     mean = moment_II.diagonal().mean()
+    root_II: Tensor
     for share in DAMPINGS:
         root_II, failed = torch.linalg.cholesky_ex(moment_II + share * mean * torch.eye(len(moment_II)))
         if not failed:
