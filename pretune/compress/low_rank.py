@@ -153,7 +153,8 @@ def root_of(moment_II: Tensor) -> Tensor:
     moment_II = moment_II.double()
     mean = moment_II.diagonal().mean()
     for share in DAMPINGS:
-        root_II, failed = torch.linalg.cholesky_ex(moment_II + share * mean * torch.eye(len(moment_II)))
+        found: tuple[Tensor, Tensor] = torch.linalg.cholesky_ex(moment_II + share * mean * torch.eye(len(moment_II)))
+        root_II, failed = found
         if not failed:
             return root_II
     raise NotSupported("the model gives numbers that are not finite", hint="begin with the model before it diverged")
