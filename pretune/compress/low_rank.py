@@ -154,7 +154,8 @@ def root_of(moment_II: Tensor) -> Tensor:
     mean = moment_II.diagonal().mean()
     root_II: Tensor
     for share in DAMPINGS:
-        root_II, failed = torch.linalg.cholesky_ex(moment_II + share * mean * torch.eye(len(moment_II)))
+        found: tuple[Tensor, Tensor] = torch.linalg.cholesky_ex(moment_II + share * mean * torch.eye(len(moment_II)))
+        root_II, failed = found
         if not failed:
             return root_II
     raise NotSupported("the model gives numbers that are not finite", hint="begin with the model before it diverged")

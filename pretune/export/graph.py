@@ -101,11 +101,11 @@ def _written(model: PreTrainedModel, head: str | None, weights: Weights, *, dyna
         return _with_facts(small_graph(model, weights, head, dynamic=dynamic), {})
     if is_written(model.config) and not num_virtual(model):
         return _with_facts(encoder_graph(model, weights, head, dynamic=dynamic), {})
-    return _traced(model, dynamic=dynamic)
+    return _traced(model, weights, dynamic=dynamic)
 
 
-def _traced(model: PreTrainedModel, *, dynamic: bool) -> tuple[ModelProto, Json]:
-    """Any other encoder; its weights are stored as float32 even where they lie on an int8 grid."""
+def _traced(model: PreTrainedModel, weights: Weights, *, dynamic: bool) -> tuple[ModelProto, Json]:
+    """Any other encoder."""
     from pretune.model.generate import architecture_of
 
     kind = model.config.model_type
@@ -113,7 +113,7 @@ def _traced(model: PreTrainedModel, *, dynamic: bool) -> tuple[ModelProto, Json]
         raise NotSupported(f"a {kind} decoder cannot be exported", hint=f"these can: {', '.join(FAMILIES)}")
     if dynamic:
         raise NotSupported(f"precision=dynamic is not written for {kind}", hint="use precision=int8 or weights")
-    return traced_encoder(model), {"inputs": inputs_of(model), "outputs": OUTPUTS}
+    return traced_encoder(model, weights), {"inputs": inputs_of(model), "outputs": OUTPUTS}
 
 
 def _arrays(model: PreTrainedModel) -> dict[str, np.ndarray]:
