@@ -126,7 +126,8 @@ def open_study(folder: Path, facts: JsonMap, start: Path | None = None) -> Study
         OtherStudy: the folder, or `start`, holds trials of another recipe, other data, ranges or another metric.
     """
     plain = json.loads(json.dumps(facts))
-    if (folder / TRIALS).is_file() and (folder / TRIALS).stat().st_size:  # without a trial it is any search's
+    files = (folder / TRIALS, folder / BEGUN)
+    if any(file.is_file() and file.stat().st_size for file in files):  # one without a trial is any search's
         return _read(folder, plain)
     earlier = _read(start, plain).trials if start else ()
     folder.mkdir(parents=True, exist_ok=True)

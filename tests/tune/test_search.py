@@ -350,3 +350,12 @@ def test_a_trial_beside_others_that_is_behind_is_stopped_and_leaves_no_scratch()
     found = run_two("hill.x=3,4,5,6,7,8", "hill.steps=27", sampler="grid", halving=True)
     assert {state for _, _, state in outcomes(found)} == {"finished", "behind"}
     assert not list(Path("work").glob("*.scratch"))
+
+
+def test_what_was_begun_before_any_trial_ended_is_begun_again() -> None:
+    ACCIDENTS.append(1)
+    with suppress(KeyboardInterrupt):
+        run_two(trials=2, sampler="random")
+    job, study = prepared(trials=2, sampler="random")
+    assert not study.trials
+    assert len(study.begun) == 2
