@@ -356,6 +356,6 @@ def test_what_was_begun_before_any_trial_ended_is_begun_again() -> None:
     ACCIDENTS.append(1)
     with suppress(KeyboardInterrupt):
         run_two(trials=2, sampler="random")
-    job, study = prepared(trials=2, sampler="random")
+    _, study = prepared(trials=2, sampler="random")
     assert not study.trials
     assert len(study.begun) == 2
