@@ -1,6 +1,6 @@
 """One process at a time: a file that names the one at work, by pid, host and start; one that died holds nothing.
 
-    OUT.scratch/lock         {"pid": 4711, "host": "desk", "started": "0eacbb6f-.../239671"}
+    OUT.scratch/lock         {"pid": 4711, "host": "desk", "started": "0eacbb6f-.../239671"}, with its job of Slurm
     OUT.scratch/lock.guard   held by the operating system while somebody looks at the lock and takes it
 
 No clock is asked: a pid is given again, and a clock is set, but no two processes of a boot share pid and tick.
@@ -66,15 +66,31 @@ def _elsewhere(lock: Path, holder: Json, hint: str) -> str:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether the process that took it still runs; of another host it is believed."""
+    """Whether the process that took it still runs; of another host it is believed, unless Slurm has ended it."""
     holder = holder_of(lock)
     if holder is None:
         return False
-    return holder["host"] != socket.gethostname() or is_running(holder["pid"], holder["started"])
+    if holder["host"] != socket.gethostname():
+        return not _was_requeued(holder.get("slurm"), _slurm())
+    return is_running(holder["pid"], holder["started"])
 
 
 def _me() -> Json:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "started": started(os.getpid())}
+    found: Json = {"pid": os.getpid(), "host": socket.gethostname(), "started": started(os.getpid())}
+    return found | ({"slurm": _slurm()} if _slurm() else {})
+
+
+def _slurm() -> list[str | int] | None:
+    """The cluster and the number of the job of this process, and how often that was started again: sbatch(1)."""
+    given = os.environ
+    if "SLURM_JOB_ID" not in given:
+        return None
+    return [given.get("SLURM_CLUSTER_NAME", ""), given["SLURM_JOB_ID"], int(given.get("SLURM_RESTART_COUNT", 0))]
+
+
+def _was_requeued(before: object, now: list[str | int] | None) -> bool:
+    """Whether both are of one job, which was started again in between: after a node was lost, say."""
+    return isinstance(before, list) and now is not None and before[:2] == now[:2] and before[2:] < now[2:]
 
 
 def holder_of(lock: Path) -> Json | None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pretune.base.errors import Locked
-from pretune.base.lock import is_held, is_running, release, started, take
+from pretune.base.lock import free, is_held, is_running, release, started, take
 from pretune.base.staging import Workspace
 
 KEY = "0" * 32
@@ -119,3 +119,36 @@ def test_of_many_that_find_a_dead_lock_at_once_one_takes_it(lock: Path) -> None:
     for racer in racers:
         racer.communicate()
     assert sorted(said) == ["refused"] * 2 + ["took"]
+
+
+@pytest.mark.parametrize(
+    ("job", "restarts", "is_free"),
+    [("7", "1", True), ("7", "0", False), ("7", None, False), ("8", "1", False), (None, None, False)],
+)
+def test_a_job_that_slurm_started_again_takes_over_from_its_lost_node(
+    job: str | None, restarts: str | None, is_free: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, given = tmp_path / "lock", {"SLURM_JOB_ID": job, "SLURM_RESTART_COUNT": restarts}
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "big")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    take(lock, "x")
+    holder = json.loads(lock.read_text(encoding="utf-8"))
+    lock.write_text(json.dumps({**holder, "host": "lost"}), encoding="utf-8")
+    for name, value in given.items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    assert is_held(lock) != is_free
+
+
+def test_a_lock_of_another_host_says_how_to_see_that_it_is_dead_and_which_file_to_remove(tmp_path: Path) -> None:
+    lock = tmp_path / "my runs" / "lock"
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"pid": 4711, "host": "lost", "started": "boot/1"}), encoding="utf-8")
+    with pytest.raises(Locked) as told:
+        take(lock, "'base'")
+    assert told.value.problem == "process 4711 on lost is working on 'base'"
+    assert f"if lost is off, or `ps -p 4711` there shows no pretune: `rm '{lock}'`" in str(told.value.hint)
+    free(lock, {"pid": 4712, "host": "lost", "started": "boot/1"})
+    assert lock.exists(), "it is another's by now"
+    free(lock, {"pid": 4711, "host": "lost", "started": "boot/1"})
+    take(lock, "'base'")
