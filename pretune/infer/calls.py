@@ -103,7 +103,9 @@ def _values(text: str, at: int) -> Iterator[tuple[int, Any]]:
     while at < len(text):
         value, end = reader.raw_decode(text, at)
         yield at, value
-        at = end + len(BETWEEN.match(text, end)[0])
+        between = BETWEEN.match(text, end)
+        assert between is not None, "nothing may stand there too"
+        at = between.end()
 
 
 def _call(value: Any) -> Call | None:
