@@ -43,6 +43,7 @@ def address() -> Iterator[str]:
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         patch.setenv("RAY_worker_niceness", "0")  # else the other tests, which are many, come first
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of the nodes, which find the toys there
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         cluster.add_node(num_cpus=1)
         yield cluster.address

@@ -10,7 +10,7 @@ is the sum over the objectives of  share * (summed loss) / (targets),  each over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
@@ -89,6 +89,9 @@ class OneModel(OfParts):
     def form(self, length: int, vocabulary: Vocabulary) -> RowForm:
         forms = [part.form(length, vocabulary) for part in self.parts.values()]  # any of them may refuse the length
         return forms[0]
+
+    def together(self, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        return list(rows)  # whose a row is, is drawn when it is prepared
 
     def prepare(self, row: Row, vocabulary: Vocabulary, rng: np.random.Generator) -> Row:
         """The row as one of the objectives wants it, and `of` which."""
