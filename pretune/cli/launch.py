@@ -44,8 +44,8 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
         port = meeting.getsockname()[1]
         for rank in range(nproc):
             ranks.append(_start(rank, nproc, port, arguments, *(taken_over(meeting) if rank == 0 else ({}, ()))))
-    for number in early:
-        pass_on(number, None)
+    for missed in early:
+        pass_on(missed, None)
     try:
         failed = _first_failure(ranks)
     except KeyboardInterrupt:  # the ranks were interrupted as well: each saves and leaves
