@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore
 from torch.distributed.rendezvous import rendezvous
 
 from pretune.base.errors import LeaderGone
@@ -78,9 +79,10 @@ def _meet() -> tuple[Any, int, int]:
     """The store, the rank and the number of processes, once all have come."""
     listening = os.environ.pop(STORE_FILE, None)
     if listening is None:
-        return next(iter(rendezvous("env://")))
+        store, rank, world = next(iter(rendezvous("env://")))
+        return store, rank, world
     place = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["WORLD_SIZE"]), True)
-    return dist.TCPStore(*place, master_listen_fd=int(listening)), 0, place[2]
+    return TCPStore(*place, master_listen_fd=int(listening)), 0, place[2]
 
 
 def joined() -> Ranks | None:
