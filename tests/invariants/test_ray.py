@@ -21,6 +21,7 @@ import pretune
 from pretune.base.errors import Locked, NotSupported, Stopped
 from pretune.base.lock import is_held
 from pretune.cli import on_ray, trials_on_ray
+from pretune.cli.launch import listening
 from pretune.cli.on_ray import WORD, cores_for_each, unfit
 from pretune.cli.trials_on_ray import nodes_and_shares, patiently
 from pretune.tune.study import Trial
@@ -143,6 +144,18 @@ def test_a_rank_is_asked_to_end_with_the_terminal_and_killed_if_it_outlives_rank
     monkeypatch.setattr(on_ray, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(on_ray, "SECONDS_TO_END", 0.3)
     assert on_ray._run({"words": [], "folder": str(tmp_path)}, {}, lambda: look) == code
+
+
+def test_rank_0_gets_the_socket_that_was_bound_for_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (python := tmp_path / "python").write_text(
+        "#!/bin/sh\nreadlink /proc/self/fd/$PRETUNE_STORE_FILE | grep -q socket: && exit 3\n", encoding="utf-8"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(on_ray.sys, "executable", str(python))
+    monkeypatch.setattr(on_ray, "LOOK_SECONDS", 0.05)
+    meeting = listening("127.0.0.1")
+    assert on_ray._run({"words": [], "folder": str(tmp_path)}, {}, lambda: (0, None, None), meeting) == 3
+    assert meeting.fileno() == -1, "it is the rank's alone"
 
 
 # ---- a search -----------------------------------------------------------------------------------
