@@ -45,7 +45,7 @@ class State:
         try:
             if not reads:
                 with told(self.path):
-                    _last(self.db)
+                    _make_durable(self.db)
             if not reads or self._version(migrations) < len(migrations):
                 self._migrate(migrations)
         except BaseException:
@@ -109,7 +109,7 @@ def _connected(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=WAIT, check_same_thread=False, isolation_level=None, uri=uri)
 
 
-def _last(db: sqlite3.Connection) -> None:
+def _make_durable(db: sqlite3.Connection) -> None:
     """What is committed is on the disk, and what is deleted is overwritten."""
     for setting in ("journal_mode = wal", "synchronous = full", "foreign_keys = on", "secure_delete = on"):
         db.execute(f"pragma {setting}")

@@ -61,8 +61,7 @@ def check_stage(name: str, settings: object, *, prefix: tuple[str, ...]) -> tupl
     try:
         cls = STAGE.find(settings["kind"])
     except UnknownKind as error:
-        problem = error.problem + (f"; {error.hint}" if error.hint else "")
-        return None, [Mistake((name, "kind"), problem, settings["kind"], "unknown-kind")]
+        return None, [Mistake((name, "kind"), error.sentence, settings["kind"], "unknown-kind")]
     return check(cls, settings, prefix=prefix)
 
 

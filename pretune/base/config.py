@@ -158,8 +158,7 @@ class Choice(Generic[V]):
         try:
             found = self.find(kind)
         except UnknownKind as error:
-            text = error.problem + (f"; {error.hint}" if error.hint else "")
-            raise PydanticCustomError("unknown-kind", text.replace("{", "(")) from None
+            raise PydanticCustomError("unknown-kind", error.sentence.replace("{", "(")) from None
         return found.model_validate({**settings, "kind": kind})
 
     def holds_several(self, settings: Mapping[str, object], default: type[Config] | None = None) -> bool:

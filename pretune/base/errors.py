@@ -33,6 +33,11 @@ class PretuneError(Exception):
         self.problem, self.hint = problem, hint
         super().__init__(f"{problem}  [{self.code}]" + (f"\n  hint: {hint}" if hint else ""))
 
+    @property
+    def sentence(self) -> str:
+        """The problem and the hint on one line, where the code stands elsewhere."""
+        return f"{self.problem}; {self.hint}" if self.hint else self.problem
+
     def __reduce__(self) -> tuple[object, ...]:
         # By default the whole message would be the problem when an error comes back from another process.
         return _as_it_was, (type(self), self.args, self.__dict__)

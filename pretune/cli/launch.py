@@ -35,7 +35,10 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
             early.append(number)
             return
         for rank in ranks:
-            rank.send_signal(number) if number == signal.SIGTERM else ask_to_save(rank.pid)
+            if number == signal.SIGTERM:
+                rank.send_signal(number)
+            else:
+                ask_to_save(rank.pid)
 
     # Else they would end the launcher alone. Ctrl-C reaches the ranks by itself: they are of one group.
     for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):

@@ -162,7 +162,7 @@ def patiently(run: Callable[[], Trial], asked: Callable[[], bool], free: Callabl
             if asked():
                 raise Stopped("stopped while another trial made what this one needs") from None
             if not told:
-                Log(quiet=True).warn(f"this trial waits: {error.problem}; {error.hint}")
+                Log(quiet=True).warn(f"this trial waits: {error.sentence}")
             told = True
             free()
             time.sleep(WAIT_SECONDS)

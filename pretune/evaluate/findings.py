@@ -21,7 +21,8 @@ from pretune.task.judge.judge import Part, whole
 
 DIGITS = 6
 """Decimals in reports: sums in another order differ behind these."""
-
+ITS_BEGINNING = " (its first 64 million characters)"
+"""What is said of a corpus that has more than `overlap` looks at."""
 
 PLAIN = ("bits_per_byte", "spearman", "ndcg_10")
 """Main figures that are no shares."""

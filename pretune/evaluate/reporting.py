@@ -24,7 +24,7 @@ from pretune.base.log import Log
 from pretune.base.sample import evenly
 from pretune.base.stage import Context
 from pretune.evaluate.compare.slices import by_column
-from pretune.evaluate.findings import Findings, rounded
+from pretune.evaluate.findings import ITS_BEGINNING, Findings, rounded
 from pretune.evaluate.page import SHOWN_ROWS, mood, report_part
 from pretune.infer.explain import Explanation, can_explain, explain
 from pretune.infer.predictor import Predictor, Streams
@@ -243,7 +243,7 @@ def _tell_read(found: Findings, model: Artifact, texts: Sequence[str], log: Log)
     found.tables["read_before"] = rows = read_before(model, texts, log)
     told = "texts that are long enough to tell stand in the base model's corpus"
     for row in rows:
-        part = "" if row["whole"] else " (its first 64 million characters)"
+        part = "" if row["whole"] else ITS_BEGINNING
         found.notes.append(f"{row['seen']} of {row['of']} {told}{part}")
     if not rows:
         unknown = "whether these texts stood in the base model's pretraining text is not known: its corpus is not here"

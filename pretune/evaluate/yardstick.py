@@ -18,7 +18,7 @@ from statistics import mean
 from pretune.base.errors import NotSupported, WrongValue, did_you_mean
 from pretune.base.json import Json, JsonMap
 from pretune.base.seeds import without_seed
-from pretune.evaluate.findings import rounded
+from pretune.evaluate.findings import ITS_BEGINNING, rounded
 from pretune.evaluate.page import EMPTY
 from pretune.evaluate.published import Published
 from pretune.report.numbers import is_lower_better, metric, named
@@ -47,8 +47,7 @@ class Line:
         """How many of the texts stand in the base model's corpus, or in a part of it; "not known" without one."""
         if self.read is None:
             return ""
-        parts = ["" if row["whole"] else " (its first 64 million characters)" for row in self.read]
-        told = (f"{row['seen']:,} of {row['of']:,}{part}" for row, part in zip(self.read, parts, strict=True))
+        told = (f"{row['seen']:,} of {row['of']:,}{'' if row['whole'] else ITS_BEGINNING}" for row in self.read)
         return "; ".join(told) or "not known"
 
     def _spread(self) -> str:

@@ -149,8 +149,8 @@ def _read(folder: Path, facts: JsonMap) -> Study:
         raise BadFile(f"the study in {folder.as_posix()!r} cannot be read: {error}", hint=hint) from None
     for what in ("recipe", "ranges", "metrics"):
         if changes := _changes(found.get(what, {}), facts[what]):
-            raise OtherStudy(f"{folder.as_posix()!r} is a study of another {what.rstrip('s')}: {changes}",
-                             hint="choose another --out, or go on with recipe and ranges as they were")  # fmt: skip
+            hint = "choose another --out, or go on with recipe, ranges and --by as they were"
+            raise OtherStudy(f"{folder.as_posix()!r} is a study of another {what.rstrip('s')}: {changes}", hint=hint)
     return Study(folder, facts, trials, begun)
 
 

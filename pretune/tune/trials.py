@@ -251,11 +251,12 @@ def run_trial(
     Raises:
         Stopped: the user asked to stop; UserError: nothing of this recipe has ever run.
     """
-    if problem := _clash(job, values):
-        return Trial(values, None, "failed", problem=problem)
+    try:
+        recipe = replace(job.space.recipe(values), aside=aside)
+    except SettingsError as error:  # each of the values may be had alone; its lines are one here, as a trial has
+        return Trial(values, None, "failed", problem=" ".join(error.problem.split()))
     started = time.monotonic()
     inner = Log(quiet=True, silent=bool(study.own))  # what the first trial warns of, the others would warn of too
-    recipe = replace(job.space.recipe(values), aside=aside)
     watcher = None
     try:
         if job.halving:  # what comes before is not watched
@@ -277,15 +278,6 @@ def run_trial(
     figures = _means([card.metrics for card in cards])
     score = score_in(figures, job.metric)
     return Trial(values, score, metrics=figures, keys=[c.key for c in cards], curve=curve, seconds=_since(started))
-
-
-def _clash(job: Search, values: Json) -> str:
-    """Why these values do not go together, each of which may be had alone; "" where they do."""
-    try:
-        job.space.recipe(values)
-    except SettingsError as error:
-        return " ".join(error.problem.split())  # several lines, and a trial has one
-    return ""
 
 
 def failed(study: Study, values: Json, error: PretuneError, seconds: float) -> Trial:

@@ -32,6 +32,14 @@ def opened(browser: Any, wrong: list[str], **settings: Any) -> Any:
     return page
 
 
+def ask(customer: Any, *questions: str) -> None:
+    for question in questions:
+        customer.fill("#text", question)
+        customer.keyboard.press("Enter")
+        customer.locator("#talk .user", has_text=question).wait_for()
+        customer.locator("#send:enabled").wait_for()
+
+
 def test_a_customer_asks_a_person_answers_and_the_customer_sees_it(browser: Any, url: str) -> None:
     wrong: list[str] = []
     customer = opened(browser, wrong, locale="zh-CN", viewport=PHONE, color_scheme="dark")
@@ -73,11 +81,7 @@ def test_who_types_and_reads_at_the_inbox_keeps_what_is_typed_when_another_ticke
     wrong: list[str] = []
     customer, desk = opened(browser, wrong, locale="en-US"), opened(browser, wrong, locale="en-US")
     customer.goto(url)
-    for question in ("Do you repair pianos?", "Do you repair violins?"):
-        customer.fill("#text", question)
-        customer.keyboard.press("Enter")
-        customer.locator("#talk .user", has_text=question).wait_for()
-        customer.locator("#send:enabled").wait_for()
+    ask(customer, "Do you repair pianos?", "Do you repair violins?")
     desk.goto(f"{url}/inbox")
     pianos = desk.locator("#waiting article", has_text="pianos")
     violins = desk.locator("#waiting article", has_text="violins")
@@ -99,11 +103,7 @@ def test_a_look_for_a_person_s_answer_draws_what_has_changed_alone(browser: Any,
     wrong: list[str] = []
     customer = opened(browser, wrong, locale="en-US")
     customer.goto(url)
-    for question in ("Can I dim the lamps?", "Do you repair <i>harps</i>?"):
-        customer.fill("#text", question)
-        customer.keyboard.press("Enter")
-        customer.locator("#talk .user", has_text=question).wait_for()
-        customer.locator("#send:enabled").wait_for()
+    ask(customer, "Can I dim the lamps?", "Do you repair <i>harps</i>?")
     customer.locator("summary").click()
     customer.evaluate("window.kept = [...get('talk').children]")
     customer.fill("#text", "And")

@@ -16,6 +16,7 @@ from pytest import approx
 
 from pretune.base.errors import Changed, NotSupported, OtherAnswers
 from pretune.base.log import Log
+from pretune.base.staging import Workspace
 from pretune.infer import bulk
 from pretune.infer.bulk import Journal, answer_file, num_characters
 from pretune.infer.classify import TextClassifier
@@ -87,6 +88,27 @@ def killing(monkeypatch: pytest.MonkeyPatch, model: Any, at: int) -> Any:
     monkeypatch.setattr(Path, "replace", counted(Path.replace))
     monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
     return Model()
+
+
+def test_what_another_process_answers_before_the_lock_is_taken_is_not_answered_again(
+    kinds: Kinds, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both look at the same moment; the other one begins, ends and goes before this one opens its scratch folder."""
+    output, real, asked = tmp_path / "out.jsonl", Workspace.opened, []
+
+    class Model:
+        facts, gives, engine = kinds["label"].facts, kinds["label"].gives, kinds["label"].engine
+        answer = asked.append
+
+    def late(self: Workspace) -> Any:
+        monkeypatch.setattr(Workspace, "opened", real)
+        answers_in(kinds["label"], source, output)
+        return real(self)
+
+    monkeypatch.setattr(Workspace, "opened", late)
+    assert answers_in(Model(), source, output).rows == len(TEXTS)
+    assert not asked
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.jsonl.journal"]
 
 
 @pytest.mark.parametrize(("suffix", "step"), [(".jsonl", 1), (".csv", 7)])

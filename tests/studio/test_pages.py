@@ -72,12 +72,13 @@ def test_links_to_nowhere_and_pipes_hide_nothing_and_are_waited_for_by_nobody(
         assert client.get(f"/{where}", params={"path": "pipe.csv"}).status_code == 404, where
 
 
+def refused(paths: object) -> dict[str, str]:
+    raise AssertionError("a digest of every byte for a page")
+
+
 def test_a_look_at_a_folder_does_not_read_it_all(
     client: TestClient, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(paths: object) -> dict[str, str]:
-        raise AssertionError("a digest of every byte for a page")
-
     monkeypatch.setattr("pretune.base.artifact.file_digests", refused)
     monkeypatch.setattr("pretune.base.digest.read_digest", refused)
     rows = "text,label\n" + "a,b\n" * 20
@@ -91,9 +92,6 @@ def test_pages_of_artifacts_read_no_byte_of_raw_folders(
     client: TestClient, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of gigabytes a digest takes minutes: what an artifact was made from is what its card says."""
-
-    def refused(paths: object) -> dict[str, str]:
-        raise AssertionError("a digest of every byte for a page")
 
     monkeypatch.setattr("pretune.base.digest.read_digest", refused)
     raw = folder.root / "stranger"

@@ -84,7 +84,7 @@ class Draft:
         try:
             return edited(self.before, self.tree), []
         except BadYaml as error:
-            return self.before, [Mistake((), f"{error.problem}; {error.hint}", "", error.code)]
+            return self.before, [Mistake((), error.sentence, "", error.code)]
 
     @property
     def is_fresh(self) -> bool:
@@ -265,7 +265,7 @@ def _refused(
         try:
             check(path)
         except OutsideFolder as error:
-            yield Mistake((*above, *place.split(".")), f"{error.problem}; {error.hint}", path, error.code)
+            yield Mistake((*above, *place.split(".")), error.sentence, path, error.code)
 
 
 # ---- what the buttons do --------------------------------------------------------------------------
